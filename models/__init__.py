@@ -1,0 +1,1 @@
+"""The domain: tables, and the rules about them. No HTTP, no FastAPI, no Celery."""

@@ -1,0 +1,244 @@
+"""Which addresses may be reached: pure rules, no sockets and no DNS.
+
+A URL is judged twice. `check_url` judges its form, and the address when one is written in it,
+while a request is accepted. `check_reach` judges the addresses that a name really has, at the
+moment of connecting.
+
+Default deny: the lists are the IANA special-purpose registries
+(https://www.iana.org/assignments/iana-ipv4-special-registry and …/iana-ipv6-special-registry).
+The standard library's `is_private` lets a good part of them through, so it is not the rule here.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from urllib.parse import quote
+
+import idna
+
+from models.errors import EgressRefused
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+_URL_MAX = 2048
+_HOST_MAX = 253  # RFC 1035, 2.3.4
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_SPLIT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(\?[^#]*)?(?:#.*)?")
+_PORT = re.compile(r"[0-9]{1,5}")
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
+_OCTAL = re.compile(r"0[0-7]*")
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(map(ip_network, text.split()))
+
+
+_IPV6_OPEN = IPv6Network("2000::/3")
+_IPV6_CLOSED = _networks("2001::/23 2001:db8::/32 2002::/16 3fff::/20 2620:4f:8000::/48")
+_IPV4_CLOSED = _networks(
+    "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24"
+    " 192.0.2.0/24 192.31.196.0/24 192.52.193.0/24 192.88.99.0/24 192.168.0.0/16 192.175.48.0/24"
+    " 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 240.0.0.0/4"
+)
+_LOOPBACK = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
+
+
+@dataclass(frozen=True)
+class Target:
+    """A URL as it will be requested: every reader of `url` sees the same host, port and path.
+
+    `host` is ASCII (IDNA) in lower case; an address in its canonical spelling, without brackets.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path_and_query: str
+    url: str
+
+    @property
+    def address(self) -> Address | None:
+        """The address that stands in the URL itself, or None when the host is a name."""
+        if ":" in self.host:
+            return IPv6Address(self.host)
+        return _read_ipv4(self.host)
+
+
+def allowed(address: Address, exceptions: Sequence[Network]) -> bool:
+    """Say whether this address may be reached: public, or inside one of the exceptions."""
+    if exempt(address, exceptions):
+        return True
+    bare = _unwrap(address)
+    if isinstance(bare, IPv4Address):
+        return not any(bare in network for network in _IPV4_CLOSED)
+    if bare.scope_id is not None or bare not in _IPV6_OPEN:
+        return False
+    return not any(bare in network for network in _IPV6_CLOSED)
+
+
+def exempt(address: Address, exceptions: Sequence[Network]) -> bool:
+    """Say whether the operator opened this address: any port, plain http too."""
+    return any(address in network or _unwrap(address) in network for network in exceptions)
+
+
+def check_url(url: str, *, exceptions: Sequence[Network], ports: AbstractSet[int]) -> Target:
+    """Read a URL that a user or the provider chose, or raise `EgressRefused` saying what to change.
+
+    A name passes here when it may turn out to be allowed; `check_reach` has the last word.
+    """
+    _check_text(url)
+    parts = _SPLIT.fullmatch(url)
+    if parts is None or parts[1].lower() not in _DEFAULT_PORTS:
+        raise EgressRefused(f"The URL's scheme must be https: it starts with {url[:12]!r}.")
+    scheme = parts[1].lower()
+    host_text, port = _split_authority(parts[2], _DEFAULT_PORTS[scheme])
+    host = _read_host(host_text)
+    path_and_query = _encode(parts[3] or "/") + _encode(parts[4] or "")
+    netloc = f"[{host}]" if ":" in host else host
+    if port != _DEFAULT_PORTS[scheme]:
+        netloc = f"{netloc}:{port}"
+    target = Target(scheme, host, port, path_and_query, f"{scheme}://{netloc}{path_and_query}")
+    if target.address is not None:
+        check_reach(target, (target.address,), exceptions=exceptions, ports=ports)
+    else:
+        _check_name(target, exceptions, ports)
+    return target
+
+
+def check_reach(
+    target: Target,
+    addresses: Sequence[Address],
+    *,
+    exceptions: Sequence[Network],
+    ports: AbstractSet[int],
+) -> None:
+    """Refuse with `EgressRefused` unless every one of the target's addresses may be reached.
+
+    The message names no address that the caller did not write: what an internal name resolves to is
+    nobody's business outside.
+    """
+    closed = [address for address in addresses if not exempt(address, exceptions)]
+    if not all(allowed(address, ()) for address in closed):
+        raise EgressRefused(
+            f"The URL's host {target.host!r} is not a public address; use one that is,"
+            " or have the operator open its network with DARKROOM_EGRESS_ALLOW."
+        )
+    if closed:
+        _check_regular(target, ports)
+
+
+def _check_name(target: Target, exceptions: Sequence[Network], ports: AbstractSet[int]) -> None:
+    if not exceptions:  # else only the address can tell whether the name is exempt
+        _check_regular(target, ports)
+    local = target.host == "localhost" or target.host.endswith(".localhost")
+    if local and not any(exempt(address, exceptions) for address in _LOOPBACK):
+        raise EgressRefused(
+            f"The URL's host {target.host!r} is this machine itself; use a public host."
+        )
+
+
+def _check_regular(target: Target, ports: AbstractSet[int]) -> None:
+    if target.scheme != "https":
+        raise EgressRefused(f"The URL's scheme is {target.scheme!r}; use https.")
+    if target.port not in ports:
+        known = ", ".join(map(str, sorted(ports)))
+        raise EgressRefused(f"The URL's port {target.port} is not open; use one of: {known}.")
+
+
+def _check_text(url: str) -> None:
+    if len(url) > _URL_MAX:
+        raise EgressRefused(f"The URL has {len(url)} characters; {_URL_MAX} are the most.")
+    for letter in url:
+        # Parsers disagree about these: some strip them, some read the backslash as a slash.
+        unseen = letter.isspace() or unicodedata.category(letter) in {"Cc", "Cf", "Cs"}
+        if unseen or letter == "\\":
+            raise EgressRefused(f"The URL contains {letter!a}; percent-encode it.")
+
+
+def _split_authority(authority: str, default_port: int) -> tuple[str, int]:
+    if "@" in authority:  # the message must not repeat a password
+        raise EgressRefused("The URL carries a user name before '@'; leave it out.")
+    host, colon, port_text = authority.rpartition(":")
+    if not colon or authority.endswith("]"):
+        return authority, default_port
+    if not port_text:
+        return host, default_port
+    if not _PORT.fullmatch(port_text) or not 0 < int(port_text) < 1 << 16:
+        raise EgressRefused(f"The URL's port {port_text!r} is not a number from 1 to 65535.")
+    return host, int(port_text)
+
+
+def _read_host(text: str) -> str:
+    if not text:
+        raise EgressRefused("The URL has no host; write https://host/path.")
+    if text.startswith("["):
+        return _read_ipv6(text)
+    try:
+        # UTS 46 maps what people type (full-width digits, other full stops) to what is looked up.
+        host = text.lower() if text.isascii() else idna.encode(text, uts46=True).decode()
+    except idna.IDNAError:
+        raise _not_a_host(text) from None
+    if host.endswith("."):
+        raise EgressRefused(f"The URL's host {text!r} ends with a dot; leave the dot out.")
+    if len(host) > _HOST_MAX or not all(map(_LABEL.fullmatch, host.split("."))):
+        raise _not_a_host(text)
+    address = _read_ipv4(host)
+    return host if address is None else str(address)
+
+
+def _read_ipv6(text: str) -> str:
+    if "%" in text:
+        raise EgressRefused(f"The URL's host {text!r} has a scope id; leave out '%' and the rest.")
+    if not text.endswith("]"):
+        raise _not_a_host(text)
+    try:
+        return str(IPv6Address(text[1:-1]))
+    except ValueError:
+        raise _not_a_host(text) from None
+
+
+def _read_ipv4(host: str) -> IPv4Address | None:
+    """Read what `inet_aton` would (127.1, 0x7f.1, 2130706433), or None for a name.
+
+    A host whose last label is a number is an address or nothing (https://url.spec.whatwg.org,
+    "ends in a number"): no top-level domain is one, and a resolver may read it in its own way.
+    """
+    labels = host.split(".")
+    if not _NUMBER.fullmatch(labels[-1]):
+        return None
+    if len(labels) > 4 or not all(map(_NUMBER.fullmatch, labels)):  # noqa: PLR2004 - four bytes
+        raise _not_a_host(host)
+    *heads, tail = map(_read_number, labels)
+    tail_bits = 32 - 8 * len(heads)
+    if any(head > 255 for head in heads) or tail >= 1 << tail_bits:  # noqa: PLR2004 - one byte
+        raise _not_a_host(host)
+    return IPv4Address(int.from_bytes(bytes(heads)) << tail_bits | tail)
+
+
+def _read_number(label: str) -> int:
+    if label.startswith("0x"):
+        return int(label[2:] or "0", 16)
+    if not label.startswith("0"):
+        return int(label)
+    if not _OCTAL.fullmatch(label):
+        raise _not_a_host(label)
+    return int(label, 8)
+
+
+def _not_a_host(text: str) -> EgressRefused:
+    return EgressRefused(f"The URL's host {text[:_HOST_MAX]!r} is neither a name nor an address.")
+
+
+def _encode(text: str) -> str:
+    return quote(text, safe="%/?:@!$&'()*+,;=-._~")
+
+
+def _unwrap(address: Address) -> Address:
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return address if mapped is None else mapped

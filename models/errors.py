@@ -1,0 +1,183 @@
+"""The tree of refusals.
+
+    DarkroomError
+    ├── Misconfigured              a process cannot start: one line, exit status 2
+    └── Refusal                    a caller asked for what cannot be: becomes problem+json
+        ├── MalformedBody          400 malformed_json
+        ├── Unauthenticated        401 unauthenticated
+        ├── BudgetExceeded         402 budget_exceeded
+        ├── ScopeMissing           403 scope_missing
+        ├── SignatureInvalid       403 signature_invalid
+        ├── NotFound               404 not_found
+        ├── Conflict               409 conflict
+        │   └── NotFinished        409 not_finished
+        ├── Gone                   410 gone
+        │   ├── ImageExpired       410 image_expired
+        │   └── Erased             410 erased
+        ├── BodyTooLarge           413 body_too_large
+        ├── UnsupportedMedia       415 unsupported_media_type
+        ├── InvalidRequest         422 invalid_request
+        │   ├── KeyReuse           422 idempotency_key_reuse
+        │   └── EgressRefused      422 egress_refused
+        ├── TooMany                429 rate_limited
+        │   └── QueueFull          429 queue_full
+        └── Unavailable            503 unavailable
+
+A class is a code; its status stands on the class; its docstring is the title people read.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+
+class DarkroomError(Exception):
+    """Anything Darkroom says no with."""
+
+
+class Misconfigured(DarkroomError):
+    """The process cannot start as it is configured."""
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One field that is wrong: `pointer` is a JSON pointer (RFC 6901) into the request's body."""
+
+    pointer: str
+    message: str
+
+
+class Refusal(DarkroomError):
+    """The request was refused; nothing was created and nothing is held."""
+
+    code: ClassVar[str] = "refused"
+    status: ClassVar[int] = 400
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        errors: tuple[FieldError, ...] = (),
+        retry_after: timedelta | None = None,
+        **extra: object,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors
+        self.retry_after = retry_after
+        self.extra = extra
+
+
+class MalformedBody(Refusal):
+    """The body is not JSON."""
+
+    code, status = "malformed_json", 400
+
+
+class Unauthenticated(Refusal):
+    """No valid API key came with the request."""
+
+    code, status = "unauthenticated", 401
+
+
+class BudgetExceeded(Refusal):
+    """The budget has no room for this job."""
+
+    code, status = "budget_exceeded", 402
+
+
+class ScopeMissing(Refusal):
+    """The API key lacks the scope that this route asks for."""
+
+    code, status = "scope_missing", 403
+
+
+class SignatureInvalid(Refusal):
+    """The signed URL is not valid, or no longer."""
+
+    code, status = "signature_invalid", 403
+
+
+class NotFound(Refusal):
+    """There is no such thing in this project."""
+
+    code, status = "not_found", 404
+
+
+class Conflict(Refusal):
+    """The request conflicts with the present state."""
+
+    code, status = "conflict", 409
+
+
+class NotFinished(Conflict):
+    """The job has not come that far yet."""
+
+    code, status, retryable = "not_finished", 409, True
+
+
+class Gone(Refusal):
+    """What was asked for is gone for good."""
+
+    code, status = "gone", 410
+
+
+class ImageExpired(Gone):
+    """The image's retention has ended."""
+
+    code, status = "image_expired", 410
+
+
+class Erased(Gone):
+    """The job's input and images were erased."""
+
+    code, status = "erased", 410
+
+
+class BodyTooLarge(Refusal):
+    """The body is larger than this route takes."""
+
+    code, status = "body_too_large", 413
+
+
+class UnsupportedMedia(Refusal):
+    """The body is of a type that this route does not take."""
+
+    code, status = "unsupported_media_type", 415
+
+
+class InvalidRequest(Refusal):
+    """The request breaks a rule; each field that does is named."""
+
+    code, status = "invalid_request", 422
+
+
+class KeyReuse(InvalidRequest):
+    """The Idempotency-Key was used before, with another body."""
+
+    code, status = "idempotency_key_reuse", 422
+
+
+class EgressRefused(InvalidRequest):
+    """The URL leads to an address that Darkroom must not reach."""
+
+    code, status = "egress_refused", 422
+
+
+class TooMany(Refusal):
+    """Too many requests; slow down."""
+
+    code, status, retryable = "rate_limited", 429, True
+
+
+class QueueFull(TooMany):
+    """The project's queue is full."""
+
+    code, status, retryable = "queue_full", 429, True
+
+
+class Unavailable(Refusal):
+    """Darkroom cannot reach its database; nothing was lost, try again."""
+
+    code, status, retryable = "unavailable", 503, True

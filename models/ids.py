@@ -1,0 +1,44 @@
+"""Ids people can read: a prefix and a UUIDv7 in Crockford's base 32.
+
+`job_01jd…` outside, a native 16-byte `uuid` in the database. UUIDv7 (RFC 9562) starts with the time, so
+ids sort by creation and indexes stay dense. Crockford's alphabet (https://www.crockford.com/base32.html)
+has no i, l, o, u; we write it in lower case, 26 characters.
+"""
+
+from uuid import UUID
+
+from uuid_utils import uuid7
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_VALUES = {letter: value for value, letter in enumerate(_ALPHABET)}
+_LENGTH = 26  # ceil(128 / 5)
+_UUID_BITS = 128
+
+JOB, ATTEMPT, ENDPOINT, EVENT, DELIVERY = "job", "att", "whk", "evt", "dlv"
+PROJECT, KEY = "prj", "key"
+
+
+def new() -> UUID:
+    """Make a fresh UUIDv7."""
+    return UUID(int=uuid7().int)
+
+
+def text(prefix: str, value: UUID) -> str:
+    """Write an id as people see it: `text("job", u)` is `job_` and 26 letters."""
+    number = value.int
+    letters = [_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5)]
+    return f"{prefix}_{''.join(letters)}"
+
+
+def parse(prefix: str, written: str) -> UUID | None:
+    """Read an id back; None for anything that `text` with this prefix did not write."""
+    head, _, letters = written.partition("_")
+    if head != prefix or len(letters) != _LENGTH:
+        return None
+    number = 0
+    for letter in letters:
+        value = _VALUES.get(letter)
+        if value is None:
+            return None
+        number = number << 5 | value
+    return UUID(int=number) if number < 1 << _UUID_BITS else None

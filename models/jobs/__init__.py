@@ -1,0 +1,43 @@
+"""A job's life: one function per arrow.
+
+              submit            release             start
+       (new) ───────► queued ───────────► released ───────► running ──► succeeded
+                       ▲  │ ▲                 │                │  │
+                       │  │ └──── reaped ─────┘                │  ├────► failed
+                       │  │  (message lost: nothing sent)      │  └────► canceled (too late: image kept)
+                       │  ├──► canceled (prevented)            │
+                       │  └──► expired  (queue ttl, deadline)  │       both also from released
+                       └────── retry at run_after ◄────────────┘
+
+queued     It waits in Postgres, where order, limits and deadlines are one query. `run_after` says from
+           when it may run; NULL means that it waits for something other than time.
+released   The dispatcher has handed it to Celery under a lease of 30 s to start. Shown as `queued`.
+running    A worker has it. Phase `call`: the paid call is under way, its attempt row is committed.
+           Phase `keep`: the image is paid, and only the keeping of its bytes is left, so that whoever
+           takes it over never calls again.
+succeeded, failed, canceled, expired
+           Terminal: `finished_at` is set, nothing changes any more but the charge of an attempt.
+
+Every arrow is one guarded UPDATE (`WHERE status … AND fence …`) and gives None when somebody else won.
+`fence` grows with each release, so a late worker cannot move the job; it may still finish the row of its
+own attempt, which holds the price and perhaps the image. Whoever takes several rows takes the job's
+first. Every arrow into a terminal state writes the ledger, the event and its deliveries itself.
+"""
+
+from models.jobs.answering import lose, park, refuse, retry_later
+from models.jobs.charging import Verdict, note_absent, open_charges, resolve, unknown_charges
+from models.jobs.ending import cancel, expire
+from models.jobs.keeping import Kept, keep_later, keep_spare, receive, succeed
+from models.jobs.reading import Filter, Snapshot, finished, listing, snapshot
+from models.jobs.reaping import reap
+from models.jobs.releasing import Release, hand_back, release
+from models.jobs.starting import Start, renew, start, started
+from models.jobs.submitting import Submission, fingerprint, retry, submit
+
+__all__ = [
+    "Filter", "Kept", "Release", "Snapshot", "Start", "Submission", "Verdict", "cancel",
+    "expire", "fingerprint", "finished", "hand_back", "keep_later", "keep_spare", "listing",
+    "lose", "note_absent", "open_charges", "park", "reap", "receive", "refuse", "release",
+    "renew", "resolve", "retry", "retry_later", "snapshot", "start", "started", "submit",
+    "succeed", "unknown_charges",
+]  # fmt: skip

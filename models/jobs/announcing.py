@@ -1,0 +1,41 @@
+"""Telling the world: the event of a change, with the job as it then is."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy import select
+
+from models import attempts, endpoints, events, views
+from models.db import Transaction
+from models.schema import Image, Job
+from models.states import EventType
+from models.views import Lens
+
+
+async def announce(tx: Transaction, lens: Lens, job: Job, type_: EventType) -> None:
+    """Write the event of a change, and its deliveries; long polls are rung after the commit."""
+    now = job.finished_at or datetime.now(UTC)
+    made = (await attempts.of(tx, [job.id]))[job.id]
+    images = (await images_of(tx, [job.id]))[job.id]
+    shown = views.job(lens, job, made, images, now)
+    body = views.webhook_body(type_, job, shown, now)
+    targets = await endpoints.wanting(tx, job.project_id, type_)
+    await events.announce(tx, job, type_, body, targets)
+    tx.ring("job", str(job.id))
+
+
+async def images_of(tx: Transaction, job_ids: list[UUID]) -> dict[UUID, list[Image]]:
+    """Give the kept images of these jobs; spares too."""
+    found: dict[UUID, list[Image]] = {job_id: [] for job_id in job_ids}
+    for image in await tx.scalars(select(Image).where(Image.job_id.in_(job_ids))):
+        found[image.job_id].append(image)
+    return found
+
+
+async def lock(tx: Transaction, job_id: UUID) -> Job:
+    """Take the job's row. Always the first row that a transaction takes of a job."""
+    row = await tx.scalars(
+        select(Job).where(Job.id == job_id).with_for_update(key_share=True),
+        execution_options={"populate_existing": True},
+    )
+    return row.one()

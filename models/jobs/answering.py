@@ -1,0 +1,164 @@
+"""running → queued, → failed: what follows an answer that is no image.
+
+Each of these first finishes the attempt, which whoever made the call may always do, and then moves the
+job, which only the holder of the fence may do.
+"""
+
+from datetime import timedelta
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from models import attempts, ledger
+from models.attempts import Answer, Ref
+from models.db import Transaction
+from models.jobs.announcing import announce, lock
+from models.jobs.ending import end_canceled, fail, unknown_hold
+from models.schema import Attempt, Gate, Job
+from models.states import WaitingReason
+from models.views import Lens
+
+_MAX_UNKNOWN = 1  # attempts with an open charge that a job may leave behind and try again
+
+
+async def retry_later(
+    tx: Transaction, lens: Lens, ref: Ref, answer: Answer, delay: timedelta
+) -> Job | None:
+    """running → queued at `now + delay`, or → failed when tries or money are used up."""
+    job = await _finish(tx, lens, ref, answer)
+    return None if job is None else await again(tx, lens, job, delay, counts=answer.counts)
+
+
+async def refuse(
+    tx: Transaction,
+    lens: Lens,
+    ref: Ref,
+    answer: Answer,
+    *,
+    code: str,
+    message: str,
+    details: object = None,
+) -> Job | None:
+    """running → failed: the provider refuses this input, and would again."""
+    job = await _finish(tx, lens, ref, answer)
+    if job is None:
+        return None
+    if job.cancel_requested_at is not None:
+        return await end_canceled(tx, lens, job)
+    return await fail(tx, lens, job, code, message, retryable=False, details=details)
+
+
+async def park(
+    tx: Transaction, lens: Lens, ref: Ref, answer: Answer, reason: WaitingReason
+) -> Job | None:
+    """running → queued, in its old place, and close the gate for everybody: it is not the job's fault.
+
+    The gate is closed even when the job has moved on: what it says is true for all.
+    """
+    message = str((answer.error or {}).get("message", ""))
+    await tx.execute(insert(Gate).values(reason=reason, detail=message).on_conflict_do_nothing())
+    job = await _finish(tx, lens, ref, answer)
+    return None if job is None else await again(tx, lens, job, timedelta(0), counts=False)
+
+
+async def lose(tx: Transaction, lens: Lens, ref: Ref, answer: Answer) -> Job | None:
+    """The answer was lost: nobody knows whether it was paid, and `on_unknown_charge` decides."""
+    job = await _finish(tx, lens, ref, answer)
+    return None if job is None else await after_unknown(tx, lens, job)
+
+
+async def after_unknown(tx: Transaction, lens: Lens, job: Job) -> Job | None:
+    """running → queued or → failed, as `on_unknown_charge` says; the attempt keeps its own hold."""
+    if job.cancel_requested_at is not None:
+        return await end_canceled(tx, lens, job)
+    if job.on_unknown_charge == "fail":
+        message = (
+            "The answer to the paid call was lost, so the outcome is unknown; the charge is resolved "
+            "from the provider's log."
+        )
+        return await fail(tx, lens, job, "outcome_unknown", message, retryable=True)
+    unknown = await tx.scalar(
+        select(func.count()).where(Attempt.job_id == job.id, Attempt.charge == "unknown")
+    )
+    if job.on_unknown_charge == "wait" or (unknown or 0) > _MAX_UNKNOWN:
+        return await _queue(
+            tx, job, reason="unknown_charge", run_after=None, counted=job.counted + 1
+        )
+    return await again(tx, lens, job, timedelta(0), counts=True)
+
+
+async def again(
+    tx: Transaction, lens: Lens, job: Job, delay: timedelta, *, counts: bool
+) -> Job | None:
+    """→ queued with a hold for the next attempt, if the job's own limits allow one more."""
+    counted = job.counted + (1 if counts else 0)
+    if job.cancel_requested_at is not None:
+        return await end_canceled(tx, lens, job)
+    if counted >= job.max_attempts:
+        return await fail(
+            tx, lens, job, "attempts_exhausted",
+            f"All {job.max_attempts} attempts ended without an image; see `attempts` for each.",
+            retryable=True,
+        )  # fmt: skip
+    spent = job.charged + await unknown_hold(tx, job)
+    if spent + job.estimate > job.max_cost:
+        return await fail(
+            tx, lens, job, "max_cost_reached",
+            f"Another attempt would cost {job.estimate} credits beside the {spent} charged or unknown "
+            f"so far, and max_cost is {job.max_cost}.",
+            retryable=True,
+        )  # fmt: skip
+    reason: WaitingReason = "backoff" if delay else "queue"
+    queued = await _queue(tx, job, reason=reason, run_after=delay, counted=counted)
+    if queued is None:
+        return None
+    return await ledger.book(tx, queued, ledger.hold(queued.attempt + 1, queued.estimate))
+
+
+async def _queue(
+    tx: Transaction, job: Job, *, reason: WaitingReason, run_after: timedelta | None, counted: int
+) -> Job | None:
+    tx.ring("job", str(job.id))
+    tx.ring("jobs")
+    return (
+        await tx.scalars(
+            update(Job)
+            .where(Job.id == job.id, Job.fence == job.fence, Job.status.in_(("running", "queued")))
+            .values(
+                status="queued",
+                phase="call",
+                version=Job.version + 1,
+                lease_until=None,
+                waiting_reason=reason,
+                run_after=None if run_after is None else func.now() + run_after,
+                counted=counted,
+            )
+            .returning(Job),
+            execution_options={"populate_existing": True},
+        )
+    ).one_or_none()
+
+
+async def _finish(tx: Transaction, lens: Lens, ref: Ref, answer: Answer) -> Job | None:
+    """Finish one's own attempt; gives the job (its row taken) if it is still one's own."""
+    job = await lock(tx, ref.job_id)
+    finished = await attempts.finish(tx, job, ref.number, answer, start_id=ref.start_id)
+    if finished is None:
+        return None
+    _, job = finished
+    if job.fence == ref.fence and job.status == "running":
+        return job
+    if answer.charge != "unknown":
+        await tell_resolved(tx, lens, job)
+    return None
+
+
+async def tell_resolved(tx: Transaction, lens: Lens, job: Job) -> Job:
+    """Announce that a charge which had been unknown is known now; also for a finished job."""
+    moved = await tx.scalars(
+        update(Job).where(Job.id == job.id).values(version=Job.version + 1).returning(Job),
+        execution_options={"populate_existing": True},
+    )
+    job = moved.one()
+    await announce(tx, lens, job, "job.charge_resolved")
+    return job

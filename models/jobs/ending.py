@@ -1,0 +1,163 @@
+"""→ canceled, → expired, → failed: every arrow into a terminal state that is not success.
+
+An ending writes the ledger, the event and the deliveries itself, in its own transaction, so that nobody
+can forget. What an ending holds afterwards is only what unknown attempts hold.
+"""
+
+from datetime import timedelta
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import func, or_, select, update
+
+from models import ledger
+from models.db import Transaction
+from models.errors import NotFound
+from models.jobs.announcing import announce, lock
+from models.schema import Attempt, Job
+from models.states import EventType, Status
+from models.views import Lens
+
+Ending = Literal["succeeded", "failed", "canceled", "expired"]
+_EVENTS: dict[Ending, EventType] = {
+    "succeeded": "job.succeeded",
+    "failed": "job.failed",
+    "canceled": "job.canceled",
+    "expired": "job.expired",
+}
+
+
+async def end(
+    tx: Transaction,
+    lens: Lens,
+    job: Job,
+    ending: Ending,
+    *,
+    come_from: tuple[Status, ...],
+    **values: object,
+) -> Job | None:
+    """Move a job (its row is taken) into a terminal state; None when it was not where it comes from."""
+    ended = (
+        await tx.scalars(
+            update(Job)
+            .where(Job.id == job.id, Job.fence == job.fence, Job.status.in_(come_from))
+            .values(
+                status=ending,
+                version=Job.version + 1,
+                finished_at=func.now(),
+                lease_until=None,
+                waiting_reason=None,
+                **values,
+            )
+            .returning(Job),
+            execution_options={"populate_existing": True},
+        )
+    ).one_or_none()
+    if ended is None:
+        return None
+    await announce(tx, lens, ended, _EVENTS[ending])
+    return ended
+
+
+async def fail(
+    tx: Transaction,
+    lens: Lens,
+    job: Job,
+    code: str,
+    message: str,
+    *,
+    retryable: bool,
+    details: object = None,
+) -> Job | None:
+    """→ failed, with what people need to know: what happened, and whether it was charged."""
+    unknown = await unknown_hold(tx, job)
+    charged = "unknown" if unknown else "yes" if job.charged else "no"
+    error = {
+        "code": code,
+        "message": message,
+        "retryable": retryable,
+        "charged": charged,
+        "details": details,
+    }
+    job = await release_pending_hold(tx, job)
+    return await end(tx, lens, job, "failed", come_from=("running", "queued"), error=error)
+
+
+async def cancel(tx: Transaction, lens: Lens, project_id: UUID, job_id: UUID | None) -> Job:
+    """Cancel a job: at once while nothing is under way, else no other attempt will follow.
+
+    A paid call is never aborted: it would be charged all the same, and the image lost. Raises
+    `NotFound`. A finished job is given as it is.
+    """
+    known = await tx.scalar(select(Job.id).where(Job.id == job_id, Job.project_id == project_id))
+    if known is None:
+        raise NotFound("There is no such job in this project.")
+    job = await lock(tx, known)
+    if job.finished_at is not None or job.cancel_requested_at is not None:
+        return job
+    if job.status != "running" and job.phase == "call":
+        return await end_canceled(tx, lens, job) or job
+    pending = await tx.scalars(
+        update(Job)
+        .where(Job.id == job.id)
+        .values(cancel_requested_at=func.now(), cancel_outcome="pending", version=Job.version + 1)
+        .returning(Job),
+        execution_options={"populate_existing": True},
+    )
+    tx.ring("job", str(job.id))
+    return pending.one()
+
+
+async def end_canceled(tx: Transaction, lens: Lens, job: Job) -> Job | None:
+    """→ canceled without an image: nothing was charged, or nobody knows yet."""
+    outcome = "unknown" if await unknown_hold(tx, job) else "prevented"
+    job = await release_pending_hold(tx, job)
+    return await end(
+        tx,
+        lens,
+        job,
+        "canceled",
+        come_from=("queued", "released", "running"),
+        cancel_requested_at=func.coalesce(Job.cancel_requested_at, func.now()),
+        cancel_outcome=outcome,
+    )
+
+
+async def expire(tx: Transaction, lens: Lens, *, batch: int, typical_call: timedelta) -> int:
+    """→ expired, for what waited past its queue ttl or cannot end by its deadline; gives how many."""
+    late = await tx.scalars(
+        select(Job)
+        .where(
+            Job.status.in_(("queued", "released")),
+            Job.phase == "call",
+            or_(Job.queue_expires_at <= func.now(), Job.deadline <= func.now() + typical_call),
+        )
+        .order_by(Job.queue_expires_at)
+        .limit(batch)
+        .with_for_update(key_share=True, skip_locked=True),
+        execution_options={"populate_existing": True},
+    )
+    count = 0
+    for job in late.all():
+        freed = await release_pending_hold(tx, job)
+        if await end(tx, lens, freed, "expired", come_from=("queued", "released")):
+            count += 1
+    return count
+
+
+async def unknown_hold(tx: Transaction, job: Job) -> int:
+    """Sum what the job's unknown attempts hold."""
+    total = await tx.scalar(
+        select(func.coalesce(func.sum(Attempt.hold), 0)).where(
+            Attempt.job_id == job.id, Attempt.charge == "unknown"
+        )
+    )
+    return int(total or 0)
+
+
+async def release_pending_hold(tx: Transaction, job: Job) -> Job:
+    """Give back the hold of an attempt that will never begin, if there is one."""
+    pending = job.held - await unknown_hold(tx, job)
+    if pending <= 0:
+        return job
+    return await ledger.book(tx, job, ledger.release(job.attempt + 1, pending))

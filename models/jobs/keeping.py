@@ -1,0 +1,176 @@
+"""running (call) → running (keep) → succeeded: the image is paid, now its bytes must be kept."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Literal
+
+from sqlalchemy import func, insert, update
+
+from models import attempts, ledger
+from models.attempts import Answer, Ref
+from models.db import Transaction
+from models.jobs.announcing import lock
+from models.jobs.answering import tell_resolved
+from models.jobs.ending import end, fail, unknown_hold
+from models.schema import Attempt, Image, Job
+from models.views import Lens
+
+_FIRST_AGAIN, _LAST_AGAIN = timedelta(seconds=1), timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An image whose bytes are in the store."""
+
+    sha256: str
+    bytes: int
+    width: int
+    height: int
+    content_type: str
+    provider_url: str | None
+    retention: timedelta
+
+
+async def receive(
+    tx: Transaction, lens: Lens, ref: Ref, answer: Answer, *, lease: timedelta, ttl: timedelta
+) -> tuple[Literal["keep", "spare"], Ref] | None:
+    """Book a paid image at once, before its bytes are fetched: from here on nobody pays again.
+
+    `keep`: go on and keep it, under the fence in the `Ref` given back. An image that comes late is
+    adopted when the job still waits for one; otherwise it is a `spare`. None when it was received
+    before and the job has moved on. Safe to repeat after a lost answer to COMMIT.
+    """
+    job = await lock(tx, ref.job_id)
+    finished = await attempts.finish(tx, job, ref.number, answer, start_id=ref.start_id)
+    if finished is None:
+        again = job.fence == ref.fence and job.status == "running" and job.phase == "keep"
+        return ("keep", ref) if again else None
+    attempt, job = finished
+    if job.fence == ref.fence and job.status == "running":
+        await _to_keep(tx, job, lease, ttl)
+        return "keep", ref
+    if answer.charge != "unknown":
+        job = await tell_resolved(tx, lens, job)
+    waits = job.status in {"queued", "released"} and job.phase == "call"
+    if not waits or job.attempt != ref.number:
+        return "spare", ref
+    return "keep", await _adopt(tx, job, attempt, ref, lease, ttl)
+
+
+async def succeed(tx: Transaction, lens: Lens, ref: Ref, kept: Kept) -> Job | None:
+    """running (keep) → succeeded; or → canceled, when the cancel came too late to save the money."""
+    job = await lock(tx, ref.job_id)
+    if job.fence != ref.fence or job.status != "running" or job.phase != "keep":
+        return None
+    await _write_image(tx, ref, kept, spare=False)
+    if job.cancel_requested_at is not None:
+        return await end(
+            tx, lens, job, "canceled", come_from=("running",), cancel_outcome="too_late"
+        )
+    return await end(tx, lens, job, "succeeded", come_from=("running",))
+
+
+async def keep_spare(tx: Transaction, ref: Ref, kept: Kept) -> None:
+    """Remember the image of an attempt that another one had overtaken: it was paid for."""
+    await lock(tx, ref.job_id)
+    await _write_image(tx, ref, kept, spare=True)
+
+
+async def keep_later(
+    tx: Transaction, lens: Lens, ref: Ref, *, ttl: timedelta, message: str
+) -> Job | None:
+    """running (keep) → queued (keep): fetch or store it again later, without paying again.
+
+    The delay doubles with the time that has passed. When the provider's URL is dead (`keep_until`), the
+    job fails `image_lost`, charged.
+    """
+    job = await lock(tx, ref.job_id)
+    if job.fence != ref.fence or job.status != "running" or job.phase != "keep":
+        return None
+    now = await tx.scalar(func.now().select())
+    if job.keep_until is None or now is None or now >= job.keep_until:
+        text = f"The image was paid for, but could not be kept within {ttl}: {message}"
+        return await fail(tx, lens, job, "image_lost", text, retryable=True)
+    elapsed = now - (job.keep_until - ttl)
+    return await requeue_keep(tx, job, min(max(elapsed, _FIRST_AGAIN), _LAST_AGAIN))
+
+
+async def requeue_keep(tx: Transaction, job: Job, delay: timedelta) -> Job | None:
+    """running (keep) → queued (keep), due after `delay`; the next worker skips the call."""
+    tx.ring("jobs")
+    tx.ring("job", str(job.id))
+    return (
+        await tx.scalars(
+            update(Job)
+            .where(
+                Job.id == job.id,
+                Job.fence == job.fence,
+                Job.status == "running",
+                Job.phase == "keep",
+            )
+            .values(
+                status="queued",
+                version=Job.version + 1,
+                lease_until=None,
+                waiting_reason="storage",
+                run_after=func.now() + delay,
+            )
+            .returning(Job),
+            execution_options={"populate_existing": True},
+        )
+    ).one_or_none()
+
+
+async def _to_keep(tx: Transaction, job: Job, lease: timedelta, ttl: timedelta) -> None:
+    await tx.execute(
+        update(Job)
+        .where(Job.id == job.id, Job.fence == job.fence, Job.status == "running")
+        .values(
+            phase="keep",
+            version=Job.version + 1,
+            keep_until=func.now() + ttl,
+            lease_until=func.now() + lease,
+        )
+    )
+    tx.ring("job", str(job.id))
+
+
+async def _adopt(
+    tx: Transaction, job: Job, attempt: Attempt, ref: Ref, lease: timedelta, ttl: timedelta
+) -> Ref:
+    """Queued | released → running (keep), under a fresh fence: whoever was to start finds it gone."""
+    pending = job.held - await unknown_hold(tx, job)
+    if pending > 0:
+        job = await ledger.book(tx, job, ledger.release(attempt.number + 1, pending))
+    fence = await tx.scalar(
+        update(Job)
+        .where(Job.id == job.id)
+        .values(
+            status="running",
+            phase="keep",
+            fence=Job.fence + 1,
+            version=Job.version + 1,
+            waiting_reason=None,
+            keep_until=func.now() + ttl,
+            lease_until=func.now() + lease,
+        )
+        .returning(Job.fence)
+    )
+    return replace(ref, fence=fence if fence is not None else ref.fence)
+
+
+async def _write_image(tx: Transaction, ref: Ref, kept: Kept, *, spare: bool) -> None:
+    await tx.execute(
+        insert(Image).values(
+            job_id=ref.job_id,
+            attempt=ref.number,
+            spare=spare,
+            sha256=kept.sha256,
+            bytes=kept.bytes,
+            width=kept.width,
+            height=kept.height,
+            content_type=kept.content_type,
+            provider_url=kept.provider_url,
+            expires_at=func.now() + kept.retention,
+        )
+    )

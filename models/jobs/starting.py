@@ -1,0 +1,133 @@
+"""released → running: the one place where an attempt begins, and the lease of what runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import case, func, or_, select, tuple_, update
+
+from models import attempts, endpoints, events
+from models.attempts import Ref
+from models.db import Transaction
+from models.jobs.announcing import announce
+from models.schema import Attempt, Job
+from models.views import Lens
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a worker has to do: make the call (`call`), or only keep the image (`keep`)."""
+
+    ref: Ref
+    phase: Literal["call", "keep"]
+    project_id: UUID
+    input: dict[str, object]
+    large: bool
+    client_request_id: str
+    provider_url: str | None
+
+
+async def start(  # noqa: PLR0913 - who starts what, under which fence, for how long
+    tx: Transaction,
+    lens: Lens,
+    job_id: UUID,
+    fence: int,
+    *,
+    start_id: UUID,
+    worker: str,
+    key_prefix: str,
+    lease: timedelta,
+    typical_call: timedelta,
+) -> Start | None:
+    """Begin an attempt; None when somebody else has the job, or it may not start any more.
+
+    Of sixteen workers with the same message one gets a `Start`. In phase `keep` no attempt begins:
+    the image is paid, and only its bytes are missing.
+    """
+    calls = Job.phase == "call"
+    in_time = or_(Job.deadline.is_(None), Job.deadline > func.now() + typical_call)
+    job = (
+        await tx.scalars(
+            update(Job)
+            .where(
+                Job.id == job_id,
+                Job.fence == fence,
+                Job.status == "released",
+                or_(~calls, (Job.queue_expires_at > func.now()) & in_time),
+            )
+            .values(
+                status="running",
+                version=Job.version + 1,
+                attempt=Job.attempt + case((calls, 1), else_=0),
+                started_at=func.coalesce(Job.started_at, func.now()),
+                lease_until=func.now() + lease,
+                worker=worker,
+                waiting_reason=None,
+            )
+            .returning(Job)
+        )
+    ).one_or_none()
+    if job is None:
+        return None
+    if job.phase == "call":
+        await attempts.begin(tx, job, start_id, worker, key_prefix)
+        if job.attempt == 1:
+            await _announce_running(tx, lens, job)
+    tx.ring("job", str(job.id))
+    return await _start(tx, job, start_id)
+
+
+async def started(tx: Transaction, job_id: UUID, fence: int, start_id: UUID) -> Start | None:
+    """Look whether this very start took effect, after the answer to its COMMIT was lost."""
+    job = await tx.scalar(
+        select(Job)
+        .join(Attempt, (Attempt.job_id == Job.id) & (Attempt.number == Job.attempt))
+        .where(
+            Job.id == job_id,
+            Job.fence == fence,
+            Job.status == "running",
+            Attempt.start_id == start_id,
+        )
+    )
+    return None if job is None else await _start(tx, job, start_id)
+
+
+async def renew(tx: Transaction, running: Sequence[Ref], lease: timedelta) -> set[UUID]:
+    """Renew the leases of all that a worker has in flight, in one UPDATE; gives those it still has."""
+    if not running:
+        return set()
+    pairs = [(ref.job_id, ref.fence) for ref in running]
+    rows = await tx.scalars(
+        update(Job)
+        .where(Job.status == "running", tuple_(Job.id, Job.fence).in_(pairs))
+        .values(lease_until=func.now() + lease)
+        .returning(Job.id)
+    )
+    return set(rows)
+
+
+async def _announce_running(tx: Transaction, lens: Lens, job: Job) -> None:
+    targets = await endpoints.wanting(tx, job.project_id, "job.running")
+    if targets or events.wanted_by_job(job, "job.running"):
+        await announce(tx, lens, job, "job.running")
+
+
+async def _start(tx: Transaction, job: Job, start_id: UUID) -> Start:
+    provider_url: str | None = None
+    if job.phase == "keep":
+        provider_url = await tx.scalar(
+            select(Attempt.provider_url).where(
+                Attempt.job_id == job.id, Attempt.number == job.attempt
+            )
+        )
+    return Start(
+        ref=Ref(job.id, job.fence, job.attempt, start_id),
+        phase="keep" if job.phase == "keep" else "call",
+        project_id=job.project_id,
+        input=job.input,
+        large=job.large,
+        client_request_id=attempts.client_request_id(job.id, job.attempt),
+        provider_url=provider_url,
+    )

@@ -1,0 +1,215 @@
+"""Projects, and the API keys that speak for them.
+
+A key is `dr_live_<id>_<secret><crc>`: the id finds the row, the CRC refuses a typo without a query, and
+of the secret (200 bits) only the SHA-256 is stored.
+"""
+
+import hmac
+import re
+import secrets
+import zlib
+from dataclasses import dataclass
+from hashlib import sha256
+from uuid import UUID
+
+from sqlalchemy import func, insert, or_, select, update
+
+from models import ids
+from models.db import Transaction
+from models.errors import InvalidRequest, Misconfigured, NotFound, ScopeMissing
+from models.schema import ApiKey, Project
+from models.states import SCOPES, Scope
+from models.vault import Vault
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_FORM = re.compile(r"dr_live_([0-9a-z]{12})_([0-9a-z]{40})([0-9a-z]{7})")
+_SECRET_CONTEXT = b"project:"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking: a key of a project, and what it may do."""
+
+    project_id: UUID
+    key_id: UUID
+    scopes: frozenset[str]
+    idempotency_required: bool
+
+    def demand(self, scope: Scope) -> None:
+        """Raise `ScopeMissing` unless this key has the scope; `admin` has every one."""
+        if scope not in self.scopes and "admin" not in self.scopes:
+            raise ScopeMissing(
+                f"This API key lacks the scope {scope!r}; it has "
+                f"{', '.join(sorted(self.scopes)) or 'none'}. Use a key that has it."
+            )
+
+
+async def create(tx: Transaction, vault: Vault, name: str, webhook_secret: str) -> UUID:
+    """Create a project, or give the one that already has this name."""
+    project_id = ids.new()
+    sealed = vault.seal(webhook_secret, _SECRET_CONTEXT + project_id.bytes)
+    existing = await tx.scalar(select(Project.id).where(Project.name == name))
+    if existing is not None:
+        return existing
+    await tx.execute(insert(Project).values(id=project_id, name=name, webhook_secret=sealed))
+    return project_id
+
+
+async def find(tx: Transaction, name_or_id: str) -> UUID:
+    """Find a project by its name or its `prj_…` id."""
+    named = Project.name == name_or_id
+    parsed = ids.parse(ids.PROJECT, name_or_id)
+    where = named if parsed is None else or_(named, Project.id == parsed)
+    found = await tx.scalar(select(Project.id).where(where))
+    if found is None:
+        raise NotFound(f"There is no project {name_or_id!r}; create it with create-project.")
+    return found
+
+
+async def webhook_secrets(tx: Transaction, vault: Vault, project_id: UUID) -> tuple[str, ...]:
+    """Give the secrets that sign this project's own webhooks: the current one first."""
+    row = (
+        await tx.execute(
+            select(
+                Project.webhook_secret,
+                Project.webhook_secret_old,
+                Project.webhook_rotated_at > func.now() - func.make_interval(0, 0, 0, 1),
+            ).where(Project.id == project_id)
+        )
+    ).one()
+    current, old, old_is_valid = row
+    sealed = [current] + ([old] if old is not None and old_is_valid else [])
+    return tuple(vault.open(each, _SECRET_CONTEXT + project_id.bytes) for each in sealed)
+
+
+async def rotate_webhook_secret(
+    tx: Transaction, vault: Vault, project_id: UUID, fresh: str
+) -> None:
+    """Sign with a fresh secret from now on, and with the present one too for 24 hours."""
+    await tx.execute(
+        update(Project)
+        .where(Project.id == project_id)
+        .values(
+            webhook_secret_old=Project.webhook_secret,
+            webhook_secret=vault.seal(fresh, _SECRET_CONTEXT + project_id.bytes),
+            webhook_rotated_at=func.now(),
+        )
+    )
+
+
+def new_key() -> str:
+    """Make a fresh API key. It is shown once; only its hash is kept."""
+    body = f"dr_live_{_letters(12)}_{_letters(40)}"
+    return body + _crc(body)
+
+
+async def create_key(
+    tx: Transaction, project_id: UUID, name: str, scopes: tuple[str, ...], key: str
+) -> ApiKey:
+    """Register a key; one that this project already has is left as it is.
+
+    Raises `InvalidRequest` for an unknown scope and `Misconfigured` for a key of another form.
+    """
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        raise InvalidRequest(
+            f"Unknown scope {', '.join(unknown) or '(none given)'}; use {', '.join(SCOPES)}."
+        )
+    public_id, secret_hash = _split(key) or (None, None)
+    if public_id is None or secret_hash is None:
+        raise Misconfigured(
+            "The given API key has not the form dr_live_<id>_<secret><crc>, or a typo; "
+            "`python -m models new-key` prints one."
+        )
+    existing = (
+        await tx.execute(select(ApiKey).where(ApiKey.public_id == public_id))
+    ).scalar_one_or_none()
+    if existing is not None:
+        same = hmac.compare_digest(existing.secret_hash, secret_hash)
+        if not same or existing.project_id != project_id or existing.revoked_at is not None:
+            raise Misconfigured("The given API key was used before and is revoked, or another's.")
+        return existing
+    made = await tx.scalars(
+        insert(ApiKey)
+        .values(
+            id=ids.new(),
+            project_id=project_id,
+            name=name,
+            public_id=public_id,
+            secret_hash=secret_hash,
+            scopes=list(dict.fromkeys(scopes)),
+        )
+        .returning(ApiKey)
+    )
+    return made.one()
+
+
+async def caller(tx: Transaction, key: str) -> Caller | None:
+    """Tell who presents this key; None when it is mistyped, unknown, revoked or expired."""
+    split = _split(key)
+    if split is None:
+        return None
+    row = (
+        await tx.execute(
+            select(
+                ApiKey.id,
+                ApiKey.project_id,
+                ApiKey.secret_hash,
+                ApiKey.scopes,
+                Project.idempotency_required,
+            )
+            .join(Project, Project.id == ApiKey.project_id)
+            .where(
+                ApiKey.public_id == split[0],
+                ApiKey.revoked_at.is_(None),
+                or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),
+            )
+        )
+    ).one_or_none()
+    if row is None or not hmac.compare_digest(row.secret_hash, split[1]):
+        return None
+    return Caller(row.project_id, row.id, frozenset(row.scopes), row.idempotency_required)
+
+
+async def list_keys(tx: Transaction, project_id: UUID) -> list[ApiKey]:
+    """Give every key of a project, newest first; revoked ones too."""
+    rows = select(ApiKey).where(ApiKey.project_id == project_id).order_by(ApiKey.id.desc())
+    return list((await tx.scalars(rows)).all())
+
+
+async def expire_key(
+    tx: Transaction, project_id: UUID, key_id: UUID, grace_seconds: int = 0
+) -> ApiKey:
+    """Revoke a key at once, or let it expire after a grace. Raises `NotFound`."""
+    change = (
+        {"expires_at": func.now() + func.make_interval(0, 0, 0, 0, 0, 0, grace_seconds)}
+        if grace_seconds
+        else {"revoked_at": func.coalesce(ApiKey.revoked_at, func.now())}
+    )
+    found = (
+        await tx.scalars(
+            update(ApiKey)
+            .where(ApiKey.id == key_id, ApiKey.project_id == project_id)
+            .values(change)
+            .returning(ApiKey)
+        )
+    ).one_or_none()
+    if found is None:
+        raise NotFound("There is no such API key in this project.")
+    return found
+
+
+def _split(key: str) -> tuple[str, bytes] | None:
+    match = _FORM.fullmatch(key)
+    if match is None or _crc(key[: match.start(3)]) != match[3]:
+        return None
+    return match[1], sha256(match[2].encode()).digest()
+
+
+def _letters(count: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(count))
+
+
+def _crc(body: str) -> str:
+    number = zlib.crc32(body.encode())
+    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(30, -1, -5))

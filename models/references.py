@@ -1,0 +1,245 @@
+"""Reference images sent inside a request as `data:` URLs: judged, described, and built again.
+
+The bytes of a reference go to the store when the job is submitted. Rows, GET and webhooks keep a
+descriptor in its place, `data:image/png;sha256=<64 hex digits>;length=<bytes>`, and the worker
+builds the `data:` URL again before the paid call.
+"""
+
+import base64
+import hashlib
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+from models.wording import printable, shown
+
+# The provider's upstream states these: at most 10 MB and 36 megapixels, each side over 14 pixels.
+BYTES_MAX = 10 * 1024 * 1024
+PIXELS_MAX = 36_000_000
+SIDE_OVER = 14
+
+# What may stand in `data:image/…`, and Pillow's name of the same format.
+_FORMATS = {
+    "image/png": "PNG",
+    "image/jpeg": "JPEG",
+    "image/webp": "WEBP",
+    "image/bmp": "BMP",
+    "image/tiff": "TIFF",
+    "image/gif": "GIF",
+}
+_TYPES = "png, jpeg, webp, bmp, tiff or gif"
+_MAGIC = (
+    ("image/png", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    ("image/jpeg", re.compile(rb"\xff\xd8\xff")),
+    ("image/webp", re.compile(rb"RIFF.{4}WEBP", re.DOTALL)),
+    ("image/bmp", re.compile(rb"BM")),
+    ("image/tiff", re.compile(rb"II[*+]\x00|MM\x00[*+]")),
+    ("image/gif", re.compile(rb"GIF8[79]a")),
+)
+_DESCRIPTOR = re.compile(r"data:(image/[a-z]+);sha256=([0-9a-f]{64});length=([1-9][0-9]{0,8})")
+
+
+class BadReference(ValueError):
+    """A `data:` URL that cannot be a reference; the text is a sentence for its sender."""
+
+
+class ReferenceLost(LookupError):
+    """A described reference whose bytes are not at hand, or are not the ones described."""
+
+
+@dataclass(frozen=True)
+class Inline:
+    """A reference that came inside the request: `index` is its place in `image_urls`."""
+
+    index: int
+    mime: str
+    data: bytes = field(repr=False)
+    sha256: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a descriptor says about a reference in the store; `length` is in bytes."""
+
+    mime: str
+    sha256: str
+    length: int
+
+    def __str__(self) -> str:
+        """Write the descriptor that `parse_descriptor` reads."""
+        return f"data:{self.mime};sha256={self.sha256};length={self.length}"
+
+
+def parse(url: str, index: int = 0) -> Inline:
+    """Decode and judge one `data:` URL, reading no more of the image than its header.
+
+    Raises `BadReference`, and nothing else, for whatever the provider would refuse.
+    """
+    mime, payload = _split(url)
+    data = _decode(payload)
+    found = sniff(data)
+    if found is None:
+        raise BadReference(f"the data: URL says {mime}, but its bytes are no image; send {_TYPES}.")
+    if found != mime:
+        raise BadReference(
+            f"the data: URL says {mime}, but its bytes are {found}; start it with data:{found}"
+        )
+    width, height = _measure(data, mime)
+    return Inline(index, mime, data, hashlib.sha256(data).hexdigest(), width, height)
+
+
+def sniff(data: bytes) -> str | None:
+    """Tell the image type that the first bytes announce; None for any other content."""
+    return next((mime for mime, magic in _MAGIC if magic.match(data)), None)
+
+
+def data_url(mime: str, data: bytes) -> str:
+    """Write bytes as the `data:` URL that the provider takes."""
+    return f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def parse_descriptor(text: str) -> Kept | None:
+    """Read a descriptor back; None for anything that `str(Kept)` did not write."""
+    found = _DESCRIPTOR.fullmatch(text)
+    if found is None or found[1] not in _FORMATS:
+        return None
+    return Kept(found[1], found[2], int(found[3]))
+
+
+def content_hash(url: str) -> str | None:
+    """Give the SHA-256, in hex, of a `data:` URL's or descriptor's bytes; None for a link."""
+    if kept := parse_descriptor(url):
+        return kept.sha256
+    if url[:5].lower() != "data:":
+        return None
+    return hashlib.sha256(_decode(_split(url)[1])).hexdigest()
+
+
+def kept_in(given: Mapping[str, object]) -> tuple[Kept, ...]:
+    """List the described references of a stored input: the blobs that `restore_input` needs."""
+    found = (parse_descriptor(url) for url in urls_of(given))
+    return tuple(kept for kept in found if kept is not None)
+
+
+def view_input(given: Mapping[str, object], kept: Mapping[int, str]) -> dict[str, object]:
+    """Give a checked input as it is stored and shown: each `data:` URL becomes a descriptor.
+
+    `kept` maps a reference's index to the SHA-256, in hex, under which its bytes were kept. Raises
+    `ReferenceLost` for an index that is missing there: an image must not end in a database row.
+    """
+    if "image_urls" not in given:
+        return dict(given)
+    return {**given, "image_urls": [_view(i, u, kept) for i, u in enumerate(urls_of(given))]}
+
+
+def restore_input(given: Mapping[str, object], blobs: Mapping[str, bytes]) -> dict[str, object]:
+    """Give a stored input as it was sent: each descriptor becomes its `data:` URL again.
+
+    `blobs` maps SHA-256, in hex, to bytes. They are hashed again here, since a call with a damaged
+    reference would be paid like any other. Raises `ReferenceLost`.
+    """
+    if "image_urls" not in given:
+        return dict(given)
+    return {**given, "image_urls": [_restore(url, blobs) for url in urls_of(given)]}
+
+
+def urls_of(given: Mapping[str, object]) -> list[str]:
+    """List the `image_urls` of a checked input; empty when it has none."""
+    urls = given.get("image_urls")
+    return [url for url in urls if isinstance(url, str)] if isinstance(urls, list) else []
+
+
+def _split(url: str) -> tuple[str, str]:
+    if parse_descriptor(url):
+        raise BadReference(
+            f"{shown(url)} only describes a reference that was kept; send the image itself."
+        )
+    head, comma, payload = url.partition(",")
+    mime, _, encoding = head.removeprefix("data:").partition(";")
+    if not comma or encoding != "base64" or mime not in _FORMATS or not url.startswith("data:"):
+        raise BadReference(
+            f"{shown(head)} does not start a reference; write data:image/<type>;base64,<bytes> "
+            f"in lower case, where <type> is {_TYPES}."
+        )
+    return mime, payload
+
+
+def _decode(payload: str) -> bytes:
+    # Judged before decoding: base64 writes three bytes as four letters.
+    if len(payload) > BYTES_MAX // 3 * 4 + 4:
+        raise BadReference(_too_large(len(payload) // 4 * 3))
+    data = _decode_strictly(payload)
+    if data is None:
+        raise BadReference(
+            "what follows the comma of the data: URL is not base64 (A-Z a-z 0-9 + / with = "
+            "padding, no spaces, no percent signs); encode the file again."
+        )
+    if len(data) > BYTES_MAX:
+        raise BadReference(_too_large(len(data)))
+    return data
+
+
+def _decode_strictly(payload: str) -> bytes | None:
+    # Python overlooks padding that is too long; other decoders do not.
+    if len(payload) % 4 or payload.endswith("==="):
+        return None
+    try:
+        return base64.b64decode(payload, validate=True)
+    except ValueError:
+        return None
+
+
+def _too_large(length: int) -> str:
+    return (
+        f"the image has {length:,} bytes; the provider takes at most {BYTES_MAX:,} (10 MB). "
+        "Make it smaller, or send an https:// URL."
+    )
+
+
+def _measure(data: bytes, mime: str) -> tuple[int, int]:
+    try:
+        with Image.open(io.BytesIO(data), formats=[_FORMATS[mime]]) as image:
+            width, height = image.size
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise BadReference(_too_many_pixels("the image")) from None
+    except Exception as error:  # noqa: BLE001 - Pillow's readers raise anything on hostile bytes
+        reason = printable(str(error).partition("<")[0].strip() or type(error).__name__)
+        raise BadReference(
+            f"the bytes start like {mime}, but the image cannot be read ({reason}); "
+            "save it again and send the whole file."
+        ) from None
+    if width * height > PIXELS_MAX:
+        raise BadReference(_too_many_pixels(f"the image is {width}x{height}, and"))
+    if min(width, height) <= SIDE_OVER:
+        raise BadReference(
+            f"the image is {width}x{height}; the provider needs each side over {SIDE_OVER} pixels."
+        )
+    return width, height
+
+
+def _too_many_pixels(subject: str) -> str:
+    return f"{subject} has more than {PIXELS_MAX:,} pixels, the provider's limit; scale it down."
+
+
+def _view(index: int, url: str, kept: Mapping[int, str]) -> str:
+    if not url.startswith("data:") or parse_descriptor(url):
+        return url
+    if index not in kept:
+        raise ReferenceLost(f"the bytes of image_urls[{index}] were not kept.")
+    mime, payload = _split(url)
+    return str(Kept(mime, kept[index], len(payload) // 4 * 3 - payload.count("=", -2)))
+
+
+def _restore(url: str, blobs: Mapping[str, bytes]) -> str:
+    kept = parse_descriptor(url)
+    if kept is None:
+        return url
+    data = blobs.get(kept.sha256)
+    if data is None or hashlib.sha256(data).hexdigest() != kept.sha256:
+        raise ReferenceLost(f"the bytes of the reference {kept} are missing or damaged.")
+    return data_url(kept.mime, data)

@@ -1,0 +1,343 @@
+"""Every table on one page. What must hold, the schema holds; the rules live with their nouns.
+
+Ids are UUIDv7, so that a primary key sorts by creation. Credits are integers ($1 = 2,000,000). Partial
+indexes cover what is waiting, so that cost follows the backlog and not the history.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.db import Base
+from models.states import (
+    Charge,
+    DeliveryState,
+    LedgerKind,
+    OnUnknown,
+    Phase,
+    Priority,
+    Status,
+    one_of,
+)
+
+_now = func.now()
+_empty_list, _empty_map = text("'{}'"), text("'{}'::jsonb")
+
+
+class Project(Base):
+    """One tenant. Owns keys, jobs and endpoints; its secret signs the webhooks of single jobs."""
+
+    __tablename__ = "projects"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    idempotency_required: Mapped[bool] = mapped_column(server_default=text("false"))
+    webhook_secret: Mapped[bytes]
+    webhook_secret_old: Mapped[bytes | None]
+    webhook_rotated_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+
+class ApiKey(Base):
+    """A secret of a project, with scopes. Only the hash of the secret is here."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"), index=True)
+    name: Mapped[str]
+    public_id: Mapped[str] = mapped_column(unique=True)
+    secret_hash: Mapped[bytes]
+    scopes: Mapped[list[str]]
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class Job(Base):
+    """One image to be generated, from acceptance to a terminal state."""
+
+    __tablename__ = "jobs"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
+    key_id: Mapped[UUID] = mapped_column(ForeignKey("api_keys.id"))
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+    # Where it stands. `version` grows with every visible change: it is the ETag and the sequence.
+    status: Mapped[str] = mapped_column(server_default="queued")
+    phase: Mapped[str] = mapped_column(server_default="call")
+    version: Mapped[int] = mapped_column(server_default="1")
+    fence: Mapped[int] = mapped_column(server_default="0")
+    attempt: Mapped[int] = mapped_column(server_default="0")
+    counted: Mapped[int] = mapped_column(server_default="0")
+    lease_until: Mapped[datetime | None]
+    worker: Mapped[str | None]
+    waiting_reason: Mapped[str | None]
+    # NULL while a job waits for something other than time (`waiting_reason` says what).
+    run_after: Mapped[datetime | None] = mapped_column(server_default=_now)
+    rank: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    keep_until: Mapped[datetime | None]
+
+    # What was asked for.
+    model: Mapped[str]
+    input: Mapped[dict[str, object]]
+    input_hash: Mapped[bytes]
+    large: Mapped[bool] = mapped_column(server_default=text("false"))
+    priority: Mapped[str]
+    tags: Mapped[list[str]] = mapped_column(server_default=_empty_list)
+    # `meta`, for SQLAlchemy keeps the name `metadata` for itself.
+    meta: Mapped[dict[str, str]] = mapped_column("metadata", server_default=_empty_map)
+    customer: Mapped[str | None]
+    concurrency_key: Mapped[str | None]
+    webhook_url: Mapped[str | None]
+    webhook_events: Mapped[list[str] | None]
+    queue_expires_at: Mapped[datetime]
+    deadline: Mapped[datetime | None]
+    max_attempts: Mapped[int]
+    max_cost: Mapped[int]
+    on_unknown_charge: Mapped[str]
+    idempotency_route: Mapped[str | None]
+    idempotency_key: Mapped[str | None]
+    fingerprint: Mapped[bytes | None]
+    retried_from: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+
+    # What it costs, and how it ended.
+    estimate: Mapped[int]
+    held: Mapped[int] = mapped_column(server_default="0")
+    charged: Mapped[int] = mapped_column(server_default="0")
+    cancel_requested_at: Mapped[datetime | None]
+    cancel_outcome: Mapped[str | None]
+    error: Mapped[dict[str, object] | None]
+
+    __table_args__ = (
+        CheckConstraint(one_of("status", Status), "status"),
+        CheckConstraint(one_of("phase", Phase), "phase"),
+        CheckConstraint(one_of("priority", Priority), "priority"),
+        CheckConstraint(one_of("on_unknown_charge", OnUnknown), "on_unknown_charge"),
+        CheckConstraint(
+            "(status IN ('succeeded', 'failed', 'canceled', 'expired')) = (finished_at IS NOT NULL)",
+            "terminal_has_end",
+        ),
+        CheckConstraint(
+            "(status IN ('released', 'running')) = (lease_until IS NOT NULL)", "lease_has_owner"
+        ),
+        CheckConstraint("(status = 'failed') = (error IS NOT NULL)", "failed_has_error"),
+        CheckConstraint("(idempotency_key IS NULL) = (fingerprint IS NULL)", "idempotency"),
+        CheckConstraint("held >= 0", "held"),
+        UniqueConstraint("project_id", "idempotency_route", "idempotency_key"),
+        Index("ix_jobs_newest", "project_id", "id"),
+        Index("ix_jobs_waiting", "rank", "id", postgresql_where=text("status = 'queued'")),
+        Index("ix_jobs_backlog", "project_id", postgresql_where=text("status = 'queued'")),
+        Index(
+            "ix_jobs_queue_expires_at",
+            "queue_expires_at",
+            postgresql_where=text("status IN ('queued', 'released')"),
+        ),
+        Index(
+            "ix_jobs_lease_until",
+            "lease_until",
+            postgresql_where=text("status IN ('released', 'running')"),
+        ),
+    )
+
+
+class Attempt(Base):
+    """One paid call. The row is committed before the socket opens."""
+
+    __tablename__ = "attempts"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    start_id: Mapped[UUID]
+    worker: Mapped[str]
+    client_request_id: Mapped[str] = mapped_column(unique=True)
+    key_prefix: Mapped[str]
+    sent_at: Mapped[datetime] = mapped_column(server_default=_now)
+    finished_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
+    hold: Mapped[int]
+    charge: Mapped[str] = mapped_column(server_default="unknown")
+    credits: Mapped[int | None]
+    charged_at: Mapped[datetime | None]
+    http_status: Mapped[int | None]
+    inference_id: Mapped[str | None]
+    provider_url: Mapped[str | None]
+    error: Mapped[dict[str, object] | None]
+    absent_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint(one_of("charge", Charge), "charge"),
+        CheckConstraint("(charge = 'settled') = (credits IS NOT NULL)", "settled_has_credits"),
+        UniqueConstraint("job_id", "number"),
+        Index("ix_attempts_unknown", "sent_at", postgresql_where=text("charge = 'unknown'")),
+    )
+
+
+class Image(Base):
+    """A kept image. `spare` is the image of an attempt that another one had overtaken."""
+
+    __tablename__ = "images"
+    job_id: Mapped[UUID] = mapped_column(
+        ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    spare: Mapped[bool]
+    sha256: Mapped[str]
+    bytes: Mapped[int]
+    width: Mapped[int]
+    height: Mapped[int]
+    content_type: Mapped[str]
+    provider_url: Mapped[str | None]
+    thumbnail: Mapped[str] = mapped_column(server_default="pending")
+    kept_at: Mapped[datetime] = mapped_column(server_default=_now)
+    expires_at: Mapped[datetime]
+
+    __table_args__ = (
+        CheckConstraint("thumbnail IN ('pending', 'made', 'impossible')", "thumbnail"),
+        Index("uq_images_one_result", "job_id", unique=True, postgresql_where=text("NOT spare")),
+        Index("ix_images_thumbnail", "kept_at", postgresql_where=text("thumbnail = 'pending'")),
+    )
+
+
+class LedgerEntry(Base):
+    """One line of the append-only ledger. `credits` is signed: a release is negative."""
+
+    __tablename__ = "ledger"
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=_now)
+    # When the provider made a charge that was found out later; `at` is when it was booked.
+    made_at: Mapped[datetime | None]
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
+    key_id: Mapped[UUID] = mapped_column(ForeignKey("api_keys.id"))
+    customer: Mapped[str | None]
+    job_id: Mapped[UUID]
+    attempt: Mapped[int]
+    kind: Mapped[str]
+    credits: Mapped[int]
+    inference_id: Mapped[str | None]
+    reference: Mapped[str] = mapped_column(server_default="")
+
+    __table_args__ = (
+        CheckConstraint(one_of("kind", LedgerKind), "kind"),
+        UniqueConstraint("job_id", "attempt", "kind", "reference"),
+        Index("ix_ledger_project_id", "project_id", "id"),
+    )
+
+
+class Endpoint(Base):
+    """A URL that a project registered for events."""
+
+    __tablename__ = "endpoints"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"), index=True)
+    url: Mapped[str]
+    description: Mapped[str] = mapped_column(server_default="")
+    events: Mapped[list[str]]
+    secret: Mapped[bytes]
+    enabled: Mapped[bool] = mapped_column(server_default=text("true"))
+    disabled_reason: Mapped[str | None]
+    disabled_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+    deleted_at: Mapped[datetime | None]
+
+
+class Event(Base):
+    """Something that happened to a job; `body` is the bytes that every try of a delivery sends."""
+
+    __tablename__ = "events"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
+    job_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    type: Mapped[str]
+    sequence: Mapped[int]
+    body: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+    __table_args__ = (
+        UniqueConstraint("job_id", "sequence"),
+        Index(
+            "uq_events_one_terminal",
+            "job_id",
+            unique=True,
+            postgresql_where=text(
+                "type IN ('job.succeeded', 'job.failed', 'job.canceled', 'job.expired')"
+            ),
+        ),
+    )
+
+
+class Delivery(Base):
+    """One event on its way to one URL. `lane` groups what shares a cap: an endpoint or an origin."""
+
+    __tablename__ = "deliveries"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
+    event_id: Mapped[UUID] = mapped_column(ForeignKey("events.id", ondelete="CASCADE"), index=True)
+    endpoint_id: Mapped[UUID | None] = mapped_column(ForeignKey("endpoints.id"), index=True)
+    job_id: Mapped[UUID | None] = mapped_column(index=True)
+    url: Mapped[str]
+    lane: Mapped[str]
+    state: Mapped[str] = mapped_column(server_default="pending")
+    tries: Mapped[int] = mapped_column(server_default="0")
+    next_at: Mapped[datetime | None] = mapped_column(server_default=_now)
+    lease_until: Mapped[datetime | None]
+    taken_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint(one_of("state", DeliveryState), "state"),
+        CheckConstraint("(state = 'sending') = (lease_until IS NOT NULL)", "lease_has_owner"),
+        CheckConstraint("(state = 'pending') = (next_at IS NOT NULL)", "pending_has_time"),
+        Index("ix_deliveries_due", "next_at", postgresql_where=text("state = 'pending'")),
+        Index("ix_deliveries_lease", "lease_until", postgresql_where=text("state = 'sending'")),
+    )
+
+
+class DeliveryTry(Base):
+    """What one try of a delivery met. Never the response's body: the log is no port scanner."""
+
+    __tablename__ = "delivery_tries"
+    delivery_id: Mapped[UUID] = mapped_column(
+        ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    http_status: Mapped[int | None]
+    latency_ms: Mapped[int]
+    result: Mapped[str]
+
+
+class Worker(Base):
+    """What a worker says it can take; renewed with its heartbeat."""
+
+    __tablename__ = "workers"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    generate_slots: Mapped[int]
+    deliver_slots: Mapped[int]
+    draining: Mapped[bool] = mapped_column(server_default=text("false"))
+    seen_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+
+class Gate(Base):
+    """A closed gate: while a row is here nothing is released. Parks every job, moves none."""
+
+    __tablename__ = "gates"
+    reason: Mapped[str] = mapped_column(primary_key=True)
+    detail: Mapped[str] = mapped_column(server_default="")
+    closed_at: Mapped[datetime] = mapped_column(server_default=_now)
+    checked_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+
+class Duty(Base):
+    """A duty of the dispatchers: who does it now, when it was last done, what it has spent."""
+
+    __tablename__ = "duties"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    holder: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    done_at: Mapped[datetime | None]
+    window_start: Mapped[datetime | None]
+    window_count: Mapped[int] = mapped_column(server_default="0")

@@ -1,0 +1,175 @@
+"""The only reader of the environment: one frozen object, read once per process.
+
+Durations are `timedelta`, given in seconds (`DARKROOM_GRACE=330`). Every number here is a default with
+its reason beside it; the README lists the variables people set.
+"""
+
+import os
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from models.errors import Misconfigured
+
+
+def _seconds(value: object) -> object:
+    return timedelta(seconds=float(value)) if isinstance(value, str) else value
+
+
+def _words(value: object) -> object:
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_seconds)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_words)]
+Ports = Annotated[frozenset[int], NoDecode, BeforeValidator(_words)]
+
+
+class Settings(BaseSettings):
+    """What a process of any role needs to know; see `load`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DARKROOM_", frozen=True, extra="ignore", populate_by_name=True
+    )
+
+    # Where things are.
+    database_url: SecretStr = Field(validation_alias="DATABASE_URL")
+    redis_url: SecretStr = Field(validation_alias="REDIS_URL")
+    storage_url: str = ".darkroom/images"
+    public_url: str = "http://127.0.0.1:8000"
+
+    # Secrets. `secret` encrypts webhook secrets and signs image URLs; `secret_old` only reads.
+    secret: SecretStr = Field(min_length=32)
+    secret_old: SecretStr | None = None
+
+    # The provider.
+    aimlapi_key: SecretStr | None = Field(default=None, validation_alias="AIMLAPI_KEY")
+    aimlapi_keys_old: Words = Field(default=(), validation_alias="AIMLAPI_KEYS_OLD", repr=False)
+    aimlapi_base_url: str = Field(
+        default="https://api.aimlapi.com", validation_alias="AIMLAPI_BASE_URL"
+    )
+    connect_timeout: Duration = timedelta(seconds=10)
+    attempt_timeout: Duration = timedelta(seconds=180)  # p95 is 51-70 s for 2K at other hosts
+    attempt_timeout_large: Duration = timedelta(seconds=300)  # 4K, or more than 4 references
+    provider_limit: int = Field(default=32, ge=1)  # calls in flight over all workers
+    typical_call: Duration = timedelta(seconds=45)  # p50 is 37-47 s: a later deadline can be met
+    log_lag: Duration = timedelta(minutes=15)  # how far the provider's log may be behind
+
+    gate_probe: Duration = timedelta(seconds=15)  # how often a closed gate is looked at
+
+    # Addresses that users and the provider choose; the default refuses all that is not public.
+    # A network in `egress_allow` is exempt from every rule: any port, plain http too.
+    egress_allow: Networks = ()
+    egress_ports: Ports = frozenset({443})
+
+    # The processes.
+    host: str = "127.0.0.1"
+    port: int = 8000
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 9090
+    grace: Duration = timedelta(seconds=330)  # the longest attempt and the keeping of its image
+    generate_slots: int = Field(default=64, ge=1)  # paid calls one worker may have in flight
+    deliver_slots: int = Field(default=32, ge=1)  # webhooks one worker may have in flight
+    database_pool: int = Field(default=10, ge=1)  # connections per process
+    log_level: str = "INFO"
+
+    # Leases: a worker that dies is noticed after one, so they are short, and renewed.
+    lease_release: Duration = timedelta(seconds=30)
+    lease_run: Duration = timedelta(seconds=60)
+    heartbeat: Duration = timedelta(seconds=15)
+    worker_seen: Duration = timedelta(seconds=20)  # an older report of free slots is not believed
+    tick: Duration = timedelta(seconds=1)  # what a lost doorbell costs at most
+
+    # Retries of paid calls, and of keeping a paid image.
+    retry_base: Duration = timedelta(seconds=1)
+    retry_cap: Duration = timedelta(seconds=60)
+    keep_ttl: Duration = timedelta(hours=24)  # the provider's URL lives as long
+    image_max_bytes: int = 64 * 1024 * 1024
+    image_retention: Duration = timedelta(days=30)
+
+    # Webhooks.
+    webhook_timeout: Duration = timedelta(seconds=15)
+    webhook_read_max_bytes: int = 64 * 1024
+    delivery_lease: Duration = timedelta(seconds=30)
+    # Ten tries over about 76 h, each delay +-20 %.
+    webhook_schedule: tuple[timedelta, ...] = tuple(
+        timedelta(seconds=s) for s in (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+    )
+
+    # Bounds of what is accepted.
+    body_max_bytes: int = 64 * 1024 * 1024
+
+
+def load() -> Settings:
+    """Read the environment, or raise `Misconfigured` naming the variables and what to do."""
+    try:
+        return Settings()
+    except ValidationError as refused:
+        raise Misconfigured(_wrong(refused, Settings)) from None
+
+
+class LocalSettings(BaseSettings):
+    """What the local stack (`make up`) reads; each of its roles reads its `Settings` for itself."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DARKROOM_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65_535)
+    data: Path = Path(".darkroom")
+    api_key: SecretStr | None = None  # the key to create; otherwise one is generated
+    database_url: SecretStr | None = Field(default=None, validation_alias="DATABASE_URL")
+    redis_url: SecretStr | None = Field(default=None, validation_alias="REDIS_URL")
+    aimlapi_key: SecretStr | None = Field(default=None, validation_alias="AIMLAPI_KEY")
+    secret: SecretStr | None = None
+    storage_url: str | None = None
+    public_url: str | None = None
+    egress_allow: str = ""
+    grace: float | None = Field(default=None, gt=0)  # seconds
+
+
+def load_local() -> LocalSettings:
+    """Read the local stack's settings, or raise `Misconfigured` naming the variables."""
+    try:
+        return LocalSettings()
+    except ValidationError as refused:
+        raise Misconfigured(_wrong(refused, LocalSettings)) from None
+
+
+def inherited() -> dict[str, str]:
+    """Give this process's environment, as the start of a child's."""
+    return dict(os.environ)
+
+
+class _Database(BaseSettings):
+    url: SecretStr = Field(validation_alias="DATABASE_URL")
+
+
+def database_url() -> str:
+    """Read `DATABASE_URL` alone: for Alembic's own commands, which need nothing else."""
+    return _Database().url.get_secret_value()
+
+
+def path_of(storage_url: str) -> Path | None:
+    """Give the folder that a storage URL without a scheme names, or None for a bucket."""
+    if storage_url.startswith("file://"):
+        return Path(storage_url.removeprefix("file://"))
+    return None if "://" in storage_url else Path(storage_url)
+
+
+def _wrong(refused: ValidationError, kind: type[BaseSettings]) -> str:
+    names = {
+        name: str(field.validation_alias or f"DARKROOM_{name.upper()}")
+        for name, field in kind.model_fields.items()
+    }
+    return "; ".join(
+        f"{names.get(str(error['loc'][0]), str(error['loc'][0]))}: "
+        + ("not set" if error["type"] == "missing" else error["msg"])
+        for error in refused.errors(include_input=False)
+    )

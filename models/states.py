@@ -1,0 +1,36 @@
+"""The words of a job's life, as the schema and the API spell them."""
+
+from typing import Literal, get_args
+
+Status = Literal["queued", "released", "running", "succeeded", "failed", "canceled", "expired"]
+Phase = Literal["call", "keep"]
+Charge = Literal["none", "unknown", "settled", "released"]
+Priority = Literal["interactive", "standard", "bulk"]
+OnUnknown = Literal["retry", "wait", "fail"]
+CancelOutcome = Literal["pending", "prevented", "too_late", "unknown"]
+WaitingReason = Literal[
+    "queue", "backoff", "fair_share", "provider_limit", "project_cap", "concurrency_key",
+    "provider_down", "wallet_empty", "provider_key", "unknown_charge", "budget", "following",
+    "storage", "paused",
+]  # fmt: skip
+DeliveryState = Literal[
+    "pending", "sending", "delivered", "exhausted", "blocked", "aborted", "held"
+]
+LedgerKind = Literal["hold", "release", "charge", "refund", "adjustment"]
+EventType = Literal[
+    "job.running", "job.succeeded", "job.failed", "job.canceled", "job.expired",
+    "job.charge_resolved", "ping",
+]  # fmt: skip
+Scope = Literal["jobs:write", "jobs:read", "webhooks", "usage:read", "admin"]
+
+TERMINAL: tuple[Status, ...] = ("succeeded", "failed", "canceled", "expired")
+TERMINAL_EVENTS: tuple[EventType, ...] = (
+    "job.succeeded", "job.failed", "job.canceled", "job.expired",
+)  # fmt: skip
+JOB_EVENTS: tuple[EventType, ...] = ("job.running", *TERMINAL_EVENTS, "job.charge_resolved")
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+
+def one_of(column: str, words: object) -> str:
+    """Write the CHECK that a column holds one of a `Literal`'s words."""
+    return f"{column} IN ({', '.join(repr(word) for word in get_args(words))})"

@@ -1,0 +1,221 @@
+"""A job as the world sees it: the same JSON for GET, lists and webhooks.
+
+Pure functions of rows: nothing here asks the database or the clock.
+"""
+
+import json
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from models import ids
+from models.schema import Attempt, Image, Job
+from models.vault import Vault
+
+_URL_LIFE = timedelta(days=7)
+_BODY_MAX = 20_000  # bytes of a webhook's body; many receivers cap requests at 32 kB
+_PROMPT_MAX = 2_000
+_TEXT_MAX = 300
+
+Json = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Lens:
+    """What a view needs beside rows: where we are reached from outside, and what signs URLs."""
+
+    public_url: str
+    vault: Vault
+
+    def image_url(self, job: Job, image: Image, now: datetime, suffix: str = "") -> str:
+        """Sign a URL that shows this image without a key, for 7 days or its retention.
+
+        Its end is rounded to the day, so that the same job gives the same URL all day long.
+        """
+        today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        end = min(today + _URL_LIFE + timedelta(days=1), image.expires_at)
+        path = f"/v1/jobs/{ids.text(ids.JOB, job.id)}/images/0{suffix}"
+        expiry = int(end.timestamp())
+        signature = self.vault.mac(signed_message(path, expiry))
+        return f"{self.public_url.rstrip('/')}{path}?exp={expiry}&sig={signature}"
+
+
+def signed_message(path: str, expiry: int) -> bytes:
+    """Give the bytes that an image URL's signature covers."""
+    return f"{path}\n{expiry}".encode()
+
+
+def time(moment: datetime | None) -> str | None:
+    """Write a time: UTC, ISO 8601, milliseconds."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def status(job: Job) -> str:
+    """Give the status that is shown: a released job still looks queued from outside."""
+    return "queued" if job.status == "released" else job.status
+
+
+def etag(job: Job, now: datetime, waiting_reason: str | None) -> str:
+    """Name this state of a job: its version, why it waits, and the day that its URLs were signed."""
+    day = f"-{now.astimezone(UTC):%Y%m%d}" if job.status == "succeeded" else ""
+    reason = f"-{waiting_reason}" if waiting_reason else ""
+    return f'"{job.version}{reason}{day}"'
+
+
+def waiting_reason(job: Job, now: datetime, closed_gate: str | None) -> str | None:
+    """Say why a job waits: its own reason first, then the gate that is closed for everybody."""
+    if job.status not in {"queued", "released"}:
+        return None
+    due = job.status == "released" or (job.run_after is not None and job.run_after <= now)
+    if due:
+        return closed_gate or "queue"
+    return job.waiting_reason or "backoff"
+
+
+def job(
+    lens: Lens,
+    job: Job,
+    attempts: Sequence[Attempt],
+    images: Sequence[Image],
+    now: datetime,
+    *,
+    closed_gate: str | None = None,
+    inline: bytes | None = None,
+) -> Json:
+    """Show a job. `inline` is the image's bytes, where the caller asked for `b64_json`."""
+    shown = next((image for image in images if not image.spare), None)
+    return {
+        "id": ids.text(ids.JOB, job.id),
+        "object": "job",
+        "status": status(job),
+        "input": job.input,
+        "metadata": job.meta,
+        "tags": job.tags,
+        "customer": job.customer,
+        "priority": job.priority,
+        "created_at": time(job.created_at),
+        "started_at": time(job.started_at),
+        "finished_at": time(job.finished_at),
+        "queue_expires_at": time(job.queue_expires_at),
+        "deadline": time(job.deadline),
+        "waiting_reason": waiting_reason(job, now, closed_gate),
+        "attempts": [_attempt(each) for each in attempts],
+        "cost": _cost(job, attempts),
+        "result": None if shown is None else _result(lens, job, shown, attempts, now, inline),
+        "error": job.error,
+        "cancel": None
+        if job.cancel_requested_at is None
+        else {"requested_at": time(job.cancel_requested_at), "outcome": job.cancel_outcome},
+        "retried_from": None if job.retried_from is None else ids.text(ids.JOB, job.retried_from),
+        "reused_from": None,
+    }
+
+
+def webhook_body(type_: str, job: Job, shown: Json, now: datetime) -> bytes:
+    """Serialise an event about a job, once: these bytes are stored, signed and sent.
+
+    At most 20 kB: what does not fit is cut, the most likely cause first, and says so.
+    """
+    data: Json = {**shown, "sequence": job.version}
+    body = _serialise(type_, data, now)
+    for cut in _CUTS:
+        if len(body) <= _BODY_MAX and len(_prompt(data)) <= _PROMPT_MAX:
+            break
+        data = cut(data) | {"input_truncated": True}
+        body = _serialise(type_, data, now)
+    return body
+
+
+def _serialise(type_: str, data: Json, now: datetime) -> bytes:
+    event = {"type": type_, "timestamp": time(now), "data": data}
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _prompt(data: Json) -> str:
+    shown = data["input"]
+    prompt = shown.get("prompt") if isinstance(shown, dict) else None
+    return prompt if isinstance(prompt, str) else ""
+
+
+def _cut_input(data: Json) -> Json:
+    shown = data["input"]
+    assert isinstance(shown, dict)  # noqa: S101 - `job` made it; tells the type checker so
+    prompt = _prompt(data)[:_PROMPT_MAX]
+    urls = shown.get("image_urls")
+    short = [str(url)[:_TEXT_MAX] for url in urls] if isinstance(urls, list) else None
+    cut = {**shown, "prompt": prompt} | ({} if short is None else {"image_urls": short})
+    return {**data, "input": cut}
+
+
+def _cut_attempts(data: Json) -> Json:
+    attempts = data["attempts"]
+    return {**data, "attempts": attempts[-1:] if isinstance(attempts, list) else []}
+
+
+def _cut_metadata(data: Json) -> Json:
+    return {**data, "metadata": {}, "tags": []}
+
+
+_CUTS: tuple[Callable[[Json], Json], ...] = (_cut_input, _cut_attempts, _cut_metadata)
+
+
+def _attempt(attempt: Attempt) -> Json:
+    return {
+        "number": attempt.number,
+        "outcome": attempt.outcome,
+        "charge": {"state": attempt.charge, "credits": attempt.credits},
+        "http_status": attempt.http_status,
+        "inference_id": attempt.inference_id,
+        "client_request_id": attempt.client_request_id,
+        "sent_at": time(attempt.sent_at),
+        "finished_at": time(attempt.finished_at),
+        "error": attempt.error,
+    }
+
+
+def _cost(job: Job, attempts: Sequence[Attempt]) -> Json:
+    unknown = sum(
+        each.hold for each in attempts if each.charge == "unknown" and each.finished_at is not None
+    )
+    return {
+        "estimated": job.estimate,
+        "charged": job.charged,
+        "unknown": unknown,
+        "held": job.held,
+        "unit": "credits",
+    }
+
+
+def _result(
+    lens: Lens,
+    job: Job,
+    image: Image,
+    attempts: Sequence[Attempt],
+    now: datetime,
+    inline: bytes | None,
+) -> Json:
+    credits_ = next((each.credits for each in attempts if each.number == image.attempt), None)
+    data: Json = {
+        "url": lens.image_url(job, image, now),
+        "size": f"{image.width}x{image.height}",
+        "content_type": image.content_type,
+        "bytes": image.bytes,
+        "width": image.width,
+        "height": image.height,
+        "sha256": image.sha256,
+        "expires_at": time(image.expires_at),
+        "thumbnail_url": lens.image_url(job, image, now, "/thumbnail"),
+        "provider_url": image.provider_url,
+    }
+    if inline is not None:
+        data["b64_json"] = b64encode(inline).decode()
+    return {"data": [data], "meta": {"usage": {"credits_used": credits_}}}
+
+
+def event_id(value: UUID) -> str:
+    """Write an event's id: the `webhook-id`, the same on every try."""
+    return ids.text(ids.EVENT, value)

@@ -1,0 +1,71 @@
+"""What the workers can take: their own reports, and what is left of them."""
+
+from datetime import timedelta
+
+from sqlalchemy import delete, func, text
+from sqlalchemy.dialects.postgresql import insert
+
+from models.db import Transaction
+from models.schema import Worker
+
+_FORGOTTEN = timedelta(minutes=10)
+
+
+async def report(
+    tx: Transaction, worker: str, *, generate_slots: int, deliver_slots: int, draining: bool
+) -> None:
+    """Say what a worker can take; renewed with its heartbeat."""
+    said = {
+        "generate_slots": generate_slots,
+        "deliver_slots": deliver_slots,
+        "draining": draining,
+        "seen_at": func.now(),
+    }
+    await tx.execute(
+        insert(Worker)
+        .values(id=worker, **said)
+        .on_conflict_do_update(index_elements=["id"], set_=said)
+    )
+    tx.ring("jobs")
+    tx.ring("deliveries")
+
+
+async def leave(tx: Transaction, worker: str) -> None:
+    """Forget a worker that has stopped in good order."""
+    await tx.execute(delete(Worker).where(Worker.id == worker))
+
+
+async def forget(tx: Transaction) -> None:
+    """Forget workers that have not been heard of for long."""
+    await tx.execute(delete(Worker).where(Worker.seen_at < func.now() - _FORGOTTEN))
+
+
+async def free_to_generate(tx: Transaction, *, seen: timedelta, provider_limit: int) -> int:
+    """Tell how many jobs may be released: by the provider's limit, and by the workers' free slots.
+
+    Celery keeps what a pool cannot take yet, and a released job would lose its lease there.
+    """
+    free = await tx.scalar(_FREE_TO_GENERATE, {"seen": seen, "limit": provider_limit})
+    return int(free or 0)
+
+
+async def free_to_deliver(tx: Transaction, *, seen: timedelta) -> int:
+    """Tell how many deliveries may be woken, by the workers' free slots."""
+    return int(await tx.scalar(_FREE_TO_DELIVER, {"seen": seen}) or 0)
+
+
+_FREE_TO_GENERATE = text("""
+    WITH slots AS (
+        SELECT coalesce(sum(generate_slots), 0) AS n FROM workers
+         WHERE NOT draining AND seen_at > now() - :seen
+    ), busy AS (SELECT count(*) AS n FROM jobs WHERE status IN ('released', 'running'))
+    SELECT least(:limit - busy.n, slots.n - busy.n) FROM slots, busy
+""")
+
+_FREE_TO_DELIVER = text("""
+    WITH slots AS (
+        SELECT coalesce(sum(deliver_slots), 0) AS n FROM workers
+         WHERE NOT draining AND seen_at > now() - :seen
+    ), busy AS (SELECT count(*) AS n FROM deliveries WHERE state = 'sending')
+    SELECT slots.n - busy.n FROM slots, busy
+""")
