@@ -1,0 +1,63 @@
+"""`python -m api`: the HTTP front end, on uvicorn with uvloop and httptools."""
+
+import socket
+import sys
+
+import uvicorn
+
+from api.app import create_app
+from models import settings
+from models.errors import DarkroomError, Misconfigured
+from models.logs import configure
+from models.settings import Settings
+
+_BACKLOG = 2048
+
+
+def main() -> int:
+    """Serve until SIGTERM; 2 and one line when it cannot start."""
+    try:
+        loaded = settings.load()
+        configure("api", loaded.log_level)
+        listener = _listen(loaded)
+    except DarkroomError as refused:
+        print(f"darkroom api: {refused}", file=sys.stderr)
+        return 2
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(loaded),
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=True,
+            # Longer than any long poll: a client that waits gets its answer.
+            timeout_graceful_shutdown=65,
+        )
+    )
+    with listener:
+        server.run(sockets=[listener])
+    return 0
+
+
+def _listen(loaded: Settings) -> socket.socket:
+    """Bind before anything else is opened, so that a taken port is one clear line."""
+    family = socket.AF_INET6 if ":" in loaded.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((loaded.host, loaded.port))
+        listener.listen(_BACKLOG)
+    except OSError as taken:
+        listener.close()
+        raise Misconfigured(
+            f"port {loaded.port} on {loaded.host} cannot be used ({taken.strerror}); stop what uses "
+            "it, or set DARKROOM_PORT"
+        ) from taken
+    return listener
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""The application: its routes, and what they stand on from start to stop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+
+from api import catalog, health, images, jobs, keys, problems, webhooks
+from api.callers import Callers
+from api.door import Door
+from api.state import State
+from api.waiting import Waiting
+from models.db import Database
+from models.doorbell import Doorbell
+from models.settings import Settings
+from models.storage import Store
+from models.vault import Vault
+from models.views import Lens
+
+_DESCRIPTION = """
+Darkroom turns AIML API's blocking, paid image call into a durable job: post the body you would have sent,
+get an id at once, and poll, wait, or be called back by a signed webhook. Every refusal is
+`application/problem+json` (RFC 9457); every answer carries `X-Request-Id`.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the API for these settings; everything is opened when it starts and closed when it stops."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_state(settings) as state:
+            app.state.darkroom = state
+            yield
+            state.draining = True
+
+    app = FastAPI(
+        title="Darkroom",
+        version="0.1.0",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        default_response_class=JSONResponse,
+        redoc_url=None,
+    )
+    problems.install(app)
+    for room in (jobs, images, webhooks, keys, catalog, health):
+        app.include_router(room.router)
+    app.add_middleware(Door, submission_max=settings.body_max_bytes)
+    return app
+
+
+@asynccontextmanager
+async def open_state(settings: Settings) -> AsyncIterator[State]:
+    """Open what the routes stand on."""
+    async with AsyncExitStack() as stack:
+        doorbell = await stack.enter_async_context(Doorbell(settings.redis_url.get_secret_value()))
+        await doorbell.listen("job")
+        database = Database(settings, ring=doorbell.ring)
+        stack.push_async_callback(database.close)
+        vault, waiting = Vault.of(settings), Waiting(database, doorbell)
+        sweep = asyncio.create_task(waiting.sweep_for_ever())
+        stack.push_async_callback(_cancel, sweep)
+        yield State(
+            settings=settings,
+            database=database,
+            doorbell=doorbell,
+            store=Store(settings.storage_url),
+            vault=vault,
+            lens=Lens(settings.public_url, vault),
+            callers=Callers(database),
+            waiting=waiting,
+        )
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,39 @@
+"""`/v1/models`: what can be called, by which rules, at what price."""
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+
+from api.deps import Reader, documented
+from api.documentation import REFUSALS
+from models import catalog
+from models.catalog import Model
+
+router = APIRouter(
+    prefix="/v1/models", tags=["models"], dependencies=documented, responses=REFUSALS
+)
+
+
+@router.get("")
+async def read_many(caller: Reader) -> Response:  # noqa: ARG001 - any key that may read
+    """List the models, with their input rules and their price in credits."""
+    return JSONResponse({"object": "list", "data": [_shown(each) for each in catalog.models()]})
+
+
+def _shown(model: Model) -> dict[str, object]:
+    return {
+        "id": model.id,
+        "object": "model",
+        "title": model.title,
+        "price": {"credits": model.price, "per": "image"},
+        "rules": {
+            "image_size": {
+                "named": sorted(model.sizes),
+                "side": {
+                    "min": model.side_min, "max": model.side_max, "default": model.side_default,
+                },
+                "area": {"min": model.area_min, "max": model.area_max},
+            },
+            "image_urls": {"max": model.references_max},
+            "input": catalog.SeedreamInput.model_json_schema(),
+        },
+    }  # fmt: skip

@@ -1,0 +1,128 @@
+"""`/v1/jobs/{id}/images/{n}`: the kept bytes, by key or by signed URL, whole or in part."""
+
+import re
+import time
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from api.deps import Here, JobId, documented
+from api.documentation import BYTES, REFUSALS
+from api.state import State
+from models import jobs
+from models.errors import ImageExpired, NotFinished, NotFound, SignatureInvalid
+from models.jobs import Snapshot
+from models.schema import Image
+from models.states import TERMINAL
+from models.storage import Missing
+from models.views import signed_message
+
+router = APIRouter(prefix="/v1/jobs", tags=["images"], dependencies=documented, responses=REFUSALS)
+
+_NOTHING = (0, 0)  # a range that no byte of the image is in
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+# The bytes under an image's URL never change; a browser may keep them as long as it likes.
+_CACHING = "private, max-age=31536000, immutable"
+
+Number = Annotated[int, Path(ge=0, le=99, description="which image of the job; there is one, 0")]
+Expiry = Annotated[int | None, Query(description="of a signed URL: unix seconds")]
+Signature = Annotated[str | None, Query(description="of a signed URL")]
+
+
+@router.get("/{id}/images/{n}", responses=BYTES)
+async def image(  # noqa: PLR0917 - each parameter is a header or a part of the URL
+    request: Request, job_id: JobId, n: Number, here: Here,
+    exp: Expiry = None, sig: Signature = None,
+    range_: Annotated[str | None, Header(alias="range")] = None,
+) -> Response:  # fmt: skip
+    """Give the image's bytes."""
+    found, kept = await _find(request, here, job_id, n, exp, sig)
+    key = f"{found.job.project_id}/{kept.sha256}"
+    return await _bytes(request, here, key, kept.sha256, kept.content_type, range_)
+
+
+@router.get("/{id}/images/{n}/thumbnail", responses=BYTES)
+async def thumbnail(  # noqa: PLR0917 - the same as `image`
+    request: Request, job_id: JobId, n: Number, here: Here,
+    exp: Expiry = None, sig: Signature = None,
+    range_: Annotated[str | None, Header(alias="range")] = None,
+) -> Response:  # fmt: skip
+    """Give a JPEG of at most 512 pixels a side; it is drawn right after the job has succeeded."""
+    found, kept = await _find(request, here, job_id, n, exp, sig)
+    if kept.thumbnail == "pending":
+        raise NotFinished("The thumbnail is being drawn; try again in a moment.")
+    if kept.thumbnail == "impossible":
+        raise NotFound("This image could not be drawn small; take the image itself.")
+    key = f"{found.job.project_id}/{kept.sha256}.thumb"
+    return await _bytes(request, here, key, f"{kept.sha256}-t", "image/jpeg", range_)
+
+
+async def _find(
+    request: Request, here: State, job_id: UUID, n: int, exp: int | None, sig: str | None
+) -> tuple[Snapshot, Image]:
+    """Find the image that this request may see, by its signature or its key."""
+    if sig is not None:
+        _check_signature(request, here, exp, sig)
+        project_id = None
+    else:
+        caller = await here.callers.identify(request.headers.get("authorization"))
+        caller.demand("jobs:read")
+        project_id = caller.project_id
+    async with here.database.transaction() as tx:
+        found = await jobs.snapshot(tx, project_id, job_id)
+    if n != 0 or (found.image is None and found.job.status in TERMINAL):
+        raise NotFound(f"This job has no image {n}.")
+    if found.image is None:
+        raise NotFinished(f"The job is {found.job.status}; its image is not there yet.")
+    if found.image.expires_at <= found.now:
+        raise ImageExpired(f"The image was kept until {found.image.expires_at:%Y-%m-%d}.")
+    return found, found.image
+
+
+def _check_signature(request: Request, here: State, exp: int | None, sig: str) -> None:
+    good = exp is not None and here.vault.verify(signed_message(request.url.path, exp), sig)
+    if not good:
+        raise SignatureInvalid("The URL's signature does not fit it; use the URL as it was given.")
+    if exp is not None and exp < time.time():
+        raise SignatureInvalid("The signed URL has expired; GET the job for a fresh one.")
+
+
+async def _bytes(
+    request: Request, here: State, key: str, tag: str, content_type: str, range_: str | None
+) -> Response:
+    etag = f'"{tag}"'
+    headers = {"etag": etag, "cache-control": _CACHING, "accept-ranges": "bytes"}
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers=headers)
+    size = await here.store.size(key)
+    if size is None:
+        raise ImageExpired("The image is no longer in the store.")
+    wanted = _range(range_, size) if request.headers.get("if-range", etag) == etag else None
+    if wanted == _NOTHING:
+        return Response(status_code=416, headers=headers | {"content-range": f"bytes */{size}"})
+    start, end = (0, size) if wanted is None else wanted
+    headers["content-length"] = str(end - start)
+    if wanted is not None:
+        headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
+    try:
+        chunks = await here.store.open(key, start=start, end=end)
+    except Missing:
+        raise ImageExpired("The image is no longer in the store.") from None
+    return StreamingResponse(chunks, 206 if wanted else 200, headers, content_type)
+
+
+def _range(header: str | None, size: int) -> tuple[int, int] | None:
+    """Read a Range (RFC 9110, 14.1.2): start and end (exclusive), or None to ignore it."""
+    match = _RANGE.fullmatch(header.strip()) if header else None
+    if match is None or match[1] == match[2] == "":
+        return None
+    if match[1] == "":
+        last = int(match[2])
+        return (max(size - last, 0), size) if last and size else _NOTHING
+    start = int(match[1])
+    end = min(int(match[2]) + 1, size) if match[2] else size
+    if start >= size:
+        return _NOTHING
+    return (start, end) if start < end else None

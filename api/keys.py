@@ -1,0 +1,57 @@
+"""`/v1/keys`: the project's API keys, for keys with the scope `admin`."""
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+
+from api.deps import Admin, KeyId, Tx, documented
+from api.documentation import REFUSALS
+from api.schemas import KeyBody, RotateBody
+from models import ids, projects
+from models.schema import ApiKey
+from models.views import time
+
+router = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=documented, responses=REFUSALS)
+
+
+@router.post("", status_code=201)
+async def create(body: KeyBody, caller: Admin, tx: Tx) -> Response:
+    """Create an API key. It is in this answer, and never shown again."""
+    key = projects.new_key()
+    scopes = tuple(body.scopes)
+    made = await projects.create_key(tx, caller.project_id, body.name, scopes, key)
+    return JSONResponse(_shown(made) | {"key": key}, 201, {"cache-control": "no-store"})
+
+
+@router.get("")
+async def read_many(caller: Admin, tx: Tx) -> Response:
+    """List the project's keys, newest first, revoked ones too."""
+    found = await projects.list_keys(tx, caller.project_id)
+    return JSONResponse({"object": "list", "data": [_shown(each) for each in found]})
+
+
+@router.delete("/{id}")
+async def revoke(key_id: KeyId, caller: Admin, tx: Tx) -> Response:
+    """Revoke a key; within 5 seconds no process accepts it any more."""
+    return JSONResponse(_shown(await projects.expire_key(tx, caller.project_id, key_id)))
+
+
+@router.post("/{id}/rotate", status_code=201)
+async def rotate(key_id: KeyId, body: RotateBody, caller: Admin, tx: Tx) -> Response:
+    """Create a key like this one, which itself works for `grace` seconds more."""
+    old = await projects.expire_key(tx, caller.project_id, key_id, body.grace)
+    key = projects.new_key()
+    made = await projects.create_key(tx, caller.project_id, old.name, tuple(old.scopes), key)
+    return JSONResponse(_shown(made) | {"key": key}, 201, {"cache-control": "no-store"})
+
+
+def _shown(key: ApiKey) -> dict[str, object]:
+    return {
+        "id": ids.text(ids.KEY, key.id),
+        "object": "api_key",
+        "name": key.name,
+        "hint": f"dr_live_{key.public_id}_…",
+        "scopes": key.scopes,
+        "created_at": time(key.created_at),
+        "expires_at": time(key.expires_at),
+        "revoked_at": time(key.revoked_at),
+    }

@@ -1,0 +1,112 @@
+"""Refusals as RFC 9457 problem+json; the only place where an exception becomes an answer."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import cast
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from models.errors import FieldError, InvalidRequest, MalformedBody, Refusal, Unavailable
+from models.storage import StoreUnavailable
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_RETRY_AFTER = "5"
+_SHOWN = 200  # characters of a value that a message repeats
+
+
+def install(app: FastAPI) -> None:
+    """Teach an app to answer every refusal as problem+json."""
+    app.add_exception_handler(Refusal, _refusal)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(StoreUnavailable, _store_away)
+    app.add_exception_handler(Exception, _bug)
+
+
+def problem(request: Request, refused: Refusal) -> JSONResponse:
+    """Write a refusal: what happened, which value, what to do."""
+    body: dict[str, object] = {
+        "type": f"https://darkroom.dev/problems/{refused.code}",
+        "title": (type(refused).__doc__ or "").strip(),
+        "status": refused.status,
+        "detail": refused.detail,
+        "instance": request.url.path,
+        "code": refused.code,
+        "retryable": refused.retryable,
+        "request_id": request_id(request),
+        "errors": [{"pointer": e.pointer, "message": e.message} for e in refused.errors],
+        **refused.extra,
+    }
+    headers: dict[str, str] = {}
+    if refused.retry_after is not None:
+        headers["retry-after"] = str(round(refused.retry_after.total_seconds()))
+    elif refused.status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}:
+        headers["retry-after"] = _RETRY_AFTER
+    if refused.status == HTTPStatus.UNAUTHORIZED:
+        headers["www-authenticate"] = 'Bearer realm="darkroom"'
+    return JSONResponse(body, refused.status, headers, media_type="application/problem+json")
+
+
+def request_id(request: Request) -> str:
+    """Give the id of a request, ours or the caller's."""
+    return str(getattr(request.state, "request_id", ""))
+
+
+async def _refusal(request: Request, refused: Exception) -> JSONResponse:
+    return problem(request, cast("Refusal", refused))
+
+
+async def _store_away(request: Request, away: Exception) -> JSONResponse:
+    log.warning("store.away", reason=str(away))
+    return problem(request, Unavailable("The image store does not answer; try again in a moment."))
+
+
+async def _invalid(request: Request, refused: Exception) -> JSONResponse:
+    errors = cast("RequestValidationError", refused).errors()
+    if any(error["type"] == "json_invalid" for error in errors):
+        detail = "The body is not valid JSON; check it with a JSON parser."
+        return problem(request, MalformedBody(detail))
+    fields = tuple(_field(error) for error in errors)
+    named = ", ".join(dict.fromkeys(field.pointer or "the body" for field in fields))
+    return problem(request, InvalidRequest(f"The request breaks a rule at {named}.", errors=fields))
+
+
+def _field(error: dict[str, object]) -> FieldError:
+    place, *path = cast("Sequence[str | int]", error["loc"])
+    steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path]
+    pointer = "".join(f"/{step}" for step in steps) if place == "body" else f"{place}:{steps[-1]}"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return FieldError(pointer, "there is no such field; remove it, or correct its name")
+    given = error.get("input")
+    if isinstance(given, str | int | float):
+        message = f"{str(given)[:_SHOWN]!r}: {message}"
+    return FieldError(pointer, message)
+
+
+async def _http(request: Request, raised: Exception) -> JSONResponse:
+    status = cast("HTTPException", raised).status_code
+    refused = Refusal(f"{HTTPStatus(status).phrase}: {request.method} {request.url.path}.")
+    response = problem(request, _with_status(refused, status))
+    response.headers.update(cast("HTTPException", raised).headers or {})
+    return response
+
+
+def _with_status(refused: Refusal, status: int) -> Refusal:
+    names = {404: "not_found", 405: "method_not_allowed"}
+    kind = type("HttpRefusal", (Refusal,), {
+        "__doc__": HTTPStatus(status).phrase, "status": status,
+        "code": names.get(status, "http_error"),
+    })  # fmt: skip
+    made: Refusal = kind(refused.detail)
+    return made
+
+
+async def _bug(request: Request, _raised: Exception) -> JSONResponse:
+    bug = Refusal("A bug of ours; nothing is known to be lost. Tell us the request_id.")
+    return problem(request, _with_status(bug, 500))

@@ -1,0 +1,44 @@
+"""What the routes of one process stand on."""
+
+from dataclasses import dataclass
+
+import structlog
+from fastapi import Request
+
+from api.callers import Callers
+from api.waiting import Waiting
+from models import ids
+from models.db import Database
+from models.doorbell import Doorbell
+from models.schema import Job
+from models.settings import Settings
+from models.storage import Store
+from models.vault import Vault
+from models.views import Lens
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class State:
+    """The resources of an api process, opened by `app.create_app`'s lifespan."""
+
+    settings: Settings
+    database: Database
+    doorbell: Doorbell
+    store: Store
+    vault: Vault
+    lens: Lens
+    callers: Callers
+    waiting: Waiting
+    draining: bool = False
+
+    def log_accepted(self, job: Job, *, replayed: bool) -> None:
+        """Leave a line in the log: the first of a job's life."""
+        log.info("job.accepted", job_id=ids.text(ids.JOB, job.id), replayed=replayed)
+
+
+def state_of(request: Request) -> State:
+    """Give the state of the process that serves this request."""
+    state: State = request.app.state.darkroom
+    return state

@@ -1,0 +1,90 @@
+"""From a body to a submission: every rule is checked, and inline references are kept, before the 202."""
+
+import asyncio
+
+from api.schemas import SubmitBody
+from api.state import State
+from models import addresses, catalog
+from models.catalog import Checked
+from models.errors import EgressRefused, FieldError, InvalidRequest
+from models.jobs import Submission, fingerprint
+from models.projects import Caller
+from models.references import view_input
+
+_INLINE = 64 * 1024  # characters of references above which checking moves off the loop
+
+
+async def check(here: State, caller: Caller, body: SubmitBody) -> Submission:
+    """Judge a body and store its inline references. Raises `InvalidRequest` and `EgressRefused`."""
+    _check_webhook(here, body)
+    checked = await _check_input(here, body.input)
+    kept = {each.index: each.sha256 for each in checked.inline}
+    shown = view_input(checked.input, kept)
+    estimate = catalog.estimate(checked.model, shown)
+    _check_cost(body, estimate)
+    for each in checked.inline:
+        await here.store.put(str(caller.project_id), each.data, each.mime)
+    webhook = body.webhook
+    return Submission(
+        model=checked.model.id,
+        input=shown,
+        input_hash=catalog.fingerprint(checked.model, shown),
+        estimate=estimate,
+        large=checked.large,
+        priority=body.priority,
+        tags=tuple(body.tags),
+        metadata=body.metadata,
+        customer=body.customer,
+        concurrency_key=body.concurrency_key,
+        webhook_url=webhook.url if webhook else None,
+        webhook_events=tuple(webhook.events) if webhook and webhook.events else None,
+        queue_ttl=body.queue_expiry,
+        deadline=body.deadline,
+        max_attempts=body.max_attempts,
+        max_cost=body.max_cost,
+        on_unknown_charge=body.on_unknown_charge,
+    )
+
+
+def idempotency(caller: Caller, key: str | None, body: SubmitBody) -> tuple[str, str, bytes] | None:
+    """Name this request: route, key, fingerprint. Raises `InvalidRequest` where a key is required."""
+    if key is None and caller.idempotency_required:
+        raise InvalidRequest(
+            "This project requires an Idempotency-Key: send a fresh one with each new request.",
+            errors=(FieldError("header:Idempotency-Key", "missing"),),
+        )
+    if key is None:
+        return None
+    return "submit", key, fingerprint(body.model_dump(mode="json", exclude_unset=True))
+
+
+async def _check_input(here: State, raw: object) -> Checked:
+    opened = here.settings.egress_allow
+    urls = raw.get("image_urls") if isinstance(raw, dict) else None
+    size = sum(len(url) for url in urls if isinstance(url, str)) if isinstance(urls, list) else 0
+    if size > _INLINE:
+        return await asyncio.to_thread(catalog.check, raw, opened)
+    return catalog.check(raw, opened)
+
+
+def _check_webhook(here: State, body: SubmitBody) -> None:
+    if body.webhook is None:
+        return
+    check_url(here, body.webhook.url, "/webhook/url")
+
+
+def check_url(here: State, url: str, pointer: str) -> None:
+    """Refuse a URL that may not be reached, naming its field. No DNS: names are judged at each try."""
+    settings = here.settings
+    try:
+        addresses.check_url(url, exceptions=settings.egress_allow, ports=settings.egress_ports)
+    except EgressRefused as refused:
+        raise EgressRefused(refused.detail, errors=(FieldError(pointer, refused.detail),)) from None
+
+
+def _check_cost(body: SubmitBody, estimate: int) -> None:
+    if body.max_cost is not None and body.max_cost < estimate:
+        message = f"{body.max_cost} credits do not pay for one attempt, which costs {estimate}"
+        raise InvalidRequest(
+            f"max_cost is too low: {message}.", errors=(FieldError("/max_cost", message),)
+        )
