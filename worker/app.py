@@ -1,0 +1,59 @@
+"""Celery, and its settings: a pool of consumers on many machines, and nothing more.
+
+Order, retries, delays and results are Postgres' business. Celery carries what may run now.
+"""
+
+from celery import Celery
+from kombu.entity import Exchange, Queue
+
+from models.settings import Settings
+
+GENERATE, DELIVER = "generate", "deliver"
+
+app = Celery("darkroom")
+app.conf.update(
+    task_queues=[
+        # An exchange each: with the default one, both queues would get every message.
+        Queue(name, Exchange(name), routing_key=name)
+        for name in (GENERATE, DELIVER)
+    ],
+    task_routes={
+        "generate": {"queue": GENERATE},
+        "thumbnail": {"queue": GENERATE},
+        "deliver": {"queue": DELIVER},
+    },
+    imports=["worker.tasks"],
+    task_serializer="json",
+    accept_content=["json"],
+    # Late, so that a message outlives its worker. Its loss would cost a lease, its return costs a
+    # refused start: the guards in Postgres decide, not the broker.
+    task_acks_late=True,
+    task_reject_on_worker_lost=False,
+    task_ignore_result=True,
+    task_store_errors_even_if_ignored=False,
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,
+    worker_send_task_events=False,
+    # A worker goes on with its paid calls while Redis is away.
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options={
+        # redis-py 8 has 5 s of its own, kombu without any can block a publish for ever.
+        "socket_timeout": 10.0,
+        "socket_connect_timeout": 3.0,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+        # Longer than any attempt: a healthy long task must not be handed out again.
+        "visibility_timeout": 3600,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+    },
+)
+
+
+def connect(settings: Settings) -> Celery:
+    """Point Celery at the broker."""
+    app.conf.broker_url = settings.redis_url.get_secret_value()
+    return app

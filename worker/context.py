@@ -1,0 +1,75 @@
+"""What the work of one process stands on: opened once, closed in order."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from models.attempts import Ref
+from models.db import Database
+from models.doorbell import Doorbell
+from models.errors import Misconfigured
+from models.settings import Settings
+from models.storage import Store
+from models.vault import Vault
+from models.views import Lens
+from worker.egress import Egress
+from worker.pictures import Pictures
+from worker.provider import Provider
+
+
+@dataclass(slots=True)
+class Context:
+    """The resources of a worker, and what it has in flight.
+
+    `heartbeats` is a connection of its own: renewing leases must not wait behind the work.
+    """
+
+    settings: Settings
+    worker: str
+    database: Database
+    heartbeats: Database
+    doorbell: Doorbell
+    store: Store
+    provider: Provider
+    egress: Egress
+    pictures: Pictures
+    vault: Vault
+    lens: Lens
+    running: dict[UUID, Ref] = field(default_factory=dict)
+    draining: bool = False
+
+
+@asynccontextmanager
+async def open_context(settings: Settings, worker: str) -> AsyncIterator[Context]:
+    """Open everything a worker needs; raises `Misconfigured` without a provider key."""
+    key = settings.aimlapi_key
+    if key is None or not key.get_secret_value():
+        raise Misconfigured(
+            "AIMLAPI_KEY is not set; a worker cannot make calls without it. Set it, or run the "
+            "local stack (`make up`), which has a simulator."
+        )
+    vault = Vault.of(settings)
+    async with AsyncExitStack() as stack:
+        doorbell = await stack.enter_async_context(Doorbell(settings.redis_url.get_secret_value()))
+        database = Database(settings, ring=doorbell.ring)
+        stack.push_async_callback(database.close)
+        heartbeats = Database(settings, ring=doorbell.ring, pool=1)
+        stack.push_async_callback(heartbeats.close)
+        yield Context(
+            settings=settings,
+            worker=worker,
+            database=database,
+            heartbeats=heartbeats,
+            doorbell=doorbell,
+            store=Store(settings.storage_url),
+            provider=await stack.enter_async_context(
+                Provider(settings.aimlapi_base_url, key, settings.connect_timeout)
+            ),
+            egress=await stack.enter_async_context(
+                Egress(settings.egress_allow, settings.egress_ports)
+            ),
+            pictures=await stack.enter_async_context(Pictures()),
+            vault=vault,
+            lens=Lens(settings.public_url, vault),
+        )

@@ -1,0 +1,117 @@
+"""`python -m worker.dispatcher`: every duty, repeated until SIGTERM."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from functools import partial
+
+import structlog
+import uvloop
+
+from models import migrate, settings
+from models.db import Database
+from models.doorbell import Doorbell
+from models.errors import DarkroomError, Misconfigured, Unavailable
+from models.ids import new
+from models.logs import configure
+from models.settings import Settings
+from models.vault import Vault
+from models.views import Lens
+from worker import health
+from worker.app import connect
+from worker.dispatcher import parking, reaping, reconciling, releasing, tidying, waking
+from worker.dispatcher.accounting import Books
+from worker.dispatcher.desk import Desk, repeat
+from worker.provider import Provider
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_WAIT = 2.0  # seconds between two looks at a Postgres that is not there yet
+_RECONCILE_FASTEST, _RECONCILE_SLOWEST = timedelta(seconds=1), timedelta(seconds=60)
+_MINUTE = timedelta(seconds=60)
+
+
+def main() -> int:
+    """Run a dispatcher; 2 and one line when it cannot start."""
+    try:
+        loaded = settings.load()
+        configure("dispatcher", loaded.log_level)
+        uvloop.run(_run(loaded))
+    except DarkroomError as refused:
+        print(f"darkroom dispatcher: {refused}", file=sys.stderr)
+        return 2
+    return 0
+
+
+async def _run(loaded: Settings) -> None:
+    key = loaded.aimlapi_key
+    if key is None or not key.get_secret_value():
+        raise Misconfigured("AIMLAPI_KEY is not set; charges cannot be reconciled without it.")
+    vault = Vault.of(loaded)
+    async with AsyncExitStack() as stack:
+        doorbell = await stack.enter_async_context(Doorbell(loaded.redis_url.get_secret_value()))
+        database = Database(loaded, ring=doorbell.ring)
+        stack.push_async_callback(database.close)
+        desk = Desk(
+            settings=loaded,
+            name=f"{socket.gethostname()}-{os.getpid()}-{new().hex[-6:]}",
+            database=database,
+            doorbell=doorbell,
+            celery=connect(loaded),
+            lens=Lens(loaded.public_url, vault),
+        )
+        provider = await stack.enter_async_context(
+            Provider(loaded.aimlapi_base_url, key, loaded.connect_timeout)
+        )
+        await stack.enter_async_context(health.serve(loaded, healthy=_fine, ready=_fine))
+        await _wait_for_schema(database)
+        await doorbell.listen("jobs", "deliveries")
+        log.info("dispatcher.started", dispatcher=desk.name)
+        await _until_told(desk, Books(desk, provider))
+    log.info("dispatcher.stopped", dispatcher=desk.name)
+
+
+async def _until_told(desk: Desk, books: Books) -> None:
+    """Repeat every duty until SIGTERM or SIGINT; a turn that is under way is finished or rolled back."""
+    told, settings_ = asyncio.Event(), desk.settings
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    reconcile = min(max(settings_.log_lag / 4, _RECONCILE_FASTEST), _RECONCILE_SLOWEST)
+    tick = settings_.tick
+    work = [
+        repeat(desk, "release", partial(releasing.turn, desk), every=tick, topic="jobs"),
+        repeat(desk, "wake", partial(waking.turn, desk), every=tick, topic="deliveries"),
+        repeat(desk, "reap", partial(reaping.turn, desk), every=tick),
+        repeat(desk, "tidy", partial(tidying.turn, desk), every=_MINUTE),
+        repeat(desk, "reconcile", partial(reconciling.turn, books), every=reconcile),
+        repeat(desk, "park", partial(parking.turn, books), every=settings_.gate_probe),
+    ]
+    tasks = [asyncio.create_task(each) for each in work]
+    await told.wait()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _wait_for_schema(database: Database) -> None:
+    while True:
+        try:
+            async with database.transaction() as tx:
+                await migrate.demand_schema(tx)
+        except Unavailable as away:
+            log.warning("waiting.postgres", detail=away.detail)
+            await asyncio.sleep(_WAIT)
+        else:
+            return
+
+
+async def _fine() -> str | None:
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

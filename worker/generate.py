@@ -1,0 +1,174 @@
+"""A job's way through a worker: start → call → keep → settle. Reading order is execution order.
+
+No transaction is open while the network is waited for. What the provider answered is a value, and one
+`match` says what follows from each.
+"""
+
+import random
+from uuid import UUID
+
+import structlog
+
+from models import jobs
+from models.attempts import Answer
+from models.errors import Unavailable
+from models.ids import JOB, new, text
+from models.jobs import Release, Start
+from models.references import ReferenceLost, kept_in, restore_input
+from models.storage import Missing, StoreUnavailable
+from worker import keep
+from worker.backoff import delay
+from worker.context import Context
+from worker.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown
+from worker.persistence import insist
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_KEY_PREFIX = 8  # characters of the provider's key that tell which one made a call
+
+
+async def run(context: Context, job_id: UUID, fence: int) -> None:
+    """Make a released job's paid call and keep its image, if the job is still to be had."""
+    structlog.contextvars.bind_contextvars(job_id=text(JOB, job_id))
+    if context.draining:
+        await _hand_back(context, Release(job_id, fence))
+        return
+    start = await _start(context, job_id, fence)
+    if start is None:
+        log.info("job.not_mine", fence=fence)
+        return
+    structlog.contextvars.bind_contextvars(attempt=start.ref.number)
+    context.running[job_id] = start.ref
+    try:
+        if start.phase == "keep":
+            await keep.run(context, start.ref, start.project_id, start.provider_url)
+        else:
+            await _conclude(context, start, await _call(context, start))
+    finally:
+        context.running.pop(job_id, None)
+
+
+async def _start(context: Context, job_id: UUID, fence: int) -> Start | None:
+    """Begin the attempt, committed before the socket opens.
+
+    When the answer to that COMMIT is lost, look whether it took effect: the random `start_id` tells
+    one's own start from another's.
+    """
+    settings, start_id = context.settings, new()
+    key = settings.aimlapi_key
+    try:
+        async with context.database.transaction() as tx:
+            return await jobs.start(
+                tx,
+                context.lens,
+                job_id,
+                fence,
+                start_id=start_id,
+                worker=context.worker,
+                key_prefix=key.get_secret_value()[:_KEY_PREFIX] if key else "",
+                lease=settings.lease_run,
+                typical_call=settings.typical_call,
+            )
+    except Unavailable:
+        return await insist(context, lambda tx: jobs.started(tx, job_id, fence, start_id))
+
+
+async def _call(context: Context, start: Start) -> Outcome:
+    settings = context.settings
+    try:
+        body = await _with_references(context, start)
+    except StoreUnavailable as away:
+        return TryLater(reason="not_sent", message=str(away), counts=False, sent=False)
+    except (Missing, ReferenceLost) as lost:
+        return Refused(code="invalid_input", message=f"A reference image is gone: {lost}")
+    log.info("attempt.sent", client_request_id=start.client_request_id)
+    outcome = await context.provider.generate(
+        body,
+        client_request_id=start.client_request_id,
+        timeout=settings.attempt_timeout_large if start.large else settings.attempt_timeout,
+    )
+    log.info(
+        "attempt.answered",
+        outcome=type(outcome).__name__,
+        http_status=outcome.receipt.http_status,
+        charge=outcome.charge,
+        credits=outcome.credits,
+        reason=getattr(outcome, "reason", None),
+    )
+    return outcome
+
+
+async def _with_references(context: Context, start: Start) -> dict[str, object]:
+    """Put the bytes of inline references, which lie in the store, back into the body."""
+    blobs = {
+        each.sha256: await context.store.read(f"{start.project_id}/{each.sha256}")
+        for each in kept_in(start.input)
+    }
+    return restore_input(start.input, blobs)
+
+
+async def _conclude(context: Context, start: Start, outcome: Outcome) -> None:
+    """Write down what the answer means, in one transaction; only an image goes on from here."""
+    ref, lens, answer = start.ref, context.lens, _answer(outcome)
+    match outcome:
+        case Image():
+            await keep.receive_and_keep(context, start, outcome, answer)
+        case TryLater():
+            wait = delay(
+                ref.number,
+                base=context.settings.retry_base,
+                cap=context.settings.retry_cap,
+                retry_after=outcome.retry_after,
+                random=random.random,
+            )
+            await insist(context, lambda tx: jobs.retry_later(tx, lens, ref, answer, wait))
+        case Refused():
+            details = [{"path": d.path, "message": d.message} for d in outcome.details]
+            await insist(
+                context,
+                lambda tx: jobs.refuse(
+                    tx, lens, ref, answer,
+                    code=outcome.code, message=outcome.message, details=details or None,
+                ),
+            )  # fmt: skip
+        case Parked():
+            reason = outcome.reason
+            await insist(context, lambda tx: jobs.park(tx, lens, ref, answer, reason))
+        case Unknown():
+            await insist(context, lambda tx: jobs.lose(tx, lens, ref, answer))
+
+
+def _answer(outcome: Outcome) -> Answer:
+    """Say an outcome in the words of the books."""
+    word, code, message, counts = _words(outcome)
+    receipt = outcome.receipt
+    return Answer(
+        outcome=word,
+        charge=outcome.charge,
+        credits=receipt.credits if outcome.charge == "settled" else None,
+        http_status=receipt.http_status,
+        inference_id=receipt.inference_id,
+        provider_url=outcome.url if isinstance(outcome, Image) else None,
+        counts=counts,
+        error=None if code is None else {"code": code, "message": message},
+    )
+
+
+def _words(outcome: Outcome) -> tuple[str, str | None, str, bool]:
+    match outcome:
+        case Image():
+            return "image", None, "", True
+        case TryLater():
+            return "try_later", outcome.reason, outcome.message, outcome.counts
+        case Refused():
+            return "refused", outcome.code, outcome.message, True
+        case Parked():
+            return "parked", outcome.reason, outcome.message, False
+        case Unknown():
+            return "unknown", outcome.reason, outcome.message, True
+
+
+async def _hand_back(context: Context, release: Release) -> None:
+    async with context.database.transaction() as tx:
+        await jobs.hand_back(tx, [release])
+    log.info("job.handed_back", fence=release.fence)

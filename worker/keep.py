@@ -1,0 +1,157 @@
+"""Keeping a paid image: its bytes are in the store before the job says `succeeded`.
+
+From *receive* on nobody pays again. Whatever goes wrong here (the URL, the bytes, the store) puts the
+job back in phase `keep`, to be fetched again from the provider's URL until that is dead.
+"""
+
+from base64 import b64decode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+
+from models import images, jobs
+from models.attempts import Answer, Ref
+from models.errors import EgressRefused
+from models.jobs import Kept, Start
+from models.storage import StorageError
+from worker.connection import Unreachable
+from worker.context import Context
+from worker.outcomes import Image
+from worker.persistence import insist
+from worker.pictures import Broken
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_OK = 200
+_DOWNLOAD = timedelta(seconds=60)
+
+
+class NotKept(Exception):
+    """The image could not be kept this time; its message says why."""
+
+
+async def receive_and_keep(context: Context, start: Start, image: Image, answer: Answer) -> None:
+    """Book the image at once, and then keep its bytes: for the job, or as a spare."""
+    settings, lens = context.settings, context.lens
+    received = await insist(
+        context,
+        lambda tx: jobs.receive(
+            tx, lens, start.ref, answer, lease=settings.lease_run, ttl=settings.keep_ttl
+        ),
+    )
+    if received is None:
+        log.info("image.not_mine")
+        return
+    use, ref = received
+    context.running[ref.job_id] = ref
+    await run(context, ref, start.project_id, image.url, image.b64, spare=use == "spare")
+
+
+async def run(
+    context: Context,
+    ref: Ref,
+    project_id: UUID,
+    url: str | None,
+    b64: str | None = None,
+    *,
+    spare: bool = False,
+) -> None:
+    """Fetch, check and store an image, then end its job; or put it off, without paying again."""
+    try:
+        kept, data = await _keep(context, project_id, url, b64)
+    except NotKept as failed:
+        log.warning("image.not_kept", reason=str(failed))
+        message, ttl = str(failed), context.settings.keep_ttl
+        if not spare:
+            await insist(
+                context,
+                lambda tx: jobs.keep_later(tx, context.lens, ref, ttl=ttl, message=message),
+            )
+        return
+    if spare:
+        await insist(context, lambda tx: jobs.keep_spare(tx, ref, kept))
+        return
+    job = await insist(context, lambda tx: jobs.succeed(tx, context.lens, ref, kept))
+    if job is None:
+        log.info("job.not_mine", fence=ref.fence)
+        return
+    ended = f"job.{job.status}"
+    log.info(ended, credits=job.charged)
+    await make_thumbnail(context, ref.job_id, project_id, kept.sha256, data)
+
+
+async def make_thumbnail(
+    context: Context, job_id: UUID, project_id: UUID, sha256: str, data: bytes | None = None
+) -> None:
+    """Draw the thumbnail, in a child process; an image that cannot be drawn is left without one."""
+    store = context.store
+    try:
+        drawn = await context.pictures.thumbnail(
+            await store.read(f"{project_id}/{sha256}") if data is None else data
+        )
+        if not isinstance(drawn, Broken):
+            await store.put_thumbnail(str(project_id), sha256, drawn)
+    except StorageError as failed:
+        log.warning("thumbnail.later", reason=str(failed))
+        return
+    async with context.database.transaction() as tx:
+        await images.thumbnail_is(tx, job_id, "impossible" if isinstance(drawn, Broken) else "made")
+
+
+async def _keep(
+    context: Context, project_id: UUID, url: str | None, b64: str | None
+) -> tuple[Kept, bytes]:
+    settings, store = context.settings, context.store
+    try:
+        async with _open(context, url, b64) as chunks:
+            blob = await store.keep(str(project_id), chunks, max_bytes=settings.image_max_bytes)
+        data = await store.read(blob.key)
+    except (StorageError, Unreachable, EgressRefused) as failed:
+        raise NotKept(str(failed)) from failed
+    size = await context.pictures.inspect(data)
+    if isinstance(size, Broken):
+        raise NotKept(size.reason)
+    log.info(
+        "image.kept",
+        bytes=blob.size,
+        width=size.width,
+        height=size.height,
+        path=store.place(blob.key),
+    )
+    kept = Kept(
+        sha256=blob.sha256,
+        bytes=blob.size,
+        width=size.width,
+        height=size.height,
+        content_type=blob.content_type,
+        provider_url=url,
+        retention=settings.image_retention,
+    )
+    return kept, data
+
+
+@asynccontextmanager
+async def _open(
+    context: Context, url: str | None, b64: str | None
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    if b64 is not None:
+        yield _inline(b64)
+        return
+    if url is None:
+        raise NotKept("the bytes came inline, and were lost with the worker that had them")
+    async with context.egress.download(
+        url, deadline=_DOWNLOAD, max_bytes=context.settings.image_max_bytes
+    ) as download:
+        if download.status != _OK:
+            raise NotKept(f"the provider's image URL answered {download.status}")
+        yield download.chunks
+
+
+async def _inline(b64: str) -> AsyncIterator[bytes]:
+    try:
+        yield b64decode(b64, validate=True)
+    except ValueError:
+        raise NotKept("the provider's inline image is not base 64") from None

@@ -1,0 +1,21 @@
+"""AIML API: a request in, an outcome value out.
+
+`Provider` makes the paid call; `Provider.account` asks for logs, transactions, balance and prices;
+`read` is the one table by which an answer is understood.
+"""
+
+from worker.provider.account import Account, AccountUnavailable
+from worker.provider.client import Provider
+from worker.provider.pages import LogPage, LogRow, TransactionPage, TransactionRow
+from worker.provider.reading import read
+
+__all__ = [
+    "Account",
+    "AccountUnavailable",
+    "LogPage",
+    "LogRow",
+    "Provider",
+    "TransactionPage",
+    "TransactionRow",
+    "read",
+]

@@ -1,0 +1,129 @@
+"""The account behind a key: what was logged, what was charged, what is left, what it costs."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TypeVar
+
+import httpx
+from pydantic import SecretStr
+
+from models.errors import DarkroomError
+from worker.provider import line, pricing
+from worker.provider.pages import LogPage, TransactionPage
+
+# Nobody waits for these answers; a duty that hangs would hold its lease.
+DEADLINE = timedelta(seconds=30)
+PAGE_MAX = 100
+_OK = 200
+
+T = TypeVar("T")
+
+
+class AccountUnavailable(DarkroomError):
+    """The provider's account routes gave no answer that can be believed; ask again later."""
+
+
+class Account:
+    """The account routes of AIML API, to be had from `Provider.account`.
+
+    Every call takes another `key` to ask with, for the log shows only the requests of the key that
+    asks; ends within 30 s; and raises `AccountUnavailable` for anything but the published answer.
+    The provider allows 200 requests in 60 s for the account: the caller counts.
+    """
+
+    def __init__(
+        self, client: httpx.AsyncClient, key: SecretStr, deadline: timedelta = DEADLINE
+    ) -> None:
+        self._client = client
+        self._key = key
+        self._deadline = deadline
+
+    async def logs(
+        self,
+        start: datetime,
+        end: datetime,
+        limit: int = PAGE_MAX,
+        offset: int = 0,
+        *,
+        key: SecretStr | None = None,
+    ) -> LogPage:
+        """Give one page of the key's requests in a window (at most 92 days), newest first."""
+        query = {
+            "start": _written(start),
+            "end": _written(end),
+            "limit": str(limit),
+            "offset": str(offset),
+        }
+        return _understood("logs", LogPage.of, await self._get("/v2/logs", query, key))
+
+    async def transactions(
+        self,
+        since: datetime,
+        until: datetime,
+        cursor: str | None = None,
+        *,
+        kind: str = "MODEL_USAGE",
+        key: SecretStr | None = None,
+    ) -> TransactionPage:
+        """Give one page of the account's money movements, newest first.
+
+        `cursor` is the previous page's `next_cursor`, verbatim. `kind` is one of `MODEL_USAGE`,
+        `REFUND`, `ADJUSTMENT`, and the others of the published list.
+        """
+        query = {
+            "from": _written(since),
+            "to": _written(until),
+            "type": kind,
+            "limit": str(PAGE_MAX),
+            **({} if cursor is None else {"cursor": cursor}),
+        }
+        body = await self._get("/v2/billing/transactions", query, key)
+        return _understood("transactions", TransactionPage.of, body)
+
+    async def balance(self, *, key: SecretStr | None = None) -> Decimal:
+        """Give what is left, in US dollars, exactly; it may be negative."""
+        return _understood("balance", _balance, await self._get("/v2/billing", {}, key))
+
+    async def price(self, model: str, *, key: SecretStr | None = None) -> int | None:
+        """Give the credits for one image, or None when no one price is told ahead."""
+        body = await self._get("/v1/models", {"id": model, "include": "pricing"}, key)
+        return _understood("price", lambda found: pricing.of_model(found, model), body)
+
+    async def _get(self, path: str, query: Mapping[str, str], key: SecretStr | None) -> object:
+        request = self._client.build_request(
+            "GET", path, params=query, headers={"Authorization": line.bearer(key or self._key)}
+        )
+        reply = await line.exchange(self._client, request, self._deadline)
+        if reply.body is None:
+            raise AccountUnavailable(f"{path}: {type(reply.failure).__name__}")
+        if reply.status != _OK:
+            raise AccountUnavailable(f"{path}: HTTP status {reply.status}")
+        try:
+            # Money is decimal: a balance must not be rounded on its way in.
+            return json.loads(reply.body, parse_float=Decimal)
+        except (ValueError, RecursionError):
+            raise AccountUnavailable(f"{path}: not JSON") from None
+
+
+def _written(moment: datetime) -> str:
+    if moment.tzinfo is None:
+        raise ValueError("a moment needs its time zone")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _understood(what: str, understand: Callable[[object], T], body: object) -> T:
+    try:
+        return understand(body)
+    except ValueError as error:
+        raise AccountUnavailable(f"{what}: {error}") from None
+
+
+def _balance(body: object) -> Decimal:
+    written = body.get("current_balance") if isinstance(body, dict) else None
+    if isinstance(written, bool) or not isinstance(written, int | Decimal):
+        raise ValueError("current_balance is not a number")  # noqa: TRY004 -- the sender's mistake
+    if not Decimal(written).is_finite():
+        raise ValueError("current_balance is not finite")
+    return Decimal(written)

@@ -1,0 +1,146 @@
+"""The paid call, and the key it is made with."""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+import httpx
+import structlog
+from pydantic import SecretStr
+
+from worker.outcomes import Outcome, Receipt, TryLater, Unknown
+from worker.provider import answers, line, reading
+from worker.provider.account import Account
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_GENERATIONS = "/v1/images/generations"
+# The provider drops any other id in silence, and bills the call all the same.
+_CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+# Shorter ones are examples, and may be part of an ordinary word.
+_KEY_TO_HIDE = 8
+_ERRORS = 400
+_CONNECT_TIMEOUT = timedelta(seconds=10)
+
+
+class Provider:
+    """AIML API with one key: an async context manager, for any number of calls at once.
+
+    Raises ValueError for a key that is none, and on entering for a base URL that is none.
+    `connect_timeout` bounds name, TCP and TLS together. The key is in no repr, message or log
+    line.
+    """
+
+    def __init__(
+        self, base_url: str, key: SecretStr, connect_timeout: timedelta = _CONNECT_TIMEOUT
+    ) -> None:
+        line.bearer(key)  # refuses a key that is none, before any job meets it
+        self._base_url = base_url
+        self._key = key
+        self._connect_timeout = connect_timeout
+        self._client: httpx.AsyncClient | None = None
+
+    @property
+    def account(self) -> Account:
+        """The account that the key belongs to."""
+        return Account(self._open, self._key)
+
+    async def generate(
+        self,
+        input: Mapping[str, object],  # noqa: A002 -- a job's input, by its name everywhere
+        *,
+        client_request_id: str,
+        timeout: timedelta,  # noqa: ASYNC109 -- its end is an outcome, not a TimeoutError
+    ) -> Outcome:
+        """Make the paid call, and say what it came to within `timeout`, connecting included.
+
+        `input` is the provider's own body; the image is always asked for as a URL, so that it can
+        be fetched again. Raises ValueError for an id that the provider would drop, before anything
+        is sent.
+        """
+        if not _CLIENT_REQUEST_ID.fullmatch(client_request_id):
+            raise ValueError("a client request id is 1-128 of A-Z a-z 0-9 . _ : -")
+        request = self._request(input, client_request_id)
+        reply = await line.exchange(self._open, request, timeout)
+        if reply.status is None or reply.body is None:
+            return _broken(reply)
+        _check_echo(reply.status, reply.headers, client_request_id)
+        return reading.read(reply.status, reply.headers, self._without_key(reply))
+
+    async def __aenter__(self) -> Self:
+        self._client = line.open_client(self._base_url, self._connect_timeout)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    @property
+    def _open(self) -> httpx.AsyncClient:
+        if self._client is None:
+            raise RuntimeError("the provider is used outside of its `async with`")
+        return self._client
+
+    def _request(self, body: Mapping[str, object], client_request_id: str) -> httpx.Request:
+        content = json.dumps({**body, "response_format": "url"}, allow_nan=False).encode()
+        return self._open.build_request(
+            "POST",
+            _GENERATIONS,
+            content=line.pieces(content),
+            headers={
+                "Authorization": line.bearer(self._key),
+                "Content-Type": "application/json",
+                "Content-Length": str(len(content)),
+                "X-Client-Request-Id": client_request_id,
+            },
+        )
+
+    def _without_key(self, reply: line.Reply) -> bytes:
+        # An error may repeat the key that it does not like; nothing behind here ever sees it.
+        body, key = reply.body or b"", self._key.get_secret_value().encode()
+        if reply.status is None or reply.status < _ERRORS or len(key) < _KEY_TO_HIDE:
+            return body
+        return body.replace(key, b"[key]")
+
+
+def _broken(reply: line.Reply) -> Outcome:
+    if not reply.sent:
+        return TryLater(
+            reason="not_sent",
+            message="The provider could not be reached; nothing was sent.",
+            counts=False,
+            sent=False,
+        )
+    # The headers of a broken answer may name the inference: the provider's ledger knows it by that.
+    receipt = Receipt() if reply.status is None else answers.receipt(reply.status, reply.headers)
+    match reply.failure:
+        case TimeoutError():
+            reason, message = "deadline", "The provider did not answer in time."
+        case line.TooLarge():
+            reason, message = "too_large", "The provider's answer is too large to be an image."
+        case _:
+            reason, message = "connection_lost", "The connection broke after the request was sent."
+    log.info("paid call broke", reason=reason, error=type(reply.failure).__name__)
+    return Unknown(reason=reason, message=message, receipt=receipt)
+
+
+def _check_echo(status: int, headers: Mapping[str, str], sent: str) -> None:
+    echo = headers.get("x-client-request-id")
+    # Errors, above all those of a proxy, often have none.
+    if echo == sent or (echo is None and status >= _ERRORS):
+        return
+    log.warning(
+        "provider did not echo our request id: its log may not show this call as ours",
+        client_request_id=sent,
+        echo=None if echo is None else echo[:128],
+        status=status,
+    )

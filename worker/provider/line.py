@@ -1,0 +1,130 @@
+"""The line to the provider: httpx over aiohttp, a fresh connection for each call.
+
+httpx's own pool costs a time that grows with the square of the connections; aiohttp's does not. A
+fresh connection each, because a kept one that turns out to be stale would make a paid call
+ambiguous.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+from pydantic import SecretStr
+
+# A 4096 x 4096 image is about 3.3 MB, a third more in base 64. Beyond this, somebody is mistaken.
+BODY_MAX = 64 * 1024 * 1024
+_PIECE = 64 * 1024
+# RFC 6750's token, and whatever else is printable ASCII without spaces.
+_KEY = re.compile(r"[!-~]+")
+
+
+class TooLarge(Exception):
+    """The answer's body is longer than `BODY_MAX` bytes."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """As much of an answer as came.
+
+    `body` is None unless all of it did; `failure` says what broke.
+    """
+
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    failure: Exception | None = None
+
+    @property
+    def sent(self) -> bool:
+        """Whether any of the request may have left.
+
+        Read from what aiohttp raised, never from the httpx class: httpx-aiohttp reports a
+        connection that was reset *after* the request as `httpx.ConnectTimeout`. aiohttp raises
+        these two only while it opens the connection (name, TCP, TLS).
+        """
+        if self.status is not None or self.failure is None:
+            return True
+        never = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+        return not any(isinstance(e, never) for e in (self.failure, self.failure.__cause__))
+
+
+def open_client(base_url: str, connect_timeout: timedelta) -> httpx.AsyncClient:
+    """Make the client; call it inside the event loop that will use it, and close it there.
+
+    Raises ValueError for a base URL that is not http or https.
+    """
+    url = httpx.URL(base_url)
+    if url.scheme not in {"http", "https"} or not url.host or url.userinfo:
+        raise ValueError("the provider's base URL must be http(s)://host[:port][/path]")
+    url.host.encode("idna")  # UnicodeError, a ValueError: no resolver takes such a name
+    tls = httpx.create_ssl_context()
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, force_close=True, ssl=tls),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+    )
+    connect = connect_timeout.total_seconds()
+    return httpx.AsyncClient(
+        base_url=url,
+        transport=AiohttpTransport(verify=tls, trust_env=False, client=session),
+        trust_env=False,
+        follow_redirects=False,
+        # `pool` becomes aiohttp's `connect`, which bounds the look-up of the name and all
+        # addresses together. No read timeout: the whole exchange has one deadline, and a drip
+        # would never trip it.
+        timeout=httpx.Timeout(None, connect=connect, pool=connect),
+        headers={
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # 200 kB of gzip may hold 200 MB
+            "User-Agent": "darkroom",
+        },
+    )
+
+
+def bearer(key: SecretStr) -> str:
+    """Write the Authorization header; raises ValueError, without the key, if it cannot be one."""
+    written = key.get_secret_value()
+    if not _KEY.fullmatch(written):
+        raise ValueError("the provider's key is empty, or has characters that no header can carry")
+    return f"Bearer {written}"
+
+
+async def exchange(client: httpx.AsyncClient, request: httpx.Request, limit: timedelta) -> Reply:
+    """Send a request and read all of its answer within `limit`.
+
+    Raises nothing but CancelledError: whatever breaks is in the reply, beside what had come by
+    then.
+    """
+    reply = Reply()
+    try:
+        async with asyncio.timeout(limit.total_seconds()):
+            response = await client.send(request, stream=True)
+            try:
+                reply.status = response.status_code
+                reply.headers = {k.lower(): v for k, v in response.headers.items()}
+                reply.body = await _body(response)
+            finally:
+                await response.aclose()
+    except Exception as failure:  # noqa: BLE001 -- whatever broke, the call may have been paid for
+        reply.failure = failure
+    return reply
+
+
+async def pieces(body: bytes) -> AsyncIterator[bytes]:
+    """Give a request's body in pieces, so that one of many megabytes does not hold up the loop."""
+    for start in range(0, len(body), _PIECE):
+        yield body[start : start + _PIECE]
+
+
+async def _body(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for piece in response.aiter_bytes():
+        body += piece
+        if len(body) > BODY_MAX:
+            raise TooLarge
+    return bytes(body)
