@@ -1,0 +1,53 @@
+# Needs only python3 >= 3.11 with venv and pip. `make PYTHON=python3.13 up` takes another one.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TESTS ?= tests
+
+.DEFAULT_GOAL := help
+.PHONY: help up demo test check fmt clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: $(STAMP) ## Run everything and the main job; stays up until Ctrl-C
+	@exec $(BIN)/python -m deploy.local up
+
+demo: $(STAMP) ## Run everything and the main job, and end
+	@exec $(BIN)/python -m deploy.local demo
+
+test: $(STAMP) ## Run every test
+	$(BIN)/python -m pytest $(TESTS)
+
+check: $(STAMP) ## Format, lint, types, import rules, guards
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	@if grep -q '^\[tool\.pyrefly' pyproject.toml; then set -x; $(BIN)/pyrefly check; fi
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/guards
+
+fmt: $(STAMP) ## Format, and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove what was installed and cached; .darkroom, with your images, stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is the last step: an install that was broken off is made again. uv's cache goes into
+# the environment where there is no home to write to. uv trusts its own list of certificate
+# authorities; behind a company's proxy only the system's list has the right one.
+$(STAMP): requirements.lock deploy/local/requirements-uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Darkroom needs Python 3.11 or newer as $(PYTHON); try: make PYTHON=python3.12"; exit 1; }
+	@echo "installing into $(VENV), once"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes \
+		-r deploy/local/requirements-uv.txt
+	@test -w "$$HOME" || export UV_CACHE_DIR="$(abspath $(VENV))/cache"; \
+		export VIRTUAL_ENV="$(abspath $(VENV))"; \
+		$(BIN)/uv pip sync -q --require-hashes requirements.lock 2>/dev/null || \
+		$(BIN)/uv pip sync -q --require-hashes --system-certs requirements.lock
+	@touch $@

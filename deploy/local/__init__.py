@@ -1,0 +1,1 @@
+"""The whole of Darkroom on one machine, without Docker: `python -m deploy.local up`."""

@@ -1,0 +1,78 @@
+"""How a simulator behaves: set at the start, some of it changed while it runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from deploy.simulator import scenarios
+
+CREDITS_PER_USD = 2_000_000  # the provider's documented rate
+
+
+@dataclass(frozen=True)
+class Config:
+    """All there is to choose. Durations are seconds, money is the provider's credits.
+
+    `price` is what one image costs; `log_lag` and `charge_lag` are how late a call appears in
+    /v2/logs and in /v2/billing/transactions; `limit` is the real concurrency limit, None for none;
+    `log_requests` is how many /v2/logs requests a minute are answered. `pictures` is "drawn", or
+    "stamped": one cached drawing per size, made unique by a JPEG comment, so that a load test
+    measures the caller and not Pillow. Raises `ValueError` for what cannot be.
+    """
+
+    key: str = "simulator-key"
+    host: str = "127.0.0.1"
+    port: int = 0
+    data: Path | None = None
+    latency: float = 0.0
+    rates: Mapping[str, float] = field(default_factory=dict)
+    log_lag: float = 0.0
+    charge_lag: float = 0.0
+    log_requests: int = 200
+    limit: int | None = None
+    balance_usd: float = 100.0
+    price: int = 91_000
+    public_url: str | None = None
+    seed: int = 0
+    pictures: str = "drawn"
+
+    def __post_init__(self) -> None:
+        scenarios.check_rates(self.rates)
+        if min(self.latency, self.log_lag, self.charge_lag, self.price - 1, self.limit or 0) < 0:
+            raise ValueError(
+                "latency, lags and limit are not negative, and the price is at least 1"
+            )
+        if not self.key or self.pictures not in {"drawn", "stamped"}:
+            raise ValueError("a key is needed, and pictures are 'drawn' or 'stamped'")
+
+
+_FLOATS = {"latency", "log_lag", "charge_lag"}
+_WHOLES = {"price", "limit", "log_requests"}
+_TEXTS = {"key", "pictures"}
+
+
+def changed(config: Config, body: Mapping[str, object]) -> Config:
+    """Apply a change that came as JSON; raises `ValueError` naming the field that is wrong.
+
+    `rates` is an object or the text of the command line; `limit` null takes the limit away.
+    """
+    for name, value in body.items():
+        config = replace(config, **{name: _value(name, value)})  # type: ignore[arg-type]  # _value checks each field's type
+    return config
+
+
+def _value(name: str, value: object) -> object:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name == "rates" and isinstance(value, str):
+        return scenarios.read_rates(value)
+    if name == "rates" and isinstance(value, dict):
+        if all(isinstance(share, int | float) for share in value.values()):
+            return value
+    elif (
+        (name == "limit" and value is None)
+        or (name in _TEXTS and isinstance(value, str))
+        or (name in _FLOATS and number)
+        or (name in _WHOLES and number and isinstance(value, int))
+    ):
+        return value
+    raise ValueError(f"{name}: cannot be changed to {value!r}")
