@@ -1,0 +1,654 @@
+"""The guard against real sockets.
+
+127.0.0.2 plays the public internet: the tests open it with an exception. The canary on 127.0.0.1 is
+what must never be reached, on the same port, so that nothing but the address can be the reason.
+"""
+
+import asyncio
+import gzip
+import socket
+import ssl
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientConnectorError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from models.addresses import Address
+from models.errors import EgressRefused
+from tests.unit.test_addresses import FORBIDDEN_V4, FORBIDDEN_V6, SPELLINGS
+from worker.connection import Unreachable, open_session, pin
+from worker.egress import Answer, Egress, Lookup
+
+OUTSIDE, INSIDE = "127.0.0.2", "127.0.0.1"
+OPENED = (ip_network(OUTSIDE),)
+SOON = timedelta(seconds=5)
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Seen: yes\r\n\r\nok"
+
+Respond = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass
+class Listener:
+    port: int = 0
+    connections: int = 0
+    requests: list[str] = field(default_factory=list)
+
+
+def say(*pieces: bytes) -> Respond:
+    async def respond(writer: asyncio.StreamWriter) -> None:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+
+    return respond
+
+
+@asynccontextmanager
+async def listen(
+    respond: Respond, host: str = OUTSIDE, port: int = 0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Listener]:
+    listener = Listener()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        listener.connections += 1
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            _, _, length = head.lower().partition("content-length: ")
+            body = await reader.readexactly(int(length.split()[0])) if length else b""
+            listener.requests.append(head + body.decode())
+            await respond(writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            writer.transport.abort()
+        writer.close()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(converse(reader, writer))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    server = await asyncio.start_server(accept, host, port, ssl=tls)
+    listener.port = server.sockets[0].getsockname()[1]
+    try:
+        yield listener
+    finally:
+        server.close()
+        for task in tuple(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.wait_closed()
+
+
+@pytest.fixture
+async def canary() -> AsyncIterator[Listener]:
+    """Listen inside, where no test may come."""
+    async with listen(say(OK), INSIDE) as listener:
+        yield listener
+        assert listener.connections == 0
+
+
+@dataclass
+class Names:
+    """A name server that gives each look-up its next answers, and the last ones for ever."""
+
+    answers: list[list[str]]
+    asked: list[str] = field(default_factory=list)
+
+    async def lookup(self, host: str, port: int) -> Sequence[Address]:
+        del port
+        self.asked.append(host)
+        now = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return [ip_address(answer) for answer in now]
+
+
+@asynccontextmanager
+async def opened(
+    lookup: Lookup | None = None, ports: frozenset[int] = frozenset({443})
+) -> AsyncIterator[Egress]:
+    async with Egress(OPENED, ports, lookup=lookup) as egress:
+        yield egress
+
+
+async def post(egress: Egress, url: str, deadline: timedelta = SOON) -> Answer:
+    return await egress.post(
+        url, content=b"{}", headers={"webhook-id": "evt_1"}, deadline=deadline, read_max=65536
+    )
+
+
+async def fetch(
+    egress: Egress,
+    url: str,
+    *,
+    max_bytes: int = 1 << 20,
+    deadline: timedelta = SOON,
+    into: bytearray | None = None,
+) -> bytes:
+    got = bytearray() if into is None else into
+    async with egress.download(url, deadline=deadline, max_bytes=max_bytes) as download:
+        assert download.status == 200
+        async for chunk in download.chunks:
+            got += chunk
+    return bytes(got)
+
+
+# What is sent, and what comes back.
+
+
+async def test_a_post_arrives_as_it_was_given_and_its_answer_comes_back() -> None:
+    async with listen(say(OK)) as server, opened() as egress:
+        url = f"http://{OUTSIDE}:{server.port}/a%2Fb//./c?x=%20&y=(1)"
+        answer = await post(egress, url)
+    assert answer.status == 200
+    assert answer.headers["x-seen"] == "yes"
+    assert timedelta(0) < answer.elapsed < SOON
+    head, _, body = server.requests[0].partition("\r\n\r\n")
+    assert head.startswith("POST /a%2Fb//./c?x=%20&y=(1) HTTP/1.1\r\n")
+    assert f"host: {OUTSIDE}:{server.port}\r\n" in head.lower()
+    assert "accept-encoding: identity" in head.lower()
+    assert "webhook-id: evt_1" in head
+    assert body == "{}"
+
+
+async def test_a_download_gives_the_bytes_and_the_status() -> None:
+    body = bytes(range(256)) * 1000
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    async with listen(say(head, body)) as server, opened() as egress:
+        assert await fetch(egress, f"http://{OUTSIDE}:{server.port}/") == body
+
+
+async def test_a_download_that_failed_shows_its_status() -> None:
+    gone = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+    url = "http://{}:{}/"
+    async with listen(say(gone)) as server, opened() as egress:
+        place = url.format(OUTSIDE, server.port)
+        async with egress.download(place, deadline=SOON, max_bytes=10) as download:
+            assert download.status == 404
+
+
+async def test_no_connection_is_used_twice() -> None:
+    async with listen(say(OK)) as server, opened() as egress:
+        for _ in range(3):
+            await post(egress, f"http://{OUTSIDE}:{server.port}/")
+    assert server.connections == 3
+
+
+async def test_two_hundred_posts_run_at_once() -> None:
+    everybody = asyncio.Event()
+
+    async def respond(writer: asyncio.StreamWriter) -> None:
+        if len(server.requests) == 200:
+            everybody.set()
+        await everybody.wait()
+        writer.write(OK)
+
+    async with listen(respond) as server, opened() as egress:
+        url = f"http://{OUTSIDE}:{server.port}/"
+        answers = await asyncio.gather(
+            *(post(egress, url, timedelta(seconds=30)) for _ in range(200))
+        )
+    assert {answer.status for answer in answers} == {200}
+
+
+async def test_the_system_is_asked_when_no_other_resolver_is_given() -> None:
+    loopback = (ip_network("127.0.0.0/8"), ip_network("::1"))
+    async with (
+        listen(say(OK), INSIDE) as server,
+        Egress(loopback, frozenset({443})) as egress,
+    ):
+        answer = await post(egress, f"http://localhost:{server.port}/")
+    assert answer.status == 200
+
+
+# Addresses.
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+async def test_no_spelling_of_a_forbidden_address_is_reached(
+    spelling: str, canary: Listener
+) -> None:
+    async with opened(ports=frozenset({443, canary.port})) as egress:
+        for text in FORBIDDEN_V4:
+            url = f"https://{SPELLINGS[spelling](IPv4Address(text))}:{canary.port}/"
+            with pytest.raises(EgressRefused):
+                await post(egress, url)
+            with pytest.raises(EgressRefused):
+                await fetch(egress, url)
+
+
+async def test_no_forbidden_ipv6_address_is_reached(canary: Listener) -> None:
+    async with opened(ports=frozenset({443, canary.port})) as egress:
+        for text in FORBIDDEN_V6:
+            for written in (text, IPv6Address(text).exploded):
+                with pytest.raises(EgressRefused):
+                    await post(egress, f"https://[{written}]:{canary.port}/")
+
+
+async def test_a_name_for_a_forbidden_address_is_refused(canary: Listener) -> None:
+    forbidden = FORBIDDEN_V4 + FORBIDDEN_V6
+    names = Names([[text] for text in forbidden])
+    async with opened(names.lookup, frozenset({canary.port})) as egress:
+        for text in forbidden:
+            with pytest.raises(EgressRefused):
+                await post(egress, f"https://inside.example:{canary.port}/{text}")
+    assert len(names.asked) == len(forbidden)
+
+
+@pytest.mark.parametrize("answers", [["8.8.8.8", INSIDE], [INSIDE, OUTSIDE], ["2600::1", "::1"]])
+async def test_one_forbidden_answer_refuses_them_all(answers: list[str], canary: Listener) -> None:
+    async with opened(Names([answers]).lookup, frozenset({canary.port})) as egress:
+        with pytest.raises(EgressRefused):
+            await post(egress, f"https://mixed.example:{canary.port}/")
+
+
+async def test_a_name_that_changes_its_answer_is_refused_and_looked_up_once_each(
+    canary: Listener,
+) -> None:
+    names = Names([[OUTSIDE], [INSIDE]])
+    async with listen(say(OK), OUTSIDE, canary.port) as server, opened(names.lookup) as egress:
+        url = f"http://rebind.example:{server.port}/"
+        assert (await post(egress, url)).status == 200
+        assert len(names.asked) == 1
+        with pytest.raises(EgressRefused):
+            await post(egress, url)
+    assert len(names.asked) == 2
+    assert server.connections == 1
+    assert f"host: rebind.example:{server.port}" in server.requests[0].lower()
+
+
+async def test_a_broken_connection_does_not_lead_to_another_look_up(canary: Listener) -> None:
+    names = Names([[OUTSIDE], [INSIDE]])
+    async with listen(say(), OUTSIDE, canary.port) as server, opened(names.lookup) as egress:
+        with pytest.raises(Unreachable):
+            await fetch(egress, f"http://rebind.example:{server.port}/")
+    assert len(names.asked) == 1
+
+
+async def test_plain_http_to_a_name_needs_every_answer_to_be_exempt() -> None:
+    async with opened(Names([["8.8.8.8"]]).lookup) as egress:
+        with pytest.raises(EgressRefused, match="https"):
+            await post(egress, "http://public.example/")
+        with pytest.raises(EgressRefused, match="8080"):
+            await post(egress, "https://public.example:8080/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://127.0.0.2/",
+        "file:///etc/passwd",
+        "https://user:pass@127.0.0.2/",
+        "https://127.0.0.2@127.0.0.1/",
+        "https://[fe80::1%25lo]/",
+        "https://localhost/",
+        "https://127.0.0.2\\@127.0.0.1/",
+    ],
+)
+async def test_the_form_of_a_url_is_checked_again(url: str) -> None:
+    async with opened() as egress:
+        with pytest.raises(EgressRefused):
+            await post(egress, url)
+        with pytest.raises(EgressRefused):
+            await fetch(egress, url)
+
+
+def test_a_socket_is_made_for_a_checked_address_only() -> None:
+    make = pin([ip_address(OUTSIDE)])
+    kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+    make((*kind, (OUTSIDE, 443))).close()
+    with pytest.raises(PermissionError):
+        make((*kind, (INSIDE, 443)))
+
+
+async def test_a_connection_cannot_go_to_a_literal_that_was_not_checked(canary: Listener) -> None:
+    async with open_session([ip_address(OUTSIDE)]) as session:
+        with pytest.raises(ClientConnectorError):
+            await session.get(f"http://{INSIDE}:{canary.port}/")
+
+
+# Redirects and proxies.
+
+
+def redirect(code: int, location: str) -> bytes:
+    return f"HTTP/1.1 {code} R\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+async def test_no_redirect_leads_inside(code: int, canary: Listener) -> None:
+    away = redirect(code, f"https://{INSIDE}:{canary.port}/")
+    async with listen(say(away)) as server, opened(ports=frozenset({canary.port})) as egress:
+        url = f"http://{OUTSIDE}:{server.port}/"
+        assert (await post(egress, url)).status == code
+        assert server.connections == 1
+        with pytest.raises(EgressRefused):
+            await fetch(egress, url)
+
+
+async def test_a_post_does_not_follow_even_to_where_it_came_from() -> None:
+    async with listen(say(redirect(307, "/again"))) as server, opened() as egress:
+        assert (await post(egress, f"http://{OUTSIDE}:{server.port}/")).status == 307
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(("hops", "arrives"), [(0, True), (3, True), (4, False)])
+async def test_a_download_follows_three_redirects(hops: int, *, arrives: bool) -> None:
+    async def respond(writer: asyncio.StreamWriter) -> None:
+        n = len(server.requests)
+        writer.write(redirect(302, f"../step/{n}") if n <= hops else OK)
+
+    async with listen(respond) as server, opened() as egress:
+        url = f"http://{OUTSIDE}:{server.port}/step/0"
+        if arrives:
+            assert await fetch(egress, url) == b"ok"
+        else:
+            with pytest.raises(Unreachable, match="redirect"):
+                await fetch(egress, url)
+    assert server.connections == min(hops, 3) + 1
+
+
+async def test_each_hop_of_a_download_is_looked_up_and_checked(canary: Listener) -> None:
+    names = Names([[OUTSIDE], [INSIDE]])
+    away = redirect(302, f"http://two.example:{canary.port}/")
+    async with listen(say(away)) as server, opened(names.lookup) as egress:
+        with pytest.raises(EgressRefused):
+            await fetch(egress, f"http://one.example:{server.port}/")
+    assert names.asked == ["one.example", "two.example"]
+
+
+async def test_the_environment_cannot_name_a_proxy(
+    canary: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, f"http://{INSIDE}:{canary.port}")
+        monkeypatch.setenv(name.upper(), f"http://{INSIDE}:{canary.port}")
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("NO_PROXY", "")
+    async with listen(say(OK)) as server, opened() as egress:
+        assert (await post(egress, f"http://{OUTSIDE}:{server.port}/")).status == 200
+        with pytest.raises(Unreachable):  # no TLS there, but that is where it went
+            await post(egress, f"https://{OUTSIDE}:{server.port}/", timedelta(seconds=0.2))
+        assert server.connections == 2
+
+
+# Bodies without an end, and clocks.
+
+
+async def drip(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    while True:
+        writer.write(b".")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+async def drip_headers(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+    while True:
+        writer.write(b".")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+async def pour(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        writer.write(b"1000\r\n" + bytes(0x1000) + b"\r\n")
+        await writer.drain()
+
+
+async def hang(writer: asyncio.StreamWriter) -> None:
+    del writer
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("respond", [drip, drip_headers, hang])
+async def test_the_deadline_ends_what_would_never_end(respond: Respond) -> None:
+    soon = timedelta(seconds=0.3)
+    clock = asyncio.get_running_loop().time
+    async with listen(respond) as server, opened() as egress:
+        url = f"http://{OUTSIDE}:{server.port}/"
+        started = clock()
+        with pytest.raises(Unreachable, match="timeout"):
+            await post(egress, url, soon)
+        with pytest.raises(Unreachable, match="timeout"):
+            await fetch(egress, url, deadline=soon)
+        assert 0.6 <= clock() - started < 3
+
+
+async def test_a_name_server_that_hangs_meets_the_deadline() -> None:
+    async def lookup(host: str, port: int) -> Sequence[Address]:
+        await asyncio.Event().wait()
+        raise AssertionError((host, port))
+
+    async with opened(lookup) as egress:
+        with pytest.raises(Unreachable, match="timeout"):
+            await post(egress, "https://slow.example/", timedelta(seconds=0.2))
+
+
+async def test_an_endless_body_ends_a_download_at_its_cap() -> None:
+    got = bytearray()
+    async with listen(pour) as server, opened() as egress:
+        url = f"http://{OUTSIDE}:{server.port}/"
+        with pytest.raises(Unreachable, match="too_large"):
+            await fetch(egress, url, max_bytes=100_000, into=got)
+    assert 0 < len(got) <= 100_000
+
+
+async def test_a_body_that_announces_too_much_is_not_even_begun() -> None:
+    async with listen(drip) as server, opened() as egress:
+        with pytest.raises(Unreachable, match="too_large"):
+            await fetch(egress, f"http://{OUTSIDE}:{server.port}/", max_bytes=99_999)
+
+
+async def test_an_endless_answer_to_a_post_is_cut_off_and_its_status_counts() -> None:
+    async with listen(pour) as server, opened() as egress:
+        answer = await post(egress, f"http://{OUTSIDE}:{server.port}/")
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize("pieces", [[b"X: " + b"a" * 20_000], [b"X: a\r\n"] * 1000])
+async def test_endless_headers_are_a_breach_of_protocol(pieces: list[bytes]) -> None:
+    async with listen(say(b"HTTP/1.1 200 OK\r\n", *pieces)) as server, opened() as egress:
+        with pytest.raises(Unreachable, match="protocol"):
+            await post(egress, f"http://{OUTSIDE}:{server.port}/")
+
+
+async def test_a_gzip_bomb_is_never_inflated() -> None:
+    bomb = gzip.compress(bytes(50_000_000))
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(bomb)}\r\n\r\n"
+    async with listen(say(head.encode(), bomb)) as server, opened() as egress:
+        url = f"http://{OUTSIDE}:{server.port}/"
+        tracemalloc.start()
+        try:
+            assert (await post(egress, url)).status == 200
+            with pytest.raises(Unreachable, match="protocol"):
+                await fetch(egress, url)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+async def test_a_readers_own_timeout_is_not_taken_for_ours() -> None:
+    async with listen(say(OK)) as server, opened() as egress:
+        url = f"http://{OUTSIDE}:{server.port}/"
+        with pytest.raises(TimeoutError, match="the store"):
+            async with egress.download(url, deadline=SOON, max_bytes=10):
+                raise TimeoutError("the store")
+
+
+async def test_whoever_cancels_a_post_is_obeyed() -> None:
+    arrived = asyncio.Event()
+
+    async def respond(writer: asyncio.StreamWriter) -> None:
+        arrived.set()
+        await hang(writer)
+
+    async with listen(respond) as server, opened() as egress:
+        task = asyncio.create_task(post(egress, f"http://{OUTSIDE}:{server.port}/"))
+        await arrived.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+# What else goes wrong.
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (b"", "reset"),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", "reset"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "reset"),
+        (b"\x00\x01\x02 garbage\r\n\r\n", "protocol"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: no\r\n\r\n", "protocol"),
+    ],
+)
+async def test_a_broken_answer_has_a_reason(said: bytes, reason: str) -> None:
+    async with listen(say(said)) as server, opened() as egress:
+        url = f"http://{OUTSIDE}:{server.port}/"
+        with pytest.raises(Unreachable, match=reason):
+            await post(egress, url)
+        with pytest.raises(Unreachable, match=reason):
+            await fetch(egress, url)
+
+
+async def test_nobody_listening_is_a_reason() -> None:
+    async with listen(say(OK)) as server:
+        pass
+    async with opened() as egress:
+        with pytest.raises(Unreachable, match="connect"):
+            await post(egress, f"http://{OUTSIDE}:{server.port}/")
+
+
+async def test_a_name_without_an_address_is_a_reason() -> None:
+    async def lookup(host: str, port: int) -> Sequence[Address]:
+        raise socket.gaierror(socket.EAI_NONAME, f"{host}:{port}")
+
+    for nothing in (lookup, Names([[]]).lookup):
+        async with opened(nothing) as egress:
+            with pytest.raises(Unreachable, match="dns"):
+                await post(egress, "https://nowhere.example/")
+
+
+async def test_a_server_that_speaks_no_tls_is_a_reason() -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+        writer.close()
+
+    server = await asyncio.start_server(answer, OUTSIDE)
+    port = server.sockets[0].getsockname()[1]
+    async with server, opened() as egress:
+        with pytest.raises(Unreachable, match="tls"):
+            await post(egress, f"https://{OUTSIDE}:{port}/")
+
+
+# TLS.
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A certificate authority of one test run."""
+
+    folder: Path
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+
+    def server(self, *names: x509.GeneralName) -> ssl.SSLContext:
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = sign_certificate("server", key, "authority", self.key, names)
+        path = self.folder / "server.pem"
+        path.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+            + certificate.public_bytes(serialization.Encoding.PEM)
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(path)
+        return context
+
+    def client(self) -> ssl.SSLContext:
+        pem = self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+        return ssl.create_default_context(cadata=pem)
+
+
+def sign_certificate(
+    subject: str,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: str,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    names: Sequence[x509.GeneralName] = (),
+) -> x509.Certificate:
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=not names, path_length=None), critical=True)
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(issuer_key, hashes.SHA256())
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return Authority(tmp_path, key, sign_certificate("authority", key, "authority", key))
+
+
+async def test_tls_is_made_for_the_name_though_the_connection_is_to_the_address(
+    authority: Authority,
+) -> None:
+    seen: list[str | None] = []
+    tls = authority.server(x509.DNSName("hooks.example"))
+    tls.sni_callback = lambda _, name, __: seen.append(name)
+    names = Names([[OUTSIDE]])
+    async with (
+        listen(say(OK), tls=tls) as server,
+        Egress(OPENED, frozenset({443}), authority.client(), lookup=names.lookup) as egress,
+    ):
+        answer = await post(egress, f"https://hooks.example:{server.port}/")
+    assert answer.status == 200
+    assert seen == ["hooks.example"]
+    assert f"host: hooks.example:{server.port}" in server.requests[0].lower()
+
+
+async def test_a_certificate_of_the_address_does_not_speak_for_the_name(
+    authority: Authority,
+) -> None:
+    tls = authority.server(x509.IPAddress(ip_address(OUTSIDE)), x509.DNSName("other.example"))
+    names = Names([[OUTSIDE]])
+    async with (
+        listen(say(OK), tls=tls) as server,
+        Egress(OPENED, frozenset({443}), authority.client(), lookup=names.lookup) as egress,
+    ):
+        with pytest.raises(Unreachable, match="tls"):
+            await post(egress, f"https://hooks.example:{server.port}/")
+        assert (await post(egress, f"https://{OUTSIDE}:{server.port}/")).status == 200
+    assert len(server.requests) == 1
+
+
+async def test_a_certificate_nobody_vouches_for_is_refused(authority: Authority) -> None:
+    tls = authority.server(x509.DNSName("hooks.example"))
+    async with listen(say(OK), tls=tls) as server, opened(Names([[OUTSIDE]]).lookup) as egress:
+        with pytest.raises(Unreachable, match="tls"):
+            await post(egress, f"https://hooks.example:{server.port}/")
+    assert server.requests == []

@@ -1,0 +1,226 @@
+import base64
+import hashlib
+import io
+import re
+import struct
+import zlib
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from models import references
+from models.references import BadReference, Kept, ReferenceLost
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+
+
+def image_of(kind: str, width: int = 20, height: int = 16) -> bytes:
+    written = io.BytesIO()
+    Image.new("RGB", (width, height), (200, 30, 30)).save(written, kind)
+    return written.getvalue()
+
+
+def url_of(kind: str, data: bytes) -> str:
+    return references.data_url(f"image/{kind.lower()}", data)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """Write a PNG that has a header and no pixels: what a decompression bomb shows first."""
+    real = image_of("PNG")
+    chunk = b"IHDR" + struct.pack(">II", width, height) + real[24:29]
+    crc = struct.pack(">I", zlib.crc32(chunk))
+    return real[:12] + chunk + crc + real[33:]
+
+
+def problem_of(url: str) -> str:
+    with pytest.raises(BadReference) as refused:
+        references.parse(url)
+    return str(refused.value)
+
+
+def test_padded_base64_is_read() -> None:
+    assert PADDED.endswith("=")
+    assert references.parse(PADDED).mime == "image/bmp"
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_each_of_the_six_formats_is_read_and_written_back(kind: str) -> None:
+    data = image_of(kind)
+    url = url_of(kind, data)
+
+    inline = references.parse(url, index=3)
+
+    assert (inline.index, inline.mime) == (3, f"image/{kind.lower()}")
+    assert (inline.width, inline.height) == (20, 16)
+    assert inline.data == data
+    assert inline.sha256 == hashlib.sha256(data).hexdigest()
+    assert references.data_url(inline.mime, inline.data) == url
+    assert "data=" not in repr(inline)
+
+
+PNG = url_of("PNG", image_of("PNG"))
+PADDED = url_of("BMP", image_of("BMP") + b"\xfb\xff")
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("data:", "does not start a reference"),
+        ("data:,", "does not start a reference"),
+        ("data:image/png;base64", "does not start a reference"),
+        ("data:image/svg+xml;base64,AAAA", "png, jpeg, webp, bmp, tiff or gif"),
+        ("data:image/jpg;base64,/9j/", "png, jpeg, webp, bmp, tiff or gif"),
+        ("data:image/png;charset=utf-8;base64,AAAA", "does not start a reference"),
+        ("data:image/png,AAAA", "does not start a reference"),
+        (PNG.replace("image/png", "IMAGE/PNG"), "lower case"),
+        (PNG.replace("data:", "DATA:"), "lower case"),
+        ("data:image/png;base64,", "no image"),
+        ("data:image/png;base64,AAAA", "no image"),
+        (PNG[:-1], "not base64"),
+        (PNG + "=", "not base64"),
+        (PNG + "\n", "not base64"),
+        (PNG + "====", "not base64"),
+        ("data:image/bmp;base64,Qk0_", "not base64"),
+        (PADDED.rstrip("="), "not base64"),
+        (PADDED.replace("=", "%3D"), "not base64"),
+        (PNG + "é", "not base64"),
+        (PNG + "\ud800", "not base64"),
+        (PNG.replace("image/png", "image/gif"), "start it with data:image/png"),
+        (url_of("PNG", image_of("PNG")[:20]), "cannot be read"),
+        (url_of("WEBP", image_of("WEBP")[:24]), "cannot be read"),
+        (url_of("TIFF", b"II*\0\xff\xff\xff\x7f"), "cannot be read"),
+        (url_of("PNG", png_header(6001, 6000)), "is 6001x6000, and has more than 36,000,000"),
+        (url_of("PNG", png_header(10_000, 10_000)), "more than 36,000,000 pixels"),
+        (url_of("PNG", png_header(60_000, 60_000)), "more than 36,000,000 pixels"),
+        (
+            url_of("PNG", image_of("PNG", 14, 100)),
+            "is 14x100; the provider needs each side over 14",
+        ),
+        (f"data:image/png;sha256={'a' * 64};length=9", "only describes"),
+    ],
+)
+def test_a_broken_reference_is_refused_with_what_to_do(url: str, says: str) -> None:
+    message = problem_of(url)
+
+    assert says in message
+    assert len(message) < 300
+    assert message.encode()
+    assert message.endswith((".", "image/png"))
+
+
+def test_the_limits_themselves_are_allowed() -> None:
+    assert references.parse(url_of("PNG", png_header(6000, 6000))).width == 6000
+    assert references.parse(url_of("PNG", image_of("PNG", 15, 15))).height == 15
+
+
+@pytest.mark.parametrize(("more", "fits"), [(0, True), (1, False), (2_000_000, False)])
+def test_ten_megabytes_are_the_most(more: int, *, fits: bool) -> None:
+    start = image_of("BMP")
+    url = url_of("BMP", start + bytes(references.BYTES_MAX - len(start) + more))
+
+    if fits:
+        assert references.parse(url).mime == "image/bmp"
+    else:
+        assert "at most 10,485,760 (10 MB)" in problem_of(url)
+
+
+def test_an_input_is_stored_without_its_bytes_and_restored_with_them() -> None:
+    png, gif = image_of("PNG"), image_of("GIF")
+    sent = {
+        "prompt": "a cat",
+        "image_urls": [url_of("PNG", png), "https://example.com/a.png", url_of("GIF", gif)],
+    }
+    hashes = [hashlib.sha256(data).hexdigest() for data in (png, gif)]
+
+    stored = references.view_input(sent, {0: hashes[0], 2: hashes[1]})
+
+    assert stored == {
+        "prompt": "a cat",
+        "image_urls": [
+            f"data:image/png;sha256={hashes[0]};length={len(png)}",
+            "https://example.com/a.png",
+            f"data:image/gif;sha256={hashes[1]};length={len(gif)}",
+        ],
+    }
+    assert references.kept_in(stored) == (
+        Kept("image/png", hashes[0], len(png)),
+        Kept("image/gif", hashes[1], len(gif)),
+    )
+    assert references.view_input(stored, {}) == stored
+    assert references.restore_input(stored, {hashes[0]: png, hashes[1]: gif}) == sent
+
+
+def test_an_input_without_references_is_stored_as_it_is() -> None:
+    assert references.view_input({"prompt": "a"}, {}) == {"prompt": "a"}
+    assert references.restore_input({"prompt": "a"}, {}) == {"prompt": "a"}
+
+
+def test_bytes_that_were_not_kept_are_never_stored_inside_a_row() -> None:
+    with pytest.raises(ReferenceLost, match=re.escape("image_urls[0]")):
+        references.view_input({"image_urls": [PNG]}, {1: "a" * 64})
+
+
+@pytest.mark.parametrize("blobs", [{}, {"a" * 64: b"other bytes"}])
+def test_a_lost_or_damaged_blob_is_not_sent(blobs: dict[str, bytes]) -> None:
+    descriptor = str(Kept("image/png", "a" * 64, 11))
+
+    with pytest.raises(ReferenceLost, match="missing or damaged"):
+        references.restore_input({"image_urls": [descriptor]}, blobs)
+
+
+@given(st.binary(max_size=64), st.sampled_from(FORMATS))
+def test_the_length_in_a_descriptor_is_the_length_of_the_bytes(data: bytes, kind: str) -> None:
+    digest = hashlib.sha256(data).hexdigest()
+    stored = references.view_input({"image_urls": [url_of(kind, b"x" + data)]}, {0: digest})
+
+    assert references.kept_in(stored) == (Kept(f"image/{kind.lower()}", digest, len(data) + 1),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        PNG,
+        f"data:image/svg;sha256={'a' * 64};length=9",
+        f"data:image/png;sha256={'A' * 64};length=9",
+        f"data:image/png;sha256={'a' * 63};length=9",
+        f"data:image/png;sha256={'a' * 64};length=09",
+        f"data:image/png;sha256={'a' * 64};length=9\n",
+    ],
+)
+def test_only_a_descriptor_reads_as_a_descriptor(text: str) -> None:
+    assert references.parse_descriptor(text) is None
+
+
+def test_a_content_hash_is_the_same_for_an_image_sent_and_kept() -> None:
+    sent = references.parse(PNG)
+
+    assert references.content_hash(PNG) == sent.sha256
+    assert references.content_hash(str(Kept("image/png", sent.sha256, 9))) == sent.sha256
+    assert references.content_hash("https://example.com/a.png") is None
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from(FORMATS), st.binary(max_size=200), st.integers(0, 60))
+@example("TIFF", b"", 8)
+def test_hostile_bytes_are_read_or_refused_and_nothing_else(
+    kind: str, noise: bytes, at: int
+) -> None:
+    real = image_of(kind)
+    data = real[:at] + noise + real[at + len(noise) :]
+
+    try:
+        inline = references.parse(url_of(kind, data))
+    except BadReference as refused:
+        assert str(refused).encode()  # noqa: PT017 - either outcome is right
+    else:
+        assert inline.width * inline.height <= references.PIXELS_MAX
+
+
+@given(st.text(max_size=80))
+@example(base64.b64encode(b"\x89PNG\r\n\x1a\n").decode())
+def test_any_text_after_data_is_refused_and_nothing_else(text: str) -> None:
+    assert problem_of(f"data:{text}")
+    assert problem_of(f"data:image/png;base64,{text}").encode()
