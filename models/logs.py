@@ -14,7 +14,16 @@ _SECRETS = re.compile(r"dr_live_[0-9a-z_]+|wh(?:sec|sk)_[A-Za-z0-9+/=]+|Bearer \
 
 def configure(role: str, level: str, *, stream: TextIO | None = None) -> None:
     """Send everything that this process logs, libraries included, to stdout as JSON lines."""
+
+    def name_role(
+        _logger: object, _method: str, event: MutableMapping[str, object]
+    ) -> MutableMapping[str, object]:
+        # Not a context variable: tasks and threads start with contexts of their own.
+        event["role"] = role
+        return event
+
     shared: list[structlog.typing.Processor] = [
+        name_role,
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -50,7 +59,6 @@ def configure(role: str, level: str, *, stream: TextIO | None = None) -> None:
         "celery.worker.strategy",
     ):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    structlog.contextvars.bind_contextvars(role=role)
 
 
 def _hide_secrets(

@@ -18,6 +18,7 @@ from models.errors import EgressRefused
 from models.ids import DELIVERY, EVENT, text
 from models.settings import Settings
 from models.signing import sign
+from worker import metrics
 from worker.backoff import next_try, parse_retry_after
 from worker.connection import Unreachable
 from worker.context import Context
@@ -43,6 +44,8 @@ async def run(context: Context, delivery_id: UUID, number: int) -> None:
     at = datetime.now(UTC)
     tried = await _try(context, parcel)
     await insist(context, lambda tx: deliveries.record(tx, delivery_id, number, at, tried))
+    metrics.TRIES.labels(tried.state).inc()
+    metrics.TRY_SECONDS.observe(tried.latency.total_seconds())
     met = f"webhook.{tried.state}"
     log.info(
         met,

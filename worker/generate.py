@@ -16,7 +16,7 @@ from models.ids import JOB, new, text
 from models.jobs import Release, Start
 from models.references import ReferenceLost, kept_in, restore_input
 from models.storage import Missing, StoreUnavailable
-from worker import keep
+from worker import keep, metrics
 from worker.backoff import delay
 from worker.context import Context
 from worker.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown
@@ -39,6 +39,7 @@ async def run(context: Context, job_id: UUID, fence: int) -> None:
         return
     structlog.contextvars.bind_contextvars(attempt=start.ref.number)
     context.running[job_id] = start.ref
+    metrics.IN_FLIGHT.inc()
     try:
         if start.phase == "keep":
             await keep.run(context, start.ref, start.project_id, start.provider_url)
@@ -46,6 +47,7 @@ async def run(context: Context, job_id: UUID, fence: int) -> None:
             await _conclude(context, start, await _call(context, start))
     finally:
         context.running.pop(job_id, None)
+        metrics.IN_FLIGHT.dec()
 
 
 async def _start(context: Context, job_id: UUID, fence: int) -> Start | None:
@@ -82,11 +84,14 @@ async def _call(context: Context, start: Start) -> Outcome:
     except (Missing, ReferenceLost) as lost:
         return Refused(code="invalid_input", message=f"A reference image is gone: {lost}")
     log.info("attempt.sent", client_request_id=start.client_request_id)
-    outcome = await context.provider.generate(
-        body,
-        client_request_id=start.client_request_id,
-        timeout=settings.attempt_timeout_large if start.large else settings.attempt_timeout,
-    )
+    with metrics.CALL_SECONDS.time():
+        outcome = await context.provider.generate(
+            body,
+            client_request_id=start.client_request_id,
+            timeout=settings.attempt_timeout_large if start.large else settings.attempt_timeout,
+        )
+    metrics.ATTEMPTS.labels(type(outcome).__name__, outcome.charge).inc()
+    metrics.CREDITS.inc(outcome.credits or 0 if outcome.charge == "settled" else 0)
     log.info(
         "attempt.answered",
         outcome=type(outcome).__name__,

@@ -10,6 +10,7 @@ import structlog
 
 from models import jobs, workers
 from models.errors import Unavailable
+from worker import metrics
 from worker.context import Context
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -39,6 +40,7 @@ async def beat(context: Context) -> None:
         renewed = await jobs.renew(tx, running, settings.lease_run)
     for ref in running:
         if ref.job_id not in renewed and context.running.get(ref.job_id) == ref:
+            metrics.LEASES_LOST.inc()
             log.warning("lease.lost", job_id=str(ref.job_id), fence=ref.fence)
 
 

@@ -17,6 +17,7 @@ from models.attempts import Answer, Ref
 from models.errors import EgressRefused
 from models.jobs import Kept, Start
 from models.storage import StorageError
+from worker import metrics
 from worker.connection import Unreachable
 from worker.context import Context
 from worker.outcomes import Image
@@ -63,6 +64,7 @@ async def run(
     try:
         kept, data = await _keep(context, project_id, url, b64)
     except NotKept as failed:
+        metrics.NOT_KEPT.inc()
         log.warning("image.not_kept", reason=str(failed))
         message, ttl = str(failed), context.settings.keep_ttl
         if not spare:

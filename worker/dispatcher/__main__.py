@@ -23,7 +23,7 @@ from models.vault import Vault
 from models.views import Lens
 from worker import health
 from worker.app import connect
-from worker.dispatcher import parking, reaping, reconciling, releasing, tidying, waking
+from worker.dispatcher import measuring, parking, reaping, reconciling, releasing, tidying, waking
 from worker.dispatcher.accounting import Books
 from worker.dispatcher.desk import Desk, repeat
 from worker.provider import Provider
@@ -32,7 +32,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _WAIT = 2.0  # seconds between two looks at a Postgres that is not there yet
 _RECONCILE_FASTEST, _RECONCILE_SLOWEST = timedelta(seconds=1), timedelta(seconds=60)
-_MINUTE = timedelta(seconds=60)
+_MINUTE, _LOOK = timedelta(seconds=60), timedelta(seconds=10)
 
 
 def main() -> int:
@@ -86,6 +86,7 @@ async def _until_told(desk: Desk, books: Books) -> None:
         repeat(desk, "release", partial(releasing.turn, desk), every=tick, topic="jobs"),
         repeat(desk, "wake", partial(waking.turn, desk), every=tick, topic="deliveries"),
         repeat(desk, "reap", partial(reaping.turn, desk), every=tick),
+        repeat(desk, "measure", partial(measuring.turn, desk), every=_LOOK),
         repeat(desk, "tidy", partial(tidying.turn, desk), every=_MINUTE),
         repeat(desk, "reconcile", partial(reconciling.turn, books), every=reconcile),
         repeat(desk, "park", partial(parking.turn, books), every=settings_.gate_probe),

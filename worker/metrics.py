@@ -1,0 +1,20 @@
+"""What a worker counts, for Prometheus. Names end as its conventions ask; labels are few and closed."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+ATTEMPTS = Counter(
+    "darkroom_attempts_total", "Paid calls that were answered or lost", ["outcome", "charge"]
+)
+CREDITS = Counter("darkroom_credits_charged_total", "Credits that answers said were charged")
+CALL_SECONDS = Histogram(
+    "darkroom_call_seconds",
+    "Duration of paid calls",
+    buckets=(1, 2, 5, 10, 20, 30, 40, 50, 60, 80, 120, 180, 300),
+)
+IN_FLIGHT = Gauge("darkroom_in_flight", "Jobs in the hands of this worker")
+NOT_KEPT = Counter(
+    "darkroom_images_not_kept_total", "Times that a paid image could not be kept yet"
+)
+LEASES_LOST = Counter("darkroom_leases_lost_total", "Leases that ran out under a living worker")
+TRIES = Counter("darkroom_webhook_tries_total", "Tries of deliveries", ["state"])
+TRY_SECONDS = Histogram("darkroom_webhook_seconds", "Duration of tries of deliveries")
