@@ -1,9 +1,12 @@
 """`python -m api`: the HTTP front end, on uvicorn with uvloop and httptools."""
 
+import asyncio
 import socket
 import sys
+from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from api.app import create_app
 from models import settings
@@ -23,9 +26,10 @@ def main() -> int:
     except DarkroomError as refused:
         print(f"darkroom api: {refused}", file=sys.stderr)
         return 2
-    server = uvicorn.Server(
+    app = create_app(loaded)
+    server = Server(
         uvicorn.Config(
-            create_app(loaded),
+            app,
             loop="uvloop",
             http="httptools",
             ws="none",
@@ -33,13 +37,24 @@ def main() -> int:
             access_log=False,
             server_header=False,
             proxy_headers=True,
-            # Longer than any long poll: a client that waits gets its answer.
-            timeout_graceful_shutdown=65,
+            timeout_graceful_shutdown=round(loaded.grace.total_seconds()),
         )
     )
     with listener:
         server.run(sockets=[listener])
     return 0
+
+
+class Server(uvicorn.Server):
+    """Uvicorn, which waits for open requests when told to stop; so the long ones are answered then."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take SIGTERM or SIGINT: take nothing more, and let nobody wait for a change any longer."""
+        super().handle_exit(sig, frame)
+        app = self.config.app
+        state = getattr(app.state, "darkroom", None) if isinstance(app, FastAPI) else None
+        if state is not None:
+            asyncio.get_running_loop().call_soon_threadsafe(state.waiting.drain)
 
 
 def _listen(loaded: Settings) -> socket.socket:

@@ -34,7 +34,6 @@ def create_app(settings: Settings) -> FastAPI:
         async with open_state(settings) as state:
             app.state.darkroom = state
             yield
-            state.draining = True
 
     app = FastAPI(
         title="Darkroom",

@@ -24,7 +24,7 @@ async def ready(here: Here) -> Response:
     A Postgres that is away does not make it unready: each request then answers 503 by itself, and a
     restart of every pod would help nobody.
     """
-    if here.draining:
+    if here.waiting.draining:
         return JSONResponse({"status": "unavailable", "detail": "draining"}, 503)
     try:
         async with here.database.transaction() as tx:

@@ -31,7 +31,6 @@ class State:
     lens: Lens
     callers: Callers
     waiting: Waiting
-    draining: bool = False
 
     def log_accepted(self, job: Job, *, replayed: bool) -> None:
         """Leave a line in the log: the first of a job's life."""

@@ -27,6 +27,7 @@ class Waiting:
     def __init__(self, database: Database, doorbell: Doorbell) -> None:
         self._database = database
         self._doorbell = doorbell
+        self.draining = False
 
     async def terminal(self, project_id: UUID, job_id: UUID, patience: timedelta) -> Snapshot:
         """Give a job when it is terminal, or as it is when the patience ends. Raises `NotFound`."""
@@ -37,9 +38,15 @@ class Waiting:
                 async with self._database.transaction() as tx:
                     found = await jobs.snapshot(tx, project_id, job_id)
                 left = until - clock()
-                if found.job.status in TERMINAL or left <= 0:
+                if found.job.status in TERMINAL or left <= 0 or self.draining:
                     return found
                 await bell.wait(timedelta(seconds=left))
+
+    def drain(self) -> None:
+        """Answer everybody now: this process is about to stop, and another one will hold them."""
+        self.draining = True
+        for key in self._doorbell.waiting("job"):
+            self._doorbell.wake("job", key)
 
     async def sweep_for_ever(self) -> None:
         """Wake whoever waits for a job that has ended unheard; until cancelled."""

@@ -102,7 +102,7 @@ async def _drain(context: Context) -> None:
     log.info("worker.draining", in_flight=len(context.running), grace=grace)
     await heart.beat(context)
     await asyncio.sleep(max(grace - _LAST_WORDS, 0))
-    for ref in context.running.values():
+    for ref in context.running:
         log.error("worker.abandons", job_id=str(ref.job_id), attempt=ref.number)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from uuid import UUID
 
 from models.attempts import Ref
 from models.db import Database
@@ -36,7 +35,7 @@ class Context:
     pictures: Pictures
     vault: Vault
     lens: Lens
-    running: dict[UUID, Ref] = field(default_factory=dict)
+    running: set[Ref] = field(default_factory=set)
     draining: bool = False
 
 

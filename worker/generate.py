@@ -38,7 +38,7 @@ async def run(context: Context, job_id: UUID, fence: int) -> None:
         log.info("job.not_mine", fence=fence)
         return
     structlog.contextvars.bind_contextvars(attempt=start.ref.number)
-    context.running[job_id] = start.ref
+    context.running.add(start.ref)
     metrics.IN_FLIGHT.inc()
     try:
         if start.phase == "keep":
@@ -46,7 +46,7 @@ async def run(context: Context, job_id: UUID, fence: int) -> None:
         else:
             await _conclude(context, start, await _call(context, start))
     finally:
-        context.running.pop(job_id, None)
+        context.running.discard(start.ref)
         metrics.IN_FLIGHT.dec()
 
 

@@ -28,7 +28,7 @@ async def beat_for_ever(context: Context) -> None:
 
 async def beat(context: Context) -> None:
     """Renew every lease, and say what this worker can take."""
-    settings, running = context.settings, list(context.running.values())
+    settings, running = context.settings, list(context.running)
     async with context.heartbeats.transaction() as tx:
         await workers.report(
             tx,
@@ -39,7 +39,7 @@ async def beat(context: Context) -> None:
         )
         renewed = await jobs.renew(tx, running, settings.lease_run)
     for ref in running:
-        if ref.job_id not in renewed and context.running.get(ref.job_id) == ref:
+        if ref not in renewed and ref in context.running:
             metrics.LEASES_LOST.inc()
             log.warning("lease.lost", job_id=str(ref.job_id), fence=ref.fence)
 

@@ -47,8 +47,11 @@ async def receive_and_keep(context: Context, start: Start, image: Image, answer:
         log.info("image.not_mine")
         return
     use, ref = received
-    context.running[ref.job_id] = ref
-    await run(context, ref, start.project_id, image.url, image.b64, spare=use == "spare")
+    context.running.add(ref)  # an adopted image goes on under a fresh fence
+    try:
+        await run(context, ref, start.project_id, image.url, image.b64, spare=use == "spare")
+    finally:
+        context.running.discard(ref)
 
 
 async def run(

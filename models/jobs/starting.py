@@ -94,18 +94,19 @@ async def started(tx: Transaction, job_id: UUID, fence: int, start_id: UUID) -> 
     return None if job is None else await _start(tx, job, start_id)
 
 
-async def renew(tx: Transaction, running: Sequence[Ref], lease: timedelta) -> set[UUID]:
+async def renew(tx: Transaction, running: Sequence[Ref], lease: timedelta) -> set[Ref]:
     """Renew the leases of all that a worker has in flight, in one UPDATE; gives those it still has."""
     if not running:
         return set()
     pairs = [(ref.job_id, ref.fence) for ref in running]
-    rows = await tx.scalars(
+    rows = await tx.execute(
         update(Job)
         .where(Job.status == "running", tuple_(Job.id, Job.fence).in_(pairs))
         .values(lease_until=func.now() + lease)
-        .returning(Job.id)
+        .returning(Job.id, Job.fence)
     )
-    return set(rows)
+    renewed = {(row.id, row.fence) for row in rows}
+    return {ref for ref in running if (ref.job_id, ref.fence) in renewed}
 
 
 async def _announce_running(tx: Transaction, lens: Lens, job: Job) -> None:

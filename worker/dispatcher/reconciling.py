@@ -6,6 +6,7 @@ lag and again at four times the lag, with newer rows present. Offset paging over
 its head shows a row twice rather than never.
 """
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ _BATCH = 1_000
 _BEFORE = timedelta(seconds=60)  # the provider's clock and ours
 _AFTER = timedelta(seconds=360)  # the longest call, and a minute
 _PAGE = 100
+_FAILURES = 3  # unanswered pages after which a turn gives up: the provider is away
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +45,21 @@ async def turn(books: Books) -> bool:
     settings = books.desk.settings
     async with books.desk.database.transaction() as tx:
         open_ = await jobs.unknown_charges(tx, limit=_BATCH)
-    for window in windows(settings, open_):
+    found = list(windows(settings, open_))
+    # The minute's requests may not reach for all: in another order each time, none waits for ever.
+    random.shuffle(found)
+    failures = 0
+    for window in found:
         try:
             rows = await _read(books, window)
         except AccountUnavailable as failed:
             log.warning("reconcile.later", reason=str(failed), attempts=len(window.attempts))
-            return False
+            failures += 1
+            if failures == _FAILURES:
+                break
+            continue
         if rows is None:
-            return False
+            break
         await _judge_absent(books, window, rows)
     return False
 
