@@ -110,6 +110,35 @@ async def finish(
     return found, await ledger.book(tx, job, *_entries(found, answer.charge, answer.credits))
 
 
+async def note_late(
+    tx: Transaction, job_id: UUID, number: int, answer: Answer, *, start_id: UUID
+) -> Attempt | None:
+    """Add what a late answer knew to an attempt whose charge was found out meanwhile.
+
+    Books nothing: the provider's log has said what it cost. None unless it was lost until now.
+    """
+    found = await tx.scalars(
+        update(Attempt)
+        .where(
+            Attempt.job_id == job_id,
+            Attempt.number == number,
+            Attempt.start_id == start_id,
+            Attempt.charge != "unknown",
+            Attempt.outcome == "unknown",
+        )
+        .values(
+            outcome=answer.outcome,
+            http_status=answer.http_status,
+            inference_id=func.coalesce(Attempt.inference_id, answer.inference_id),
+            provider_url=answer.provider_url,
+            error=answer.error,
+        )
+        .returning(Attempt),
+        execution_options={"populate_existing": True},
+    )
+    return found.one_or_none()
+
+
 async def resolve(
     tx: Transaction,
     job: Job,

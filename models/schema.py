@@ -12,6 +12,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.db import Base
 from models.states import (
+    BudgetMode,
+    BudgetScope,
     Charge,
     DeliveryState,
     LedgerKind,
@@ -102,6 +104,10 @@ class Job(Base):
     idempotency_key: Mapped[str | None]
     fingerprint: Mapped[bytes | None]
     retried_from: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    # A follower waits for its leader, which has the same input; both asked for `exact` reuse.
+    reuse: Mapped[str] = mapped_column(server_default="never")
+    leader_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    reused_from: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
 
     # What it costs, and how it ended.
     estimate: Mapped[int]
@@ -126,8 +132,25 @@ class Job(Base):
         CheckConstraint("(status = 'failed') = (error IS NOT NULL)", "failed_has_error"),
         CheckConstraint("(idempotency_key IS NULL) = (fingerprint IS NULL)", "idempotency"),
         CheckConstraint("held >= 0", "held"),
+        CheckConstraint("reuse IN ('never', 'exact')", "reuse"),
+        CheckConstraint("leader_id IS NULL OR reuse = 'exact'", "followers_reuse"),
         UniqueConstraint("project_id", "idempotency_route", "idempotency_key"),
         Index("ix_jobs_newest", "project_id", "id"),
+        Index(
+            "uq_jobs_one_leader",
+            "project_id",
+            "input_hash",
+            unique=True,
+            postgresql_where=text("reuse = 'exact' AND leader_id IS NULL AND finished_at IS NULL"),
+        ),
+        Index(
+            "ix_jobs_reusable",
+            "project_id",
+            "input_hash",
+            "id",
+            postgresql_where=text("status = 'succeeded'"),
+        ),
+        Index("ix_jobs_leader_id", "leader_id", postgresql_where=text("leader_id IS NOT NULL")),
         Index("ix_jobs_waiting", "rank", "id", postgresql_where=text("status = 'queued'")),
         Index("ix_jobs_backlog", "project_id", postgresql_where=text("status = 'queued'")),
         Index(
@@ -223,6 +246,77 @@ class LedgerEntry(Base):
         CheckConstraint(one_of("kind", LedgerKind), "kind"),
         UniqueConstraint("job_id", "attempt", "kind", "reference"),
         Index("ix_ledger_project_id", "project_id", "id"),
+    )
+
+
+class Budget(Base):
+    """A limit on spent and held credits of a project, one of its keys, or one of its customers."""
+
+    __tablename__ = "budgets"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
+    scope: Mapped[str]
+    key_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))
+    customer: Mapped[str | None]
+    window: Mapped[str]
+    timezone: Mapped[str]
+    limit: Mapped[int]
+    mode: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+    __table_args__ = (
+        CheckConstraint(one_of("scope", BudgetScope), "scope"),
+        CheckConstraint("\"window\" IN ('day', 'month', 'total')", "window"),
+        CheckConstraint(one_of("mode", BudgetMode), "mode"),
+        CheckConstraint("(scope = 'key') = (key_id IS NOT NULL)", "key_scope_has_key"),
+        CheckConstraint("(scope = 'customer') = (customer IS NOT NULL)", "customer_scope_has_one"),
+        CheckConstraint('"limit" >= 0', "limit"),
+        UniqueConstraint(
+            "project_id",
+            "scope",
+            "key_id",
+            "customer",
+            "window",
+            postgresql_nulls_not_distinct=True,
+        ),
+    )
+
+
+class BudgetWindow(Base):
+    """What is held and spent in one window of a budget. `told` is the last threshold announced."""
+
+    __tablename__ = "budget_windows"
+    budget_id: Mapped[UUID] = mapped_column(
+        ForeignKey("budgets.id", ondelete="CASCADE"), primary_key=True
+    )
+    starts_at: Mapped[datetime] = mapped_column(primary_key=True)
+    held: Mapped[int] = mapped_column(server_default="0")
+    spent: Mapped[int] = mapped_column(server_default="0")
+    told: Mapped[int] = mapped_column(server_default="0")
+
+
+class Price(Base):
+    """What one image of a model costs at present: as quoted by the provider, and as charged."""
+
+    __tablename__ = "prices"
+    model: Mapped[str] = mapped_column(primary_key=True)
+    credits: Mapped[int]
+    quoted: Mapped[int | None]
+    updated_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+
+class Wallet(Base):
+    """Our own balance at the provider, as it was last read; one row."""
+
+    __tablename__ = "wallet"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    credits: Mapped[int]
+    state: Mapped[str]
+    checked_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+    __table_args__ = (
+        CheckConstraint("id = 1", "one_row"),
+        CheckConstraint("state IN ('ok', 'low', 'empty')", "state"),
     )
 
 

@@ -19,8 +19,13 @@ DeliveryState = Literal[
 LedgerKind = Literal["hold", "release", "charge", "refund", "adjustment"]
 EventType = Literal[
     "job.running", "job.succeeded", "job.failed", "job.canceled", "job.expired",
-    "job.charge_resolved", "ping",
+    "job.charge_resolved", "budget.threshold", "webhook.disabled",
+    "wallet.low", "wallet.empty", "wallet.restored", "ping",
 ]  # fmt: skip
+BudgetScope = Literal["project", "key", "customer"]
+BudgetWindowKind = Literal["day", "month", "total"]
+BudgetMode = Literal["hard", "soft"]
+Reuse = Literal["never", "exact"]
 Scope = Literal["jobs:write", "jobs:read", "webhooks", "usage:read", "admin"]
 
 TERMINAL: tuple[Status, ...] = ("succeeded", "failed", "canceled", "expired")

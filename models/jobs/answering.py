@@ -87,6 +87,22 @@ async def after_unknown(tx: Transaction, lens: Lens, job: Job) -> Job | None:
     return await again(tx, lens, job, timedelta(0), counts=True)
 
 
+async def after_resolved(tx: Transaction, lens: Lens, job: Job, *, paid: bool) -> Job | None:
+    """queued → failed, or queued with a new hold, for a job that waited for just this charge.
+
+    Whoever found the charge out, the log or the late worker itself: nobody else will come. Any other
+    job is given as it is.
+    """
+    if job.status != "queued" or job.waiting_reason != "unknown_charge":
+        return job
+    if paid:
+        message = "The lost call was charged, and its image cannot be fetched any more."
+        return await fail(tx, lens, job, "paid_without_image", message, retryable=True)
+    if await unknown_hold(tx, job):
+        return job
+    return await again(tx, lens, job, timedelta(0), counts=False)
+
+
 async def again(
     tx: Transaction, lens: Lens, job: Job, delay: timedelta, *, counts: bool
 ) -> Job | None:
@@ -149,7 +165,8 @@ async def _finish(tx: Transaction, lens: Lens, ref: Ref, answer: Answer) -> Job 
     if job.fence == ref.fence and job.status == "running":
         return job
     if answer.charge != "unknown":
-        await tell_resolved(tx, lens, job)
+        job = await tell_resolved(tx, lens, job)
+        await after_resolved(tx, lens, job, paid=answer.charge == "settled")
     return None
 
 

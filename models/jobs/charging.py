@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import func, or_, select, update
@@ -10,8 +10,7 @@ from sqlalchemy import func, or_, select, update
 from models import attempts
 from models.db import Transaction
 from models.jobs.announcing import lock
-from models.jobs.answering import again, tell_resolved
-from models.jobs.ending import fail, unknown_hold
+from models.jobs.answering import after_resolved, tell_resolved
 from models.schema import Attempt, Job
 from models.views import Lens
 
@@ -69,6 +68,8 @@ async def resolve(
         select(Attempt).where(
             Attempt.job_id == job_id,
             Attempt.number == number,
+            # A call that is under way still brings its own answer, and perhaps the image.
+            Attempt.finished_at.is_not(None),
             or_(Attempt.charge == "unknown", Attempt.charge == "released"),
         )
     )
@@ -85,11 +86,4 @@ async def resolve(
     if done is None:
         return None
     job = await tell_resolved(tx, lens, done[1])
-    if job.status != "queued" or job.waiting_reason != "unknown_charge":
-        return job
-    if verdict.credits is not None:
-        message = "The lost call was charged, and its image cannot be fetched any more."
-        return await fail(tx, lens, job, "paid_without_image", message, retryable=True)
-    if await unknown_hold(tx, job):
-        return job
-    return await again(tx, lens, job, timedelta(0), counts=False)
+    return await after_resolved(tx, lens, job, paid=verdict.credits is not None)

@@ -109,8 +109,9 @@ async def cancel(tx: Transaction, lens: Lens, project_id: UUID, job_id: UUID | N
 
 
 async def end_canceled(tx: Transaction, lens: Lens, job: Job) -> Job | None:
-    """→ canceled without an image: nothing was charged, or nobody knows yet."""
-    outcome = "unknown" if await unknown_hold(tx, job) else "prevented"
+    """→ canceled without an image: uncharged, charged all the same, or nobody knows yet."""
+    charged = "too_late" if job.charged else "prevented"
+    outcome = "unknown" if await unknown_hold(tx, job) else charged
     job = await release_pending_hold(tx, job)
     return await end(
         tx,

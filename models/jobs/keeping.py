@@ -4,14 +4,15 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
 
-from sqlalchemy import func, insert, update
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
 
-from models import attempts, ledger
+from models import attempts
 from models.attempts import Answer, Ref
 from models.db import Transaction
 from models.jobs.announcing import lock
 from models.jobs.answering import tell_resolved
-from models.jobs.ending import end, fail, unknown_hold
+from models.jobs.ending import end, end_canceled, fail, release_pending_hold
 from models.schema import Attempt, Image, Job
 from models.views import Lens
 
@@ -42,19 +43,18 @@ async def receive(
     """
     job = await lock(tx, ref.job_id)
     finished = await attempts.finish(tx, job, ref.number, answer, start_id=ref.start_id)
-    if finished is None:
-        again = job.fence == ref.fence and job.status == "running" and job.phase == "keep"
-        return ("keep", ref) if again else None
-    attempt, job = finished
-    if job.fence == ref.fence and job.status == "running":
-        await _to_keep(tx, job, lease, ttl)
-        return "keep", ref
-    if answer.charge != "unknown":
-        job = await tell_resolved(tx, lens, job)
-    waits = job.status in {"queued", "released"} and job.phase == "call"
-    if not waits or job.attempt != ref.number:
+    if finished is not None:
+        job = finished[1]
+        if job.fence == ref.fence and job.status == "running":
+            await _to_keep(tx, job, lease, ttl)
+            return "keep", ref
+        if answer.charge != "unknown":
+            job = await tell_resolved(tx, lens, job)
+    elif not await _note_late(tx, lens, job, ref, answer):
+        return await _received_before(tx, job, ref)
+    if job.status not in {"queued", "released"} or job.phase != "call":
         return "spare", ref
-    return "keep", await _adopt(tx, job, attempt, ref, lease, ttl)
+    return "keep", await _adopt(tx, job, ref, lease, ttl)
 
 
 async def succeed(tx: Transaction, lens: Lens, ref: Ref, kept: Kept) -> Job | None:
@@ -89,10 +89,17 @@ async def keep_later(
         return None
     now = await tx.scalar(func.now().select())
     if job.keep_until is None or now is None or now >= job.keep_until:
-        text = f"The image was paid for, but could not be kept within {ttl}: {message}"
-        return await fail(tx, lens, job, "image_lost", text, retryable=True)
+        return await image_lost(tx, lens, job, message)
     elapsed = now - (job.keep_until - ttl)
     return await requeue_keep(tx, job, min(max(elapsed, _FIRST_AGAIN), _LAST_AGAIN))
+
+
+async def image_lost(tx: Transaction, lens: Lens, job: Job, why: str) -> Job | None:
+    """running (keep) → failed, charged, or → canceled: the provider's URL lives no longer."""
+    if job.cancel_requested_at is not None:
+        return await end_canceled(tx, lens, job)
+    text = f"The image was paid for, but could not be kept while its URL lived: {why}"
+    return await fail(tx, lens, job, "image_lost", text, retryable=True)
 
 
 async def requeue_keep(tx: Transaction, job: Job, delay: timedelta) -> Job | None:
@@ -135,13 +142,49 @@ async def _to_keep(tx: Transaction, job: Job, lease: timedelta, ttl: timedelta) 
     tx.ring("job", str(job.id))
 
 
-async def _adopt(
-    tx: Transaction, job: Job, attempt: Attempt, ref: Ref, lease: timedelta, ttl: timedelta
-) -> Ref:
-    """Queued | released → running (keep), under a fresh fence: whoever was to start finds it gone."""
-    pending = job.held - await unknown_hold(tx, job)
-    if pending > 0:
-        job = await ledger.book(tx, job, ledger.release(attempt.number + 1, pending))
+async def _note_late(tx: Transaction, lens: Lens, job: Job, ref: Ref, answer: Answer) -> bool:
+    """Take an image whose charge the provider's log has told already; False when it came before."""
+    late = await attempts.note_late(tx, job.id, ref.number, answer, start_id=ref.start_id)
+    if late is None:
+        return False
+    if late.charge == "released" and answer.credits is not None:
+        reference = answer.inference_id
+        await attempts.resolve(tx, job, late, credits_=answer.credits, inference_id=reference)
+        await tell_resolved(tx, lens, job)
+    return True
+
+
+async def _received_before(
+    tx: Transaction, job: Job, ref: Ref
+) -> tuple[Literal["keep", "spare"], Ref] | None:
+    """Go on after a lost answer to COMMIT, as that commit had said; None when others have the image."""
+    mine = await tx.scalar(
+        select(Attempt).where(
+            Attempt.job_id == job.id,
+            Attempt.number == ref.number,
+            Attempt.start_id == ref.start_id,
+            Attempt.outcome == "image",
+        )
+    )
+    if mine is None:
+        return None
+    if job.phase != "keep" or job.attempt != ref.number:
+        return "spare", ref
+    still_mine = job.status == "running" and job.worker == mine.worker
+    return ("keep", replace(ref, fence=job.fence)) if still_mine else None
+
+
+async def _adopt(tx: Transaction, job: Job, ref: Ref, lease: timedelta, ttl: timedelta) -> Ref:
+    """Queued | released → running (keep), under a fresh fence: whoever was to start finds it gone.
+
+    `attempt` becomes the one whose image this is: no other will begin, and whoever takes the keeping
+    over finds the image's URL by it.
+    """
+    job = await release_pending_hold(tx, job)
+    sender = select(Attempt.worker).where(
+        Attempt.job_id == job.id, Attempt.number == ref.number
+    )
+    tx.ring("job", str(job.id))
     fence = await tx.scalar(
         update(Job)
         .where(Job.id == job.id)
@@ -150,6 +193,8 @@ async def _adopt(
             phase="keep",
             fence=Job.fence + 1,
             version=Job.version + 1,
+            attempt=ref.number,
+            worker=sender.scalar_subquery(),
             waiting_reason=None,
             keep_until=func.now() + ttl,
             lease_until=func.now() + lease,
@@ -160,8 +205,9 @@ async def _adopt(
 
 
 async def _write_image(tx: Transaction, ref: Ref, kept: Kept, *, spare: bool) -> None:
+    stmt = insert(Image)
     await tx.execute(
-        insert(Image).values(
+        (stmt.on_conflict_do_nothing() if spare else stmt).values(
             job_id=ref.job_id,
             attempt=ref.number,
             spare=spare,

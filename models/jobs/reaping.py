@@ -9,7 +9,7 @@ from models import attempts
 from models.db import Transaction
 from models.jobs.announcing import lock
 from models.jobs.answering import after_unknown
-from models.jobs.keeping import requeue_keep
+from models.jobs.keeping import image_lost, requeue_keep
 from models.schema import Job
 from models.views import Lens
 
@@ -30,21 +30,25 @@ class Reaped:
 
 async def reap(tx: Transaction, lens: Lens, batch: int) -> Reaped:
     """Take back jobs whose lease ran out by the database's clock, oldest first."""
-    expired = await tx.scalars(
-        select(Job.id)
+    expired = await tx.execute(
+        select(Job.id, Job.keep_until <= func.now())
         .where(Job.status.in_(("released", "running")), Job.lease_until < func.now())
         .order_by(Job.lease_until)
         .limit(batch)
         .with_for_update(key_share=True, skip_locked=True)
     )
     unsent = lost = keeping = 0
-    for job_id in expired.all():
+    for job_id, url_is_dead in expired.all():
         job = await lock(tx, job_id)
         if job.status == "released":
             await _unsent(tx, job)
             unsent += 1
         elif job.phase == "keep":
-            await requeue_keep(tx, job, timedelta(0))
+            # Not for ever: bytes that kill whoever keeps them would be taken back again and again.
+            if url_is_dead:
+                await image_lost(tx, lens, job, "the workers that tried died or lost their lease")
+            else:
+                await requeue_keep(tx, job, timedelta(0))
             keeping += 1
         else:
             finished = await attempts.finish(tx, job, job.attempt, attempts.LOST, start_id=None)
