@@ -1,6 +1,7 @@
 """`python -m api`: the HTTP front end, on uvicorn with uvloop and httptools."""
 
 import asyncio
+import signal
 import socket
 import sys
 from types import FrameType
@@ -40,6 +41,8 @@ def main() -> int:
             timeout_graceful_shutdown=round(loaded.grace.total_seconds()),
         )
     )
+    # uvicorn sends itself the signal again once everything is closed: it has been obeyed, so exit with 0.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with listener:
         server.run(sockets=[listener])
     return 0

@@ -3,21 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
-from api import catalog, health, images, jobs, keys, problems, webhooks
+from api import budgets, catalog, health, images, jobs, keys, problems, usage, webhooks
 from api.callers import Callers
 from api.door import Door
 from api.state import State
 from api.waiting import Waiting
 from models.db import Database
 from models.doorbell import Doorbell
+from models.prices import PriceList
 from models.settings import Settings
 from models.storage import Store
 from models.vault import Vault
 from models.views import Lens
+
+_PATIENCE = timedelta(seconds=10)  # with Postgres, in one request: clients wait for 30 s, often
 
 _DESCRIPTION = """
 Darkroom turns AIML API's blocking, paid image call into a durable job: post the body you would have sent,
@@ -44,7 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
-    for room in (jobs, images, webhooks, keys, catalog, health):
+    for room in (jobs, images, webhooks, keys, budgets, usage, catalog, health):
         app.include_router(room.router)
     app.add_middleware(Door, submission_max=settings.body_max_bytes)
     return app
@@ -56,7 +60,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     async with AsyncExitStack() as stack:
         doorbell = await stack.enter_async_context(Doorbell(settings.redis_url.get_secret_value()))
         await doorbell.listen("job")
-        database = Database(settings, ring=doorbell.ring)
+        database = Database(settings, ring=doorbell.ring, patience=_PATIENCE)
         stack.push_async_callback(database.close)
         vault, waiting = Vault.of(settings), Waiting(database, doorbell)
         sweep = asyncio.create_task(waiting.sweep_for_ever())
@@ -70,6 +74,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             lens=Lens(settings.public_url, vault),
             callers=Callers(database),
             waiting=waiting,
+            prices=PriceList(database),
         )
 
 

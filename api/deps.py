@@ -46,6 +46,7 @@ _DOCUMENTED = Depends(_BEARER)  # so that OpenAPI shows the padlock; `identify` 
 Writer = Annotated[Caller, Depends(caller_with("jobs:write"))]
 Reader = Annotated[Caller, Depends(caller_with("jobs:read"))]
 Hooker = Annotated[Caller, Depends(caller_with("webhooks"))]
+Usage = Annotated[Caller, Depends(caller_with("usage:read"))]
 Admin = Annotated[Caller, Depends(caller_with("admin"))]
 documented = [_DOCUMENTED]
 
@@ -79,4 +80,5 @@ def _parsed(prefix: str, noun: str) -> Callable[[str], UUID]:
 
 JobId = Annotated[UUID, Depends(_parsed(ids.JOB, "job"))]
 EndpointId = Annotated[UUID, Depends(_parsed(ids.ENDPOINT, "endpoint"))]
+BudgetId = Annotated[UUID, Depends(_parsed(ids.BUDGET, "budget"))]
 KeyId = Annotated[UUID, Depends(_parsed(ids.KEY, "API key"))]

@@ -17,7 +17,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _REQUESTS = Counter("darkroom_http_requests", "Answers", ["method", "route", "status"])
 _SECONDS = Histogram("darkroom_http_seconds", "Time to the answer's headers", ["method", "route"])
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_SMALL = 1024 * 1024  # bytes of any body but a submission's, which may carry references
+_SMALL = 1024 * 1024  # bytes of any body but those with an input, which may carry references
+_WITH_INPUT = {"/v1/jobs", "/v1/quotes"}
 
 
 class Door:
@@ -54,7 +55,7 @@ class Door:
             _measure(scope, status, time.perf_counter() - started)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send, request: Request) -> None:
-        most = self._submission_max if request.url.path == "/v1/jobs" else _SMALL
+        most = self._submission_max if request.url.path in _WITH_INPUT else _SMALL
         told = request.headers.get("content-length", "")
         if told.isdigit() and int(told) > most:
             await problem(request, _too_large(most))(scope, receive, send)

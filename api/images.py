@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from api.deps import Here, JobId, documented
 from api.documentation import BYTES, REFUSALS
+from api.etags import matches
 from api.state import State
 from models import jobs
 from models.errors import ImageExpired, NotFinished, NotFound, SignatureInvalid
@@ -22,7 +23,7 @@ from models.views import signed_message
 router = APIRouter(prefix="/v1/jobs", tags=["images"], dependencies=documented, responses=REFUSALS)
 
 _NOTHING = (0, 0)  # a range that no byte of the image is in
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 # The bytes under an image's URL never change; a browser may keep them as long as it likes.
 _CACHING = "private, max-age=31536000, immutable"
 
@@ -31,6 +32,7 @@ Expiry = Annotated[int | None, Query(description="of a signed URL: unix seconds"
 Signature = Annotated[str | None, Query(description="of a signed URL")]
 
 
+@router.head("/{id}/images/{n}", include_in_schema=False)
 @router.get("/{id}/images/{n}", responses=BYTES)
 async def image(  # noqa: PLR0917 - each parameter is a header or a part of the URL
     request: Request, job_id: JobId, n: Number, here: Here,
@@ -43,6 +45,7 @@ async def image(  # noqa: PLR0917 - each parameter is a header or a part of the 
     return await _bytes(request, here, key, kept.sha256, kept.content_type, range_)
 
 
+@router.head("/{id}/images/{n}/thumbnail", include_in_schema=False)
 @router.get("/{id}/images/{n}/thumbnail", responses=BYTES)
 async def thumbnail(  # noqa: PLR0917 - the same as `image`
     request: Request, job_id: JobId, n: Number, here: Here,
@@ -94,7 +97,7 @@ async def _bytes(
 ) -> Response:
     etag = f'"{tag}"'
     headers = {"etag": etag, "cache-control": _CACHING, "accept-ranges": "bytes"}
-    if request.headers.get("if-none-match") == etag:
+    if matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     size = await here.store.size(key)
     if size is None:

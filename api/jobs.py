@@ -1,6 +1,8 @@
 """`/v1/jobs`: submit, read, list, cancel, retry."""
 
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
@@ -9,48 +11,61 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from api import submission
+from api.bodies import JsonRoute
 from api.deps import Here, IdempotencyKey, JobId, Reader, Tx, Writer, documented
 from api.documentation import ACCEPTED, JOB, PAGE, REFUSALS
+from api.etags import matches
 from api.schemas import ListQuery, SubmitBody
 from api.state import State
 from models import ids, jobs
 from models.errors import FieldError, InvalidRequest
 from models.jobs import Filter, Snapshot
 from models.states import TERMINAL
+from models.storage import Missing
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=documented, responses=REFUSALS)
+router = APIRouter(
+    prefix="/v1/jobs",
+    tags=["jobs"],
+    dependencies=documented,
+    responses=REFUSALS,
+    route_class=JsonRoute,
+)
 
 _POLL = timedelta(seconds=2)  # what `Retry-After` tells: an image takes about forty
 _WAIT_MAX = 60
+_SECONDS = re.compile(r'\s*"?([0-9]{1,9})"?\s*')
 
 
 @router.post("", status_code=202, responses=ACCEPTED)
 async def submit(
-    body: SubmitBody, caller: Writer, key: IdempotencyKey, tx: Tx, here: Here
+    caller: Writer, body: SubmitBody, key: IdempotencyKey, tx: Tx, here: Here
 ) -> Response:
     """Accept a job. The paid call is made later; poll, wait, or be called back."""
+    asked, inline = await submission.check(here, body)
     name = submission.idempotency(caller, key, body)
-    asked = await submission.check(here, caller, body)
-    job, replayed = await jobs.submit(tx, caller, asked, idempotency=name)
+    await submission.keep(here, caller, inline, name)
+    job, replayed = await jobs.submit(tx, here.lens, caller, asked, idempotency=name)
     return _accepted(here, await jobs.snapshot(tx, caller.project_id, job.id), replayed=replayed)
 
 
 @router.get("/{id}", responses=JOB)
-async def read(
-    job_id: JobId,
+async def read(  # noqa: PLR0917 - each parameter is a header or a part of the URL
+    request: Request,
     caller: Reader,
+    job_id: JobId,
     here: Here,
     wait: Annotated[int | None, Query(ge=0, le=_WAIT_MAX, description="seconds to hold")] = None,
     prefer: Annotated[str | None, Header(description="`wait=30` holds like `?wait=30`")] = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Show a job; with `wait`, as soon as it is terminal. 304 when the ETag still stands."""
-    patience = _patience(wait, prefer)
-    found = await here.waiting.terminal(caller.project_id, job_id, patience)
-    headers = _headers(found) | (
-        {"preference-applied": f"wait={patience.seconds}"} if prefer else {}
-    )
-    if if_none_match is not None and found.etag in [t.strip() for t in if_none_match.split(",")]:
+    preferred = _preferred(prefer) if wait is None else None
+    patience = timedelta(seconds=wait or preferred or 0)
+    found = await here.waiting.terminal(request, caller.project_id, job_id, patience)
+    headers = _headers(found)
+    if preferred is not None:
+        headers["preference-applied"] = f"wait={preferred}"
+    if matches(if_none_match, found.etag):
         return Response(status_code=304, headers=headers)
     return JSONResponse(found.show(here.lens, await _inline(here, found)), headers=headers)
 
@@ -67,7 +82,7 @@ async def read_many(
 
 
 @router.post("/{id}/cancel", responses=JOB)
-async def cancel(job_id: JobId, caller: Writer, tx: Tx, here: Here) -> Response:
+async def cancel(caller: Writer, job_id: JobId, tx: Tx, here: Here) -> Response:
     """Cancel a job: at once, or after the paid call that is under way, which is never aborted."""
     await jobs.cancel(tx, here.lens, caller.project_id, job_id)
     found = await jobs.snapshot(tx, caller.project_id, job_id)
@@ -75,9 +90,10 @@ async def cancel(job_id: JobId, caller: Writer, tx: Tx, here: Here) -> Response:
 
 
 @router.post("/{id}/retry", status_code=202, responses=ACCEPTED)
-async def retry(job_id: JobId, caller: Writer, key: IdempotencyKey, tx: Tx, here: Here) -> Response:
+async def retry(caller: Writer, job_id: JobId, key: IdempotencyKey, tx: Tx, here: Here) -> Response:
     """Accept a new job with the input of a finished one."""
-    job, replayed = await jobs.retry(tx, caller, job_id, idempotency_key=key)
+    submission.demand_key(caller, key)
+    job, replayed = await jobs.retry(tx, here.lens, caller, job_id, idempotency_key=key)
     return _accepted(here, await jobs.snapshot(tx, caller.project_id, job.id), replayed=replayed)
 
 
@@ -96,22 +112,23 @@ def _headers(found: Snapshot) -> dict[str, str]:
     return headers
 
 
-def _patience(wait: int | None, prefer: str | None) -> timedelta:
-    """Read how long to hold: `?wait=` first, then `Prefer: wait=` (RFC 7240), at most a minute."""
-    if wait is not None:
-        return timedelta(seconds=wait)
+def _preferred(prefer: str | None) -> int | None:
+    """Read the seconds of `Prefer: wait=` (RFC 7240, 4.3), at most a minute; None without one."""
     for preference in (prefer or "").split(","):
-        name, _, value = preference.strip().partition("=")
-        if name.lower() == "wait" and value.isascii() and value.isdigit():
-            return timedelta(seconds=min(int(value[:3]), _WAIT_MAX))
-    return timedelta(0)
+        name, _, value = preference.partition(";")[0].partition("=")
+        seconds = _SECONDS.fullmatch(value)
+        if name.strip().lower() == "wait" and seconds is not None:
+            return min(int(seconds[1]), _WAIT_MAX)
+    return None
 
 
 async def _inline(here: State, found: Snapshot) -> bytes | None:
     """Read the image's bytes when the caller asked for `b64_json`."""
     if found.image is None or found.job.input.get("response_format") != "b64_json":
         return None
-    return await here.store.read(f"{found.job.project_id}/{found.image.sha256}")
+    with suppress(Missing):  # its retention has ended; the job is still told
+        return await here.store.read(f"{found.job.project_id}/{found.image.sha256}")
+    return None
 
 
 def _filter(request: Request, query: ListQuery) -> Filter:
@@ -120,6 +137,10 @@ def _filter(request: Request, query: ListQuery) -> Filter:
         for name, value in request.query_params.items()
         if name.startswith("metadata[") and name.endswith("]")
     }
+    for name, value in metadata.items():
+        if "\0" in name + value:  # Postgres cannot even compare with it
+            message = "it has a NUL, which no job's metadata has"
+            raise InvalidRequest(message, errors=(FieldError(f"query:metadata[{name}]", message),))
     before = None if query.cursor is None else _read_cursor(query.cursor)
     filters = query.model_dump(exclude={"limit", "cursor"})
     return Filter(**filters, metadata=metadata, before=before)

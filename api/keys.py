@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
+from api.bodies import JsonRoute
 from api.deps import Admin, KeyId, Tx, documented
 from api.documentation import REFUSALS
 from api.schemas import KeyBody, RotateBody
@@ -10,11 +11,19 @@ from models import ids, projects
 from models.schema import ApiKey
 from models.views import time
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=documented, responses=REFUSALS)
+router = APIRouter(
+    prefix="/v1/keys",
+    tags=["keys"],
+    dependencies=documented,
+    responses=REFUSALS,
+    route_class=JsonRoute,
+)
+
+_A_DAY = RotateBody()
 
 
 @router.post("", status_code=201)
-async def create(body: KeyBody, caller: Admin, tx: Tx) -> Response:
+async def create(caller: Admin, body: KeyBody, tx: Tx) -> Response:
     """Create an API key. It is in this answer, and never shown again."""
     key = projects.new_key()
     scopes = tuple(body.scopes)
@@ -30,13 +39,13 @@ async def read_many(caller: Admin, tx: Tx) -> Response:
 
 
 @router.delete("/{id}")
-async def revoke(key_id: KeyId, caller: Admin, tx: Tx) -> Response:
+async def revoke(caller: Admin, key_id: KeyId, tx: Tx) -> Response:
     """Revoke a key; within 5 seconds no process accepts it any more."""
     return JSONResponse(_shown(await projects.expire_key(tx, caller.project_id, key_id)))
 
 
 @router.post("/{id}/rotate", status_code=201)
-async def rotate(key_id: KeyId, body: RotateBody, caller: Admin, tx: Tx) -> Response:
+async def rotate(caller: Admin, key_id: KeyId, tx: Tx, body: RotateBody = _A_DAY) -> Response:
     """Create a key like this one, which itself works for `grace` seconds more."""
     old = await projects.expire_key(tx, caller.project_id, key_id, body.grace)
     key = projects.new_key()

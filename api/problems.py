@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from models.errors import FieldError, InvalidRequest, MalformedBody, Refusal, Unavailable
+from models.errors import FieldError, InvalidRequest, Refusal, Unavailable
 from models.storage import StoreUnavailable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -67,17 +67,15 @@ async def _store_away(request: Request, away: Exception) -> JSONResponse:
 
 
 async def _invalid(request: Request, refused: Exception) -> JSONResponse:
-    errors = cast("RequestValidationError", refused).errors()
-    if any(error["type"] == "json_invalid" for error in errors):
-        detail = "The body is not valid JSON; check it with a JSON parser."
-        return problem(request, MalformedBody(detail))
-    fields = tuple(_field(error) for error in errors)
+    fields = tuple(_field(error) for error in cast("RequestValidationError", refused).errors())
     named = ", ".join(dict.fromkeys(field.pointer or "the body" for field in fields))
     return problem(request, InvalidRequest(f"The request breaks a rule at {named}.", errors=fields))
 
 
 def _field(error: dict[str, object]) -> FieldError:
     place, *path = cast("Sequence[str | int]", error["loc"])
+    if path[2:] == ["[key]"]:
+        path.pop()  # how Pydantic says that it means the name, not the value
     steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path]
     pointer = "".join(f"/{step}" for step in steps) if place == "body" else f"{place}:{steps[-1]}"
     message = str(error["msg"]).removeprefix("Value error, ")
@@ -98,7 +96,7 @@ async def _http(request: Request, raised: Exception) -> JSONResponse:
 
 
 def _with_status(refused: Refusal, status: int) -> Refusal:
-    names = {404: "not_found", 405: "method_not_allowed"}
+    names = {404: "not_found", 405: "method_not_allowed", 500: "internal_error"}
     kind = type("HttpRefusal", (Refusal,), {
         "__doc__": HTTPStatus(status).phrase, "status": status,
         "code": names.get(status, "http_error"),
@@ -109,4 +107,7 @@ def _with_status(refused: Refusal, status: int) -> Refusal:
 
 async def _bug(request: Request, _raised: Exception) -> JSONResponse:
     bug = Refusal("A bug of ours; nothing is known to be lost. Tell us the request_id.")
-    return problem(request, _with_status(bug, 500))
+    answer = problem(request, _with_status(bug, 500))
+    # Starlette answers this one from outside of the door, which gives every other answer its id.
+    answer.headers["x-request-id"] = request_id(request)
+    return answer

@@ -1,17 +1,34 @@
 """What crosses the wire inwards: strict, and closed to unknown fields."""
 
 import re
-from datetime import timedelta
-from typing import Annotated, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal, Self
+from uuid import UUID
+from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from models import catalog
-from models.states import JOB_EVENTS, SCOPES, OnUnknown, Priority, Scope
+from models import catalog, ids
+from models.budgets import Rule
+from models.states import (
+    JOB_EVENTS,
+    SCOPES,
+    BudgetMode,
+    BudgetScope,
+    BudgetWindowKind,
+    OnUnknown,
+    Priority,
+    Reuse,
+    Scope,
+    WaitingReason,
+)
 
+NO_KEY = UUID(int=0)
 _UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
 _MAX_PAIRS, _MAX_NAME, _MAX_VALUE = 16, 64, 512
+# Read once, for it walks a folder of 1,800 files. `localtime` is this machine's own, and no IANA name.
+_ZONES = available_timezones() - {"localtime"}
 
 _EXAMPLE: JsonDict = {
     "input": {
@@ -30,20 +47,48 @@ def _keepable(text: str) -> str:
     return text
 
 
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # Postgres would keep it, and nobody could read it back
+        raise ValueError("it is not within the years 1 to 9999 of UTC") from None
+
+
+def _zone(name: str) -> str:
+    if name not in _ZONES:
+        raise ValueError("there is no such time zone; use an IANA name, such as Europe/Berlin")
+    return name
+
+
 def _unique(words: list[str]) -> list[str]:
     return list(dict.fromkeys(words))
 
 
 Text = Annotated[str, AfterValidator(_keepable)]
+Customer = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
 Name = Annotated[Text, Field(min_length=1, max_length=_MAX_NAME)]
 Value = Annotated[Text, Field(max_length=_MAX_VALUE)]
 Tag = Annotated[Text, Field(min_length=1, max_length=128)]
+# In JSON a moment is a string: the one conversion that strictness must allow.
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc), Field(strict=False)]
+Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
+MaxAttempts = Annotated[int, Field(ge=1, le=10)]
+MaxCost = Annotated[int, Field(ge=1, le=1 << 53)] | None
 Subscribed = Annotated[
     list[Literal[
         "job.running", "job.succeeded", "job.failed", "job.canceled", "job.expired",
         "job.charge_resolved",
     ]],
     Field(max_length=len(JOB_EVENTS)),
+    AfterValidator(_unique),
+]  # fmt: skip
+# An endpoint may also hear of what is about no job; of the wallet only the operator's project does.
+Heard = Annotated[
+    list[Literal[
+        "job.running", "job.succeeded", "job.failed", "job.canceled", "job.expired",
+        "job.charge_resolved", "budget.threshold", "wallet.low", "wallet.empty", "wallet.restored",
+    ]],
+    Field(max_length=len(JOB_EVENTS) + 4),
     AfterValidator(_unique),
 ]  # fmt: skip
 
@@ -72,15 +117,14 @@ class SubmitBody(Strict):
     webhook: JobWebhook | None = None
     metadata: Annotated[dict[Name, Value], Field(max_length=_MAX_PAIRS)] = {}
     tags: Annotated[list[Tag], Field(max_length=10), AfterValidator(_unique)] = []
-    customer: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")] | None = None
+    customer: Customer | None = None
     priority: Priority = "standard"
     queue_ttl: Annotated[int, Field(ge=10, le=604_800)] = 86_400
-    # In JSON a moment is a string: the one conversion that strictness must allow.
-    deadline: Annotated[AwareDatetime, Field(strict=False)] | None = None
-    max_attempts: Annotated[int, Field(ge=1, le=10)] = 5
-    max_cost: Annotated[int, Field(ge=1, le=1 << 53)] | None = None
+    deadline: Moment | None = None
+    max_attempts: MaxAttempts = 5
+    max_cost: MaxCost = None
     on_unknown_charge: OnUnknown = "retry"
-    reuse: Literal["never"] = "never"
+    reuse: Reuse = "never"
     concurrency_key: Annotated[Text, Field(min_length=1, max_length=128)] | None = None
 
     @property
@@ -93,7 +137,7 @@ class EndpointBody(Strict):
     """A URL to be told of events; without `events`, of those that end a job."""
 
     url: Text
-    events: Subscribed = []
+    events: Heard = []
     description: Annotated[Text, Field(max_length=512)] = ""
 
 
@@ -110,6 +154,56 @@ class RotateBody(Strict):
     grace: Annotated[int, Field(ge=0, le=604_800)] = 86_400
 
 
+class QuoteBody(Strict):
+    """A submission that is not made: its input, and those of its options that bound its cost."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={"examples": [{"input": _EXAMPLE["input"], "max_attempts": 3}]},
+    )
+
+    input: catalog.RawInput
+    max_attempts: MaxAttempts = 5
+    max_cost: MaxCost = None
+
+
+class BudgetBody(Strict):
+    """A limit on spent and held credits; one per scope (and its key or customer) and window."""
+
+    scope: BudgetScope = "project"
+    key_id: Annotated[str, Field(max_length=64)] | None = None
+    customer: Customer | None = None
+    window: BudgetWindowKind
+    timezone: Zone = "UTC"
+    limit: Annotated[int, Field(ge=0, le=1 << 53)]
+    mode: BudgetMode = "hard"
+
+    @model_validator(mode="after")
+    def _names_what_it_is_on(self) -> Self:
+        if (self.scope == "key") != (self.key_id is not None):
+            raise ValueError("a budget with the scope 'key' needs key_id, and no other has one")
+        if (self.scope == "customer") != (self.customer is not None):
+            raise ValueError(
+                "a budget with the scope 'customer' needs customer, and no other has one"
+            )
+        return self
+
+    @property
+    def rule(self) -> Rule:
+        """The rule this asks for; an id that is none of ours names no key."""
+        return Rule(
+            scope=self.scope,
+            window=self.window,
+            timezone=self.timezone,
+            limit=self.limit,
+            mode=self.mode,
+            key_id=None if self.key_id is None else ids.parse(ids.KEY, self.key_id) or NO_KEY,
+            customer=self.customer,
+        )
+
+
 class ListQuery(BaseModel):
     """The filters of `GET /v1/jobs`, beside `metadata[key]=value`."""
 
@@ -120,8 +214,8 @@ class ListQuery(BaseModel):
     tag: Tag | None = None
     customer: Name | None = None
     charge_state: Literal["none", "unknown", "settled", "released"] | None = None
-    waiting_reason: Name | None = None
-    created_after: AwareDatetime | None = None
-    created_before: AwareDatetime | None = None
+    waiting_reason: WaitingReason | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
     cursor: Annotated[str, Field(max_length=256)] | None = None

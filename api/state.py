@@ -10,6 +10,7 @@ from api.waiting import Waiting
 from models import ids
 from models.db import Database
 from models.doorbell import Doorbell
+from models.prices import PriceList
 from models.schema import Job
 from models.settings import Settings
 from models.storage import Store
@@ -31,6 +32,7 @@ class State:
     lens: Lens
     callers: Callers
     waiting: Waiting
+    prices: PriceList
 
     def log_accepted(self, job: Job, *, replayed: bool) -> None:
         """Leave a line in the log: the first of a job's life."""

@@ -1,31 +1,32 @@
-"""From a body to a submission: every rule is checked, and inline references are kept, before the 202."""
+"""From a body to a submission: every rule is checked, then inline references are kept."""
 
 import asyncio
 
 from api.schemas import SubmitBody
 from api.state import State
-from models import addresses, catalog
-from models.catalog import Checked
+from models import addresses, catalog, jobs
+from models.catalog import Checked, Inline
 from models.errors import EgressRefused, FieldError, InvalidRequest
-from models.jobs import Submission, fingerprint
+from models.jobs import Idempotency, Submission, fingerprint
 from models.projects import Caller
 from models.references import view_input
 
 _INLINE = 64 * 1024  # characters of references above which checking moves off the loop
 
 
-async def check(here: State, caller: Caller, body: SubmitBody) -> Submission:
-    """Judge a body and store its inline references. Raises `InvalidRequest` and `EgressRefused`."""
+async def check(here: State, body: SubmitBody) -> tuple[Submission, tuple[Inline, ...]]:
+    """Judge a body; gives it with the references it brought along, whose bytes are still to be kept.
+
+    Raises `InvalidRequest` and `EgressRefused`.
+    """
     _check_webhook(here, body)
     checked = await _check_input(here, body.input)
     kept = {each.index: each.sha256 for each in checked.inline}
     shown = view_input(checked.input, kept)
-    estimate = catalog.estimate(checked.model, shown)
+    estimate = await here.prices.estimate(checked.model, shown)
     _check_cost(body, estimate)
-    for each in checked.inline:
-        await here.store.put(str(caller.project_id), each.data, each.mime)
     webhook = body.webhook
-    return Submission(
+    submission = Submission(
         model=checked.model.id,
         input=shown,
         input_hash=catalog.fingerprint(checked.model, shown),
@@ -43,19 +44,42 @@ async def check(here: State, caller: Caller, body: SubmitBody) -> Submission:
         max_attempts=body.max_attempts,
         max_cost=body.max_cost,
         on_unknown_charge=body.on_unknown_charge,
+        reuse=body.reuse,
     )
+    return submission, checked.inline
 
 
-def idempotency(caller: Caller, key: str | None, body: SubmitBody) -> tuple[str, str, bytes] | None:
-    """Name this request: route, key, fingerprint. Raises `InvalidRequest` where a key is required."""
+def idempotency(caller: Caller, key: str | None, body: SubmitBody) -> Idempotency | None:
+    """Name a request that `check` has judged: route, key, fingerprint. Raises as `demand_key` does."""
+    demand_key(caller, key)
+    if key is None:
+        return None
+    return "submit", key, fingerprint(body.model_dump(mode="json", exclude_unset=True))
+
+
+def demand_key(caller: Caller, key: str | None) -> None:
+    """Raise `InvalidRequest` where the project requires an Idempotency-Key and none came."""
     if key is None and caller.idempotency_required:
         raise InvalidRequest(
             "This project requires an Idempotency-Key: send a fresh one with each new request.",
             errors=(FieldError("header:Idempotency-Key", "missing"),),
         )
-    if key is None:
-        return None
-    return "submit", key, fingerprint(body.model_dump(mode="json", exclude_unset=True))
+
+
+async def keep(
+    here: State, caller: Caller, inline: tuple[Inline, ...], name: Idempotency | None
+) -> None:
+    """Store what a body brought along, before the job refers to it; nothing for a key that came before.
+
+    Raises `KeyReuse`, for a refusal must leave nothing behind.
+    """
+    if not inline:
+        return
+    async with here.database.transaction() as tx:
+        if await jobs.earlier(tx, caller, name) is not None:
+            return
+    for each in inline:
+        await here.store.put(str(caller.project_id), each.data, each.mime)
 
 
 async def _check_input(here: State, raw: object) -> Checked:

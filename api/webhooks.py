@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
+from api.bodies import JsonRoute
 from api.deps import EndpointId, Here, Hooker, JobId, Reader, Tx, documented
 from api.documentation import REFUSALS
 from api.schemas import EndpointBody
@@ -12,7 +13,13 @@ from models.deliveries import Logged
 from models.schema import Endpoint
 from models.views import time
 
-router = APIRouter(prefix="/v1", tags=["webhooks"], dependencies=documented, responses=REFUSALS)
+router = APIRouter(
+    prefix="/v1",
+    tags=["webhooks"],
+    dependencies=documented,
+    responses=REFUSALS,
+    route_class=JsonRoute,
+)
 
 
 @router.post("/webhooks", status_code=201)
@@ -50,27 +57,27 @@ async def rotate_secret(caller: Hooker, tx: Tx, here: Here) -> Response:
 
 
 @router.get("/webhooks/{id}")
-async def read(endpoint_id: EndpointId, caller: Hooker, tx: Tx) -> Response:
+async def read(caller: Hooker, endpoint_id: EndpointId, tx: Tx) -> Response:
     """Show an endpoint; its secret was shown once."""
     return JSONResponse(_endpoint(await endpoints.find(tx, caller.project_id, endpoint_id)))
 
 
 @router.delete("/webhooks/{id}", status_code=204)
-async def remove(endpoint_id: EndpointId, caller: Hooker, tx: Tx) -> Response:
+async def remove(caller: Hooker, endpoint_id: EndpointId, tx: Tx) -> Response:
     """Delete an endpoint. What is pending for it is aborted; its log stays with the jobs."""
     await endpoints.remove(tx, caller.project_id, endpoint_id)
     return Response(status_code=204)
 
 
 @router.get("/webhooks/{id}/deliveries")
-async def read_deliveries(endpoint_id: EndpointId, caller: Hooker, tx: Tx) -> Response:
+async def read_deliveries(caller: Hooker, endpoint_id: EndpointId, tx: Tx) -> Response:
     """List the newest 100 deliveries of an endpoint, each with all its tries."""
     found = await endpoints.find(tx, caller.project_id, endpoint_id)
     return _log(await deliveries.log(tx, endpoint_id=found.id))
 
 
 @router.get("/jobs/{id}/deliveries")
-async def read_job_deliveries(job_id: JobId, caller: Reader, tx: Tx) -> Response:
+async def read_job_deliveries(caller: Reader, job_id: JobId, tx: Tx) -> Response:
     """List the newest 100 deliveries of a job's events, each with all its tries."""
     found = await jobs.snapshot(tx, caller.project_id, job_id)
     return _log(await deliveries.log(tx, job_id=found.job.id))

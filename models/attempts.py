@@ -2,7 +2,7 @@
 
 The row is committed before the socket opens, with charge `unknown`: should this process die in the
 next instruction, that is the truth. The answer makes it `none`, `settled`, or leaves it `unknown`; the
-provider's log later makes an unknown one `settled` or `released` (see `worker/dispatcher/reconcile.py`).
+provider's log later makes an unknown one `settled` or `released` (see `worker/dispatcher/reconciling.py`).
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import func, insert, or_, select, update
 
-from models import ids, ledger
+from models import ids, ledger, prices
 from models.db import Transaction
 from models.schema import Attempt, Job
 from models.states import Charge
@@ -107,6 +107,8 @@ async def finish(
     ).one_or_none()
     if found is None:
         return None
+    if answer.credits is not None:
+        await prices.observe(tx, job.model, held=found.hold, charged=answer.credits)
     return found, await ledger.book(tx, job, *_entries(found, answer.charge, answer.credits))
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
-from models import ids
+from models import budgets, ids
 from models.db import Transaction
 
 
@@ -12,7 +12,7 @@ from models.db import Transaction
 class Difference:
     """One place where the books do not agree, in words."""
 
-    job: str
+    about: str
     message: str
 
 
@@ -22,7 +22,10 @@ async def audit(tx: Transaction) -> list[Difference]:
     for query in (_SUMS, _TERMINAL_HOLDS, _CHARGES, _HOLDS):
         rows = await tx.execute(query)
         found += [Difference(ids.text(ids.JOB, row.job_id), row.message) for row in rows]
-    return found
+    return found + [
+        Difference(ids.text(ids.BUDGET, budget_id), message)
+        for budget_id, message in await budgets.drifts(tx)
+    ]
 
 
 _SUMS = text("""

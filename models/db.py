@@ -1,8 +1,9 @@
 """Postgres: the engine, the base of every table, and `transaction()`, the only commit."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import BigInteger, DateTime, LargeBinary, MetaData, Text, Uuid
@@ -26,6 +27,9 @@ _SESSION = " ".join(
         "timezone": "UTC",
     }.items()
 )
+
+# A server that is frozen takes packets and ends no statement, so we look at our own clock too.
+_PATIENCE = timedelta(seconds=35)  # past `statement_timeout`, whose error says more
 
 type_map = {
     str: Text,
@@ -76,9 +80,15 @@ class Database:
     """
 
     def __init__(
-        self, settings: Settings, *, ring: Callable[[str, str], None], pool: int | None = None
+        self,
+        settings: Settings,
+        *,
+        ring: Callable[[str, str], None],
+        pool: int | None = None,
+        patience: timedelta = _PATIENCE,
     ) -> None:
         self._ring = ring
+        self._patience = patience.total_seconds()
         size = pool or settings.database_pool
         self._engine = create_async_engine(
             driver_url(settings.database_url.get_secret_value()),
@@ -103,13 +113,14 @@ class Database:
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Open a transaction; leaving it commits, an exception rolls back.
 
-        Raises `Unavailable` when Postgres is away. After a lost answer to COMMIT nobody knows whether
-        it took effect: whoever must know reads again (`jobs.start` does, by its `start_id`).
+        Raises `Unavailable` when Postgres is away, or does not come to an end within the patience.
+        After a lost answer to COMMIT nobody knows whether it took effect: whoever must know reads
+        again (`jobs.start` does, by its `start_id`).
         """
         try:
-            async with self._sessions.begin() as tx:
+            async with asyncio.timeout(self._patience), self._sessions.begin() as tx:
                 yield tx
-        except (OperationalError, InterfaceError, PoolTimeout) as lost:
+        except (OperationalError, InterfaceError, PoolTimeout, TimeoutError) as lost:
             raise Unavailable(
                 "Postgres did not answer; nothing was lost. Try again in a moment."
             ) from lost

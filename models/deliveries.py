@@ -15,12 +15,12 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import Integer, and_, cast, exists, func, or_, select, text, update
+from sqlalchemy import Integer, and_, cast, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from models import endpoints, projects
 from models.db import Transaction
-from models.schema import Delivery, DeliveryTry, Endpoint, Event
+from models.schema import Delivery, DeliveryTry, Event
 from models.states import DeliveryState
 from models.vault import Vault
 
@@ -72,21 +72,24 @@ async def wake(tx: Transaction, slots: int, lease: timedelta) -> list[tuple[UUID
     return [(row.id, row.tries) for row in rows]
 
 
+# Every lane is looked at by itself: a backlog of one must not hide what is due in the others.
 _WAKE = text("""
-    WITH due AS (
-        SELECT id, lane, next_at FROM deliveries
-         WHERE state = 'pending' AND next_at <= now()
-         ORDER BY next_at LIMIT 20 * :slots
-           FOR UPDATE SKIP LOCKED
+    WITH lanes AS (
+        SELECT DISTINCT lane FROM deliveries WHERE state = 'pending' AND next_at <= now()
     ), busy AS (
         SELECT lane, count(*) AS n FROM deliveries WHERE state = 'sending' GROUP BY lane
-    ), ranked AS (
-        SELECT id, next_at, lane, row_number() OVER (PARTITION BY lane ORDER BY next_at) AS place
-          FROM due
+    ), chosen AS (
+        SELECT first.id FROM lanes LEFT JOIN busy USING (lane)
+         CROSS JOIN LATERAL (
+               SELECT id, next_at FROM deliveries
+                WHERE lane = lanes.lane AND state = 'pending' AND next_at <= now()
+                ORDER BY next_at LIMIT greatest(:cap - coalesce(busy.n, 0), 0)
+               ) first
+         ORDER BY first.next_at LIMIT :slots
     ), picked AS (
-        SELECT ranked.id FROM ranked LEFT JOIN busy USING (lane)
-         WHERE ranked.place + coalesce(busy.n, 0) <= :cap
-         ORDER BY ranked.next_at LIMIT :slots
+        SELECT id FROM deliveries
+         WHERE id IN (SELECT id FROM chosen) AND state = 'pending'
+           FOR UPDATE SKIP LOCKED
     )
     UPDATE deliveries SET state = 'sending', tries = tries + 1, next_at = NULL,
                           taken_at = NULL, lease_until = now() + :lease
@@ -98,7 +101,10 @@ _WAKE = text("""
 async def take(
     tx: Transaction, vault: Vault, delivery_id: UUID, number: int, lease: timedelta
 ) -> Parcel | None:
-    """Take a delivery for this try; None when somebody else has it, or it was called off."""
+    """Take a delivery for this try; None when somebody else has it, or it was called off.
+
+    An endpoint that was disabled or deleted since the delivery was woken gets nothing any more.
+    """
     taken = (
         await tx.scalars(
             update(Delivery)
@@ -112,29 +118,22 @@ async def take(
             .returning(Delivery)
         )
     ).one_or_none()
-    if taken is None:
+    if taken is None or await endpoints.call_off(tx, taken, spent=1):
         return None
     body = await tx.scalar(select(Event.body).where(Event.id == taken.event_id))
     if taken.endpoint_id is None:
         secrets = await projects.webhook_secrets(tx, vault, taken.project_id)
     else:
         secrets = await endpoints.secrets(tx, vault, taken.endpoint_id)
-    return Parcel(
-        delivery_id,
-        number,
-        taken.event_id,
-        taken.url,
-        taken.endpoint_id is not None,
-        body or b"",
-        secrets,
-    )
+    registered = taken.endpoint_id is not None
+    return Parcel(delivery_id, number, taken.event_id, taken.url, registered, body or b"", secrets)
 
 
 async def record(tx: Transaction, delivery_id: UUID, number: int, at: datetime, tried: Try) -> bool:
     """Write what a try met and what follows; False when this try is no longer the current one."""
     later = tried.state == "pending"
     moved = (
-        await tx.execute(
+        await tx.scalars(
             update(Delivery)
             .where(
                 Delivery.id == delivery_id, Delivery.state == "sending", Delivery.tries == number
@@ -146,7 +145,7 @@ async def record(tx: Transaction, delivery_id: UUID, number: int, at: datetime, 
                 next_at=func.now() + tried.next_in if later else None,
                 finished_at=None if later or tried.state == "held" else func.now(),
             )
-            .returning(Delivery.endpoint_id)
+            .returning(Delivery)
         )
     ).one_or_none()
     await tx.execute(
@@ -165,8 +164,10 @@ async def record(tx: Transaction, delivery_id: UUID, number: int, at: datetime, 
         return False
     if tried.endpoint == "disable" and moved.endpoint_id is not None:
         await endpoints.disable(tx, moved.endpoint_id, tried.result)
-    elif later and moved.endpoint_id is not None:
-        await _hold_if_disabled(tx, delivery_id, moved.endpoint_id)
+    elif tried.endpoint == "disable":
+        await _end_job_urls(tx, moved)
+    elif later:
+        await endpoints.call_off(tx, moved, spent=0)
     return True
 
 
@@ -233,11 +234,14 @@ async def log(
     return [Logged(delivery, type_, grouped.get(delivery.id, [])) for delivery, type_ in rows]
 
 
-async def _hold_if_disabled(tx: Transaction, delivery_id: UUID, endpoint_id: UUID) -> None:
-    """Hold what became due again after its endpoint was disabled in the middle of the try."""
-    disabled = exists().where(Endpoint.id == endpoint_id, ~Endpoint.enabled)
+async def _end_job_urls(tx: Transaction, told: Delivery) -> None:
+    """Abort what else is pending for a job's own URL, which has said that it wants no more."""
     await tx.execute(
         update(Delivery)
-        .where(Delivery.id == delivery_id, Delivery.state == "pending", disabled)
-        .values(state="held", next_at=None)
+        .where(
+            Delivery.job_id == told.job_id,
+            Delivery.endpoint_id.is_(None),
+            Delivery.state == "pending",
+        )
+        .values(state="aborted", next_at=None, finished_at=func.now())
     )

@@ -6,12 +6,11 @@ uses the network holds a lease row (`lease`), which also counts its requests to 
 
 from datetime import timedelta
 
-from sqlalchemy import case, func, or_, select, text
+from sqlalchemy import case, func, or_, text
 from sqlalchemy.dialects.postgresql import insert
 
 from models.db import Transaction
-from models.schema import Duty, Gate
-from models.states import WaitingReason
+from models.schema import Duty
 
 _AWAY = timedelta(seconds=15)  # the reaper ticks every second: longer means that Postgres was away
 _WINDOW = timedelta(seconds=60)
@@ -85,19 +84,3 @@ async def spend_request(tx: Transaction, most: int) -> bool:
         .returning(Duty.window_count)
     )
     return counted is not None
-
-
-async def closed_gates(tx: Transaction) -> list[str]:
-    """Give why nothing may be released at present; an empty list when all gates are open."""
-    return list(await tx.scalars(select(Gate.reason).order_by(Gate.closed_at)))
-
-
-async def open_gate(tx: Transaction, reason: WaitingReason) -> bool:
-    """Open a gate; False when it was open."""
-    gate = await tx.get(Gate, reason)
-    if gate is None:
-        return False
-    await tx.delete(gate)
-    await tx.flush()
-    tx.ring("jobs")
-    return True

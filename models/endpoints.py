@@ -111,3 +111,29 @@ async def disable(tx: Transaction, endpoint_id: UUID, reason: str) -> None:
         .where(Delivery.endpoint_id == endpoint_id, Delivery.state == "pending")
         .values(state="held", next_at=None)
     )
+
+
+async def call_off(tx: Transaction, delivery: Delivery, *, spent: int) -> bool:
+    """Hold what is bound for a disabled endpoint, and abort it for a deleted one; tell whether it was.
+
+    `spent` tries are given back: nothing was sent.
+    """
+    if delivery.endpoint_id is None:
+        return False
+    endpoint = await tx.get_one(Endpoint, delivery.endpoint_id)
+    if endpoint.enabled:
+        return False
+    gone = endpoint.deleted_at is not None
+    await tx.execute(
+        update(Delivery)
+        .where(Delivery.id == delivery.id)
+        .values(
+            state="aborted" if gone else "held",
+            tries=Delivery.tries - spent,
+            next_at=None,
+            lease_until=None,
+            taken_at=None,
+            finished_at=func.now() if gone else None,
+        )
+    )
+    return True

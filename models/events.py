@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from sqlalchemy import func, insert
 
@@ -19,36 +20,16 @@ def wanted_by_job(job: Job, type_: EventType) -> bool:
 async def announce(
     tx: Transaction, job: Job, type_: EventType, body: bytes, targets: Sequence[Endpoint]
 ) -> None:
-    """Write an event and its deliveries; both arise with what they tell, or not at all."""
-    event_id = ids.new()
-    await tx.execute(
-        insert(Event).values(
-            id=event_id,
-            project_id=job.project_id,
-            job_id=job.id,
-            type=type_,
-            sequence=job.version,
-            body=body,
-        )
-    )
-    common = {"project_id": job.project_id, "event_id": event_id, "job_id": job.id}
-    rows = [
-        {
-            **common,
-            "id": ids.new(),
-            "endpoint_id": each.id,
-            "url": each.url,
-            "lane": str(each.id),
-            "state": "pending" if each.enabled else "held",
-            "next_at": func.now() if each.enabled else None,
-        }
-        for each in targets
-    ]
+    """Write an event of a job and its deliveries; they arise with what they tell, or not at all."""
+    event_id = await _write(tx, job.project_id, type_, body, job=job)
+    rows = [_row(each, event_id, job.id) for each in targets]
     if wanted_by_job(job, type_) and job.webhook_url is not None:
         rows.append(
             {
-                **common,
                 "id": ids.new(),
+                "project_id": job.project_id,
+                "event_id": event_id,
+                "job_id": job.id,
                 "endpoint_id": None,
                 "url": job.webhook_url,
                 "lane": f"{job.project_id}:{urlsplit(job.webhook_url).netloc}",
@@ -56,6 +37,50 @@ async def announce(
                 "next_at": func.now(),
             }
         )
+    await _deliver(tx, rows)
+
+
+async def announce_to_project(
+    tx: Transaction, project_id: UUID, type_: EventType, body: bytes, targets: Sequence[Endpoint]
+) -> None:
+    """Write an event that is not about a job, and its deliveries to a project's endpoints."""
+    event_id = await _write(tx, project_id, type_, body, job=None)
+    await _deliver(tx, [_row(each, event_id, None) for each in targets])
+
+
+async def _write(
+    tx: Transaction, project_id: UUID, type_: EventType, body: bytes, *, job: Job | None
+) -> UUID:
+    event_id = ids.new()
+    await tx.execute(
+        insert(Event).values(
+            id=event_id,
+            project_id=project_id,
+            job_id=None if job is None else job.id,
+            type=type_,
+            sequence=0 if job is None else job.version,
+            body=body,
+        )
+    )
+    return event_id
+
+
+def _row(endpoint: Endpoint, event_id: UUID, job_id: UUID | None) -> dict[str, object]:
+    """Address an event to an endpoint; what goes to a disabled one is held, for replay."""
+    return {
+        "id": ids.new(),
+        "project_id": endpoint.project_id,
+        "event_id": event_id,
+        "job_id": job_id,
+        "endpoint_id": endpoint.id,
+        "url": endpoint.url,
+        "lane": str(endpoint.id),
+        "state": "pending" if endpoint.enabled else "held",
+        "next_at": func.now() if endpoint.enabled else None,
+    }
+
+
+async def _deliver(tx: Transaction, rows: list[dict[str, object]]) -> None:
     if rows:
         await tx.execute(insert(Delivery).values(rows))
         tx.ring("deliveries")

@@ -5,6 +5,7 @@ ids sort by creation and indexes stay dense. Crockford's alphabet (https://www.c
 has no i, l, o, u; we write it in lower case, 26 characters.
 """
 
+from datetime import datetime
 from uuid import UUID
 
 from uuid_utils import uuid7
@@ -13,14 +14,20 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES = {letter: value for value, letter in enumerate(_ALPHABET)}
 _LENGTH = 26  # ceil(128 / 5)
 _UUID_BITS = 128
+_TIME_SHIFT = 80  # RFC 9562, 5.7: the first 48 bits are milliseconds since 1970
 
 JOB, ATTEMPT, ENDPOINT, EVENT, DELIVERY = "job", "att", "whk", "evt", "dlv"
-PROJECT, KEY = "prj", "key"
+PROJECT, KEY, BUDGET = "prj", "key", "bud"
 
 
 def new() -> UUID:
     """Make a fresh UUIDv7."""
     return UUID(int=uuid7().int)
+
+
+def first_at(moment: datetime) -> UUID:
+    """Give the smallest id that could have been made at a moment: a bound in the order of time."""
+    return UUID(int=max(int(moment.timestamp() * 1000), 0) << _TIME_SHIFT)
 
 
 def text(prefix: str, value: UUID) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import insert, update
 
+from models import budgets
 from models.db import Transaction
 from models.schema import Job, LedgerEntry
 from models.states import LedgerKind
@@ -46,7 +47,11 @@ def charge(
 
 
 async def write(tx: Transaction, job: Job, *entries: Entry) -> None:
-    """Append entries to the ledger; the caller has put their sums into the job's row itself."""
+    """Append entries to the ledger, and move the budgets that they fall under.
+
+    The caller has put their sums into the job's row itself. Raises `BudgetExceeded` for a hold that a
+    hard budget has no room for.
+    """
     await tx.execute(
         insert(LedgerEntry),
         [
@@ -64,6 +69,15 @@ async def write(tx: Transaction, job: Job, *entries: Entry) -> None:
             for each in entries
         ],
     )
+    sums: dict[int, tuple[int, int]] = {}
+    for each in entries:
+        held, spent = sums.get(each.attempt, (0, 0))
+        of_hold = each.kind in _OF_HOLD
+        sums[each.attempt] = (
+            held + (each.credits if of_hold else 0),
+            spent + (0 if of_hold else each.credits),
+        )
+    await budgets.move(tx, job, sums)
 
 
 async def book(tx: Transaction, job: Job, *entries: Entry) -> Job:

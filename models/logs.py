@@ -55,6 +55,7 @@ def configure(role: str, level: str, *, stream: TextIO | None = None) -> None:
         "httpx",
         "httpcore",
         "aiohttp.access",
+        "alembic.runtime.migration",
         "celery.app.trace",
         "celery.worker.strategy",
     ):

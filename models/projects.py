@@ -180,9 +180,13 @@ async def list_keys(tx: Transaction, project_id: UUID) -> list[ApiKey]:
 async def expire_key(
     tx: Transaction, project_id: UUID, key_id: UUID, grace_seconds: int = 0
 ) -> ApiKey:
-    """Revoke a key at once, or let it expire after a grace. Raises `NotFound`."""
+    """Revoke a key at once, or let it expire after a grace. Raises `NotFound`.
+
+    A grace never lengthens a key's life: LEAST passes over a NULL, not over an earlier end.
+    """
+    grace = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, grace_seconds)
     change = (
-        {"expires_at": func.now() + func.make_interval(0, 0, 0, 0, 0, 0, grace_seconds)}
+        {"expires_at": func.least(ApiKey.expires_at, grace)}
         if grace_seconds
         else {"revoked_at": func.coalesce(ApiKey.revoked_at, func.now())}
     )

@@ -14,6 +14,7 @@ from models.db import Base
 from models.states import (
     BudgetMode,
     BudgetScope,
+    CancelOutcome,
     Charge,
     DeliveryState,
     LedgerKind,
@@ -21,6 +22,7 @@ from models.states import (
     Phase,
     Priority,
     Status,
+    WaitingReason,
     one_of,
 )
 
@@ -130,7 +132,20 @@ class Job(Base):
             "(status IN ('released', 'running')) = (lease_until IS NOT NULL)", "lease_has_owner"
         ),
         CheckConstraint("(status = 'failed') = (error IS NOT NULL)", "failed_has_error"),
-        CheckConstraint("(idempotency_key IS NULL) = (fingerprint IS NULL)", "idempotency"),
+        CheckConstraint(
+            "num_nonnulls(idempotency_route, idempotency_key, fingerprint) IN (0, 3)",
+            "idempotency",
+        ),
+        CheckConstraint(one_of("waiting_reason", WaitingReason), "waiting_reason"),
+        CheckConstraint(
+            "status <> 'queued' OR run_after IS NOT NULL OR waiting_reason IS NOT NULL",
+            "waits_for_something",
+        ),
+        CheckConstraint(one_of("cancel_outcome", CancelOutcome), "cancel_outcome"),
+        CheckConstraint(
+            "(cancel_requested_at IS NULL) = (cancel_outcome IS NULL)", "cancel_has_outcome"
+        ),
+        CheckConstraint("cancel_outcome <> 'pending' OR finished_at IS NULL", "cancel_is_answered"),
         CheckConstraint("held >= 0", "held"),
         CheckConstraint("reuse IN ('never', 'exact')", "reuse"),
         CheckConstraint("leader_id IS NULL OR reuse = 'exact'", "followers_reuse"),
@@ -152,6 +167,12 @@ class Job(Base):
         ),
         Index("ix_jobs_leader_id", "leader_id", postgresql_where=text("leader_id IS NOT NULL")),
         Index("ix_jobs_waiting", "rank", "id", postgresql_where=text("status = 'queued'")),
+        Index(
+            "ix_jobs_unfunded",
+            "rank",
+            "id",
+            postgresql_where=text("status = 'queued' AND waiting_reason = 'budget'"),
+        ),
         Index("ix_jobs_backlog", "project_id", postgresql_where=text("status = 'queued'")),
         Index(
             "ix_jobs_queue_expires_at",
@@ -193,6 +214,8 @@ class Attempt(Base):
     __table_args__ = (
         CheckConstraint(one_of("charge", Charge), "charge"),
         CheckConstraint("(charge = 'settled') = (credits IS NOT NULL)", "settled_has_credits"),
+        CheckConstraint("(finished_at IS NULL) = (outcome IS NULL)", "finished_has_outcome"),
+        CheckConstraint("finished_at IS NOT NULL OR charge = 'unknown'", "under_way_is_unknown"),
         UniqueConstraint("job_id", "number"),
         Index("ix_attempts_unknown", "sent_at", postgresql_where=text("charge = 'unknown'")),
     )
@@ -385,7 +408,7 @@ class Delivery(Base):
         CheckConstraint(one_of("state", DeliveryState), "state"),
         CheckConstraint("(state = 'sending') = (lease_until IS NOT NULL)", "lease_has_owner"),
         CheckConstraint("(state = 'pending') = (next_at IS NOT NULL)", "pending_has_time"),
-        Index("ix_deliveries_due", "next_at", postgresql_where=text("state = 'pending'")),
+        Index("ix_deliveries_due", "lane", "next_at", postgresql_where=text("state = 'pending'")),
         Index("ix_deliveries_lease", "lease_until", postgresql_where=text("state = 'sending'")),
     )
 
@@ -416,13 +439,23 @@ class Worker(Base):
 
 
 class Gate(Base):
-    """A closed gate: while a row is here nothing is released. Parks every job, moves none."""
+    """A closed gate: while a row is here no call is released. Parks every job, moves none.
+
+    Half-open it lets one job through at a time, the probe; `models/gates.py` has the rules.
+    """
 
     __tablename__ = "gates"
     reason: Mapped[str] = mapped_column(primary_key=True)
     detail: Mapped[str] = mapped_column(server_default="")
     closed_at: Mapped[datetime] = mapped_column(server_default=_now)
+    # When a probe was last refused; the longer the gate has been closed by then, the later the next.
     checked_at: Mapped[datetime] = mapped_column(server_default=_now)
+    half_open_at: Mapped[datetime | None]
+    probe_id: Mapped[UUID | None]
+
+    __table_args__ = (
+        CheckConstraint("probe_id IS NULL OR half_open_at IS NOT NULL", "probe_is_half_open"),
+    )
 
 
 class Duty(Base):

@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     provider_limit: int = Field(default=32, ge=1)  # calls in flight over all workers
     typical_call: Duration = timedelta(seconds=45)  # p50 is 37-47 s: a later deadline can be met
     log_lag: Duration = timedelta(minutes=15)  # how far the provider's log may be behind
+    wallet_low: int = Field(default=10_000_000, ge=0)  # credits ($5): some hundred images are left
+    operator_project: str | None = None  # the one project whose endpoints hear of the wallet
 
     gate_probe: Duration = timedelta(seconds=15)  # how often a closed gate is looked at
 

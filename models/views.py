@@ -11,13 +11,14 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from models import ids
+from models.budgets import Standing
 from models.schema import Attempt, Image, Job
 from models.vault import Vault
 
 _URL_LIFE = timedelta(days=7)
 _BODY_MAX = 20_000  # bytes of a webhook's body; many receivers cap requests at 32 kB
-_PROMPT_MAX = 2_000
-_TEXT_MAX = 300
+_PROMPT_MAX = 2_000  # bytes, as JSON writes it
+_TEXT_MAX = 300  # bytes, likewise
 
 Json = dict[str, object]
 
@@ -61,7 +62,9 @@ def status(job: Job) -> str:
 
 def etag(job: Job, now: datetime, waiting_reason: str | None) -> str:
     """Name this state of a job: its version, why it waits, and the day that its URLs were signed."""
-    day = f"-{now.astimezone(UTC):%Y%m%d}" if job.status == "succeeded" else ""
+    # A job that was canceled too late shows its image too.
+    signed = job.status in {"succeeded", "canceled"}
+    day = f"-{now.astimezone(UTC):%Y%m%d}" if signed else ""
     reason = f"-{waiting_reason}" if waiting_reason else ""
     return f'"{job.version}{reason}{day}"'
 
@@ -111,7 +114,7 @@ def job(
         if job.cancel_requested_at is None
         else {"requested_at": time(job.cancel_requested_at), "outcome": job.cancel_outcome},
         "retried_from": None if job.retried_from is None else ids.text(ids.JOB, job.retried_from),
-        "reused_from": None,
+        "reused_from": None if job.reused_from is None else ids.text(ids.JOB, job.reused_from),
     }
 
 
@@ -123,7 +126,7 @@ def webhook_body(type_: str, job: Job, shown: Json, now: datetime) -> bytes:
     data: Json = {**shown, "sequence": job.version}
     body = _serialise(type_, data, now)
     for cut in _CUTS:
-        if len(body) <= _BODY_MAX and len(_prompt(data)) <= _PROMPT_MAX:
+        if len(body) <= _BODY_MAX and _fits(_prompt(data), _PROMPT_MAX):
             break
         data = cut(data) | {"input_truncated": True}
         body = _serialise(type_, data, now)
@@ -144,9 +147,9 @@ def _prompt(data: Json) -> str:
 def _cut_input(data: Json) -> Json:
     shown = data["input"]
     assert isinstance(shown, dict)  # noqa: S101 - `job` made it; tells the type checker so
-    prompt = _prompt(data)[:_PROMPT_MAX]
+    prompt = _short(_prompt(data), _PROMPT_MAX)
     urls = shown.get("image_urls")
-    short = [str(url)[:_TEXT_MAX] for url in urls] if isinstance(urls, list) else None
+    short = [_short(str(url), _TEXT_MAX) for url in urls] if isinstance(urls, list) else None
     cut = {**shown, "prompt": prompt} | ({} if short is None else {"image_urls": short})
     return {**data, "input": cut}
 
@@ -156,11 +159,30 @@ def _cut_attempts(data: Json) -> Json:
     return {**data, "attempts": attempts[-1:] if isinstance(attempts, list) else []}
 
 
+def _cut_error(data: Json) -> Json:
+    error = data["error"]
+    return {**data, "error": error | {"details": None}} if isinstance(error, dict) else data
+
+
 def _cut_metadata(data: Json) -> Json:
     return {**data, "metadata": {}, "tags": []}
 
 
-_CUTS: tuple[Callable[[Json], Json], ...] = (_cut_input, _cut_attempts, _cut_metadata)
+_CUTS: tuple[Callable[[Json], Json], ...] = (
+    _cut_input, _cut_attempts, _cut_error, _cut_metadata,
+)  # fmt: skip
+
+
+def _fits(text: str, most: int) -> bool:
+    return len(json.dumps(text, ensure_ascii=False).encode()) <= most + len('""')
+
+
+def _short(text: str, most: int) -> str:
+    """Cut a text to `most` bytes as JSON writes it (a control is six), never inside a character."""
+    short = text[:most]
+    while not _fits(short, most):
+        short = short[: len(short) * most // len(json.dumps(short, ensure_ascii=False).encode())]
+    return short
 
 
 def _attempt(attempt: Attempt) -> Json:
@@ -198,7 +220,8 @@ def _result(
     now: datetime,
     inline: bytes | None,
 ) -> Json:
-    credits_ = next((each.credits for each in attempts if each.number == image.attempt), None)
+    own = (each.credits for each in attempts if each.number == image.attempt)
+    credits_ = next(own, None) if job.reused_from is None else 0
     data: Json = {
         "url": lens.image_url(job, image, now),
         "size": f"{image.width}x{image.height}",
@@ -219,3 +242,25 @@ def _result(
 def event_id(value: UUID) -> str:
     """Write an event's id: the `webhook-id`, the same on every try."""
     return ids.text(ids.EVENT, value)
+
+
+def budget(standing: Standing) -> Json:
+    """Show a budget, and where it stands in its present window."""
+    rule = standing.budget
+    return {
+        "id": ids.text(ids.BUDGET, rule.id),
+        "object": "budget",
+        "scope": rule.scope,
+        "key_id": None if rule.key_id is None else ids.text(ids.KEY, rule.key_id),
+        "customer": rule.customer,
+        "window": rule.window,
+        "timezone": rule.timezone,
+        "mode": rule.mode,
+        "limit": rule.limit,
+        "spent": standing.spent,
+        "held": standing.held,
+        "left": standing.left,
+        "window_starts_at": None if rule.window == "total" else time(standing.starts_at),
+        "window_ends_at": time(standing.ends_at),
+        "unit": "credits",
+    }

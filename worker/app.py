@@ -5,10 +5,14 @@ Order, retries, delays and results are Postgres' business. Celery carries what m
 
 from celery import Celery
 from kombu.entity import Exchange, Queue
+from kombu.transport import TRANSPORT_ALIASES
 
 from models.settings import Settings
 
 GENERATE, DELIVER = "generate", "deliver"
+
+# By the alias and not by `broker_transport`, so that `rediss://` still means TLS.
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.broker:Transport"))
 
 app = Celery("darkroom")
 app.conf.update(

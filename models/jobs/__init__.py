@@ -10,7 +10,8 @@
                        └────── retry at run_after ◄────────────┘
 
 queued     It waits in Postgres, where order, limits and deadlines are one query. `run_after` says from
-           when it may run; NULL means that it waits for something other than time.
+           when it may run; NULL means that it waits for something other than time: room in a budget, a
+           charge to be known, or the leader it follows, which ends it together with itself.
 released   The dispatcher has handed it to Celery under a lease of 30 s to start. Shown as `queued`.
 running    A worker has it. Phase `call`: the paid call is under way, its attempt row is committed.
            Phase `keep`: the image is paid, and only the keeping of its bytes is left, so that whoever
@@ -24,20 +25,31 @@ own attempt, which holds the price and perhaps the image. Whoever takes several 
 first. Every arrow into a terminal state writes the ledger, the event and its deliveries itself.
 """
 
-from models.jobs.answering import lose, park, refuse, retry_later
-from models.jobs.charging import Verdict, note_absent, open_charges, resolve, unknown_charges
+from models.jobs.answering import fund, lose, park, refuse, retry_later
+from models.jobs.charging import (
+    LeftOver,
+    Verdict,
+    believed_free,
+    left_over,
+    note_absent,
+    open_charges,
+    resolve,
+    resolve_by_hand,
+    unknown_charges,
+)
 from models.jobs.ending import cancel, expire
 from models.jobs.keeping import Kept, keep_later, keep_spare, receive, succeed
 from models.jobs.reading import Filter, Snapshot, finished, listing, snapshot
 from models.jobs.reaping import reap
 from models.jobs.releasing import Release, hand_back, release
 from models.jobs.starting import Start, renew, start, started
-from models.jobs.submitting import Submission, fingerprint, retry, submit
+from models.jobs.submitting import Idempotency, Submission, earlier, fingerprint, retry, submit
 
 __all__ = [
-    "Filter", "Kept", "Release", "Snapshot", "Start", "Submission", "Verdict", "cancel",
-    "expire", "fingerprint", "finished", "hand_back", "keep_later", "keep_spare", "listing",
-    "lose", "note_absent", "open_charges", "park", "reap", "receive", "refuse", "release",
-    "renew", "resolve", "retry", "retry_later", "snapshot", "start", "started", "submit",
-    "succeed", "unknown_charges",
+    "Filter", "Idempotency", "Kept", "LeftOver", "Release", "Snapshot", "Start", "Submission",
+    "Verdict", "believed_free", "cancel", "earlier", "expire", "fingerprint", "finished", "fund",
+    "hand_back", "keep_later", "keep_spare", "left_over", "listing", "lose", "note_absent",
+    "open_charges", "park", "reap", "receive", "refuse", "release", "renew", "resolve",
+    "resolve_by_hand", "retry", "retry_later", "snapshot", "start", "started", "submit", "succeed",
+    "unknown_charges",
 ]  # fmt: skip

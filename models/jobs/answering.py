@@ -5,6 +5,7 @@ job, which only the holder of the fence may do.
 """
 
 from datetime import timedelta
+from uuid import UUID
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -12,8 +13,10 @@ from sqlalchemy.dialects.postgresql import insert
 from models import attempts, ledger
 from models.attempts import Answer, Ref
 from models.db import Transaction
+from models.errors import BudgetExceeded
 from models.jobs.announcing import announce, lock
-from models.jobs.ending import end_canceled, fail, unknown_hold
+from models.jobs.closing import unknown_hold
+from models.jobs.ending import end_canceled, fail
 from models.schema import Attempt, Gate, Job
 from models.states import WaitingReason
 from models.views import Lens
@@ -124,11 +127,43 @@ async def again(
             f"so far, and max_cost is {job.max_cost}.",
             retryable=True,
         )  # fmt: skip
+    held = await _hold_next(tx, job)
+    if held is None:
+        return await _queue(tx, job, reason="budget", run_after=None, counted=counted)
     reason: WaitingReason = "backoff" if delay else "queue"
-    queued = await _queue(tx, job, reason=reason, run_after=delay, counted=counted)
-    if queued is None:
+    return await _queue(tx, held, reason=reason, run_after=delay, counted=counted)
+
+
+async def fund(tx: Transaction, batch: int) -> int:
+    """queued (budget) → queued: hold again for what waits for room in a budget; gives how many got it.
+
+    By rank, and no further in a project once one of its jobs finds no room.
+    """
+    waiting = await tx.scalars(
+        select(Job)
+        .where(Job.status == "queued", Job.waiting_reason == "budget")
+        .order_by(Job.rank, Job.id)
+        .limit(batch)
+        .with_for_update(key_share=True, skip_locked=True),
+        execution_options={"populate_existing": True},
+    )
+    funded, poor = 0, set[UUID]()
+    for job in waiting.all():
+        held = None if job.project_id in poor else await _hold_next(tx, job)
+        if held is None:
+            poor.add(job.project_id)
+        elif await _queue(tx, held, reason="queue", run_after=timedelta(0), counted=job.counted):
+            funded += 1
+    return funded
+
+
+async def _hold_next(tx: Transaction, job: Job) -> Job | None:
+    """Hold for the next attempt; None, and nothing booked, when a hard budget has no room."""
+    try:
+        async with tx.begin_nested():
+            return await ledger.book(tx, job, ledger.hold(job.attempt + 1, job.estimate))
+    except BudgetExceeded:
         return None
-    return await ledger.book(tx, queued, ledger.hold(queued.attempt + 1, queued.estimate))
 
 
 async def _queue(

@@ -1,18 +1,22 @@
 """A charge that was unknown becomes known: from the provider's log, or by an operator's hand."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, not_, or_, select, update
 
-from models import attempts
+from models import attempts, ids
 from models.db import Transaction
+from models.errors import Conflict, NotFound
 from models.jobs.announcing import lock
 from models.jobs.answering import after_resolved, tell_resolved
 from models.schema import Attempt, Job
 from models.views import Lens
+
+_LOG_LIFE = timedelta(days=90)  # the provider shows 92
+_SECOND_THOUGHTS = timedelta(days=1)  # how long what was believed free is looked for again
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +28,56 @@ class Verdict:
     made_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOver:
+    """Unknown charges that only an operator can resolve, counted by what stands in the way."""
+
+    too_old: int
+    key_unknown: int
+
+
 async def unknown_charges(tx: Transaction, *, limit: int) -> list[Attempt]:
-    """Give attempts whose charge is unknown, oldest first; those still under way are left out."""
+    """Give attempts whose charge is unknown, oldest first; those still under way are left out.
+
+    So are those that the provider's log will soon forget (`left_over` counts them).
+    """
     rows = await tx.scalars(
         select(Attempt)
-        .where(Attempt.charge == "unknown", Attempt.finished_at.is_not(None))
+        .where(
+            Attempt.charge == "unknown",
+            Attempt.finished_at.is_not(None),
+            Attempt.sent_at > func.now() - _LOG_LIFE,
+        )
         .order_by(Attempt.sent_at)
         .limit(limit)
     )
     return list(rows)
+
+
+async def believed_free(tx: Transaction, *, limit: int) -> list[Attempt]:
+    """Give attempts of the last day that were released because no log showed them, newest first."""
+    since = ids.first_at(datetime.now(UTC) - _SECOND_THOUGHTS)
+    rows = await tx.scalars(
+        select(Attempt)
+        .where(Attempt.id >= since, Attempt.charge == "released", Attempt.absent_at.is_not(None))
+        .order_by(Attempt.id.desc())
+        .limit(limit)
+    )
+    return list(rows)
+
+
+async def left_over(tx: Transaction, known_keys: Collection[str]) -> LeftOver:
+    """Count the unknown charges that reconciliation cannot reach; keys are named by their prefixes."""
+    old = Attempt.sent_at <= func.now() - _LOG_LIFE
+    stranger = Attempt.key_prefix.not_in(known_keys)
+    row = (
+        await tx.execute(
+            select(func.count().filter(old), func.count().filter(stranger, not_(old))).where(
+                Attempt.charge == "unknown", Attempt.finished_at.is_not(None)
+            )
+        )
+    ).one()
+    return LeftOver(*row)
 
 
 async def open_charges(tx: Transaction, client_request_ids: Sequence[str]) -> list[Attempt]:
@@ -47,11 +92,11 @@ async def open_charges(tx: Transaction, client_request_ids: Sequence[str]) -> li
     return list(rows)
 
 
-async def note_absent(tx: Transaction, attempt: Attempt) -> None:
-    """Remember that the log did not show an attempt when it first should have."""
+async def note_absent(tx: Transaction, attempts_: Sequence[Attempt]) -> None:
+    """Remember that the log did not show these attempts when it first should have."""
     await tx.execute(
         update(Attempt)
-        .where(Attempt.id == attempt.id, Attempt.absent_at.is_(None))
+        .where(Attempt.id.in_([each.id for each in attempts_]), Attempt.absent_at.is_(None))
         .values(absent_at=func.now())
     )
 
@@ -87,3 +132,34 @@ async def resolve(
         return None
     job = await tell_resolved(tx, lens, done[1])
     return await after_resolved(tx, lens, job, paid=verdict.credits is not None)
+
+
+async def resolve_by_hand(
+    tx: Transaction, lens: Lens, client_request_id: str, *, charged: bool, credits_: int | None
+) -> tuple[Attempt, Job]:
+    """Settle or release an attempt as an operator says; `credits_` defaults to what is held for it.
+
+    Raises `NotFound`, and `Conflict` when there is nothing to resolve. What was called free is looked
+    for in the log for another day: should it show there, it is settled after all.
+    """
+    attempt = await tx.scalar(select(Attempt).where(Attempt.client_request_id == client_request_id))
+    if attempt is None:
+        raise NotFound(
+            f"There is no attempt {client_request_id!r}; a job's JSON shows the names of its attempts "
+            "as client_request_id (job_…:1)."
+        )
+    cost = (attempt.hold if credits_ is None else credits_) if charged else None
+    job = await resolve(tx, lens, attempt.job_id, attempt.number, Verdict(cost))
+    if job is None:
+        raise Conflict(f"There is nothing to resolve: {client_request_id} {_known(attempt)}.")
+    if not charged:
+        await note_absent(tx, [attempt])
+    return attempt, job
+
+
+def _known(attempt: Attempt) -> str:
+    if attempt.finished_at is None:
+        return "is still under way, and will bring its own answer"
+    if attempt.charge == "settled":
+        return f"is settled, with {attempt.credits} credits"
+    return "was never charged" if attempt.charge == "none" else "is released already"

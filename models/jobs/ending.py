@@ -5,26 +5,18 @@ can forget. What an ending holds afterwards is only what unknown attempts hold.
 """
 
 from datetime import timedelta
-from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import func, or_, select, update
 
-from models import ledger
 from models.db import Transaction
 from models.errors import NotFound
-from models.jobs.announcing import announce, lock
-from models.schema import Attempt, Job
-from models.states import EventType, Status
+from models.jobs import following
+from models.jobs.announcing import lock
+from models.jobs.closing import Ending, close, release_pending_hold, unknown_hold
+from models.schema import Job
+from models.states import Status
 from models.views import Lens
-
-Ending = Literal["succeeded", "failed", "canceled", "expired"]
-_EVENTS: dict[Ending, EventType] = {
-    "succeeded": "job.succeeded",
-    "failed": "job.failed",
-    "canceled": "job.canceled",
-    "expired": "job.expired",
-}
 
 
 async def end(
@@ -36,26 +28,10 @@ async def end(
     come_from: tuple[Status, ...],
     **values: object,
 ) -> Job | None:
-    """Move a job (its row is taken) into a terminal state; None when it was not where it comes from."""
-    ended = (
-        await tx.scalars(
-            update(Job)
-            .where(Job.id == job.id, Job.fence == job.fence, Job.status.in_(come_from))
-            .values(
-                status=ending,
-                version=Job.version + 1,
-                finished_at=func.now(),
-                lease_until=None,
-                waiting_reason=None,
-                **values,
-            )
-            .returning(Job),
-            execution_options={"populate_existing": True},
-        )
-    ).one_or_none()
-    if ended is None:
-        return None
-    await announce(tx, lens, ended, _EVENTS[ending])
+    """Close a job, and then see to the jobs that follow it; None when it was not where it comes from."""
+    ended = await close(tx, lens, job, ending, come_from=come_from, **values)
+    if ended is not None:
+        await following.after(tx, lens, ended)
     return ended
 
 
@@ -144,21 +120,3 @@ async def expire(tx: Transaction, lens: Lens, *, batch: int, typical_call: timed
         if await end(tx, lens, freed, "expired", come_from=("queued", "released")):
             count += 1
     return count
-
-
-async def unknown_hold(tx: Transaction, job: Job) -> int:
-    """Sum what the job's unknown attempts hold."""
-    total = await tx.scalar(
-        select(func.coalesce(func.sum(Attempt.hold), 0)).where(
-            Attempt.job_id == job.id, Attempt.charge == "unknown"
-        )
-    )
-    return int(total or 0)
-
-
-async def release_pending_hold(tx: Transaction, job: Job) -> Job:
-    """Give back the hold of an attempt that will never begin, if there is one."""
-    pending = job.held - await unknown_hold(tx, job)
-    if pending <= 0:
-        return job
-    return await ledger.book(tx, job, ledger.release(job.attempt + 1, pending))

@@ -12,7 +12,8 @@ from models.attempts import Answer, Ref
 from models.db import Transaction
 from models.jobs.announcing import lock
 from models.jobs.answering import tell_resolved
-from models.jobs.ending import end, end_canceled, fail, release_pending_hold
+from models.jobs.closing import release_pending_hold
+from models.jobs.ending import end, end_canceled, fail
 from models.schema import Attempt, Image, Job
 from models.views import Lens
 
@@ -181,9 +182,7 @@ async def _adopt(tx: Transaction, job: Job, ref: Ref, lease: timedelta, ttl: tim
     over finds the image's URL by it.
     """
     job = await release_pending_hold(tx, job)
-    sender = select(Attempt.worker).where(
-        Attempt.job_id == job.id, Attempt.number == ref.number
-    )
+    sender = select(Attempt.worker).where(Attempt.job_id == job.id, Attempt.number == ref.number)
     tx.ring("job", str(job.id))
     fence = await tx.scalar(
         update(Job)

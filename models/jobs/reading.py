@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import ColumnElement, Row, Select, case, func, or_, select
 
 from models import attempts, views
 from models.db import Transaction
@@ -94,20 +94,20 @@ async def finished(tx: Transaction, job_ids: Sequence[UUID]) -> list[UUID]:
     return list(await tx.scalars(ended))
 
 
+_GATE = select(Gate.reason).order_by(Gate.closed_at).limit(1).scalar_subquery()
+
+
 def _with_clock() -> Select[Job, datetime, str | None]:
-    gate = select(Gate.reason).order_by(Gate.closed_at).limit(1).scalar_subquery()
-    return select(Job, func.now(), gate)
+    return select(Job, func.now(), _GATE)
 
 
 def _narrow(
     stmt: Select[Job, datetime, str | None], filter_: Filter
 ) -> Select[Job, datetime, str | None]:
-    columns = {
-        Job.model: filter_.model,
-        Job.customer: filter_.customer,
-        Job.waiting_reason: filter_.waiting_reason,
-    }
+    columns = {Job.model: filter_.model, Job.customer: filter_.customer}
     stmt = stmt.where(*(column == value for column, value in columns.items() if value is not None))
+    if filter_.waiting_reason is not None:
+        stmt = stmt.where(_waits_for(filter_.waiting_reason))
     if filter_.status is not None:
         shown = ("queued", "released") if filter_.status == "queued" else (filter_.status,)
         stmt = stmt.where(Job.status.in_(shown))
@@ -123,6 +123,15 @@ def _narrow(
         Job.created_at < (filter_.created_before or func.now() + timedelta(days=1)),
         *([] if filter_.before is None else [Job.id < filter_.before]),
     )
+
+
+def _waits_for(reason: str) -> ColumnElement[bool]:
+    """Tell, as `views.waiting_reason` does, whether this is the reason that a job is shown with."""
+    due = or_(Job.status == "released", Job.run_after <= func.now())
+    shown = case(
+        (due, func.coalesce(_GATE, "queue")), else_=func.coalesce(Job.waiting_reason, "backoff")
+    )
+    return Job.status.in_(("queued", "released")) & (shown == reason)
 
 
 async def _snapshots(

@@ -21,17 +21,18 @@ class Release:
 
 
 async def release(
-    tx: Transaction, slots: int, *, lease: timedelta, typical_call: timedelta
+    tx: Transaction, slots: int, *, lease: timedelta, typical_call: timedelta, calls: bool = True
 ) -> list[Release]:
     """Release at most `slots` jobs, by rank: priority, then age. Their messages follow the commit.
 
     What is past its queue ttl, or could not end by its deadline, is left to `expire`. A job in phase
-    `keep` is paid: it never expires.
+    `keep` is paid: it never expires, and is all that is released without `calls`: its image's URL
+    dies while the wallet is empty.
     """
     if slots <= 0:
         return []
     rows = await tx.execute(
-        _RELEASE, {"slots": slots, "lease": lease, "typical_call": typical_call}
+        _RELEASE, {"slots": slots, "lease": lease, "typical_call": typical_call, "calls": calls}
     )
     return [Release(row.id, row.fence) for row in rows]
 
@@ -41,7 +42,7 @@ _RELEASE = text("""
     WITH picked AS (
         SELECT id FROM jobs
          WHERE status = 'queued' AND run_after <= now()
-           AND (phase = 'keep' OR (queue_expires_at > now()
+           AND (phase = 'keep' OR (:calls AND queue_expires_at > now()
                 AND (deadline IS NULL OR deadline > now() + :typical_call)))
          ORDER BY rank, id LIMIT :slots
            FOR NO KEY UPDATE SKIP LOCKED

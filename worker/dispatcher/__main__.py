@@ -23,16 +23,32 @@ from models.vault import Vault
 from models.views import Lens
 from worker import health
 from worker.app import connect
-from worker.dispatcher import measuring, parking, reaping, reconciling, releasing, tidying, waking
+from worker.dispatcher import (
+    budgeting,
+    matching,
+    measuring,
+    parking,
+    pricing,
+    reaping,
+    reconciling,
+    releasing,
+    tidying,
+    waking,
+    wallet,
+)
 from worker.dispatcher.accounting import Books
 from worker.dispatcher.desk import Desk, repeat
+from worker.dispatcher.matching import Strangers
 from worker.provider import Provider
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _WAIT = 2.0  # seconds between two looks at a Postgres that is not there yet
 _RECONCILE_FASTEST, _RECONCILE_SLOWEST = timedelta(seconds=1), timedelta(seconds=60)
+_RECHECK_SLOWEST = timedelta(hours=1)
+_PRICES = timedelta(minutes=10)
 _MINUTE, _LOOK = timedelta(seconds=60), timedelta(seconds=10)
+_BUDGETS = timedelta(seconds=5)  # what waits for room in a budget waits for hours, as a rule
 
 
 def main() -> int:
@@ -81,14 +97,20 @@ async def _until_told(desk: Desk, books: Books) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     reconcile = min(max(settings_.log_lag / 4, _RECONCILE_FASTEST), _RECONCILE_SLOWEST)
+    recheck = min(max(4 * settings_.log_lag, _RECONCILE_FASTEST), _RECHECK_SLOWEST)
     tick = settings_.tick
     work = [
         repeat(desk, "release", partial(releasing.turn, desk), every=tick, topic="jobs"),
         repeat(desk, "wake", partial(waking.turn, desk), every=tick, topic="deliveries"),
         repeat(desk, "reap", partial(reaping.turn, desk), every=tick),
+        repeat(desk, "budgets", partial(budgeting.turn, desk), every=_BUDGETS),
         repeat(desk, "measure", partial(measuring.turn, desk), every=_LOOK),
         repeat(desk, "tidy", partial(tidying.turn, desk), every=_MINUTE),
         repeat(desk, "reconcile", partial(reconciling.turn, books), every=reconcile),
+        repeat(desk, "recheck", partial(reconciling.recheck, books), every=recheck),
+        repeat(desk, "match", partial(matching.turn, books, Strangers()), every=recheck),
+        repeat(desk, "prices", partial(pricing.turn, books), every=_PRICES),
+        repeat(desk, "wallet", partial(wallet.turn, books), every=_MINUTE),
         repeat(desk, "park", partial(parking.turn, books), every=settings_.gate_probe),
     ]
     tasks = [asyncio.create_task(each) for each in work]

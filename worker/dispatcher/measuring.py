@@ -4,7 +4,9 @@ from dataclasses import asdict
 
 from prometheus_client import Gauge
 
-from models import backlog, duties
+from models import backlog, gates, jobs, prices, wallet
+from models.db import Transaction
+from worker.dispatcher.accounting import known_keys
 from worker.dispatcher.desk import Desk
 
 _GAUGES = {
@@ -21,15 +23,44 @@ _GAUGES = {
     "generate_slots": Gauge("darkroom_generate_slots", "Paid calls these could have in flight"),
 }
 _GATE = Gauge("darkroom_gate_closed", "1 while nothing is released for this reason", ["reason"])
+_LEFT_OVER = Gauge(
+    "darkroom_charges_left_to_operator",
+    "Unknown charges that only `python -m models resolve` can end",
+    ["because"],
+)
+_WALLET = Gauge("darkroom_wallet_credits", "Our balance at the provider, as it was last read")
+_WALLET_LEFT = Gauge("darkroom_wallet_seconds_left", "How long it lasts at the last hour's rate")
+_PRICE = Gauge("darkroom_price_credits", "What one image costs at present", ["model"])
+_DRIFTS = Gauge(
+    "darkroom_price_drifts", "Charges of the last hour that were not what was held", ["model"]
+)
+_DRIFT = Gauge("darkroom_price_drift_credits", "What these differ by, in all", ["model"])
 _REASONS = ("wallet_empty", "provider_key", "provider_down", "paused", "storage")
 
 
 async def turn(desk: Desk) -> bool:
     """Look once; always False."""
     async with desk.database.transaction() as tx:
-        seen, closed = await backlog.look(tx), await duties.closed_gates(tx)
+        seen, closed = await backlog.look(tx), await gates.closed(tx)
+        left = await jobs.left_over(tx, known_keys(desk.settings))
+        await _measure_money(tx)
     for name, value in asdict(seen).items():
         _GAUGES[name].set(value)
     for reason in _REASONS:
         _GATE.labels(reason).set(reason in closed)
+    _LEFT_OVER.labels("too_old").set(left.too_old)
+    _LEFT_OVER.labels("key_unknown").set(left.key_unknown)
     return False
+
+
+async def _measure_money(tx: Transaction) -> None:
+    standing = await wallet.look(tx)
+    if standing is not None:
+        _WALLET.set(standing.credits)
+        _WALLET_LEFT.set(standing.seconds_left)
+    drifts = {each.model: each for each in await prices.drifts(tx)}
+    for model, credits_ in (await prices.present(tx)).items():
+        _PRICE.labels(model).set(credits_)
+        drift = drifts.get(model)
+        _DRIFTS.labels(model).set(0 if drift is None else drift.attempts)
+        _DRIFT.labels(model).set(0 if drift is None else drift.credits)

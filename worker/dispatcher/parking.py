@@ -1,36 +1,46 @@
 """Opens the gates that the provider closed: an empty wallet, a key that was refused.
 
-Nothing fails while a gate is closed; jobs keep their place, and go on by themselves in order. What
-opens it is the provider's own word: a balance that pays for a call again, asked for with our key.
+Nothing fails while a gate is closed; jobs keep their place, and go on by themselves in order. Two things
+open it. First the account's own word: it answers our key, and has what one image costs. Then a probe:
+one job is let through, and only if its call is not refused do the others follow. A key that may read the
+balance and not generate costs one refused call per look, and those looks become rare.
 """
 
 import structlog
 
-from models import catalog, duties
-from worker.dispatcher.accounting import Books, reserve_request
-from worker.provider import AccountUnavailable
-from worker.provider.credits import PER_USD
+from models import duties, gates, prices
+from models.gates import Standing
+from models.states import WaitingReason
+from worker.dispatcher import wallet
+from worker.dispatcher.accounting import Books
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+# What a probe must come to. A refused input proves that the key is good, but is refused before the
+# money is looked at.
+_PROOFS: dict[WaitingReason, tuple[str, ...]] = {
+    "wallet_empty": ("image",),
+    "provider_key": ("image", "refused"),
+}
+
 
 async def turn(books: Books) -> bool:
-    """Look whether what closed a gate is over; always False, for the next look is in a while."""
+    """Judge the probes, and look whether what closed a gate is over; always False."""
+    standing: dict[WaitingReason, Standing] = {}
     async with books.desk.database.transaction() as tx:
-        closed = set(await duties.closed_gates(tx)) & {"wallet_empty", "provider_key"}
-    if not closed or not await reserve_request(books, "wallet"):
+        if not await duties.claim(tx, "park") or not await gates.closed(tx):
+            return False
+        for reason, proofs in _PROOFS.items():
+            standing[reason] = await gates.judge(tx, reason, proofs)
+    closed = [reason for reason, stands in standing.items() if stands == "closed"]
+    credits_ = await wallet.read(books) if closed else None
+    if credits_ is None:
         return False
-    try:
-        balance = await books.provider.account.balance()
-    except AccountUnavailable as failed:
-        log.warning("gates.stay_closed", gates=sorted(closed), reason=str(failed))
-        return False
-    dearest = max(model.price for model in catalog.models())
     async with books.desk.database.transaction() as tx:
-        # The provider answered our key, so the key is good again.
-        if "provider_key" in closed:
-            await duties.open_gate(tx, "provider_key")
-        if "wallet_empty" in closed and balance * PER_USD >= dearest:
-            await duties.open_gate(tx, "wallet_empty")
-    log.info("gates.looked_at", gates=sorted(closed), balance_usd=float(balance))
+        price = await prices.dearest(tx)
+        for reason in closed:
+            # The account has answered our key, so the key is worth a try in any case.
+            if reason == "provider_key" or credits_ >= price:
+                tried = await gates.half_open(tx, reason)
+                log.info("gate.looked_at", reason=reason, half_open=tried, credits=credits_)
     return False

@@ -19,6 +19,8 @@ from pydantic import SecretStr
 # A 4096 x 4096 image is about 3.3 MB, a third more in base 64. Beyond this, somebody is mistaken.
 BODY_MAX = 64 * 1024 * 1024
 _PIECE = 64 * 1024
+_LATE = 1.0  # seconds by which a loop that runs never misses a deadline
+_LAST_LOOK = 5.0  # seconds to read what had come before a deadline that was slept through
 # RFC 6750's token, and whatever else is printable ASCII without spaces.
 _KEY = re.compile(r"[!-~]+")
 
@@ -101,17 +103,14 @@ async def exchange(client: httpx.AsyncClient, request: httpx.Request, limit: tim
     then.
     """
     reply = Reply()
+    reading = asyncio.create_task(_read(client, request, reply))
     try:
-        async with asyncio.timeout(limit.total_seconds()):
-            response = await client.send(request, stream=True)
-            try:
-                reply.status = response.status_code
-                reply.headers = {k.lower(): v for k, v in response.headers.items()}
-                reply.body = await _body(response)
-            finally:
-                await response.aclose()
-    except Exception as failure:  # noqa: BLE001 -- whatever broke, the call may have been paid for
-        reply.failure = failure
+        await _wait(reading, limit.total_seconds())
+    finally:
+        reading.cancel()
+        await asyncio.wait({reading})
+    if reading.cancelled():
+        reply.failure = TimeoutError()
     return reply
 
 
@@ -119,6 +118,32 @@ async def pieces(body: bytes) -> AsyncIterator[bytes]:
     """Give a request's body in pieces, so that one of many megabytes does not hold up the loop."""
     for start in range(0, len(body), _PIECE):
         yield body[start : start + _PIECE]
+
+
+async def _read(client: httpx.AsyncClient, request: httpx.Request, reply: Reply) -> None:
+    try:
+        response = await client.send(request, stream=True)
+        try:
+            reply.status = response.status_code
+            reply.headers = {k.lower(): v for k, v in response.headers.items()}
+            reply.body = await _body(response)
+        finally:
+            await response.aclose()
+    except Exception as failure:  # noqa: BLE001 -- whatever broke, the call may have been paid for
+        reply.failure = failure
+
+
+async def _wait(reading: "asyncio.Task[None]", seconds: float) -> None:
+    """Wait for the answer until the deadline.
+
+    One that is noticed late was slept through by this process, frozen or starved; the answer may
+    lie in the socket, paid, and is read first.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + seconds
+    await asyncio.wait({reading}, timeout=seconds)
+    if clock() > deadline + _LATE:
+        await asyncio.wait({reading}, timeout=_LAST_LOOK)
 
 
 async def _body(response: httpx.Response) -> bytes:

@@ -196,7 +196,30 @@ def upgrade() -> None:
             name=op.f("ck_jobs_status"),
         ),
         sa.CheckConstraint(
-            "(idempotency_key IS NULL) = (fingerprint IS NULL)", name=op.f("ck_jobs_idempotency")
+            "num_nonnulls(idempotency_route, idempotency_key, fingerprint) IN (0, 3)",
+            name=op.f("ck_jobs_idempotency"),
+        ),
+        sa.CheckConstraint(
+            "waiting_reason IN ('queue', 'backoff', 'fair_share', 'provider_limit', 'project_cap', "
+            "'concurrency_key', 'provider_down', 'wallet_empty', 'provider_key', 'unknown_charge', "
+            "'budget', 'following', 'storage', 'paused')",
+            name=op.f("ck_jobs_waiting_reason"),
+        ),
+        sa.CheckConstraint(
+            "status <> 'queued' OR run_after IS NOT NULL OR waiting_reason IS NOT NULL",
+            name=op.f("ck_jobs_waits_for_something"),
+        ),
+        sa.CheckConstraint(
+            "cancel_outcome IN ('pending', 'prevented', 'too_late', 'unknown')",
+            name=op.f("ck_jobs_cancel_outcome"),
+        ),
+        sa.CheckConstraint(
+            "(cancel_requested_at IS NULL) = (cancel_outcome IS NULL)",
+            name=op.f("ck_jobs_cancel_has_outcome"),
+        ),
+        sa.CheckConstraint(
+            "cancel_outcome <> 'pending' OR finished_at IS NULL",
+            name=op.f("ck_jobs_cancel_is_answered"),
         ),
         sa.CheckConstraint("held >= 0", name=op.f("ck_jobs_held")),
         sa.ForeignKeyConstraint(["key_id"], ["api_keys.id"], name=op.f("fk_jobs_key_id")),
@@ -299,6 +322,14 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "(charge = 'settled') = (credits IS NOT NULL)",
             name=op.f("ck_attempts_settled_has_credits"),
+        ),
+        sa.CheckConstraint(
+            "(finished_at IS NULL) = (outcome IS NULL)",
+            name=op.f("ck_attempts_finished_has_outcome"),
+        ),
+        sa.CheckConstraint(
+            "finished_at IS NOT NULL OR charge = 'unknown'",
+            name=op.f("ck_attempts_under_way_is_unknown"),
         ),
         sa.CheckConstraint(
             "charge IN ('none', 'unknown', 'settled', 'released')", name=op.f("ck_attempts_charge")
@@ -434,7 +465,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_deliveries_due",
         "deliveries",
-        ["next_at"],
+        ["lane", "next_at"],
         unique=False,
         postgresql_where=sa.text("state = 'pending'"),
     )

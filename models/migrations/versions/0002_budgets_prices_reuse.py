@@ -10,6 +10,11 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column("gates", sa.Column("half_open_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("gates", sa.Column("probe_id", sa.Uuid(), nullable=True))
+    op.create_check_constraint(
+        op.f("ck_gates_probe_is_half_open"), "gates", "probe_id IS NULL OR half_open_at IS NOT NULL"
+    )
     op.create_table(
         "prices",
         sa.Column("model", sa.Text(), nullable=False),
@@ -115,6 +120,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("leader_id IS NOT NULL"),
     )
     op.create_index(
+        "ix_jobs_unfunded",
+        "jobs",
+        ["rank", "id"],
+        unique=False,
+        postgresql_where=sa.text("status = 'queued' AND waiting_reason = 'budget'"),
+    )
+    op.create_index(
         "ix_jobs_reusable",
         "jobs",
         ["project_id", "input_hash", "id"],
@@ -144,6 +156,7 @@ def downgrade() -> None:
         table_name="jobs",
         postgresql_where=sa.text("reuse = 'exact' AND leader_id IS NULL AND finished_at IS NULL"),
     )
+    op.drop_index("ix_jobs_unfunded", table_name="jobs")
     op.drop_index(
         "ix_jobs_reusable", table_name="jobs", postgresql_where=sa.text("status = 'succeeded'")
     )
@@ -157,3 +170,6 @@ def downgrade() -> None:
     op.drop_table("budgets")
     op.drop_table("wallet")
     op.drop_table("prices")
+    op.drop_constraint(op.f("ck_gates_probe_is_half_open"), "gates", type_="check")
+    op.drop_column("gates", "probe_id")
+    op.drop_column("gates", "half_open_at")

@@ -1,0 +1,38 @@
+"""`/v1/budgets`: limits on what a project, a key or a customer may spend."""
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+
+from api.bodies import JsonRoute
+from api.deps import Admin, BudgetId, Tx, Usage, documented
+from api.documentation import REFUSALS
+from api.schemas import BudgetBody
+from models import budgets, views
+
+router = APIRouter(
+    prefix="/v1/budgets",
+    tags=["budgets"],
+    dependencies=documented,
+    responses=REFUSALS,
+    route_class=JsonRoute,
+)
+
+
+@router.put("")
+async def put(body: BudgetBody, caller: Admin, tx: Tx) -> Response:
+    """Make a budget, or change the one of the same scope and window."""
+    return JSONResponse(views.budget(await budgets.put(tx, caller.project_id, body.rule)))
+
+
+@router.get("")
+async def read_many(caller: Usage, tx: Tx) -> Response:
+    """List the project's budgets, oldest first, with what is held, spent and left now."""
+    found = await budgets.standings(tx, caller.project_id)
+    return JSONResponse({"object": "list", "data": [views.budget(each) for each in found]})
+
+
+@router.delete("/{id}", status_code=204)
+async def remove(caller: Admin, budget_id: BudgetId, tx: Tx) -> Response:
+    """Delete a budget. What it counted stays in the ledger."""
+    await budgets.remove(tx, caller.project_id, budget_id)
+    return Response(status_code=204)

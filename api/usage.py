@@ -1,0 +1,229 @@
+"""`/v1/usage`, `/v1/ledger`, `/v1/quotes`: what was spent, line by line, and what a job would cost."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import AsyncIterator
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import JSONResponse
+
+from api import spreadsheet, submission
+from api.bodies import JsonRoute
+from api.deps import Here, Reader, Tx, Usage, documented
+from api.documentation import REFUSALS, Responses
+from api.queries import LedgerQuery, UsageQuery
+from api.schemas import QuoteBody, SubmitBody
+from models import ids, prices, usage
+from models.db import Transaction
+from models.errors import FieldError, InvalidRequest
+from models.jobs import Submission
+from models.schema import LedgerEntry
+from models.usage import Period, Report, Sums, Value
+from models.views import Json, time
+
+router = APIRouter(
+    prefix="/v1", tags=["usage"], dependencies=documented, responses=REFUSALS, route_class=JsonRoute
+)
+
+_BIGGEST = (1 << 63) - 1  # of the ledger's ids
+_COLUMNS = (
+    "at", "made_at", "job", "attempt", "kind", "credits", "usd", "key", "customer",
+    "inference_id", "reference",
+)  # fmt: skip
+_CHARGE = {
+    "at": "2026-11-22T10:00:41.200Z",
+    "made_at": "2026-11-22T10:00:40.917Z",
+    "job": "job_01kar4d2c9ez7t6p1m8n5q0rvw",
+    "attempt": 1,
+    "kind": "charge",
+    "credits": 91000,
+    "usd": "0.0455",
+    "key": "key_01kapa7hx2f4v8q6m3c5t9n0wd",
+    "customer": "c_9",
+    "inference_id": "inf-7c1f",
+    "reference": "",
+}
+_COST, _NONE = {"credits": 91000, "usd": "0.0455"}, {"credits": 0, "usd": "0.00"}
+_SUMS = {
+    "jobs": {"submitted": 2, "succeeded": 1, "failed": 0, "canceled": 0, "expired": 0},
+    "attempts": 2,
+    "charged": _COST,
+    "unknown": _NONE,
+    "held": _COST,
+    "saved": _NONE,
+}
+_USAGE: Responses = {200: {"description": "The report.", "content": {"application/json": {
+    "example": {
+        "object": "usage", "from": "2026-11-01T00:00:00.000Z", "to": "2026-12-01T00:00:00.000Z",
+        "tz": "Europe/Berlin", "group_by": ["day", "tag"],
+        "data": [{"day": "2026-11-22", "tag": "catalog", "overlapping": True, **_SUMS}],
+        "totals": _SUMS,
+    }
+}}}}  # fmt: skip
+_LEDGER: Responses = {200: {"description": "A page; or with `Accept: text/csv` all of it.", "content": {
+    "application/json": {
+        "example": {
+            "object": "list", "data": [_CHARGE], "has_more": True, "next_cursor": "AAAAAAAAAPE",
+        }
+    },
+    "text/csv": {"example": ",".join(_COLUMNS)},
+}}}  # fmt: skip
+_QUOTE: Responses = {200: {"description": "The quote.", "content": {"application/json": {
+    "example": {
+        "object": "quote", "model": "bytedance/seedream-5-0-lite-preview",
+        "price": {**_COST, "per": "image", "source": "catalog"}, "estimated": _COST,
+        "worst_case": {"credits": 182000, "usd": "0.091"}, "max_attempts": 5, "max_cost": 182000,
+    }
+}}}}  # fmt: skip
+
+
+@router.get("/usage", responses=_USAGE)
+async def read_usage(caller: Usage, query: Annotated[UsageQuery, Query()], tx: Tx) -> Response:
+    """Sum up jobs, attempts and credits. Rows by tag overlap; `totals` count everything once.
+
+    Jobs count when they were submitted (and what they hold with them) and when they ended, attempts
+    when they were sent, charges when the provider made them: one found late changes a day gone by.
+    """
+    period = query.period(await usage.now(tx))
+    found = await usage.report(tx, caller.project_id, period, query.dimensions)
+    return JSONResponse(_report(query, period, found))
+
+
+@router.get("/ledger", responses=_LEDGER)
+async def read_ledger(
+    caller: Usage,
+    query: Annotated[LedgerQuery, Query()],
+    here: Here,
+    accept: Annotated[str, Header(description="`text/csv` gives every line, as a file")] = "",
+) -> Response:
+    """List the ledger's lines, the newest booking first. `from` and `to` choose by `made_at`, else `at`."""
+    selection = query.selection(_read_cursor(query.cursor))
+    if spreadsheet.preferred(accept):
+        every = _rows(usage.pages(here.database, caller.project_id, selection))
+        return await spreadsheet.stream(_COLUMNS, every, "ledger.csv")
+    async with here.database.transaction() as tx:
+        found, more = await usage.lines(tx, caller.project_id, selection, query.limit)
+    page: Json = {"object": "list", "data": [_line(each) for each in found], "has_more": more}
+    cursor = _cursor(found[-1].id) if more else None
+    return JSONResponse(page | {"next_cursor": cursor}, headers={"vary": "Accept"})
+
+
+@router.post("/quotes", responses=_QUOTE)
+async def quote(
+    caller: Reader,  # noqa: ARG001 - any key that may read
+    body: QuoteBody,
+    tx: Tx,
+    here: Here,
+) -> Response:
+    """Tell what a job would cost, by the same rules as its submission. It binds nothing."""
+    options = body.model_dump(exclude_unset=True)
+    asked, _ = await submission.check(here, SubmitBody(**options))
+    return JSONResponse(await _quote(tx, asked))
+
+
+def _report(query: UsageQuery, period: Period, found: Report) -> Json:
+    by = query.dimensions
+    overlapping = {"overlapping": True} if "tag" in by else {}
+    return {
+        "object": "usage",
+        "from": time(period.start),
+        "to": time(period.end),
+        "tz": period.zone,
+        "group_by": by,
+        "data": [
+            {name: _shown(value) for name, value in zip(by, group.values, strict=True)}
+            | overlapping
+            | _sums(group.sums)
+            for group in found.groups
+        ],
+        "totals": _sums(found.totals),
+    }
+
+
+def _shown(value: Value) -> str | None:
+    if isinstance(value, UUID):  # only keys are grouped by their id
+        return ids.text(ids.KEY, value)
+    return None if value is None else str(value)
+
+
+def _sums(sums: Sums) -> Json:
+    return {
+        "jobs": {
+            "submitted": sums.submitted,
+            "succeeded": sums.succeeded,
+            "failed": sums.failed,
+            "canceled": sums.canceled,
+            "expired": sums.expired,
+        },
+        "attempts": sums.attempts,
+        "charged": _cost(sums.charged),
+        "unknown": _cost(sums.unknown),
+        "held": _cost(sums.held),
+        "saved": _cost(sums.saved),
+    }
+
+
+def _cost(credits_: int) -> Json:
+    return {"credits": credits_, "usd": usage.usd(credits_)}
+
+
+async def _rows(pages: AsyncIterator[list[LedgerEntry]]) -> AsyncIterator[list[Json]]:
+    async for page in pages:
+        yield [_line(each) for each in page]
+
+
+def _line(entry: LedgerEntry) -> Json:
+    return {
+        "at": time(entry.at),
+        "made_at": time(entry.made_at),
+        "job": ids.text(ids.JOB, entry.job_id),
+        "attempt": entry.attempt,
+        "kind": entry.kind,
+        **_cost(entry.credits),
+        "key": ids.text(ids.KEY, entry.key_id),
+        "customer": entry.customer,
+        "inference_id": entry.inference_id,
+        "reference": entry.reference,
+    }
+
+
+def _cursor(last: int) -> str:
+    return urlsafe_b64encode(last.to_bytes(8)).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    try:
+        line = int.from_bytes(urlsafe_b64decode(cursor + "=="))
+    except ValueError:
+        line = 0
+    if not 0 < line <= _BIGGEST or _cursor(line) != cursor.rstrip("="):
+        message = "use `next_cursor` of the page before, as it came"
+        raise InvalidRequest(
+            f"The cursor {cursor!r} is none of ours: {message}.",
+            errors=(FieldError("query:cursor", message),),
+        )
+    return line
+
+
+async def _quote(tx: Transaction, asked: Submission) -> Json:
+    price, source = await _price(tx, asked)
+    most = 2 * price if asked.max_cost is None else asked.max_cost
+    return {
+        "object": "quote",
+        "model": asked.model,
+        "price": _cost(price) | {"per": "image", "source": source},
+        "estimated": _cost(price),
+        # Each attempt that may have been charged counts as one, and none begins beyond `max_cost`.
+        "worst_case": _cost(min(most, asked.max_attempts * price)),
+        "max_attempts": asked.max_attempts,
+        "max_cost": most,
+    }
+
+
+async def _price(tx: Transaction, asked: Submission) -> tuple[int, str]:
+    """Give the price that a submission would hold, and whether the provider taught it."""
+    learned = await prices.current(tx, asked.model)
+    return asked.estimate, "catalog" if learned is None else "provider"

@@ -1,0 +1,74 @@
+"""The last arrow of every job: one guarded UPDATE, its event, its deliveries.
+
+Who closes a job has taken its row. What follows for jobs that wait for it is `following`'s business, and
+what is said of failures and cancels is `ending`'s.
+"""
+
+from typing import Literal
+
+from sqlalchemy import func, select, update
+
+from models import ledger
+from models.db import Transaction
+from models.jobs.announcing import announce
+from models.schema import Attempt, Job
+from models.states import EventType, Status
+from models.views import Lens
+
+Ending = Literal["succeeded", "failed", "canceled", "expired"]
+_EVENTS: dict[Ending, EventType] = {
+    "succeeded": "job.succeeded",
+    "failed": "job.failed",
+    "canceled": "job.canceled",
+    "expired": "job.expired",
+}
+
+
+async def close(
+    tx: Transaction,
+    lens: Lens,
+    job: Job,
+    ending: Ending,
+    *,
+    come_from: tuple[Status, ...],
+    **values: object,
+) -> Job | None:
+    """Move a job (its row is taken) into a terminal state; None when it was not where it comes from."""
+    ended = (
+        await tx.scalars(
+            update(Job)
+            .where(Job.id == job.id, Job.fence == job.fence, Job.status.in_(come_from))
+            .values(
+                status=ending,
+                version=Job.version + 1,
+                finished_at=func.now(),
+                lease_until=None,
+                waiting_reason=None,
+                **values,
+            )
+            .returning(Job),
+            execution_options={"populate_existing": True},
+        )
+    ).one_or_none()
+    if ended is None:
+        return None
+    await announce(tx, lens, ended, _EVENTS[ending])
+    return ended
+
+
+async def unknown_hold(tx: Transaction, job: Job) -> int:
+    """Sum what the job's unknown attempts hold."""
+    total = await tx.scalar(
+        select(func.coalesce(func.sum(Attempt.hold), 0)).where(
+            Attempt.job_id == job.id, Attempt.charge == "unknown"
+        )
+    )
+    return int(total or 0)
+
+
+async def release_pending_hold(tx: Transaction, job: Job) -> Job:
+    """Give back the hold of an attempt that will never begin, if there is one."""
+    pending = job.held - await unknown_hold(tx, job)
+    if pending <= 0:
+        return job
+    return await ledger.book(tx, job, ledger.release(job.attempt + 1, pending))

@@ -1,0 +1,27 @@
+"""Asks the provider's pricing route what each model of the catalog costs."""
+
+import structlog
+
+from models import catalog, prices
+from worker.dispatcher.accounting import Books, reserve_request
+from worker.provider import AccountUnavailable
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+async def turn(books: Books) -> bool:
+    """Ask for every price once; always False. What nobody quotes keeps the price it has."""
+    for model in catalog.models():
+        if not await reserve_request(books, "prices"):
+            return False
+        try:
+            quoted = await books.provider.account.price(model.id)
+        except AccountUnavailable as failed:
+            log.warning("price.unread", model=model.id, reason=str(failed))
+            continue
+        if quoted is None:
+            log.info("price.not_quoted", model=model.id)
+            continue
+        async with books.desk.database.transaction() as tx:
+            await prices.quote(tx, model.id, quoted)
+    return False

@@ -1,0 +1,47 @@
+"""Reads our balance at the provider every minute, and whenever a gate is closed."""
+
+from decimal import ROUND_FLOOR
+
+import structlog
+
+from models import wallet
+from worker.dispatcher.accounting import Books, reserve_request
+from worker.provider import AccountUnavailable
+from worker.provider.credits import PER_USD
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+async def turn(books: Books) -> bool:
+    """Read the balance once; always False."""
+    await read(books)
+    return False
+
+
+async def read(books: Books) -> int | None:
+    """Read the balance, remember it, and tell when its state changes; gives the credits.
+
+    None when the provider does not say, or another dispatcher is at it.
+    """
+    settings = books.desk.settings
+    if not await reserve_request(books, "wallet"):
+        return None
+    try:
+        balance = await books.provider.account.balance()
+    except AccountUnavailable as failed:
+        log.warning("wallet.unread", reason=str(failed))
+        return None
+    credits_ = int((balance * PER_USD).to_integral_value(ROUND_FLOOR))
+    async with books.desk.database.transaction() as tx:
+        seen = await wallet.note(
+            tx, credits_, low=settings.wallet_low, operator=settings.operator_project
+        )
+    write = log.warning if seen.changed else log.info
+    write(
+        "wallet.changed" if seen.changed else "wallet.read",
+        state=seen.state,
+        credits=seen.credits,
+        last_hour_credits=seen.last_hour,
+        seconds_left=seen.seconds_left,
+    )
+    return credits_
