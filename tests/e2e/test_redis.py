@@ -1,0 +1,79 @@
+"""Redis is a doorbell: whatever happens to it costs latency, and nothing else."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from deploy.local.server import Server
+from tests.e2e import witnesses
+from tests.e2e.stage import Stage, eventually
+
+RELEASED = 50  # DARKROOM_PROVIDER_LIMIT of a stage: what is beyond stays queued
+# What Celery and our own roles may say of a Redis that is not there.
+COMPLAINTS = ("onnection", "redis", "Restoring")
+
+
+@pytest.fixture
+def stage(mortal: Stage) -> Iterator[Stage]:
+    """One living process of each role; afterwards the books must balance."""
+    mortal.fill()
+    yield mortal
+    witnesses.check(mortal, complaints=COMPLAINTS)
+
+
+def test_everything_in_redis_is_thrown_away_with_jobs_queued_and_released(
+    stage: Stage, doorbell: Server
+) -> None:
+    worker = stage.actor("worker")
+    worker.freeze()
+    made = [stage.submit() for _ in range(RELEASED + 10)]
+    released = "SELECT count(*) FROM jobs WHERE status = 'released'"
+    eventually(lambda: stage.number(released) == RELEASED, "messages wait in Redis")
+    with redis.Redis.from_url(doorbell.url) as client:
+        client.flushall()
+    worker.thaw()
+    assert {stage.finish(job_id).status for job_id in made} == {"succeeded"}
+    assert [len(stage.calls(job_id)) for job_id in made] == [1] * len(made)
+
+
+def test_jobs_are_accepted_while_redis_is_away_and_run_when_it_is_back(
+    stage: Stage, doorbell: Server
+) -> None:
+    running = [stage.submit("latency=1") for _ in range(5)]
+    eventually(lambda: all(stage.calls(job_id) for job_id in running), "calls are under way")
+    doorbell.kill()
+    queued = [_submit_at_once(stage) for _ in range(20)]
+    assert {stage.finish(job_id).status for job_id in running} == {"succeeded"}
+    assert {stage.job(job_id).status for job_id in queued} == {"queued"}
+    doorbell.start()
+    assert {stage.finish(job_id).status for job_id in queued} == {"succeeded"}
+
+
+def test_every_role_starts_without_redis_and_works_when_it_is_back(
+    stage: Stage, doorbell: Server
+) -> None:
+    doorbell.kill()
+    for role in ("api", "dispatcher", "worker"):
+        stage.actor(role).kill()
+    stage.fill()
+    made = _submit_at_once(stage)
+    doorbell.start()
+    assert stage.finish(made).status == "succeeded"
+
+
+def test_a_frozen_redis_holds_up_no_submission(stage: Stage, doorbell: Server) -> None:
+    doorbell.pause()
+    made = [_submit_at_once(stage) for _ in range(20)]
+    # Until the dispatcher has given it up, which takes the broker's `socket_timeout` of 10 s.
+    eventually(lambda: "redis.away" in stage.actor("dispatcher").log.read_text(), "it is given up")
+    doorbell.resume()
+    assert {stage.finish(job_id).status for job_id in made} == {"succeeded"}
+
+
+def _submit_at_once(stage: Stage) -> str:
+    began = time.monotonic()
+    job_id = stage.submit()
+    assert time.monotonic() - began < 0.5
+    return job_id

@@ -1,0 +1,42 @@
+"""SIGTERM under load: what is in flight is finished, nothing becomes unknown, and the exit is clean."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e import witnesses
+from tests.e2e.stage import Stage, eventually
+
+GRACE = 30.0  # seconds: DARKROOM_GRACE of a stage
+
+
+@pytest.fixture
+def stage(mortal: Stage) -> Iterator[Stage]:
+    mortal.fill()
+    yield mortal
+    mortal.fill()
+    witnesses.check(mortal)
+
+
+def test_a_worker_told_to_stop_under_load_finishes_what_it_has_begun(stage: Stage) -> None:
+    worker = stage.actor("worker")
+    made = [stage.submit("latency=2") for _ in range(30)]
+    eventually(lambda: all(stage.calls(job_id) for job_id in made), "every call is under way")
+    later = [stage.submit("latency=0.2") for _ in range(30)]
+    assert worker.terminate(GRACE) == 0
+    jobs = [stage.job(job_id) for job_id in made]
+    assert {job.status for job in jobs} == {"succeeded"}
+    stage.fill()
+    jobs += [stage.finish(job_id) for job_id in later]
+    assert {job.status for job in jobs} == {"succeeded"}
+    assert [job.outcomes for job in jobs] == [["image"]] * len(jobs)
+    assert '"worker.stopped"' in worker.log.read_text()
+    assert stage.number("SELECT count(*) FROM workers WHERE id LIKE %s", f"%-{worker.pid}-%") == 0
+
+
+@pytest.mark.parametrize("role", ["dispatcher", "api"])
+def test_another_role_told_to_stop_ends_at_once_and_in_good_order(stage: Stage, role: str) -> None:
+    made = [stage.submit("latency=0.5") for _ in range(10)]
+    assert stage.actor(role).terminate(GRACE) == 0
+    stage.fill()
+    assert {stage.finish(job_id).status for job_id in made} == {"succeeded"}

@@ -1,0 +1,79 @@
+"""What may not come in: names that say nothing, patches, sleeping threads, silence without a reason."""
+
+import ast
+import io
+import re
+import tokenize
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("api", "worker", "models", "deploy", "tests")
+FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+EMPTY_WORDS = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "service",
+               "services", "misc"}  # fmt: skip
+_SILENCE = re.compile(r"(type:\s*ignore|noqa|pyrefly:\s*ignore)(.*)")
+_CODED = {
+    "type": r"\[[a-z, -]+\]",
+    "noqa": r":\s*[A-Z]+\d+(,\s*[A-Z]+\d+)*",
+    "pyre": r"\[[a-z, -]+\]",
+}
+
+
+def at(path: Path, line: int) -> str:
+    """Write a place for people to find."""
+    return f"{path.relative_to(ROOT)}:{line}"
+
+
+def test_modules_are_named_for_what_they_hold() -> None:
+    words = {path: set(path.stem.lower().split("_")) for path in FILES}
+    assert [str(path) for path, found in words.items() if found & EMPTY_WORDS] == []
+    folders = {parent.name for path in FILES for parent in path.parents}
+    assert folders & EMPTY_WORDS == set()
+
+
+def test_nothing_is_patched() -> None:
+    found = [
+        at(path, node.lineno)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("unittest"))
+        or (isinstance(node, ast.Import) and any("mock" in each.name for each in node.names))
+        or (isinstance(node, ast.Name) and node.id == "mocker")
+    ]
+    assert found == []
+
+
+def test_no_thread_sleeps() -> None:
+    found = [
+        at(path, node.lineno)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.Attribute) and ast.unparse(node) == "time.sleep")
+        or (
+            isinstance(node, ast.ImportFrom)
+            and node.module == "time"
+            and any(each.name == "sleep" for each in node.names)
+        )
+    ]
+    assert found == []
+
+
+def test_whoever_silences_a_check_names_it() -> None:
+    found = []
+    for path in FILES:
+        for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
+            silence = _SILENCE.search(token.string) if token.type == tokenize.COMMENT else None
+            if silence and not re.match(_CODED[silence[1][:4]], silence[2]):
+                found.append(at(path, token.start[0]))
+    assert found == []
+
+
+def test_the_checks_of_this_file_can_fail() -> None:
+    for bare in ("# type: ignore", "# noqa", "# noqa - a reason"):
+        silence = _SILENCE.search(bare)
+        assert silence is not None
+        assert not re.match(_CODED[silence[1][:4]], silence[2])
+    for coded in ("# type: ignore[misc] # a reason", "# noqa: S101 - a reason"):
+        silence = _SILENCE.search(coded)
+        assert silence is not None
+        assert re.match(_CODED[silence[1][:4]], silence[2])

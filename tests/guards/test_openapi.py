@@ -1,0 +1,78 @@
+"""The description of the API is committed, so that a change of the contract is seen in review."""
+
+import json
+from pathlib import Path
+from typing import TypedDict
+
+from jsonschema import Draft202012Validator
+
+from api.openapi import describe
+
+COMMITTED = Path(__file__).with_name("openapi.json")
+OPEN = {"/healthz", "/readyz", "/metrics"}
+
+
+class Operation(TypedDict, total=False):
+    summary: str
+    description: str
+    operationId: str
+    security: list[object]
+    requestBody: dict[str, dict[str, dict[str, dict[str, str]]]]
+    responses: dict[str, dict[str, dict[str, dict[str, object]]]]
+
+
+DESCRIBED = json.loads(describe())
+OPERATIONS: dict[tuple[str, str], Operation] = {
+    (method.upper(), path): operation
+    for path, methods in DESCRIBED["paths"].items()
+    for method, operation in methods.items()
+}
+
+
+def test_the_description_is_the_committed_one() -> None:
+    renew = "if this change is meant: python -m api.openapi > tests/guards/openapi.json"
+    assert describe() == COMMITTED.read_text(), renew
+
+
+def test_the_description_is_openapi_3_1_with_schemas_that_are_schemas() -> None:
+    assert DESCRIBED["openapi"].startswith("3.1")
+    for schema in DESCRIBED["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+
+
+def test_every_operation_says_what_it_does_under_a_name_of_its_own() -> None:
+    assert [each for each, said in OPERATIONS.items() if not said.get("description")] == []
+    names = [each["operationId"] for each in OPERATIONS.values()]
+    assert len(names) == len(set(names))
+
+
+def test_every_operation_but_health_shows_the_padlock_and_its_refusals() -> None:
+    for (method, path), said in OPERATIONS.items():
+        if path in OPEN:
+            continue
+        assert said.get("security"), (method, path)
+        assert {"401", "403", "404", "422", "503"} <= set(said["responses"]), (method, path)
+        for status, answer in said["responses"].items():
+            if int(status) >= 400 and status != "416":
+                assert set(answer["content"]) == {"application/problem+json"}, (path, status)
+                assert answer["content"]["application/problem+json"]["example"], (path, status)
+
+
+def test_a_job_is_shown_by_example_wherever_one_is_answered() -> None:
+    answers = {
+        ("POST", "/v1/jobs"): "202",
+        ("GET", "/v1/jobs/{id}"): "200",
+        ("GET", "/v1/jobs"): "200",
+        ("POST", "/v1/jobs/{id}/cancel"): "200",
+        ("POST", "/v1/jobs/{id}/retry"): "202",
+    }
+    for operation, status in answers.items():
+        shown = OPERATIONS[operation]["responses"][status]["content"]["application/json"]
+        assert shown["example"], operation
+
+
+def test_the_examples_of_a_submission_are_submissions() -> None:
+    body = OPERATIONS["POST", "/v1/jobs"]["requestBody"]["content"]["application/json"]["schema"]
+    schema = {**DESCRIBED, "$ref": body["$ref"]}
+    (example,) = DESCRIBED["components"]["schemas"]["SubmitBody"]["examples"]
+    Draft202012Validator(schema).validate(example)

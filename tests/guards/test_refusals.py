@@ -1,0 +1,66 @@
+"""A refusal is a class: its code, its status, its docstring; and OpenAPI shows every one."""
+
+import inspect
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from api.openapi import describe
+from models import errors
+from models.errors import Refusal
+
+WRITTEN = re.compile(r"[─ ]([A-Z]\w+) +(\d{3}) (\w+)$", re.MULTILINE)
+
+
+def tree(base: type[Refusal]) -> Iterator[type[Refusal]]:
+    """Walk the refusals below a class; those that `problems` makes up for HTTP are not in the tree."""
+    for each in base.__subclasses__():
+        if each.__module__ == errors.__name__:
+            yield each
+            yield from tree(each)
+
+
+REFUSALS = list(tree(Refusal))
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.__name__)
+def test_a_refusal_says_its_code_its_status_and_what_it_means(refusal: type[Refusal]) -> None:
+    own = vars(refusal)
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", own["code"])
+    assert 400 <= own["status"] < 600
+    title = inspect.getdoc(refusal)
+    assert title is not None
+    assert title.endswith(".")
+    assert "\n" not in title
+
+
+def test_a_code_means_one_thing() -> None:
+    codes = [each.code for each in REFUSALS]
+    assert len(codes) == len(set(codes))
+
+
+def test_whatever_may_be_tried_again_says_so() -> None:
+    again = {each.code for each in REFUSALS if each.retryable}
+    assert again == {"not_finished", "rate_limited", "queue_full", "unavailable"}
+
+
+def test_the_tree_on_the_first_page_is_the_tree() -> None:
+    assert errors.__doc__ is not None
+    drawn = {(name, int(status), code) for name, status, code in WRITTEN.findall(errors.__doc__)}
+    assert drawn == {(each.__name__, each.status, each.code) for each in REFUSALS}
+
+
+def test_openapi_shows_every_code_on_every_route_with_a_key() -> None:
+    for path, methods in json.loads(describe())["paths"].items():
+        if not path.startswith("/v1/"):
+            continue
+        for method, operation in methods.items():
+            told = {
+                (code, int(status))
+                for status, answer in operation["responses"].items()
+                for code in re.findall(r"`(\w+)`", answer["description"])
+            }
+            missing = {(each.code, each.status) for each in REFUSALS} - told
+            assert missing == set(), (method, path)

@@ -1,0 +1,107 @@
+"""A route is at most twelve lines and knows its caller; a Celery task is two."""
+
+import ast
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+
+from api.bodies import JsonRoute
+
+ROOT = Path(__file__).parents[2]
+METHODS = {"get", "post", "put", "patch", "delete", "head"}
+LINES = 12
+CALLERS = {"Writer", "Reader", "Hooker", "Usage", "Admin"}
+REFUSING = {"JobId", "EndpointId", "KeyId", "BudgetId", "DeliveryId", "IdempotencyKey"}
+OPEN = {"api/health.py"}
+SIGNED = {"api/images.py"}  # by key or by signed URL: `_find` demands one of them
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions(folder: str) -> Iterator[tuple[str, Function]]:
+    """Walk the functions of a room, each with the file it stands in."""
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, Function):
+                yield str(path.relative_to(ROOT)), node
+
+
+def decorated(function: Function) -> set[str]:
+    """Give the attributes that a function is decorated by: `get` of `@router.get(…)`."""
+    calls = (each.func for each in function.decorator_list if isinstance(each, ast.Call))
+    return {each.attr for each in calls if isinstance(each, ast.Attribute)}
+
+
+def body_of(function: Function) -> list[ast.stmt]:
+    """Give the statements of a function without its docstring."""
+    return function.body[1:] if ast.get_docstring(function) else function.body
+
+
+def given_to(function: Function) -> list[str]:
+    """Give the types of a function's parameters, in the order in which FastAPI makes them."""
+    return [ast.unparse(each.annotation) for each in function.args.args if each.annotation]
+
+
+ROUTES = [(file, each) for file, each in functions("api") if decorated(each) & METHODS]
+
+
+def test_there_are_routes_to_guard() -> None:
+    assert len(ROUTES) > 20
+
+
+def test_a_route_is_at_most_twelve_lines() -> None:
+    long = []
+    for file, route in ROUTES:
+        first, last = body_of(route)[0].lineno, route.end_lineno or 0
+        if last - first + 1 > LINES:
+            long.append(f"{file}: {route.name} has {last - first + 1}")
+    assert long == []
+
+
+def test_a_route_says_what_it_does() -> None:
+    assert [f"{file}: {each.name}" for file, each in ROUTES if not ast.get_docstring(each)] == []
+
+
+def test_every_route_but_health_demands_a_caller() -> None:
+    anonymous = [
+        f"{file}: {route.name}"
+        for file, route in ROUTES
+        if file not in OPEN | SIGNED and not CALLERS & set(given_to(route))
+    ]
+    assert anonymous == []
+
+
+def test_the_caller_is_known_before_an_id_or_a_key_is_refused() -> None:
+    late = []
+    for file, route in ROUTES:
+        for given in given_to(route):
+            if given in CALLERS:
+                break
+            if given in REFUSING and file not in SIGNED:
+                late.append(f"{file}: {route.name}")
+    assert late == []
+
+
+def test_every_body_is_judged_before_fastapi_reads_it() -> None:
+    rooms = [import_module(f"api.{path.stem}") for path in (ROOT / "api").glob("[a-z]*.py")]
+    routers = [
+        each for room in rooms if isinstance(each := getattr(room, "router", None), APIRouter)
+    ]
+    assert len(routers) > 4
+    lax = [
+        f"{route.methods} {route.path}"
+        for router in routers
+        for route in router.routes
+        if isinstance(route, APIRoute) and route.body_field and not isinstance(route, JsonRoute)
+    ]
+    assert lax == []
+
+
+def test_a_task_is_two_lines() -> None:
+    tasks = [(file, each) for file, each in functions("worker") if "task" in decorated(each)]
+    assert len(tasks) >= 2
+    assert [f"{file}: {each.name}" for file, each in tasks if len(body_of(each)) > 2] == []
+    assert {file for file, _ in tasks} == {"worker/tasks.py"}

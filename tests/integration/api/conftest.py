@@ -1,0 +1,113 @@
+"""The real application behind a real port, as a backend service meets it."""
+
+import asyncio
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from functools import partial
+
+import httpx
+import psycopg
+import pytest
+import uvicorn
+from psycopg import sql
+
+from api.app import create_app
+from models.db import Database
+from models.prices import PriceList
+from models.settings import Settings
+from models.vault import Vault
+from models.views import Lens
+from tests.conftest import TEMPLATE, make_project, make_settings
+from tests.integration.api.client import Api
+from tests.integration.api.life import Life
+
+Serve = Callable[[Settings], AbstractAsyncContextManager[Api]]
+
+
+@asynccontextmanager
+async def serve(settings: Settings, database: Database) -> AsyncIterator[Api]:
+    """Serve these settings on a free port; stopped in good order when the block ends."""
+    app = create_app(settings)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app, http="httptools", ws="none", log_config=None, access_log=False,
+            server_header=False, timeout_graceful_shutdown=5,
+        )
+    )  # fmt: skip
+    vault = Vault.of(settings)
+    lens = Lens(settings.public_url, vault)
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+                await asyncio.sleep(0.01)
+            caller, key = await make_project(database, vault, "shop")
+            life = Life(database, lens, settings.storage_url, caller)
+            async with _client(url, key) as client:
+                yield Api(url, key, client, app.state.darkroom, life)
+        finally:
+            server.should_exit = True
+            await serving
+
+
+@pytest.fixture
+async def api(shared: Api) -> AsyncIterator[Api]:
+    """An API that has seen nothing yet, and its first project; starting one for each test is slow."""
+    await shared.life.alter(_EMPTY)
+    for blob in shared.life.blobs():
+        blob.unlink()
+    state, life = shared.state, shared.life
+    state.prices = PriceList(state.database)
+    state.waiting.draining = False
+    caller, key = await make_project(life.database, state.vault, "shop")
+    async with _client(shared.url, key) as client:
+        yield Api(shared.url, key, client, state, replace(life, caller=caller))
+
+
+@pytest.fixture(scope="module")
+async def shared(
+    postgres_server: str, redis_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Api]:
+    """One API for a whole file, and as it is for tests that leave nothing behind."""
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres_server, autocommit=True) as admin:
+        made, template = sql.Identifier(name), sql.Identifier(TEMPLATE)
+        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(made, template))
+        settings = make_settings(
+            database_url=f"{postgres_server.rpartition('/')[0]}/{name}",
+            redis_url=redis_server,
+            storage_url=str(tmp_path_factory.mktemp("images")),
+        )
+        database = Database(settings, ring=lambda _topic, _key: None)
+        async with serve(settings, database) as running:
+            yield running
+        await database.close()
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(made))
+
+
+@pytest.fixture
+def serving(database: Database) -> Serve:
+    """Gives what serves other settings on this test's database, for an `async with`."""
+    return partial(serve, database=database)
+
+
+_EMPTY = """
+    DO $$ BEGIN
+        EXECUTE (SELECT 'TRUNCATE ' || string_agg(format('%I', tablename), ', ')
+                   FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version');
+    END $$
+"""
+
+
+def _client(url: str, key: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=url,
+        headers={"authorization": f"Bearer {key}"},
+        timeout=30,
+        limits=httpx.Limits(max_connections=None),
+        trust_env=False,
+    )

@@ -1,0 +1,76 @@
+"""The operator's audit: silent when the books agree, exact when they do not, and its exit status."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models import ids
+from models.audit import audit
+from models.db import Database
+from models.projects import Caller
+from models.settings import Settings
+from models.views import Lens
+from tests.making import LOST, PRICE, Bench
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
+    return Bench(database, lens, caller)
+
+
+def run_audit(settings: Settings) -> subprocess.CompletedProcess[str]:
+    """Run `python -m models audit` as an operator does."""
+    return subprocess.run(
+        [sys.executable, "-m", "models", "audit"],
+        env={
+            "PATH": os.defpath,
+            "DATABASE_URL": settings.database_url.get_secret_value(),
+            "REDIS_URL": settings.redis_url.get_secret_value(),
+            "DARKROOM_SECRET": settings.secret.get_secret_value(),
+        },
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+async def test_books_that_agree_are_not_worth_a_word(bench: Bench, settings: Settings) -> None:
+    await bench.submit()
+    await bench.lose(await bench.running(on_unknown_charge="fail"), LOST)
+    done = run_audit(settings)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+async def test_a_difference_is_one_line_that_names_the_job_and_both_sums(
+    bench: Bench, settings: Settings
+) -> None:
+    await bench.submit()
+    touched = await bench.submit()
+    await bench.change(touched, "held = 7")
+
+    done = run_audit(settings)
+
+    assert done.returncode == 1
+    (line,) = done.stdout.splitlines()
+    assert line.startswith(ids.text(ids.JOB, touched))
+    assert "held 7" in line
+    assert str(PRICE) in line
+
+
+async def test_a_finished_job_that_still_holds_is_told_even_if_the_sums_agree(
+    bench: Bench,
+) -> None:
+    job_id = await bench.submit()
+    await bench.cancel(job_id)
+    await bench.run(
+        "INSERT INTO ledger (project_id, key_id, job_id, attempt, kind, credits)"
+        " SELECT project_id, key_id, id, 2, 'hold', 5 FROM jobs"
+    )
+    await bench.change(job_id, "held = 5")
+
+    (found,) = await bench.do(audit)
+
+    assert "canceled, yet it holds 5" in found.message

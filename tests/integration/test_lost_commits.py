@@ -1,0 +1,129 @@
+"""The answer to COMMIT is lost: it took effect, and whoever waits for it cannot know. No double."""
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from models import jobs
+from models.db import Database
+from models.errors import Unavailable
+from models.projects import Caller
+from models.settings import Settings
+from models.views import Lens
+from tests.commits import Proxy, proxy
+from tests.conftest import make_settings
+from tests.making import DAY, IMAGE, LEASE, LOST, NOTHING, PRICE, Bench, asked
+
+
+@pytest.fixture
+async def between(database_url: str) -> AsyncIterator[Proxy]:
+    async with proxy(database_url) as made:
+        yield made
+
+
+@pytest.fixture
+async def far(
+    between: Proxy, settings: Settings, lens: Lens, caller: Caller
+) -> AsyncIterator[Bench]:
+    """The same database, seen through the proxy."""
+    through = make_settings(
+        database_url=between.url,
+        redis_url=settings.redis_url.get_secret_value(),
+        storage_url=settings.storage_url,
+    )
+    opened = Database(through, ring=lambda _topic, _key: None)
+    yield Bench(opened, lens, caller)
+    await opened.close()
+
+
+@pytest.fixture
+def near(database: Database, lens: Lens, caller: Caller) -> Bench:
+    return Bench(database, lens, caller)
+
+
+async def test_a_submission_sent_again_with_its_key_finds_the_job_it_had_made(
+    between: Proxy, far: Bench, near: Bench
+) -> None:
+    name = ("submit", "order-17", b"f" * 32)
+    between.drop = 1
+    with pytest.raises(Unavailable):
+        await far.do(lambda tx: jobs.submit(tx, far.lens, far.caller, asked(), idempotency=name))
+    assert between.dropped == 1
+    job, replayed = await far.do(
+        lambda tx: jobs.submit(tx, far.lens, far.caller, asked(), idempotency=name)
+    )
+    assert replayed
+    assert await near.ledger(job.id) == [(1, "hold", PRICE)]
+    assert len(await near.rows("SELECT id FROM jobs")) == 1
+    assert await near.audit() == []
+
+
+async def test_a_start_whose_answer_was_lost_is_found_again_by_its_own_id(
+    between: Proxy, far: Bench, near: Bench
+) -> None:
+    job_id = await near.submit()
+    fence, start_id = await near.release(job_id), uuid4()
+    between.drop = 1
+    with pytest.raises(Unavailable):
+        await far.start(job_id, fence, start_id=start_id)
+    found = await far.do(lambda tx: jobs.started(tx, job_id, fence, start_id))
+    assert found is not None
+    assert found.ref.number == 1
+    assert await far.do(lambda tx: jobs.started(tx, job_id, fence, uuid4())) is None
+    assert len(await near.attempts(job_id)) == 1
+
+
+async def test_an_image_is_settled_once_however_often_its_receipt_is_written(
+    between: Proxy, far: Bench, near: Bench
+) -> None:
+    ref = await near.running()
+    for _ in range(2):
+        between.drop = 1
+        with pytest.raises(Unavailable):
+            await far.do(lambda tx: jobs.receive(tx, far.lens, ref, IMAGE, lease=LEASE, ttl=DAY))
+    received = await far.receive(ref)
+    assert received == ("keep", ref)
+    assert await near.ledger(ref.job_id) == [
+        (1, "hold", PRICE), (1, "release", -PRICE), (1, "charge", PRICE),
+    ]  # fmt: skip
+    assert await near.audit() == []
+
+
+async def test_a_lost_answer_is_lost_once_however_often_that_is_written(
+    between: Proxy, far: Bench, near: Bench
+) -> None:
+    ref = await near.running()
+    between.drop = 1
+    with pytest.raises(Unavailable):
+        await far.lose(ref, LOST)
+    assert await far.lose(ref, LOST) is None
+    job = await near.job(ref.job_id)
+    assert (job["status"], job["held"], job["counted"]) == ("queued", 2 * PRICE, 1)
+    assert await near.audit() == []
+
+
+async def test_a_success_whose_answer_was_lost_is_told_once(
+    between: Proxy, far: Bench, near: Bench
+) -> None:
+    received = await near.receive(await near.running())
+    assert received is not None
+    between.drop = 1
+    with pytest.raises(Unavailable):
+        await far.succeed(received[1])
+    assert await far.succeed(received[1]) is None
+    assert await near.events(received[1].job_id) == ["job.succeeded"]
+    assert await near.audit() == []
+
+
+async def test_a_release_whose_answer_was_lost_costs_a_lease_and_no_more(
+    between: Proxy, far: Bench, near: Bench
+) -> None:
+    job_id = await near.submit()
+    between.drop = 1
+    with pytest.raises(Unavailable):
+        await far.do(lambda tx: jobs.release(tx, 10, lease=LEASE, typical_call=NOTHING))
+    assert (await near.job(job_id))["status"] == "released"
+    assert await near.reap(job_id) == 1
+    job = await near.job(job_id)
+    assert (job["status"], job["attempt"], job["held"]) == ("queued", 0, PRICE)

@@ -1,0 +1,230 @@
+"""Makes jobs of every state, through the same arrows that dispatcher and workers call."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+from sqlalchemy import RowMapping, text
+
+from models import jobs
+from models.attempts import Answer, Ref
+from models.audit import audit
+from models.db import Database, Transaction
+from models.jobs import Kept, Release, Start, Submission
+from models.projects import Caller
+from models.schema import Job
+from models.views import Lens
+
+PRICE = 91_000
+LEASE = timedelta(seconds=60)
+DAY = timedelta(days=1)
+NOTHING = timedelta(0)
+IMAGE_URL = "https://cdn.example/1.jpg"
+
+IMAGE = Answer("image", "settled", PRICE, 200, "inf-1", IMAGE_URL)
+IMAGE_UNPRICED = Answer("image", "unknown", None, 200, "inf-1", IMAGE_URL)
+FREE = Answer("try_later", "none", None, 500, error={"code": "provider_error", "message": "500"})
+SLOW_DOWN = Answer("try_later", "none", None, 429, counts=False)
+NOT_SENT = Answer("try_later", "none", counts=False)
+EMPTY_PAID = Answer("try_later", "settled", PRICE, 200, "inf-2")
+EMPTY_UNPRICED = Answer("try_later", "unknown", None, 200)
+REFUSED = Answer("refused", "none", None, 400, error={"code": "invalid_input", "message": "no"})
+PARKED = Answer(
+    "parked", "none", None, 403, counts=False, error={"code": "wallet_empty", "message": "empty"}
+)
+LOST = Answer("unknown", "unknown", None, 504, error={"code": "edge_error", "message": "504"})
+
+KEPT = Kept(sha256(b"image").hexdigest(), 5, 2048, 2048, "image/jpeg", IMAGE_URL, 30 * DAY)
+
+Result = TypeVar("Result")
+Row = dict[str, object]
+
+
+def asked(prompt: str = "a red fox", **changes: object) -> Submission:
+    """Give a submission; what is not given is the default of the API."""
+    values: dict[str, object] = {
+        "model": "bytedance/seedream-5-0-lite-preview",
+        "input": {"model": "bytedance/seedream-5-0-lite-preview", "prompt": prompt},
+        "input_hash": sha256(prompt.encode()).digest(),
+        "estimate": PRICE,
+    }
+    return Submission(**(values | changes))  # type: ignore[arg-type] # a test names what it changes
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A database with one project, and the parts that API, dispatcher and worker play in it."""
+
+    database: Database
+    lens: Lens
+    caller: Caller
+
+    async def do(self, write: Callable[[Transaction], Awaitable[Result]]) -> Result:
+        """Run one arrow in a transaction of its own."""
+        async with self.database.transaction() as tx:
+            return await write(tx)
+
+    # The world's part: clocks and tampering.
+
+    async def change(self, job_id: UUID, values: str) -> None:
+        """Let time pass for a job: set columns of its row, as SQL."""
+        await self.run(f"UPDATE jobs SET {values} WHERE id = :id", id=job_id)  # noqa: S608 - ours
+
+    async def run(self, sql: str, **values: object) -> None:
+        """Run one statement."""
+        await self.do(lambda tx: tx.execute(text(sql), values))
+
+    async def rows(self, sql: str, **values: object) -> Sequence[RowMapping]:
+        """Read rows."""
+        return (await self.do(lambda tx: tx.execute(text(sql), values))).mappings().all()
+
+    async def job(self, job_id: UUID) -> RowMapping:
+        """Read a job's row."""
+        return (await self.rows("SELECT * FROM jobs WHERE id = :id", id=job_id))[0]
+
+    async def attempts(self, job_id: UUID) -> Sequence[RowMapping]:
+        """Read a job's attempts, in order."""
+        return await self.rows(
+            "SELECT * FROM attempts WHERE job_id = :id ORDER BY number", id=job_id
+        )
+
+    async def ledger(self, job_id: UUID) -> list[tuple[int, str, int]]:
+        """Read a job's ledger: attempt, kind, credits, as they were booked."""
+        found = await self.rows(
+            "SELECT attempt, kind, credits FROM ledger WHERE job_id = :id ORDER BY id", id=job_id
+        )
+        return [(row["attempt"], row["kind"], row["credits"]) for row in found]
+
+    async def events(self, job_id: UUID) -> list[str]:
+        """Read the types of a job's events, in order."""
+        found = await self.rows(
+            "SELECT type FROM events WHERE job_id = :id ORDER BY sequence", id=job_id
+        )
+        return [row["type"] for row in found]
+
+    async def audit(self) -> list[str]:
+        """Give what the audit finds; always an empty list, unless somebody tampers."""
+        return [each.message for each in await self.do(audit)]
+
+    async def everything_of(self, job_id: UUID) -> Mapping[str, Sequence[RowMapping]]:
+        """Read every row that belongs to a job, by table."""
+        tables = {
+            "jobs": "id", "attempts": "job_id", "ledger": "job_id", "images": "job_id",
+            "events": "job_id", "deliveries": "job_id",
+        }  # fmt: skip
+        return {
+            table: await self.rows(
+                f"SELECT * FROM {table} WHERE {column} = :id ORDER BY 1, 2",  # noqa: S608 - ours
+                id=job_id,
+            )
+            for table, column in tables.items()
+        }
+
+    # The dispatcher's and the worker's part.
+
+    async def submit(self, **changes: object) -> UUID:
+        """Submit a job; gives its id."""
+        job, _ = await self.do(lambda tx: jobs.submit(tx, self.lens, self.caller, asked(**changes)))  # type: ignore[arg-type] # as above
+        return job.id
+
+    async def release(self, job_id: UUID) -> int:
+        """Release a job, due or not, and whatever is due beside it; gives its fence."""
+        await self.change(job_id, "run_after = now()")
+        released = await self.do(
+            lambda tx: jobs.release(tx, 1_000, lease=LEASE, typical_call=NOTHING)
+        )
+        return next(each.fence for each in released if each.job_id == job_id)
+
+    async def start(
+        self, job_id: UUID, fence: int, *, worker: str = "w1", start_id: UUID | None = None
+    ) -> Start | None:
+        """Start a released job."""
+        return await self.do(
+            lambda tx: jobs.start(
+                tx, self.lens, job_id, fence,
+                start_id=start_id or uuid4(), worker=worker, key_prefix="simulato",
+                lease=LEASE, typical_call=NOTHING,
+            )
+        )  # fmt: skip
+
+    async def begin(self, job_id: UUID, *, worker: str = "w1") -> Ref:
+        """Release and start a queued job; gives the attempt in the worker's hands."""
+        begun = await self.start(job_id, await self.release(job_id), worker=worker)
+        assert begun is not None
+        return begun.ref
+
+    async def running(self, **changes: object) -> Ref:
+        """Make a job whose first call is under way."""
+        return await self.begin(await self.submit(**changes))
+
+    async def receive(self, ref: Ref, answer: Answer = IMAGE) -> tuple[str, Ref] | None:
+        """Book a paid image."""
+        return await self.do(
+            lambda tx: jobs.receive(tx, self.lens, ref, answer, lease=LEASE, ttl=DAY)
+        )
+
+    async def succeed(self, ref: Ref, kept: Kept = KEPT) -> Job | None:
+        """Say that the image's bytes are kept."""
+        return await self.do(lambda tx: jobs.succeed(tx, self.lens, ref, kept))
+
+    async def keep_later(self, ref: Ref) -> Job | None:
+        """Say that the image's bytes could not be kept."""
+        return await self.do(
+            lambda tx: jobs.keep_later(tx, self.lens, ref, ttl=DAY, message="the disk is full")
+        )
+
+    async def retry_later(
+        self, ref: Ref, answer: Answer = FREE, delay: timedelta = NOTHING
+    ) -> Job | None:
+        """Say that there is no image this time."""
+        return await self.do(lambda tx: jobs.retry_later(tx, self.lens, ref, answer, delay))
+
+    async def refuse(self, ref: Ref, answer: Answer = REFUSED) -> Job | None:
+        """Say that the provider will never make this image."""
+        return await self.do(
+            lambda tx: jobs.refuse(tx, self.lens, ref, answer, code="invalid_input", message="no")
+        )
+
+    async def park(self, ref: Ref, answer: Answer = PARKED) -> Job | None:
+        """Say that the wallet is empty."""
+        return await self.do(lambda tx: jobs.park(tx, self.lens, ref, answer, "wallet_empty"))
+
+    async def lose(self, ref: Ref, answer: Answer = LOST) -> Job | None:
+        """Say that the answer was lost."""
+        return await self.do(lambda tx: jobs.lose(tx, self.lens, ref, answer))
+
+    async def cancel(self, job_id: UUID) -> Job:
+        """Cancel a job as its project."""
+        return await self.do(lambda tx: jobs.cancel(tx, self.lens, self.caller.project_id, job_id))
+
+    async def expire(self, job_id: UUID) -> int:
+        """Let the job's queue ttl end, and take the round that expires jobs."""
+        await self.change(job_id, "queue_expires_at = now() - interval '1 s'")
+        return await self.expire_due()
+
+    async def expire_due(self) -> int:
+        """Take a round of expiring jobs."""
+        return await self.do(lambda tx: jobs.expire(tx, self.lens, batch=100, typical_call=NOTHING))
+
+    async def reap(self, job_id: UUID) -> int:
+        """Let the job's lease run out, if it has one, and take the reaper's round."""
+        await self.change(job_id, "lease_until = lease_until - interval '1 h'")
+        return await self.reap_due()
+
+    async def reap_due(self) -> int:
+        """Take a round of reaping."""
+        return (await self.do(lambda tx: jobs.reap(tx, self.lens, 100))).total
+
+    async def hand_back(self, job_id: UUID, fence: int) -> int:
+        """Give a released job back."""
+        return await self.do(lambda tx: jobs.hand_back(tx, [Release(job_id, fence)]))
+
+    async def resolve(
+        self, job_id: UUID, number: int = 1, credits_: int | None = None
+    ) -> Job | None:
+        """Find out what an attempt cost."""
+        verdict = jobs.Verdict(credits_, None if credits_ is None else "inf-log")
+        return await self.do(lambda tx: jobs.resolve(tx, self.lens, job_id, number, verdict))

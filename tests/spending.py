@@ -1,0 +1,185 @@
+"""A dispatcher and a worker in this process, spending money at the simulator over HTTP.
+
+The simulator is the independent witness: `House.compare` sets its books beside ours, credit by credit.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from hashlib import sha256
+from uuid import UUID, uuid4
+
+from sqlalchemy import RowMapping
+
+from deploy.simulator import Running
+from deploy.simulator.calls import Call, mark
+from models import ids, workers
+from models.db import Database
+from models.projects import Caller
+from models.settings import Settings
+from models.views import Lens
+from tests.making import Bench
+from worker import generate
+from worker.app import connect
+from worker.context import Context, open_context
+from worker.dispatcher import releasing
+from worker.dispatcher.accounting import Books
+from worker.dispatcher.desk import Desk
+from worker.provider import Provider
+
+MODEL = "bytedance/seedream-5-0-lite-preview"
+PRICE = 91_000
+KEY = "simulator-key"
+CHARGED, FREE = "reset_after_charge", "reset_before_charge"
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@dataclass
+class House:
+    """One Darkroom without its API, and the provider it spends at.
+
+    `by_hand` are the attempts whose cost an operator has said, right or wrong.
+    """
+
+    settings: Settings
+    bench: Bench
+    provider: Running
+    context: Context
+    books: Books
+    by_hand: set[str] = field(default_factory=set)
+
+    async def submit(self, script: str = "ok", **changes: object) -> UUID:
+        """Submit a job whose calls the simulator answers by `script`; it fails when one is lost."""
+        body = {"model": MODEL, "prompt": f"a red bicycle [sim: {script}]"}
+        unique = {"input": body, "input_hash": sha256(uuid4().bytes).digest()}
+        return await self.bench.submit(**unique | {"on_unknown_charge": "fail"} | changes)
+
+    async def spend(self, *scripts: str, **changes: object) -> list[UUID]:
+        """Submit a job for each script, and work until nothing may run any more."""
+        made = [await self.submit(script, **changes) for script in scripts]
+        while await self.work():
+            pass
+        return made
+
+    async def work(self) -> int:
+        """Release what the dispatcher lets pass, and run each to its end; gives how many ran."""
+        while await releasing.turn(self.books.desk):
+            pass
+        released = await self.bench.rows(
+            "SELECT id, fence FROM jobs WHERE status = 'released' ORDER BY rank, id"
+        )
+        await asyncio.gather(
+            *(generate.run(self.context, row["id"], row["fence"]) for row in released)
+        )
+        return len(released)
+
+    async def dispatcher(self, name: str) -> Books:
+        """Another dispatcher of the same Darkroom."""
+        return replace(self.books, desk=replace(self.books.desk, name=name))
+
+    async def age(self, by: timedelta) -> None:
+        """Let time pass for all that has happened so far, here and at the provider."""
+        await self.bench.run(
+            "UPDATE attempts SET sent_at = sent_at - :by, absent_at = absent_at - :by", by=by
+        )
+        world = self.provider.world
+        for call in world.calls.all:
+            call.received_at -= by
+            call.settled_at = call.settled_at and call.settled_at - by
+        world.wallet.entries[:] = [
+            replace(entry, created_at=entry.created_at - by) for entry in world.wallet.entries
+        ]
+
+    async def charge(self, job_id: UUID, number: int = 1) -> str:
+        """Give what is known of an attempt's charge."""
+        return str((await self.bench.attempts(job_id))[number - 1]["charge"])
+
+    async def charges(self, *jobs: UUID) -> list[str]:
+        """Give what is known of the charge of each job's first attempt."""
+        return [await self.charge(job_id) for job_id in jobs]
+
+    async def events(self, type_: str) -> Sequence[RowMapping]:
+        """Give the events of a type, in order."""
+        return await self.bench.rows(
+            "SELECT project_id, job_id, body FROM events WHERE type = :type ORDER BY id", type=type_
+        )
+
+    def strangers(self, count: int, *, credits_: int = PRICE) -> list[Call]:
+        """Let somebody else make paid calls with our key."""
+        calls, wallet = self.provider.world.calls, self.provider.world.wallet
+        made = []
+        for _ in range(count):
+            call = calls.receive(None)
+            call.key, call.model, call.logged = mark(self.provider.world.config.key), MODEL, True
+            wallet.hold(credits_)
+            wallet.charge(credits_, MODEL, call.inference_id)
+            calls.settle(call, credits_)
+            made.append(call)
+        return made
+
+    @property
+    def log_requests(self) -> int:
+        """How often the simulator's log was asked for."""
+        return len(self.provider.world.log_requests)
+
+    async def compare(self) -> None:
+        """Demand that our books are the simulator's, but for charges that we say are unknown."""
+        assert await self.bench.audit() == []
+        attempts = await self.bench.rows(
+            "SELECT client_request_id, charge, coalesce(credits, 0) AS credits FROM attempts"
+        )
+        known = [
+            row
+            for row in attempts
+            if row["charge"] != "unknown" and row["client_request_id"] not in self.by_hand
+        ]
+        theirs = {call.client_request_id: call for call in self.provider.world.calls.all}
+        ours = {row["client_request_id"]: row["credits"] for row in known}
+        assert ours == {id_: theirs[id_].charged if id_ in theirs else 0 for id_ in ours}
+        entries = {entry.reference_id: entry for entry in self.provider.world.wallet.entries}
+        found = [entries.get(theirs[id_].inference_id) for id_ in ours if id_ in theirs]
+        booked = await self.bench.rows(
+            "SELECT coalesce(sum(credits), 0) AS sum FROM ledger WHERE kind = 'charge' "
+            "AND job_id::text || ':' || attempt <> ALL(:by_hand)",
+            by_hand=[_row_name(each) for each in self.by_hand],
+        )
+        assert booked[0]["sum"] == sum(entry.credits for entry in found if entry is not None)
+        assert self.provider.world.wallet.held == 0
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, database: Database, caller: Caller, provider: Running, **changes: object
+) -> AsyncIterator[House]:
+    """Open a house on this database and this simulator; compares the books when it closes in peace."""
+    # Redis has numbered databases: nobody else takes the messages of this one.
+    redis = f"{settings.redis_url.get_secret_value().rpartition('/')[0]}/7"
+    ours = {"aimlapi_base_url": provider.url, "redis_url": redis, **changes}
+    settings = Settings.model_validate(settings.model_dump() | ours)
+    assert settings.aimlapi_key is not None
+    async with AsyncExitStack() as stack:
+        context = await stack.enter_async_context(open_context(settings, "worker-1"))
+        bench = Bench(database, Lens(settings.public_url, context.vault), caller)
+        desk = Desk(
+            settings=settings,
+            name="dispatcher-1",
+            database=database,
+            doorbell=context.doorbell,
+            celery=connect(settings),
+            lens=bench.lens,
+        )
+        asking = await stack.enter_async_context(
+            Provider(settings.aimlapi_base_url, settings.aimlapi_key)
+        )
+        async with database.transaction() as tx:
+            await workers.report(tx, "worker-1", generate_slots=64, deliver_slots=8, draining=False)
+        house = House(settings, bench, provider, context, Books(desk, asking))
+        yield house
+        await house.compare()
+
+
+def _row_name(client_request_id: str) -> str:
+    job, _, number = client_request_id.rpartition(":")
+    return f"{ids.parse(ids.JOB, job)}:{number}"

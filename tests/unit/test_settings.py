@@ -1,0 +1,168 @@
+from datetime import timedelta
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from models import settings
+from models.errors import Misconfigured
+from models.settings import Settings
+from tests.conftest import make_settings
+
+SECRETS = {
+    "DATABASE_URL": "postgresql://darkroom:pass-of-postgres@127.0.0.1/darkroom",
+    "REDIS_URL": "redis://:pass-of-redis@127.0.0.1:6379/0",
+    "DARKROOM_SECRET": "first-secret-of-at-least-32-letters",
+    "DARKROOM_SECRET_OLD": "older-secret-of-at-least-32-letters",
+    "AIMLAPI_KEY": "key-of-the-provider",
+    "AIMLAPI_KEYS_OLD": "old-key-one, old-key-two",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment with everything that must be set, and nothing else of ours."""
+    for name in settings.inherited():
+        if name.startswith(("DARKROOM_", "AIMLAPI_")):
+            monkeypatch.delenv(name)
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def refusal() -> str:
+    with pytest.raises(Misconfigured) as refused:
+        settings.load()
+    return str(refused.value)
+
+
+def test_what_is_missing_is_named_in_one_line(environment: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "REDIS_URL", "DARKROOM_SECRET"):
+        environment.delenv(name)
+    assert refusal() == "DATABASE_URL: not set; REDIS_URL: not set; DARKROOM_SECRET: not set"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DARKROOM_PORT", "eight thousand"),
+        ("DARKROOM_GRACE", "five minutes"),
+        ("DARKROOM_GENERATE_SLOTS", "0"),
+        ("DARKROOM_EGRESS_ALLOW", "10.0.0.0/8 not-a-network"),
+        ("DARKROOM_EGRESS_PORTS", "443,https"),
+        ("DARKROOM_SECRET", "too-short"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line_and_a_secret_is_not_repeated(
+    environment: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    environment.setenv(name, value)
+    said = refusal()
+    assert said.startswith(f"{name}: ")
+    assert "\n" not in said
+    assert name != "DARKROOM_SECRET" or value not in said
+
+
+@pytest.mark.usefixtures("environment")
+def test_no_secret_is_ever_shown() -> None:
+    loaded = settings.load()
+    shown = f"{loaded!r} {loaded} {loaded.model_dump()!r}"
+    for secret in ("pass-of-postgres", "pass-of-redis", "first-secret", "older-secret", "key-of"):
+        assert secret not in shown
+    assert "old-key" not in f"{loaded!r} {loaded}"
+
+
+@pytest.mark.usefixtures("environment")
+def test_secrets_are_read_by_who_asks_for_them() -> None:
+    loaded = settings.load()
+    assert loaded.database_url.get_secret_value() == SECRETS["DATABASE_URL"]
+    assert settings.database_url() == SECRETS["DATABASE_URL"]
+    assert loaded.aimlapi_keys_old == ("old-key-one", "old-key-two")
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("330", 330), ("0.25", 0.25), ("86400", 86_400), (" 15 ", 15)]
+)
+def test_durations_are_seconds(
+    environment: pytest.MonkeyPatch, written: str, seconds: float
+) -> None:
+    environment.setenv("DARKROOM_GRACE", written)
+    assert settings.load().grace == timedelta(seconds=seconds)
+
+
+# What `Duration` does not refuse in one line yet; strict, so that these are noticed when it does.
+_TRACEBACK = pytest.mark.xfail(raises=OverflowError, strict=True, reason="ends in a traceback")
+_ACCEPTED = pytest.mark.xfail(strict=True, reason="a negative duration is accepted")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "nan", "", "5m",
+        pytest.param("inf", marks=_TRACEBACK),
+        pytest.param("1e300", marks=_TRACEBACK),
+        pytest.param("-1", marks=_ACCEPTED),
+    ],
+)  # fmt: skip
+def test_what_is_no_duration_is_refused_in_one_line(
+    environment: pytest.MonkeyPatch, written: str
+) -> None:
+    environment.setenv("DARKROOM_GRACE", written)
+    said = refusal()
+    assert said.startswith("DARKROOM_GRACE: ")
+    assert "\n" not in said
+
+
+def test_lists_are_separated_by_commas_or_blanks(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("DARKROOM_EGRESS_ALLOW", "10.0.0.0/8, ::1/128")
+    environment.setenv("DARKROOM_EGRESS_PORTS", "443 8443")
+    loaded = settings.load()
+    assert loaded.egress_allow == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
+    assert loaded.egress_ports == {443, 8443}
+
+
+@pytest.mark.usefixtures("environment")
+def test_an_empty_environment_opens_no_address() -> None:
+    loaded = settings.load()
+    assert loaded.egress_allow == ()
+    assert loaded.egress_ports == {443}
+
+
+def test_settings_do_not_change() -> None:
+    loaded = make_settings()
+    with pytest.raises(ValidationError, match="frozen"):
+        loaded.port = 1  # type: ignore[misc] # that is the point
+
+
+def test_ten_tries_of_a_webhook_take_over_three_days() -> None:
+    schedule = make_settings().webhook_schedule
+    assert len(schedule) + 1 == 10
+    assert timedelta(hours=75) < sum(schedule, timedelta()) < timedelta(hours=77)
+
+
+def test_the_grace_covers_the_longest_call_and_a_lease_outlives_two_heartbeats() -> None:
+    loaded = make_settings()
+    assert loaded.grace >= loaded.attempt_timeout_large
+    assert loaded.lease_run > 2 * loaded.heartbeat
+    assert loaded.worker_seen > loaded.heartbeat
+
+
+@pytest.mark.parametrize(
+    ("url", "folder"),
+    [
+        ("images", Path("images")),
+        ("/var/lib/images", Path("/var/lib/images")),
+        ("file:///var/lib/images", Path("/var/lib/images")),
+        ("s3://bucket/images", None),
+    ],
+)
+def test_a_storage_url_without_a_scheme_is_a_folder(url: str, folder: Path | None) -> None:
+    assert settings.path_of(url) == folder
+
+
+def test_every_variable_has_one_of_our_prefixes() -> None:
+    named = {str(field.validation_alias) for field in Settings.model_fields.values()} - {"None"}
+    assert named == {
+        "DATABASE_URL", "REDIS_URL", "AIMLAPI_KEY", "AIMLAPI_KEYS_OLD", "AIMLAPI_BASE_URL",
+    }  # fmt: skip
