@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check fmt clean
+.PHONY: help up demo test check fmt lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,16 @@ check: $(STAMP) ## Format, lint, types, import rules, guards
 fmt: $(STAMP) ## Format, and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The image's locks are held to the versions of the one that is tested.
+# `make UPGRADE=--upgrade lock` takes the newest versions.
+LOCK := $(BIN)/uv pip compile -q --universal --generate-hashes --no-header
+IMAGE_LOCK := $(LOCK) --no-annotate -c requirements.lock
+
+lock: $(STAMP) ## Renew the locks after a change of pyproject.toml
+	$(LOCK) $(UPGRADE) pyproject.toml --group dev -o requirements.lock >/dev/null
+	$(IMAGE_LOCK) pyproject.toml -o deploy/requirements-runtime.lock >/dev/null
+	$(IMAGE_LOCK) --group simulator -o deploy/simulator/requirements.lock >/dev/null
 
 clean: ## Remove what was installed and cached; .darkroom, with your images, stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

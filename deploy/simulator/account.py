@@ -51,6 +51,9 @@ def routes() -> Sequence[web.RouteDef]:
 def _route(view: View) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         world = request.app[WORLD]
+        world.account_requests += 1
+        if world.config.account_fault:
+            return _fault(request, world.config.account_fault)
         key = world.admits(request.headers.get("Authorization"), retired=True)
         path = request.path
         try:
@@ -63,6 +66,13 @@ def _route(view: View) -> Handler:
             return wire.whole(answers.failure("legacy_rate_limit", new_request_id(), path=path))
 
     return handle
+
+
+def _fault(request: web.Request, fault: str) -> web.Response:
+    if fault == "reset":
+        return wire.reset(request)
+    name = {"500": "partner_failure", "429": "legacy_rate_limit"}[fault]
+    return wire.whole(answers.failure(name, new_request_id(), path=request.path))
 
 
 def _billing(_request: web.Request, world: World, _key: str) -> dict[str, object]:

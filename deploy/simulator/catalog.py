@@ -83,7 +83,9 @@ def _model(world: World, name: str, include: set[str]) -> dict[str, object]:
     }
     if include & {"pricing", "all"}:
         # The published schema leaves a unit's fields open but for `price` and `per`.
-        unit = {"unit": "image", "price": usd(world.config.price), "per": 1}
+        config = world.config
+        quoted = config.price if config.quoted_price is None else config.quoted_price
+        unit = {"unit": "image", "price": usd(quoted), "per": 1}
         row["pricing"] = {"kind": "fixed", "currency": "USD", "units": [unit]}
     if include & {"modalities", "all"}:
         row["modalities"] = {"input": ["text", "image"], "output": ["image"]}

@@ -7,6 +7,7 @@ from pathlib import Path
 from deploy.simulator import scenarios
 
 CREDITS_PER_USD = 2_000_000  # the provider's documented rate
+FAULTS = ("", "500", "429", "reset")
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,9 @@ class Config:
 
     `price` is what one image costs; `log_lag` and `charge_lag` are how late a call appears in
     /v2/logs and in /v2/billing/transactions; `limit` is the real concurrency limit, None for none;
-    `log_requests` is how many /v2/logs requests a minute are answered. `pictures` is "drawn", or
+    `log_requests` is how many /v2/logs requests a minute are answered. `quoted_price` is what the
+    catalogue says where it differs from `price`. `account_fault` is how every account route fails:
+    not at all, with a "500" or "429", or with a "reset". `pictures` is "drawn", or
     "stamped": one cached drawing per size, made unique by a JPEG comment, so that a load test
     measures the caller and not Pillow. Raises `ValueError` for what cannot be.
     """
@@ -32,6 +35,8 @@ class Config:
     limit: int | None = None
     balance_usd: float = 100.0
     price: int = 91_000
+    quoted_price: int | None = None
+    account_fault: str = ""
     public_url: str | None = None
     seed: int = 0
     pictures: str = "drawn"
@@ -42,19 +47,23 @@ class Config:
             raise ValueError(
                 "latency, lags and limit are not negative, and the price is at least 1"
             )
+        if self.account_fault not in FAULTS:
+            raise ValueError(f"account_fault is one of {', '.join(map(repr, FAULTS))}")
         if not self.key or self.pictures not in {"drawn", "stamped"}:
             raise ValueError("a key is needed, and pictures are 'drawn' or 'stamped'")
 
 
 _FLOATS = {"latency", "log_lag", "charge_lag"}
-_WHOLES = {"price", "limit", "log_requests"}
-_TEXTS = {"key", "pictures"}
+_WHOLES = {"price", "quoted_price", "limit", "log_requests"}
+_OPTIONAL = {"limit", "quoted_price"}
+_TEXTS = {"key", "pictures", "account_fault"}
 
 
 def changed(config: Config, body: Mapping[str, object]) -> Config:
     """Apply a change that came as JSON; raises `ValueError` naming the field that is wrong.
 
-    `rates` is an object or the text of the command line; `limit` null takes the limit away.
+    `rates` is an object or the text of the command line; `limit` null takes the limit away, and
+    `quoted_price` null the difference.
     """
     for name, value in body.items():
         config = replace(config, **{name: _value(name, value)})  # type: ignore[arg-type]  # _value checks each field's type
@@ -69,7 +78,7 @@ def _value(name: str, value: object) -> object:
         if all(isinstance(share, int | float) for share in value.values()):
             return value
     elif (
-        (name == "limit" and value is None)
+        (name in _OPTIONAL and value is None)
         or (name in _TEXTS and isinstance(value, str))
         or (name in _FLOATS and number)
         or (name in _WHOLES and number and isinstance(value, int))

@@ -29,6 +29,8 @@ async def state(request: web.Request) -> web.Response:
                 "charge_lag": config.charge_lag,
                 "log_requests": config.log_requests,
                 "price": config.price,
+                "quoted_price": config.quoted_price,
+                "account_fault": config.account_fault,
                 "pictures": config.pictures,
             },
         }

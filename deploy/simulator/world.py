@@ -20,7 +20,8 @@ class World:
     """Everything a running simulator knows.
 
     `config` is frozen and replaced as a whole; `log_requests` are the times of the last minute's
-    requests to /v2/logs, by the event loop's clock.
+    requests to /v2/logs, by the event loop's clock; `account_requests` counts those to every
+    account route.
     """
 
     def __init__(self, config: Config) -> None:
@@ -33,6 +34,7 @@ class World:
         self.in_flight = 0
         self.peak_in_flight = 0
         self.log_requests: deque[float] = deque()
+        self.account_requests = 0
         self._random = Random(config.seed)  # noqa: S311  # dice for failures, not secrets
         self._retired: set[str] = set()
         self._replay()
