@@ -52,7 +52,7 @@ async def later(bench: Bench, passed: str) -> None:
 async def test_leases_are_believed_while_the_reaper_ticks(bench: Bench) -> None:
     for _ in range(4):
         assert await may_reap(bench)
-        await later(bench, "14 s")
+        await later(bench, "10 s")
 
 
 async def test_after_a_gap_the_reaper_waits_one_lease_and_then_believes_again(

@@ -139,8 +139,12 @@ async def test_an_event_says_what_is_left_and_for_how_long(house: House) -> None
 
 
 async def test_many_dispatchers_tell_a_change_once(house: House) -> None:
+    ready = asyncio.Barrier(12)
+
     async def note() -> None:
         async with house.bench.database.transaction() as tx:
+            await wallet.look(tx)
+            await ready.wait()
             await wallet.note(tx, 3 * PRICE, low=LOW, operator="tests")
 
     await read(house)
@@ -260,23 +264,25 @@ async def test_a_refusal_though_the_balance_is_there_is_asked_about_less_and_les
     made = [await house.submit("403_funds") for _ in range(10)]
     await settle_down(house)
     assert await gates(house) == ["wallet_empty"]
-    first = refused(house)
-    for _ in range(20):
-        await park(house)
-        await house.work()
-    assert refused(house) == first + 1  # one probe, and no second one at once
-    await house.bench.run(
-        "UPDATE gates SET closed_at = closed_at - interval '1 h', "
-        "checked_at = checked_at - interval '4 min'"
-    )
-    for _ in range(5):
-        await park(house)
-        await house.work()
-    assert refused(house) == first + 1
-    await house.bench.run("UPDATE gates SET checked_at = checked_at - interval '2 min'")
-    await park(house)
-    await house.work()
-    assert refused(house) == first + 2
+
+    async def probes(*, closed: int, asked: int) -> int:
+        """Look a few times at a gate that was closed and last probed so many seconds ago."""
+        before = refused(house)
+        await house.bench.run(
+            "UPDATE gates SET closed_at = now() - :closed * interval '1 s', "
+            "checked_at = now() - :asked * interval '1 s', half_open_at = NULL, probe_id = NULL",
+            closed=closed, asked=asked,
+        )  # fmt: skip
+        for _ in range(3):
+            await park(house)
+            await house.work()
+        return refused(house) - before
+
+    assert await probes(closed=100, asked=100) == 1  # at once, and then no second one
+    assert await probes(closed=100, asked=40) == 0
+    assert await probes(closed=100, asked=60) == 1
+    assert await probes(closed=3600, asked=240) == 0
+    assert await probes(closed=3600, asked=310) == 1  # five minutes, however long it was closed
     assert await statuses(house, *made) == ["queued"] * 10
 
 
