@@ -15,9 +15,16 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.errors import Misconfigured
 
+_LONGEST = 10 * 365 * 86_400  # seconds: ten years, beyond any lease, timeout or retention
+
 
 def _seconds(value: object) -> object:
-    return timedelta(seconds=float(value)) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    seconds = float(value)
+    if not 0 <= seconds <= _LONGEST:
+        raise ValueError(f"{value} is not a duration; give 0 to {_LONGEST:,} seconds")
+    return timedelta(seconds=seconds)
 
 
 def _words(value: object) -> object:

@@ -109,7 +109,7 @@ def job(
         "attempts": [_attempt(each) for each in attempts],
         "cost": _cost(job, attempts),
         "result": None if shown is None else _result(lens, job, shown, attempts, now, inline),
-        "error": job.error,
+        "error": _error(job),
         "cancel": None
         if job.cancel_requested_at is None
         else {"requested_at": time(job.cancel_requested_at), "outcome": job.cancel_outcome},
@@ -183,6 +183,14 @@ def _short(text: str, most: int) -> str:
     while not _fits(short, most):
         short = short[: len(short) * most // len(json.dumps(short, ensure_ascii=False).encode())]
     return short
+
+
+def _error(job: Job) -> Json | None:
+    """Show why a job failed. Whether it was charged may be found out after its end: the sums know."""
+    if job.error is None:
+        return None
+    charged = "unknown" if job.held else "yes" if job.charged else "no"
+    return {**job.error, "charged": charged}
 
 
 def _attempt(attempt: Attempt) -> Json:

@@ -1,8 +1,10 @@
 """Makes jobs of every state, through the same arrows that dispatcher and workers call."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from typing import TypeVar
 from uuid import UUID, uuid4
@@ -207,7 +209,12 @@ class Bench:
 
     async def expire_due(self) -> int:
         """Take a round of expiring jobs."""
-        return await self.do(lambda tx: jobs.expire(tx, self.lens, batch=100, typical_call=NOTHING))
+        found = await self.do(lambda tx: jobs.late(tx, 100, NOTHING))
+        ended = [await self.do(partial(self._expire, job_id=each)) for each in found]
+        return len([job for job in ended if job is not None])
+
+    async def _expire(self, tx: Transaction, job_id: UUID) -> Job | None:
+        return await jobs.expire(tx, self.lens, job_id, NOTHING)
 
     async def reap(self, job_id: UUID) -> int:
         """Let the job's lease run out, if it has one, and take the reaper's round."""
@@ -216,7 +223,16 @@ class Bench:
 
     async def reap_due(self) -> int:
         """Take a round of reaping."""
-        return (await self.do(lambda tx: jobs.reap(tx, self.lens, 100))).total
+        return (await self.reap_round()).total()
+
+    async def reap_round(self, batch: int = 100) -> Counter[str]:
+        """Take a round of reaping; gives what was taken back."""
+        found = await self.do(lambda tx: jobs.overdue(tx, batch))
+        reaped = [await self.do(partial(self._reap, job_id=each)) for each in found]
+        return Counter(each for each in reaped if each is not None)
+
+    async def _reap(self, tx: Transaction, job_id: UUID) -> str | None:
+        return await jobs.reap(tx, self.lens, job_id)
 
     async def hand_back(self, job_id: UUID, fence: int) -> int:
         """Give a released job back."""

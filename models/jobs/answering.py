@@ -134,27 +134,26 @@ async def again(
     return await _queue(tx, held, reason=reason, run_after=delay, counted=counted)
 
 
-async def fund(tx: Transaction, batch: int) -> int:
-    """queued (budget) → queued: hold again for what waits for room in a budget; gives how many got it.
-
-    By rank, and no further in a project once one of its jobs finds no room.
-    """
-    waiting = await tx.scalars(
-        select(Job)
+async def unfunded(tx: Transaction, limit: int) -> list[tuple[UUID, UUID]]:
+    """Give project and id of jobs that wait for room in a budget, by rank."""
+    rows = await tx.execute(
+        select(Job.project_id, Job.id)
         .where(Job.status == "queued", Job.waiting_reason == "budget")
         .order_by(Job.rank, Job.id)
-        .limit(batch)
-        .with_for_update(key_share=True, skip_locked=True),
-        execution_options={"populate_existing": True},
+        .limit(limit)
     )
-    funded, poor = 0, set[UUID]()
-    for job in waiting.all():
-        held = None if job.project_id in poor else await _hold_next(tx, job)
-        if held is None:
-            poor.add(job.project_id)
-        elif await _queue(tx, held, reason="queue", run_after=timedelta(0), counted=job.counted):
-            funded += 1
-    return funded
+    return [(row.project_id, row.id) for row in rows]
+
+
+async def fund(tx: Transaction, job_id: UUID) -> Job | None:
+    """queued (budget) → queued: hold again, now that there may be room; None when there is not."""
+    job = await lock(tx, job_id)
+    if job.status != "queued" or job.waiting_reason != "budget":
+        return None
+    held = await _hold_next(tx, job)
+    if held is None:
+        return None
+    return await _queue(tx, held, reason="queue", run_after=timedelta(0), counted=job.counted)
 
 
 async def _hold_next(tx: Transaction, job: Job) -> Job | None:

@@ -7,7 +7,7 @@ can forget. What an ending holds afterwards is only what unknown attempts hold.
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 
 from models.db import Transaction
 from models.errors import NotFound
@@ -45,16 +45,8 @@ async def fail(
     retryable: bool,
     details: object = None,
 ) -> Job | None:
-    """→ failed, with what people need to know: what happened, and whether it was charged."""
-    unknown = await unknown_hold(tx, job)
-    charged = "unknown" if unknown else "yes" if job.charged else "no"
-    error = {
-        "code": code,
-        "message": message,
-        "retryable": retryable,
-        "charged": charged,
-        "details": details,
-    }
+    """→ failed, with what people need to know; whether it was charged, the view reads off the sums."""
+    error = {"code": code, "message": message, "retryable": retryable, "details": details}
     job = await release_pending_hold(tx, job)
     return await end(tx, lens, job, "failed", come_from=("running", "queued"), error=error)
 
@@ -100,23 +92,27 @@ async def end_canceled(tx: Transaction, lens: Lens, job: Job) -> Job | None:
     )
 
 
-async def expire(tx: Transaction, lens: Lens, *, batch: int, typical_call: timedelta) -> int:
-    """→ expired, for what waited past its queue ttl or cannot end by its deadline; gives how many."""
-    late = await tx.scalars(
-        select(Job)
-        .where(
-            Job.status.in_(("queued", "released")),
-            Job.phase == "call",
-            or_(Job.queue_expires_at <= func.now(), Job.deadline <= func.now() + typical_call),
-        )
-        .order_by(Job.queue_expires_at)
-        .limit(batch)
-        .with_for_update(key_share=True, skip_locked=True),
-        execution_options={"populate_existing": True},
+async def late(tx: Transaction, limit: int, typical_call: timedelta) -> list[UUID]:
+    """Give jobs that waited past their queue ttl, or cannot end by their deadline, oldest first."""
+    rows = await tx.scalars(
+        select(Job.id).where(*_too_late(typical_call)).order_by(Job.queue_expires_at).limit(limit)
     )
-    count = 0
-    for job in late.all():
-        freed = await release_pending_hold(tx, job)
-        if await end(tx, lens, freed, "expired", come_from=("queued", "released")):
-            count += 1
-    return count
+    return list(rows)
+
+
+async def expire(tx: Transaction, lens: Lens, job_id: UUID, typical_call: timedelta) -> Job | None:
+    """→ expired, for a job that is too late; None when it is not, or no more."""
+    job = await lock(tx, job_id)
+    is_late = select(Job.id).where(Job.id == job_id, *_too_late(typical_call))
+    if await tx.scalar(is_late) is None:
+        return None
+    freed = await release_pending_hold(tx, job)
+    return await end(tx, lens, freed, "expired", come_from=("queued", "released"))
+
+
+def _too_late(typical_call: timedelta) -> tuple[ColumnElement[bool], ...]:
+    return (
+        Job.status.in_(("queued", "released")),
+        Job.phase == "call",
+        or_(Job.queue_expires_at <= func.now(), Job.deadline <= func.now() + typical_call),
+    )

@@ -87,8 +87,7 @@ async def after(tx: Transaction, lens: Lens, leader: Job) -> None:
             await _close(tx, lens, follower, "succeeded", reused_from=leader.id)
     elif (leader.error or {}).get("code") in _REFUSALS:
         for follower in followers:
-            error = {**(leader.error or {}), "charged": "no"}
-            await _close(tx, lens, follower, "failed", error=error)
+            await _close(tx, lens, follower, "failed", error=leader.error)
     else:
         await _succession(tx, followers)
 

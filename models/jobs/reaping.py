@@ -1,7 +1,12 @@
-"""Takes back what a dead worker left: the owner of every stuck row."""
+"""Takes back what a dead worker left: the owner of every stuck row.
 
-from dataclasses import dataclass
+A job at a time, each in a transaction of its own: a batch in one would take the rows of budgets in an order
+of its own and meet another batch head-on, and one poisoned row would hold up all others.
+"""
+
 from datetime import timedelta
+from typing import Literal
+from uuid import UUID
 
 from sqlalchemy import func, select, update
 
@@ -13,52 +18,45 @@ from models.jobs.keeping import image_lost, requeue_keep
 from models.schema import Job
 from models.views import Lens
 
-
-@dataclass(frozen=True, slots=True)
-class Reaped:
-    """What one round took back: messages that were lost, calls that were lost, images to be kept."""
-
-    unsent: int = 0
-    lost: int = 0
-    keeping: int = 0
-
-    @property
-    def total(self) -> int:
-        """How many jobs were taken back."""
-        return self.unsent + self.lost + self.keeping
+# A message that was lost, a call that was lost, an image that is still to be kept.
+Reaped = Literal["unsent", "lost", "keeping"]
 
 
-async def reap(tx: Transaction, lens: Lens, batch: int) -> Reaped:
-    """Take back jobs whose lease ran out by the database's clock, oldest first."""
-    expired = await tx.execute(
-        select(Job.id, Job.keep_until <= func.now())
+async def overdue(tx: Transaction, limit: int) -> list[UUID]:
+    """Give jobs whose lease has run out by the database's clock, oldest first."""
+    rows = await tx.scalars(
+        select(Job.id)
         .where(Job.status.in_(("released", "running")), Job.lease_until < func.now())
         .order_by(Job.lease_until)
-        .limit(batch)
-        .with_for_update(key_share=True, skip_locked=True)
+        .limit(limit)
     )
-    unsent = lost = keeping = 0
-    for job_id, url_is_dead in expired.all():
-        job = await lock(tx, job_id)
-        if job.status == "released":
-            await _unsent(tx, job)
-            unsent += 1
-        elif job.phase == "keep":
-            # Not for ever: bytes that kill whoever keeps them would be taken back again and again.
-            if url_is_dead:
-                await image_lost(tx, lens, job, "the workers that tried died or lost their lease")
-            else:
-                await requeue_keep(tx, job, timedelta(0))
-            keeping += 1
+    return list(rows)
+
+
+async def reap(tx: Transaction, lens: Lens, job_id: UUID) -> Reaped | None:
+    """Take a job back from a worker whose lease has run out; None when it has not, or no more."""
+    job = await lock(tx, job_id)
+    clock = select(Job.lease_until < func.now(), Job.keep_until <= func.now())
+    run_out, url_is_dead = (await tx.execute(clock.where(Job.id == job_id))).one()
+    if not run_out:
+        return None
+    if job.status == "released":
+        await _unsent(tx, job)
+        return "unsent"
+    if job.phase == "keep":
+        # Not for ever: bytes that kill whoever keeps them would be taken back again and again.
+        if url_is_dead:
+            await image_lost(tx, lens, job, "the workers that tried died or lost their lease")
         else:
-            finished = await attempts.finish(tx, job, job.attempt, attempts.LOST, start_id=None)
-            await after_unknown(tx, lens, job if finished is None else finished[1])
-            lost += 1
-    return Reaped(unsent, lost, keeping)
+            await requeue_keep(tx, job, timedelta(0))
+        return "keeping"
+    finished = await attempts.finish(tx, job, job.attempt, attempts.LOST, start_id=None)
+    await after_unknown(tx, lens, job if finished is None else finished[1])
+    return "lost"
 
 
 async def _unsent(tx: Transaction, job: Job) -> None:
-    """Released → queued: its message was lost before anybody started; nothing was sent."""
+    """released → queued: its message was lost before anybody started; nothing was sent."""
     await tx.execute(
         update(Job)
         .where(Job.id == job.id, Job.fence == job.fence, Job.status == "released")

@@ -38,9 +38,6 @@ REFUSALS = {
     "an api without a secret": Refusal(
         API, {"DARKROOM_SECRET": None}, ("DARKROOM_SECRET: not set",)
     ),
-    "a dispatcher without a secret": Refusal(
-        DISPATCHER, {"DARKROOM_SECRET": None}, ("DARKROOM_SECRET: not set",)
-    ),
     "a worker with a secret that is too short": Refusal(
         WORKER, {"DARKROOM_SECRET": "short"}, ("DARKROOM_SECRET", "32")
     ),

@@ -256,9 +256,11 @@ async def test_nothing_that_could_not_end_in_time_is_released_or_started(bench: 
 
     assert [await start(late), await start(ttl)] == [None, None]
     assert [(await bench.job(each))["status"] for each in (late, ttl)] == ["released"] * 2
-    assert await bench.do(
-        lambda tx: jobs.expire(tx, bench.lens, batch=9, typical_call=LEASE)
-    ) == 2  # fmt: skip
+    found = await bench.do(lambda tx: jobs.late(tx, 9, LEASE))
+    assert set(found) == {late, ttl}
+    for each in found:
+        async with bench.database.transaction() as tx:
+            assert await jobs.expire(tx, bench.lens, each, LEASE) is not None
     assert [(await bench.job(each))["held"] for each in (late, ttl)] == [0, 0]
     assert await bench.audit() == []
 

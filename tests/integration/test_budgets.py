@@ -1,6 +1,7 @@
 """Budgets: checked and held in one statement, kept equal to the ledger, in their own time zone."""
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -97,9 +98,11 @@ async def test_a_retry_without_room_waits_for_the_budget_and_goes_on_when_it_is_
     job = await bench.lose(ref, LOST)  # the lost attempt keeps its hold: no room for another
     assert job is not None
     assert (job.status, job.waiting_reason, job.run_after) == ("queued", "budget", None)
-    assert await bench.do(lambda tx: jobs.fund(tx, 10)) == 0
+    assert await bench.do(lambda tx: jobs.unfunded(tx, 10)) == [(job.project_id, job.id)]
+    assert await bench.do(lambda tx: jobs.fund(tx, job.id)) is None
     await put(bench, room_for(2))
-    assert await bench.do(lambda tx: jobs.fund(tx, 10)) == 1
+    assert await bench.do(lambda tx: jobs.fund(tx, job.id)) is not None
+    assert await bench.do(lambda tx: jobs.fund(tx, job.id)) is None
     again = await bench.job(job.id)
     assert (again["status"], again["waiting_reason"], again["held"]) == (
         "queued", "queue", 2 * PRICE,
@@ -230,3 +233,29 @@ async def test_a_deleted_budget_binds_nobody(bench: Bench) -> None:
     await bench.submit()
     with pytest.raises(NotFound):
         await bench.do(lambda tx: budgets.remove(tx, bench.caller.project_id, made.budget.id))
+
+
+async def test_reaping_and_expiring_two_projects_at_once_deadlock_nobody(
+    bench: Bench, database: Database, vault: Vault
+) -> None:
+    other, _ = await make_project(database, vault, "other")
+    benches = (bench, Bench(database, bench.lens, other))
+    for each in benches:
+        await put(each, room_for(100))
+        await put(each, room_for(100, window="day"))
+    # In turn, so that each round meets both projects in an order of its own.
+    for n in range(6):
+        for each in benches if n % 2 else reversed(benches):
+            await each.running(prompt=f"running {n}")
+            waiting = await each.submit(prompt=f"waiting {n}")
+            await each.change(waiting, f"queue_expires_at = now() - interval '{n % 3} s'")
+    await bench.run(
+        "UPDATE jobs SET lease_until = now() - random() * interval '9 s' WHERE status = 'running'"
+    )
+    rounds = (bench.reap_round(), bench.expire_due(), bench.reap_round(), bench.expire_due())
+    reaped, expired, again, late = await asyncio.gather(*rounds)
+    assert isinstance(reaped, Counter)
+    assert isinstance(again, Counter)
+    assert (reaped + again)["lost"] == 12
+    assert (expired, late) in {(n, 12 - n) for n in range(13)}
+    assert await bench.audit() == []

@@ -228,7 +228,7 @@ def test_the_worst_error_of_the_largest_job_fits_too() -> None:
     assert len(body) <= BODY_MAX
     shown = data(body)
     assert isinstance(shown["error"], dict)
-    assert (shown["error"]["code"], shown["error"]["charged"]) == ("invalid_input", "no")
+    assert (shown["error"]["code"], shown["error"]["charged"]) == ("invalid_input", "yes")
 
 
 def test_what_fits_is_not_cut() -> None:

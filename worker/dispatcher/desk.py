@@ -1,18 +1,23 @@
 """What the duties of a dispatcher stand on, and how a duty is repeated."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
+from uuid import UUID
 
 import structlog
 from celery import Celery
 
-from models.db import Database
+from models.db import Database, Transaction
 from models.doorbell import Doorbell
 from models.errors import Unavailable
+from models.ids import JOB, text
 from models.settings import Settings
 from models.views import Lens
+
+Moved = TypeVar("Moved")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -27,6 +32,28 @@ class Desk:
     doorbell: Doorbell
     celery: Celery
     lens: Lens
+
+
+async def one_by_one(
+    desk: Desk, found: Sequence[UUID], arrow: Callable[[Transaction, UUID], Awaitable[Moved | None]]
+) -> list[Moved]:
+    """Move jobs one after the other, each in a transaction of its own; gives what was moved.
+
+    A job that cannot be moved is logged and left: it must not hold up the others.
+    """
+    moved: list[Moved] = []
+    for job_id in found:
+        try:
+            async with desk.database.transaction() as tx:
+                outcome = await arrow(tx, job_id)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("job.not_moved", job_id=text(JOB, job_id))
+            continue
+        if outcome is not None:
+            moved.append(outcome)
+    return moved
 
 
 async def repeat(

@@ -1,9 +1,11 @@
 """Takes back what expired: leases of jobs and deliveries, queue ttls and deadlines."""
 
+from collections import Counter
+
 import structlog
 
 from models import deliveries, duties, jobs, workers
-from worker.dispatcher.desk import Desk
+from worker.dispatcher.desk import Desk, one_by_one
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -18,20 +20,14 @@ async def turn(desk: Desk) -> bool:
             return False
         if not await duties.may_reap(tx, settings.lease_run):
             return False
-        reaped = await jobs.reap(tx, desk.lens, _BATCH)
+        overdue = await jobs.overdue(tx, _BATCH)
+        late = await jobs.late(tx, _BATCH, settings.typical_call)
         woken = await deliveries.reap(tx, _BATCH)
-    async with desk.database.transaction() as tx:
-        if not await duties.claim(tx, "expire"):
-            return False
-        expired = await jobs.expire(tx, desk.lens, batch=_BATCH, typical_call=settings.typical_call)
         await workers.forget(tx)
-    if reaped.total or woken or expired:
-        log.info(
-            "leases.reaped",
-            unsent=reaped.unsent,
-            lost=reaped.lost,
-            keeping=reaped.keeping,
-            deliveries=woken,
-            expired=expired,
-        )
-    return _BATCH in {reaped.total, woken, expired}
+    reaped = await one_by_one(desk, overdue, lambda tx, id_: jobs.reap(tx, desk.lens, id_))
+    expired = await one_by_one(
+        desk, late, lambda tx, id_: jobs.expire(tx, desk.lens, id_, settings.typical_call)
+    )
+    if reaped or woken or expired:
+        log.info("leases.reaped", **Counter(reaped), deliveries=woken, expired=len(expired))
+    return _BATCH in {len(reaped), woken, len(expired)}
