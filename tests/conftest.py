@@ -24,6 +24,15 @@ SECRET = "tests-only-tests-only-tests-only-0123456789"
 TEMPLATE = "darkroom_template"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the long versions of some tests be asked for; the defaults are what `make test` runs."""
+    group = parser.getgroup("darkroom")
+    group.addoption("--walks", type=int, default=200, help="random walks through the books")
+    group.addoption("--steps", type=int, default=30, help="arrows of each walk")
+    group.addoption("--jobs", type=int, default=120, help="jobs of the credits run")
+    group.addoption("--kills", type=int, default=3, help="workers killed in the credits run")
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"

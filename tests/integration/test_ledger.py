@@ -10,8 +10,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import RowMapping
 
-from models import jobs
+from models import budgets, jobs
 from models.attempts import Answer, Ref
+from models.budgets import Rule
 from models.db import Database, Transaction
 from models.projects import Caller
 from models.states import TERMINAL
@@ -34,7 +35,6 @@ from tests.making import (
 )
 
 Result = TypeVar("Result")
-RUNS, STEPS = 200, 30
 
 HOLD, RELEASE, CHARGE = "hold", "release", "charge"
 
@@ -282,8 +282,8 @@ EDGES = {
 
 # What the dispatcher, the clock and the API do, and how often.
 ACTS = {
-    "release": 6, "start": 10, "hand_back": 1, "reap": 3, "free": 1, "charged": 1, "due": 4,
-    "url dies": 0.5, "cancel": 0.6, "expire": 0.2,
+    "release": 7, "start": 10, "hand_back": 2, "reap": 3, "free": 1, "charged": 1, "due": 4,
+    "fund": 0.5, "url dies": 0.5, "cancel": 0.6, "expire": 0.2,
 }  # fmt: skip
 
 DEARER = Answer("image", "settled", PRICE + 9_000, 200, "inf-3", IMAGE.provider_url)
@@ -331,6 +331,7 @@ class Walk:
             "free": lambda: self._resolve(job_id, None),
             "charged": lambda: self._resolve(job_id, PRICE),
             "due": lambda: bench.change(job_id, due),
+            "fund": lambda: bench.do(lambda tx: jobs.fund(tx, job_id)),
             "url dies": lambda: bench.change(job_id, "keep_until = now()"),
             "cancel": lambda: bench.cancel(job_id),
             "expire": lambda: bench.expire(job_id),
@@ -435,10 +436,15 @@ class Walk:
         )
 
 
-async def test_no_walk_upsets_the_books_or_leaves_the_diagram(bench: Bench) -> None:
+@pytest.mark.timeout(1800)
+async def test_no_walk_upsets_the_books_or_leaves_the_diagram(
+    bench: Bench, request: pytest.FixtureRequest
+) -> None:
+    """Walk `--walks` times `--steps` arrows: 200 x 30 by default; the books are audited at each change."""
+    walks, steps = request.config.getoption("--walks"), request.config.getoption("--steps")
     seen = set[Edge]()
-    for seed in range(RUNS):
-        seen |= await _walk(bench, random.Random(seed))  # noqa: S311 - the same walks every time
+    for seed in range(walks):
+        seen |= await _walk(bench, random.Random(seed), steps)  # noqa: S311 - the same each time
 
     # A walk that never comes anywhere would prove nothing.
     arrows = {(a, b) for a, others in EDGES.items() for b in others}
@@ -449,18 +455,20 @@ class _TakenBack(Exception):
     """Rolls a whole walk back, so that each starts in an empty database."""
 
 
-async def _walk(bench: Bench, chance: random.Random) -> set[Edge]:
+async def _walk(bench: Bench, chance: random.Random, steps: int) -> set[Edge]:
     seen = set[Edge]()
     try:
         async with bench.database.transaction() as tx:
             joined = Joined(bench.database, bench.lens, bench.caller, tx)
             policy = chance.choice(("retry", "wait", "fail"))
-            job_ids = [
-                await joined.submit(on_unknown_charge=policy, max_attempts=9, max_cost=99 * PRICE)
-            ]
+            await joined.do(lambda tx: budgets.put(tx, bench.caller.project_id, _room(chance)))
+            options = {"on_unknown_charge": policy, "max_attempts": 9, "max_cost": 99 * PRICE}
+            job_ids = [await joined.submit(reuse="exact", **options)]
+            for _ in range(chance.randrange(3)):
+                await joined.submit(reuse="exact", **options)
             walk, taken = Walk(joined, job_ids, chance), [policy]
             job, known = await joined.job(job_ids[0]), dict(walk.known)
-            for _ in range(STEPS):
+            for _ in range(steps):
                 taken.append(await walk.step())
                 before, job = job, await joined.job(job_ids[0])
                 edge = (before["status"], before["phase"]), (job["status"], job["phase"])
@@ -476,11 +484,17 @@ async def _walk(bench: Bench, chance: random.Random) -> set[Edge]:
         return seen
 
 
+def _room(chance: random.Random) -> Rule:
+    """Give a budget in which there is sometimes no room for another attempt."""
+    room = chance.choice((3, 4, 99)) * PRICE + 99_000
+    return Rule("project", chance.choice(("day", "total")), "Europe/Berlin", room, "hard")
+
+
 async def _check(walk: Walk, job: RowMapping, taken: list[str]) -> None:
     awaits_call = (
         job["status"] in {"queued", "released"}
         and job["phase"] == "call"
-        and job["waiting_reason"] != "unknown_charge"
+        and job["waiting_reason"] not in {"unknown_charge", "budget"}
     )
     held = walk.unknown(job["id"]) + (PRICE if awaits_call else 0)
     assert (job["held"], job["charged"]) == (held, walk.charged(job["id"])), taken
