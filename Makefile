@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check fmt lock clean
+.PHONY: help up demo test credits check fmt lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ demo: $(STAMP) ## Run everything and the main job, and end
 
 test: $(STAMP) ## Run every test
 	$(BIN)/python -m pytest $(TESTS)
+
+credits: $(STAMP) ## Lose a third of 1,000 answers, kill 20 workers, and compare every credit
+	$(BIN)/python -m pytest -q -s tests/e2e/test_credits.py --jobs $(or $(JOBS),1000) --kills $(or $(KILLS),20)
 
 check: $(STAMP) ## Format, lint, types, import rules, guards
 	$(BIN)/ruff format --check .

@@ -29,8 +29,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("darkroom")
     group.addoption("--walks", type=int, default=200, help="random walks through the books")
     group.addoption("--steps", type=int, default=30, help="arrows of each walk")
-    group.addoption("--jobs", type=int, default=120, help="jobs of the credits run")
-    group.addoption("--kills", type=int, default=3, help="workers killed in the credits run")
+    group.addoption("--jobs", type=int, default=60, help="jobs of the credits run")
+    group.addoption("--kills", type=int, default=2, help="workers killed in the credits run")
 
 
 @pytest.fixture(scope="session")

@@ -50,10 +50,10 @@ _LOOK = 0.1  # seconds between two looks: each costs the processes under test th
 # With lags of seconds the duties ask the account more often than the 200 times a minute that the provider
 # allows; on a stage nobody minds, so that a test does not wait for the minute's end.
 _PATIENT = 1_000_000
-_UNCOUNTED = f"""
-    INSERT INTO duties (name, window_start, window_count)
-    VALUES ('provider_requests', now() + interval '1 day', -{_PATIENT})
-"""
+_UNCOUNTED = (
+    "INSERT INTO duties (name, window_start, window_count) "
+    "VALUES ('provider_requests', now() + interval '1 day', -1000000)"
+)
 
 _MODULES = {
     "api": ("api",),

@@ -33,14 +33,19 @@ async def turn(books: Books) -> bool:
         for reason, proofs in _PROOFS.items():
             standing[reason] = await gates.judge(tx, reason, proofs)
     closed = [reason for reason, stands in standing.items() if stands == "closed"]
-    credits_ = await wallet.read(books) if closed else None
-    if credits_ is None:
+    if not closed:
         return False
+    credits_ = await wallet.read(books)
+    if credits_ is None:
+        log.info("gates.stay_closed", gates=closed)
+        return False
+    tried: list[WaitingReason] = []
     async with books.desk.database.transaction() as tx:
         price = await prices.dearest(tx)
         for reason in closed:
             # The account has answered our key, so the key is worth a try in any case.
-            if reason == "provider_key" or credits_ >= price:
-                tried = await gates.half_open(tx, reason)
-                log.info("gate.looked_at", reason=reason, half_open=tried, credits=credits_)
+            worth_it = reason == "provider_key" or credits_ >= price
+            if worth_it and await gates.half_open(tx, reason):
+                tried.append(reason)
+    log.info("gates.looked_at", gates=closed, half_open=tried, credits=credits_)
     return False
