@@ -27,13 +27,25 @@ class Backlog:
 async def look(tx: Transaction) -> Backlog:
     """Count what is unfinished; each count is of a partial index, so history costs nothing."""
     row = (await tx.execute(_LOOK)).one()
-    return Backlog(*(type_(value) for type_, value in zip(_TYPES, row, strict=True)))
+    return Backlog(
+        queued=int(row.queued),
+        oldest_queued=float(row.oldest_queued),
+        released=int(row.released),
+        running=int(row.running),
+        unknown_charges=int(row.unknown_charges),
+        unknown_credits=int(row.unknown_credits),
+        deliveries_pending=int(row.pending),
+        oldest_delivery=float(row.oldest_delivery),
+        deliveries_sending=int(row.sending),
+        workers=int(row.workers),
+        generate_slots=int(row.slots),
+    )
 
 
-_TYPES = (int, float, int, int, int, int, int, float, int, int, int)
 _LOOK = text("""
-    SELECT j.queued, j.oldest, j.released, j.running, a.n, a.credits,
-           d.pending, d.oldest, d.sending, w.n, w.slots
+    SELECT j.queued, j.oldest AS oldest_queued, j.released, j.running,
+           a.n AS unknown_charges, a.credits AS unknown_credits,
+           d.pending, d.oldest AS oldest_delivery, d.sending, w.n AS workers, w.slots
       FROM (SELECT count(*) FILTER (WHERE status = 'queued') AS queued,
                    coalesce(extract(epoch FROM now() - min(created_at)
                             FILTER (WHERE status = 'queued')), 0) AS oldest,

@@ -152,9 +152,10 @@ class Doorbell:
                 await subscription.ping()
                 continue
             silent = 0
-            if message["type"] == "message":
-                topic = message["channel"].decode().removeprefix(_CHANNEL)
-                self.wake(topic, message["data"].decode(errors="replace"))
+            match message:
+                case {"type": "message", "channel": bytes(channel), "data": bytes(key)}:
+                    topic = channel.decode().removeprefix(_CHANNEL)
+                    self.wake(topic, key.decode(errors="replace"))
 
 
 def _connect(url: str) -> Redis:
@@ -176,7 +177,7 @@ async def _subscribe(subscription: PubSub, topics: tuple[str, ...]) -> None:
     await subscription.subscribe(*(_CHANNEL + topic for topic in topics))
     async with asyncio.timeout(_TIMEOUT.total_seconds()):
         for _ in topics:
-            while (await subscription.get_message(timeout=None))["type"] != "subscribe":
+            while ((await subscription.get_message(timeout=None)) or {}).get("type") != "subscribe":
                 continue  # a ring on a topic confirmed before: everybody is woken in a moment
 
 

@@ -59,5 +59,5 @@ app.conf.update(
 
 def connect(settings: Settings) -> Celery:
     """Point Celery at the broker."""
-    app.conf.broker_url = settings.redis_url.get_secret_value()
+    app.conf.update(broker_url=settings.redis_url.get_secret_value())
     return app

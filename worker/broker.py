@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as ConnectionLost
 class Channel(redis.Channel):
     """A channel that says so when it is asked for a client after its end."""
 
-    def _connparams(self, asynchronous: bool = False) -> object:  # noqa: FBT001, FBT002 - kombu's own signature
+    def _connparams(self, asynchronous: bool = False) -> object:  # noqa: FBT001, FBT002  # pyrefly: ignore[bad-override]  # kombu's signature
         if self.connection is None or self.connection.client is None:
             raise ConnectionLost("the connection of this channel was closed")
         return super()._connparams(asynchronous=asynchronous)  # type: ignore[no-untyped-call]  # kombu's

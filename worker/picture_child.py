@@ -32,7 +32,7 @@ from PIL import (
 
 # Importing a plugin is what lets Pillow open its format; it may open no other.
 _FORMATS = tuple(
-    plugin.format
+    plugin.format or ""
     for plugin in (
         JpegImagePlugin.JpegImageFile,
         PngImagePlugin.PngImageFile,

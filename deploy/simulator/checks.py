@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict, cast
 
 import jsonschema
 
@@ -17,6 +18,10 @@ _LEAST_PIXELS = 3_686_400
 _SMALL_MODELS = {"bytedance/seedream-5-0-pro"}  # its schema begins at 1024x1024
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _REFERENCE = re.compile(r"https?://[^\s/]+\S*|data:image/(png|jpeg|webp|bmp|tiff|gif);base64,\S+")
+
+
+class _Schema(TypedDict):
+    properties: dict[str, object]
 
 
 class RefusedError(Exception):
@@ -92,15 +97,17 @@ def _issues(error: jsonschema.ValidationError) -> Iterator[dict[str, object]]:
                 if inner.schema_path[0] == branch:
                     yield from _issues(inner)
         case "enum":
-            options = " | ".join(repr(option) for option in error.validator_value)
+            allowed = cast("list[object]", error.validator_value)
+            options = " | ".join(map(repr, allowed))
             message = f"Invalid enum value. Expected {options}, received {got!r}"
-            extra = {"received": got, "options": error.validator_value}
+            extra = {"received": got, "options": allowed}
             yield {**extra, **_issue("invalid_enum_value", path, message)}
         case "required":
             missing = error.message.split("'")[1]
             yield _issue("invalid_type", (*path, missing), "Required")
         case "additionalProperties":
-            keys = sorted(set(got) - set(error.schema["properties"]))
+            known = cast("_Schema", error.schema)["properties"].keys()
+            keys = sorted(cast("dict[str, object]", got).keys() - known)
             message = f"Unrecognized key(s) in object: {', '.join(map(repr, keys))}"
             yield {"keys": keys, **_issue("unrecognized_keys", path, message)}
         case "minimum" | "minItems":

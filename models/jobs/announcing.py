@@ -8,13 +8,14 @@ from sqlalchemy import select
 from models import attempts, endpoints, events, views
 from models.db import Transaction
 from models.schema import Image, Job
-from models.states import EventType
+from models.states import TERMINAL_EVENTS, EventType
 from models.views import Lens
 
 
 async def announce(tx: Transaction, lens: Lens, job: Job, type_: EventType) -> None:
     """Write the event of a change, and its deliveries; long polls are rung after the commit."""
-    now = job.finished_at or datetime.now(UTC)
+    ends = type_ in TERMINAL_EVENTS
+    now = job.finished_at if ends and job.finished_at is not None else datetime.now(UTC)
     made = (await attempts.of(tx, [job.id]))[job.id]
     images = (await images_of(tx, [job.id]))[job.id]
     shown = views.job(lens, job, made, images, now)
