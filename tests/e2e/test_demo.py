@@ -1,5 +1,6 @@
 """`make demo` and `make up`, as a person runs them: what they print is true, and nothing stays behind."""
 
+import json
 import re
 import shlex
 import shutil
@@ -62,6 +63,7 @@ def test_a_second_start_is_warm_its_curl_works_and_ctrl_c_stops_all(data: Path) 
         assert job.status == "succeeded"
         assert job.cost.charged == PRICE
         assert job.id in output.read_text()
+        _try_the_readme(data, port=httpx.URL(shlex.split(command)[-1]).port)
 
         process.send_signal(signal.SIGINT)
 
@@ -104,6 +106,32 @@ def _stack(
     finally:
         process.kill()  # its children die with it
         process.wait()
+
+
+def _try_the_readme(data: Path, port: int | None) -> None:
+    """Run the README's own curl lines, in its order, against the stack that is up."""
+    readme = (ROOT / "README.md").read_text()
+    submit, wait, budget = re.findall(r"```sh\n(curl .+?)```", readme, re.DOTALL)
+    here = {":8000": f":{port}", ".darkroom": str(data)}
+
+    def shell(command: str, **environment: str) -> str:
+        for theirs, ours in here.items():
+            command = command.replace(theirs, ours)
+        return subprocess.run(
+            (shutil.which("bash") or "/bin/bash", "-euc", command),
+            env={**inherited(), **environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    accepted = Job.model_validate_json(shell(submit))
+    assert accepted.status == "queued"
+    assert Job.model_validate_json(shell(wait, JOB=accepted.id)).status == "succeeded"
+    made = json.loads(shell(budget))
+    assert made["left"] == made["limit"] - made["spent"] <= 2_000_000 - PRICE
+    for target in re.findall(r"(?:^|`)make ([a-z]+)", readme, re.MULTILINE):
+        assert f"\n{target}: " in (ROOT / "Makefile").read_text(), f"make {target}"
 
 
 def _run(command: str) -> str:
