@@ -3,9 +3,8 @@
 Pure functions of rows: nothing here asks the database or the clock.
 """
 
-import json
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -16,9 +15,6 @@ from models.schema import Attempt, Image, Job
 from models.vault import Vault
 
 _URL_LIFE = timedelta(days=7)
-_BODY_MAX = 20_000  # bytes of a webhook's body; many receivers cap requests at 32 kB
-_PROMPT_MAX = 2_000  # bytes, as JSON writes it
-_TEXT_MAX = 300  # bytes, likewise
 
 Json = dict[str, object]
 
@@ -116,73 +112,6 @@ def job(
         "retried_from": None if job.retried_from is None else ids.text(ids.JOB, job.retried_from),
         "reused_from": None if job.reused_from is None else ids.text(ids.JOB, job.reused_from),
     }
-
-
-def webhook_body(type_: str, job: Job, shown: Json, now: datetime) -> bytes:
-    """Serialise an event about a job, once: these bytes are stored, signed and sent.
-
-    At most 20 kB: what does not fit is cut, the most likely cause first, and says so.
-    """
-    data: Json = {**shown, "sequence": job.version}
-    body = _serialise(type_, data, now)
-    for cut in _CUTS:
-        if len(body) <= _BODY_MAX and _fits(_prompt(data), _PROMPT_MAX):
-            break
-        data = cut(data) | {"input_truncated": True}
-        body = _serialise(type_, data, now)
-    return body
-
-
-def _serialise(type_: str, data: Json, now: datetime) -> bytes:
-    event = {"type": type_, "timestamp": time(now), "data": data}
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _prompt(data: Json) -> str:
-    shown = data["input"]
-    prompt = shown.get("prompt") if isinstance(shown, dict) else None
-    return prompt if isinstance(prompt, str) else ""
-
-
-def _cut_input(data: Json) -> Json:
-    shown = data["input"]
-    assert isinstance(shown, dict)  # noqa: S101 - `job` made it; tells the type checker so
-    prompt = _short(_prompt(data), _PROMPT_MAX)
-    urls = shown.get("image_urls")
-    short = [_short(str(url), _TEXT_MAX) for url in urls] if isinstance(urls, list) else None
-    cut = {**shown, "prompt": prompt} | ({} if short is None else {"image_urls": short})
-    return {**data, "input": cut}
-
-
-def _cut_attempts(data: Json) -> Json:
-    attempts = data["attempts"]
-    return {**data, "attempts": attempts[-1:] if isinstance(attempts, list) else []}
-
-
-def _cut_error(data: Json) -> Json:
-    error = data["error"]
-    return {**data, "error": error | {"details": None}} if isinstance(error, dict) else data
-
-
-def _cut_metadata(data: Json) -> Json:
-    return {**data, "metadata": {}, "tags": []}
-
-
-_CUTS: tuple[Callable[[Json], Json], ...] = (
-    _cut_input, _cut_attempts, _cut_error, _cut_metadata,
-)  # fmt: skip
-
-
-def _fits(text: str, most: int) -> bool:
-    return len(json.dumps(text, ensure_ascii=False).encode()) <= most + len('""')
-
-
-def _short(text: str, most: int) -> str:
-    """Cut a text to `most` bytes as JSON writes it (a control is six), never inside a character."""
-    short = text[:most]
-    while not _fits(short, most):
-        short = short[: len(short) * most // len(json.dumps(short, ensure_ascii=False).encode())]
-    return short
 
 
 def _error(job: Job) -> Json | None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import ids, views
+from models import bodies, ids, views
 from models.schema import Attempt, Image, Job
 from models.vault import Vault
 from models.views import Json, Lens
@@ -57,7 +57,7 @@ def show(row: Job, *attempts: Attempt, images: tuple[Image, ...] = (), now: date
 
 
 def webhook(row: Job, *attempts: Attempt, images: tuple[Image, ...] = ()) -> bytes:
-    return views.webhook_body("job.succeeded", row, show(row, *attempts, images=images), NOW)
+    return bodies.of_job("job.succeeded", row, show(row, *attempts, images=images), NOW)
 
 
 def data(body: bytes) -> dict[str, object]:
