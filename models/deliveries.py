@@ -162,6 +162,7 @@ async def record(tx: Transaction, delivery_id: UUID, number: int, at: datetime, 
     )
     if moved is None:
         return False
+    tx.ring("deliveries")  # a place in the lane is free
     if tried.endpoint == "disable" and moved.endpoint_id is not None:
         await endpoints.disable(tx, moved.endpoint_id, tried.result)
     elif tried.endpoint == "disable":
