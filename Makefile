@@ -18,7 +18,7 @@ demo: $(STAMP) ## Run everything and the main job, and end
 	@exec $(BIN)/python -m deploy.local demo
 
 test: $(STAMP) ## Run every test
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n $(or $(PROCESSES),2) $(TESTS)
 
 credits: $(STAMP) ## Lose a third of 1,000 answers, kill 20 workers, and compare every credit
 	$(BIN)/python -m pytest -q -s tests/e2e/test_credits.py --jobs $(or $(JOBS),1000) --kills $(or $(KILLS),20)

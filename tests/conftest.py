@@ -22,6 +22,7 @@ from models.views import Lens
 
 SECRET = "tests-only-tests-only-tests-only-0123456789"
 TEMPLATE = "darkroom_template"
+ROOT = Path(__file__).parents[1]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,6 +32,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--steps", type=int, default=30, help="arrows of each walk")
     group.addoption("--jobs", type=int, default=60, help="jobs of the credits run")
     group.addoption("--kills", type=int, default=2, help="workers killed in the credits run")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests in one process, and all of `e2e`: they share what is dear to start.
+
+    The longest group begins first, so that the processes end together.
+    """
+    for item in items:
+        file = item.path.relative_to(ROOT / "tests")
+        group = "e2e" if file.parts[0] == "e2e" else str(file)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: "e2e" not in item.path.parts)
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +74,7 @@ def database_url(postgres_server: str) -> Iterator[str]:
     name = f"test_{secrets.token_hex(6)}"
     with psycopg.connect(postgres_server, autocommit=True) as admin:
         admin.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
                 sql.Identifier(name), sql.Identifier(TEMPLATE)
             )
         )
