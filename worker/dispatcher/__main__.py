@@ -24,6 +24,7 @@ from models.views import Lens
 from worker import health
 from worker.app import connect
 from worker.dispatcher import (
+    auditing,
     budgeting,
     matching,
     measuring,
@@ -48,6 +49,7 @@ _RECONCILE_FASTEST, _RECONCILE_SLOWEST = timedelta(seconds=1), timedelta(seconds
 _RECHECK_SLOWEST = timedelta(hours=1)
 _PRICES = timedelta(minutes=10)
 _MINUTE, _LOOK = timedelta(seconds=60), timedelta(seconds=10)
+_AUDIT = timedelta(minutes=10)  # it reads all the books: not more often than people look
 _BUDGETS = timedelta(seconds=5)  # what waits for room in a budget waits for hours, as a rule
 
 
@@ -104,6 +106,7 @@ async def _until_told(desk: Desk, books: Books) -> None:
         repeat(desk, "wake", partial(waking.turn, desk), every=tick, topic="deliveries"),
         repeat(desk, "reap", partial(reaping.turn, desk), every=tick),
         repeat(desk, "budgets", partial(budgeting.turn, desk), every=_BUDGETS),
+        repeat(desk, "audit", partial(auditing.turn, desk), every=_AUDIT),
         repeat(desk, "measure", partial(measuring.turn, desk), every=_LOOK),
         repeat(desk, "tidy", partial(tidying.turn, desk), every=_MINUTE),
         repeat(desk, "reconcile", partial(reconciling.turn, books), every=reconcile),
