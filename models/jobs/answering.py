@@ -21,7 +21,7 @@ from models.schema import Attempt, Gate, Job
 from models.states import WaitingReason
 from models.views import Lens
 
-_MAX_UNKNOWN = 1  # attempts with an open charge that a job may leave behind and try again
+_MAX_UNKNOWN = 1  # lost answers after which a job tries again at once; after one more it waits
 
 
 async def retry_later(
@@ -80,10 +80,11 @@ async def after_unknown(tx: Transaction, lens: Lens, job: Job) -> Job | None:
             "from the provider's log."
         )
         return await fail(tx, lens, job, "outcome_unknown", message, retryable=True)
-    unknown = await tx.scalar(
-        select(func.count()).where(Attempt.job_id == job.id, Attempt.charge == "unknown")
+    # Resolved or not: what a job does must not hang on how soon the log tells of the first one.
+    lost = await tx.scalar(
+        select(func.count()).where(Attempt.job_id == job.id, Attempt.outcome == "unknown")
     )
-    if job.on_unknown_charge == "wait" or (unknown or 0) > _MAX_UNKNOWN:
+    if job.on_unknown_charge == "wait" or (lost or 0) > _MAX_UNKNOWN:
         return await _queue(
             tx, job, reason="unknown_charge", run_after=None, counted=job.counted + 1
         )
