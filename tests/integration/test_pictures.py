@@ -74,12 +74,19 @@ def of_process(pid: int, name: str) -> str:
 
 def children() -> set[int]:
     """Find the decoders that this process has started and that still run."""
-    return {
+    pids = [
         int(pid)
         for task in Path("/proc/self/task").iterdir()
         for pid in (task / "children").read_text().split()
-        if b"picture_child" in (Path("/proc") / pid / "cmdline").read_bytes()
-    }
+    ]
+    return {pid for pid in pids if b"picture_child" in _command(pid)}
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return (Path("/proc") / str(pid) / "cmdline").read_bytes()
+    except OSError:  # it has ended since it was listed
+        return b""
 
 
 async def until(holds: Callable[[], bool]) -> None:
