@@ -40,7 +40,17 @@ class Project(Base):
     webhook_secret: Mapped[bytes]
     webhook_secret_old: Mapped[bytes | None]
     webhook_rotated_at: Mapped[datetime | None]
+    # How many of its jobs may be in flight at once: all of them, and those of one `concurrency_key`.
+    cap: Mapped[int | None]
+    key_cap: Mapped[int] = mapped_column(server_default="1")
+    # Whether a booking must look for budgets: a new one locks this row before it counts what is booked.
+    budgeted: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+    __table_args__ = (
+        CheckConstraint("cap >= 1", "cap"),
+        CheckConstraint("key_cap >= 1", "key_cap"),
+    )
 
 
 class ApiKey(Base):
@@ -83,6 +93,7 @@ class Job(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     keep_until: Mapped[datetime | None]
+    erased_at: Mapped[datetime | None]
 
     # What was asked for.
     model: Mapped[str]
@@ -149,6 +160,7 @@ class Job(Base):
         CheckConstraint("held >= 0", "held"),
         CheckConstraint("reuse IN ('never', 'exact')", "reuse"),
         CheckConstraint("leader_id IS NULL OR reuse = 'exact'", "followers_reuse"),
+        CheckConstraint("erased_at IS NULL OR finished_at IS NOT NULL", "erased_is_finished"),
         UniqueConstraint("project_id", "idempotency_route", "idempotency_key"),
         Index("ix_jobs_newest", "project_id", "id"),
         Index(
@@ -166,7 +178,38 @@ class Job(Base):
             postgresql_where=text("status = 'succeeded'"),
         ),
         Index("ix_jobs_leader_id", "leader_id", postgresql_where=text("leader_id IS NOT NULL")),
-        Index("ix_jobs_waiting", "rank", "id", postgresql_where=text("status = 'queued'")),
+        # Whoever deletes a job looks for those that name it: without these, through the whole table.
+        Index(
+            "ix_jobs_retried_from",
+            "retried_from",
+            postgresql_where=text("retried_from IS NOT NULL"),
+        ),
+        Index(
+            "ix_jobs_reused_from", "reused_from", postgresql_where=text("reused_from IS NOT NULL")
+        ),
+        # What may be called for: the first of each project and model is one look away.
+        Index(
+            "ix_jobs_ready",
+            "project_id",
+            "model",
+            "rank",
+            "id",
+            postgresql_where=text("status = 'queued' AND run_after IS NOT NULL AND phase = 'call'"),
+        ),
+        Index(
+            "ix_jobs_paid",
+            "run_after",
+            "id",
+            postgresql_where=text("status = 'queued' AND phase = 'keep'"),
+        ),
+        Index(
+            "ix_jobs_key_waiting",
+            "project_id",
+            "concurrency_key",
+            "rank",
+            "id",
+            postgresql_where=text("status = 'queued' AND waiting_reason = 'concurrency_key'"),
+        ),
         Index(
             "ix_jobs_unfunded",
             "rank",
@@ -218,6 +261,8 @@ class Attempt(Base):
         CheckConstraint("finished_at IS NOT NULL OR charge = 'unknown'", "under_way_is_unknown"),
         UniqueConstraint("job_id", "number"),
         Index("ix_attempts_unknown", "sent_at", postgresql_where=text("charge = 'unknown'")),
+        # Rows arrive in this order, so a few pages tell what was sent in the last minutes.
+        Index("ix_attempts_sent_at", "sent_at", postgresql_using="brin"),
     )
 
 
@@ -239,11 +284,46 @@ class Image(Base):
     thumbnail: Mapped[str] = mapped_column(server_default="pending")
     kept_at: Mapped[datetime] = mapped_column(server_default=_now)
     expires_at: Mapped[datetime]
+    removed_at: Mapped[datetime | None]
 
     __table_args__ = (
         CheckConstraint("thumbnail IN ('pending', 'made', 'impossible')", "thumbnail"),
         Index("uq_images_one_result", "job_id", unique=True, postgresql_where=text("NOT spare")),
         Index("ix_images_thumbnail", "kept_at", postgresql_where=text("thumbnail = 'pending'")),
+        Index("ix_images_expires_at", "expires_at", postgresql_where=text("removed_at IS NULL")),
+        Index("ix_images_sha256", "sha256"),
+    )
+
+
+class InputImage(Base):
+    """A reference that came inside a job's input: its bytes lie in the store, like a kept image's."""
+
+    __tablename__ = "input_images"
+    job_id: Mapped[UUID] = mapped_column(
+        ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID]
+
+    __table_args__ = (Index("ix_input_images_sha256", "sha256"),)
+
+
+class Remnant(Base):
+    """A blob that no job may refer to any more, or not yet; `models/remnants.py` has the rules.
+
+    `doomed_until` while its bytes are being deleted, `gone_at` when they were.
+    """
+
+    __tablename__ = "remnants"
+    project_id: Mapped[UUID] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime] = mapped_column(server_default=_now)
+    doomed_until: Mapped[datetime | None]
+    gone_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index("ix_remnants_since", "since", postgresql_where=text("gone_at IS NULL")),
+        Index("ix_remnants_gone_at", "gone_at", postgresql_where=text("gone_at IS NOT NULL")),
     )
 
 
@@ -344,7 +424,12 @@ class Wallet(Base):
 
 
 class Endpoint(Base):
-    """A URL that a project registered for events."""
+    """A URL that a project registered for events.
+
+    `secret` is sealed text: `whsec_…`, and after a space the `whsk_…` of its ed25519 pair.
+    `failing_since` is when the first try after the last success failed, and `failing_deliveries` how many
+    deliveries have failed since.
+    """
 
     __tablename__ = "endpoints"
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -353,11 +438,18 @@ class Endpoint(Base):
     description: Mapped[str] = mapped_column(server_default="")
     events: Mapped[list[str]]
     secret: Mapped[bytes]
+    secret_old: Mapped[bytes | None]
+    rotated_at: Mapped[datetime | None]
+    rate_limit: Mapped[int | None]
+    failing_since: Mapped[datetime | None]
+    failing_deliveries: Mapped[int] = mapped_column(server_default="0")
     enabled: Mapped[bool] = mapped_column(server_default=text("true"))
     disabled_reason: Mapped[str | None]
     disabled_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=_now)
     deleted_at: Mapped[datetime | None]
+
+    __table_args__ = (CheckConstraint("rate_limit >= 1", "rate_limit"),)
 
 
 class Event(Base):
@@ -392,12 +484,14 @@ class Delivery(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
     event_id: Mapped[UUID] = mapped_column(ForeignKey("events.id", ondelete="CASCADE"), index=True)
-    endpoint_id: Mapped[UUID | None] = mapped_column(ForeignKey("endpoints.id"), index=True)
+    endpoint_id: Mapped[UUID | None] = mapped_column(ForeignKey("endpoints.id"))
     job_id: Mapped[UUID | None] = mapped_column(index=True)
     url: Mapped[str]
     lane: Mapped[str]
     state: Mapped[str] = mapped_column(server_default="pending")
     tries: Mapped[int] = mapped_column(server_default="0")
+    # The tries before the last replay: the schedule began anew after them.
+    tries_before: Mapped[int] = mapped_column(server_default="0")
     next_at: Mapped[datetime | None] = mapped_column(server_default=_now)
     lease_until: Mapped[datetime | None]
     taken_at: Mapped[datetime | None]
@@ -408,9 +502,24 @@ class Delivery(Base):
         CheckConstraint(one_of("state", DeliveryState), "state"),
         CheckConstraint("(state = 'sending') = (lease_until IS NOT NULL)", "lease_has_owner"),
         CheckConstraint("(state = 'pending') = (next_at IS NOT NULL)", "pending_has_time"),
+        Index("ix_deliveries_endpoint", "endpoint_id", "id"),
         Index("ix_deliveries_due", "lane", "next_at", postgresql_where=text("state = 'pending'")),
         Index("ix_deliveries_lease", "lease_until", postgresql_where=text("state = 'sending'")),
     )
+
+
+class Lane(Base):
+    """What slows a lane down: an endpoint, or a project's job URLs of one origin. No row: nothing does.
+
+    `paused_until` is what the receiver asked for; `slow` lets one try at a time pass until one succeeds.
+    `free_at` is the theoretical arrival time of its next try at its rate (GCRA, ITU-T I.371).
+    """
+
+    __tablename__ = "lanes"
+    lane: Mapped[str] = mapped_column(primary_key=True)
+    paused_until: Mapped[datetime | None]
+    slow: Mapped[bool] = mapped_column(server_default=text("false"))
+    free_at: Mapped[datetime | None]
 
 
 class DeliveryTry(Base):
@@ -455,6 +564,59 @@ class Gate(Base):
 
     __table_args__ = (
         CheckConstraint("probe_id IS NULL OR half_open_at IS NOT NULL", "probe_is_half_open"),
+    )
+
+
+class Pause(Base):
+    """What an operator has paused: everything, the calls of one model, or the jobs of one project."""
+
+    __tablename__ = "pauses"
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True, server_default="")
+    paused_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+    __table_args__ = (
+        CheckConstraint("scope IN ('all', 'model', 'project')", "scope"),
+        CheckConstraint("(scope = 'all') = (name = '')", "all_has_no_name"),
+    )
+
+
+class Turn(Base):
+    """How often a project has had its turn: whoever had fewest among those that wait is next."""
+
+    __tablename__ = "turns"
+    project_id: Mapped[UUID] = mapped_column(
+        ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True
+    )
+    turn: Mapped[int]
+
+
+class Limit(Base):
+    """How many paid calls may be in flight, as far as it was found out; one row."""
+
+    __tablename__ = "limits"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    calls: Mapped[int]
+    slow_start: Mapped[bool] = mapped_column(server_default=text("true"))
+    # When it last changed or was probed, when it was last fully used, and when a 429 last came.
+    changed_at: Mapped[datetime] = mapped_column(server_default=_now)
+    used_at: Mapped[datetime | None]
+    refused_at: Mapped[datetime | None]
+
+    __table_args__ = (CheckConstraint("id = 1", "one_row"), CheckConstraint("calls >= 1", "calls"))
+
+
+class Breaker(Base):
+    """How many answers in a row went wrong for one cause; enough of them close the gate."""
+
+    __tablename__ = "breakers"
+    cause: Mapped[str] = mapped_column(primary_key=True)
+    failures: Mapped[int]
+    last_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+    __table_args__ = (
+        CheckConstraint("cause IN ('errors', 'lost')", "cause"),
+        CheckConstraint("failures >= 1", "failures"),
     )
 
 

@@ -63,7 +63,13 @@ class Settings(BaseSettings):
     connect_timeout: Duration = timedelta(seconds=10)
     attempt_timeout: Duration = timedelta(seconds=180)  # p95 is 51-70 s for 2K at other hosts
     attempt_timeout_large: Duration = timedelta(seconds=300)  # 4K, or more than 4 references
-    provider_limit: int = Field(default=32, ge=1)  # calls in flight over all workers
+    # Calls in flight over all workers: the provider publishes no limit, so it is found between these.
+    provider_limit_floor: int = Field(default=4, ge=1)
+    provider_limit: int = Field(default=256, ge=1)
+    limit_window: Duration = timedelta(seconds=5)  # doubles once per window until the first 429
+    limit_probe: Duration = timedelta(seconds=30)  # afterwards: one more, this long after a 429
+    breaker_errors: int = Field(default=10, ge=1)  # 5xx in a row: 30 % of them never open it
+    breaker_lost: int = Field(default=5, ge=1)  # answers lost in a row: each may have been paid
     typical_call: Duration = timedelta(seconds=45)  # p50 is 37-47 s: a later deadline can be met
     log_lag: Duration = timedelta(minutes=15)  # how far the provider's log may be behind
     wallet_low: int = Field(default=10_000_000, ge=0)  # credits ($5): some hundred images are left
@@ -83,7 +89,7 @@ class Settings(BaseSettings):
     metrics_port: int = 9090
     grace: Duration = timedelta(seconds=330)  # the longest attempt and the keeping of its image
     generate_slots: int = Field(default=64, ge=1)  # paid calls one worker may have in flight
-    deliver_slots: int = Field(default=32, ge=1)  # webhooks one worker may have in flight
+    deliver_slots: int = Field(default=64, ge=1)  # webhooks one worker may have in flight
     database_pool: int = Field(default=10, ge=1)  # connections per process
     log_level: str = "INFO"
 
@@ -92,6 +98,9 @@ class Settings(BaseSettings):
     lease_run: Duration = timedelta(seconds=60)
     heartbeat: Duration = timedelta(seconds=15)
     worker_seen: Duration = timedelta(seconds=20)  # an older report of free slots is not believed
+    # A worker whose consumer or heartbeat gets nothing through for so long, though Redis and Postgres
+    # answer, is not healthy. Beyond the 30 s that Celery lets pass between two tries to connect.
+    deaf_after: Duration = timedelta(seconds=45)
     tick: Duration = timedelta(seconds=1)  # what a lost doorbell costs at most
 
     # Retries of paid calls, and of keeping a paid image.
@@ -99,7 +108,11 @@ class Settings(BaseSettings):
     retry_cap: Duration = timedelta(seconds=60)
     keep_ttl: Duration = timedelta(hours=24)  # the provider's URL lives as long
     image_max_bytes: int = 64 * 1024 * 1024
+
+    # How long data is kept.
+    job_retention: Duration = timedelta(days=90)
     image_retention: Duration = timedelta(days=30)
+    delivery_retention: Duration = timedelta(days=30)
 
     # Webhooks.
     webhook_timeout: Duration = timedelta(seconds=15)
@@ -110,8 +123,19 @@ class Settings(BaseSettings):
         timedelta(seconds=s) for s in (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
     )
 
+    webhook_in_flight: int = Field(default=8, ge=1)  # per lane: a hanging one takes no more slots
+    webhook_rate: int = Field(default=100, ge=1)  # tries per second and lane, if it has no own rate
+    # An endpoint is disabled after so long without a success, or after less of it over many deliveries.
+    webhook_failing: Duration = timedelta(days=5)
+    webhook_failing_busy: Duration = timedelta(hours=24)
+    webhook_failing_deliveries: int = Field(default=100, ge=1)
+
     # Bounds of what is accepted.
+    queued_max: int = Field(default=100_000, ge=1)  # jobs of one project that may wait
+    requests_per_minute: int = Field(default=30_000, ge=1)  # per key and api process
     body_max_bytes: int = 64 * 1024 * 1024
+    # All bodies over 64 KiB in hand at once; what is made of one takes about five times as much.
+    bodies_max_bytes: int = 128 * 1024 * 1024
 
 
 def load() -> Settings:

@@ -10,7 +10,6 @@ from sqlalchemy.exc import IntegrityError
 from models import endpoints
 from models.db import Base, Database, Transaction
 from models.projects import Caller
-from models.signing import new_secret
 from models.vault import Vault
 from models.views import Lens
 from tests.making import Bench
@@ -42,6 +41,8 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "UPDATE jobs SET cancel_requested_at = now(), cancel_outcome = 'maybe'",
     ),
     "ck_jobs_reuse": ("UPDATE jobs SET reuse = 'always'",),
+    "ck_pauses_scope": ("INSERT INTO pauses (scope, name) VALUES ('key', 'k')",),
+    "ck_breakers_cause": ("INSERT INTO breakers (cause, failures) VALUES ('mood', 1)",),
     "ck_attempts_charge": ("UPDATE attempts SET charge = 'free', credits = NULL",),
     "ck_deliveries_state": ("UPDATE deliveries SET state = 'lost', next_at = NULL",),
     "ck_images_thumbnail": ("UPDATE images SET thumbnail = 'ugly'",),
@@ -73,6 +74,14 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "INSERT INTO gates (reason, probe_id) VALUES ('wallet_empty', gen_random_uuid())",
     ),
     "ck_wallet_one_row": ("INSERT INTO wallet (id, credits, state) VALUES (2, 0, 'ok')",),
+    "ck_limits_one_row": ("INSERT INTO limits (id, calls) VALUES (2, 1)",),
+    "ck_limits_calls": ("INSERT INTO limits (id, calls) VALUES (1, 0)",),
+    "ck_breakers_failures": ("INSERT INTO breakers (cause, failures) VALUES ('lost', 0)",),
+    "ck_pauses_all_has_no_name": ("INSERT INTO pauses (scope, name) VALUES ('all', 'k')",),
+    "ck_projects_cap": ("UPDATE projects SET cap = 0",),
+    "ck_projects_key_cap": ("UPDATE projects SET key_cap = 0",),
+    "ck_jobs_erased_is_finished": (f"UPDATE jobs SET erased_at = now() {_QUEUED}",),
+    "ck_endpoints_rate_limit": ("UPDATE endpoints SET rate_limit = 0",),
     "ck_budgets_limit": (_BUDGET, 'UPDATE budgets SET "limit" = -1'),
     "ck_budgets_key_scope_has_key": (_BUDGET, "UPDATE budgets SET scope = 'key'"),
     "ck_budgets_customer_scope_has_one": (_BUDGET, "UPDATE budgets SET scope = 'customer'"),
@@ -127,10 +136,9 @@ async def bench(database: Database, lens: Lens, caller: Caller, vault: Vault) ->
     bench = Bench(database, lens, caller)
     await bench.do(
         lambda tx: endpoints.register(
-            tx, vault, caller.project_id, url="https://r.example/", events=(), description="",
-            secret=new_secret(),
+            tx, vault, caller.project_id, endpoints.Wish("https://r.example/")
         )
-    )  # fmt: skip
+    )
     ref = await bench.running()
     await bench.receive(ref)
     await bench.succeed(ref)
