@@ -1,12 +1,11 @@
 """Events: something that happened to a job, written in the transaction of what it tells."""
 
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from sqlalchemy import func, insert
 
-from models import ids
+from models import ids, lanes
 from models.db import Transaction
 from models.schema import Delivery, Endpoint, Event, Job
 from models.states import TERMINAL_EVENTS, EventType
@@ -32,7 +31,7 @@ async def announce(
                 "job_id": job.id,
                 "endpoint_id": None,
                 "url": job.webhook_url,
-                "lane": f"{job.project_id}:{urlsplit(job.webhook_url).netloc}",
+                "lane": lanes.of_origin(job.project_id, job.webhook_url),
                 "state": "pending",
                 "next_at": func.now(),
             }
@@ -46,6 +45,16 @@ async def announce_to_project(
     """Write an event that is not about a job, and its deliveries to a project's endpoints."""
     event_id = await _write(tx, project_id, type_, body, job=None)
     await _deliver(tx, [_row(each, event_id, None) for each in targets])
+
+
+async def announce_ping(tx: Transaction, endpoint: Endpoint, body: bytes) -> UUID:
+    """Write a ping and its one delivery, also to an endpoint that is disabled; gives the delivery's id."""
+    event_id = await _write(tx, endpoint.project_id, "ping", body, job=None)
+    row = _row(endpoint, event_id, None)
+    delivery_id = ids.new()
+    alone = {"id": delivery_id, "lane": lanes.of_ping(delivery_id)}
+    await _deliver(tx, [row | alone | {"state": "pending", "next_at": func.now()}])
+    return delivery_id
 
 
 async def _write(
@@ -74,7 +83,7 @@ def _row(endpoint: Endpoint, event_id: UUID, job_id: UUID | None) -> dict[str, o
         "job_id": job_id,
         "endpoint_id": endpoint.id,
         "url": endpoint.url,
-        "lane": str(endpoint.id),
+        "lane": lanes.of_endpoint(endpoint.id),
         "state": "pending" if endpoint.enabled else "held",
         "next_at": func.now() if endpoint.enabled else None,
     }

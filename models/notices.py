@@ -9,8 +9,10 @@ from models.states import EventType
 from models.views import Json
 
 
-async def tell(tx: Transaction, project_id: UUID, type_: EventType, data: Json) -> None:
-    """Write a notice and its deliveries, in the transaction of what it tells."""
+async def tell(
+    tx: Transaction, project_id: UUID, type_: EventType, data: Json, *, but: UUID | None = None
+) -> None:
+    """Write a notice and its deliveries, in the transaction of what it tells; `but` one endpoint's."""
     body = bodies.of(type_, data, datetime.now(UTC))
-    targets = await endpoints.wanting(tx, project_id, type_)
+    targets = await endpoints.wanting(tx, project_id, type_, but=but)
     await events.announce_to_project(tx, project_id, type_, body, targets)

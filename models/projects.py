@@ -9,6 +9,7 @@ import re
 import secrets
 import zlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from sqlalchemy import func, insert, or_, select, update
 from models import ids
 from models.db import Transaction
 from models.errors import InvalidRequest, Misconfigured, NotFound, ScopeMissing
+from models.keyrings import Keyring
 from models.schema import ApiKey, Project
 from models.states import SCOPES, Scope
 from models.vault import Vault
@@ -68,32 +70,31 @@ async def find(tx: Transaction, name_or_id: str) -> UUID:
 
 async def webhook_secrets(tx: Transaction, vault: Vault, project_id: UUID) -> tuple[str, ...]:
     """Give the secrets that sign this project's own webhooks: the current one first."""
-    row = (
-        await tx.execute(
-            select(
-                Project.webhook_secret,
-                Project.webhook_secret_old,
-                Project.webhook_rotated_at > func.now() - func.make_interval(0, 0, 0, 1),
-            ).where(Project.id == project_id)
-        )
-    ).one()
-    current, old, old_is_valid = row
-    sealed = [current] + ([old] if old is not None and old_is_valid else [])
-    return tuple(vault.open(each, _SECRET_CONTEXT + project_id.bytes) for each in sealed)
+    found = await tx.get_one(Project, project_id)
+    return webhook_keyring(found).opened(vault, datetime.now(UTC))
 
 
 async def rotate_webhook_secret(
     tx: Transaction, vault: Vault, project_id: UUID, fresh: str
 ) -> None:
     """Sign with a fresh secret from now on, and with the present one too for 24 hours."""
+    found = await tx.get_one(Project, project_id, with_for_update={"key_share": True})
+    now = datetime.now(UTC)
+    ring = webhook_keyring(found).rotated(vault, fresh, now)
     await tx.execute(
         update(Project)
         .where(Project.id == project_id)
-        .values(
-            webhook_secret_old=Project.webhook_secret,
-            webhook_secret=vault.seal(fresh, _SECRET_CONTEXT + project_id.bytes),
-            webhook_rotated_at=func.now(),
-        )
+        .values(webhook_secret=ring.secret, webhook_secret_old=ring.old, webhook_rotated_at=now)
+    )
+
+
+def webhook_keyring(project: Project) -> Keyring:
+    """Give what the project keeps of its webhook secrets."""
+    return Keyring(
+        _SECRET_CONTEXT + project.id.bytes,
+        project.webhook_secret,
+        project.webhook_secret_old,
+        project.webhook_rotated_at,
     )
 
 
@@ -142,6 +143,11 @@ async def create_key(
         .returning(ApiKey)
     )
     return made.one()
+
+
+def well_formed(key: str) -> bool:
+    """Tell whether this may be a key at all, and has no typo: no query is needed for any other."""
+    return _split(key) is not None
 
 
 async def caller(tx: Transaction, key: str) -> Caller | None:

@@ -67,6 +67,10 @@ class Vault:
                 break
         raise Unopenable("The sealed secret does not open with DARKROOM_SECRET or its old one.")
 
+    def sealed_lately(self, sealed: bytes) -> bool:
+        """Tell whether the present secret sealed this, and not the old one."""
+        return sealed.startswith(_VERSION + self._keys.name)
+
     def mac(self, message: bytes) -> str:
         """Sign a message: HMAC-SHA256 cut to 128 bits, as 22 characters that suit a URL."""
         return self._keys.mac(message)

@@ -9,6 +9,9 @@ from email.utils import parsedate_to_datetime
 RETRY_AFTER_MAX = timedelta(hours=1)
 # The longest that a webhook's receiver may put us off.
 WEBHOOK_RETRY_AFTER_MAX = timedelta(hours=24)
+# What a busy receiver's whole lane waits at most, unless it asks for more: a receiver that came back must
+# not wait for the patience of the oldest delivery, which may be a day by then.
+LANE_PAUSE_MAX = timedelta(minutes=30)
 # Receivers that failed together must not be called together again: +-20 %.
 WEBHOOK_JITTER = 0.2
 
@@ -55,6 +58,16 @@ def next_try(
         return None
     jittered = schedule[max(n, 1) - 1] * (1 + WEBHOOK_JITTER * (2 * random() - 1))
     return max(jittered, min(retry_after or timedelta(0), WEBHOOK_RETRY_AFTER_MAX))
+
+
+def pause(wait: timedelta | None, asked: timedelta | None) -> timedelta:
+    """Give how long the whole lane of a busy receiver pauses: as the delivery that met it waits.
+
+    That is at most `LANE_PAUSE_MAX`, or as long as the receiver `asked` for, up to a day. A delivery with
+    no tries left (`wait` is None) pauses the others all the same.
+    """
+    own = min(wait or LANE_PAUSE_MAX, LANE_PAUSE_MAX)
+    return max(own, min(asked or timedelta(0), WEBHOOK_RETRY_AFTER_MAX))
 
 
 def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:

@@ -1,25 +1,26 @@
 """A delivery on one page: take → sign and POST → record.
 
 The same bytes and the same id on every try; the signature is of this try's time. What an answer means
-is one table (`_judge`), from status and headers to a `Try`.
+is one table (`judge`), from status and headers to a `Try`.
 """
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import structlog
 
 from models import deliveries
-from models.deliveries import Parcel, Try
+from models.deliveries import Parcel, Patience, Try
 from models.errors import EgressRefused
 from models.ids import DELIVERY, EVENT, text
 from models.settings import Settings
 from models.signing import sign
+from models.states import DeliveryState
 from worker import metrics
-from worker.backoff import next_try, parse_retry_after
+from worker.backoff import next_try, parse_retry_after, pause
 from worker.connection import Unreachable
 from worker.context import Context
 from worker.egress import Answer
@@ -27,28 +28,41 @@ from worker.persistence import insist
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+Met = Answer | Unreachable | EgressRefused
+
 _SUCCESS = range(200, 300)
 _REDIRECT = range(300, 400)
 _GONE = 410
+_BUSY = frozenset({429, 502, 503, 504})
 
 
 async def run(context: Context, delivery_id: UUID, number: int) -> None:
     """Make one try of a delivery, if it is still to be made."""
     structlog.contextvars.bind_contextvars(delivery_id=text(DELIVERY, delivery_id))
-    lease = context.settings.delivery_lease
-    async with context.database.transaction() as tx:
-        parcel = await deliveries.take(tx, context.vault, delivery_id, number, lease)
+    lease, patience = context.settings.delivery_lease, Patience.of(context.settings)
+    # Once more when Postgres was away for a moment: else the delivery waits for the end of its lease.
+    parcel = await insist(
+        context, lambda tx: deliveries.take(tx, context.vault, delivery_id, number, lease)
+    )
     if parcel is None:
         log.info("webhook.not_mine", number=number)
         return
-    at = datetime.now(UTC)
-    tried = await _try(context, parcel)
-    await insist(context, lambda tx: deliveries.record(tx, delivery_id, number, at, tried))
-    metrics.TRIES.labels(tried.state).inc()
-    metrics.TRY_SECONDS.observe(tried.latency.total_seconds())
-    met = f"webhook.{tried.state}"
+    at, started = datetime.now(UTC), time.monotonic()
+    met = await _send(context, parcel, at)
+    elapsed = timedelta(seconds=time.monotonic() - started)
+    tried = judge(
+        context.settings, parcel, met, elapsed, now=datetime.now(UTC), random=random.random
+    )
+    state = await insist(
+        context, lambda tx: deliveries.record(tx, delivery_id, number, at, tried, patience)
+    )
+    metrics.TRIES.labels(state or "late").inc()
+    metrics.TRY_SECONDS.observe(elapsed.total_seconds())
+    if tried.pause is not None:
+        metrics.LANES_SLOWED.inc()
+    came_to = f"webhook.{state or 'late'}"
     log.info(
-        met,
+        came_to,
         event_id=text(EVENT, parcel.event_id),
         number=number,
         http_status=tried.http_status,
@@ -56,11 +70,11 @@ async def run(context: Context, delivery_id: UUID, number: int) -> None:
     )
 
 
-async def _try(context: Context, parcel: Parcel) -> Try:
-    settings, started = context.settings, time.monotonic()
-    message_id, timestamp = text(EVENT, parcel.event_id), int(time.time())
+async def _send(context: Context, parcel: Parcel, at: datetime) -> Met:
+    settings = context.settings
+    message_id, timestamp = text(EVENT, parcel.event_id), int(at.timestamp())
     try:
-        answer = await context.egress.post(
+        return await context.egress.post(
             parcel.url,
             content=parcel.body,
             headers={
@@ -72,44 +86,63 @@ async def _try(context: Context, parcel: Parcel) -> Try:
             deadline=settings.webhook_timeout,
             read_max=settings.webhook_read_max_bytes,
         )
-    except EgressRefused:
-        # Which rule, and what the name resolves to, is nobody's business: the log is no scanner.
-        return Try("blocked", "address refused", None, timedelta(0))
-    except Unreachable as failed:
-        elapsed = timedelta(seconds=time.monotonic() - started)
-        return _later(settings, parcel, failed.reason, None, elapsed)
-    return _judge(settings, parcel, answer)
+    except (EgressRefused, Unreachable) as failed:
+        return failed
 
 
-def _judge(settings: Settings, parcel: Parcel, answer: Answer) -> Try:
-    """Say what follows from an answer: delivered, given up, the endpoint disabled, or tried again."""
+def judge(
+    settings: Settings,
+    parcel: Parcel,
+    met: Met,
+    elapsed: timedelta,
+    *,
+    now: datetime,
+    random: Callable[[], float],
+) -> Try:
+    """Say what follows from what a try met: delivered, given up, the endpoint disabled, or tried again."""
+    match met:
+        case EgressRefused():
+            # Which rule, how long it took, and what the name resolves to, is nobody's business: the log
+            # is no scanner.
+            return Try("blocked", "address refused", None, timedelta(0))
+        case Unreachable():
+            wait = _wait(settings, parcel, None, random)
+            # Whoever hangs holds a slot for each try: one at a time, until one comes back well.
+            slows = timedelta(0) if met.reason == "timeout" and not parcel.ping else None
+            state: DeliveryState = "pending" if wait else "exhausted"
+            return Try(state, met.reason, None, elapsed, wait, pause=slows)
+        case Answer():
+            return _answered(settings, parcel, met, now=now, random=random)
+
+
+def _answered(
+    settings: Settings,
+    parcel: Parcel,
+    answer: Answer,
+    *,
+    now: datetime,
+    random: Callable[[], float],
+) -> Try:
     status, elapsed = answer.status, answer.elapsed
     wish = answer.headers.get("webhook-delivery", "").strip().lower()
     if wish == "disable" or status == _GONE:
         reason = "the receiver asked to be disabled" if wish == "disable" else "410 Gone"
-        return Try(
-            "held" if parcel.endpoint else "aborted", reason, status, elapsed, endpoint="disable"
-        )
+        given_up: DeliveryState = "held" if parcel.endpoint else "aborted"
+        return Try(given_up, reason, status, elapsed, endpoint="disable")
     if status in _SUCCESS:
         return Try("delivered", "delivered", status, elapsed)
+    asked = parse_retry_after(answer.headers.get("retry-after"), now)
+    wait = _wait(settings, parcel, asked, random)
+    slows = pause(wait, asked) if status in _BUSY or asked is not None else None
     if wish == "abort-message":
-        return Try("aborted", "the receiver gave this message up", status, elapsed)
+        result = "the receiver gave this message up"
+        return Try("aborted", result, status, elapsed, pause=slows)
     result = "redirect, never followed" if status in _REDIRECT else f"HTTP {status}"
-    return _later(settings, parcel, result, status, elapsed, answer.headers)
+    return Try("pending" if wait else "exhausted", result, status, elapsed, wait, pause=slows)
 
 
-def _later(
-    settings: Settings,
-    parcel: Parcel,
-    result: str,
-    status: int | None,
-    elapsed: timedelta,
-    headers: Mapping[str, str] | None = None,
-) -> Try:
-    asked = parse_retry_after((headers or {}).get("retry-after"), datetime.now(UTC))
-    wait = next_try(
-        settings.webhook_schedule, parcel.number, retry_after=asked, random=random.random
-    )
-    if wait is None:
-        return Try("exhausted", result, status, elapsed)
-    return Try("pending", result, status, elapsed, next_in=wait)
+def _wait(
+    settings: Settings, parcel: Parcel, asked: timedelta | None, random: Callable[[], float]
+) -> timedelta | None:
+    schedule = () if parcel.ping else settings.webhook_schedule
+    return next_try(schedule, parcel.nth, retry_after=asked, random=random)

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from deploy.simulator import Running
-from models import budgets, endpoints, signing
+from models import budgets, endpoints
 from models.budgets import Rule
 from models.db import Database
 from models.projects import Caller
@@ -36,11 +36,12 @@ async def test_a_threshold_is_told_once_to_the_endpoints_that_list_it(house: Hou
     bench, vault = house.bench, house.bench.lens.vault
     await bench.do(
         lambda tx: endpoints.register(
-            tx, vault, bench.caller.project_id,
-            url="https://example.com/budgets", events=["budget.threshold"],
-            description="", secret=signing.new_secret(),
+            tx,
+            vault,
+            bench.caller.project_id,
+            endpoints.Wish("https://example.com/budgets", ["budget.threshold"]),
         )
-    )  # fmt: skip
+    )
     await put(house, 10 * PRICE, "soft")
     for n in range(8):
         await bench.submit(prompt=f"fox {n}")

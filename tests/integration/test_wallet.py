@@ -16,7 +16,6 @@ from models.attempts import Answer
 from models.db import Database
 from models.projects import Caller
 from models.settings import Settings
-from models.signing import new_secret
 from models.vault import Vault
 from tests import spending
 from tests.conftest import make_project
@@ -48,9 +47,8 @@ def fill(house: House, images: float) -> None:
 async def subscribe(house: House, vault: Vault, project: UUID) -> None:
     async with house.bench.database.transaction() as tx:
         await endpoints.register(
-            tx, vault, project,
-            url="https://example.com/hook", events=EVENTS, description="", secret=new_secret(),
-        )  # fmt: skip
+            tx, vault, project, endpoints.Wish("https://example.com/hook", EVENTS)
+        )
 
 
 async def read(house: House) -> None:

@@ -1,9 +1,12 @@
 """What the duties of a dispatcher stand on, and how a duty is repeated."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -22,6 +25,35 @@ Moved = TypeVar("Moved")
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
+# The longest that anything in a turn waits is a statement of Postgres, or an answer of the provider, 35 s.
+_STUCK = timedelta(minutes=3)
+
+_goes_on: ContextVar[Callable[[], None] | None] = ContextVar("goes_on", default=None)
+
+
+class Rounds:
+    """Until when each duty must have shown that it goes on; who has not, is stuck."""
+
+    def __init__(self) -> None:
+        self._due: dict[str, float] = {}
+
+    def expect(self, duty: str, within: timedelta) -> None:
+        """Expect the next sign of a duty within this time."""
+        self._due[duty] = time.monotonic() + within.total_seconds()
+
+    def stuck(self) -> str | None:
+        """Give None, or in words which duties are stuck."""
+        late = sorted(duty for duty, due in self._due.items() if due <= time.monotonic())
+        return f"stuck: {', '.join(late)}" if late else None
+
+
+def go_on() -> None:
+    """Show that the duty which calls this goes on: a long turn says so at each of its steps."""
+    sign = _goes_on.get()
+    if sign is not None:
+        sign()
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """The resources of one dispatcher."""
@@ -32,6 +64,7 @@ class Desk:
     doorbell: Doorbell
     celery: Celery
     lens: Lens
+    rounds: Rounds = field(default_factory=Rounds)
 
 
 async def one_by_one(
@@ -43,6 +76,7 @@ async def one_by_one(
     """
     moved: list[Moved] = []
     for job_id in found:
+        go_on()
         try:
             async with desk.database.transaction() as tx:
                 outcome = await arrow(tx, job_id)
@@ -59,26 +93,33 @@ async def one_by_one(
 async def repeat(
     desk: Desk,
     name: str,
-    turn: Callable[[], Awaitable[bool]],
+    turn: Callable[[], Awaitable[bool | timedelta]],
     *,
     every: timedelta,
     topic: str | None = None,
+    stuck: timedelta = _STUCK,
 ) -> None:
     """Do a duty when its doorbell rings, and every so often anyway; at once again while it gives True.
 
+    A turn that gives a time knows of something to do by then, and is repeated by then at the latest.
     A Postgres that is away is waited for; anything else that goes wrong is logged, and the duty goes on
-    with its next turn: one poisoned row must not stop what keeps all others moving.
+    with its next turn: one poisoned row must not stop what keeps all others moving. A turn of which nothing
+    is seen for `stuck` makes the process unhealthy.
     """
+    _goes_on.set(partial(desk.rounds.expect, name, stuck))
     with desk.doorbell.waiter(topic or f"only-{name}") as bell:
         while True:
-            more = False
+            more: bool | timedelta = False
+            go_on()
             try:
                 more = await turn()
             except Unavailable as away:
                 log.warning("duty.waits", duty=name, detail=away.detail)
             except Exception:
                 log.exception("duty.failed", duty=name)
-            if not more:
-                await bell.wait(every)
-            else:
+            if more is True:
                 await asyncio.sleep(0)
+            else:
+                wait = min(more, every) if more else every
+                desk.rounds.expect(name, wait + stuck)
+                await bell.wait(wait)

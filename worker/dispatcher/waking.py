@@ -1,27 +1,45 @@
-"""Wakes due deliveries, oldest first, within the workers' free slots and the cap of each endpoint."""
+"""Wakes due deliveries, oldest first, within the workers' free slots and the limits of each lane."""
 
-from models import deliveries, duties, workers
+from datetime import timedelta
+
+from models import deliveries, duties, lanes, workers
 from worker.dispatcher.desk import Desk
 from worker.dispatcher.publishing import publish, wait_for_broker
 
 _BATCH = 200
+# A lane that waits for its rate is looked at this soon again: what it misses, the next look makes up for.
+_SOONEST = timedelta(milliseconds=50)
 
 
-async def turn(desk: Desk) -> bool:
-    """Wake one batch; True when there may be more."""
+async def turn(desk: Desk) -> bool | timedelta:
+    """Wake one batch; True when there may be more, or in how long a lane may go on at its rate."""
     settings = desk.settings
     async with desk.database.transaction() as tx:
         if not await duties.claim(tx, "wake"):
             return False
         free = await workers.free_to_deliver(tx, seen=settings.worker_seen)
         slots = min(free, _BATCH)
-        woken = await deliveries.wake(tx, slots, settings.delivery_lease)
-    if not woken:
-        return False
-    sent = await publish(desk.celery, [("deliver", [str(id_), n]) for id_, n in woken])
-    if sent < len(woken):
+        woken = await deliveries.wake(
+            tx,
+            slots,
+            settings.delivery_lease,
+            cap=settings.webhook_in_flight,
+            rate=settings.webhook_rate,
+        )
+    due = woken.due
+    sent = await publish(desk.celery, [("deliver", [str(id_), n]) for id_, n in due]) if due else 0
+    if sent < len(due):
         async with desk.database.transaction() as tx:
-            await deliveries.hand_back(tx, woken[sent:])
+            await deliveries.hand_back(tx, due[sent:])
         await wait_for_broker(desk.celery)
         return False
-    return len(woken) == slots < free
+    if due and len(due) == slots < free:
+        return True
+    return False if woken.again_in is None else max(woken.again_in, _SOONEST)
+
+
+async def forget(desk: Desk) -> bool:
+    """Forget the lanes that nothing slows any more; always False."""
+    async with desk.database.transaction() as tx:
+        await lanes.forget(tx)
+    return False

@@ -1,0 +1,137 @@
+"""Sending again what was held or has ended, by the wish of its project; and pings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import func, select, text, update
+
+from models import bodies, endpoints, events, ids, lanes
+from models.db import Transaction
+from models.deliveries.reading import Logged, read
+from models.errors import Conflict, Erased
+from models.schema import Delivery, Endpoint, Job
+from models.states import DeliveryState
+
+_UNDER_WAY: tuple[DeliveryState, ...] = ("pending", "sending")
+# An id is made by the clock of some process, and `created_at` by the database's.
+_CLOCKS_APART = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What one call replayed, and the `after` of the next; None when it was the last."""
+
+    count: int
+    next_after: UUID | None
+
+
+async def ping(tx: Transaction, project_id: UUID, endpoint_id: UUID | None) -> UUID:
+    """Send a ping to an endpoint, also to a disabled one; gives its delivery, which is tried once.
+
+    It has a lane of its own, so that pause, cap and rate do not hold it; and what comes of it neither
+    disables the endpoint nor slows it nor counts. Raises `NotFound`.
+    """
+    endpoint = await endpoints.find(tx, project_id, endpoint_id)
+    data: dict[str, object] = {
+        "endpoint_id": ids.text(ids.ENDPOINT, endpoint.id),
+        "url": endpoint.url,
+        "events": endpoint.events,
+    }
+    return await events.announce_ping(tx, endpoint, bodies.of("ping", data, datetime.now(UTC)))
+
+
+async def redeliver(tx: Transaction, project_id: UUID, delivery_id: UUID | None) -> Logged:
+    """held or finished → pending: send a delivery again, with a fresh schedule.
+
+    Raises `NotFound`, `Conflict` when it is on its way already, or its endpoint is disabled or gone, and
+    `Erased` for the own URL of a job that was erased.
+    """
+    found = (await read(tx, project_id, delivery_id)).delivery
+    url = found.url
+    if found.endpoint_id is not None:
+        url = _open(await endpoints.take(tx, found.endpoint_id)).url
+    elif await _erased(tx, found.job_id):
+        raise Erased("The job was erased, and with it the URL that it was to be told at.")
+    moved = await tx.execute(
+        update(Delivery)
+        .where(Delivery.id == found.id, Delivery.state.not_in(_UNDER_WAY))
+        .values(
+            state="pending",
+            next_at=func.now(),
+            finished_at=None,
+            tries_before=Delivery.tries,
+            url=url,
+        )
+        .returning(Delivery.id)
+    )
+    if moved.one_or_none() is None:
+        raise Conflict("The delivery is on its way already; see its `next_try_at`.")
+    tx.ring("deliveries")
+    return await read(tx, project_id, delivery_id)
+
+
+async def replay(
+    tx: Transaction,
+    project_id: UUID,
+    endpoint_id: UUID | None,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    states: Sequence[DeliveryState],
+    after: UUID | None,
+    limit: int,
+) -> Replayed:
+    """held or finished → pending: send again what an endpoint did not get, oldest first, a batch a call.
+
+    `since` (included) and `until` (not) bound when the deliveries arose. What a call has moved is in none
+    of `states` any more, so a replay that broke off may go on from `after` or begin anew: each is moved
+    once. Pings are not replayed. Raises `NotFound`, and `Conflict` when the endpoint is disabled.
+    """
+    # The endpoint's row makes two replays, or a replay and a change, come one after the other.
+    endpoint = _open(await endpoints.find(tx, project_id, endpoint_id, lock=True))
+    wanted = select(Delivery.id).where(
+        Delivery.endpoint_id == endpoint.id,
+        Delivery.lane == lanes.of_endpoint(endpoint.id),
+        Delivery.state.in_(set(states) - set(_UNDER_WAY)),
+    )
+    if after is not None:
+        wanted = wanted.where(Delivery.id > after)
+    if since is not None:
+        low = ids.first_at(since - _CLOCKS_APART)
+        wanted = wanted.where(Delivery.created_at >= since, Delivery.id >= low)
+    if until is not None:
+        high = ids.first_at(until + _CLOCKS_APART)
+        wanted = wanted.where(Delivery.created_at < until, Delivery.id < high)
+    found = list(await tx.scalars(wanted.order_by(Delivery.id).limit(limit)))
+    moved = (await tx.execute(_REPLAY, {"ids": found, "url": endpoint.url})).all()
+    tx.ring("deliveries")
+    return Replayed(len(moved), found[-1] if found and len(found) == limit else None)
+
+
+# A microsecond apart, so that they are sent in the order in which they arose.
+_REPLAY = text("""
+    UPDATE deliveries SET state = 'pending', tries_before = tries, finished_at = NULL, url = :url,
+                          next_at = now() + make_interval(secs => (n - cardinality(:ids)) * 1e-6)
+      FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS found (id, n)
+     WHERE deliveries.id = found.id AND state NOT IN ('pending', 'sending')
+    RETURNING deliveries.id
+""")
+
+
+async def _erased(tx: Transaction, job_id: UUID | None) -> bool:
+    """Tell whether a job was erased, and keep it from being erased until this has committed."""
+    job = await tx.scalar(select(Job).where(Job.id == job_id).with_for_update(read=True))
+    return job is not None and job.erased_at is not None
+
+
+def _open(endpoint: Endpoint) -> Endpoint:
+    """Give an endpoint that takes deliveries, or raise `Conflict`."""
+    if endpoint.deleted_at is not None:
+        raise Conflict("The endpoint was deleted; nothing can be sent to it any more.")
+    if not endpoint.enabled:
+        raise Conflict(
+            f"The endpoint is disabled ({endpoint.disabled_reason}); enable it first, then replay."
+        )
+    return endpoint

@@ -1,0 +1,99 @@
+"""Resealing: after DARKROOM_SECRET was replaced, everything sealed under the old one is sealed anew.
+
+Each row is taken while it is resealed, so that a rotation under way comes before or after it, and is
+never undone. What does not open is left as it is, and named.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from uuid import UUID
+
+from sqlalchemy import select
+
+from models import endpoints, ids, projects
+from models.db import Database, Transaction
+from models.keyrings import Keyring
+from models.schema import Endpoint, Project
+from models.vault import Unopenable, Vault
+
+_BATCH = 100  # rows of one transaction: a few milliseconds
+_FIRST = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """How many rows were looked at and resealed, and which do not open: their ids, as people see them."""
+
+    seen: int
+    changed: int
+    shut: tuple[str, ...]
+
+    def __add__(self, other: "Resealed") -> "Resealed":
+        return Resealed(
+            self.seen + other.seen, self.changed + other.changed, self.shut + other.shut
+        )
+
+
+async def reseal(database: Database, vault: Vault) -> Resealed:
+    """Reseal every project's and endpoint's secrets under the present key; safe to repeat and to break off.
+
+    When nothing is `shut`, DARKROOM_SECRET_OLD opens nothing any more.
+    """
+    total = Resealed(0, 0, ())
+    for batch in (partial(_projects, vault), partial(_endpoints, vault)):
+        after: UUID | None = _FIRST
+        while after is not None:
+            async with database.transaction() as tx:
+                done, after = await batch(tx, after)
+            total += done
+    return total
+
+
+async def _projects(vault: Vault, tx: Transaction, after: UUID) -> tuple[Resealed, UUID | None]:
+    rows = await tx.scalars(
+        select(Project)
+        .where(Project.id > after)
+        .order_by(Project.id)
+        .limit(_BATCH)
+        .with_for_update(key_share=True)
+    )
+    done, last = Resealed(0, 0, ()), None
+    for row in rows.all():
+        kept, last = projects.webhook_keyring(row), row.id
+        fresh = _anew(vault, kept)
+        done += _counted(kept, fresh, ids.text(ids.PROJECT, row.id))
+        if fresh is not None:
+            row.webhook_secret, row.webhook_secret_old = fresh.secret, fresh.old
+    await tx.flush()
+    return done, last
+
+
+async def _endpoints(vault: Vault, tx: Transaction, after: UUID) -> tuple[Resealed, UUID | None]:
+    rows = await tx.scalars(
+        select(Endpoint)
+        .where(Endpoint.id > after)
+        .order_by(Endpoint.id)
+        .limit(_BATCH)
+        .with_for_update(key_share=True)
+    )
+    done, last = Resealed(0, 0, ()), None
+    for row in rows.all():
+        kept, last = endpoints.keyring(row), row.id
+        fresh = _anew(vault, kept)
+        done += _counted(kept, fresh, ids.text(ids.ENDPOINT, row.id))
+        if fresh is not None:
+            row.secret, row.secret_old = fresh.secret, fresh.old
+    await tx.flush()
+    return done, last
+
+
+def _anew(vault: Vault, kept: Keyring) -> Keyring | None:
+    try:
+        return kept.resealed(vault, datetime.now(UTC))
+    except Unopenable:
+        return None
+
+
+def _counted(kept: Keyring, fresh: Keyring | None, name: str) -> Resealed:
+    return Resealed(1, int(fresh not in {None, kept}), (name,) if fresh is None else ())
