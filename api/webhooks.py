@@ -1,89 +1,105 @@
-"""`/v1/webhooks`: endpoints, the project's own secret, and the log of deliveries."""
+"""`/v1/webhooks`: endpoints and their secrets, and the project's own secret."""
+
+from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from api.bodies import JsonRoute
-from api.deps import EndpointId, Here, Hooker, JobId, Reader, Tx, documented
-from api.documentation import REFUSALS
-from api.schemas import EndpointBody
+from api.deps import EndpointId, Here, Hooker, Tx, documented
+from api.documentation import ENDPOINT, ENDPOINT_MADE, ENDPOINT_ROTATED, REFUSALS
+from api.state import State
 from api.submission import check_url
-from models import deliveries, endpoints, ids, jobs, projects, signing
-from models.deliveries import Logged
+from api.subscriptions import EndpointBody, EndpointChanges
+from models import endpoints, ids, projects, signing
+from models.keyrings import OLD_FOR
 from models.schema import Endpoint
-from models.views import time
+from models.views import Json, time
 
 router = APIRouter(
-    prefix="/v1",
+    prefix="/v1/webhooks",
     tags=["webhooks"],
     dependencies=documented,
     responses=REFUSALS,
     route_class=JsonRoute,
 )
 
+_UNSEEN = {"cache-control": "no-store"}  # of answers that show a secret
 
-@router.post("/webhooks", status_code=201)
+
+@router.post("", status_code=201, responses=ENDPOINT_MADE)
 async def create(body: EndpointBody, caller: Hooker, tx: Tx, here: Here) -> Response:
     """Register an endpoint. Its secret is in this answer, and never shown again."""
     check_url(here, body.url, "/url")
-    secret = signing.new_secret()
-    made = await endpoints.register(
-        tx, here.vault, caller.project_id,
-        url=body.url, events=body.events, description=body.description, secret=secret,
-    )  # fmt: skip
-    return JSONResponse(_endpoint(made) | {"secret": secret}, 201)
+    made, secret = await endpoints.register(tx, here.vault, caller.project_id, body.wish)
+    return JSONResponse(_shown(here, made) | {"secret": secret}, 201, _UNSEEN)
 
 
-@router.get("/webhooks")
-async def read_many(caller: Hooker, tx: Tx) -> Response:
+@router.get("")
+async def read_many(caller: Hooker, tx: Tx, here: Here) -> Response:
     """List the project's endpoints, newest first."""
     found = await endpoints.of(tx, caller.project_id)
-    return JSONResponse({"object": "list", "data": [_endpoint(each) for each in found]})
+    return JSONResponse({"object": "list", "data": [_shown(here, each) for each in found]})
 
 
-@router.get("/webhooks/project-secret")
+@router.get("/project-secret")
 async def read_secret(caller: Hooker, tx: Tx, here: Here) -> Response:
     """Show the secret that signs what goes to the URLs of single jobs."""
     found = await projects.webhook_secrets(tx, here.vault, caller.project_id)
-    return JSONResponse({"secret": found[0]}, headers={"cache-control": "no-store"})
+    return JSONResponse({"secret": found[0]}, headers=_UNSEEN)
 
 
-@router.post("/webhooks/project-secret/rotate")
+@router.post("/project-secret/rotate")
 async def rotate_secret(caller: Hooker, tx: Tx, here: Here) -> Response:
     """Sign with a fresh secret, and for 24 hours with the present one too."""
     fresh = signing.new_secret()
     await projects.rotate_webhook_secret(tx, here.vault, caller.project_id, fresh)
-    return JSONResponse({"secret": fresh}, headers={"cache-control": "no-store"})
+    return JSONResponse({"secret": fresh}, headers=_UNSEEN)
 
 
-@router.get("/webhooks/{id}")
-async def read(caller: Hooker, endpoint_id: EndpointId, tx: Tx) -> Response:
-    """Show an endpoint; its secret was shown once."""
-    return JSONResponse(_endpoint(await endpoints.find(tx, caller.project_id, endpoint_id)))
+@router.get("/{id}", responses=ENDPOINT)
+async def read(caller: Hooker, endpoint_id: EndpointId, tx: Tx, here: Here) -> Response:
+    """Show an endpoint, with its public keys; its secret was shown once."""
+    found = await endpoints.find(tx, caller.project_id, endpoint_id)
+    return JSONResponse(_shown(here, found))
 
 
-@router.delete("/webhooks/{id}", status_code=204)
+@router.patch("/{id}", responses=ENDPOINT)
+async def change(
+    caller: Hooker, endpoint_id: EndpointId, body: EndpointChanges, tx: Tx, here: Here
+) -> Response:
+    """Change what is named. `enabled: false` holds what is pending, and what comes, for replay."""
+    if "url" in body.changes:
+        check_url(here, body.url, "/url")
+    changed = await endpoints.change(tx, caller.project_id, endpoint_id, body.changes)
+    return JSONResponse(_shown(here, changed))
+
+
+@router.post("/{id}/enable", responses=ENDPOINT)
+async def enable(caller: Hooker, endpoint_id: EndpointId, tx: Tx, here: Here) -> Response:
+    """Enable an endpoint again. What is held for it stays held, until it is replayed."""
+    changed = await endpoints.change(tx, caller.project_id, endpoint_id, {"enabled": True})
+    return JSONResponse(_shown(here, changed))
+
+
+@router.post("/{id}/rotate", responses=ENDPOINT_ROTATED)
+async def rotate(caller: Hooker, endpoint_id: EndpointId, tx: Tx, here: Here) -> Response:
+    """Sign with a fresh secret and key pair, and until `old_secret_until` with the present ones too."""
+    made, secret = await endpoints.rotate(tx, here.vault, caller.project_id, endpoint_id)
+    return JSONResponse(_shown(here, made) | {"secret": secret}, headers=_UNSEEN)
+
+
+@router.delete("/{id}", status_code=204)
 async def remove(caller: Hooker, endpoint_id: EndpointId, tx: Tx) -> Response:
     """Delete an endpoint. What is pending for it is aborted; its log stays with the jobs."""
     await endpoints.remove(tx, caller.project_id, endpoint_id)
     return Response(status_code=204)
 
 
-@router.get("/webhooks/{id}/deliveries")
-async def read_deliveries(caller: Hooker, endpoint_id: EndpointId, tx: Tx) -> Response:
-    """List the newest 100 deliveries of an endpoint, each with all its tries."""
-    found = await endpoints.find(tx, caller.project_id, endpoint_id)
-    return _log(await deliveries.log(tx, endpoint_id=found.id))
-
-
-@router.get("/jobs/{id}/deliveries")
-async def read_job_deliveries(caller: Reader, job_id: JobId, tx: Tx) -> Response:
-    """List the newest 100 deliveries of a job's events, each with all its tries."""
-    found = await jobs.snapshot(tx, caller.project_id, job_id)
-    return _log(await deliveries.log(tx, job_id=found.job.id))
-
-
-def _endpoint(endpoint: Endpoint) -> dict[str, object]:
+def _shown(here: State, endpoint: Endpoint) -> Json:
+    now = datetime.now(UTC)
+    rotated = endpoint.rotated_at
+    until = None if rotated is None else rotated + OLD_FOR
     return {
         "id": ids.text(ids.ENDPOINT, endpoint.id),
         "object": "webhook",
@@ -93,37 +109,10 @@ def _endpoint(endpoint: Endpoint) -> dict[str, object]:
         "enabled": endpoint.enabled,
         "disabled_reason": endpoint.disabled_reason,
         "disabled_at": time(endpoint.disabled_at),
+        "failing_since": time(endpoint.failing_since),
+        "rate_limit": endpoint.rate_limit,
+        "public_keys": endpoints.public_keys(here.vault, endpoint, now),
+        "rotated_at": time(rotated),
+        "old_secret_until": time(until) if until is not None and until > now else None,
         "created_at": time(endpoint.created_at),
-    }
-
-
-def _log(found: list[Logged]) -> Response:
-    return JSONResponse({"object": "list", "data": [_delivery(each) for each in found]})
-
-
-def _delivery(logged: Logged) -> dict[str, object]:
-    delivery = logged.delivery
-    endpoint, job = delivery.endpoint_id, delivery.job_id
-    return {
-        "id": ids.text(ids.DELIVERY, delivery.id),
-        "object": "delivery",
-        "event_id": ids.text(ids.EVENT, delivery.event_id),
-        "type": logged.type,
-        "job_id": None if job is None else ids.text(ids.JOB, job),
-        "endpoint_id": None if endpoint is None else ids.text(ids.ENDPOINT, endpoint),
-        "url": delivery.url,
-        "state": delivery.state,
-        "created_at": time(delivery.created_at),
-        "finished_at": time(delivery.finished_at),
-        "next_try_at": time(delivery.next_at),
-        "tries": [
-            {
-                "number": each.number,
-                "at": time(each.at),
-                "http_status": each.http_status,
-                "latency_ms": each.latency_ms,
-                "result": each.result,
-            }
-            for each in logged.tries
-        ],
     }

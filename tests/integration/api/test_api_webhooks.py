@@ -1,4 +1,4 @@
-"""`/v1/webhooks`: endpoints, the project's secret, and what became of deliveries."""
+"""`/v1/webhooks`: endpoints, their secrets, and the project's."""
 
 import json
 import re
@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from models import deliveries, endpoints, ids, projects
-from models.deliveries import Try
+from models import endpoints, ids, projects
 from tests.integration.api.client import Api, Body, path, pointers, problem
 
 URL = "https://example.com/hooks/darkroom"
 SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32,}={0,2}")
+PUBLIC = re.compile(r"whpk_[A-Za-z0-9+/]{43}=")
 TERMINAL = ["job.succeeded", "job.failed", "job.canceled", "job.expired"]
 
 
@@ -24,27 +24,63 @@ async def register(api: Api, **fields: object) -> Body:
     return made
 
 
+async def change(api: Api, endpoint: Body, **fields: object) -> Body:
+    """Change an endpoint over HTTP."""
+    answer = await api.client.patch(f"/v1/webhooks/{endpoint['id']}", json=fields)
+    assert answer.status_code == 200, answer.text
+    changed: Body = answer.json()
+    return changed
+
+
+async def secrets(api: Api, endpoint: Body) -> tuple[str, ...]:
+    """Read the secrets that sign what goes to an endpoint."""
+    parsed = ids.parse(ids.ENDPOINT, str(endpoint["id"]))
+    async with api.life.database.transaction() as tx:
+        found = await endpoints.find(tx, api.life.caller.project_id, parsed)
+    return endpoints.secrets(api.state.vault, found, datetime.now(UTC))
+
+
 async def test_an_endpoint_is_registered_and_its_secret_shown_once(api: Api) -> None:
-    made = await register(api, description="the shop")
+    answer = await api.client.post("/v1/webhooks", json={"url": URL, "description": "the shop"})
+    assert answer.headers["cache-control"] == "no-store"
+    made = answer.json()
     secret = str(made.pop("secret"))
     assert SECRET.fullmatch(secret)
     assert str(made["id"]).startswith("whk_")
-    assert made | {"id": None, "created_at": None} == {
+    (public,) = made["public_keys"]
+    assert PUBLIC.fullmatch(public)
+    assert made | {"id": None, "created_at": None, "public_keys": None} == {
         "id": None, "object": "webhook", "url": URL, "description": "the shop",
         "events": TERMINAL, "enabled": True, "disabled_reason": None, "disabled_at": None,
-        "created_at": None,
+        "failing_since": None, "rate_limit": None, "public_keys": None, "rotated_at": None,
+        "old_secret_until": None, "created_at": None,
     }  # fmt: skip
     one = await api.client.get(f"/v1/webhooks/{made['id']}")
     many = await api.client.get("/v1/webhooks")
-    assert one.json().items() >= made.items()
-    assert [each["id"] for each in many.json()["data"]] == [made["id"]]
-    for answer in (one, many):
-        assert secret not in answer.text
-        assert "whsec_" not in answer.text
-    endpoint_id = ids.parse(ids.ENDPOINT, str(made["id"]))
-    assert endpoint_id is not None
-    async with api.life.database.transaction() as tx:
-        assert await endpoints.secrets(tx, api.state.vault, endpoint_id) == (secret,)
+    assert one.json() == made
+    assert many.json()["data"] == [made]
+    for shown in (one, many):
+        assert "whsec_" not in shown.text
+        assert "whsk_" not in shown.text
+    assert secret in await secrets(api, made)
+
+
+async def test_an_endpoint_may_begin_disabled_and_with_a_rate_of_its_own(api: Api) -> None:
+    made = await register(api, enabled=False, rate_limit=3)
+    assert (made["enabled"], made["rate_limit"]) == (False, 3)
+    await api.life.fail(await api.submit())
+    (held,) = (await api.client.get(f"/v1/webhooks/{made['id']}/deliveries")).json()["data"]
+    assert held["state"] == "held"
+
+
+async def test_an_endpoint_may_hear_of_every_event_but_a_ping(api: Api) -> None:
+    every = [
+        "job.running", *TERMINAL, "job.charge_resolved", "budget.threshold", "webhook.disabled",
+        "wallet.low", "wallet.empty", "wallet.restored",
+    ]  # fmt: skip
+    assert (await register(api, events=every))["events"] == every
+    answer = await api.client.post("/v1/webhooks", json={"url": URL, "events": ["ping"]})
+    problem(answer, 422, "invalid_request")
 
 
 async def test_endpoints_are_listed_newest_first(api: Api) -> None:
@@ -56,14 +92,20 @@ async def test_endpoints_are_listed_newest_first(api: Api) -> None:
 
 async def test_a_deleted_endpoint_is_gone_and_what_was_pending_is_aborted(api: Api) -> None:
     made = await register(api)
+    where = f"/v1/webhooks/{made['id']}"
     job = await api.submit()
     await api.life.fail(job)
-    gone = await api.client.delete(f"/v1/webhooks/{made['id']}")
+    gone = await api.client.delete(where)
     assert (gone.status_code, gone.content) == (204, b"")
     for answer in (
-        await api.client.get(f"/v1/webhooks/{made['id']}"),
-        await api.client.delete(f"/v1/webhooks/{made['id']}"),
-        await api.client.get(f"/v1/webhooks/{made['id']}/deliveries"),
+        await api.client.get(where),
+        await api.client.patch(where, json={"enabled": True}),
+        await api.client.delete(where),
+        await api.client.post(f"{where}/enable"),
+        await api.client.post(f"{where}/rotate"),
+        await api.client.post(f"{where}/test"),
+        await api.client.post(f"{where}/replay"),
+        await api.client.get(f"{where}/deliveries"),
     ):
         problem(answer, 404, "not_found")
     assert (await api.client.get("/v1/webhooks")).json()["data"] == []
@@ -71,20 +113,26 @@ async def test_a_deleted_endpoint_is_gone_and_what_was_pending_is_aborted(api: A
     assert (kept["state"], kept["endpoint_id"]) == ("aborted", made["id"])
 
 
-@pytest.mark.parametrize(
-    ("wrong", "code", "named"),
-    [
-        ({"url": "https://10.0.0.1/"}, "egress_refused", "/url"),
-        ({"url": "https://169.254.169.254/"}, "egress_refused", "/url"),
-        ({"url": "nowhere"}, "egress_refused", "/url"),
-        ({"url": None}, "invalid_request", "/url"),
-        ({"url": "https://example.com/\0"}, "invalid_request", "/url"),
-        ({"events": ["job.done"]}, "invalid_request", "/events/0"),
-        ({"events": "job.failed"}, "invalid_request", "/events"),
-        ({"description": "x" * 513}, "invalid_request", "/description"),
-        ({"secret": "whsec_mine"}, "invalid_request", "/secret"),
-    ],
-)
+WRONG: list[tuple[Body, str, str]] = [
+    ({"url": "https://10.0.0.1/"}, "egress_refused", "/url"),
+    ({"url": "https://169.254.169.254/"}, "egress_refused", "/url"),
+    ({"url": "nowhere"}, "egress_refused", "/url"),
+    ({"url": "https://user:password@example.com/"}, "egress_refused", "/url"),
+    ({"url": None}, "invalid_request", "/url"),
+    ({"url": "https://example.com/\0"}, "invalid_request", "/url"),
+    ({"events": ["job.done"]}, "invalid_request", "/events/0"),
+    ({"events": "job.failed"}, "invalid_request", "/events"),
+    ({"description": "x" * 513}, "invalid_request", "/description"),
+    ({"rate_limit": 0}, "invalid_request", "/rate_limit"),
+    ({"rate_limit": 1001}, "invalid_request", "/rate_limit"),
+    ({"rate_limit": "5"}, "invalid_request", "/rate_limit"),
+    ({"enabled": "yes"}, "invalid_request", "/enabled"),
+    ({"enabled": None}, "invalid_request", "/enabled"),
+    ({"secret": "whsec_mine"}, "invalid_request", "/secret"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "code", "named"), WRONG)
 async def test_an_endpoint_that_cannot_be_is_refused(
     api: Api, wrong: Body, code: str, named: str
 ) -> None:
@@ -92,6 +140,84 @@ async def test_an_endpoint_that_cannot_be_is_refused(
     problem(answer, 422, code)
     assert pointers(answer) == [named]
     assert await api.life.count("endpoints") == 0
+
+
+@pytest.mark.parametrize(("wrong", "code", "named"), [*WRONG, ({}, "invalid_request", "")])
+async def test_a_change_that_cannot_be_is_refused_and_changes_nothing(
+    api: Api, wrong: Body, code: str, named: str
+) -> None:
+    made = await register(api)
+    del made["secret"]
+    where = f"/v1/webhooks/{made['id']}"
+    sent = {"description": "changed"} | wrong if wrong else {}
+    answer = await api.client.patch(where, json=sent)
+    problem(answer, 422, code)
+    assert pointers(answer) == [named]
+    assert (await api.client.get(where)).json() == made
+
+
+async def test_a_change_changes_what_it_names_and_nothing_else(api: Api) -> None:
+    made = await register(api, description="the shop", events=["job.failed"], rate_limit=7)
+    del made["secret"]
+    elsewhere = await change(api, made, url="https://example.com/elsewhere")
+    assert elsewhere == made | {"url": "https://example.com/elsewhere"}
+    unlimited = await change(api, made, rate_limit=None, description="")
+    assert unlimited == elsewhere | {"rate_limit": None, "description": ""}
+    assert (await change(api, made, events=[]))["events"] == TERMINAL
+    assert (await change(api, made, events=["job.running"]))["events"] == ["job.running"]
+
+
+async def test_what_comes_while_an_endpoint_is_disabled_is_held(api: Api) -> None:
+    made = await register(api)
+    await api.life.fail(await api.submit())
+    off = await change(api, made, enabled=False)
+    assert (off["enabled"], bool(off["disabled_at"]), bool(off["disabled_reason"])) == (
+        False, True, True,
+    )  # fmt: skip
+    await api.life.fail(await api.submit())
+    log = f"/v1/webhooks/{made['id']}/deliveries"
+    both = (await api.client.get(log)).json()["data"]
+    assert [each["state"] for each in both] == ["held", "held"]
+    assert (await change(api, made, enabled=False))["disabled_at"] == off["disabled_at"]
+
+
+@pytest.mark.parametrize("by", ["patch", "enable"])
+async def test_an_enabled_endpoint_has_no_reason_to_be_disabled(api: Api, by: str) -> None:
+    made = await register(api, enabled=False)
+    await api.life.alter("UPDATE endpoints SET failing_since = now() - interval '6 days'")
+    where = f"/v1/webhooks/{made['id']}"
+    if by == "enable":
+        on = (await api.client.post(f"{where}/enable")).json()
+    else:
+        on = await change(api, made, enabled=True)
+    assert on == (await api.client.get(where)).json()
+    names = ("enabled", "disabled_reason", "disabled_at", "failing_since")
+    assert [on[name] for name in names] == [True, None, None, None]
+    await api.life.fail(await api.submit())
+    (fresh,) = (await api.client.get(f"{where}/deliveries")).json()["data"]
+    assert fresh["state"] == "pending"
+
+
+async def test_a_rotated_endpoint_signs_with_both_secrets_for_a_day(api: Api) -> None:
+    made = await register(api)
+    answer = await api.client.post(f"/v1/webhooks/{made['id']}/rotate")
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    rotated = answer.json()
+    fresh, old = str(rotated.pop("secret")), str(made["secret"])
+    assert SECRET.fullmatch(fresh)
+    assert fresh != old
+    assert {fresh, old} <= set(await secrets(api, made)), "both sign"
+    at = datetime.fromisoformat(rotated["rotated_at"])
+    assert datetime.fromisoformat(rotated["old_secret_until"]) == at + timedelta(days=1)
+    assert len(set(rotated["public_keys"])) == 2
+    assert set(made["public_keys"]) < set(rotated["public_keys"])  # type: ignore[call-overload] # a list
+    assert (await api.client.get(f"/v1/webhooks/{made['id']}")).json() == rotated
+
+    await api.life.alter("UPDATE endpoints SET rotated_at = now() - interval '1 day'")
+    later = (await api.client.get(f"/v1/webhooks/{made['id']}")).json()
+    assert later["old_secret_until"] is None
+    assert later["public_keys"] == rotated["public_keys"][:1], "the newest comes first, and stays"
+    assert old not in await secrets(api, made)
 
 
 async def test_the_projects_secret_is_shown_and_rotated(api: Api) -> None:
@@ -116,44 +242,6 @@ async def test_each_project_has_its_own_secret(api: Api) -> None:
     other = await api.another_project()
     theirs = await api.client.get("/v1/webhooks/project-secret", headers=other)
     assert mine.json() != theirs.json()
-
-
-async def tried(api: Api, result: str, status: int | None) -> None:
-    """Let a worker try what is due, once; it comes to this."""
-    lease = timedelta(seconds=30)
-    async with api.life.database.transaction() as tx:
-        for delivery, number in await deliveries.wake(tx, 10, lease):
-            assert await deliveries.take(tx, api.state.vault, delivery, number, lease)
-            met = Try("pending", result, status, timedelta(milliseconds=120), timedelta(seconds=5))
-            assert await deliveries.record(tx, delivery, number, datetime.now(UTC), met)
-
-
-async def test_the_log_shows_every_try_of_every_delivery(api: Api) -> None:
-    endpoint = await register(api)
-    job = await api.submit(webhook={"url": "https://a.example/hook"})
-    await api.life.fail(job)
-    await tried(api, "http_503", 503)
-    of_job = (await api.client.get(path(job, "/deliveries"))).json()
-    assert of_job["object"] == "list"
-    assert {each["url"] for each in of_job["data"]} == {URL, "https://a.example/hook"}
-    (shown,) = (await api.client.get(f"/v1/webhooks/{endpoint['id']}/deliveries")).json()["data"]
-    assert shown in of_job["data"]
-    assert {name: shown[name] for name in ("object", "type", "job_id", "endpoint_id", "state")} == {
-        "object": "delivery", "type": "job.failed", "job_id": ids.text(ids.JOB, job),
-        "endpoint_id": endpoint["id"], "state": "pending",
-    }  # fmt: skip
-    assert shown["id"].startswith("dlv_")
-    assert shown["event_id"].startswith("evt_")
-    assert shown["next_try_at"]
-    (first,) = shown["tries"]
-    assert first.pop("at")
-    assert first == {"number": 1, "http_status": 503, "latency_ms": 120, "result": "http_503"}
-
-
-async def test_a_job_without_webhooks_has_no_deliveries(api: Api) -> None:
-    job = await api.submit()
-    await api.life.fail(job)
-    assert (await api.client.get(path(job, "/deliveries"))).json()["data"] == []
 
 
 async def test_what_a_webhook_carries_is_what_get_shows(api: Api) -> None:

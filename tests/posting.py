@@ -1,0 +1,102 @@
+"""Sends deliveries as a worker does, in this process, and receives them as a customer would."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from aiohttp import web
+from pydantic import SecretStr
+
+from models import deliveries
+from models.db import Database
+from models.doorbell import Doorbell
+from models.settings import Settings
+from models.storage import Store
+from models.vault import Vault
+from models.views import Lens
+from worker import deliver
+from worker.context import Context
+from worker.egress import Egress
+from worker.pictures import Pictures
+from worker.provider import Provider
+
+LEASE = timedelta(seconds=30)
+
+
+@dataclass(frozen=True)
+class Post:
+    """The dispatcher's and the worker's part in a delivery."""
+
+    context: Context
+
+    async def send_due(self) -> int:
+        """Try once whatever is due; gives how many."""
+        async with self.context.database.transaction() as tx:
+            woken = await deliveries.wake(tx, 100, LEASE, cap=100, rate=1000)
+        for delivery_id, number in woken.due:
+            await deliver.run(self.context, delivery_id, number)
+        return len(woken.due)
+
+
+@asynccontextmanager
+async def posting(settings: Settings, ring: Callable[[str, str], None]) -> AsyncIterator[Post]:
+    """Open what a worker needs to deliver, and nothing that it needs for images."""
+    database = Database(settings, ring=ring, pool=2)
+    vault, doorbell = Vault.of(settings), Doorbell(settings.redis_url.get_secret_value())
+    async with Egress(settings.egress_allow, settings.egress_ports) as egress:
+        yield Post(
+            Context(
+                settings=settings,
+                worker="w1",
+                database=database,
+                heartbeats=database,
+                doorbell=doorbell,
+                store=Store(settings.storage_url),
+                provider=Provider("http://127.0.0.1:1", SecretStr("none"), LEASE),
+                egress=egress,
+                pictures=Pictures(),
+                vault=vault,
+                lens=Lens(settings.public_url, vault),
+            )
+        )
+    await database.close()
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A request as it came in."""
+
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Mailbox:
+    """A receiver that answers as it is told, and keeps what came."""
+
+    url: str = ""
+    status: int = 204
+    headers: dict[str, str] = field(default_factory=dict)
+    letters: list[Letter] = field(default_factory=list)
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """Take one request."""
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self.letters.append(Letter(headers, await request.read()))
+        return web.Response(status=self.status, headers=self.headers)
+
+
+@asynccontextmanager
+async def mailbox() -> AsyncIterator[Mailbox]:
+    """Run a receiver on a free port."""
+    box, app = Mailbox(), web.Application()
+    app.router.add_post("/hook", box.receive)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        box.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+        yield box
+    finally:
+        await runner.cleanup()
