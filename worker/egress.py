@@ -3,18 +3,18 @@
 Resolve once, check every answer, connect to that very address with the TLS name and Host kept
 (`worker/connection.py`). No redirects but a download's, each checked again; no proxies of the
 environment; one deadline over everything, because timeouts between bytes never fire on a server
-that drips them; nothing is ever inflated, so a byte in memory was a byte on the wire.
+that drips them; a cap on what comes over the wire, whatever it is, and nothing is ever inflated.
 """
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from ipaddress import ip_address
 from socket import AF_UNSPEC, SOCK_STREAM, getaddrinfo
 from types import TracebackType
@@ -25,14 +25,15 @@ import aiohttp
 from yarl import URL
 
 from models.addresses import Address, Network, Target, check_reach, check_url
-from worker.connection import Unreachable, open_session, plainly
+from worker.connection import Meter, Unreachable, open_session, plainly
 
-Lookup = Callable[[str, int], Awaitable[Sequence[Address]]]
+Lookup = Callable[[str, int], Sequence[Address]]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_MAX = 3
 _CHUNK = 64 * 1024  # bytes given to a reader at once, at most
 _LOOKUPS = 64  # a hostile name server holds a thread for up to half a minute
+_HEAD = 64 * 1024  # bytes of an answer that are not its body; the framing of chunks comes on top
 _HEADERS = {"user-agent": "Darkroom", "accept": "*/*", "accept-encoding": "identity"}
 
 
@@ -43,6 +44,24 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     elapsed: timedelta
+
+
+@dataclass(frozen=True)
+class _Reply:
+    response: aiohttp.ClientResponse
+    meter: Meter
+
+    async def read(self, most: int) -> bytes:
+        """Give the next bytes of the body, none at its end; raises `Unreachable`."""
+        with plainly(self.meter):
+            chunk = await self.response.content.read(most)
+        if not chunk and self.meter.overrun:  # a body without a length ends wherever it is cut
+            raise Unreachable("too_large")
+        return chunk
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {name.lower(): value for name, value in self.response.headers.items()}
 
 
 @dataclass(frozen=True)
@@ -58,7 +77,8 @@ class Egress:
     """Requests to addresses that others chose, each over a connection of its own.
 
     A request raises `EgressRefused` when the guard refuses the address, `Unreachable` for all else.
-    `lookup` gives a name's addresses, or raises `OSError`; the default asks the system.
+    `lookup` gives a name's addresses, or raises `OSError`; the default asks the system. It may
+    block: it runs in threads.
     """
 
     def __init__(
@@ -71,8 +91,8 @@ class Egress:
     ) -> None:
         self._exceptions = exceptions
         self._ports = ports
-        self._ssl_context = ssl_context or ssl.create_default_context()
-        self._lookup = lookup or self._ask_system
+        self._ssl_context = ssl_context or _tls()
+        self._lookup = lookup or _ask_system
         # Not the loop's own executor: names that hang must not hold up anybody else's threads.
         self._threads = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="egress-lookup")
 
@@ -104,13 +124,11 @@ class Egress:
         started = clock()
         with plainly():
             async with asyncio.timeout(deadline.total_seconds()), AsyncExitStack() as stack:
-                target = self._check(url)
-                response = await self._send(stack, "POST", target, headers, content)
-                unread = read_max
-                while unread > 0 and (chunk := await response.content.read(unread)):
-                    unread -= len(chunk)
+                target, allowance = self._check(url), _allowance(read_max)
+                reply = await self._send(stack, "POST", target, allowance, headers, content)
+                await _read_away(reply, read_max)
                 elapsed = timedelta(seconds=clock() - started)
-                return Answer(response.status, _headers_of(response), elapsed)
+                return Answer(reply.response.status, reply.headers, elapsed)
 
     @asynccontextmanager
     async def download(
@@ -125,22 +143,21 @@ class Egress:
         try:
             async with timer, AsyncExitStack() as stack:
                 with plainly():
-                    response = await self._follow(stack, url)
-                chunks = _chunks(response, max_bytes)
-                yield Download(response.status, _headers_of(response), chunks)
+                    reply = await self._follow(stack, url, _allowance(max_bytes))
+                yield Download(reply.response.status, reply.headers, _chunks(reply, max_bytes))
         except TimeoutError:
             if not timer.expired():  # the reader's own
                 raise
             raise Unreachable("timeout") from None
 
-    async def _follow(self, stack: AsyncExitStack, url: str) -> aiohttp.ClientResponse:
+    async def _follow(self, stack: AsyncExitStack, url: str, allowance: int) -> _Reply:
         target = self._check(url)
         for _ in range(1 + _REDIRECTS_MAX):
-            response = await self._send(stack, "GET", target, {}, None)
-            location = response.headers.get("location")
-            if response.status not in _REDIRECTS or location is None:
-                return response
-            response.close()
+            reply = await self._send(stack, "GET", target, allowance)
+            location = reply.response.headers.get("location")
+            if reply.response.status not in _REDIRECTS or location is None:
+                return reply
+            reply.response.close()
             target = self._check(urljoin(target.url, location))
         raise Unreachable("redirect")
 
@@ -149,62 +166,76 @@ class Egress:
         stack: AsyncExitStack,
         method: str,
         target: Target,
-        headers: Mapping[str, str],
-        content: bytes | None,
-    ) -> aiohttp.ClientResponse:
-        answers = await self._resolve(target)
+        allowance: int,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> _Reply:
+        answers, meter = await self._resolve(target), Meter(allowance)
         check_reach(target, answers, exceptions=self._exceptions, ports=self._ports)
-        session = await stack.enter_async_context(open_session(answers))
-        response = await stack.enter_async_context(
-            session.request(
-                method,
-                URL(target.url, encoded=True),  # as it was checked: nothing is quoted again
-                headers={**headers, **_HEADERS},
-                data=content,
-                allow_redirects=False,
-                ssl=self._ssl_context,
+        session = await stack.enter_async_context(open_session(answers, meter))
+        with plainly(meter):
+            response = await stack.enter_async_context(
+                session.request(
+                    method,
+                    URL(target.url, encoded=True),  # as it was checked: nothing is quoted again
+                    headers={**(headers or {}), **_HEADERS},
+                    data=content,
+                    allow_redirects=False,
+                    ssl=self._ssl_context,
+                )
             )
-        )
         stack.callback(response.close)  # leaving must not wait for a body that nobody reads
-        return response
+        return _Reply(response, meter)
 
     async def _resolve(self, target: Target) -> tuple[Address, ...]:
         if target.address is not None:
             return (target.address,)
         try:
-            answers = tuple(await self._lookup(target.host, target.port))
+            ask = partial(self._lookup, target.host, target.port)
+            answers = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
         except (OSError, UnicodeError) as failure:
             raise Unreachable("dns") from failure
         if not answers:
             raise Unreachable("dns")
-        return answers
-
-    async def _ask_system(self, host: str, port: int) -> Sequence[Address]:
-        loop = asyncio.get_running_loop()
-        ask = partial(getaddrinfo, host, port, AF_UNSPEC, SOCK_STREAM)
-        answers = await loop.run_in_executor(self._threads, ask)
-        return tuple(dict.fromkeys(ip_address(place[0]) for *_, place in answers))
+        return tuple(answers)
 
     def _check(self, url: str) -> Target:
         return check_url(url, exceptions=self._exceptions, ports=self._ports)
 
 
-async def _chunks(response: aiohttp.ClientResponse, max_bytes: int) -> AsyncIterator[bytes]:
-    if response.headers.get("content-encoding", "identity").lower() != "identity":
+def _ask_system(host: str, port: int) -> Sequence[Address]:
+    answers = getaddrinfo(host, port, AF_UNSPEC, SOCK_STREAM)
+    return tuple(dict.fromkeys(ip_address(place[0]) for *_, place in answers))
+
+
+def _allowance(max_bytes: int) -> int:
+    """Give the bytes that may come for a body of this size: chunks may cost as much as they carry."""
+    return _HEAD + 2 * max_bytes
+
+
+async def _read_away(reply: _Reply, most: int) -> None:
+    try:
+        while most > 0 and (chunk := await reply.read(most)):
+            most -= len(chunk)
+    except Unreachable as failed:
+        if failed.reason != "too_large":
+            raise
+
+
+async def _chunks(reply: _Reply, max_bytes: int) -> AsyncIterator[bytes]:
+    if reply.headers.get("content-encoding", "identity").lower() != "identity":
         raise Unreachable("protocol")  # it was told to send the bytes as they are
     unread = max_bytes
-    if (response.content_length or 0) > unread:
+    if (reply.response.content_length or 0) > unread:
         raise Unreachable("too_large")
-    while True:
-        with plainly():
-            chunk = await response.content.read(_CHUNK)
-        if not chunk:
-            return
+    while chunk := await reply.read(_CHUNK):
         unread -= len(chunk)
         if unread < 0:
             raise Unreachable("too_large")
         yield chunk
 
 
-def _headers_of(response: aiohttp.ClientResponse) -> Mapping[str, str]:
-    return {name.lower(): value for name, value in response.headers.items()}
+@cache
+def _tls() -> ssl.SSLContext:
+    """Read the certificate authorities once: it takes 20 ms of the loop."""
+    return ssl.create_default_context()

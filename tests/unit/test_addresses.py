@@ -1,11 +1,18 @@
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.addresses import Network, Target, allowed, check_reach, check_url
+from models.addresses import Address, Network, Target, allowed, check_reach, check_url
 from models.errors import EgressRefused
 
 PORTS = frozenset({443})
@@ -42,6 +49,18 @@ ALLOWED = words("""
     ::ffff:8.8.8.8
 """)
 
+# What the design closes, network by network, and what is not inside 2000::/3 at all.
+CLOSED_V4 = words("""
+    0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
+    192.0.2.0/24 192.31.196.0/24 192.52.193.0/24 192.88.99.0/24 192.168.0.0/16 192.175.48.0/24
+    198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 240.0.0.0/4
+""")
+CLOSED_V6 = words("""
+    ::/3 2001::/23 2001:db8::/32 2002::/16 2620:4f:8000::/48 3fff::/20 4000::/2 8000::/1
+""")
+EDGES_V4 = [edge for text in CLOSED_V4 for edge in (IPv4Network(text)[0], IPv4Network(text)[-1])]
+EDGES_V6 = [edge for text in CLOSED_V6 for edge in (IPv6Network(text)[0], IPv6Network(text)[-1])]
+
 SPELLINGS: dict[str, Callable[[IPv4Address], str]] = {
     "dotted": str,
     "octal": lambda a: ".".join(f"0{byte:o}" for byte in a.packed),
@@ -51,6 +70,15 @@ SPELLINGS: dict[str, Callable[[IPv4Address], str]] = {
     "short": lambda a: f"{a.packed[0]}.{int(a) & 0xFFFFFF}",
     "mapped": lambda a: f"[::ffff:{a}]",
     "full width": lambda a: widen(str(a)),
+    "ideographic": lambda a: str(a).replace(".", "。"),
+}
+# A gateway would unpack these; for us they are no public addresses, whatever is in them.
+GATEWAYS: dict[str, Callable[[IPv4Address], str]] = {
+    "nat64": lambda a: f"[64:ff9b::{a}]",
+    "local nat64": lambda a: f"[64:ff9b:1::{a}]",
+    "6to4": lambda a: f"[2002:{int(a) >> 16:x}:{int(a) & 0xFFFF:x}::1]",
+    "compatible": lambda a: f"[::{a}]",
+    "translated": lambda a: f"[::ffff:0:{a}]",
 }
 
 
@@ -66,6 +94,24 @@ def test_what_is_not_public_is_denied(text: str) -> None:
 @pytest.mark.parametrize("text", ALLOWED)
 def test_what_is_public_is_allowed(text: str) -> None:
     assert allowed(ip_address(text), ())
+
+
+def test_each_closed_network_is_closed_from_its_first_address_to_its_last() -> None:
+    edges: list[Address] = [*EDGES_V4, *EDGES_V6]
+    assert [str(edge) for edge in edges if allowed(edge, ())] == []
+
+
+def test_just_outside_of_each_closed_network_is_open_unless_another_begins() -> None:
+    beside_v4 = [edge + step for edge, step in zip(EDGES_V4, (-1, 1) * 18, strict=True)
+                 if 0 <= int(edge) + step < 1 << 32]  # fmt: skip
+    beside_v6 = [edge + step for edge, step in zip(EDGES_V6, (-1, 1) * 8, strict=True)
+                 if 0 <= int(edge) + step < 1 << 128]  # fmt: skip
+    for address in beside_v4:
+        closed = any(address in IPv4Network(text) for text in CLOSED_V4)
+        assert allowed(address, ()) != closed, address
+    for beside in beside_v6:
+        closed = any(beside in IPv6Network(text) for text in CLOSED_V6)
+        assert allowed(beside, ()) != closed, beside
 
 
 @pytest.mark.parametrize("text", FORBIDDEN_V4 + FORBIDDEN_V6)
@@ -84,17 +130,24 @@ def test_an_address_with_a_scope_is_denied() -> None:
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-@pytest.mark.parametrize("text", FORBIDDEN_V4)
-def test_no_spelling_hides_a_forbidden_address(text: str, spelling: str) -> None:
-    with pytest.raises(EgressRefused):
-        read(f"https://{SPELLINGS[spelling](IPv4Address(text))}/hook")
-
-
-@pytest.mark.parametrize("text", FORBIDDEN_V6)
-def test_no_spelling_hides_a_forbidden_ipv6_address(text: str) -> None:
-    for written in (text, IPv6Address(text).exploded, text.upper()):
+def test_no_spelling_hides_a_forbidden_address(spelling: str) -> None:
+    for address in (*map(IPv4Address, FORBIDDEN_V4), *EDGES_V4):
         with pytest.raises(EgressRefused):
-            read(f"https://[{written}]/hook")
+            read(f"https://{SPELLINGS[spelling](address)}/hook")
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_no_gateway_is_a_way_to_anywhere(gateway: str) -> None:
+    for text in (*FORBIDDEN_V4, "8.8.8.8", "1.1.1.1"):
+        with pytest.raises(EgressRefused):
+            read(f"https://{GATEWAYS[gateway](IPv4Address(text))}/hook")
+
+
+def test_no_spelling_hides_a_forbidden_ipv6_address() -> None:
+    for address in (*map(IPv6Address, FORBIDDEN_V6), *EDGES_V6):
+        for written in (str(address), address.exploded, str(address).upper()):
+            with pytest.raises(EgressRefused):
+                read(f"https://[{written}]/hook")
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
@@ -157,6 +210,8 @@ def test_names_and_paths_in_other_scripts_are_written_in_ascii() -> None:
         ("file:///etc/passwd", "file"),
         ("gopher://example.com/", "gopher"),
         ("javascript:alert(1)", "javascript"),
+        ("data:text/plain,hello", "data"),
+        ("ws://example.com/", "ws"),
         ("//example.com/", "scheme"),
         ("example.com", "scheme"),
         ("", "scheme"),
@@ -180,6 +235,7 @@ def test_names_and_paths_in_other_scripts_are_written_in_ascii() -> None:
         ("https://exa mple.com/", "' '"),
         (" https://example.com/", "' '"),
         ("https://example.com/\n", r"\n"),
+        ("https://example.com\r\nhost: evil.example/", r"\r"),
         ("https://exam\tple.com/", r"\t"),
         ("https://example.com/\x00", r"\x00"),
         ("https://example.com/\u200b", r"\u200b"),
@@ -190,6 +246,9 @@ def test_names_and_paths_in_other_scripts_are_written_in_ascii() -> None:
         ("https://example.com/" + "a" * 2048, "2048"),
         ("https://example.com./", "dot"),
         ("https://127.0.0.1./", "dot"),
+        ("https://localhost。/", "dot"),
+        ("https://xn--/", "neither"),
+        ("https://ab--c\u0308.example/", "neither"),
         ("https://localhost/", "localhost"),
         ("https://LOCALHOST/", "localhost"),
         (f"https://{widen('localhost')}/", "localhost"),

@@ -1,0 +1,120 @@
+"""Who may open connections, and to what: nobody but egress reaches an address that others chose."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("api", "worker", "models")
+
+# Whatever can open a connection: modules with all that is in them, and names of the event loop.
+NETWORK = {
+    "aiohttp", "celery", "ftplib", "grpc", "http.client", "httpx", "httpx_aiohttp", "imaplib",
+    "kombu", "obstore", "poplib", "psycopg", "pycurl", "redis", "requests", "smtplib", "socket",
+    "socketserver", "telnetlib", "urllib.request", "urllib3", "websockets", "xmlrpc",
+}  # fmt: skip
+CALLS = {
+    "open_connection", "open_unix_connection", "create_connection", "create_unix_connection",
+    "create_datagram_endpoint", "sock_connect", "getaddrinfo", "gethostbyname",
+    "create_engine", "create_async_engine",
+}  # fmt: skip
+
+# The reason is where each one's address comes from.
+ALLOWED = {
+    # Addresses that users and the provider choose: each is checked at the moment of connecting.
+    "worker/egress.py": {"aiohttp", "socket", "getaddrinfo"},
+    "worker/connection.py": {"aiohttp", "socket"},
+    # AIMLAPI_BASE_URL.
+    "worker/provider/line.py": {"aiohttp", "httpx", "httpx_aiohttp"},
+    "worker/provider/client.py": {"httpx"},
+    "worker/provider/account.py": {"httpx"},
+    # DATABASE_URL; usage.py knows one of the driver's errors by name.
+    "models/db.py": {"create_async_engine"},
+    "models/migrate.py": {"create_engine"},
+    "models/migrations/env.py": {"create_engine"},
+    "models/usage.py": {"psycopg"},
+    # REDIS_URL.
+    "models/doorbell.py": {"redis"},
+    "worker/app.py": {"celery", "kombu"},
+    "worker/broker.py": {"kombu", "redis"},
+    "worker/dispatcher/desk.py": {"celery"},
+    "worker/dispatcher/publishing.py": {"celery", "kombu", "redis"},
+    # DARKROOM_STORAGE_URL.
+    "models/storage.py": {"obstore"},
+    # They listen, or ask what this machine is called; Celery's own start is in the worker's.
+    "worker/health.py": {"aiohttp"},
+    "worker/__main__.py": {"celery", "socket"},
+    "worker/dispatcher/__main__.py": {"socket"},
+    "api/__main__.py": {"socket"},
+}
+
+
+def reaches(tree: ast.AST) -> set[str]:
+    """Give what a module can open connections with: libraries it imports, calls it makes."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import():
+                found |= {_library(each.name) for each in node.names}
+            case ast.ImportFrom(module=str(module), level=0):
+                found |= {_library(module)}
+                found |= {_library(f"{module}.{each.name}") for each in node.names}
+                found |= {each.name for each in node.names} & CALLS
+            case ast.Attribute(attr=name) if name in CALLS:
+                found.add(name)
+            case ast.Call(func=ast.Name(id="__import__")):
+                found.add("__import__")
+            case ast.Attribute(attr="import_module"):
+                found.add("import_module")
+    return found - {""}
+
+
+def _library(module: str) -> str:
+    """Give the entry of `NETWORK` that a module belongs to, or nothing."""
+    return next((each for each in NETWORK if f"{module}.".startswith(f"{each}.")), "")
+
+
+def test_each_module_that_opens_connections_is_known_with_its_reason() -> None:
+    found = {
+        str(path.relative_to(ROOT)): reach
+        for room in ROOMS
+        for path in sorted((ROOT / room).rglob("*.py"))
+        if (reach := reaches(ast.parse(path.read_text())))
+    }
+    assert found == ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("import httpx", {"httpx"}),
+        ("import urllib.request", {"urllib.request"}),
+        ("from urllib import request", {"urllib.request"}),
+        ("from urllib.parse import urlsplit", set()),
+        ("from http import HTTPStatus", set()),
+        ("from http import client", {"http.client"}),
+        ("def late():\n    import requests", {"requests"}),
+        ("import asyncio\nasyncio.open_connection('h', 1)", {"open_connection"}),
+        ("from asyncio import open_connection as dial", {"open_connection"}),
+        ("loop.create_connection(make, 'h', 1)", {"create_connection"}),
+        ("__import__('socket')", {"__import__"}),
+        ("from importlib import import_module\nimport importlib\nimportlib.import_module('x')",
+         {"import_module"}),
+    ],
+)  # fmt: skip
+def test_a_way_out_is_noticed(code: str, found: set[str]) -> None:
+    assert reaches(ast.parse(code)) == found
+
+
+def test_what_others_chose_is_fetched_through_egress_alone() -> None:
+    """Whoever posts or downloads names the context's egress, which cannot be made elsewhere."""
+    makers = [
+        str(path.relative_to(ROOT))
+        for room in ROOMS
+        for path in sorted((ROOT / room).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).rpartition(".")[2] in {"Egress", "open_session"}
+    ]
+    assert makers == ["worker/context.py", "worker/egress.py"]
