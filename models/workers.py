@@ -40,10 +40,12 @@ async def forget(tx: Transaction) -> None:
     await tx.execute(delete(Worker).where(Worker.seen_at < func.now() - _FORGOTTEN))
 
 
-async def free_to_generate(tx: Transaction, *, seen: timedelta, provider_limit: int) -> int:
-    """Tell how many jobs may be released: by the provider's limit, and by the workers' free slots.
+async def free_to_generate(tx: Transaction, *, seen: timedelta, provider_limit: int | None) -> int:
+    """Tell how many jobs may be released: by the workers' free slots, and by the provider's limit.
 
-    Celery keeps what a pool cannot take yet, and a released job would lose its lease there.
+    The limit is one of paid calls: an image that is only to be kept takes a slot, and none of it; without
+    a limit the slots alone count. Celery keeps what a pool cannot take yet, and a released job would
+    lose its lease there.
     """
     free = await tx.scalar(_FREE_TO_GENERATE, {"seen": seen, "limit": provider_limit})
     return int(free or 0)
@@ -58,8 +60,11 @@ _FREE_TO_GENERATE = text("""
     WITH slots AS (
         SELECT coalesce(sum(generate_slots), 0) AS n FROM workers
          WHERE NOT draining AND seen_at > now() - :seen
-    ), busy AS (SELECT count(*) AS n FROM jobs WHERE status IN ('released', 'running'))
-    SELECT least(:limit - busy.n, slots.n - busy.n) FROM slots, busy
+    ), busy AS (
+        SELECT count(*) AS n, count(*) FILTER (WHERE phase = 'call') AS calls FROM jobs
+         WHERE status IN ('released', 'running')
+    )
+    SELECT least(CAST(:limit AS bigint) - busy.calls, slots.n - busy.n) FROM slots, busy
 """)
 
 _FREE_TO_DELIVER = text("""

@@ -34,6 +34,7 @@ async def close(
     **values: object,
 ) -> Job | None:
     """Move a job (its row is taken) into a terminal state; None when it was not where it comes from."""
+    was_in_flight = job.status != "queued"
     ended = (
         await tx.scalars(
             update(Job)
@@ -53,6 +54,8 @@ async def close(
     if ended is None:
         return None
     await announce(tx, lens, ended, _EVENTS[ending])
+    if was_in_flight:
+        tx.ring("jobs")  # a place is free
     return ended
 
 

@@ -6,51 +6,69 @@ from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import func as sql
-from sqlalchemy import text, tuple_, update
+from sqlalchemy import tuple_, update
 
 from models.db import Transaction
+from models.jobs import sharing
 from models.schema import Job
+
+# Jobs that are looked at, over all lines, for those that met a full key; and how often in one release.
+# A long line of one key is so out of the way after a few turns, and no turn takes long.
+_LOOK_AT, _LOOKS = 1_000, 4
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One job handed to Celery: the fence guards every arrow from here on."""
+    """One job handed to Celery: the fence guards every arrow from here on. `paid`: only to be kept."""
 
     job_id: UUID
     fence: int
+    paid: bool = False
 
 
 async def release(
-    tx: Transaction, slots: int, *, lease: timedelta, typical_call: timedelta, calls: bool = True
+    tx: Transaction,
+    slots: int,
+    *,
+    lease: timedelta,
+    typical_call: timedelta,
+    calls: int | None = None,
 ) -> list[Release]:
-    """Release at most `slots` jobs, by rank: priority, then age. Their messages follow the commit.
+    """Release at most `slots` jobs, of which `calls` may be paid calls. Their messages follow the commit.
 
-    What is past its queue ttl, or could not end by its deadline, is left to `expire`. A job in phase
-    `keep` is paid: it never expires, and is all that is released without `calls`: its image's URL
-    dies while the wallet is empty.
+    First what is paid already, by when it was due: a job in phase `keep` never expires, and waits for
+    no cap. Then calls: a turn for each project that waits, inside a project by rank, and never more
+    than its cap, or the cap of a `concurrency_key`, allows. What is past its queue ttl, or could not
+    end by its deadline, is left to `expire`; what is paused stays.
     """
     if slots <= 0:
         return []
-    rows = await tx.execute(
-        _RELEASE, {"slots": slots, "lease": lease, "typical_call": typical_call, "calls": calls}
-    )
-    return [Release(row.id, row.fence) for row in rows]
+    await tx.execute(sharing.PREPARE)
+    paid = await tx.execute(sharing.PAID, {"slots": slots, "lease": lease})
+    released = [Release(row.id, row.fence, paid=True) for row in paid]
+    left = slots - len(released)
+    left = left if calls is None else min(calls, left)
+    for _ in range(_LOOKS):
+        if left <= 0:
+            break
+        asked = {"calls": left, "lease": lease, "typical_call": typical_call}
+        rows = (await tx.execute(sharing.CALLS, asked)).all()
+        found = [Release(row.id, row.fence) for row in rows if row.id is not None]
+        released += found
+        left -= len(found)
+        if not await _park(tx, [(row.project_id, row.model) for row in rows if row.id is None]):
+            break
+    return released
 
 
-# The rank decides, for every project alike; shares between projects belong here, into `picked`.
-_RELEASE = text("""
-    WITH picked AS (
-        SELECT id FROM jobs
-         WHERE status = 'queued' AND run_after <= now()
-           AND (phase = 'keep' OR (:calls AND queue_expires_at > now()
-                AND (deadline IS NULL OR deadline > now() + :typical_call)))
-         ORDER BY rank, id LIMIT :slots
-           FOR NO KEY UPDATE SKIP LOCKED
-    )
-    UPDATE jobs SET status = 'released', fence = fence + 1, lease_until = now() + :lease
-      FROM picked WHERE jobs.id = picked.id
-    RETURNING jobs.id, jobs.fence
-""")
+async def _park(tx: Transaction, lines: Sequence[tuple[UUID, str]]) -> int:
+    """Take jobs whose key is full out of these lines of a project and model; gives how many."""
+    if not lines:
+        return 0
+    projects, models = [project for project, _ in lines], [model for _, model in lines]
+    look_at = max(_LOOK_AT // len(lines), 10)
+    asked = {"projects": projects, "models": models, "look_at": look_at}
+    return len((await tx.execute(sharing.PARK, asked)).all())
 
 
 async def hand_back(tx: Transaction, releases: Sequence[Release]) -> int:

@@ -1,14 +1,13 @@
-"""Releases queued jobs, in batches, as far as the limits and the workers' free slots allow.
+"""Releases queued jobs, in batches, as far as the workers' free slots, limit, wallet and gates allow.
 
-This is where shares between projects and the discovered limit of the provider decide too: the limit is
-an argument of `workers.free_to_generate`, the order is that of `jobs.release`.
+How many is decided here; which of them, with the shares of projects and their caps, in `jobs.release`.
 """
 
 from collections.abc import Sequence
 
 import structlog
 
-from models import duties, gates, ids, jobs, wallet, workers
+from models import duties, gates, ids, jobs, limits, wallet, workers
 from models.db import Transaction
 from models.jobs import Release
 from models.settings import Settings
@@ -26,11 +25,9 @@ async def turn(desk: Desk) -> bool:
     async with desk.database.transaction() as tx:
         if not await duties.claim(tx, "release"):
             return False
-        limit, room = settings.provider_limit, await wallet.room(tx)
-        free = await _free(tx, settings, limit)
-        payable = free if room is None else await _free(tx, settings, min(room, limit))
+        free = await _free(tx, settings, None)
         slots = min(free, _BATCH)
-        released = await _release(tx, settings, slots, payable)
+        released = await _release(tx, settings, slots)
     if not released:
         return False
     sent = await publish(
@@ -44,26 +41,39 @@ async def turn(desk: Desk) -> bool:
     return len(released) == slots < free
 
 
-async def _free(tx: Transaction, settings: Settings, limit: int) -> int:
+async def _free(tx: Transaction, settings: Settings, limit: int | None) -> int:
     return await workers.free_to_generate(tx, seen=settings.worker_seen, provider_limit=limit)
 
 
-async def _release(tx: Transaction, settings: Settings, slots: int, payable: int) -> list[Release]:
-    """Release what is paid already, and as many calls as the gates let pass and the wallet pays for."""
+async def _release(tx: Transaction, settings: Settings, slots: int) -> list[Release]:
+    """Release what is paid already, and as many calls as limit, wallet and gates let pass."""
+    if slots <= 0:
+        return []
+    limit = await limits.calls(tx, settings)
     passage = await gates.passage(tx)
-    lease, typical_call = settings.lease_release, settings.typical_call
-    unbound = passage == "open" and payable >= slots
-    released = await jobs.release(tx, slots, lease=lease, typical_call=typical_call, calls=unbound)
-    calls = {"open": payable, "probe": 1, "closed": 0}[passage]
-    if unbound or calls <= 0 or len(released) >= slots:
-        return released
-    bound = await jobs.release(
-        tx, min(calls, slots - len(released)), lease=lease, typical_call=typical_call
+    released = await jobs.release(
+        tx,
+        slots,
+        calls=await _calls(tx, settings, limit, passage),
+        lease=settings.lease_release,
+        typical_call=settings.typical_call,
     )
-    if passage == "probe" and bound:
-        log.info("gate.probe", job_id=ids.text(ids.JOB, bound[0].job_id))
-        await gates.send_probe(tx, bound[0].job_id)
-    return released + bound
+    probe = next((each for each in released if not each.paid), None)
+    if passage == "probe" and probe is not None:
+        log.info("gate.probe", job_id=ids.text(ids.JOB, probe.job_id))
+        await gates.send_probe(tx, probe.job_id)
+    return released
+
+
+async def _calls(tx: Transaction, settings: Settings, limit: int, passage: gates.Passage) -> int:
+    match passage:
+        case "closed":
+            return 0
+        case "probe":
+            return min(1, await _free(tx, settings, limit))
+        case "open":
+            room = await wallet.room(tx)
+            return await _free(tx, settings, limit if room is None else min(room, limit))
 
 
 async def _hand_back(desk: Desk, unsent: Sequence[Release]) -> None:

@@ -1,0 +1,181 @@
+"""Whose turn it is: the statements that choose what is called for next, however long the backlog is.
+
+Start-time fair queueing (Goyal, Vin, Cheng 1997) with equal weights. The virtual time V is one turn behind
+whoever had most; a project that waits begins at its own turn, or at V if that is later, so idling earns no
+credit. Its next jobs, by rank, would be its turns base + 1, base + 2, …; the smallest of all projects win.
+So whoever waits is within one turn of all others, and a project with one job waits for a round at most.
+
+The first of each project and model is found by leaps over the index, and only the projects that win are
+looked into: the work is that of the places that are free, and a leap for each project that waits.
+"""
+
+from sqlalchemy import text
+
+_READY = "status = 'queued' AND run_after IS NOT NULL AND phase = 'call'"
+# A job that met a full key is parked: it keeps its rank, and its key's line is looked at instead.
+_PARKED = "status = 'queued' AND waiting_reason = 'concurrency_key'"
+_IN_TIME = "queue_expires_at > now() AND (deadline IS NULL OR deadline > now() + :typical_call)"
+_DUE = f"run_after <= now() AND {_IN_TIME}"
+_OPEN = f"run_after IS NULL AND phase = 'call' AND {_IN_TIME}"
+_IN_FLIGHT = "status IN ('released', 'running')"
+
+# One release at a time: turns and caps are counted, and only rows can be locked. What waits comes and
+# goes faster than its statistics, so the planner is told that the indexes are right.
+PREPARE = text("""
+    SELECT pg_advisory_xact_lock(hashtextextended('release', 0)),
+           set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true)
+""")
+
+# What is paid waits for no turn, no cap and no gate: its image's URL dies. Longest due first.
+PAID = text("""
+    WITH picked AS (
+        SELECT id FROM jobs
+         WHERE status = 'queued' AND phase = 'keep' AND run_after <= now()
+           AND NOT EXISTS (SELECT FROM pauses WHERE scope = 'all')
+         ORDER BY run_after, id LIMIT :slots
+           FOR NO KEY UPDATE SKIP LOCKED
+    )
+    UPDATE jobs SET status = 'released', fence = fence + 1, lease_until = now() + :lease
+      FROM picked WHERE jobs.id = picked.id
+    RETURNING jobs.id, jobs.fence
+""")
+
+# Rows with an id are released; the others name a project and model whose first jobs met a full key.
+CALLS = text(f"""
+    WITH RECURSIVE heads AS (
+        (SELECT project_id, model, rank FROM jobs WHERE {_READY}
+          ORDER BY project_id, model, rank, id LIMIT 1)
+         UNION ALL
+        SELECT next.* FROM heads, LATERAL (
+            SELECT project_id, model, rank FROM jobs
+             WHERE {_READY} AND (project_id, model) > (heads.project_id, heads.model)
+             ORDER BY project_id, model, rank, id LIMIT 1) next
+    ), parked AS (
+        (SELECT project_id, concurrency_key, rank FROM jobs WHERE {_PARKED}
+          ORDER BY project_id, concurrency_key, rank, id LIMIT 1)
+         UNION ALL
+        SELECT next.* FROM parked, LATERAL (
+            SELECT project_id, concurrency_key, rank FROM jobs
+             WHERE {_PARKED}
+               AND (project_id, concurrency_key) > (parked.project_id, parked.concurrency_key)
+             ORDER BY project_id, concurrency_key, rank, id LIMIT 1) next
+    ), flight AS MATERIALIZED (
+        SELECT project_id, concurrency_key, count(*) AS n FROM jobs WHERE {_IN_FLIGHT} GROUP BY 1, 2
+    ), paused AS MATERIALIZED (
+        SELECT coalesce(array_agg(name) FILTER (WHERE scope = 'model'), '{{}}') AS models,
+               coalesce(array_agg(name) FILTER (WHERE scope = 'project'), '{{}}') AS projects,
+               coalesce(bool_or(scope = 'all'), false) AS everything
+          FROM pauses
+    ), lines AS (
+        SELECT project_id, model, NULL AS concurrency_key, NULL AS room, rank
+          FROM heads, paused WHERE model <> ALL (paused.models)
+         UNION ALL
+        SELECT parked.project_id, NULL, parked.concurrency_key, p.key_cap - coalesce(f.n, 0), rank
+          FROM parked
+          JOIN projects p ON p.id = parked.project_id
+          LEFT JOIN flight f ON (f.project_id, f.concurrency_key)
+                              = (parked.project_id, parked.concurrency_key)
+         WHERE coalesce(f.n, 0) < p.key_cap
+    ), waiting AS (
+        SELECT project_id, min(rank) AS rank,
+               array_agg(model) FILTER (WHERE model IS NOT NULL) AS models,
+               array_agg(concurrency_key) FILTER (WHERE model IS NULL) AS keys,
+               array_agg(room) FILTER (WHERE model IS NULL) AS rooms
+          FROM lines GROUP BY project_id
+    ), standing AS MATERIALIZED (
+        SELECT w.*, p.key_cap, least(:calls, p.cap - coalesce(busy.n, 0)) AS room,
+               greatest(turns.turn, v.turn) AS base
+          FROM waiting w
+          JOIN projects p ON p.id = w.project_id
+          LEFT JOIN turns ON turns.project_id = w.project_id
+          LEFT JOIN (SELECT project_id, sum(n)::bigint AS n FROM flight GROUP BY 1) busy
+                 ON busy.project_id = w.project_id,
+               (SELECT coalesce(max(turn) - 1, 0) AS turn FROM turns) v, paused
+         WHERE (p.cap IS NULL OR coalesce(busy.n, 0) < p.cap)
+           AND NOT paused.everything AND w.project_id::text <> ALL (paused.projects)
+    ), winners AS MATERIALIZED (
+        SELECT ordered.* FROM (SELECT * FROM standing ORDER BY base, rank, project_id) ordered,
+               LATERAL (
+            (SELECT FROM unnest(ordered.models) AS line, LATERAL (
+                SELECT FROM jobs
+                 WHERE project_id = ordered.project_id AND model = line AND {_READY} AND {_DUE}
+                 ORDER BY rank, id LIMIT 1) found LIMIT 1)
+             UNION ALL
+            (SELECT FROM unnest(ordered.keys) AS line, LATERAL (
+                SELECT FROM jobs, paused
+                 WHERE project_id = ordered.project_id AND concurrency_key = line
+                   AND {_PARKED} AND {_OPEN} AND model <> ALL (paused.models)
+                 ORDER BY rank, id LIMIT 1) found LIMIT 1)
+             LIMIT 1) any_job
+         ORDER BY base, rank, project_id LIMIT :calls
+    ), share AS MATERIALIZED (
+        -- All begin within one turn, so from its third on a job comes after the first of each other.
+        SELECT greatest(2, :calls - count(*) + 1) AS n FROM winners
+    ), candidates AS MATERIALIZED (
+        SELECT w.project_id, w.base, w.room, w.key_cap, job.*
+          FROM winners w, share, LATERAL (
+            (SELECT found.* FROM unnest(w.models) AS line, LATERAL (
+                SELECT id, rank, concurrency_key, model FROM jobs
+                 WHERE project_id = w.project_id AND model = line AND {_READY} AND {_DUE}
+                 ORDER BY rank, id LIMIT share.n) found)
+             UNION ALL
+            (SELECT found.* FROM unnest(w.keys, w.rooms) AS line (key, room), LATERAL (
+                SELECT id, rank, concurrency_key, NULL FROM jobs, paused
+                 WHERE project_id = w.project_id AND concurrency_key = line.key
+                   AND {_PARKED} AND {_OPEN} AND model <> ALL (paused.models)
+                 ORDER BY rank, id LIMIT least(line.room, share.n)) found)
+             ORDER BY rank, id LIMIT share.n) job
+    ), counted AS MATERIALIZED (
+        SELECT c.*, c.concurrency_key IS NULL OR c.key_cap >= coalesce(f.n, 0) + row_number() OVER
+                   (PARTITION BY c.project_id, c.concurrency_key ORDER BY c.rank, c.id) AS fits
+          FROM candidates c
+          LEFT JOIN flight f ON (f.project_id, f.concurrency_key) = (c.project_id, c.concurrency_key)
+    ), chosen AS (
+        SELECT id, project_id, base, rank, turn FROM (
+            SELECT *, row_number() OVER (PARTITION BY project_id ORDER BY rank, id) AS turn
+              FROM counted WHERE fits) own
+         WHERE turn <= room ORDER BY base + turn, rank, id LIMIT :calls
+    ), taken AS MATERIALIZED (
+        SELECT jobs.id, chosen.project_id, chosen.base, chosen.base + chosen.turn AS turn, chosen.rank
+          FROM chosen JOIN jobs ON jobs.id = chosen.id WHERE jobs.status = 'queued'
+           FOR NO KEY UPDATE OF jobs SKIP LOCKED
+    ), released AS (
+        UPDATE jobs SET status = 'released', fence = fence + 1, lease_until = now() + :lease,
+               waiting_reason = 'queue', run_after = now()
+          FROM taken WHERE jobs.id = taken.id
+        RETURNING jobs.id, jobs.fence, taken.turn, taken.rank
+    ), turned AS (
+        INSERT INTO turns (project_id, turn)
+        SELECT project_id, base + count(*) FROM taken GROUP BY project_id, base ORDER BY project_id
+            ON CONFLICT (project_id) DO UPDATE SET turn = excluded.turn
+    )
+    SELECT id, fence, turn, rank, NULL::uuid AS project_id, NULL AS model FROM released
+     UNION ALL
+    SELECT DISTINCT NULL::uuid, NULL::bigint, NULL::bigint, NULL::timestamptz, project_id, model
+      FROM counted WHERE NOT fits AND model IS NOT NULL
+     ORDER BY turn, rank, id
+""")  # noqa: S608 - every part is this file's own
+
+# Those that met a full key leave the line, so that nobody passes them again at each turn.
+PARK = text(f"""
+    WITH full_keys AS MATERIALIZED (
+        SELECT j.project_id, j.concurrency_key FROM jobs j JOIN projects p ON p.id = j.project_id
+         WHERE {_IN_FLIGHT} AND j.concurrency_key IS NOT NULL
+         GROUP BY j.project_id, j.concurrency_key, p.key_cap HAVING count(*) >= p.key_cap
+    ), met AS (
+        SELECT first.id
+          FROM unnest(CAST(:projects AS uuid[]), CAST(:models AS text[])) AS line (project_id, model),
+               LATERAL (
+            SELECT id, project_id, concurrency_key, run_after FROM jobs
+             WHERE project_id = line.project_id AND model = line.model AND {_READY}
+             ORDER BY rank, id LIMIT :look_at) first
+          JOIN full_keys USING (project_id, concurrency_key)
+         WHERE first.run_after <= now()
+    ), taken AS (
+        SELECT id FROM jobs WHERE id IN (SELECT id FROM met) AND status = 'queued'
+           FOR NO KEY UPDATE SKIP LOCKED
+    )
+    UPDATE jobs SET run_after = NULL, waiting_reason = 'concurrency_key'
+      FROM taken WHERE jobs.id = taken.id
+    RETURNING jobs.id
+""")  # noqa: S608 - every part is this file's own
