@@ -87,6 +87,7 @@ async def put(tx: Transaction, project_id: UUID, rule: Rule) -> Standing:
     # Waits for every booking under way (they hold the project's row by their foreign key), and keeps
     # new ones waiting until this budget can be seen.
     await tx.execute(select(Project.id).where(Project.id == project_id).with_for_update())
+    await tx.execute(update(Project).where(Project.id == project_id).values(budgeted=True))
     columns = {
         "timezone": rule.timezone,
         "limit": rule.limit,
@@ -119,6 +120,21 @@ async def standings(tx: Transaction, project_id: UUID) -> list[Standing]:
     """Give a project's budgets, oldest first, with where each stands now."""
     found = await tx.scalars(
         select(Budget).where(Budget.project_id == project_id).order_by(Budget.id)
+    )
+    return await _standings(tx, list(found))
+
+
+async def hard(tx: Transaction, job: Job) -> list[Standing]:
+    """Give the hard budgets that a hold of this job must fit into, with where each stands now."""
+    about = (
+        (Budget.scope == "project")
+        | (Budget.key_id == job.key_id)
+        | (Budget.customer == job.customer)
+    )
+    found = await tx.scalars(
+        select(Budget)
+        .where(Budget.project_id == job.project_id, Budget.mode == "hard", about)
+        .order_by(Budget.id)
     )
     return await _standings(tx, list(found))
 

@@ -12,12 +12,16 @@ from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import delete, func, literal, select, update
+from sqlalchemy.dialects.postgresql import insert
 
 from models.db import Transaction
 from models.schema import Attempt, Gate, Job
 from models.states import WaitingReason
 
 _LONGEST = timedelta(minutes=5)  # a key that was put right works again after at most this long
+_AT_ONCE = timedelta(0)
+# A limit that is reached, a worker that died, our own store: they say nothing about any trouble there.
+_SAYS_NOTHING = frozenset({"slow_down", "worker_lost", "storage"})
 
 Passage = Literal["open", "probe", "closed"]
 Standing = Literal["open", "closed", "half_open"]
@@ -26,6 +30,12 @@ Standing = Literal["open", "closed", "half_open"]
 async def closed(tx: Transaction) -> list[str]:
     """Give why calls may not be released freely at present; an empty list when all gates are open."""
     return list(await tx.scalars(select(Gate.reason).order_by(Gate.closed_at)))
+
+
+async def close(tx: Transaction, reason: WaitingReason, detail: str) -> None:
+    """Close a gate, saying why; one that is closed already stays as it is."""
+    row = insert(Gate).values(reason=reason, detail=detail)
+    await tx.execute(row.on_conflict_do_nothing())
 
 
 async def passage(tx: Transaction) -> Passage:
@@ -42,12 +52,16 @@ async def send_probe(tx: Transaction, job_id: UUID) -> None:
     await tx.execute(update(Gate).values(probe_id=job_id, half_open_at=func.now()))
 
 
-async def half_open(tx: Transaction, reason: WaitingReason) -> bool:
+async def half_open(
+    tx: Transaction, reason: WaitingReason, *, shortest: timedelta = _AT_ONCE
+) -> bool:
     """Let one job try whether it is over; False when it is too early, or the gate is not closed.
 
-    The wait after each refused probe is as long as the gate had been closed, up to five minutes.
+    The wait after each refused probe is as long as the gate had been closed, up to five minutes, and
+    never less than `shortest`.
     """
-    patience = func.least(Gate.checked_at - Gate.closed_at, literal(_LONGEST))
+    closed_for = func.least(Gate.checked_at - Gate.closed_at, literal(_LONGEST))
+    patience = func.greatest(closed_for, literal(shortest))
     tried = await tx.scalar(
         update(Gate)
         .where(
@@ -63,11 +77,13 @@ async def half_open(tx: Transaction, reason: WaitingReason) -> bool:
     return tried is not None
 
 
-async def judge(tx: Transaction, reason: WaitingReason, proofs: Sequence[str]) -> Standing:
-    """Say where a gate stands after what its probe came to; `proofs` are the outcomes that open it.
+async def judge(
+    tx: Transaction, reason: WaitingReason, proofs: Sequence[str], refusals: Sequence[str]
+) -> Standing:
+    """Say where a gate stands after what its probe came to: `proofs` open it, `refusals` close it again.
 
-    A probe that was parked closes it. Anything else (a lost answer, a message that was lost, a job
-    that was canceled) says nothing about the trouble: the next job is the probe.
+    Both are outcomes. Anything else (a message that was lost, a job that was canceled) says nothing about
+    the trouble: the next job is the probe.
     """
     gate = await tx.scalar(select(Gate).where(Gate.reason == reason).with_for_update())
     if gate is None:
@@ -76,16 +92,17 @@ async def judge(tx: Transaction, reason: WaitingReason, proofs: Sequence[str]) -
         return "closed"
     if gate.probe_id is None or await _under_way(tx, gate.probe_id):
         return "half_open"
-    outcome = await tx.scalar(
-        select(Attempt.outcome)
+    attempt = await tx.scalar(
+        select(Attempt)
         .where(Attempt.job_id == gate.probe_id, Attempt.sent_at >= gate.half_open_at)
         .order_by(Attempt.number.desc())
         .limit(1)
     )
+    outcome = None if attempt is None else _said(attempt)
     if outcome in proofs:
         await open_(tx, reason)
         return "open"
-    refused = outcome == "parked"
+    refused = outcome in refusals
     values = {"half_open_at": None, "checked_at": func.now()} if refused else {}
     await tx.execute(update(Gate).where(Gate.reason == reason).values(probe_id=None, **values))
     tx.ring("jobs")
@@ -98,6 +115,13 @@ async def open_(tx: Transaction, reason: WaitingReason) -> bool:
     if opened is not None:
         tx.ring("jobs")
     return opened is not None
+
+
+def _said(attempt: Attempt) -> str | None:
+    """Give what the provider's answer, or its silence, came to; None for what was not its doing."""
+    ours = attempt.outcome == "refused" and attempt.http_status is None  # a reference that is gone
+    code = (attempt.error or {}).get("code")
+    return None if ours or code in _SAYS_NOTHING else attempt.outcome
 
 
 async def _under_way(tx: Transaction, job_id: UUID) -> bool:

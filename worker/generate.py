@@ -5,12 +5,14 @@ No transaction is open while the network is waited for. What the provider answer
 """
 
 import random
+from datetime import timedelta
 from uuid import UUID
 
 import structlog
 
-from models import jobs
-from models.attempts import Answer
+from models import breakers, jobs, limits
+from models.attempts import Answer, Ref
+from models.db import Transaction
 from models.errors import Unavailable
 from models.ids import JOB, new, text
 from models.jobs import Release, Start
@@ -80,7 +82,7 @@ async def _call(context: Context, start: Start) -> Outcome:
     try:
         body = await _with_references(context, start)
     except StoreUnavailable as away:
-        return TryLater(reason="not_sent", message=str(away), counts=False, sent=False)
+        return TryLater(reason="storage", message=str(away), counts=False, sent=False)
     except (Missing, ReferenceLost) as lost:
         return Refused(code="invalid_input", message=f"A reference image is gone: {lost}")
     log.info("attempt.sent", client_request_id=start.client_request_id)
@@ -126,7 +128,7 @@ async def _conclude(context: Context, start: Start, outcome: Outcome) -> None:
                 retry_after=outcome.retry_after,
                 random=random.random,
             )
-            await insist(context, lambda tx: jobs.retry_later(tx, lens, ref, answer, wait))
+            await insist(context, lambda tx: _retry_later(tx, context, ref, answer, wait))
         case Refused():
             details = [{"path": d.path, "message": d.message} for d in outcome.details]
             await insist(
@@ -140,7 +142,26 @@ async def _conclude(context: Context, start: Start, outcome: Outcome) -> None:
             reason = outcome.reason
             await insist(context, lambda tx: jobs.park(tx, lens, ref, answer, reason))
         case Unknown():
-            await insist(context, lambda tx: jobs.lose(tx, lens, ref, answer))
+            await insist(context, lambda tx: _lose(tx, context, ref, answer))
+
+
+async def _retry_later(
+    tx: Transaction, context: Context, ref: Ref, answer: Answer, wait: timedelta
+) -> None:
+    """Try the job again, and learn from why: the limit was reached, or the provider is in trouble."""
+    await jobs.retry_later(tx, context.lens, ref, answer, wait)
+    code = (answer.error or {}).get("code")
+    if code == "slow_down":
+        metrics.SLOW_DOWNS.inc()
+        calls = await limits.refused(tx, context.settings, ref.job_id, ref.number)
+        log.info("provider.limit_reached", limit=calls)
+    elif code != "storage":
+        await breakers.failed(tx, context.settings, "errors", ref.job_id, ref.number)
+
+
+async def _lose(tx: Transaction, context: Context, ref: Ref, answer: Answer) -> None:
+    await jobs.lose(tx, context.lens, ref, answer)
+    await breakers.failed(tx, context.settings, "lost", ref.job_id, ref.number)
 
 
 def _answer(outcome: Outcome) -> Answer:

@@ -11,10 +11,14 @@ CALL_SECONDS = Histogram(
     "Duration of paid calls",
     buckets=(1, 2, 5, 10, 20, 30, 40, 50, 60, 80, 120, 180, 300),
 )
+SLOW_DOWNS = Counter("darkroom_slow_downs_total", "Answers 429: the provider's limit was reached")
 IN_FLIGHT = Gauge("darkroom_in_flight", "Jobs in the hands of this worker")
 NOT_KEPT = Counter(
     "darkroom_images_not_kept_total", "Times that a paid image could not be kept yet"
 )
 LEASES_LOST = Counter("darkroom_leases_lost_total", "Leases that ran out under a living worker")
 TRIES = Counter("darkroom_webhook_tries_total", "Tries of deliveries", ["state"])
+LANES_SLOWED = Counter(
+    "darkroom_webhook_slowed_total", "Answers of busy receivers that slowed a whole lane down"
+)
 TRY_SECONDS = Histogram("darkroom_webhook_seconds", "Duration of tries of deliveries")

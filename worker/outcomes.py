@@ -81,7 +81,8 @@ class Image(_Outcome):
 class TryLater(_Outcome):
     """No image this time.
 
-    `reason`: `slow_down`, `provider_error`, `empty_answer`, `moderation_down` or `not_sent`.
+    `reason`: `slow_down`, `provider_error`, `empty_answer`, `moderation_down`, `not_sent`, or `storage`:
+    it was never tried, for a reference could not be read from the store.
     `counts` says whether it counts against `max_attempts`; `sent` is False when not a byte of the
     request had left.
     """

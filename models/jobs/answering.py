@@ -8,16 +8,15 @@ from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert
 
-from models import attempts, ledger
+from models import attempts, gates, ledger
 from models.attempts import Answer, Ref
 from models.db import Transaction
 from models.errors import BudgetExceeded
 from models.jobs.announcing import announce, lock
 from models.jobs.closing import unknown_hold
 from models.jobs.ending import end_canceled, fail
-from models.schema import Attempt, Gate, Job
+from models.schema import Attempt, Job
 from models.states import WaitingReason
 from models.views import Lens
 
@@ -59,7 +58,7 @@ async def park(
     The gate is closed even when the job has moved on: what it says is true for all.
     """
     message = str((answer.error or {}).get("message", ""))
-    await tx.execute(insert(Gate).values(reason=reason, detail=message).on_conflict_do_nothing())
+    await gates.close(tx, reason, message)
     job = await _finish(tx, lens, ref, answer)
     return None if job is None else await again(tx, lens, job, timedelta(0), counts=False)
 
@@ -193,6 +192,8 @@ async def _queue(
 async def _finish(tx: Transaction, lens: Lens, ref: Ref, answer: Answer) -> Job | None:
     """Finish one's own attempt; gives the job (its row taken) if it is still one's own."""
     job = await lock(tx, ref.job_id)
+    if job.erased_at is not None:
+        answer = attempts.bare(answer)
     finished = await attempts.finish(tx, job, ref.number, answer, start_id=ref.start_id)
     if finished is None:
         return None

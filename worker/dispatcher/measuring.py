@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from prometheus_client import Gauge
 
-from models import backlog, gates, jobs, prices, wallet
+from models import backlog, breakers, gates, jobs, limits, prices, wallet
 from models.db import Transaction
 from worker.dispatcher.accounting import known_keys
 from worker.dispatcher.desk import Desk
@@ -23,6 +23,11 @@ _GAUGES = {
     "generate_slots": Gauge("darkroom_generate_slots", "Paid calls these could have in flight"),
 }
 _GATE = Gauge("darkroom_gate_closed", "1 while nothing is released for this reason", ["reason"])
+_LIMIT = Gauge("darkroom_provider_limit", "Paid calls that may be in flight, as far as found out")
+_IN_FLIGHT = Gauge("darkroom_provider_calls", "Paid calls in flight, or about to be")
+_FAILURES = Gauge(
+    "darkroom_breaker_failures", "Answers in a row that went wrong, as of the last one", ["cause"]
+)
 _LEFT_OVER = Gauge(
     "darkroom_charges_left_to_operator",
     "Unknown charges that only `python -m models resolve` can end",
@@ -43,11 +48,16 @@ async def turn(desk: Desk) -> bool:
     async with desk.database.transaction() as tx:
         seen, closed = await backlog.look(tx), await gates.closed(tx)
         left = await jobs.left_over(tx, known_keys(desk.settings))
+        limit, failures = await limits.look(tx, desk.settings), await breakers.counts(tx)
         await _measure_money(tx)
     for name, value in asdict(seen).items():
         _GAUGES[name].set(value)
     for reason in _REASONS:
         _GATE.labels(reason).set(reason in closed)
+    _LIMIT.set(limit.calls)
+    _IN_FLIGHT.set(limit.in_flight)
+    for cause in ("errors", "lost"):
+        _FAILURES.labels(cause).set(failures.get(cause, 0))
     _LEFT_OVER.labels("too_old").set(left.too_old)
     _LEFT_OVER.labels("key_unknown").set(left.key_unknown)
     return False

@@ -1,14 +1,18 @@
-"""Opens the gates that the provider closed: an empty wallet, a key that was refused.
+"""Opens the gates that the provider closed: an empty wallet, a key that was refused, answers gone wrong.
 
-Nothing fails while a gate is closed; jobs keep their place, and go on by themselves in order. Two things
-open it. First the account's own word: it answers our key, and has what one image costs. Then a probe:
-one job is let through, and only if its call is not refused do the others follow. A key that may read the
-balance and not generate costs one refused call per look, and those looks become rare.
+Nothing fails while a gate is closed; jobs keep their place, and go on by themselves in order. For wallet
+and key two things open it. First the account's own word: it answers our key, and has what one image costs.
+Then a probe: one job is let through, and only if its call is not refused do the others follow. A key that
+may read the balance and not generate costs one refused call per look, and those looks become rare. A
+provider that is down is asked nothing else: its gate is probed after a while, and less and less often.
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 
-from models import duties, gates, prices
+from models import breakers, duties, gates, prices
 from models.gates import Standing
 from models.states import WaitingReason
 from worker.dispatcher import wallet
@@ -16,36 +20,56 @@ from worker.dispatcher.accounting import Books
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-# What a probe must come to. A refused input proves that the key is good, but is refused before the
-# money is looked at.
-_PROOFS: dict[WaitingReason, tuple[str, ...]] = {
-    "wallet_empty": ("image",),
-    "provider_key": ("image", "refused"),
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """What the call of a probe must come to: the outcomes that open a gate, and those that close it."""
+
+    proofs: tuple[str, ...]
+    refusals: tuple[str, ...]
+
+
+# A refused input proves that the key is good, but is refused before the money is looked at.
+_TRIALS: dict[WaitingReason, _Trial] = {
+    "wallet_empty": _Trial(("image",), ("parked",)),
+    "provider_key": _Trial(("image", "refused"), ("parked",)),
+    "provider_down": _Trial(breakers.PROPER, ("try_later", "unknown")),
 }
 
 
 async def turn(books: Books) -> bool:
     """Judge the probes, and look whether what closed a gate is over; always False."""
     standing: dict[WaitingReason, Standing] = {}
+    tried: list[WaitingReason] = []
     async with books.desk.database.transaction() as tx:
         if not await duties.claim(tx, "park") or not await gates.closed(tx):
             return False
-        for reason, proofs in _PROOFS.items():
-            standing[reason] = await gates.judge(tx, reason, proofs)
+        for reason, trial in _TRIALS.items():
+            standing[reason] = await gates.judge(tx, reason, trial.proofs, trial.refusals)
+        after = books.desk.settings.gate_probe
+        if await gates.half_open(tx, "provider_down", shortest=after):
+            tried.append("provider_down")
     closed = [reason for reason, stands in standing.items() if stands == "closed"]
-    if not closed:
-        return False
+    of_account = [reason for reason in closed if reason != "provider_down"]
+    if of_account:
+        tried += await _ask_account(books, of_account)
+    if closed:
+        log.info("gates.looked_at", gates=closed, half_open=tried)
+    return False
+
+
+async def _ask_account(books: Books, closed: Sequence[WaitingReason]) -> list[WaitingReason]:
+    """Half-open the gates that the account gives reason to; gives which."""
+    tried: list[WaitingReason] = []
     credits_ = await wallet.read(books)
     if credits_ is None:
         log.info("gates.stay_closed", gates=closed)
-        return False
-    tried: list[WaitingReason] = []
+        return tried
     async with books.desk.database.transaction() as tx:
         price = await prices.dearest(tx)
+        # The account has answered our key, so the key is worth a try in any case.
         for reason in closed:
-            # The account has answered our key, so the key is worth a try in any case.
             worth_it = reason == "provider_key" or credits_ >= price
             if worth_it and await gates.half_open(tx, reason):
                 tried.append(reason)
-    log.info("gates.looked_at", gates=closed, half_open=tried, credits=credits_)
-    return False
+    return tried

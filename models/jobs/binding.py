@@ -1,0 +1,188 @@
+"""What binds a job that waits: one function for each owner of a limit, each in words and numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import select, text
+
+from models import budgets, ids, limits, pauses, views
+from models.db import Transaction
+from models.jobs.forecasting import Position
+from models.schema import Attempt, Gate, Job, Project
+from models.settings import Settings
+from models.views import Json
+
+_GATES = {
+    "provider_down": "The provider answers with errors or not at all, so only a probe is sent",
+    "wallet_empty": "The wallet at the provider is empty, so nothing is sent until it is filled",
+    "provider_key": "The provider does not accept our key, so nothing is sent until it is put right",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What binds a job now: a word of `waiting_reason` (or `workers`), a sentence, and its numbers."""
+
+    reason: str
+    message: str
+    numbers: Json = field(default_factory=dict)
+
+    def show(self) -> Json:
+        """Show it as JSON."""
+        return {"reason": self.reason, "message": self.message, **self.numbers}
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What is in flight, over all, of the job's project and of its key; and what may be."""
+
+    limit: limits.Standing
+    busy: int
+    of_project: int
+    of_key: int
+    slots: int
+
+    def free(self, project: Project) -> int:
+        """Tell how many more calls of this project might begin right now."""
+        rooms = [self.limit.calls - self.limit.in_flight, self.slots - self.busy]
+        rooms += [] if project.cap is None else [project.cap - self.of_project]
+        return max(0, min(rooms))
+
+
+async def places(tx: Transaction, settings: Settings, job: Job) -> Places:
+    """Count what is in flight, and what may be."""
+    asked = {"project": job.project_id, "key": job.concurrency_key, "seen": settings.worker_seen}
+    row = (await tx.execute(_PLACES, asked)).one()
+    limit = await limits.look(tx, settings)
+    return Places(limit, row.busy, row.of_project, row.of_key, row.slots)
+
+
+async def own(tx: Transaction, job: Job, project: Project, around: Places) -> list[Binding]:
+    """Say what a job that is not due waits for."""
+    until = views.time(job.run_after)
+    match job.waiting_reason:
+        case "budget":
+            return await _budget(tx, job)
+        case "following" if job.leader_id is not None:
+            leader = ids.text(ids.JOB, job.leader_id)
+            message = f"It follows {leader}, which makes the same image."
+            return [Binding("following", message, {"leader": leader})]
+        case "unknown_charge":
+            return [await _unknown_charge(tx, job)]
+        case "concurrency_key":
+            numbers: Json = {"in_flight": around.of_key, "cap": project.key_cap}
+            message = (
+                f"{around.of_key} of {project.key_cap} jobs with its concurrency_key are in flight."
+            )
+            return [Binding("concurrency_key", message, numbers)]
+        case "storage":
+            message = f"Its image is paid, and could not be kept yet: it is tried again at {until}."
+            return [Binding("storage", message, {"until": until})]
+        case _:
+            tries = "1 attempt" if job.attempt == 1 else f"{job.attempt} attempts"
+            message = f"It is tried again at {until}, after {tries}."
+            return [Binding("backoff", message, {"until": until, "attempts": job.attempt})]
+
+
+async def paused(tx: Transaction, job: Job) -> list[Binding]:
+    """Say what the operator has paused that holds this job; of what is paid already, only `all` does."""
+    what = {"all": "Everything", "model": f"The model {job.model}", "project": "This project"}
+    names = {"all": "", "model": job.model, "project": str(job.project_id)}
+    standing = [each for each in await pauses.standing(tx) if each.name == names.get(each.scope)]
+    return [
+        Binding(
+            "paused",
+            f"{what[each.scope]} is paused by the operator since {views.time(each.paused_at)}.",
+            {"scope": each.scope, "since": views.time(each.paused_at)},
+        )
+        for each in standing
+        if each.scope == "all" or job.phase == "call"
+    ]
+
+
+async def gates(tx: Transaction, job: Job) -> list[Binding]:
+    """Say which gates are closed; their details are the operator's, for they tell of others' calls."""
+    if job.phase == "keep":
+        return []
+    rows = await tx.scalars(select(Gate).order_by(Gate.closed_at))
+    return [
+        Binding(
+            each.reason,
+            f"{_GATES.get(each.reason, 'Nothing is sent')}; since {views.time(each.closed_at)}.",
+            {"since": views.time(each.closed_at), "half_open": each.half_open_at is not None},
+        )
+        for each in rows
+    ]
+
+
+def crowd(job: Job, project: Project, around: Places, place: Position | None) -> list[Binding]:
+    """Say which limits are reached, and who goes first, for a job that stands in a line."""
+    if place is None or job.status == "released":
+        return []
+    if job.phase == "keep":
+        return _workers(around)
+    found = [*_cap(project, around), *_limit(around), *_workers(around)]
+    if found and place.projects > 1:
+        message = f"{place.projects} projects wait, and take turns."
+        found.append(Binding("fair_share", message, {"projects_waiting": place.projects}))
+    if place.ahead:
+        count = f"At least {place.ahead:,}" if place.at_least else f"{place.ahead:,}"
+        message = f"{count} {'job' if place.ahead == 1 else 'jobs'} of its project go first."
+        found.append(Binding("queue", message, {"ahead": place.ahead}))
+    return found
+
+
+def _cap(project: Project, around: Places) -> Sequence[Binding]:
+    if project.cap is None or around.of_project < project.cap:
+        return []
+    message = f"{around.of_project} of {project.cap} jobs of its project are in flight."
+    return [Binding("project_cap", message, {"in_flight": around.of_project, "cap": project.cap})]
+
+
+def _limit(around: Places) -> Sequence[Binding]:
+    busy, most = around.limit.in_flight, around.limit.calls
+    if busy < most:
+        return []
+    message = f"{busy} of {most} calls that the provider admits are in flight."
+    return [Binding("provider_limit", message, {"in_flight": busy, "limit": most})]
+
+
+def _workers(around: Places) -> list[Binding]:
+    numbers: Json = {"in_flight": around.busy, "slots": around.slots}
+    if not around.slots:
+        return [Binding("workers", "No worker that takes jobs was seen lately.", numbers)]
+    if around.busy < around.slots:
+        return []
+    message = f"{around.busy} of {around.slots} slots of the workers are taken."
+    return [Binding("workers", message, numbers)]
+
+
+async def _budget(tx: Transaction, job: Job) -> list[Binding]:
+    full = [each for each in await budgets.hard(tx, job) if each.left < job.estimate]
+    return [
+        Binding(
+            "budget",
+            f"The {each.budget.window} budget of its {each.budget.scope} has {each.left:,} of "
+            f"{each.budget.limit:,} credits left, and the job needs {job.estimate:,}.",
+            {"budget": views.budget(each), "needed": job.estimate},
+        )
+        for each in full
+    ] or [Binding("budget", "A budget had no room for it, and has it now: it goes on at once.")]
+
+
+async def _unknown_charge(tx: Transaction, job: Job) -> Binding:
+    unknown = select(Attempt.number).where(Attempt.job_id == job.id, Attempt.charge == "unknown")
+    numbers = list(await tx.scalars(unknown.order_by(Attempt.number)))
+    which = " and ".join(str(number) for number in numbers)
+    message = f"What attempt {which} cost is unknown, until the provider's log shows it."
+    return Binding("unknown_charge", message, {"attempts": numbers})
+
+
+_PLACES = text("""
+    SELECT busy.*, w.*
+      FROM (SELECT count(*) AS busy, count(*) FILTER (WHERE project_id = :project) AS of_project,
+                   count(*) FILTER (WHERE project_id = :project AND concurrency_key = :key) AS of_key
+              FROM jobs WHERE status IN ('released', 'running')) busy,
+           (SELECT coalesce(sum(generate_slots), 0)::bigint AS slots FROM workers
+             WHERE NOT draining AND seen_at > now() - :seen) w
+""")
