@@ -26,7 +26,7 @@ class JsonRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def judged(request: Request) -> Response:
-            await state_of(request).callers.identify(request.headers.get("authorization"))
+            await state_of(request).callers.admit(request)
             read = _JsonRequest(request.scope, request.receive)
             if body := await read.body():
                 _demand_json(request.headers.get("content-type", ""))

@@ -1,26 +1,56 @@
-"""Who is asking: API keys, looked up once and believed for a few seconds."""
+"""Who is asking: API keys, looked up once and believed for a few seconds, and counted."""
 
+import asyncio
 import time
 from hashlib import sha256
+from typing import TypeVar
 
+from fastapi import Request
+
+from api.rates import Quota, Rates, exhausted
 from models import projects
 from models.db import Database
 from models.errors import Unauthenticated
 from models.projects import Caller
 
+Seen = TypeVar("Seen")
+
 _BELIEVED = 5.0  # seconds: as long as a revoked key may still work
-_KNOWN_MAX = 10_000
+_KEPT_MAX = 10_000  # of each kind
 
 
 class Callers:
-    """Keys seen lately, and whose they are. Only keys that are good are remembered."""
+    """Keys seen lately, and whose they are.
 
-    def __init__(self, database: Database) -> None:
+    A key costs one query in `_BELIEVED`, good or not, however many requests come with it at once. Of keys
+    never seen to be good only so many are looked up in a second: garbage cannot keep Postgres busy, nor get
+    into the way of known keys.
+    """
+
+    def __init__(self, database: Database, rates: Rates) -> None:
         self._database = database
+        self._rates = rates
         self._known: dict[bytes, tuple[float, Caller]] = {}
+        self._unknown: dict[bytes, float] = {}
+        self._asking: dict[bytes, asyncio.Task[Caller | None]] = {}
+
+    async def admit(self, request: Request) -> Caller:
+        """Tell whose key came with a request, which counts once; raises as `identify`, and `TooMany`.
+
+        The door tells what is left of the key's quota with every answer (`quota_of`).
+        """
+        admitted = getattr(request.state, "caller", None)
+        if isinstance(admitted, Caller):
+            return admitted
+        caller = await self.identify(request.headers.get("authorization"))
+        request.state.quota, fits = self._rates.spend(caller.key_id)
+        if not fits:
+            raise exhausted(request.state.quota)
+        request.state.caller = caller
+        return caller
 
     async def identify(self, authorization: str | None) -> Caller:
-        """Tell who presents `Authorization: Bearer <key>`; raises `Unauthenticated`."""
+        """Tell who presents `Authorization: Bearer <key>`; raises `Unauthenticated`, `TooMany`."""
         scheme, _, key = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise Unauthenticated("Send `Authorization: Bearer <API key>`.")
@@ -28,14 +58,52 @@ class Callers:
         known = self._known.get(digest)
         if known is not None and now - known[0] < _BELIEVED:
             return known[1]
-        async with self._database.transaction() as tx:
-            caller = await projects.caller(tx, key.strip())
+        if not projects.well_formed(key.strip()) or now < self._unknown.get(digest, now):
+            raise _unauthenticated()
+        asking = self._asking.get(digest)
+        if asking is None:
+            if known is None:
+                self._rates.meet_stranger()
+            asking = asyncio.create_task(self._look_up(digest, key.strip()))
+            self._asking[digest] = asking
+            asking.add_done_callback(lambda _: self._asking.pop(digest))
+        caller = await asyncio.shield(
+            asking
+        )  # who goes away must not take the others' answer along
         if caller is None:
-            self._known.pop(digest, None)
-            raise Unauthenticated(
-                "This API key is mistyped, unknown, expired or revoked; check it, or ask for one."
-            )
-        if len(self._known) >= _KNOWN_MAX:
-            self._known.clear()
-        self._known[digest] = (now, caller)
+            raise _unauthenticated()
         return caller
+
+    async def _look_up(self, digest: bytes, key: str) -> Caller | None:
+        now = time.monotonic()
+        async with self._database.transaction() as tx:
+            caller = await projects.caller(tx, key)
+        self._remember(digest, caller, now)
+        return caller
+
+    def _remember(self, digest: bytes, caller: Caller | None, now: float) -> None:
+        self._known.pop(digest, None)
+        self._unknown.pop(digest, None)
+        if caller is None:
+            _put(self._unknown, digest, now + _BELIEVED)
+        else:
+            _put(self._known, digest, (now, caller))
+
+
+def quota_of(request: Request) -> Quota | None:
+    """Give what is left to the key of a request that was counted."""
+    quota = getattr(request.state, "quota", None)
+    return quota if isinstance(quota, Quota) else None
+
+
+def _put(seen: dict[bytes, Seen], digest: bytes, what: Seen) -> None:
+    """Remember what was looked up, and forget what was looked up first when there are too many."""
+    while len(seen) >= _KEPT_MAX:
+        del seen[next(iter(seen))]
+    seen[digest] = what
+
+
+def _unauthenticated() -> Unauthenticated:
+    return Unauthenticated(
+        "This API key is mistyped, unknown, expired or revoked; check it, or ask for one."
+    )

@@ -8,8 +8,9 @@ from prometheus_client import Counter, Histogram
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.callers import quota_of
+from api.intake import SMALL, Intake, Room, too_large
 from api.problems import problem
-from models.errors import BodyTooLarge
 from models.ids import new, text
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -17,16 +18,17 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _REQUESTS = Counter("darkroom_http_requests", "Answers", ["method", "route", "status"])
 _SECONDS = Histogram("darkroom_http_seconds", "Time to the answer's headers", ["method", "route"])
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_SMALL = 1024 * 1024  # bytes of any body but those with an input, which may carry references
-_WITH_INPUT = {"/v1/jobs", "/v1/quotes"}
+_WITHOUT_BODY = {"GET", "HEAD"}  # what comes all the same is dropped, not kept
+_WITH_INPUT = {"/v1/jobs", "/v1/quotes"}  # which may carry references
 
 
 class Door:
     """ASGI middleware, outermost."""
 
-    def __init__(self, app: ASGIApp, *, submission_max: int) -> None:
+    def __init__(self, app: ASGIApp, *, submission_max: int, bodies_max: int) -> None:
         self._app = app
         self._submission_max = submission_max
+        self._room = Room(bodies_max)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in."""
@@ -43,9 +45,12 @@ class Door:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                quota = quota_of(request)
                 message["headers"] = [
-                    *message.get("headers", []), (b"x-request-id", request_id.encode())
-                ]  # fmt: skip
+                    *message.get("headers", []),
+                    (b"x-request-id", request_id.encode()),
+                    *(quota.headers if quota else ()),
+                ]
             await send(message)
 
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -55,26 +60,20 @@ class Door:
             _measure(scope, status, time.perf_counter() - started)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send, request: Request) -> None:
-        most = self._submission_max if request.url.path in _WITH_INPUT else _SMALL
-        told = request.headers.get("content-length", "")
-        if told.isdigit() and int(told) > most:
-            await problem(request, _too_large(most))(scope, receive, send)
+        most = self._submission_max if request.url.path in _WITH_INPUT else SMALL
+        length = request.headers.get("content-length", "")
+        told = int(length) if length.isdigit() else None
+        if told is not None and told > most:
+            await problem(request, too_large(most))(scope, receive, send)
             return
-        read = 0
-
-        async def bounded() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > most:
-                raise _too_large(most)
-            return message
-
-        await self._app(scope, bounded, send)
-
-
-def _too_large(most: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The body has more than {most:,} bytes, the most that this route takes.")
+        if request.method in _WITHOUT_BODY:
+            await self._app(scope, receive, send)
+            return
+        intake = Intake(receive, self._room, most=most, told=told)
+        try:
+            await self._app(scope, intake.receive, send)
+        finally:
+            intake.release()
 
 
 def _measure(scope: Scope, status: int, seconds: float) -> None:

@@ -8,19 +8,21 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from api.deps import Here, JobId, documented
+from api.deps import Here, JobId, documented_reader
 from api.documentation import BYTES, REFUSALS
 from api.etags import matches
 from api.state import State
 from models import jobs
-from models.errors import ImageExpired, NotFinished, NotFound, SignatureInvalid
+from models.errors import Erased, ImageExpired, NotFinished, NotFound, SignatureInvalid
 from models.jobs import Snapshot
 from models.schema import Image
 from models.states import TERMINAL
 from models.storage import Missing
 from models.views import signed_message
 
-router = APIRouter(prefix="/v1/jobs", tags=["images"], dependencies=documented, responses=REFUSALS)
+router = APIRouter(
+    prefix="/v1/jobs", tags=["images"], dependencies=documented_reader, responses=REFUSALS
+)
 
 _NOTHING = (0, 0)  # a range that no byte of the image is in
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
@@ -70,17 +72,21 @@ async def _find(
         _check_signature(request, here, exp, sig)
         project_id = None
     else:
-        caller = await here.callers.identify(request.headers.get("authorization"))
+        caller = await here.callers.admit(request)
         caller.demand("jobs:read")
         project_id = caller.project_id
     async with here.database.transaction() as tx:
         found = await jobs.snapshot(tx, project_id, job_id)
+    if found.job.erased_at is not None:
+        raise Erased(f"The job was erased on {found.job.erased_at:%Y-%m-%d}.")
     if n != 0 or (found.image is None and found.job.status in TERMINAL):
         raise NotFound(f"This job has no image {n}.")
     if found.image is None:
         raise NotFinished(f"The job is {found.job.status}; its image is not there yet.")
-    if found.image.expires_at <= found.now:
+    if found.image.removed_at is not None or found.image.expires_at <= found.now:
         raise ImageExpired(f"The image was kept until {found.image.expires_at:%Y-%m-%d}.")
+    if exp is not None and sig is not None and exp < time.time():
+        raise SignatureInvalid("The signed URL has expired; GET the job for a fresh one.")
     return found, found.image
 
 
@@ -88,8 +94,6 @@ def _check_signature(request: Request, here: State, exp: int | None, sig: str) -
     good = exp is not None and here.vault.verify(signed_message(request.url.path, exp), sig)
     if not good:
         raise SignatureInvalid("The URL's signature does not fit it; use the URL as it was given.")
-    if exp is not None and exp < time.time():
-        raise SignatureInvalid("The signed URL has expired; GET the job for a fresh one.")
 
 
 async def _bytes(

@@ -6,6 +6,7 @@ import structlog
 from fastapi import Request
 
 from api.callers import Callers
+from api.queues import Queues
 from api.waiting import Waiting
 from models import ids
 from models.db import Database
@@ -31,6 +32,7 @@ class State:
     vault: Vault
     lens: Lens
     callers: Callers
+    queues: Queues
     waiting: Waiting
     prices: PriceList
 

@@ -6,7 +6,7 @@ provider's log later makes an unknown one `settled` or `released` (see `worker/d
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -17,6 +17,8 @@ from models import ids, ledger, prices
 from models.db import Transaction
 from models.schema import Attempt, Job
 from models.states import Charge
+
+ERASED = "This was erased with its job."  # in place of a message, which may quote the input
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,13 @@ LOST = Answer(
     charge="unknown",
     error={"code": "worker_lost", "message": "The worker died or lost its lease during the call."},
 )
+
+
+def bare(answer: Answer) -> Answer:
+    """Take from an answer what it tells of the input and the image: its job was erased."""
+    code = (answer.error or {}).get("code")
+    error = None if answer.error is None else {"code": code, "message": ERASED}
+    return replace(answer, provider_url=None, error=error)
 
 
 def client_request_id(job_id: UUID, number: int) -> str:

@@ -11,6 +11,12 @@ _BODY_MAX = 20_000  # bytes of a webhook's body; many receivers cap requests at 
 _PROMPT_MAX = 2_000  # bytes, as JSON writes it
 _TEXT_MAX = 300  # bytes, likewise
 
+# What an event still says of a job that was erased.
+_LASTING = (
+    "id", "object", "status", "customer", "created_at", "started_at", "finished_at", "cost",
+    "sequence",
+)  # fmt: skip
+
 
 def of_job(type_: str, job: Job, shown: Json, now: datetime) -> bytes:
     """Serialise an event about a job, once: these bytes are stored, signed and sent.
@@ -25,6 +31,13 @@ def of_job(type_: str, job: Job, shown: Json, now: datetime) -> bytes:
         data = cut(data) | {"input_truncated": True}
         body = of(type_, data, now)
     return body
+
+
+def emptied(body: bytes) -> bytes:
+    """Cut an event about a job that was erased to ids, states, times and costs; it says that it was."""
+    event = json.loads(body)
+    event["data"] = {name: event["data"].get(name) for name in _LASTING} | {"erased": True}
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def of(type_: str, data: Json, now: datetime) -> bytes:

@@ -9,6 +9,7 @@
         ├── ScopeMissing           403 scope_missing
         ├── SignatureInvalid       403 signature_invalid
         ├── NotFound               404 not_found
+        ├── TooSlow                408 request_timeout
         ├── Conflict               409 conflict
         │   └── NotFinished        409 not_finished
         ├── Gone                   410 gone
@@ -103,6 +104,12 @@ class NotFound(Refusal):
     """There is no such thing in this project."""
 
     code, status = "not_found", 404
+
+
+class TooSlow(Refusal):
+    """The request's body did not come in time."""
+
+    code, status, retryable = "request_timeout", 408, True
 
 
 class Conflict(Refusal):

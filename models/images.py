@@ -1,14 +1,75 @@
-"""Kept images: their thumbnails, and the end of their retention."""
+"""Kept images: their rows, their thumbnails, and the end of their retention."""
 
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
 
 from models.db import Transaction
 from models.schema import Image, Job
 
 _SETTLED_FOR = func.make_interval(0, 0, 0, 0, 0, 1)  # a minute: the worker draws it right away
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An image whose bytes are in the store, and how long it is to be kept.
+
+    `claimed`: its blob was claimed (`models/remnants.py`) before the bytes were put.
+    """
+
+    sha256: str
+    bytes: int
+    width: int
+    height: int
+    content_type: str
+    provider_url: str | None
+    retention: timedelta
+    claimed: bool = False
+
+    @classmethod
+    def by_another(cls, image: Image) -> "Kept":
+        """Give another job's image, to be kept as long from now on as that one was from its own start."""
+        return cls(
+            sha256=image.sha256,
+            bytes=image.bytes,
+            width=image.width,
+            height=image.height,
+            content_type=image.content_type,
+            provider_url=image.provider_url,
+            retention=image.expires_at - image.kept_at,
+        )
+
+
+async def write(
+    tx: Transaction,
+    job_id: UUID,
+    attempt: int,
+    kept: Kept,
+    *,
+    spare: bool = False,
+    thumbnail: str = "pending",
+) -> None:
+    """Give a job this image: as its result, which it has once, or as a spare, which may come again."""
+    stmt = insert(Image)
+    await tx.execute(
+        (stmt.on_conflict_do_nothing() if spare else stmt).values(
+            job_id=job_id,
+            attempt=attempt,
+            spare=spare,
+            sha256=kept.sha256,
+            bytes=kept.bytes,
+            width=kept.width,
+            height=kept.height,
+            content_type=kept.content_type,
+            provider_url=kept.provider_url,
+            thumbnail=thumbnail,
+            expires_at=func.now() + kept.retention,
+        )
+    )
 
 
 async def thumbnail_is(tx: Transaction, job_id: UUID, state: Literal["made", "impossible"]) -> None:
@@ -26,6 +87,7 @@ async def without_thumbnail(tx: Transaction, limit: int) -> list[tuple[UUID, UUI
         .where(
             Image.thumbnail == "pending",
             ~Image.spare,
+            Image.removed_at.is_(None),
             Image.kept_at < func.now() - _SETTLED_FOR,
         )
         .order_by(Image.kept_at)

@@ -157,6 +157,11 @@ class Store:
         except Missing:
             return
 
+    async def remove(self, project: str, sha256: str) -> None:
+        """Forget a blob and its thumbnail, as `delete` does."""
+        await self.delete(f"{project}/{sha256}.thumb")
+        await self.delete(f"{project}/{sha256}")
+
     async def verify(self, key: str) -> bool:
         """Tell whether the bytes under a blob's key are there and hash to what the key says."""
         digest = sha256()

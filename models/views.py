@@ -66,7 +66,7 @@ def etag(job: Job, now: datetime, waiting_reason: str | None) -> str:
 
 
 def waiting_reason(job: Job, now: datetime, closed_gate: str | None) -> str | None:
-    """Say why a job waits: its own reason first, then the gate that is closed for everybody."""
+    """Say why a job waits: its own reason first, then what is closed to it: a gate, a pause, a cap."""
     if job.status not in {"queued", "released"}:
         return None
     due = job.status == "released" or (job.run_after is not None and job.run_after <= now)
@@ -91,7 +91,7 @@ def job(
         "id": ids.text(ids.JOB, job.id),
         "object": "job",
         "status": status(job),
-        "input": job.input,
+        "input": job.input if job.erased_at is None else None,
         "metadata": job.meta,
         "tags": job.tags,
         "customer": job.customer,
@@ -99,6 +99,7 @@ def job(
         "created_at": time(job.created_at),
         "started_at": time(job.started_at),
         "finished_at": time(job.finished_at),
+        "erased_at": time(job.erased_at),
         "queue_expires_at": time(job.queue_expires_at),
         "deadline": time(job.deadline),
         "waiting_reason": waiting_reason(job, now, closed_gate),

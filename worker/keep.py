@@ -7,15 +7,19 @@ job back in phase `keep`, to be fetched again from the provider's URL until that
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
 
-from models import images, jobs
+from models import images, jobs, remnants
 from models.attempts import Answer, Ref
-from models.errors import EgressRefused
+from models.db import Transaction
+from models.errors import EgressRefused, Unavailable
 from models.jobs import Kept, Start
+from models.remnants import Contested
+from models.schema import Job
 from models.storage import StorageError
 from worker import metrics
 from worker.connection import Unreachable
@@ -66,6 +70,7 @@ async def run(
     """Fetch, check and store an image, then end its job; or put it off, without paying again."""
     try:
         kept, data = await _keep(context, project_id, url, b64)
+        job = await _settle(context, ref, project_id, kept, data, spare=spare)
     except NotKept as failed:
         metrics.NOT_KEPT.inc()
         log.warning("image.not_kept", reason=str(failed))
@@ -77,12 +82,11 @@ async def run(
             )
         return
     if spare:
-        await insist(context, lambda tx: jobs.keep_spare(tx, ref, kept))
         return
-    job = await insist(context, lambda tx: jobs.succeed(tx, context.lens, ref, kept))
     if job is None:
         log.info("job.not_mine", fence=ref.fence)
         return
+    context.running.discard(ref)  # its lease has ended with it: only the thumbnail is left
     ended = f"job.{job.status}"
     log.info(ended, credits=job.charged)
     await make_thumbnail(context, ref.job_id, project_id, kept.sha256, data)
@@ -99,11 +103,37 @@ async def make_thumbnail(
         )
         if not isinstance(drawn, Broken):
             await store.put_thumbnail(str(project_id), sha256, drawn)
-    except StorageError as failed:
+        async with context.database.transaction() as tx:
+            await images.thumbnail_is(
+                tx, job_id, "impossible" if isinstance(drawn, Broken) else "made"
+            )
+    except (StorageError, Unavailable) as failed:
         log.warning("thumbnail.later", reason=str(failed))
-        return
-    async with context.database.transaction() as tx:
-        await images.thumbnail_is(tx, job_id, "impossible" if isinstance(drawn, Broken) else "made")
+
+
+async def _settle(
+    context: Context, ref: Ref, project_id: UUID, kept: Kept, data: bytes, *, spare: bool
+) -> Job | None:
+    """Say that an image is kept. The same bytes may have been deleted just now: put them again, once."""
+
+    async def say(tx: Transaction, kept: Kept) -> Job | None:
+        if spare:
+            await jobs.keep_spare(tx, ref, kept)
+            return None
+        return await jobs.succeed(tx, context.lens, ref, kept)
+
+    try:
+        return await insist(context, lambda tx: say(tx, kept))
+    except Contested:
+        log.info("image.contested")
+    blobs = [(project_id, kept.sha256)]
+    try:
+        if not await insist(context, lambda tx: remnants.claim(tx, blobs)):
+            raise NotKept("the same bytes are being deleted for another job")
+        await context.store.put(str(project_id), data, kept.content_type)
+        return await insist(context, lambda tx: say(tx, replace(kept, claimed=True)))
+    except (Contested, StorageError) as failed:
+        raise NotKept(str(failed)) from failed
 
 
 async def _keep(

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select, update
 
+from models import images
 from models.db import Transaction
+from models.images import Kept
 from models.jobs.announcing import announce
 from models.jobs.closing import close, release_pending_hold
 from models.schema import Image, Job
@@ -46,7 +48,13 @@ async def place(tx: Transaction, project_id: UUID, input_hash: bytes) -> Place:
     kept = await tx.scalar(
         select(Image)
         .join(Job, Job.id == Image.job_id)
-        .where(same, Job.status == "succeeded", ~Image.spare, Image.expires_at > func.now())
+        .where(
+            same,
+            Job.status == "succeeded",
+            ~Image.spare,
+            Image.removed_at.is_(None),
+            Image.expires_at > func.now(),
+        )
         .order_by(Job.id.desc())
         .limit(1)
         .with_for_update(read=True, of=Image)
@@ -134,18 +142,5 @@ async def _close(
 
 async def _lend(tx: Transaction, job_id: UUID, image: Image) -> None:
     """Let a job have another's image, for as long as an image of its own would be kept."""
-    await tx.execute(
-        insert(Image).values(
-            job_id=job_id,
-            attempt=_NO_ATTEMPT,
-            spare=False,
-            sha256=image.sha256,
-            bytes=image.bytes,
-            width=image.width,
-            height=image.height,
-            content_type=image.content_type,
-            provider_url=image.provider_url,
-            thumbnail=image.thumbnail,
-            expires_at=func.now() + (image.expires_at - image.kept_at),
-        )
-    )
+    kept = Kept.by_another(image)
+    await images.write(tx, job_id, _NO_ATTEMPT, kept, thumbnail=image.thumbnail)

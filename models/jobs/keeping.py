@@ -1,36 +1,24 @@
 """running (call) → running (keep) → succeeded: the image is paid, now its bytes must be kept."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert
 
-from models import attempts
+from models import attempts, images, remnants
 from models.attempts import Answer, Ref
 from models.db import Transaction
+from models.images import Kept
 from models.jobs.announcing import lock
 from models.jobs.answering import tell_resolved
 from models.jobs.closing import release_pending_hold
 from models.jobs.ending import end, end_canceled, fail
-from models.schema import Attempt, Image, Job
+from models.remnants import Contested
+from models.schema import Attempt, Job
 from models.views import Lens
 
 _FIRST_AGAIN, _LAST_AGAIN = timedelta(seconds=1), timedelta(minutes=10)
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """An image whose bytes are in the store."""
-
-    sha256: str
-    bytes: int
-    width: int
-    height: int
-    content_type: str
-    provider_url: str | None
-    retention: timedelta
 
 
 async def receive(
@@ -40,9 +28,11 @@ async def receive(
 
     `keep`: go on and keep it, under the fence in the `Ref` given back. An image that comes late is
     adopted when the job still waits for one; otherwise it is a `spare`. None when it was received
-    before and the job has moved on. Safe to repeat after a lost answer to COMMIT.
+    before and the job has moved on, or was erased. Safe to repeat after a lost answer to COMMIT.
     """
     job = await lock(tx, ref.job_id)
+    if job.erased_at is not None:
+        answer = attempts.bare(answer)
     finished = await attempts.finish(tx, job, ref.number, answer, start_id=ref.start_id)
     if finished is not None:
         job = finished[1]
@@ -53,17 +43,22 @@ async def receive(
             job = await tell_resolved(tx, lens, job)
     elif not await _note_late(tx, lens, job, ref, answer):
         return await _received_before(tx, job, ref)
+    if job.erased_at is not None:
+        return None
     if job.status not in {"queued", "released"} or job.phase != "call":
         return "spare", ref
     return "keep", await _adopt(tx, job, ref, lease, ttl)
 
 
 async def succeed(tx: Transaction, lens: Lens, ref: Ref, kept: Kept) -> Job | None:
-    """running (keep) → succeeded; or → canceled, when the cancel came too late to save the money."""
+    """running (keep) → succeeded; or → canceled, when the cancel came too late to save the money.
+
+    Raises `Contested` when the image's bytes may have been deleted since they were put.
+    """
     job = await lock(tx, ref.job_id)
     if job.fence != ref.fence or job.status != "running" or job.phase != "keep":
         return None
-    await _write_image(tx, ref, kept, spare=False)
+    await _write_image(tx, job, ref, kept, spare=False)
     if job.cancel_requested_at is not None:
         return await end(
             tx, lens, job, "canceled", come_from=("running",), cancel_outcome="too_late"
@@ -72,9 +67,15 @@ async def succeed(tx: Transaction, lens: Lens, ref: Ref, kept: Kept) -> Job | No
 
 
 async def keep_spare(tx: Transaction, ref: Ref, kept: Kept) -> None:
-    """Remember the image of an attempt that another one had overtaken: it was paid for."""
-    await lock(tx, ref.job_id)
-    await _write_image(tx, ref, kept, spare=True)
+    """Remember the image of an attempt that another one had overtaken: it was paid for.
+
+    That of a job which was erased meanwhile is forgotten. Raises `Contested`, as `succeed` does.
+    """
+    job = await lock(tx, ref.job_id)
+    if job.erased_at is not None:
+        await remnants.leave(tx, [(job.project_id, kept.sha256)])
+        return
+    await _write_image(tx, job, ref, kept, spare=True)
 
 
 async def keep_later(
@@ -141,6 +142,7 @@ async def _to_keep(tx: Transaction, job: Job, lease: timedelta, ttl: timedelta) 
         )
     )
     tx.ring("job", str(job.id))
+    tx.ring("jobs")  # the provider has a place for the next call
 
 
 async def _note_late(tx: Transaction, lens: Lens, job: Job, ref: Ref, answer: Answer) -> bool:
@@ -167,7 +169,7 @@ async def _received_before(
             Attempt.outcome == "image",
         )
     )
-    if mine is None:
+    if mine is None or job.erased_at is not None:
         return None
     if job.phase != "keep" or job.attempt != ref.number:
         return "spare", ref
@@ -203,19 +205,9 @@ async def _adopt(tx: Transaction, job: Job, ref: Ref, lease: timedelta, ttl: tim
     return replace(ref, fence=fence if fence is not None else ref.fence)
 
 
-async def _write_image(tx: Transaction, ref: Ref, kept: Kept, *, spare: bool) -> None:
-    stmt = insert(Image)
-    await tx.execute(
-        (stmt.on_conflict_do_nothing() if spare else stmt).values(
-            job_id=ref.job_id,
-            attempt=ref.number,
-            spare=spare,
-            sha256=kept.sha256,
-            bytes=kept.bytes,
-            width=kept.width,
-            height=kept.height,
-            content_type=kept.content_type,
-            provider_url=kept.provider_url,
-            expires_at=func.now() + kept.retention,
-        )
-    )
+async def _write_image(tx: Transaction, job: Job, ref: Ref, kept: Kept, *, spare: bool) -> None:
+    blob = [(job.project_id, kept.sha256)]
+    there = await remnants.take(tx, blob) if kept.claimed else not await remnants.stand(tx, blob)
+    if not there:
+        raise Contested(f"{job.project_id}/{kept.sha256} has lost its other references")
+    await images.write(tx, job.id, ref.number, kept, spare=spare)

@@ -43,7 +43,9 @@ def test_a_code_means_one_thing() -> None:
 
 def test_whatever_may_be_tried_again_says_so() -> None:
     again = {each.code for each in REFUSALS if each.retryable}
-    assert again == {"not_finished", "rate_limited", "queue_full", "unavailable"}
+    assert again == {
+        "not_finished", "request_timeout", "rate_limited", "queue_full", "unavailable"
+    }  # fmt: skip
 
 
 def test_the_tree_on_the_first_page_is_the_tree() -> None:

@@ -1,0 +1,287 @@
+"""What one caller may ask for: requests in a minute, jobs in a queue, bytes in a body."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from hashlib import shake_256
+from io import BytesIO
+from uuid import uuid4
+
+import pytest
+from PIL import Image
+from starlette.types import Message
+
+from api.callers import Callers
+from api.intake import SMALL, Intake, Room
+from api.queues import Queues
+from api.rates import Rates
+from models import projects
+from models.errors import BodyTooLarge, TooMany, TooSlow, Unauthenticated
+from tests.integration.api.client import Api, bearer, body, input_, path, problem
+
+JSON = {"content-type": "application/json"}
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def state(api: Api) -> Iterator[Api]:
+    """An API whose limits a test may change."""
+    callers, queues = api.state.callers, api.state.queues
+    yield api
+    api.state.callers, api.state.queues = callers, queues
+
+
+def limit_requests(api: Api, per_minute: int, clock: Clock) -> None:
+    api.state.callers = Callers(api.state.database, Rates(per_minute, clock))
+
+
+def limit_queue(api: Api, most: int, clock: Clock) -> None:
+    api.state.queues = Queues(api.state.database, most, clock)
+
+
+async def test_every_answer_to_a_key_says_what_is_left_of_its_minute(
+    state: Api, clock: Clock
+) -> None:
+    limit_requests(state, 5, clock)
+    answers = [
+        await state.client.get("/v1/jobs"),
+        await state.client.get(path(uuid4())),
+        await state.client.post("/v1/jobs", json={"input": 7}),
+    ]
+    assert [each.status_code for each in answers] == [200, 404, 422]
+    assert {each.headers["ratelimit-policy"] for each in answers} == {'"key";q=5;w=60'}
+    assert [each.headers["ratelimit"] for each in answers] == [
+        f'"key";r={left};t=60' for left in (4, 3, 2)
+    ]
+
+
+async def test_a_key_that_asks_too_often_is_told_when_to_come_again(
+    state: Api, clock: Clock
+) -> None:
+    limit_requests(state, 2, clock)
+    job = await state.submit()
+    clock.now += 20
+    await state.job(job)
+    answer = await state.client.post("/v1/jobs", json=body())
+    said = problem(answer, 429, "rate_limited")
+    assert said["retryable"] is True
+    assert answer.headers["retry-after"] == "40"
+    assert answer.headers["ratelimit"] == '"key";r=0;t=40'
+    assert await state.life.count("jobs") == 1
+    other = await state.key_with("jobs:read")
+    assert (await state.client.get(path(job), headers=other)).status_code == 200, "by itself"
+    clock.now += 40
+    assert (await state.client.get(path(job))).status_code == 200
+
+
+async def test_who_has_no_key_is_told_of_no_quota(api: Api) -> None:
+    answer = await api.client.get("/v1/jobs", headers=bearer("dr_live_x"))
+    assert answer.status_code == 401
+    assert "ratelimit" not in answer.headers
+
+
+def test_counters_have_bounds(clock: Clock) -> None:
+    rates = Rates(10, clock)
+    first = uuid4()
+    assert rates.spend(first)[0].left == 9
+    for _ in range(10_000):
+        rates.spend(uuid4())
+    assert rates.spend(first)[0].left == 9, "the oldest was dropped, and begins anew"
+
+
+async def test_a_key_that_is_no_good_is_looked_up_once_in_a_while(api: Api, clock: Clock) -> None:
+    callers, key = Callers(api.state.database, Rates(10, clock)), projects.new_key()
+    with pytest.raises(Unauthenticated):
+        await callers.identify(f"Bearer {key}")
+    async with api.life.database.transaction() as tx:
+        await projects.create_key(tx, api.life.caller.project_id, "late", ("jobs:read",), key)
+    with pytest.raises(Unauthenticated):
+        await callers.identify(f"Bearer {key}")
+
+
+async def test_unknown_keys_cannot_keep_the_database_busy_nor_stop_a_known_one(
+    api: Api, clock: Clock
+) -> None:
+    callers = Callers(api.state.database, Rates(10, clock))
+    known = f"Bearer {api.key}"
+    await callers.identify(known)
+    refused = await asyncio.gather(
+        *(callers.identify(f"Bearer {projects.new_key()}") for _ in range(220)),
+        return_exceptions=True,
+    )
+    kinds = [type(each) for each in refused]
+    assert kinds.count(Unauthenticated) == 199, "one of 200 was the known key"
+    assert kinds.count(TooMany) == 21
+    await callers.identify(known)
+    clock.now += 1
+    with pytest.raises(Unauthenticated):
+        await callers.identify(f"Bearer {projects.new_key()}")
+
+
+async def test_a_thousand_requests_with_one_new_key_are_one_question(
+    api: Api, clock: Clock
+) -> None:
+    callers = Callers(api.state.database, Rates(10, clock))
+    found = await asyncio.gather(*(callers.identify(f"Bearer {api.key}") for _ in range(1_000)))
+    assert {each.key_id for each in found} == {api.life.caller.key_id}
+
+
+async def test_a_full_queue_takes_no_other_job_and_leaves_nothing(state: Api, clock: Clock) -> None:
+    limit_queue(state, 2, clock)
+    jobs = [await state.submit(), await state.submit()]
+    ledger = await state.life.count("ledger")
+    answer = await state.client.post("/v1/jobs", json=body(input=input_(image_urls=[noise(64)])))
+    problem(answer, 429, "queue_full")
+    assert int(answer.headers["retry-after"]) > 0
+    assert await state.life.count("jobs") == 2
+    assert await state.life.count("ledger") == ledger
+    assert state.life.blobs() == []
+    await state.client.post(path(jobs[0], "/cancel"))
+    retried = await state.client.post(path(jobs[0], "/retry"))
+    problem(retried, 429, "queue_full")
+    clock.now += 1
+    assert (await state.client.post("/v1/jobs", json=body())).status_code == 202, "there is room"
+
+
+async def test_a_full_queue_still_answers_for_jobs_that_are_there(state: Api, clock: Clock) -> None:
+    limit_queue(state, 1, clock)
+    keyed = {"idempotency-key": "k"}
+    asked = body(input=input_(image_urls=[noise(64)]))
+    first = await state.client.post("/v1/jobs", json=asked, headers=keyed)
+    again = await state.client.post("/v1/jobs", json=asked, headers=keyed)
+    assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+    assert again.headers["idempotent-replayed"] == "true"
+    other = await state.client.post("/v1/jobs", json=body(), headers=keyed)
+    problem(other, 422, "idempotency_key_reuse")
+
+
+async def test_a_full_queue_still_gives_the_image_that_is_kept(state: Api, clock: Clock) -> None:
+    await state.life.succeed(await state.submit())
+    limit_queue(state, 1, clock)
+    await state.submit(input=input_(prompt="another"))
+    answer = await state.client.post("/v1/jobs", json=body(reuse="exact"))
+    assert (answer.status_code, answer.json()["status"]) == (202, "succeeded")
+
+
+async def test_a_queue_is_one_projects_own(state: Api, clock: Clock) -> None:
+    limit_queue(state, 1, clock)
+    await state.submit()
+    other = await state.another_project()
+    assert (await state.client.post("/v1/jobs", json=body(), headers=other)).status_code == 202
+
+
+def noise(side: int) -> str:
+    """Draw a picture that does not compress, three bytes a pixel; gives its data: URL."""
+    drawn = BytesIO()
+    pixels = shake_256(b"noise").digest(3 * side * side)
+    Image.frombytes("RGB", (side, side), pixels).save(drawn, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}"
+
+
+async def test_references_may_make_a_body_large_and_nothing_else_may(api: Api) -> None:
+    large = noise(700)
+    assert len(large) > SMALL
+    taken = await api.client.post("/v1/jobs", json=body(input=input_(image_urls=[large])))
+    assert taken.status_code == 202
+    refused = await api.client.post("/v1/jobs", json=body(input=input_(prompt="x" * SMALL)))
+    assert "beside its references" in str(problem(refused, 413, "body_too_large")["detail"])
+
+
+async def test_a_body_without_a_length_is_weighed_while_it_comes(api: Api) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(40):
+            yield b" " * 50_000
+
+    answer = await api.client.post("/v1/jobs", content=chunks(), headers=JSON)
+    problem(answer, 413, "body_too_large")
+
+
+def arriving(*chunks: bytes) -> Iterator[Message]:
+    for chunk in chunks:
+        yield {"type": "http.request", "body": chunk, "more_body": True}
+
+
+def intake(room: Room, chunks: Iterator[Message], *, most: int, told: int | None = None) -> Intake:
+    async def receive() -> Message:
+        return next(chunks)
+
+    return Intake(receive, room, most=most, told=told)
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+async def test_a_reference_is_known_wherever_the_chunks_are_cut(cut: int) -> None:
+    sent = b'["data:' + b"A" * (2 * SMALL) + b'", 1]'
+    room = Room(8 * SMALL)
+    taken = intake(room, arriving(sent[:cut], sent[cut:]), most=4 * SMALL)
+    await taken.receive()
+    await taken.receive()
+    heavy = intake(room, arriving(sent[:cut], sent[cut:], b" " * SMALL), most=4 * SMALL)
+    await heavy.receive()
+    await heavy.receive()
+    with pytest.raises(BodyTooLarge):
+        await heavy.receive()
+
+
+async def test_large_bodies_wait_for_room_in_order_and_not_for_ever() -> None:
+    room = Room(100, patience=timedelta(seconds=0.05))
+    assert await room.take(60) == 60
+    waiting = asyncio.create_task(room.take(70))
+    late = asyncio.create_task(room.take(40))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert not late.done(), "it would fit, and waits its turn: the large one must come in too"
+    room.give_back(60)
+    assert await waiting == 70
+    with pytest.raises(TooMany):
+        await late
+    room.give_back(70)
+    assert await room.take(1_000) == 100, "the largest takes all there is"
+
+
+async def test_who_goes_away_while_waiting_leaves_the_room_to_others() -> None:
+    room = Room(100)
+    await room.take(100)
+    gone, next_one = asyncio.create_task(room.take(90)), asyncio.create_task(room.take(50))
+    await asyncio.sleep(0)
+    gone.cancel()
+    room.give_back(100)
+    assert await next_one == 50
+    assert await room.take(50) == 50
+
+
+async def test_a_body_takes_room_for_what_it_told_or_may_become() -> None:
+    room = Room(4 * SMALL, patience=timedelta(seconds=0.05))
+    told = intake(room, arriving(b"[]"), most=4 * SMALL, told=3 * SMALL)
+    await told.receive()
+    untold = intake(room, arriving(b'"data:' + b"A" * 100_000), most=4 * SMALL)
+    with pytest.raises(TooMany):
+        await untold.receive()
+    small = intake(room, arriving(b"[]"), most=4 * SMALL)
+    await small.receive()
+    told.release()
+    assert await room.take(4 * SMALL) == 4 * SMALL
+
+
+async def test_a_body_that_drips_is_given_up() -> None:
+    async def never() -> Message:
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    dripping = Intake(never, Room(SMALL), most=SMALL, told=None, deadline=timedelta(0))
+    with pytest.raises(TooSlow):
+        await dripping.receive()

@@ -1,0 +1,80 @@
+"""Keeps retention: old jobs, images and deliveries go, and then the bytes that nobody refers to."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+from prometheus_client import Counter
+
+from models import duties, remnants, retention
+from models.db import Transaction
+from models.remnants import Doomed
+from models.storage import Store, StoreUnavailable
+from worker.dispatcher.desk import Desk
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_REMOVED = Counter("darkroom_removed", "What retention and erasure have removed", ["what"])
+_ROWS = 200  # of a batch: a transaction of some hundred milliseconds, with all that cascades
+_BLOBS = 50
+_TIME = (
+    remnants.LEASE.total_seconds() / 2
+)  # to delete them: nobody else takes them in twice as long
+
+
+async def turn(desk: Desk, store: Store) -> bool:
+    """Remove one batch of each kind; True while there is more of any."""
+    settings = desk.settings
+    work: dict[str, Callable[[Transaction], Awaitable[int]]] = {
+        "images": lambda tx: retention.expire_images(tx, _ROWS),
+        "jobs": lambda tx: retention.remove_jobs(tx, settings.job_retention, _ROWS),
+        "events": lambda tx: retention.remove_deliveries(tx, settings.delivery_retention, _ROWS),
+        "remnants": lambda tx: remnants.forget(tx, _ROWS),
+    }
+    more = False
+    for what, remove in work.items():
+        async with desk.database.transaction() as tx:
+            if not await duties.claim(tx, "retain"):
+                return False
+            removed = await remove(tx)
+        _note(what, removed)
+        more = more or removed == _ROWS
+    return await _delete_blobs(desk, store) or more
+
+
+async def _delete_blobs(desk: Desk, store: Store) -> bool:
+    """Delete one batch of blobs that no job refers to; the rows say so before, and after."""
+    begun = time.monotonic()
+    async with desk.database.transaction() as tx:
+        doomed, looked_at = await remnants.doom(tx, _BLOBS)
+    deleted = await _delete(store, doomed, begun + _TIME)
+    if deleted:
+        async with desk.database.transaction() as tx:
+            await remnants.gone(tx, deleted)
+    _note("blobs", len(deleted))
+    # Those that could not be deleted come again when their lease ends: a dead store is not hammered.
+    return looked_at == _BLOBS and len(deleted) == len(doomed)
+
+
+async def _delete(store: Store, doomed: Sequence[Doomed], until: float) -> list[Doomed]:
+    """Delete as many as can be while they are surely ours: afterwards others may bring them again."""
+    deleted: list[Doomed] = []
+    for each in doomed:
+        left = until - time.monotonic()
+        if left <= 0:
+            break
+        try:
+            async with asyncio.timeout(left):
+                await store.remove(str(each.project_id), each.sha256)
+        except (StoreUnavailable, TimeoutError) as away:
+            log.warning("retention.store_away", reason=str(away))
+            break
+        deleted.append(each)
+    return deleted
+
+
+def _note(what: str, count: int) -> None:
+    if count:
+        _REMOVED.labels(what).inc(count)
+        log.info("retention.removed", what=what, count=count)
