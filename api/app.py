@@ -8,11 +8,26 @@ from datetime import timedelta
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
-from api import budgets, catalog, health, images, jobs, keys, problems, usage, webhooks
+from api import (
+    budgets,
+    catalog,
+    deliveries,
+    health,
+    images,
+    jobs,
+    keys,
+    problems,
+    streams,
+    usage,
+    webhooks,
+)
 from api.callers import Callers
 from api.door import Door
+from api.queues import Queues
+from api.rates import Rates
 from api.state import State
 from api.waiting import Waiting
+from models import migrate
 from models.db import Database
 from models.doorbell import Doorbell
 from models.prices import PriceList
@@ -48,9 +63,15 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
-    for room in (jobs, images, webhooks, keys, budgets, usage, catalog, health):
+    rooms = (
+        *(jobs, streams, images, webhooks, deliveries, keys),
+        *(budgets, usage, catalog, health),
+    )
+    for room in rooms:
         app.include_router(room.router)
-    app.add_middleware(Door, submission_max=settings.body_max_bytes)
+    app.add_middleware(
+        Door, submission_max=settings.body_max_bytes, bodies_max=settings.bodies_max_bytes
+    )
     return app
 
 
@@ -59,12 +80,15 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     """Open what the routes stand on."""
     async with AsyncExitStack() as stack:
         doorbell = await stack.enter_async_context(Doorbell(settings.redis_url.get_secret_value()))
-        await doorbell.listen("job")
+        await doorbell.listen("job", "delivery")
         database = Database(settings, ring=doorbell.ring, patience=_PATIENCE)
         stack.push_async_callback(database.close)
         vault, waiting = Vault.of(settings), Waiting(database, doorbell)
         sweep = asyncio.create_task(waiting.sweep_for_ever())
         stack.push_async_callback(_cancel, sweep)
+        # Requests are answered meanwhile, each by itself; this only says what is missing.
+        waits = asyncio.create_task(migrate.wait_for_schema(database))
+        stack.push_async_callback(_cancel, waits)
         yield State(
             settings=settings,
             database=database,
@@ -72,7 +96,8 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             store=Store(settings.storage_url),
             vault=vault,
             lens=Lens(settings.public_url, vault),
-            callers=Callers(database),
+            callers=Callers(database, Rates(settings.requests_per_minute)),
+            queues=Queues(database, settings.queued_max),
             waiting=waiting,
             prices=PriceList(database),
         )

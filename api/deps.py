@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Header, Path, Request
-from fastapi.security import HTTPBearer
+from fastapi import Depends, Header, Path, Request, Security
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 
 from api.state import State, state_of
 from models import ids
@@ -16,9 +17,14 @@ from models.projects import Caller
 from models.states import Scope
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_BEARER = HTTPBearer(auto_error=False, description="An API key: `dr_live_…`")
 
-Here = Annotated[State, Depends(state_of)]
+
+# Every dependency is async: FastAPI runs others in a thread, which costs more than what they do.
+async def _here(request: Request) -> State:
+    return state_of(request)
+
+
+Here = Annotated[State, Depends(_here)]
 
 
 async def _transaction(here: Here) -> AsyncIterator[Transaction]:
@@ -31,27 +37,40 @@ async def _transaction(here: Here) -> AsyncIterator[Transaction]:
 Tx = Annotated[Transaction, Depends(_transaction, scope="function")]
 
 
-def caller_with(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
-    """Make a dependency that gives the caller, and demands a scope of its key."""
+class _Bearer(SecurityBase):
+    """What OpenAPI says of API keys; FastAPI finds it among a route's dependencies."""
 
-    async def identified(request: Request) -> Caller:
-        caller = await state_of(request).callers.identify(request.headers.get("authorization"))
-        caller.demand(scope)
+    model = HTTPBearer(description="An API key: `dr_live_…`. Beside it, the scope that it needs.")
+    scheme_name = "HTTPBearer"
+
+    async def __call__(self) -> None:
+        """Check nothing: for routes that look at the key themselves."""
+
+
+class _Key(_Bearer):
+    """Gives the caller, and demands a scope of its key."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    async def __call__(self, request: Request) -> Caller:  # type: ignore[override]  # pyrefly: ignore[bad-override]  # FastAPI reads each signature by itself
+        """Tell who asks; raises `Unauthenticated`, `ScopeMissing`, `TooMany`."""
+        caller = await state_of(request).callers.admit(request)
+        caller.demand(self._scope)
         return caller
 
-    return identified
+
+# The scope stands twice: once for the check, once for OpenAPI.
+Writer = Annotated[Caller, Security(_Key("jobs:write"), scopes=["jobs:write"])]
+Reader = Annotated[Caller, Security(_Key("jobs:read"), scopes=["jobs:read"])]
+Hooker = Annotated[Caller, Security(_Key("webhooks"), scopes=["webhooks"])]
+Usage = Annotated[Caller, Security(_Key("usage:read"), scopes=["usage:read"])]
+Admin = Annotated[Caller, Security(_Key("admin"), scopes=["admin"])]
+documented = [Depends(_Bearer())]
+documented_reader = [Security(_Bearer(), scopes=["jobs:read"])]
 
 
-_DOCUMENTED = Depends(_BEARER)  # so that OpenAPI shows the padlock; `identify` decides
-Writer = Annotated[Caller, Depends(caller_with("jobs:write"))]
-Reader = Annotated[Caller, Depends(caller_with("jobs:read"))]
-Hooker = Annotated[Caller, Depends(caller_with("webhooks"))]
-Usage = Annotated[Caller, Depends(caller_with("usage:read"))]
-Admin = Annotated[Caller, Depends(caller_with("admin"))]
-documented = [_DOCUMENTED]
-
-
-def _idempotency_key(
+async def _idempotency_key(
     idempotency_key: Annotated[
         str | None, Header(description="1-255 visible ASCII characters; one key, one job.")
     ] = None,
@@ -68,8 +87,8 @@ def _idempotency_key(
 IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
 
 
-def _parsed(prefix: str, noun: str) -> Callable[[str], UUID]:
-    def parse(id: Annotated[str, Path(description=f"`{prefix}_…`")]) -> UUID:  # noqa: A002
+def _parsed(prefix: str, noun: str) -> Callable[[str], Awaitable[UUID]]:
+    async def parse(id: Annotated[str, Path(description=f"`{prefix}_…`")]) -> UUID:  # noqa: A002
         parsed = ids.parse(prefix, id)
         if parsed is None:
             raise NotFound(f"There is no such {noun} in this project.")
@@ -80,5 +99,6 @@ def _parsed(prefix: str, noun: str) -> Callable[[str], UUID]:
 
 JobId = Annotated[UUID, Depends(_parsed(ids.JOB, "job"))]
 EndpointId = Annotated[UUID, Depends(_parsed(ids.ENDPOINT, "endpoint"))]
+DeliveryId = Annotated[UUID, Depends(_parsed(ids.DELIVERY, "delivery"))]
 BudgetId = Annotated[UUID, Depends(_parsed(ids.BUDGET, "budget"))]
 KeyId = Annotated[UUID, Depends(_parsed(ids.KEY, "API key"))]

@@ -22,6 +22,7 @@ _JOB_EXAMPLE = {
     "created_at": "2026-11-22T10:00:00.000Z",
     "started_at": "2026-11-22T10:00:00.031Z",
     "finished_at": "2026-11-22T10:00:41.512Z",
+    "erased_at": None,
     "queue_expires_at": "2026-11-23T10:00:00.000Z",
     "deadline": None,
     "waiting_reason": None,
@@ -62,21 +63,128 @@ _JOB_EXAMPLE = {
     "reused_from": None,
 }
 
+_EXPLANATION_EXAMPLE: dict[str, object] = {
+    "object": "explanation",
+    "job_id": "job_01kar4d2c9ez7t6p1m8n5q0rvw",
+    "status": "queued",
+    "waiting_reason": "provider_limit",
+    "message": "40 of 40 calls that the provider admits are in flight. 12 jobs of its project go first.",
+    "binding": [
+        {
+            "reason": "provider_limit",
+            "message": "40 of 40 calls that the provider admits are in flight.",
+            "in_flight": 40,
+            "limit": 40,
+        },
+        {"reason": "queue", "message": "12 jobs of its project go first.", "ahead": 12},
+    ],
+    "position": {"in_project": 12, "at_least": False, "projects_waiting": 1},
+    "start_estimate": {
+        "earliest": "2026-11-22T10:00:13.500Z",
+        "latest": "2026-11-22T10:00:14.625Z",
+    },
+    "no_estimate_because": None,
+    "running": None,
+}
+_ENDPOINT_EXAMPLE = {
+    "id": "whk_01kapa9j2m5r8t1v4x7z0c3f6h",
+    "object": "webhook",
+    "url": "https://example.com/hooks/darkroom",
+    "description": "the shop",
+    "events": ["job.succeeded", "job.failed", "job.canceled", "job.expired"],
+    "enabled": True,
+    "disabled_reason": None,
+    "disabled_at": None,
+    "failing_since": None,
+    "rate_limit": None,
+    "public_keys": ["whpk_…"],
+    "rotated_at": None,
+    "old_secret_until": None,
+    "created_at": "2026-11-20T09:00:00.000Z",
+}
+_ROTATED: dict[str, object] = {
+    "public_keys": ["whpk_…", "whpk_…"],
+    "rotated_at": "2026-11-22T10:00:00.000Z",
+    "old_secret_until": "2026-11-23T10:00:00.000Z",
+}
+_DELIVERY_EXAMPLE: dict[str, object] = {
+    "id": "dlv_01kar4emr8a3b6d9f2h5k8n1q4",
+    "object": "delivery",
+    "event_id": "evt_01kar4emr7y0z3b6d9f2h5k8n1",
+    "type": "job.succeeded",
+    "job_id": "job_01kar4d2c9ez7t6p1m8n5q0rvw",
+    "endpoint_id": "whk_01kapa9j2m5r8t1v4x7z0c3f6h",
+    "url": "https://example.com/hooks/darkroom",
+    "state": "pending",
+    "created_at": "2026-11-22T10:00:41.512Z",
+    "finished_at": None,
+    "next_try_at": "2026-11-22T10:00:46.902Z",
+    "tries": [
+        {
+            "number": 1,
+            "at": "2026-11-22T10:00:41.540Z",
+            "http_status": 500,
+            "latency_ms": 212,
+            "result": "HTTP 500",
+        }
+    ],
+}
+_PING: dict[str, object] = {"type": "ping", "job_id": None}
+
 
 def _json(example: object, description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"example": example}}}
 
 
 JOB: Responses = {200: _json(_JOB_EXAMPLE, "The job as it is now.")}
+STREAM: Responses = {200: {
+    "description": "Server-Sent Events named `job`: a snapshot first, then each change. `data` is the "
+    "job as GET shows it, `id` its ETag; send it as `Last-Event-ID` to resume.",
+    # `itemSchema` as in OpenAPI 3.2, and as FastAPI writes it: what each event is.
+    "content": {"text/event-stream": {"itemSchema": {
+        "type": "object", "required": ["id", "event", "data"], "properties": {
+            "id": {"type": "string"}, "event": {"const": "job"},
+            "data": {"type": "string", "contentMediaType": "application/json"},
+        },
+    }}},
+}}  # fmt: skip
 ACCEPTED: Responses = {202: _json(
     _JOB_EXAMPLE | {"status": "queued", "waiting_reason": "queue", "attempts": [], "result": None,
                     "started_at": None, "finished_at": None,
                     "cost": _JOB_EXAMPLE["cost"] | {"charged": 0, "held": 91000}},  # type: ignore[operator]  # a dict above
     "Accepted: the job survives whatever dies from here on.",
 )}  # fmt: skip
+ERASED: Responses = {204: {"description": "Its input and images are erased, or were before."}}
 PAGE: Responses = {200: _json(
     {"object": "list", "data": [_JOB_EXAMPLE], "has_more": False, "next_cursor": None},
     "A page, newest first.",
+)}  # fmt: skip
+EXPLANATION: Responses = {200: _json(
+    _EXPLANATION_EXAMPLE, "What binds the job now. `binding` is empty unless it waits.",
+)}  # fmt: skip
+ENDPOINT: Responses = {200: _json(_ENDPOINT_EXAMPLE, "The endpoint as it is now.")}
+ENDPOINT_MADE: Responses = {201: _json(
+    _ENDPOINT_EXAMPLE | {"secret": "whsec_…"}, "The endpoint, and its secret, this once.",
+)}  # fmt: skip
+ENDPOINT_ROTATED: Responses = {200: _json(
+    _ENDPOINT_EXAMPLE | _ROTATED | {"secret": "whsec_…"},
+    "The endpoint, and its fresh secret, this once.",
+)}  # fmt: skip
+DELIVERY: Responses = {200: _json(_DELIVERY_EXAMPLE, "The delivery as it is now.")}
+DELIVERIES: Responses = {200: _json(
+    {"object": "list", "data": [_DELIVERY_EXAMPLE], "has_more": False, "next_cursor": None},
+    "A page, newest first.",
+)}  # fmt: skip
+REDELIVERED: Responses = {
+    202: _json(_DELIVERY_EXAMPLE, "It is due now; `tries` keeps what was met before.")
+}
+TESTED: Responses = {200: _json(
+    _DELIVERY_EXAMPLE | _PING | {"message": "Not delivered: HTTP 500, after 212 ms."},
+    "What became of the ping; `message` says it in a sentence.",
+)}  # fmt: skip
+REPLAYED: Responses = {200: _json(
+    {"object": "replay", "replayed": 1000, "has_more": True, "next_cursor": "eyJz…"},
+    "How many are due again now, and the cursor to go on with.",
 )}  # fmt: skip
 BYTES: Responses = {
     200: {"description": "The bytes.", "content": {"image/*": {}}},

@@ -1,19 +1,17 @@
-"""`/v1/jobs`: submit, read, list, cancel, retry."""
+"""`/v1/jobs`: submit, read, list, explain, cancel, retry, erase."""
 
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from api import submission
+from api import cursors, submission
 from api.bodies import JsonRoute
 from api.deps import Here, IdempotencyKey, JobId, Reader, Tx, Writer, documented
-from api.documentation import ACCEPTED, JOB, PAGE, REFUSALS
+from api.documentation import ACCEPTED, ERASED, EXPLANATION, JOB, PAGE, REFUSALS
 from api.etags import matches
 from api.schemas import ListQuery, SubmitBody
 from api.state import State
@@ -37,15 +35,14 @@ _SECONDS = re.compile(r'\s*"?([0-9]{1,9})"?\s*')
 
 
 @router.post("", status_code=202, responses=ACCEPTED)
-async def submit(
-    caller: Writer, body: SubmitBody, key: IdempotencyKey, tx: Tx, here: Here
-) -> Response:
+async def submit(caller: Writer, body: SubmitBody, key: IdempotencyKey, here: Here) -> Response:
     """Accept a job. The paid call is made later; poll, wait, or be called back."""
     asked, inline = await submission.check(here, body)
     name = submission.idempotency(caller, key, body)
-    await submission.keep(here, caller, inline, name)
-    job, replayed = await jobs.submit(tx, here.lens, caller, asked, idempotency=name)
-    return _accepted(here, await jobs.snapshot(tx, caller.project_id, job.id), replayed=replayed)
+    full = await here.queues.full(caller.project_id)
+    await submission.keep(here, caller, inline, name, full=full)
+    found, replayed = await submission.accept(here, caller, asked, name, full=full)
+    return _accepted(here, found, replayed=replayed)
 
 
 @router.get("/{id}", responses=JOB)
@@ -76,9 +73,16 @@ async def read_many(
 ) -> Response:
     """List jobs, newest first."""
     found, more = await jobs.listing(tx, caller.project_id, _filter(request, query), query.limit)
-    cursor = _cursor(found[-1].job.id) if more else None
+    cursor = cursors.write(found[-1].job.id) if more else None
     page = {"object": "list", "data": [each.show(here.lens) for each in found]}
     return JSONResponse(page | {"has_more": more, "next_cursor": cursor})
+
+
+@router.get("/{id}/explain", responses=EXPLANATION)
+async def explain(caller: Reader, job_id: JobId, tx: Tx, here: Here) -> Response:
+    """Say why a job waits: every limit that binds it now, its place, and when it may start."""
+    found = await jobs.explain(tx, here.settings, caller.project_id, job_id)
+    return JSONResponse(found, headers={"cache-control": "private, no-store"})
 
 
 @router.post("/{id}/cancel", responses=JOB)
@@ -93,14 +97,25 @@ async def cancel(caller: Writer, job_id: JobId, tx: Tx, here: Here) -> Response:
 async def retry(caller: Writer, job_id: JobId, key: IdempotencyKey, tx: Tx, here: Here) -> Response:
     """Accept a new job with the input of a finished one."""
     submission.demand_key(caller, key)
-    job, replayed = await jobs.retry(tx, here.lens, caller, job_id, idempotency_key=key)
+    full = await here.queues.full(caller.project_id)
+    again = jobs.retry(tx, here.lens, caller, job_id, idempotency_key=key, full=full)
+    job, replayed = await again
     return _accepted(here, await jobs.snapshot(tx, caller.project_id, job.id), replayed=replayed)
+
+
+@router.delete("/{id}", status_code=204, responses=ERASED)
+async def erase(caller: Writer, job_id: JobId, tx: Tx) -> Response:
+    """Erase a finished job's input and images. Ids, charges and times stay, and so does the ledger."""
+    await jobs.erase(tx, caller.project_id, job_id)
+    return Response(status_code=204)
 
 
 def _accepted(here: State, found: Snapshot, *, replayed: bool) -> Response:
     headers = _headers(found) | {"location": f"/v1/jobs/{ids.text(ids.JOB, found.job.id)}"}
     if replayed:
         headers["idempotent-replayed"] = "true"
+    elif found.job.status == "queued":
+        here.queues.accepted(found.job.project_id)
     here.log_accepted(found.job, replayed=replayed)
     return JSONResponse(found.show(here.lens), 202, headers)
 
@@ -126,36 +141,29 @@ async def _inline(here: State, found: Snapshot) -> bytes | None:
     """Read the image's bytes when the caller asked for `b64_json`."""
     if found.image is None or found.job.input.get("response_format") != "b64_json":
         return None
+    if found.image.removed_at is not None:
+        return None
     with suppress(Missing):  # its retention has ended; the job is still told
         return await here.store.read(f"{found.job.project_id}/{found.image.sha256}")
     return None
 
 
 def _filter(request: Request, query: ListQuery) -> Filter:
-    metadata = {
-        name.removeprefix("metadata[").removesuffix("]"): value
-        for name, value in request.query_params.items()
-        if name.startswith("metadata[") and name.endswith("]")
-    }
-    for name, value in metadata.items():
-        if "\0" in name + value:  # Postgres cannot even compare with it
-            message = "it has a NUL, which no job's metadata has"
-            raise InvalidRequest(message, errors=(FieldError(f"query:metadata[{name}]", message),))
-    before = None if query.cursor is None else _read_cursor(query.cursor)
+    """Read the filters. Raises `InvalidRequest`, also for a name that is none: it would filter nothing."""
+    metadata = {}
+    for name, value in request.query_params.items():
+        if name.startswith("metadata[") and name.endswith("]"):
+            if "\0" in name + value:  # Postgres cannot even compare with it
+                raise _wrong(name, "it has a NUL, which no job's metadata has")
+            metadata[name.removeprefix("metadata[").removesuffix("]")] = value
+        elif name not in ListQuery.model_fields:
+            raise _wrong(name, "there is no such parameter; remove it, or correct its name")
+    before = None if query.cursor is None else cursors.read(query.cursor)
     filters = query.model_dump(exclude={"limit", "cursor"})
     return Filter(**filters, metadata=metadata, before=before)
 
 
-def _cursor(last: UUID) -> str:
-    return urlsafe_b64encode(last.bytes).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> UUID:
-    try:
-        return UUID(bytes=urlsafe_b64decode(cursor + "=="))
-    except ValueError:
-        message = "use `next_cursor` of the page before, as it came"
-        raise InvalidRequest(
-            f"The cursor {cursor!r} is none of ours: {message}.",
-            errors=(FieldError("query:cursor", message),),
-        ) from None
+def _wrong(name: str, message: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"The jobs cannot be listed so: {message}.", errors=(FieldError(f"query:{name}", message),)
+    )

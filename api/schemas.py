@@ -6,7 +6,15 @@ from typing import Annotated, Literal, Self
 from uuid import UUID
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 from pydantic.config import JsonDict
 
 from models import catalog, ids
@@ -25,6 +33,7 @@ from models.states import (
 )
 
 NO_KEY = UUID(int=0)
+_NUMBER = re.compile(r"[-+]?[.0-9]*")  # Pydantic would take it for unix seconds
 _UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
 _MAX_PAIRS, _MAX_NAME, _MAX_VALUE = 16, 64, 512
 # Read once, for it walks a folder of 1,800 files. `localtime` is this machine's own, and no IANA name.
@@ -47,6 +56,12 @@ def _keepable(text: str) -> str:
     return text
 
 
+def _written(moment: object) -> object:
+    if isinstance(moment, int | float) or (isinstance(moment, str) and _NUMBER.fullmatch(moment)):
+        raise ValueError("write it by ISO 8601, such as 2026-11-22T10:00:00Z; a number is no time")
+    return moment
+
+
 def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
@@ -60,7 +75,8 @@ def _zone(name: str) -> str:
     return name
 
 
-def _unique(words: list[str]) -> list[str]:
+def unique(words: list[str]) -> list[str]:
+    """Keep the first of each word."""
     return list(dict.fromkeys(words))
 
 
@@ -70,7 +86,9 @@ Name = Annotated[Text, Field(min_length=1, max_length=_MAX_NAME)]
 Value = Annotated[Text, Field(max_length=_MAX_VALUE)]
 Tag = Annotated[Text, Field(min_length=1, max_length=128)]
 # In JSON a moment is a string: the one conversion that strictness must allow.
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc), Field(strict=False)]
+Moment = Annotated[
+    AwareDatetime, BeforeValidator(_written), AfterValidator(_in_utc), Field(strict=False)
+]
 Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
 MaxAttempts = Annotated[int, Field(ge=1, le=10)]
 MaxCost = Annotated[int, Field(ge=1, le=1 << 53)] | None
@@ -80,16 +98,7 @@ Subscribed = Annotated[
         "job.charge_resolved",
     ]],
     Field(max_length=len(JOB_EVENTS)),
-    AfterValidator(_unique),
-]  # fmt: skip
-# An endpoint may also hear of what is about no job; of the wallet only the operator's project does.
-Heard = Annotated[
-    list[Literal[
-        "job.running", "job.succeeded", "job.failed", "job.canceled", "job.expired",
-        "job.charge_resolved", "budget.threshold", "wallet.low", "wallet.empty", "wallet.restored",
-    ]],
-    Field(max_length=len(JOB_EVENTS) + 4),
-    AfterValidator(_unique),
+    AfterValidator(unique),
 ]  # fmt: skip
 
 
@@ -116,7 +125,7 @@ class SubmitBody(Strict):
     input: catalog.RawInput
     webhook: JobWebhook | None = None
     metadata: Annotated[dict[Name, Value], Field(max_length=_MAX_PAIRS)] = {}
-    tags: Annotated[list[Tag], Field(max_length=10), AfterValidator(_unique)] = []
+    tags: Annotated[list[Tag], Field(max_length=10), AfterValidator(unique)] = []
     customer: Customer | None = None
     priority: Priority = "standard"
     queue_ttl: Annotated[int, Field(ge=10, le=604_800)] = 86_400
@@ -131,14 +140,6 @@ class SubmitBody(Strict):
     def queue_expiry(self) -> timedelta:
         """How long the job may wait."""
         return timedelta(seconds=self.queue_ttl)
-
-
-class EndpointBody(Strict):
-    """A URL to be told of events; without `events`, of those that end a job."""
-
-    url: Text
-    events: Heard = []
-    description: Annotated[Text, Field(max_length=512)] = ""
 
 
 class KeyBody(Strict):

@@ -4,10 +4,10 @@ import asyncio
 
 from api.schemas import SubmitBody
 from api.state import State
-from models import addresses, catalog, jobs
+from models import addresses, catalog, jobs, remnants
 from models.catalog import Checked, Inline
-from models.errors import EgressRefused, FieldError, InvalidRequest
-from models.jobs import Idempotency, Submission, fingerprint
+from models.errors import EgressRefused, FieldError, InvalidRequest, Unavailable
+from models.jobs import Idempotency, Snapshot, Submission, fingerprint
 from models.projects import Caller
 from models.references import view_input
 
@@ -67,19 +67,46 @@ def demand_key(caller: Caller, key: str | None) -> None:
 
 
 async def keep(
-    here: State, caller: Caller, inline: tuple[Inline, ...], name: Idempotency | None
+    here: State,
+    caller: Caller,
+    inline: tuple[Inline, ...],
+    name: Idempotency | None,
+    *,
+    full: bool = False,
 ) -> None:
     """Store what a body brought along, before the job refers to it; nothing for a key that came before.
 
-    Raises `KeyReuse`, for a refusal must leave nothing behind.
+    Raises `KeyReuse` and `QueueFull`, for a refusal must leave nothing behind. What a later one leaves
+    (a budget's, our own death) is claimed, and goes with the remnants.
     """
     if not inline:
         return
     async with here.database.transaction() as tx:
         if await jobs.earlier(tx, caller, name) is not None:
             return
+        if full:
+            raise jobs.queue_full()
+        if not await remnants.claim(tx, [(caller.project_id, each.sha256) for each in inline]):
+            raise Unavailable("A reference of the input is being deleted; send it again.")
     for each in inline:
         await here.store.put(str(caller.project_id), each.data, each.mime)
+
+
+async def accept(
+    here: State, caller: Caller, asked: Submission, name: Idempotency | None, *, full: bool
+) -> tuple[Snapshot, bool]:
+    """Make the job: in one round trip where nothing has to be looked at; gives it, and if it was there.
+
+    Raises what `jobs.submit` does.
+    """
+    if not full:
+        async with here.database.statement() as tx:
+            made = await jobs.admit(tx, caller, asked, name)
+        if made is not None:
+            return made, False
+    async with here.database.transaction() as tx:
+        job, replayed = await jobs.submit(tx, here.lens, caller, asked, idempotency=name, full=full)
+        return await jobs.snapshot(tx, caller.project_id, job.id), replayed
 
 
 async def _check_input(here: State, raw: object) -> Checked:

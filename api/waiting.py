@@ -4,18 +4,20 @@ A ring may be lost, so once every few seconds one query looks at every job that 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
 from fastapi import Request
 
-from models import jobs
-from models.db import Database
+from models import deliveries, jobs
+from models.db import Database, Transaction
+from models.deliveries import Logged
 from models.doorbell import Doorbell
-from models.errors import Unavailable
+from models.errors import NotFound, Unavailable
 from models.jobs import Snapshot
 from models.states import TERMINAL
 from models.waiters import Waiter
@@ -24,10 +26,14 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _SWEEP = 5.0  # seconds that a lost ring costs at most
 _SWEEP_AGAIN = 1.0  # after a sweep that Postgres did not answer
+_SIGN_OF_LIFE = timedelta(seconds=15)  # proxies close what is silent for 30 s or 60 s
+_UNDER_WAY = {"pending", "sending"}
+
+Found = TypeVar("Found")
 
 
 class Waiting:
-    """The clients of one process that wait for jobs."""
+    """The clients of one process that wait for jobs, and for what became of a delivery."""
 
     def __init__(self, database: Database, doorbell: Doorbell) -> None:
         self._database = database
@@ -37,18 +43,74 @@ class Waiting:
     async def terminal(
         self, request: Request, project_id: UUID, job_id: UUID, patience: timedelta
     ) -> Snapshot:
-        """Give a job when it is terminal, or as it is when the patience ends. Raises `NotFound`.
+        """Give a job when it is terminal, or as it is when the patience ends. Raises `NotFound`."""
+        return await self._until(
+            lambda found: found.job.status in TERMINAL,
+            lambda tx: jobs.snapshot(tx, project_id, job_id),
+            request,
+            self._doorbell.waiter("job", str(job_id)),
+            patience,
+        )
+
+    async def tried(
+        self, request: Request, project_id: UUID, delivery_id: UUID, patience: timedelta
+    ) -> Logged:
+        """Give a delivery when a try has met something or none will be made, or as `terminal` does."""
+        return await self._until(
+            lambda found: bool(found.tries) or found.delivery.state not in _UNDER_WAY,
+            lambda tx: deliveries.read(tx, project_id, delivery_id),
+            request,
+            self._doorbell.waiter("delivery", str(delivery_id)),
+            patience,
+        )
+
+    async def look(self, project_id: UUID, job_id: UUID) -> Snapshot:
+        """Give a job as it is. Raises `NotFound`."""
+        async with self._database.statement() as tx:
+            return await jobs.snapshot(tx, project_id, job_id)
+
+    async def changes(
+        self, project_id: UUID, job_id: UUID, seen: str | None
+    ) -> AsyncIterator[Snapshot | None]:
+        """Give a job whose state is not named `seen`, then at each change, until it has ended.
+
+        None is a sign of life; then the job is read too, for a ring may be lost. It ends early when
+        the job is gone, Postgres is away or this process drains: who listens comes back.
+        """
+        with self._doorbell.waiter("job", str(job_id)) as bell:
+            while True:
+                try:
+                    found = await self.look(project_id, job_id)
+                except (NotFound, Unavailable):
+                    return
+                if found.etag != seen:
+                    yield found
+                    seen = found.etag
+                if found.job.status in TERMINAL or self.draining:
+                    return
+                if not await bell.wait(_SIGN_OF_LIFE):
+                    yield None
+
+    async def _until(
+        self,
+        done: Callable[[Found], bool],
+        read: Callable[[Transaction], Awaitable[Found]],
+        request: Request,
+        waiter: Waiter,
+        patience: timedelta,
+    ) -> Found:
+        """Read again at each ring until it is done; no transaction is open while nothing rings.
 
         The patience ends early when the client goes away: nobody holds a place for who has left.
         """
         clock = asyncio.get_running_loop().time
         until = clock() + patience.total_seconds()
-        with self._doorbell.waiter("job", str(job_id)) as bell:
+        with waiter as bell:
             while True:
-                async with self._database.transaction() as tx:
-                    found = await jobs.snapshot(tx, project_id, job_id)
+                async with self._database.statement() as tx:
+                    found = await read(tx)
                 left = until - clock()
-                if found.job.status in TERMINAL or left <= 0 or self.draining:
+                if done(found) or left <= 0 or self.draining:
                     return found
                 async with _rung_at_departure(request, bell):
                     await bell.wait(timedelta(seconds=left))
@@ -58,14 +120,20 @@ class Waiting:
     def drain(self) -> None:
         """Answer everybody now: this process is about to stop, and another one will hold them."""
         self.draining = True
-        for key in self._doorbell.waiting("job"):
-            self._doorbell.wake("job", key)
+        for topic in ("job", "delivery"):
+            for key in self._doorbell.waiting(topic):
+                self._doorbell.wake(topic, key)
 
     async def sweep_for_ever(self) -> None:
-        """Wake whoever waits for a job that has ended unheard; until cancelled."""
+        """Wake whoever waits for a job that has ended unheard; until cancelled.
+
+        Those who wait for deliveries are few, and look for themselves.
+        """
         pause = _SWEEP
         while True:
             await asyncio.sleep(pause)
+            for key in self._doorbell.waiting("delivery"):
+                self._doorbell.wake("delivery", key)
             waited_for = [UUID(key) for key in self._doorbell.waiting("job")]
             if not waited_for:
                 continue

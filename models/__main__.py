@@ -2,17 +2,32 @@
 
 import asyncio
 import sys
-from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
-from models import audit, ids, jobs, migrate, projects, settings
+from models import (
+    audit,
+    caps,
+    catalog,
+    ids,
+    jobs,
+    migrate,
+    pauses,
+    projects,
+    resealing,
+    settings,
+    views,
+)
 from models.db import Database
-from models.errors import DarkroomError, InvalidRequest
+from models.errors import DarkroomError, InvalidRequest, NotFound
 from models.settings import Settings
 from models.signing import new_secret
 from models.states import SCOPES
 from models.vault import Vault
 from models.views import Lens
+
+_MOST = 1_000_000  # jobs in flight: more than any limit of a provider
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,9 +51,11 @@ async def _run(asked: Namespace, loaded: Settings) -> int:
     # No doorbell: what these commands change is found within a tick.
     database = Database(loaded, ring=lambda _topic, _key: None, pool=1)
     try:
-        if asked.command == "resolve":
-            print(await _resolve(database, asked, loaded))
+        if asked.command in _SAID:
+            print(await _SAID[asked.command](database, asked, loaded))
             return 0
+        if asked.command == "reseal":
+            return await _reseal(database, loaded)
         async with database.transaction() as tx:
             await migrate.demand_schema(tx)
             if asked.command == "audit":
@@ -60,6 +77,17 @@ async def _run(asked: Namespace, loaded: Settings) -> int:
         await database.close()
 
 
+async def _reseal(database: Database, loaded: Settings) -> int:
+    """Seal every webhook secret under the present DARKROOM_SECRET; 1 when one does not open."""
+    async with database.transaction() as tx:
+        await migrate.demand_schema(tx)
+    done = await resealing.reseal(database, Vault.of(loaded))
+    for each in done.shut:
+        print(f"{each}: its secret opens with neither DARKROOM_SECRET nor DARKROOM_SECRET_OLD")
+    print(f"resealed {done.changed} of {done.seen} projects and endpoints")
+    return 1 if done.shut else 0
+
+
 async def _resolve(database: Database, asked: Namespace, loaded: Settings) -> str:
     """Resolve a charge by hand; gives what was done, once it is committed."""
     charged = asked.verdict == "charged"
@@ -78,6 +106,42 @@ async def _resolve(database: Database, asked: Namespace, loaded: Settings) -> st
     )
 
 
+async def _pause(database: Database, asked: Namespace, _: Settings) -> str:
+    """Pause or resume what is named; gives all that is paused then."""
+    act = pauses.pause if asked.command == "pause" else pauses.resume
+    async with database.transaction() as tx:
+        await migrate.demand_schema(tx)
+        if asked.project is not None:
+            await act(tx, "project", str(await projects.find(tx, asked.project)))
+        elif asked.model is None:
+            await act(tx, "all")
+        elif asked.command == "pause" and catalog.find(asked.model) is None:
+            known = ", ".join(each.id for each in catalog.models())
+            raise NotFound(f"There is no model {asked.model!r}; there is {known}.")
+        else:
+            await act(tx, "model", asked.model)
+        left = await pauses.described(tx)
+    lines = [f"paused since {views.time(since)}: {what}" for what, since in left]
+    if not lines:
+        return "nothing is paused"
+    return "\n".join([*lines, "calls that are under way end, no other begins; webhooks go on"])
+
+
+async def _limit(database: Database, asked: Namespace, _: Settings) -> str:
+    """Set what is given of a project's caps; gives both."""
+    async with database.transaction() as tx:
+        await migrate.demand_schema(tx)
+        project_id = await projects.find(tx, asked.project)
+        own = await caps.read(tx, project_id)
+        if asked.in_flight is not None:
+            own = replace(own, in_flight=asked.in_flight or None)
+        if asked.per_key is not None:
+            own = replace(own, per_key=asked.per_key)
+        await caps.write(tx, project_id, own)
+    most = "no cap of its own on" if own.in_flight is None else f"at most {own.in_flight}"
+    return f"{asked.project}: {most} jobs in flight, at most {own.per_key} per concurrency_key"
+
+
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="python -m models", description="Darkroom, for its operator.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -91,11 +155,39 @@ def _parser() -> ArgumentParser:
     key.add_argument("--key", help="register this key instead of a fresh one")
     commands.add_parser("new-key", help="print a fresh API key that is registered nowhere")
     commands.add_parser("audit", help="compare ledger, sums and attempts; exits 1 on a difference")
+    commands.add_parser(
+        "reseal", help="seal every secret under DARKROOM_SECRET; the old one can go"
+    )
     hand = commands.add_parser("resolve", help="say what an attempt of unknown charge cost")
     hand.add_argument("attempt", help="its client_request_id, as the job's JSON shows it: job_…:1")
     hand.add_argument("verdict", choices=("charged", "free"))
     hand.add_argument("--credits", type=int, help="what was charged; without it, what is held")
+    for name, does in (("pause", "let no call begin"), ("resume", "let calls begin again")):
+        stop = commands.add_parser(name, help=f"{does}: any, a model's, or a project's")
+        which = stop.add_mutually_exclusive_group()
+        which.add_argument("--model", help="the model's id; a paid image is kept all the same")
+        which.add_argument("--project", help="the project's name or id; likewise")
+    limit = commands.add_parser("limit", help="set or show how many jobs a project has in flight")
+    limit.add_argument("project", help="the project's name or id")
+    limit.add_argument("--in-flight", type=_count_or_none, metavar="N|none", help="of all its jobs")
+    limit.add_argument("--per-key", type=_count, metavar="N", help="of those of a concurrency_key")
     return parser
+
+
+def _count_or_none(word: str) -> int:
+    """Read a count; 0 stands for `none`."""
+    return 0 if word == "none" else _count(word)
+
+
+def _count(word: str) -> int:
+    if not word.isdecimal() or not 1 <= int(word) <= _MOST:
+        raise ArgumentTypeError(f"{word!r} is not a number from 1 to {_MOST:,}")
+    return int(word)
+
+
+_SAID: dict[str, Callable[[Database, Namespace, Settings], Awaitable[str]]] = {
+    "resolve": _resolve, "pause": _pause, "resume": _pause, "limit": _limit,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

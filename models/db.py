@@ -10,7 +10,12 @@ from sqlalchemy import BigInteger, DateTime, LargeBinary, MetaData, Text, Uuid
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
 from sqlalchemy.orm import DeclarativeBase
 
 from models.errors import Unavailable
@@ -94,7 +99,7 @@ class Database:
             driver_url(settings.database_url.get_secret_value()),
             pool_size=size,
             max_overflow=0,
-            pool_timeout=5,
+            pool_timeout=self._patience / 2,
             pool_use_lifo=True,
             connect_args={
                 "connect_timeout": 5,
@@ -105,9 +110,8 @@ class Database:
                 "options": _SESSION,
             },
         )
-        self._sessions = async_sessionmaker(
-            self._engine, class_=Transaction, expire_on_commit=False, autoflush=False
-        )
+        self._sessions = _sessions(self._engine)
+        self._statements = _sessions(self._engine.execution_options(isolation_level="AUTOCOMMIT"))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -117,8 +121,22 @@ class Database:
         After a lost answer to COMMIT nobody knows whether it took effect: whoever must know reads
         again (`jobs.start` does, by its `start_id`).
         """
+        async with self._open(self._sessions) as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[Transaction]:
+        """Open for single statements: each is a transaction of its own, in one round trip, not three.
+
+        For a statement that says all at once, and for reading. Raises as `transaction` does.
+        """
+        async with self._open(self._statements) as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def _open(self, sessions: async_sessionmaker[Transaction]) -> AsyncIterator[Transaction]:
         try:
-            async with asyncio.timeout(self._patience), self._sessions.begin() as tx:
+            async with asyncio.timeout(self._patience), sessions.begin() as tx:
                 yield tx
         except (OperationalError, InterfaceError, PoolTimeout, TimeoutError) as lost:
             raise Unavailable(
@@ -136,6 +154,10 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
+
+
+def _sessions(engine: AsyncEngine) -> async_sessionmaker[Transaction]:
+    return async_sessionmaker(engine, class_=Transaction, expire_on_commit=False, autoflush=False)
 
 
 def driver_url(url: str) -> str:

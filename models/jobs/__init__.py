@@ -25,6 +25,8 @@ own attempt, which holds the price and perhaps the image. Whoever takes several 
 first. Every arrow into a terminal state writes the ledger, the event and its deliveries itself.
 """
 
+from models.images import Kept
+from models.jobs.admitting import admit
 from models.jobs.answering import fund, lose, park, refuse, retry_later, unfunded
 from models.jobs.charging import (
     LeftOver,
@@ -38,18 +40,30 @@ from models.jobs.charging import (
     unknown_charges,
 )
 from models.jobs.ending import cancel, expire, late
-from models.jobs.keeping import Kept, keep_later, keep_spare, receive, succeed
+from models.jobs.erasing import erase
+from models.jobs.explaining import explain
+from models.jobs.keeping import keep_later, keep_spare, receive, succeed
 from models.jobs.reading import Filter, Snapshot, finished, listing, snapshot
 from models.jobs.reaping import overdue, reap
 from models.jobs.releasing import Release, hand_back, release
+from models.jobs.retrying import retry
 from models.jobs.starting import Start, renew, start, started
-from models.jobs.submitting import Idempotency, Submission, earlier, fingerprint, retry, submit
+from models.jobs.submitting import (
+    Idempotency,
+    Submission,
+    earlier,
+    fingerprint,
+    queue_full,
+    queued,
+    submit,
+)
 
 __all__ = [
     "Filter", "Idempotency", "Kept", "LeftOver", "Release", "Snapshot", "Start", "Submission",
-    "Verdict", "believed_free", "cancel", "earlier", "expire", "fingerprint", "finished",
-    "fund", "hand_back", "keep_later", "keep_spare", "late", "left_over", "listing", "lose",
-    "note_absent", "open_charges", "overdue", "park", "reap", "receive", "refuse", "release",
-    "renew", "resolve", "resolve_by_hand", "retry", "retry_later", "snapshot", "start",
-    "started", "submit", "succeed", "unfunded", "unknown_charges",
+    "Verdict", "admit", "believed_free", "cancel", "earlier", "erase", "expire", "explain",
+    "fingerprint", "finished", "fund", "hand_back", "keep_later", "keep_spare", "late",
+    "left_over", "listing", "lose", "note_absent", "open_charges", "overdue", "park",
+    "queue_full", "queued", "reap", "receive", "refuse", "release", "renew", "resolve",
+    "resolve_by_hand", "retry", "retry_later", "snapshot", "start", "started", "submit",
+    "succeed", "unfunded", "unknown_charges",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, Select, case, func, or_, select
 
-from models import attempts, views
+from models import attempts, caps, pauses, views
 from models.db import Transaction
 from models.errors import NotFound
 from models.jobs.announcing import images_of
@@ -97,8 +97,25 @@ async def finished(tx: Transaction, job_ids: Sequence[UUID]) -> list[UUID]:
 _GATE = select(Gate.reason).order_by(Gate.closed_at).limit(1).scalar_subquery()
 
 
+def closed_to(job: type[Job] = Job) -> ColumnElement[str | None]:
+    """Tell, beside a job, why it is not released though it is due; None when nothing is closed to it.
+
+    What is paid already is held by no gate and no cap.
+    """
+    return case(
+        (job.status.not_in(("queued", "released")), None),
+        (pauses.holding(job), "paused"),
+        (job.phase == "keep", None),
+        (_GATE.is_not(None), _GATE),
+        ((job.status == "queued") & caps.reached(job), "project_cap"),
+    )
+
+
+_CLOSED = closed_to()
+
+
 def _with_clock() -> Select[Job, datetime, str | None]:
-    return select(Job, func.now(), _GATE)
+    return select(Job, func.now(), _CLOSED)
 
 
 def _narrow(
@@ -129,7 +146,7 @@ def _waits_for(reason: str) -> ColumnElement[bool]:
     """Tell, as `views.waiting_reason` does, whether this is the reason that a job is shown with."""
     due = or_(Job.status == "released", Job.run_after <= func.now())
     shown = case(
-        (due, func.coalesce(_GATE, "queue")), else_=func.coalesce(Job.waiting_reason, "backoff")
+        (due, func.coalesce(_CLOSED, "queue")), else_=func.coalesce(Job.waiting_reason, "backoff")
     )
     return Job.status.in_(("queued", "released")) & (shown == reason)
 
@@ -139,7 +156,9 @@ async def _snapshots(
 ) -> list[Snapshot]:
     begun = [job.id for job, _, _ in rows if job.attempt]
     tried = await attempts.of(tx, begun) if begun else {}
-    images = await images_of(tx, begun) if begun else {}
+    # A job that took another's image has one without an attempt.
+    shown = [job.id for job, _, _ in rows if job.attempt or job.status == "succeeded"]
+    images = await images_of(tx, shown) if shown else {}
     return [
         Snapshot(job, tried.get(job.id, []), images.get(job.id, []), now, gate)
         for job, now, gate in rows

@@ -9,23 +9,25 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from models import ids, ledger
+from models import ids, ledger, remnants
 from models.db import Transaction
-from models.errors import KeyReuse, NotFinished, NotFound, Unavailable
+from models.errors import KeyReuse, QueueFull, Unavailable
 from models.jobs import following
 from models.jobs.following import Place
 from models.projects import Caller
-from models.schema import Job
-from models.states import TERMINAL, OnUnknown, Priority, Reuse
+from models.references import kept_in
+from models.schema import InputImage, Job
+from models.states import OnUnknown, Priority, Reuse
 from models.views import Lens
 
 # Ageing for free: a bulk job is overtaken by interactive ones for an hour, and then no longer.
-_HANDICAP: dict[Priority, timedelta] = {
+HANDICAP: dict[Priority, timedelta] = {
     "interactive": timedelta(0),
     "standard": timedelta(minutes=5),
     "bulk": timedelta(minutes=60),
 }
 
+_PATIENCE = timedelta(seconds=5)  # after which a place in a full queue may be free
 _TURNS = 5  # looks for a place: each leader that arises meanwhile costs one
 
 Idempotency = tuple[str, str, bytes]  # a request's name: its route, the caller's key, a fingerprint
@@ -63,17 +65,23 @@ async def submit(
     submission: Submission,
     *,
     idempotency: Idempotency | None = None,
+    full: bool = False,
 ) -> tuple[Job, bool]:
     """Accept a job and hold its price; gives it, and whether it was there already.
 
-    Raises `KeyReuse` when the key came before with another body, and `BudgetExceeded`.
+    With `full` no other job may wait in this project: only one that was there already, or takes an image
+    that is kept. Raises `QueueFull`, `KeyReuse` when the key came before with another body,
+    `BudgetExceeded`.
     """
     for _ in range(_TURNS):
         place = following.QUEUE
         if submission.reuse == "exact":
             place = await following.place(tx, caller.project_id, submission.input_hash)
+        if full and place.image is None:
+            return await _there_already(tx, caller, idempotency), True
         made = await _insert(tx, caller, submission, idempotency, place)
         if made is not None:
+            await _refer(tx, made, new=submission.retried_from is None)
             await _admit(tx, lens, made, place)
             return made, False
         found = await earlier(tx, caller, idempotency)
@@ -81,44 +89,6 @@ async def submit(
             return found, True
         # The insert met a leader that had just arisen: look again, and follow it.
     raise Unavailable("Too many identical jobs came and went at once; try again in a moment.")
-
-
-async def retry(
-    tx: Transaction, lens: Lens, caller: Caller, job_id: UUID, *, idempotency_key: str | None
-) -> tuple[Job, bool]:
-    """Accept a new job with the input of a finished one; it makes an image of its own.
-
-    Raises `NotFound`, `NotFinished`, and what `submit` does.
-    """
-    job = await tx.scalar(select(Job).where(Job.id == job_id, Job.project_id == caller.project_id))
-    if job is None:
-        raise NotFound("There is no such job in this project.")
-    if job.status not in TERMINAL:
-        raise NotFinished(
-            f"The job is {job.status}; only a finished job can be retried. Cancel it, or wait."
-        )
-    again = Submission(
-        model=job.model,
-        input=job.input,
-        input_hash=job.input_hash,
-        estimate=job.estimate,
-        large=job.large,
-        priority=_priority(job.priority),
-        tags=tuple(job.tags),
-        metadata=job.meta,
-        customer=job.customer,
-        concurrency_key=job.concurrency_key,
-        webhook_url=job.webhook_url,
-        webhook_events=None if job.webhook_events is None else tuple(job.webhook_events),
-        queue_ttl=job.queue_expires_at - job.created_at,
-        max_attempts=job.max_attempts,
-        max_cost=job.max_cost,
-        on_unknown_charge=_on_unknown(job.on_unknown_charge),
-        retried_from=job.id,
-    )
-    print_ = sha256(job.id.bytes).digest()
-    idempotency = None if idempotency_key is None else ("retry", idempotency_key, print_)
-    return await submit(tx, lens, caller, again, idempotency=idempotency)
 
 
 async def _insert(
@@ -135,19 +105,51 @@ async def _insert(
             id=ids.new(),
             project_id=caller.project_id,
             key_id=caller.key_id,
-            rank=func.now() + _HANDICAP[submission.priority],
+            rank=func.now() + HANDICAP[submission.priority],
             queue_expires_at=func.now() + submission.queue_ttl,
             held=submission.estimate if place.image is None else 0,
             idempotency_route=route,
             idempotency_key=key,
             fingerprint=fingerprint,
             **place.columns,
-            **_columns(submission),
+            **columns(submission),
         )
         .on_conflict_do_nothing()
         .returning(Job)
     )
     return made.one_or_none()
+
+
+async def _there_already(tx: Transaction, caller: Caller, idempotency: Idempotency | None) -> Job:
+    found = await earlier(tx, caller, idempotency)
+    if found is None:
+        raise queue_full()
+    return found
+
+
+async def queued(tx: Transaction, project_id: UUID, most: int) -> int:
+    """Count the jobs of a project that wait, but no more than `most`."""
+    some = select(Job.id).where(Job.project_id == project_id, Job.status == "queued").limit(most)
+    return await tx.scalar(select(func.count()).select_from(some.subquery())) or 0
+
+
+def queue_full() -> QueueFull:
+    """Say that a project's queue is full."""
+    return QueueFull(
+        "As many jobs of this project wait as may; nothing was created. Try again when some have run.",
+        retry_after=_PATIENCE,
+    )
+
+
+async def _refer(tx: Transaction, job: Job, *, new: bool) -> None:
+    """Write down which blobs a job's input needs. A new job's have just been claimed and put."""
+    blobs = [(job.project_id, digest) for digest in {each.sha256 for each in kept_in(job.input)}]
+    if not blobs:
+        return
+    if new and not await remnants.take(tx, blobs):
+        raise Unavailable("A reference of the input was being deleted just now; send it again.")
+    rows = [{"job_id": job.id, "project_id": job.project_id, "sha256": each} for _, each in blobs]
+    await tx.execute(insert(InputImage).values(rows))
 
 
 async def _admit(tx: Transaction, lens: Lens, job: Job, place: Place) -> None:
@@ -184,7 +186,8 @@ def fingerprint(body: object) -> bytes:
     return sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).digest()
 
 
-def _columns(submission: Submission) -> dict[str, object]:
+def columns(submission: Submission) -> dict[str, object]:
+    """Give the columns that a submission fills as it stands, by their attributes."""
     return {
         "model": submission.model,
         "input": submission.input,
@@ -207,12 +210,3 @@ def _columns(submission: Submission) -> dict[str, object]:
         "reuse": submission.reuse,
         "retried_from": submission.retried_from,
     }
-
-
-def _priority(word: str) -> Priority:
-    return next(each for each in _HANDICAP if each == word)
-
-
-def _on_unknown(word: str) -> OnUnknown:
-    words: tuple[OnUnknown, ...] = ("retry", "wait", "fail")
-    return next(each for each in words if each == word)

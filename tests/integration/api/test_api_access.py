@@ -22,6 +22,7 @@ SCOPE: dict[tuple[str, str], Scope] = {
     ("POST", "/v1/jobs/{id}/cancel"): "jobs:write",
     ("POST", "/v1/jobs/{id}/retry"): "jobs:write",
     ("GET", "/v1/jobs/{id}/events"): "jobs:read",
+    ("GET", "/v1/jobs/{id}/explain"): "jobs:read",
     ("GET", "/v1/jobs/{id}/images/{n}"): "jobs:read",
     ("GET", "/v1/jobs/{id}/images/{n}/thumbnail"): "jobs:read",
     ("GET", "/v1/jobs/{id}/deliveries"): "jobs:read",
@@ -34,10 +35,12 @@ SCOPE: dict[tuple[str, str], Scope] = {
     ("GET", "/v1/webhooks/{id}"): "webhooks",
     ("PATCH", "/v1/webhooks/{id}"): "webhooks",
     ("DELETE", "/v1/webhooks/{id}"): "webhooks",
+    ("POST", "/v1/webhooks/{id}/enable"): "webhooks",
     ("POST", "/v1/webhooks/{id}/rotate"): "webhooks",
     ("POST", "/v1/webhooks/{id}/replay"): "webhooks",
     ("POST", "/v1/webhooks/{id}/test"): "webhooks",
     ("GET", "/v1/webhooks/{id}/deliveries"): "webhooks",
+    ("GET", "/v1/deliveries/{id}"): "webhooks",
     ("POST", "/v1/deliveries/{id}/redeliver"): "webhooks",
     ("GET", "/v1/usage"): "usage:read",
     ("GET", "/v1/ledger"): "usage:read",
@@ -127,11 +130,13 @@ async def test_with_its_own_scope_alone_a_route_is_open(
 @pytest.fixture(scope="module")
 async def things(shared: Api) -> Mapping[str, str]:
     """Something of each noun in the first project, by the prefix of its id."""
+    hook = await shared.client.post("/v1/webhooks", json={"url": "https://example.com/hook"})
     job = await shared.submit()
     await shared.life.succeed(job)
-    hook = await shared.client.post("/v1/webhooks", json={"url": "https://example.com/hook"})
+    told = await shared.client.get(path(job, "/deliveries"))
     key = await shared.client.post("/v1/keys", json={"name": "k", "scopes": ["jobs:read"]})
     made = {"job": path(job).rpartition("/")[2], "whk": hook.json()["id"], "key": key.json()["id"]}
+    made["dlv"] = told.json()["data"][0]["id"]
     budget = await shared.client.put("/v1/budgets", json=BODY["PUT", "/v1/budgets"])
     if budget.status_code == 200:
         made["bud"] = budget.json()["id"]

@@ -72,6 +72,7 @@ async def test_an_accepted_job_looks_exactly_as_documented(api: Api) -> None:
         "priority": "bulk",
         "started_at": None,
         "finished_at": None,
+        "erased_at": None,
         "deadline": "2031-12-01T12:00:00.000Z",
         "waiting_reason": "queue",
         "attempts": [],

@@ -1,0 +1,39 @@
+"""`GET /v1/jobs/{id}/events`: a job's changes as Server-Sent Events, on the doorbell that long polls use.
+
+The stream tells states, not steps: what changes twice before it is read is told once, as it is then. An
+event's id names its state (the ETag), so `Last-Event-ID` resumes: the state that a client has is not
+told again. The stream ends with the job, and when this process is told to stop: clients come back.
+"""
+
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, Header
+from starlette.responses import StreamingResponse
+
+from api.deps import Here, JobId, Reader, documented
+from api.documentation import REFUSALS, STREAM
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=documented, responses=REFUSALS)
+
+_HEADERS = {"cache-control": "private, no-store", "x-accel-buffering": "no"}
+
+
+@router.get("/{id}/events", responses=STREAM, response_class=StreamingResponse)
+async def stream(
+    caller: Reader,
+    job_id: JobId,
+    here: Here,
+    last_event_id: Annotated[str | None, Header(description="the last event that came")] = None,
+) -> StreamingResponse:
+    """Stream a job: as it is, then at each change, until it has ended."""
+    await here.waiting.look(caller.project_id, job_id)
+    changes = here.waiting.changes(caller.project_id, job_id, last_event_id)
+    told = (_write(each.etag, each.show(here.lens)) if each else ":\n\n" async for each in changes)
+    return StreamingResponse(told, media_type="text/event-stream", headers=_HEADERS)
+
+
+def _write(etag: str, shown: dict[str, object]) -> str:
+    """Write an event; JSON has no line breaks of its own."""
+    data = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+    return f"id: {etag}\nevent: job\ndata: {data}\n\n"

@@ -1,0 +1,115 @@
+"""(new) → queued in one round trip, for the plain case, which nearly every submission is.
+
+One statement takes the project's row as the foreign keys would, inserts the job and its hold, and shows
+the job as it then is. Where more has to be looked at (a budget, an Idempotency-Key that came before, reuse,
+references), it inserts nothing, and `submit` takes its time.
+
+A budget that is being made holds the project's row; whoever waited for it sees `budgeted` as it then is,
+though not the budget itself (READ COMMITTED, "EvalPlanQual"): the column is there for this statement.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import (
+    Interval,
+    LargeBinary,
+    Select,
+    bindparam,
+    cast,
+    func,
+    insert,
+    literal_column,
+    select,
+)
+from sqlalchemy import inspect as mapped
+from sqlalchemy.dialects.postgresql import insert as insert_or_skip
+from sqlalchemy.orm import aliased
+
+from models import ids
+from models.db import Base, Transaction
+from models.jobs.reading import Snapshot, closed_to
+from models.jobs.submitting import HANDICAP, Idempotency, Submission, columns
+from models.projects import Caller
+from models.references import kept_in
+from models.schema import Job, Project
+
+_TABLES = Base.metadata.tables
+_GIVEN = (
+    *("id", "key_id", "held", "idempotency_route", "idempotency_key", "fingerprint"),
+    *("waiting_reason", "model", "input", "input_hash", "estimate", "large", "priority", "tags"),
+    *("meta", "customer", "concurrency_key", "webhook_url", "webhook_events", "deadline"),
+    *("max_attempts", "max_cost", "on_unknown_charge", "reuse", "retried_from"),
+)
+
+
+async def admit(
+    tx: Transaction, caller: Caller, submission: Submission, idempotency: Idempotency | None
+) -> Snapshot | None:
+    """Accept a job and hold its price; None when nothing was done, for `submit` must look closer."""
+    if submission.reuse != "never" or kept_in(submission.input):
+        return None
+    route, key, fingerprint = idempotency or (None, None, None)
+    values = {
+        "project_id": caller.project_id,
+        "id": ids.new(),
+        "key_id": caller.key_id,
+        "held": submission.estimate,
+        "idempotency_route": route,
+        "idempotency_key": key,
+        "fingerprint": fingerprint,
+        "waiting_reason": "queue",
+        "handicap": HANDICAP[submission.priority],
+        "queue_ttl": submission.queue_ttl,
+        **columns(submission),
+    }
+    row = (await tx.execute(_ADMIT, values)).one_or_none()
+    if row is None:
+        return None
+    tx.ring("jobs")
+    job, now, gate = row
+    return Snapshot(job, (), (), now, gate)
+
+
+def _statement() -> Select[Job, datetime, str | None]:
+    """Write the statement once: to build it for each submission costs more than to run it."""
+    of = mapped(Job).columns
+    owner = (
+        select(Project.id)
+        .where(Project.id == bindparam("project_id"), ~Project.budgeted)
+        .with_for_update(read=True, key_share=True)
+        .cte("owner")
+    )
+    types = {name: of[name].type for name in _GIVEN}
+    # The driver says every type but these, whose NULL would be a text.
+    given = [
+        cast(bound, bound.type) if isinstance(bound.type, LargeBinary) else bound
+        for bound in (bindparam(name, type_=type_) for name, type_ in types.items())
+    ]
+    later = [func.now() + bindparam(name, type_=Interval) for name in ("handicap", "queue_ttl")]
+    made = (
+        insert_or_skip(_TABLES["jobs"])
+        .from_select(
+            ["project_id", "rank", "queue_expires_at", *(of[name].name for name in _GIVEN)],
+            select(owner.c.id, *later, *given),
+        )
+        .on_conflict_do_nothing()
+        .returning(*_TABLES["jobs"].columns)
+        .cte("made")
+    )
+    of_job = made.c
+    held = (
+        insert(_TABLES["ledger"])
+        .from_select(
+            ["project_id", "key_id", "customer", "job_id", "attempt", "kind", "credits"],
+            select(
+                *(of_job.project_id, of_job.key_id, of_job.customer, of_job.id),
+                *(literal_column("1"), literal_column("'hold'"), of_job.held),
+            ),
+        )
+        .cte("held")
+    )
+    fresh = aliased(Job, made)
+    return select(fresh, func.now(), closed_to(fresh)).add_cte(held)
+
+
+_ADMIT = _statement()
