@@ -5,10 +5,21 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.deps import Here
+from api.documentation import Responses
 from models import migrate
 from models.errors import Misconfigured, Unavailable
 
 router = APIRouter(tags=["health"])
+
+_UNREADY: Responses = {
+    503: {
+        "description": "Send it no requests.",
+        "content": {
+            "application/json": {"example": {"status": "unavailable", "detail": "draining"}}
+        },
+    }
+}
+_METRICS: Responses = {200: {"description": "The metrics.", "content": {"text/plain": {}}}}
 
 
 @router.get("/healthz")
@@ -17,7 +28,7 @@ async def healthy() -> Response:
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses=_UNREADY)
 async def ready(here: Here) -> Response:
     """Tell whether this process should get requests: its schema is there, and it is not draining.
 
@@ -36,7 +47,7 @@ async def ready(here: Here) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=Response, responses=_METRICS)
 async def metrics() -> Response:
     """Give this process' metrics in Prometheus' format."""
     return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})

@@ -91,6 +91,14 @@ class Doorbell:
         self._topics = tuple(dict.fromkeys((*self._topics, *topics)))
         self._listener = asyncio.create_task(self._hear_rings(), name="doorbell-listen")
 
+    async def answers(self) -> bool:
+        """Tell whether Redis answers a PING, within seconds."""
+        try:
+            async with asyncio.timeout(2 * _TIMEOUT.total_seconds()):
+                return bool(await self._redis.ping())
+        except _AWAY:
+            return False
+
     def waiter(self, topic: str, key: str = "") -> Waiter:
         """Make a waiter for exactly this topic and key; it hears from `with` on."""
         return Waiter(self._waiters, topic, key)

@@ -12,7 +12,9 @@ from sqlalchemy.dialects.postgresql import insert
 from models.db import Transaction
 from models.schema import Duty
 
-_AWAY = timedelta(seconds=15)  # the reaper ticks every second: longer means that Postgres was away
+# Of a lease, without one tick of a reaper that ticks every second: Postgres was away, and heartbeats,
+# which come as often, may have been missed.
+_AWAY = 1 / 4
 _WINDOW = timedelta(seconds=60)
 
 
@@ -31,7 +33,7 @@ async def may_reap(tx: Transaction, patience: timedelta) -> bool:
     after a gap in the reaper's ticks it waits one lease (`patience`) first. The gap is measured by the
     database's clock, and kept in it, so that all dispatchers agree.
     """
-    gap = Duty.done_at < func.now() - _AWAY
+    gap = Duty.done_at < func.now() - _AWAY * patience
     believed = await tx.scalar(
         insert(Duty)
         .values(name="reap", done_at=func.now())

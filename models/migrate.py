@@ -1,18 +1,24 @@
 """Brings the schema to the code's revision, and tells whether it is there."""
 
+import asyncio
+from datetime import timedelta
+from functools import cache
+from itertools import count
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, text
+import structlog
+from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from models.db import Transaction, driver_url
-from models.errors import Misconfigured
+from models.db import Database, Transaction, driver_url
+from models.errors import Misconfigured, Unavailable
 from models.settings import Settings
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+# Between two looks at a database that is not there yet: soon at first, then six lines a minute.
+_WAIT_FIRST, _WAIT_LONGEST = timedelta(seconds=0.5), timedelta(seconds=10)
+_DOUBLINGS = 10  # beyond the longest wait
 _HERE = Path(__file__).parent / "migrations"
 # Two deployments that migrate at once must take turns; any fixed number will do.
 _LOCK = 7_266_510_183
@@ -20,11 +26,18 @@ _LOCK = 7_266_510_183
 
 def migrate(settings: Settings) -> str:
     """Upgrade to the newest revision, one process at a time; gives its name."""
+    # Here, because a tenth of every role's start would go into loading it.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(_HERE))
     engine = create_engine(driver_url(settings.database_url.get_secret_value()))
     try:
         with engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            command.upgrade(_config(connection), "head")
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
     except OperationalError as away:
         raise Misconfigured(
             f"Postgres does not answer: {str(away.orig).strip().splitlines()[0]}. "
@@ -35,17 +48,18 @@ def migrate(settings: Settings) -> str:
     return head()
 
 
+@cache
 def head() -> str:
-    """Give the newest revision that this code knows."""
-    return ScriptDirectory.from_config(_config(None)).get_current_head() or ""
+    """Give the newest revision that this code knows: migrations are numbered by their files' names."""
+    return max(file.name.partition("_")[0] for file in (_HERE / "versions").glob("[0-9]*_*.py"))
 
 
 async def current(tx: Transaction) -> str | None:
     """Give the revision that the database is at; None before the first migration."""
-    connection = await tx.connection()
-    return await connection.run_sync(
-        lambda sync: MigrationContext.configure(sync).get_current_revision()
-    )
+    if await tx.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+        return None
+    revision: str | None = await tx.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
 
 
 async def demand_schema(tx: Transaction) -> None:
@@ -58,8 +72,24 @@ async def demand_schema(tx: Transaction) -> None:
         )
 
 
-def _config(connection: Connection | None) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_HERE))
-    config.attributes["connection"] = connection
-    return config
+async def wait_for_schema(database: Database) -> None:
+    """Wait until Postgres answers and has the schema; each try logs what is waited for, and why."""
+    for tries in count():
+        try:
+            async with database.transaction() as tx:
+                await demand_schema(tx)
+        except Unavailable as away:
+            # What the driver says names the server and the user, and never the password.
+            waits, why = "waiting.postgres", f"{away.detail} {_reason(away)}"
+        except Misconfigured as old:
+            waits, why = "waiting.schema", str(old)
+        else:
+            return
+        wait = min(_WAIT_FIRST * 2 ** min(tries, _DOUBLINGS), _WAIT_LONGEST).total_seconds()
+        log.warning(waits, detail=why.strip(), tries=tries + 1, again_in=wait)
+        await asyncio.sleep(wait)
+
+
+def _reason(away: Unavailable) -> str:
+    driver = getattr(away.__cause__, "orig", None)
+    return "" if driver is None else f"({' '.join(str(driver).split())})"

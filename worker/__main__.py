@@ -2,28 +2,34 @@
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 import warnings
+from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 from celery import signals
 from celery.platforms import SecurityWarning
+from sqlalchemy import text as sql
 
 from models import migrate, settings
 from models.errors import DarkroomError, Misconfigured, Unavailable
-from models.ids import new
+from models.ids import JOB, new, text
 from models.logs import configure
 from models.settings import Settings
-from worker import health, heart
+from worker import broker, health, heart
 from worker.app import DELIVER, GENERATE, connect
 from worker.context import Context
 from worker.loop import loop
+from worker.pulse import Watch
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _LAST_WORDS = 10  # seconds before the grace ends, in which to say what is abandoned
-_WAIT = 2.0  # seconds between two looks at a Postgres that is not there yet
+_LEAVE = 2  # seconds before the grace ends, in which to close everything in good order
+_BEATS = 3  # heartbeats that may be missed
 
 
 def main() -> int:
@@ -31,14 +37,19 @@ def main() -> int:
     try:
         loaded = settings.load()
         configure("worker", loaded.log_level)
+        # Until Celery takes SIGTERM over, nothing is in flight: end at once, and in good order.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         name = f"{socket.gethostname()}-{os.getpid()}-{new().hex[-6:]}"
         context = loop.start(loaded, name)
+        watched: list[Watch] = []
+        loop.spawn(_serve_health(context, watched))
         loop.run(_be_ready(context))
+        watched += _watches(context)
     except DarkroomError as refused:
         print(f"darkroom worker: {refused}", file=sys.stderr)
         return 2
     loop.spawn(heart.beat_for_ever(context))
-    loop.spawn(_serve_health(context))
+    signals.worker_ready.connect(lambda **_: loop.spawn(_take_work(context)), weak=False)
     signals.worker_shutting_down.connect(lambda **_: loop.spawn(_drain(context)), weak=False)
     # Celery warns root about pickled messages; ours are JSON, and nothing else is accepted.
     warnings.simplefilter("ignore", SecurityWarning)
@@ -68,25 +79,30 @@ def _arguments(loaded: Settings, name: str) -> list[str]:
 
 
 async def _be_ready(context: Context) -> None:
-    """Wait for Postgres, saying so; then insist on the schema, and report for work."""
+    """Wait for Postgres and the schema, saying so; then report, without room for work yet."""
     while True:
-        try:
-            async with context.database.transaction() as tx:
-                await migrate.demand_schema(tx)
-            await heart.beat(context)
-        except Unavailable as away:
-            log.warning("waiting.postgres", detail=away.detail)
-            await asyncio.sleep(_WAIT)
-        else:
-            return
+        await migrate.wait_for_schema(context.database)
+        with suppress(Unavailable):  # it went away again
+            return await heart.beat(context)
 
 
-async def _serve_health(context: Context) -> None:
+async def _serve_health(context: Context, watched: Sequence[Watch]) -> None:
+    """Answer the platform, from before Postgres is there: it must not restart who waits."""
+
     async def healthy() -> str | None:
-        return None
+        if context.draining:  # the consumer has stopped, as it should
+            return None
+        troubles = [await each.look() for each in watched]
+        return "; ".join(each for each in troubles if each is not None) or None
 
     async def ready() -> str | None:
-        return "draining" if context.draining else None
+        if context.draining:
+            return "draining"
+        if not watched:
+            return "waits for Postgres, or its schema"
+        # A Redis that is away makes nobody unready: messages are taken when it is back.
+        starts = not context.consuming and await context.doorbell.answers()
+        return "takes no messages yet" if starts else None
 
     try:
         async with health.serve(context.settings, healthy=healthy, ready=ready):
@@ -95,15 +111,52 @@ async def _serve_health(context: Context) -> None:
         log.warning("health.not_served", detail=str(taken))
 
 
+def _watches(context: Context) -> list[Watch]:
+    """Watch what works unseen. A loop that is stuck or dead answers nothing, which says it as well."""
+
+    async def postgres() -> bool:
+        try:
+            async with context.database.transaction() as tx:
+                await tx.execute(sql("SELECT 1"))
+        except Unavailable:
+            return False
+        return True
+
+    patience, beat = context.settings.deaf_after, context.settings.heartbeat
+    return [
+        Watch("the consumer gets no answer from Redis, which answers others,",
+              broker.pulse, context.doorbell.answers, patience),
+        Watch("no heartbeat gets through to Postgres, which answers others,",
+              context.heart, postgres, max(patience, _BEATS * beat)),
+    ]  # fmt: skip
+
+
+async def _take_work(context: Context) -> None:
+    """Report for work at once, now that messages are taken."""
+    context.consuming = True
+    await _report(context)
+
+
 async def _drain(context: Context) -> None:
     """Take nothing more, finish what is in flight, and say what the grace was too short for."""
     context.draining = True
     grace = context.settings.grace.total_seconds()
     log.info("worker.draining", in_flight=len(context.running), grace=grace)
-    await heart.beat(context)
+    await _report(context)
     await asyncio.sleep(max(grace - _LAST_WORDS, 0))
     for ref in context.running:
-        log.error("worker.abandons", job_id=str(ref.job_id), attempt=ref.number)
+        log.error("worker.abandons", job_id=text(JOB, ref.job_id), attempt=ref.number)
+    # An answer may come to the last; and then the lease passes the job on to others.
+    await asyncio.sleep(max(min(grace, _LAST_WORDS) - _LEAVE, 0))
+    loop.abandon()
+
+
+async def _report(context: Context) -> None:
+    """Say at once what has changed; without Postgres the next heartbeat says it."""
+    try:
+        await heart.beat(context)
+    except Unavailable as away:
+        log.warning("heartbeat.missed", detail=away.detail)
 
 
 if __name__ == "__main__":

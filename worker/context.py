@@ -15,6 +15,7 @@ from models.views import Lens
 from worker.egress import Egress
 from worker.pictures import Pictures
 from worker.provider import Provider
+from worker.pulse import Pulse
 
 
 @dataclass(slots=True)
@@ -36,7 +37,9 @@ class Context:
     vault: Vault
     lens: Lens
     running: set[Ref] = field(default_factory=set)
+    consuming: bool = False  # before Celery takes messages, what is released for it would only wait
     draining: bool = False
+    heart: Pulse = field(default_factory=Pulse)  # beats with each heartbeat that got through
 
 
 @asynccontextmanager

@@ -15,15 +15,20 @@ from worker.context import Context
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+_SOONER = 4  # times: a Postgres that was away takes leases with it, the longer the more
+
 
 async def beat_for_ever(context: Context) -> None:
-    """Renew and report every `DARKROOM_HEARTBEAT`, until cancelled."""
+    """Renew and report every `DARKROOM_HEARTBEAT`, until cancelled; sooner after one was missed."""
+    regular = context.settings.heartbeat.total_seconds()
     while True:
+        wait = regular
         try:
             await beat(context)
         except Unavailable as away:
             log.warning("heartbeat.missed", detail=away.detail)
-        await asyncio.sleep(context.settings.heartbeat.total_seconds())
+            wait = regular / _SOONER
+        await asyncio.sleep(wait)
 
 
 async def beat(context: Context) -> None:
@@ -35,9 +40,10 @@ async def beat(context: Context) -> None:
             context.worker,
             generate_slots=settings.generate_slots,
             deliver_slots=settings.deliver_slots,
-            draining=context.draining,
+            draining=context.draining or not context.consuming,
         )
         renewed = await jobs.renew(tx, running, settings.lease_run)
+    context.heart.beat()
     for ref in running:
         if ref not in renewed and ref in context.running:
             metrics.LEASES_LOST.inc()

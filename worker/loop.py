@@ -6,8 +6,8 @@ A thread of the pool only waits: a thousand calls in flight cost a thousand idle
 import asyncio
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
-from contextlib import AsyncExitStack
+from concurrent.futures import CancelledError, Future
+from contextlib import AsyncExitStack, suppress
 from typing import TypeVar
 
 import uvloop
@@ -25,6 +25,7 @@ class Loop:
         self._loop = uvloop.new_event_loop()
         self._stack = AsyncExitStack()
         self._spawned: set[Future[None]] = set()  # a loop holds its tasks weakly
+        self._entered: set[Future[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
         self.context: Context | None = None
 
@@ -38,11 +39,24 @@ class Loop:
         """Run a coroutine on the loop and wait for what it gives."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
+    def see_through(self, work: Coroutine[object, object, None]) -> None:
+        """Run a task's work and wait for its end; it may be abandoned, which is no failure of Celery's."""
+        entered = asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._entered.add(entered)
+        entered.add_done_callback(self._entered.discard)
+        with suppress(CancelledError):
+            entered.result()
+
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Start a coroutine on the loop and go on; it ends with the loop."""
         spawned = asyncio.run_coroutine_threadsafe(work, self._loop)
         self._spawned.add(spawned)
         spawned.add_done_callback(self._spawned.discard)
+
+    def abandon(self) -> None:
+        """Cancel what tasks are at: the time to see it through is over."""
+        for each in list(self._entered):
+            each.cancel()
 
     def stop(self) -> None:
         """Close the context and end the loop."""

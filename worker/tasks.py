@@ -10,16 +10,16 @@ from worker.loop import current, loop
 @app.task(name="generate")
 def generate_image(job_id: str, fence: int) -> None:
     """Run a released job."""
-    loop.run(generate.run(current(), UUID(job_id), fence))
+    loop.see_through(generate.run(current(), UUID(job_id), fence))
 
 
 @app.task(name="deliver")
 def deliver_event(delivery_id: str, number: int) -> None:
     """Make one try of a delivery."""
-    loop.run(deliver.run(current(), UUID(delivery_id), number))
+    loop.see_through(deliver.run(current(), UUID(delivery_id), number))
 
 
 @app.task(name="thumbnail")
 def make_thumbnail(job_id: str, project_id: str, sha256: str) -> None:
     """Draw a thumbnail that was lost with its worker."""
-    loop.run(keep.make_thumbnail(current(), UUID(job_id), UUID(project_id), sha256))
+    loop.see_through(keep.make_thumbnail(current(), UUID(job_id), UUID(project_id), sha256))

@@ -95,18 +95,26 @@ async def started(tx: Transaction, job_id: UUID, fence: int, start_id: UUID) -> 
 
 
 async def renew(tx: Transaction, running: Sequence[Ref], lease: timedelta) -> set[Ref]:
-    """Renew the leases of all that a worker has in flight, in one UPDATE; gives those it still has."""
+    """Renew the leases of all that a worker has in flight, in one UPDATE; gives those it still has.
+
+    A row that is locked is passed by until the next beat, for whoever has it is just moving the job. One
+    that waited for each of them would hold the rows before it meanwhile, and those that want them: a convoy
+    in which healthy workers lose their leases.
+    """
     if not running:
         return set()
-    pairs = [(ref.job_id, ref.fence) for ref in running]
-    rows = await tx.execute(
-        update(Job)
-        .where(Job.status == "running", tuple_(Job.id, Job.fence).in_(pairs))
-        .values(lease_until=func.now() + lease)
-        .returning(Job.id, Job.fence)
+    mine = tuple_(Job.id, Job.fence).in_([(ref.job_id, ref.fence) for ref in running])
+    free = (
+        select(Job.id)
+        .where(Job.status == "running", mine)
+        .with_for_update(key_share=True, skip_locked=True)
     )
-    renewed = {(row.id, row.fence) for row in rows}
-    return {ref for ref in running if (ref.job_id, ref.fence) in renewed}
+    await tx.execute(
+        update(Job).where(Job.id.in_(free.scalar_subquery())).values(lease_until=func.now() + lease)
+    )
+    rows = await tx.execute(select(Job.id, Job.fence).where(Job.status == "running", mine))
+    still = {(row.id, row.fence) for row in rows}
+    return {ref for ref in running if (ref.job_id, ref.fence) in still}
 
 
 async def _announce_running(tx: Transaction, lens: Lens, job: Job) -> None:

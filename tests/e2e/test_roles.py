@@ -3,8 +3,9 @@
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,8 @@ import pytest
 from deploy.local import ports, postgres
 from deploy.local.server import launched
 from models import migrate, projects
-from tests.conftest import make_settings
+from tests.conftest import PLAIN, make_settings
+from tests.e2e import deaf
 from tests.e2e.stage import ROOT, START, eventually, role_environment
 
 WORKER, DISPATCHER, API = ("worker",), ("worker.dispatcher",), ("api",)
@@ -47,12 +49,6 @@ REFUSALS = {
     "a dispatcher on a taken port": Refusal(
         DISPATCHER, {"DARKROOM_METRICS_PORT": "TAKEN"}, ("port TAKEN", "DARKROOM_METRICS_PORT")
     ),
-    "a worker on a database without the schema": Refusal(
-        WORKER, {"DATABASE_URL": "EMPTY"}, ("revision none", "python -m models migrate")
-    ),
-    "a dispatcher on a database without the schema": Refusal(
-        DISPATCHER, {"DATABASE_URL": "EMPTY"}, ("revision none", "python -m models migrate")
-    ),
 }
 
 
@@ -74,7 +70,7 @@ def ended(
     environment = _environment(folder, postgres_server, redis_server)
     with socket.create_server(("127.0.0.1", 0)) as occupant:
         taken = str(occupant.getsockname()[1])
-        stands_for = {"TAKEN": taken, "EMPTY": postgres_server}
+        stands_for = {"TAKEN": taken}
         started = {
             name: _start(refusal, environment, stands_for) for name, refusal in REFUSALS.items()
         }
@@ -97,35 +93,68 @@ def test_an_api_on_a_database_without_the_schema_is_not_ready(
 ) -> None:
     api = company.api(_environment(tmp_path, postgres_server, redis_server))
     eventually(lambda: _status(f"{api}/healthz") == 200, "the api lives", START)
-    answer = httpx.get(f"{api}/readyz")
+    answer = _ask(f"{api}/readyz")
     assert answer.status_code == 503
     assert "python -m models migrate" in answer.json()["detail"]
 
 
-def test_every_role_waits_for_postgres_and_says_so(
+def test_every_role_waits_for_postgres_and_for_its_schema_and_says_so(
     tmp_path: Path, redis_server: str, company: "Company"
 ) -> None:
     with postgres.serve(tmp_path / "postgres", durable=False) as server:
-        migrate.migrate(make_settings(database_url=server.url))
         server.stop()
         environment = _environment(tmp_path, server.url, redis_server)
         api = company.api(environment)
-        waiting = [company.start(role, environment) for role in (WORKER, DISPATCHER)]
-        eventually(lambda: _all_say(waiting, "waiting.postgres"), "both wait", START)
-        eventually(lambda: _status(f"{api}/healthz") == 200, "the api lives", START)
+        others = [company.start(role, environment) for role in (WORKER, DISPATCHER)]
+        waiting = [company.folder / "api.log", *others]
+        eventually(lambda: _all_say(waiting, "waiting.postgres"), "all wait", START)
+        for address in (api, *company.addresses):
+            assert _status(f"{address}/healthz") == 200, "nobody restarts who waits"
+        for address in company.addresses:
+            assert _status(f"{address}/readyz") == 503
         key = {"authorization": f"Bearer {projects.new_key()}"}
-        refused = httpx.get(f"{api}/v1/jobs", headers=key, timeout=30)
+        refused = _ask(f"{api}/v1/jobs", key)
         assert refused.status_code == 503
         assert refused.headers["content-type"] == "application/problem+json"
         assert "retry-after" in refused.headers
 
         server.start()
+        eventually(lambda: _all_say(waiting, "waiting.schema"), "all wait for the schema")
+        assert _all_say(waiting, "python -m models migrate")
+        migrate.migrate(make_settings(database_url=server.url))
 
-        eventually(lambda: _all_say(waiting, '.started"'), "both have started")
+        eventually(lambda: _all_say(others, '.started"'), "both have started")
         eventually(
-            lambda: httpx.get(f"{api}/v1/jobs", headers=key, timeout=30).status_code == 401,
+            lambda: {_status(f"{each}/readyz") for each in company.addresses} == {200},
+            "both are ready",
+        )
+        eventually(
+            lambda: _ask(f"{api}/v1/jobs", key).status_code == 401,
             "the api looks keys up",
         )
+
+
+def test_a_worker_whose_consumer_hears_nothing_from_a_redis_that_answers_is_not_healthy(
+    tmp_path: Path, database_url: str, redis_server: str, company: "Company"
+) -> None:
+    with deaf.proxy(redis_server) as redis:
+        environment = _environment(tmp_path, database_url, redis.url)
+        said = company.start(WORKER, {**environment, "DARKROOM_DEAF_AFTER": "2"})
+        (worker,) = company.addresses
+        eventually(lambda: " ready." in said.read_text(), "it consumes", START)
+
+        redis.everybody.set()
+        silence = threading.Event()
+        silence.wait(3)
+        assert _status(f"{worker}/healthz") == 200, "a restart does not bring Redis back"
+
+        redis.consumer.set()
+        redis.everybody.clear()
+        eventually(lambda: _status(f"{worker}/healthz") == 503, "its consumer is reported")
+        detail = httpx.get(f"{worker}/healthz").json()["detail"]
+        assert "the consumer gets no answer from Redis" in detail
+        assert _status(f"{worker}/readyz") == 200
+        assert "Traceback" not in said.read_text()
 
 
 @dataclass
@@ -134,6 +163,7 @@ class Company:
 
     folder: Path
     processes: "list[subprocess.Popen[str]]"
+    addresses: list[str] = field(default_factory=list)  # of what is no api
 
     def api(self, environment: Mapping[str, str]) -> str:
         """Start an api; gives its address."""
@@ -143,7 +173,9 @@ class Company:
 
     def start(self, role: tuple[str, ...], environment: Mapping[str, str]) -> Path:
         """Start a role; gives its log."""
-        path = self.folder / f"{role[0]}.log"
+        path, port = self.folder / f"{role[0]}.log", ports.pick()
+        if role != API:
+            self.addresses.append(f"http://127.0.0.1:{port}")
         with path.open("w") as log:
             self.processes.append(
                 subprocess.Popen(
@@ -153,7 +185,7 @@ class Company:
                     stderr=log,
                     text=True,
                     cwd=ROOT,
-                    env={"DARKROOM_METRICS_PORT": str(ports.pick()), **environment},
+                    env={"DARKROOM_METRICS_PORT": str(port), **environment},
                 )
             )
         return path
@@ -195,8 +227,12 @@ def _all_say(logs: Sequence[Path], words: str) -> bool:
     return all(words in log.read_text() for log in logs)
 
 
+def _ask(url: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
+    return httpx.get(url, headers=headers, timeout=30, verify=PLAIN)
+
+
 def _status(url: str) -> int:
     try:
-        return httpx.get(url, timeout=5).status_code
+        return _ask(url).status_code
     except httpx.HTTPError:
         return 0

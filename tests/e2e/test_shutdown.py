@@ -15,7 +15,7 @@ def stage(mortal: Stage) -> Iterator[Stage]:
     mortal.fill()
     yield mortal
     mortal.fill()
-    witnesses.check(mortal)
+    witnesses.check(mortal, complaints=("worker.abandons",))
 
 
 def test_a_worker_told_to_stop_under_load_finishes_what_it_has_begun(stage: Stage) -> None:
@@ -32,6 +32,25 @@ def test_a_worker_told_to_stop_under_load_finishes_what_it_has_begun(stage: Stag
     assert [job.outcomes for job in jobs] == [["image"]] * len(jobs)
     assert '"worker.stopped"' in worker.log.read_text()
     assert stage.number("SELECT count(*) FROM workers WHERE id LIKE %s", f"%-{worker.pid}-%") == 0
+
+
+def test_a_call_longer_than_the_grace_is_abandoned_and_its_job_passes_to_others(
+    stage: Stage,
+) -> None:
+    hurried, grace = stage.actor("worker"), 4.0
+    hurried.kill()
+    (hurried,) = stage.start("worker", environment={"DARKROOM_GRACE": str(grace)})
+    job_id = stage.submit("latency=6, ok")
+    eventually(lambda: bool(stage.calls(job_id)), "the call is under way")
+    assert hurried.terminate(GRACE) == 0
+    assert stage.job(job_id).status == "running", "it ended before the call did"
+    said = hurried.log.read_text()
+    assert '"worker.abandons"' in said
+    assert job_id in said
+    assert '"worker.stopped"' in said
+    stage.fill()
+    job = stage.resolved(job_id)
+    assert (job.status, job.outcomes) == ("succeeded", ["unknown", "image"])
 
 
 def test_the_other_roles_told_to_stop_end_at_once_and_lose_nothing(stage: Stage) -> None:

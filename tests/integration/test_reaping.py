@@ -163,6 +163,22 @@ async def test_a_worker_renews_what_it_still_has_and_learns_what_it_lost(bench: 
     assert await bench.do(lambda tx: jobs.renew(tx, [], LEASE)) == set()
 
 
+async def test_a_renewal_waits_for_no_row_that_somebody_else_has(bench: Bench) -> None:
+    free, taken = await bench.running(), await bench.running()
+    await bench.run("UPDATE jobs SET lease_until = now() + interval '1 s'")
+
+    async with bench.database.transaction() as slow:
+        await slow.execute(text("SELECT FROM jobs WHERE id = :id FOR UPDATE"), {"id": taken.job_id})
+        async with asyncio.timeout(5):
+            renewed = await bench.do(lambda tx: jobs.renew(tx, [taken, free], LEASE))
+
+    assert renewed == {free, taken}, "it is still its own, and renewed by the next beat"
+    rows = await bench.rows("SELECT id, lease_until - now() AS left FROM jobs")
+    left = {row["id"]: row["left"] for row in rows}
+    assert left[free.job_id] > timedelta(seconds=50)
+    assert left[taken.job_id] < timedelta(seconds=2)
+
+
 async def test_reapers_that_work_at_once_take_each_job_back_once(bench: Bench) -> None:
     refs: list[Ref] = [await bench.running() for _ in range(12)]
     await bench.run(f"UPDATE jobs SET {RUN_OUT}")  # noqa: S608 - ours

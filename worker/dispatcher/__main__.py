@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
 from functools import partial
 
@@ -15,10 +15,11 @@ import uvloop
 from models import migrate, settings
 from models.db import Database
 from models.doorbell import Doorbell
-from models.errors import DarkroomError, Misconfigured, Unavailable
+from models.errors import DarkroomError, Misconfigured
 from models.ids import new
 from models.logs import configure
 from models.settings import Settings
+from models.storage import Store
 from models.vault import Vault
 from models.views import Lens
 from worker import health
@@ -33,6 +34,7 @@ from worker.dispatcher import (
     reaping,
     reconciling,
     releasing,
+    retaining,
     tidying,
     waking,
     wallet,
@@ -44,7 +46,6 @@ from worker.provider import Provider
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-_WAIT = 2.0  # seconds between two looks at a Postgres that is not there yet
 _RECONCILE_FASTEST, _RECONCILE_SLOWEST = timedelta(seconds=1), timedelta(seconds=60)
 _RECHECK_SLOWEST = timedelta(hours=1)
 _PRICES = timedelta(minutes=10)
@@ -85,17 +86,30 @@ async def _run(loaded: Settings) -> None:
         provider = await stack.enter_async_context(
             Provider(loaded.aimlapi_base_url, key, loaded.connect_timeout)
         )
-        await stack.enter_async_context(health.serve(loaded, healthy=_fine, ready=_fine))
-        await _wait_for_schema(database)
+        started = asyncio.Event()
+        await stack.enter_async_context(_health(desk, started))
+        await migrate.wait_for_schema(database)
         await doorbell.listen("jobs", "deliveries")
         log.info("dispatcher.started", dispatcher=desk.name)
+        started.set()
         await _until_told(desk, Books(desk, provider))
     log.info("dispatcher.stopped", dispatcher=desk.name)
+
+
+def _health(desk: Desk, started: asyncio.Event) -> AbstractAsyncContextManager[None]:
+    async def healthy() -> str | None:
+        return desk.rounds.stuck()
+
+    async def ready() -> str | None:
+        return None if started.is_set() else "waits for Postgres, or its schema"
+
+    return health.serve(desk.settings, healthy=healthy, ready=ready)
 
 
 async def _until_told(desk: Desk, books: Books) -> None:
     """Repeat every duty until SIGTERM or SIGINT; a turn that is under way is finished or rolled back."""
     told, settings_ = asyncio.Event(), desk.settings
+    store = Store(settings_.storage_url)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     reconcile = min(max(settings_.log_lag / 4, _RECONCILE_FASTEST), _RECONCILE_SLOWEST)
@@ -108,7 +122,9 @@ async def _until_told(desk: Desk, books: Books) -> None:
         repeat(desk, "budgets", partial(budgeting.turn, desk), every=_BUDGETS),
         repeat(desk, "audit", partial(auditing.turn, desk), every=_AUDIT),
         repeat(desk, "measure", partial(measuring.turn, desk), every=_LOOK),
+        repeat(desk, "lanes", partial(waking.forget, desk), every=_AUDIT),
         repeat(desk, "tidy", partial(tidying.turn, desk), every=_MINUTE),
+        repeat(desk, "retain", partial(retaining.turn, desk, store), every=_MINUTE),
         repeat(desk, "reconcile", partial(reconciling.turn, books), every=reconcile),
         repeat(desk, "recheck", partial(reconciling.recheck, books), every=recheck),
         repeat(desk, "match", partial(matching.turn, books, Strangers()), every=recheck),
@@ -121,22 +137,6 @@ async def _until_told(desk: Desk, books: Books) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _wait_for_schema(database: Database) -> None:
-    while True:
-        try:
-            async with database.transaction() as tx:
-                await migrate.demand_schema(tx)
-        except Unavailable as away:
-            log.warning("waiting.postgres", detail=away.detail)
-            await asyncio.sleep(_WAIT)
-        else:
-            return
-
-
-async def _fine() -> str | None:
-    return None
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from models import catalog
 from models.settings import Settings
+from tests.conftest import PLAIN
 from tests.integration.api.client import PRICE, Api
 from tests.integration.api.conftest import Serve
 
@@ -16,7 +17,7 @@ from tests.integration.api.conftest import Serve
 @pytest.fixture
 async def stranger(api: Api) -> httpx.AsyncClient:
     """A client without a key: the platform has none."""
-    return httpx.AsyncClient(base_url=api.url, trust_env=False)
+    return httpx.AsyncClient(base_url=api.url, trust_env=False, verify=PLAIN)
 
 
 @pytest.fixture
