@@ -18,7 +18,7 @@ from models import duties, jobs
 from models.jobs import Verdict
 from models.schema import Attempt
 from models.settings import Settings
-from worker.dispatcher.desk import Desk
+from worker.dispatcher.desk import Desk, go_on
 from worker.provider import Provider
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -53,6 +53,7 @@ class Span:
 async def reserve_request(books: Books, duty: Duty) -> bool:
     """Take a duty's lease and count one request, when the minute has room; False when another has it."""
     while True:
+        go_on()
         async with books.desk.database.transaction() as tx:
             if not await duties.lease(tx, duty, books.desk.name, _LEASE):
                 return False

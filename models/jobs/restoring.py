@@ -1,0 +1,171 @@
+"""After a restore from a backup: books the calls that were made since, and pays none of them again.
+
+The backup does not know them; the provider's log does, by their `client_request_id`. What such a call
+brought was kept by a database that is gone, and its image cannot be fetched again: a job that was charged
+fails `paid_without_image`, and its project decides. A job whose calls were free is tried on.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, insert, or_, select, update
+
+from models import attempts, ids, ledger
+from models.db import Transaction
+from models.jobs.announcing import lock
+from models.jobs.answering import after_resolved, tell_resolved
+from models.jobs.closing import release_pending_hold, unknown_hold
+from models.schema import Attempt, Event, Job
+from models.views import Lens
+
+_ERROR = {"code": "restored", "message": "It was made after the backup that was restored."}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call as the provider logged it: `credits` as charged, or None for one that failed."""
+
+    number: int
+    credits: int | None
+    inference_id: str | None
+    made_at: datetime
+    key_prefix: str
+
+
+async def newest(tx: Transaction, before: datetime) -> datetime | None:
+    """Give the moment from which calls may be missing: the last that the backup saw, or of an open call."""
+    moments = await tx.execute(
+        select(
+            select(func.max(Job.created_at)).where(Job.created_at < before).scalar_subquery(),
+            select(func.max(Attempt.sent_at)).where(Attempt.sent_at < before).scalar_subquery(),
+            select(func.max(Event.created_at)).where(Event.created_at < before).scalar_subquery(),
+        )
+    )
+    seen = [each for each in moments.one() if each is not None]
+    under_way = await tx.scalar(
+        select(func.min(Attempt.sent_at)).where(
+            Attempt.charge == "unknown",
+            or_(Attempt.finished_at.is_(None), Attempt.finished_at >= before),
+        )
+    )
+    found = [max(seen)] if seen else []
+    return min([*found, under_way] if under_way is not None else found, default=None)
+
+
+async def existing(tx: Transaction, job_ids: Collection[UUID]) -> set[UUID]:
+    """Give those of these jobs that the database has."""
+    return set(await tx.scalars(select(Job.id).where(Job.id.in_(job_ids))))
+
+
+async def recall(
+    tx: Transaction, lens: Lens, job_id: UUID, calls: Sequence[Call], *, paused_at: datetime
+) -> list[Call]:
+    """Book those of a job's calls that the backup does not know; gives them.
+
+    queued, released, running → failed when one of them was charged, else → queued for the next. A call that
+    was under way in the backup is one of them, even if the reaper has given it up since `paused_at`.
+    """
+    job = await lock(tx, job_id)
+    known = {each.number: each for each in (await attempts.of(tx, [job_id]))[job_id]}
+    moves = job.status != "queued"
+    booked: list[Call] = []
+    for call in sorted(calls, key=lambda each: each.number):
+        if call.number > job.attempt:
+            job = await _close_open(tx, job)
+            job, attempt = await _add(tx, job, call)
+            moves = True
+        elif (found := known.get(call.number)) and _is_open(found, paused_at):
+            job, attempt = await _close_open(tx, job), found
+        else:
+            continue
+        done = await attempts.resolve(
+            tx, job, attempt,
+            credits_=call.credits, inference_id=call.inference_id, made_at=call.made_at,
+        )  # fmt: skip
+        if done is not None:
+            job = done[1]
+            booked.append(call)
+    if not booked:
+        return []
+    job = await tell_resolved(tx, lens, job)
+    paid = any(call.credits is not None for call in booked)
+    if job.finished_at is None and job.phase == "call" and (paid or moves):
+        job = await _wait(tx, job, counted=len(booked))
+        await after_resolved(tx, lens, job, paid=paid)
+    return booked
+
+
+def _is_open(attempt: Attempt, paused_at: datetime) -> bool:
+    given_up = attempt.outcome == "unknown" and attempt.charge == "unknown"
+    ended = attempt.finished_at
+    return ended is None or (given_up and ended >= paused_at)
+
+
+async def _close_open(tx: Transaction, job: Job) -> Job:
+    """Give up the call that was under way in the backup, if one was; its hold stays its own."""
+    if job.status != "running" or job.phase != "call":
+        return job
+    closed = await attempts.finish(tx, job, job.attempt, attempts.LOST, start_id=None)
+    return job if closed is None else closed[1]
+
+
+async def _add(tx: Transaction, job: Job, call: Call) -> tuple[Job, Attempt]:
+    """Write the row of a call that the backup does not know, with the hold that waited for it.
+
+    A hold for another number is given back: numbers that the log does not show never reached the provider.
+    Then the call has one of nothing, so that its charge falls into a window of the budgets; they have
+    no say about what is spent already.
+    """
+    pending = job.held - await unknown_hold(tx, job)
+    if pending <= 0 or call.number != job.attempt + 1:
+        job = await release_pending_hold(tx, job)
+        job = await ledger.book(tx, job, ledger.hold(call.number, 0))
+        pending = 0
+    added = await tx.scalars(
+        insert(Attempt)
+        .values(
+            id=ids.new(),
+            job_id=job.id,
+            number=call.number,
+            start_id=ids.new(),
+            worker="restore",
+            client_request_id=attempts.client_request_id(job.id, call.number),
+            key_prefix=call.key_prefix,
+            sent_at=call.made_at,
+            finished_at=func.now(),
+            outcome="unknown",
+            hold=pending,
+            error=_ERROR,
+        )
+        .returning(Attempt)
+    )
+    moved = await tx.scalars(
+        update(Job).where(Job.id == job.id).values(attempt=call.number).returning(Job),
+        execution_options={"populate_existing": True},
+    )
+    return moved.one(), added.one()
+
+
+async def _wait(tx: Transaction, job: Job, *, counted: int) -> Job:
+    """Any state that is not terminal → queued until the charge is known, which it is now.
+
+    Whoever had the job in the backup has it no more: its fence has grown.
+    """
+    moved = await tx.scalars(
+        update(Job)
+        .where(Job.id == job.id, Job.finished_at.is_(None))
+        .values(
+            status="queued",
+            version=Job.version + 1,
+            fence=Job.fence + 1,
+            counted=Job.counted + counted,
+            lease_until=None,
+            waiting_reason="unknown_charge",
+            run_after=None,
+        )
+        .returning(Job),
+        execution_options={"populate_existing": True},
+    )
+    return moved.one()

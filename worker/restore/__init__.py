@@ -1,0 +1,1 @@
+"""After a restore from a backup: `python -m worker.restore` books what was paid since."""

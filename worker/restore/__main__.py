@@ -1,0 +1,73 @@
+"""`python -m worker.restore`: book what was paid since the backup, while everything is paused."""
+
+import asyncio
+import sys
+from argparse import ArgumentParser
+from contextlib import AsyncExitStack
+from datetime import datetime
+
+from models import migrate, settings
+from models.db import Database
+from models.doorbell import Doorbell
+from models.errors import DarkroomError, Misconfigured
+from models.settings import Settings
+from models.vault import Vault
+from models.views import Lens
+from worker.app import connect
+from worker.dispatcher.accounting import Books
+from worker.dispatcher.desk import Desk
+from worker.provider import Provider
+from worker.restore import recalling
+from worker.restore.recalling import Calls, Recalled
+
+
+def main() -> int:
+    """Book, and say what; 2 and one line when it cannot be done, or not yet."""
+    parser = ArgumentParser(prog="python -m worker.restore", description=__doc__)
+    parser.add_argument(
+        "--since", type=_moment, help="when the backup was made; by default the last that it saw"
+    )
+    asked = parser.parse_args()
+    try:
+        found = asyncio.run(_run(settings.load(), asked.since))
+    except DarkroomError as refused:
+        print(f"darkroom restore: {refused}", file=sys.stderr)
+        return 2
+    print(f"read the provider's log since {found.since:%Y-%m-%d %H:%M:%S %Z}")
+    print(f"booked {_told(found.booked)} that the backup did not know")
+    if found.homeless:
+        print(f"not booked: {_told(found.homeless)} that the backup does not have")
+    print("then: start every role, and `python -m models resume`")
+    return 0
+
+
+async def _run(loaded: Settings, since: datetime | None) -> Recalled:
+    key = loaded.aimlapi_key
+    if key is None or not key.get_secret_value():
+        raise Misconfigured("AIMLAPI_KEY is not set; the provider's log cannot be read without it.")
+    async with AsyncExitStack() as stack:
+        doorbell = await stack.enter_async_context(Doorbell(loaded.redis_url.get_secret_value()))
+        database = Database(loaded, ring=doorbell.ring, pool=1)
+        stack.push_async_callback(database.close)
+        async with database.transaction() as tx:
+            await migrate.demand_schema(tx)
+        provider = await stack.enter_async_context(
+            Provider(loaded.aimlapi_base_url, key, loaded.connect_timeout)
+        )
+        lens = Lens(loaded.public_url, Vault.of(loaded))
+        desk = Desk(loaded, "restore", database, doorbell, connect(loaded), lens)
+        return await recalling.recall(Books(desk, provider), since)
+
+
+def _told(calls: Calls) -> str:
+    made = [call for each in calls.values() for call in each]
+    credits_ = sum(call.credits or 0 for call in made)
+    return f"{len(made)} calls of {len(calls)} jobs, {credits_} credits,"
+
+
+def _moment(written: str) -> datetime:
+    return datetime.fromisoformat(written).astimezone()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
