@@ -1,0 +1,136 @@
+"""Every route there is, read from the OpenAPI: what it asks for, and requests that it takes.
+
+A new route is in these tests by itself. Only a new noun must be made by hand, in `one_of_each`.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from api.openapi import describe
+from models import ids
+from tests.integration.api.client import Api, Body, path
+
+OPEN = {"/healthz", "/readyz", "/metrics"}
+# What a query calls the things whose ids it takes.
+NAMED = {"job": ids.JOB, "key": ids.KEY}
+
+Schema = dict[str, Any]  # of JSON
+
+_DESCRIBED = json.loads(describe())
+PREFIX = re.compile(r"`([a-z]+)_…`")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One route: the scope it documents, its ids by the name in its path, its query, a body it takes."""
+
+    method: str
+    path: str
+    scope: str
+    of: Mapping[str, str]
+    query: frozenset[str]
+    body: object
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    async def ask(
+        self,
+        client: httpx.AsyncClient,
+        things: Mapping[str, str],
+        headers: Mapping[str, str],
+        **query: str,
+    ) -> httpx.Response:
+        """Ask for these things; for what nobody has, where one is missing."""
+        where = self.path.replace("{n}", "0")
+        for name, prefix in self.of.items():
+            where = where.replace(f"{{{name}}}", things.get(prefix) or nobodys(prefix))
+        return await client.request(
+            self.method, where, headers=headers, params=query, json=self.body
+        )
+
+
+def operations() -> list[Operation]:
+    """List every route that needs a key."""
+    return list(_operations())
+
+
+def nobodys(prefix: str) -> str:
+    """Make an id of a thing that is not there."""
+    return ids.text(prefix, ids.new())
+
+
+async def one_of_each(api: Api) -> dict[str, str]:
+    """Make something of each noun in the first project; gives their ids by prefix."""
+    hook = await api.client.post("/v1/webhooks", json={"url": "https://example.com/hook"})
+    job = await api.submit()
+    await api.life.succeed(job)
+    told = await api.client.get(path(job, "/deliveries"))
+    key = await api.client.post("/v1/keys", json={"name": "k", "scopes": ["jobs:read"]})
+    rule: Body = {"scope": "project", "window": "day", "limit": 10**12, "mode": "hard"}
+    budget = await api.client.put("/v1/budgets", json=rule)
+    return {
+        ids.JOB: ids.text(ids.JOB, job),
+        ids.ENDPOINT: hook.json()["id"],
+        ids.DELIVERY: told.json()["data"][0]["id"],
+        ids.KEY: key.json()["id"],
+        ids.BUDGET: budget.json()["id"],
+    }
+
+
+def _operations() -> Iterator[Operation]:
+    for where, methods in _DESCRIBED["paths"].items():
+        for method, said in methods.items():
+            if where not in OPEN:
+                ((_, (scope,)),) = said["security"][0].items()
+                parameters = said.get("parameters", [])
+                yield Operation(
+                    method=method.upper(),
+                    path=where,
+                    scope=scope,
+                    of=_ids(where, parameters),
+                    query=frozenset(each["name"] for each in parameters if each["in"] == "query"),
+                    body=_body(said.get("requestBody")),
+                )
+
+
+def _ids(where: str, parameters: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    found = {
+        each["name"]: prefix[1]
+        for each in parameters
+        if each["in"] == "path" and (prefix := PREFIX.search(each.get("description", "")))
+    }
+    unknown = set(re.findall(r"{(\w+)}", where)) - set(found) - {"n"}
+    assert not unknown, f"{where}: describe {unknown} by the prefix of its ids, as `job_…`"
+    return found
+
+
+def _body(taken: "Mapping[str, Mapping[str, Mapping[str, Schema]]] | None") -> object:
+    """Make the smallest body that a schema tells to be valid, or take its example."""
+    return None if taken is None else _smallest(taken["content"]["application/json"]["schema"])
+
+
+def _smallest(schema: Schema) -> object:
+    if reference := schema.get("$ref"):
+        named = str(reference).rpartition("/")[2]
+        return _smallest(_DESCRIBED["components"]["schemas"][named])
+    smallest: object = "https://example.com/hook"  # where nothing tells more of a text
+    match schema:
+        case {"examples": [first, *_]} | {"enum": [first, *_]} | {"default": first}:
+            smallest = first
+        case {"anyOf": [first, *_]}:
+            smallest = _smallest(first)
+        case {"type": "object", "properties": fields}:
+            needed = schema.get("required", list(fields)[: schema.get("minProperties", 0)])
+            smallest = {name: _smallest(fields[name]) for name in needed}
+        case {"type": "array", "items": each}:
+            smallest = [_smallest(each)]
+        case {"type": "integer" | "number"}:
+            # The most: a limit of nothing would be in the way of what is asked next.
+            smallest = int(schema.get("maximum", 1))
+    return smallest

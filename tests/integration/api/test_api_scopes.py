@@ -1,0 +1,52 @@
+"""Every route that the OpenAPI shows, with every scope there is: what it documents is what it demands."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pkgutil import iter_modules
+
+import httpx
+import pytest
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+
+import api
+from models.states import SCOPES
+from tests.conftest import PLAIN
+from tests.integration.api.client import Api, problem
+from tests.integration.api.contract import OPEN, Operation, operations
+
+OPERATIONS = operations()
+NOTHING: Mapping[str, str] = {}
+
+
+@pytest.fixture(scope="module")
+async def keys(shared: Api) -> Mapping[str, Mapping[str, str]]:
+    """A key of each scope, and of no other."""
+    return {scope: await shared.key_with(scope) for scope in SCOPES}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+async def test_a_route_demands_the_scope_it_documents_and_admin_has_every_one(
+    shared: Api, keys: Mapping[str, Mapping[str, str]], operation: Operation
+) -> None:
+    async with httpx.AsyncClient(base_url=shared.url, trust_env=False, verify=PLAIN) as client:
+        problem(await operation.ask(client, NOTHING, {}), 401, "unauthenticated")
+        for scope, key in keys.items():
+            answer = await operation.ask(client, NOTHING, key)
+            if scope in {operation.scope, "admin"}:
+                assert answer.status_code in {200, 201, 202, 204, 404}, answer.text
+            else:
+                said = problem(answer, 403, "scope_missing")
+                assert repr(operation.scope) in str(said["detail"])
+
+
+def test_every_route_is_shown_but_the_head_of_what_is_shown() -> None:
+    modules = [import_module(f"api.{each.name}") for each in iter_modules(api.__path__)]
+    routers = [
+        each.router for each in modules if isinstance(getattr(each, "router", None), APIRouter)
+    ]
+    served = [route for each in routers for route in each.routes if isinstance(route, APIRoute)]
+    shown = {each.path for each in OPERATIONS} | OPEN
+    assert {each.path for each in served} == shown
+    hidden = [each for each in served if not each.include_in_schema]
+    assert [each.path for each in hidden if each.methods != {"HEAD"}] == []
