@@ -6,10 +6,13 @@ STAMP := $(VENV)/.installed
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test credits check fmt lock clean
+# Where a container's environment forbids bytecode, each of a hundred starts would compile for half a
+# second; it is ignored by git, and `make clean` removes it.
+export PYTHONDONTWRITEBYTECODE :=
+.PHONY: help up demo test credits webhooks chaos limit bench check fmt lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(STAMP) ## Run everything and the main job; stays up until Ctrl-C
 	@exec $(BIN)/python -m deploy.local up
@@ -22,6 +25,26 @@ test: $(STAMP) ## Run every test
 
 credits: $(STAMP) ## Lose a third of 1,000 answers, kill 20 workers, and compare every credit
 	$(BIN)/python -m pytest -q -s tests/e2e/test_credits.py --jobs $(or $(JOBS),1000) --kills $(or $(KILLS),20)
+
+webhooks: $(STAMP) ## Tell 100 endpoints of 2,000 jobs while five misbehave, kill 21 workers, rotate
+	$(BIN)/python -m pytest -q -s tests/e2e/test_webhooks.py --webhook-jobs $(or $(JOBS),2000) \
+		--endpoints 100 --pace $(or $(PACE),5) --events 1000 --deaths 21
+
+limit: $(STAMP) ## Find and follow a hidden limit of the provider's, in five minutes
+	$(BIN)/python -m pytest -q -s tests/e2e/test_limit.py --long
+
+chaos: $(STAMP) ## Kill, freeze and starve everything under load, and compare all books
+	$(BIN)/python -m tests.e2e.chaos --celery --jobs $(or $(JOBS),300) --kills $(or $(KILLS),15) \
+		--seed $(or $(SEED),1)
+
+# The peers have environments of their own: arq and Celery want different clients of Redis.
+PEERS := .bench
+bench: $(STAMP) ## Measure Darkroom beside its peers (FULL=1: all sizes; ROWS="submitting reading")
+	@for each in requirements arq; do test -d $(PEERS)/$$each || { \
+		$(PYTHON) -m venv $(PEERS)/$$each && VIRTUAL_ENV="$(abspath $(PEERS))/$$each" $(BIN)/uv pip \
+		sync -q --require-hashes tests/bench/peers/$$each.lock; } || exit 1; done
+	$(BIN)/python -m tests.bench $(ROWS) $(if $(FULL),--full) --out docs \
+		--peers $(PEERS)/requirements/bin/python --arq $(PEERS)/arq/bin/python
 
 check: $(STAMP) ## Format, lint, types, import rules, guards
 	$(BIN)/ruff format --check .

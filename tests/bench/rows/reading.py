@@ -1,0 +1,77 @@
+"""How many polls per second one api process answers, and what a client costs that waits."""
+
+import asyncio
+import json
+from itertools import repeat
+
+from deploy.local import ports
+from tests.bench import client
+from tests.bench.figures import Figure
+from tests.bench.ground import INPUT, Darkroom, Ground
+
+_ROUNDS, _CONNECTIONS = 3, 16
+_HELD = 2_000
+_WATCHED = 12.0  # seconds over which the queries of a process with waiting clients are counted
+
+
+async def measure(ground: Ground) -> list[Figure]:
+    """Poll one job in turns with the peer; then hold 2,000 clients."""
+    each = 9_000 if ground.full else 3_000
+    bare = ports.pick()
+    with ground.database() as ours, ground.database(None) as theirs:
+        async with (
+            ground.darkroom(ours, "api") as darkroom,
+            ground.peer("bare.py", str(bare), theirs, port=bare),
+        ):
+            at = {
+                "darkroom": (darkroom.port, await _one(darkroom.port, darkroom.headers)),
+                "bare": (bare, await _one(bare, {})),
+            }
+            best: dict[str, float] = dict.fromkeys(at, 0.0)
+            for turn in range(_ROUNDS + 1):
+                for name, (port, asked) in at.items():
+                    n = each if turn else each // 10
+                    load = await client.press(
+                        port, iter(repeat(asked, n)), connections=_CONNECTIONS
+                    )
+                    best[name] = max(best[name], load.demand(200).rate if turn else 0.0)
+            held = await _hold(darkroom, at["darkroom"][1])
+    return [
+        Figure("GET /v1/jobs/{id}, rate", "bare FastAPI + one SELECT",
+               best["darkroom"] / best["bare"], 0.7, "more",
+               raw=f"{best['darkroom']:,.0f}/s : {best['bare']:,.0f}/s"),
+        *held,
+    ]  # fmt: skip
+
+
+async def _one(port: int, headers: dict[str, str]) -> bytes:
+    """Make a job; gives the request that reads it."""
+    body = json.dumps({"input": INPUT}).encode()
+    asked = client.request("POST", "/v1/jobs", body=body, headers=headers)
+    load = await client.press(port, iter((asked,)), connections=1, keep=True)
+    made = json.loads(load.demand(202).bodies[0])["id"]
+    return client.request("GET", f"/v1/jobs/{made}", headers=headers)
+
+
+async def _hold(darkroom: Darkroom, asked: bytes) -> list[Figure]:
+    """Hold many clients in `?wait`; gives what each costs in memory, and all of them in queries."""
+    (process,) = darkroom.processes["api"]
+    waiting = asked.replace(b" HTTP/1.1", b"?wait=60 HTTP/1.1", 1)
+    before = process.memory
+    held = asyncio.create_task(
+        client.press(darkroom.port, iter(repeat(waiting, _HELD)), connections=_HELD)
+    )
+    await asyncio.sleep(5)  # all have asked by then: 2,000 reads
+    memory = process.memory - before
+    counted = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+    start = darkroom.number(counted)
+    await asyncio.sleep(_WATCHED)
+    queries = darkroom.number(counted) - start
+    held.cancel()
+    await asyncio.gather(held, return_exceptions=True)
+    return [
+        Figure("a client in ?wait, of 2,000", "", memory / _HELD / 1024, 32.0, "less", " KB"),
+        # Two of them at most are of the sessions that count.
+        Figure("transactions of 2,000 clients in ?wait, per 5 s", "",
+               max(queries - 2, 0) / _WATCHED * 5, 1.5, "less"),
+    ]  # fmt: skip

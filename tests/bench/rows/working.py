@@ -1,0 +1,141 @@
+"""What a worker costs per job with many calls in flight, and how many jobs get through at all."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from tests.bench import client
+from tests.bench.figures import Figure
+from tests.bench.ground import PEERS, Ground, Process, settings_of
+from tests.bench.rows.submitting import submissions
+
+_LATENCY = 2.0  # seconds of one call, where many are in flight
+_DONE = "SELECT count(*) FROM deliveries WHERE state = 'delivered'"
+_PEER_DONE = "SELECT count(*) FROM peer_jobs WHERE delivered_at IS NOT NULL"
+
+
+async def measure(ground: Ground) -> list[Figure]:
+    """Do the same jobs on Darkroom, taskiq and procrastinate, one after the other."""
+    flight = 1_000 if ground.full else 400
+    jobs = 2 * flight
+    ground.configure(latency=_LATENCY)
+    ours = await _darkroom(ground, jobs, flight)
+    theirs = await _taskiq(ground, jobs, flight)
+    ground.configure(latency=0.0)
+    quick = 3_000 if ground.full else 600
+    at_once = {
+        "darkroom": (await _darkroom(ground, quick, 64)).rate,
+        "taskiq": (await _taskiq(ground, quick, 64)).rate,
+        "procrastinate": (await _procrastinate(ground, quick, 64)).rate,
+        "arq": (await _arq(ground, quick, 64)).rate,
+    }
+    better = max(at_once["taskiq"], at_once["procrastinate"])
+    return [
+        Figure(f"worker: CPU per job at {flight} in flight", "taskiq, the same work",
+               ours.cpu / theirs.cpu, 1.5, "less",
+               raw=f"{1000 * ours.cpu / jobs:.1f} ms : {1000 * theirs.cpu / jobs:.1f} ms"),
+        Figure(f"worker: memory at {flight} in flight", "",
+               ours.memory / 1024 / 1024, 200, "less", " MB",
+               raw=f"taskiq {theirs.memory / 1024 / 1024:.0f} MB"),
+        Figure("jobs through all of it, provider at once", "the better of taskiq, procrastinate",
+               at_once["darkroom"] / better, 0.5, "more",
+               raw=", ".join(f"{name} {rate:.0f}/s" for name, rate in at_once.items())),
+    ]  # fmt: skip
+
+
+class _Run:
+    """The worst and the sum of one run: seconds, seconds of CPU, bytes."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs, self.cpu, self.memory, self.seconds = jobs, 0.0, 0, 0.0
+
+    @property
+    def rate(self) -> float:
+        """Jobs per second."""
+        return self.jobs / self.seconds
+
+    async def watch(self, process: Process, done: Callable[[], float]) -> None:
+        """Wait until all is done; notes what the process took meanwhile."""
+        started, cpu = time.perf_counter(), process.cpu
+        while await asyncio.to_thread(done) < self.jobs:
+            self.memory = max(self.memory, process.memory)
+            await asyncio.sleep(0.1)
+            if time.perf_counter() - started > 600:
+                raise RuntimeError(f"{process.name} has not done its jobs within ten minutes")
+        self.seconds, self.cpu = time.perf_counter() - started, process.cpu - cpu
+
+
+async def _darkroom(ground: Ground, jobs: int, flight: int) -> _Run:
+    run = _Run(jobs)
+    with ground.database() as database:
+        async with ground.darkroom(
+            database, "api", "worker",
+            DARKROOM_GENERATE_SLOTS=flight, DARKROOM_PROVIDER_LIMIT=flight,
+            DARKROOM_PROVIDER_LIMIT_FLOOR=flight,
+        ) as darkroom:  # fmt: skip
+            load = await client.press(
+                darkroom.port,
+                submissions(jobs, darkroom.headers, {"webhook": {"url": ground.receiver.url}}),
+                connections=16,
+            )
+            load.demand(202)
+            (worker,) = darkroom.processes["worker"]
+            await darkroom.start("dispatcher")
+            await run.watch(worker, lambda: darkroom.number(_DONE))
+    return run
+
+
+async def _taskiq(ground: Ground, jobs: int, flight: int) -> _Run:
+    command = (
+        "-m", "taskiq", "worker", "taskiq_peer:broker", "--workers", "1",
+        "--max-async-tasks", str(flight), "--max-prefetch", str(flight),
+    )  # fmt: skip
+    return await _peer(ground, "taskiq_peer.py", command, jobs)
+
+
+async def _procrastinate(ground: Ground, jobs: int, flight: int) -> _Run:
+    script = str(PEERS / "procrastinate_peer.py")
+    return await _peer(
+        ground, "procrastinate_peer.py", (script, "worker", str(flight)), jobs, schema=True
+    )
+
+
+async def _arq(ground: Ground, jobs: int, flight: int) -> _Run:
+    script = str(PEERS / "arq_peer.py")
+    return await _peer(ground, "arq_peer.py", (script, "worker", str(flight)), jobs, arq=True)
+
+
+async def _peer(
+    ground: Ground,
+    script: str,
+    worker: tuple[str, ...],
+    jobs: int,
+    *,
+    schema: bool = False,
+    arq: bool = False,
+) -> _Run:
+    """Enqueue first, then start the worker, as with Darkroom: what is measured is the working."""
+    run, python = _Run(jobs), ground.arq if arq else ground.peers
+    with ground.database(None) as database:
+        folder = ground.folder / database.rpartition("/")[2]
+        settings_of(ground, database, folder)
+        path = str(PEERS / script)
+        if schema:
+            await _finish(python, (path, "schema"), folder)
+        await _finish(python, (path, str(jobs)), folder)
+        async with AsyncExitStack() as stack:
+            process = await stack.enter_async_context(
+                ground.peer(*worker, python=python, folder=folder)
+            )
+            await run.watch(process, lambda: ground.number(database, _PEER_DONE))
+    return run
+
+
+async def _finish(python: Path, command: tuple[str, ...], folder: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        str(python), *command, cwd=folder, env={"PYTHONPATH": str(PEERS)}
+    )
+    if await process.wait():
+        raise RuntimeError(f"{command[0]} ended with {process.returncode}")
