@@ -19,7 +19,11 @@ class Proxy:
         self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter, host: str, port: int
     ) -> None:
         """Carry one connection until either side ends it."""
-        server, to_server = await asyncio.open_connection(host, port)
+        try:
+            server, to_server = await asyncio.open_connection(host, port)
+        except OSError:  # PostgreSQL is away, and whoever asked shall see just that
+            to_client.transport.abort()
+            return
         committed = asyncio.Event()
 
         async def up() -> None:

@@ -5,7 +5,7 @@ what was delivered: each event that verified, and each request that did not.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,6 +38,8 @@ class Receiver:
     def __post_init__(self) -> None:
         self._open = threading.Event()
         self._open.set()
+        # Whether a webhook that verified is answered with 500 all the same, after it was received.
+        self.fails: Callable[[], bool] = lambda: False
 
     @contextmanager
     def shut(self) -> Iterator[None]:
@@ -65,7 +67,7 @@ class Receiver:
             self.refused.append(f"{wrong}: {headers.get('webhook-id')}")
             return 401
         self.received.append(Received(headers["webhook-id"], Event.model_validate_json(body)))
-        return 204
+        return 500 if self.fails() else 204
 
 
 @contextmanager

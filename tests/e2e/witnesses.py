@@ -28,22 +28,23 @@ _CELERY_SAYS = {"worker: Warm shutdown (MainProcess)"}
 def check(stage: Stage, *, patience: float = PATIENCE, complaints: tuple[str, ...] = ()) -> None:
     """Compare everything; `complaints` are the events that a role may log as errors."""
     eventually(lambda: stage.number(_OPEN) == 0, _rest(stage), patience)
-    _check_jobs(stage)
-    _check_calls(stage)
-    _check_money(stage)
-    _check_events(stage)
-    _check_images(stage)
+    check_jobs(stage)
+    check_calls(stage)
+    check_money(stage)
+    check_events(stage)
+    check_images(stage)
     _check_logs(stage, complaints)
 
 
-def _check_jobs(stage: Stage) -> None:
+def check_jobs(stage: Stage) -> None:
     """Every job that was answered with 202 is there, and has ended."""
-    ended = stage.rows("SELECT id FROM jobs WHERE finished_at IS NOT NULL")
-    assert {ids.text(ids.JOB, UUID(str(id_))) for (id_,) in ended} == set(stage.accepted)
-    assert stage.number("SELECT count(*) FROM jobs") == len(stage.accepted)
+    found, accepted = set(ended(stage)), set(stage.accepted)
+    assert found == accepted, f"never ended: {accepted - found}; of nobody: {found - accepted}"
+    count = stage.number("SELECT count(*) FROM jobs")
+    assert count == len(accepted), f"{count} jobs, and {len(accepted)} were accepted"
 
 
-def _check_calls(stage: Stage) -> None:
+def check_calls(stage: Stage) -> None:
     """No attempt was called twice, and each call belongs to an attempt, at the price it knows."""
     calls = stage.calls()
     twice = [id_ for id_, n in Counter(call.client_request_id for call in calls).items() if n > 1]
@@ -62,48 +63,64 @@ def _check_calls(stage: Stage) -> None:
     assert not wrong, f"(ours, the provider's): {wrong}"
 
 
-def _check_money(stage: Stage) -> None:
+def check_money(stage: Stage) -> None:
     """The sums agree with the simulator's ledger, and our books with themselves."""
     theirs = stage.ledger()
     ours = stage.number("SELECT coalesce(sum(credits), 0) FROM ledger WHERE kind = 'charge'")
-    assert ours == theirs.charged
-    assert theirs.held == 0
-    assert stage.number("SELECT coalesce(sum(held), 0) FROM jobs") == 0
-    assert stage.number("SELECT coalesce(sum(charged), 0) FROM jobs") == theirs.charged
-    assert asyncio.run(_audit(stage.settings)) == []
+    assert ours == theirs.charged, f"{ours} in our ledger, {theirs.charged} in the provider's"
+    assert theirs.held == 0, f"the provider still holds {theirs.held}"
+    held = stage.number("SELECT coalesce(sum(held), 0) FROM jobs")
+    assert held == 0, f"jobs still hold {held}"
+    charged = stage.number("SELECT coalesce(sum(charged), 0) FROM jobs")
+    assert charged == theirs.charged, f"jobs were charged {charged}, and it was {theirs.charged}"
+    found = asyncio.run(_audit(stage.settings))
+    assert found == [], f"the audit found {found}"
 
 
-def _check_events(stage: Stage) -> None:
+def check_events(stage: Stage) -> None:
     """One terminal event per job, and every delivery was delivered to whom it was for."""
     uneven = stage.rows(
         "SELECT jobs.id, count(events.id) FROM jobs LEFT JOIN events ON events.job_id = jobs.id "
         "AND events.type = 'job.' || jobs.status GROUP BY jobs.id HAVING count(events.id) <> 1"
     )
-    assert uneven == []
-    states = stage.rows("SELECT DISTINCT state FROM deliveries")
-    assert states in ([], [("delivered",)])
-    events = stage.number("SELECT count(DISTINCT event_id) FROM deliveries")
-    assert len({each.id for each in stage.receiver.received}) == events
-    assert stage.receiver.refused == []
+    assert uneven == [], f"jobs without just one terminal event: {uneven}"
+    states = stage.rows("SELECT state, count(*) FROM deliveries GROUP BY state")
+    assert {state for state, _ in states} <= {"delivered"}, f"deliveries: {states}"
+    wanted = {event_id(id_) for (id_,) in stage.rows("SELECT DISTINCT event_id FROM deliveries")}
+    received = {each.id for each in stage.receiver.received}
+    assert received == wanted, f"never came: {wanted - received}; came: {received - wanted}"
+    assert stage.receiver.refused == [], f"refused: {stage.receiver.refused}"
     heard = {each.event.data.id for each in stage.receiver.received
              if each.event.type == f"job.{each.event.data.status}"}  # fmt: skip
     assert heard >= set(stage.accepted), "a job ended, and its webhook never came"
 
 
-def _check_images(stage: Stage) -> None:
+def check_images(stage: Stage) -> None:
     """A job that succeeded has its bytes in the store, and they hash to their name."""
     without = stage.rows(
         "SELECT id FROM jobs WHERE status = 'succeeded' AND NOT EXISTS "
         "(SELECT FROM images WHERE job_id = jobs.id AND NOT spare)"
     )
-    assert without == []
+    assert without == [], f"succeeded without an image: {without}"
     keys = [
         f"{project}/{sha256}"
         for project, sha256 in stage.rows(
             "SELECT jobs.project_id, sha256 FROM images JOIN jobs ON jobs.id = images.job_id"
         )
     ]
-    assert asyncio.run(_lost(stage.settings, keys)) == []
+    gone = asyncio.run(_lost(stage.settings, keys))
+    assert gone == [], f"bytes that are gone, or are others: {gone}"
+
+
+def ended(stage: Stage) -> dict[str, str]:
+    """Give every job that has ended, and how."""
+    rows = stage.rows("SELECT id, status FROM jobs WHERE finished_at IS NOT NULL")
+    return {ids.text(ids.JOB, UUID(str(id_))): str(status) for id_, status in rows}
+
+
+def event_id(id_: object) -> str:
+    """Name an event as its webhooks do."""
+    return ids.text(ids.EVENT, UUID(str(id_)))
 
 
 def _check_logs(stage: Stage, allowed: tuple[str, ...]) -> None:
