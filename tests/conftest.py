@@ -1,8 +1,9 @@
 """What tests stand on: real servers in folders of their own, and a fresh, migrated database each."""
 
-import secrets
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -19,10 +20,20 @@ from models.signing import new_secret
 from models.states import SCOPES
 from models.vault import Vault
 from models.views import Lens
+from tests.databases import TEMPLATE, Databases
 
 SECRET = "tests-only-tests-only-tests-only-0123456789"
-TEMPLATE = "darkroom_template"
 ROOT = Path(__file__).parents[1]
+# For clients that never speak TLS: a client of its own would read 150 certificates for 20 ms.
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+# Every connection would compute 4,096 hashes for its password, on both sides; statistics that come at
+# any moment would change plans between two runs.
+_CHEAP: tuple[LiteralString, ...] = (
+    "ALTER SYSTEM SET autovacuum = off",
+    "SELECT pg_reload_conf()",
+    "SET scram_iterations = 1",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,7 +42,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--walks", type=int, default=200, help="random walks through the books")
     group.addoption("--steps", type=int, default=30, help="arrows of each walk")
     group.addoption("--jobs", type=int, default=60, help="jobs of the credits run")
+    group.addoption("--long", action="store_true", help="runs that take minutes: make limit")
     group.addoption("--kills", type=int, default=2, help="workers killed in the credits run")
+    group.addoption("--seed", type=int, default=7, help="what the chaos run is drawn from")
+    group.addoption("--webhook-jobs", type=int, default=30, help="jobs of the webhooks run")
+    group.addoption("--endpoints", type=int, default=12, help="endpoints that are told of them")
+    group.addoption("--examples", type=int, default=2, help="requests drawn of each operation")
+    group.addoption("--pace", type=float, default=20, help="jobs submitted a second")
+    group.addoption(
+        "--events", type=int, default=60, help="events while secrets rotate, workers die"
+    )
+    group.addoption(
+        "--deaths", type=int, default=3, help="workers killed with webhooks on their way"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,8 +79,11 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run one PostgreSQL for all tests, with a migrated template database; gives its URL."""
     with postgres.serve(tmp_path_factory.mktemp("postgres"), durable=False) as server:
         with psycopg.connect(server.url, autocommit=True) as admin:
+            for statement in _CHEAP:
+                admin.execute(statement)
+            admin.execute(sql.SQL("ALTER ROLE postgres PASSWORD {}").format(admin.info.password))
             admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
-        migrate.migrate(make_settings(database_url=_in(server.url, TEMPLATE)))
+        migrate.migrate(make_settings(database_url=f"{server.url.rpartition('/')[0]}/{TEMPLATE}"))
         yield server.url
 
 
@@ -68,18 +94,19 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url
 
 
+@pytest.fixture(scope="session")
+def databases(postgres_server: str) -> Iterator[Databases]:
+    """The databases of this process's PostgreSQL."""
+    made = Databases(postgres_server)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def database_url(postgres_server: str) -> Iterator[str]:
-    """Make a fresh database from the template, in some 20 ms; gives its URL."""
-    name = f"test_{secrets.token_hex(6)}"
-    with psycopg.connect(postgres_server, autocommit=True) as admin:
-        admin.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
-                sql.Identifier(name), sql.Identifier(TEMPLATE)
-            )
-        )
-        yield _in(postgres_server, name)
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+def database_url(databases: Databases) -> Iterator[str]:
+    """A database as it comes from the migrations, this test's alone; gives its URL."""
+    with databases.lend() as url:
+        yield url
 
 
 @pytest.fixture
@@ -102,22 +129,43 @@ def make_settings(**values: object) -> Settings:
         "metrics_port": 0,
         "typical_call": 0.0,
         "tick": 0.2,
+        # Tests script what goes wrong, by the dozen: the limit and the breakers are for their own tests.
+        "provider_limit_floor": 64,
+        "breaker_errors": 1_000,
+        "breaker_lost": 1_000,
     }
     return Settings.model_validate(defaults | values)
 
 
-@pytest.fixture
-def rings() -> list[tuple[str, str]]:
-    """Collects the doorbells that were rung after commits."""
+@pytest.fixture(scope="session")
+def belfry() -> list[tuple[str, str]]:
+    """Where the doorbells ring, of whichever test runs."""
     return []
 
 
 @pytest.fixture
-async def database(settings: Settings, rings: list[tuple[str, str]]) -> AsyncIterator[Database]:
+def rings(belfry: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Collects the doorbells that were rung after commits."""
+    belfry.clear()
+    return belfry
+
+
+@pytest.fixture(scope="session")
+def engine(databases: Databases, belfry: list[tuple[str, str]]) -> Database:
+    """One for all tests, without its connections: what it has compiled once stays compiled."""
+    settings = make_settings(database_url=databases.kept)
+    return Database(settings, ring=lambda topic, key: belfry.append((topic, key)), pool=20)
+
+
+@pytest.fixture
+async def database(
+    engine: Database, database_url: str, rings: list[tuple[str, str]]
+) -> AsyncIterator[Database]:
     """The connections of one process, as many as the races of these tests need."""
-    opened = Database(settings, ring=lambda topic, key: rings.append((topic, key)), pool=20)
-    yield opened
-    await opened.close()
+    assert database_url
+    assert rings == []
+    yield engine
+    await engine.close()
 
 
 @pytest.fixture
@@ -152,7 +200,3 @@ async def provider() -> AsyncIterator[Running]:
     """The provider's simulator, in this process, answering at once."""
     async with simulator.serve(simulator.Config(pictures="stamped")) as running:
         yield running
-
-
-def _in(url: str, name: str) -> str:
-    return f"{url.rpartition('/')[0]}/{name}"

@@ -7,6 +7,7 @@ Darkroom cannot talk to, and `witnesses.check` compares them with the books.
 """
 
 import asyncio
+import atexit
 import secrets
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -23,15 +25,17 @@ import psycopg
 from psycopg import sql
 
 from deploy.local import ports
-from deploy.local.server import launched, tail
+from deploy.local.server import SAME_ACCOUNT, launched, tail
 from models import projects
 from models.db import Database
 from models.settings import Settings, inherited
 from models.vault import Vault
-from tests.conftest import SECRET, TEMPLATE, make_project, make_settings
+from tests.conftest import PLAIN, SECRET, make_project, make_settings
+from tests.databases import TEMPLATE
 from tests.e2e import cdn as cdns
 from tests.e2e import receiver as receivers
 from tests.e2e.cdn import Cdn
+from tests.e2e.nursery import Born, Nursery
 from tests.e2e.receiver import Receiver
 from tests.e2e.shapes import Call, Job, Ledger
 
@@ -78,6 +82,10 @@ _SMALL = {
     "DARKROOM_GENERATE_SLOTS": "50",
     "DARKROOM_DELIVER_SLOTS": "16",
     "DARKROOM_PROVIDER_LIMIT": "50",
+    # What goes wrong is scripted, by the dozen: the limit and the breakers are for their own tests.
+    "DARKROOM_PROVIDER_LIMIT_FLOOR": "50",
+    "DARKROOM_BREAKER_ERRORS": "1000",
+    "DARKROOM_BREAKER_LOST": "1000",
     "DARKROOM_RETRY_BASE": "0.1",
     "DARKROOM_RETRY_CAP": "0.5",
     "DARKROOM_GRACE": "30",
@@ -90,7 +98,7 @@ class Actor:
     """One process of a role; `ready` is the address that answers 200 once it works."""
 
     name: str
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[bytes] | Born"
     log: Path
     ready: str
     read: int = 0  # lines of its log that were looked at
@@ -138,13 +146,15 @@ class Stage:
     actors: list[Actor] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)
     key: str = ""
+    account: str = SAME_ACCOUNT  # what the roles run under, see `deploy/local/launch.py`
 
     def __post_init__(self) -> None:
         self._ports = {"api": ports.pick(), "simulator": ports.pick()}
         self.simulator = f"http://127.0.0.1:{self._ports['simulator']}"
         self.client = httpx.Client(
-            base_url=f"http://127.0.0.1:{self._ports['api']}", timeout=70, trust_env=False
-        )
+            base_url=f"http://127.0.0.1:{self._ports['api']}",
+            timeout=70, trust_env=False, verify=PLAIN,
+        )  # fmt: skip
         self.cdn.origin = self.simulator
 
     def start(self, *roles: str, environment: Mapping[str, str] | None = None) -> list[Actor]:
@@ -230,7 +240,7 @@ class Stage:
 
     def calls(self, job_id: str | None = None) -> list[Call]:
         """Give the paid calls that the simulator saw, of one job or of all."""
-        seen = httpx.get(f"{self.simulator}/_simulator/calls").json()["calls"]
+        seen = self._ask("GET", "calls").json()["calls"]
         calls = [Call.model_validate(call) for call in seen]
         return [
             call for call in calls
@@ -239,15 +249,15 @@ class Stage:
 
     def ledger(self) -> Ledger:
         """Give the simulator's books."""
-        return Ledger.model_validate(httpx.get(f"{self.simulator}/_simulator/ledger").json())
+        return Ledger.model_validate(self._ask("GET", "ledger").json())
 
     def configure(self, **settings: object) -> None:
         """Change how the simulator behaves."""
-        httpx.put(f"{self.simulator}/_simulator/config", json=settings).raise_for_status()
+        self._ask("PUT", "config", settings).raise_for_status()
 
     def top_up(self, usd: float) -> None:
         """Bring money into the simulated wallet, or take it out."""
-        httpx.post(f"{self.simulator}/_simulator/topup", json={"usd": usd}).raise_for_status()
+        self._ask("POST", "topup", {"usd": usd}).raise_for_status()
 
     @contextmanager
     def late_log(self) -> Iterator[None]:
@@ -285,15 +295,24 @@ class Stage:
     def close(self) -> None:
         """Kill every process that is left."""
         self.client.close()
+        self.leave()
+
+    def leave(self) -> None:
+        """Kill every process that is left; `fill` begins anew."""
         for actor in self.actors:
             actor.kill()
+
+    def _ask(self, method: str, what: str, json: object = None) -> httpx.Response:
+        url = f"{self.simulator}/_simulator/{what}"
+        return httpx.request(method, url, json=json, trust_env=False, verify=PLAIN)
 
     def _launch(self, role: str, environment: Mapping[str, str]) -> Actor:
         metrics = ports.pick()
         arguments: tuple[str, ...] = ()
         ready = f"http://127.0.0.1:{metrics}/readyz"
+        port = environment.get("DARKROOM_PORT", str(self._ports["api"]))
         if role == "api":
-            ready = f"http://127.0.0.1:{self._ports['api']}/readyz"
+            ready = f"http://127.0.0.1:{port}/readyz"
         if role == "simulator":
             ready = f"{self.simulator}/reference/t-rex.png"
             arguments = (
@@ -302,19 +321,28 @@ class Stage:
                 *("--key", environment.get("AIMLAPI_KEY", KEY)),
             )
         log = self.folder / f"{role}.{len(self.actors)}.log"
+        # Where a role runs as somebody else, or where this is not Linux, it starts from nothing.
+        forked = sys.platform == "linux" and self.account == SAME_ACCOUNT
+        own = {**self.environment, "DARKROOM_PORT": port,
+               "DARKROOM_PUBLIC_URL": str(self.client.base_url),
+               "AIMLAPI_BASE_URL": self.simulator,
+               "DARKROOM_METRICS_PORT": str(metrics), **environment}  # fmt: skip
         with log.open("ab") as out:
-            process = subprocess.Popen(
-                launched((sys.executable, "-m", *_MODULES[role], *arguments)),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                cwd=ROOT,
-                env={**self.environment, "DARKROOM_PORT": str(self._ports["api"]),
-                     "DARKROOM_PUBLIC_URL": str(self.client.base_url),
-                     "AIMLAPI_BASE_URL": self.simulator,
-                     "DARKROOM_METRICS_PORT": str(metrics), **environment},
-                start_new_session=True,
-            )  # fmt: skip
+            process = (
+                _nursery().bear(*_MODULES[role], arguments, own, out.fileno())
+                if forked
+                else subprocess.Popen(
+                    launched(
+                        (sys.executable, "-m", *_MODULES[role], *arguments), account=self.account
+                    ),
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                    cwd=ROOT,
+                    env=own,
+                    start_new_session=True,
+                )
+            )
         actor = Actor(role, process, log, ready)
         self.actors.append(actor)
         return actor
@@ -382,9 +410,11 @@ def _database(server: str) -> Iterator[str]:
                 sql.Identifier(name), sql.Identifier(TEMPLATE)
             )
         )
-        try:
-            yield f"{server.rpartition('/')[0]}/{name}"
-        finally:
+    try:
+        yield f"{server.rpartition('/')[0]}/{name}"
+    finally:
+        # A connection of its own: the server may have been restarted meanwhile.
+        with psycopg.connect(server, autocommit=True) as admin:
             admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
@@ -401,6 +431,13 @@ async def _project(settings: Settings) -> tuple[str, str]:
 
 def _is_ok(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=2, trust_env=False).status_code == 200
+        return httpx.get(url, timeout=2, trust_env=False, verify=PLAIN).status_code == 200
     except httpx.HTTPError:
         return False
+
+
+@cache
+def _nursery() -> Nursery:
+    made = Nursery(ROOT)
+    atexit.register(made.close)
+    return made

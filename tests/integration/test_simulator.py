@@ -19,6 +19,7 @@ from PIL import Image, ImageFile
 from deploy import simulator
 from deploy.simulator import scenarios
 from deploy.simulator.scenarios import Delivery
+from tests.conftest import PLAIN
 
 PRICE = 91_000
 LITE = "bytedance/seedream-5-0-lite-preview"
@@ -71,7 +72,7 @@ async def caller() -> AsyncIterator[Caller]:
 
 def client(running: simulator.Running, key: str = "simulator-key") -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx.AsyncClient(base_url=running.url, headers=headers, timeout=20, trust_env=False)
+    return httpx.AsyncClient(base_url=running.url, headers=headers, timeout=20, verify=PLAIN)
 
 
 async def raw_call(url: str, scenario: str) -> bytes | None:
@@ -660,7 +661,10 @@ async def test_a_call_in_flight_when_the_simulator_dies_has_failed(tmp_path: Pat
     process = await _start("--data", str(tmp_path), "--latency", "30")
     url = await _url(process)
     call = asyncio.create_task(raw_call(url, "ok"))
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http, asyncio.timeout(10):
+    async with (
+        httpx.AsyncClient(base_url=url, trust_env=False, verify=PLAIN) as http,
+        asyncio.timeout(10),
+    ):
         while not (await http.get("/_simulator/")).json()["in_flight"]:  # noqa: ASYNC110  # another process: nothing to wait for
             await asyncio.sleep(0.02)
     process.kill()
@@ -676,7 +680,7 @@ async def test_a_call_in_flight_when_the_simulator_dies_has_failed(tmp_path: Pat
 async def test_the_command_says_where_it_listens_and_stops_on_a_signal() -> None:
     process = await _start("--rates", "500=1", "--key", "k")
     url = await _url(process)
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, verify=PLAIN) as http:
         page = await http.get("/")
         answer = await http.post(
             GENERATIONS,

@@ -1,7 +1,6 @@
 """The real application behind a real port, as a backend service meets it."""
 
 import asyncio
-import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -9,10 +8,8 @@ from dataclasses import replace
 from functools import partial
 
 import httpx
-import psycopg
 import pytest
 import uvicorn
-from psycopg import sql
 
 from api.app import create_app
 from models.db import Database
@@ -20,7 +17,8 @@ from models.prices import PriceList
 from models.settings import Settings
 from models.vault import Vault
 from models.views import Lens
-from tests.conftest import TEMPLATE, make_project, make_settings
+from tests.conftest import PLAIN, make_project, make_settings
+from tests.databases import EMPTY, Databases
 from tests.integration.api.client import Api
 from tests.integration.api.life import Life
 
@@ -57,7 +55,7 @@ async def serve(settings: Settings, database: Database) -> AsyncIterator[Api]:
 @pytest.fixture
 async def api(shared: Api) -> AsyncIterator[Api]:
     """An API that has seen nothing yet, and its first project; starting one for each test is slow."""
-    await shared.life.alter(_EMPTY)
+    await shared.life.alter(EMPTY)
     for blob in shared.life.blobs():
         blob.unlink()
     state, life = shared.state, shared.life
@@ -70,15 +68,12 @@ async def api(shared: Api) -> AsyncIterator[Api]:
 
 @pytest.fixture(scope="module")
 async def shared(
-    postgres_server: str, redis_server: str, tmp_path_factory: pytest.TempPathFactory
+    databases: Databases, redis_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Api]:
     """One API for a whole file, and as it is for tests that leave nothing behind."""
-    name = f"test_{secrets.token_hex(6)}"
-    with psycopg.connect(postgres_server, autocommit=True) as admin:
-        made, template = sql.Identifier(name), sql.Identifier(TEMPLATE)
-        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(made, template))
+    with databases.own() as url:
         settings = make_settings(
-            database_url=f"{postgres_server.rpartition('/')[0]}/{name}",
+            database_url=url,
             redis_url=redis_server,
             storage_url=str(tmp_path_factory.mktemp("images")),
         )
@@ -86,21 +81,12 @@ async def shared(
         async with serve(settings, database) as running:
             yield running
         await database.close()
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(made))
 
 
 @pytest.fixture
 def serving(database: Database) -> Serve:
     """Gives what serves other settings on this test's database, for an `async with`."""
     return partial(serve, database=database)
-
-
-_EMPTY = """
-    DO $$ BEGIN
-        EXECUTE (SELECT 'TRUNCATE ' || string_agg(format('%I', tablename), ', ')
-                   FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version');
-    END $$
-"""
 
 
 def _client(url: str, key: str) -> httpx.AsyncClient:
@@ -110,4 +96,5 @@ def _client(url: str, key: str) -> httpx.AsyncClient:
         timeout=30,
         limits=httpx.Limits(max_connections=None),
         trust_env=False,
+        verify=PLAIN,
     )
