@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import Connection, create_engine, text
 
@@ -58,6 +59,11 @@ def test_they_go_up_and_down_and_up_and_agree_with_the_tables(empty: str) -> Non
                 assert tables(connection) == set()
     finally:
         engine.dispose()
+
+
+def test_the_newest_revision_is_the_one_that_alembic_finds() -> None:
+    scripts = ScriptDirectory.from_config(Config(toml_file=ROOT / "pyproject.toml"))
+    assert migrate.head() == scripts.get_current_head()
 
 
 def test_each_goes_down_and_up_by_itself(empty: str) -> None:
