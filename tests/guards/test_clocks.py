@@ -1,0 +1,48 @@
+"""A worker's clock may be ten minutes wrong: only the database's clock decides who has a job until when."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CLOCKS = {"now", "utcnow", "today", "time", "time_ns"}
+OWNERS = {"datetime", "date", "time"}
+
+# Who looks at this machine's clock, and why ten minutes more or less do no harm there.
+MAY = {
+    "api/images.py": "a signed URL lives for days",
+    "api/webhooks.py": "shows which of two secrets signs, for a day",
+    "models/deliveries/replaying.py": "the time that a ping tells",
+    "models/deliveries/trying.py": "which of two secrets signs, for a day",
+    "models/endpoints.py": "rotates a secret, for a day",
+    "models/jobs/announcing.py": "the time that an event tells; a terminal one has the job's own",
+    "models/jobs/charging.py": "from which ids on to look again at charges, by days",
+    "models/notices.py": "the time that a notice tells",
+    "models/prices.py": "from which ids on to learn prices, by hours",
+    "models/projects.py": "rotates a secret, for a day",
+    "models/resealing.py": "which old secrets still sign, for a day",
+    "models/wallet.py": "from which ids on to look at calls, by an hour",
+    "worker/deliver.py": "a webhook's timestamp, and a Retry-After that is a date",
+    "worker/dispatcher/reconciling.py": "how far to read the provider's log: never less than to now",
+    "worker/provider/answers.py": "a Retry-After that is a date, where the answer has no date",
+}
+
+
+def looks(path: Path) -> bool:
+    """Tell whether a file asks this machine what time it is."""
+    return any(
+        isinstance(node, ast.Attribute)
+        and node.attr in CLOCKS
+        and isinstance(node.value, ast.Name)
+        and node.value.id in OWNERS
+        for node in ast.walk(ast.parse(path.read_text()))
+    )
+
+
+def test_nobody_else_asks_this_machine_what_time_it_is() -> None:
+    found = {
+        str(path.relative_to(ROOT))
+        for room in ("api", "models", "worker")
+        for path in (ROOT / room).rglob("*.py")
+        if looks(path)
+    }
+    assert found == set(MAY)
