@@ -16,6 +16,16 @@ from models import deliveries, endpoints, ids, jobs, usage
 from models.deliveries import Logged
 from models.views import Json, time
 
+# A try that met no answer, in words; the log has the word alone.
+_MET = {
+    "dns": "the host's name was not found",
+    "connect": "nobody took the connection",
+    "tls": "no secure connection came about; look at the certificate and its name",
+    "timeout": "the endpoint did not answer in time",
+    "reset": "the connection broke before an answer",
+    "protocol": "the answer was not HTTP",
+}
+
 router = APIRouter(
     prefix="/v1",
     tags=["webhooks"],
@@ -142,7 +152,7 @@ def _verdict(logged: Logged) -> str:
         if state == "delivered":
             return f"Delivered: the endpoint answered {last.http_status} in {last.latency_ms} ms."
         took = "" if state == "blocked" else f", after {last.latency_ms} ms"  # it tells nothing
-        return f"Not delivered: {last.result}{took}."
+        return f"Not delivered: {_MET.get(last.result, last.result)}{took}."
     if state in {"pending", "sending"}:
         return (
             "Not delivered yet: no worker has sent it so far. Workers may be busy or away;"

@@ -118,7 +118,7 @@ async def test_a_ping_to_nobody_says_so(api: Api, post: Post, box: Mailbox) -> N
     await post.send_due()
     shown = await said(test)
     assert shown["state"] == "exhausted"
-    assert str(shown["message"]).startswith("Not delivered: ")
+    assert str(shown["message"]).startswith("Not delivered: nobody took the connection, after ")
     assert box.letters == []
 
 
