@@ -53,8 +53,8 @@ async def read_secret(caller: Hooker, tx: Tx, here: Here) -> Response:
 async def rotate_secret(caller: Hooker, tx: Tx, here: Here) -> Response:
     """Sign with a fresh secret, and for 24 hours with the present one too."""
     fresh = signing.new_secret()
-    await projects.rotate_webhook_secret(tx, here.vault, caller.project_id, fresh)
-    return JSONResponse({"secret": fresh}, headers=_UNSEEN)
+    until = await projects.rotate_webhook_secret(tx, here.vault, caller.project_id, fresh)
+    return JSONResponse({"secret": fresh, "old_secret_until": time(until)}, headers=_UNSEEN)
 
 
 @router.get("/{id}", responses=ENDPOINT)

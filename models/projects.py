@@ -18,7 +18,7 @@ from sqlalchemy import func, insert, or_, select, update
 from models import ids
 from models.db import Transaction
 from models.errors import InvalidRequest, Misconfigured, NotFound, ScopeMissing
-from models.keyrings import Keyring
+from models.keyrings import OLD_FOR, Keyring
 from models.schema import ApiKey, Project
 from models.states import SCOPES, Scope
 from models.vault import Vault
@@ -76,8 +76,8 @@ async def webhook_secrets(tx: Transaction, vault: Vault, project_id: UUID) -> tu
 
 async def rotate_webhook_secret(
     tx: Transaction, vault: Vault, project_id: UUID, fresh: str
-) -> None:
-    """Sign with a fresh secret from now on, and with the present one too for 24 hours."""
+) -> datetime:
+    """Sign with a fresh secret from now on, and with the present one too for 24 hours: gives until when."""
     found = await tx.get_one(Project, project_id, with_for_update={"key_share": True})
     now = datetime.now(UTC)
     ring = webhook_keyring(found).rotated(vault, fresh, now)
@@ -86,6 +86,7 @@ async def rotate_webhook_secret(
         .where(Project.id == project_id)
         .values(webhook_secret=ring.secret, webhook_secret_old=ring.old, webhook_rotated_at=now)
     )
+    return now + OLD_FOR
 
 
 def webhook_keyring(project: Project) -> Keyring:

@@ -229,6 +229,8 @@ async def test_the_projects_secret_is_shown_and_rotated(api: Api) -> None:
     assert rotated.headers["cache-control"] == "no-store"
     fresh, old = rotated.json()["secret"], first.json()["secret"]
     assert fresh != old
+    left = datetime.fromisoformat(rotated.json()["old_secret_until"]) - datetime.now(UTC)
+    assert timedelta(hours=23) < left <= timedelta(hours=24)
     again = await api.client.get("/v1/webhooks/project-secret")
     assert again.json()["secret"] == fresh
     project = api.life.caller.project_id
