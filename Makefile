@@ -39,12 +39,14 @@ chaos: $(STAMP) ## Kill, freeze and starve everything under load, and compare al
 
 # The peers have environments of their own: arq and Celery want different clients of Redis.
 PEERS := .bench
-bench: $(STAMP) ## Measure Darkroom beside its peers (FULL=1: all sizes; ROWS="submitting reading")
-	@for each in requirements arq; do test -d $(PEERS)/$$each || { \
-		$(PYTHON) -m venv $(PEERS)/$$each && VIRTUAL_ENV="$(abspath $(PEERS))/$$each" $(BIN)/uv pip \
-		sync -q --require-hashes tests/bench/peers/$$each.lock; } || exit 1; done
+bench: $(STAMP) $(PEERS)/requirements/.installed $(PEERS)/arq/.installed ## Measure Darkroom beside its peers (FULL=1: all sizes; ROWS="submitting reading")
 	$(BIN)/python -m tests.bench $(ROWS) $(if $(FULL),--full) --out docs \
 		--peers $(PEERS)/requirements/bin/python --arq $(PEERS)/arq/bin/python
+
+$(PEERS)/%/.installed: tests/bench/peers/%.lock $(STAMP)
+	@$(PYTHON) -m venv $(@D)
+	@export VIRTUAL_ENV="$(abspath $(@D))"; $(call SYNC,$<)
+	@touch $@
 
 check: $(STAMP) ## Format, lint, types, import rules, guards
 	$(BIN)/ruff format --check .
@@ -72,6 +74,9 @@ clean: ## Remove what was installed and cached; .darkroom, with your images, sta
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+SYNC = $(BIN)/uv pip sync -q --require-hashes $(1) 2>/dev/null || \
+	$(BIN)/uv pip sync -q --require-hashes --system-certs $(1)
+
 # The stamp is the last step: an install that was broken off is made again. uv's cache goes into
 # the environment where there is no home to write to. uv trusts its own list of certificate
 # authorities; behind a company's proxy only the system's list has the right one.
@@ -84,6 +89,5 @@ $(STAMP): requirements.lock deploy/local/requirements-uv.txt
 		-r deploy/local/requirements-uv.txt
 	@test -w "$$HOME" || export UV_CACHE_DIR="$(abspath $(VENV))/cache"; \
 		export VIRTUAL_ENV="$(abspath $(VENV))"; \
-		$(BIN)/uv pip sync -q --require-hashes requirements.lock 2>/dev/null || \
-		$(BIN)/uv pip sync -q --require-hashes --system-certs requirements.lock
+		$(call SYNC,requirements.lock)
 	@touch $@
