@@ -60,15 +60,17 @@ fmt: $(STAMP) ## Format, and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# The image's locks are held to the versions of the one that is tested.
+# The locks of the images and the peers are held to the versions of the one that is tested.
 # `make UPGRADE=--upgrade lock` takes the newest versions.
 LOCK := $(BIN)/uv pip compile -q --universal --generate-hashes --no-header
-IMAGE_LOCK := $(LOCK) --no-annotate -c requirements.lock
+HELD_LOCK := $(LOCK) --no-annotate -c requirements.lock
 
 lock: $(STAMP) ## Renew the locks after a change of pyproject.toml
 	$(LOCK) $(UPGRADE) pyproject.toml --group dev -o requirements.lock >/dev/null
-	$(IMAGE_LOCK) pyproject.toml -o deploy/requirements-runtime.lock >/dev/null
-	$(IMAGE_LOCK) --group simulator -o deploy/simulator/requirements.lock >/dev/null
+	$(HELD_LOCK) pyproject.toml -o deploy/requirements-runtime.lock >/dev/null
+	$(HELD_LOCK) --group simulator -o deploy/simulator/requirements.lock >/dev/null
+	$(HELD_LOCK) $(UPGRADE) tests/bench/peers/requirements.in -o tests/bench/peers/requirements.lock >/dev/null
+	$(LOCK) $(UPGRADE) --no-annotate tests/bench/peers/arq.in -o tests/bench/peers/arq.lock >/dev/null
 
 clean: ## Remove what was installed and cached; .darkroom, with your images, stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

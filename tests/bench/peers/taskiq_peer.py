@@ -30,7 +30,8 @@ async def _close(_: TaskiqState) -> None:
     await desk.close()
 
 
-@broker.task
+# By a name of its own: the default is the module's, which depends on how the worker imports it.
+@broker.task(task_name="generate")
 async def generate(job_id: str) -> None:
     """Do one job."""
     await desk.run(job_id)

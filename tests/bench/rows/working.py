@@ -6,12 +6,14 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from deploy.local.server import tail
 from tests.bench import client
 from tests.bench.figures import Figure
 from tests.bench.ground import PEERS, Ground, Process, settings_of
 from tests.bench.rows.submitting import submissions
 
 _LATENCY = 2.0  # seconds of one call, where many are in flight
+_PATIENCE = 300.0  # seconds for one run
 _DONE = "SELECT count(*) FROM deliveries WHERE state = 'delivered'"
 _PEER_DONE = "SELECT count(*) FROM peer_jobs WHERE delivered_at IS NOT NULL"
 
@@ -62,8 +64,8 @@ class _Run:
         while await asyncio.to_thread(done) < self.jobs:
             self.memory = max(self.memory, process.memory)
             await asyncio.sleep(0.1)
-            if time.perf_counter() - started > 600:
-                raise RuntimeError(f"{process.name} has not done its jobs within ten minutes")
+            if process.popen.poll() is not None or time.perf_counter() - started > _PATIENCE:
+                raise RuntimeError(f"{process.name} has not done its jobs:\n{tail(process.log, 30)}")
         self.seconds, self.cpu = time.perf_counter() - started, process.cpu - cpu
 
 
