@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from api.bodies import JsonRoute
-from api.deps import Admin, BudgetId, Tx, Usage, documented
+from api.deps import Admin, BudgetId, Tx, Usage
 from api.documentation import REFUSALS
 from api.schemas import BudgetBody
 from models import budgets, views
@@ -12,7 +12,6 @@ from models import budgets, views
 router = APIRouter(
     prefix="/v1/budgets",
     tags=["budgets"],
-    dependencies=documented,
     responses=REFUSALS,
     route_class=JsonRoute,
 )

@@ -3,14 +3,12 @@
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from api.deps import Reader, documented
+from api.deps import Reader
 from api.documentation import REFUSALS
 from models import catalog
 from models.catalog import Model
 
-router = APIRouter(
-    prefix="/v1/models", tags=["models"], dependencies=documented, responses=REFUSALS
-)
+router = APIRouter(prefix="/v1/models", tags=["models"], responses=REFUSALS)
 
 
 @router.get("")

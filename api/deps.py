@@ -1,13 +1,14 @@
 """What a route is given: the caller, a transaction, an idempotency key, an id; all typed."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Header, Path, Request, Security
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
+from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
 
 from api.state import State, state_of
 from models import ids
@@ -66,30 +67,33 @@ Reader = Annotated[Caller, Security(_Key("jobs:read"), scopes=["jobs:read"])]
 Hooker = Annotated[Caller, Security(_Key("webhooks"), scopes=["webhooks"])]
 Usage = Annotated[Caller, Security(_Key("usage:read"), scopes=["usage:read"])]
 Admin = Annotated[Caller, Security(_Key("admin"), scopes=["admin"])]
-documented = [Depends(_Bearer())]
 documented_reader = [Security(_Bearer(), scopes=["jobs:read"])]
 
 
-async def _idempotency_key(
-    idempotency_key: Annotated[
-        str | None, Header(description="1-255 visible ASCII characters; one key, one job.")
-    ] = None,
-) -> str | None:
-    if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
+# What is read from a path or a header is judged by validators, not by dependencies of its own: each of
+# those costs a request as much as the look-up of its key. Refusals pass through Pydantic as they are.
+def _idempotency_key(given: object) -> object:
+    if isinstance(given, str) and not _KEY.fullmatch(given):
         message = "use 1 to 255 visible ASCII characters, without spaces"
         raise InvalidRequest(
             f"The Idempotency-Key cannot be used: {message}.",
             errors=(FieldError("header:Idempotency-Key", message),),
         )
-    return idempotency_key
+    return given
 
 
-IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="idempotency-key", description="1-255 visible ASCII characters; one key, one job."
+    ),
+    BeforeValidator(_idempotency_key),
+]
 
 
-def _parsed(prefix: str, noun: str) -> Callable[[str], Awaitable[UUID]]:
-    async def parse(id: Annotated[str, Path(description=f"`{prefix}_…`")]) -> UUID:  # noqa: A002
-        parsed = ids.parse(prefix, id)
+def _parser(prefix: str, noun: str) -> Callable[[str], UUID]:
+    def parse(given: str) -> UUID:
+        parsed = ids.parse(prefix, given)
         if parsed is None:
             raise NotFound(f"There is no such {noun} in this project.")
         return parsed
@@ -97,8 +101,19 @@ def _parsed(prefix: str, noun: str) -> Callable[[str], Awaitable[UUID]]:
     return parse
 
 
-JobId = Annotated[UUID, Depends(_parsed(ids.JOB, "job"))]
-EndpointId = Annotated[UUID, Depends(_parsed(ids.ENDPOINT, "endpoint"))]
-DeliveryId = Annotated[UUID, Depends(_parsed(ids.DELIVERY, "delivery"))]
-BudgetId = Annotated[UUID, Depends(_parsed(ids.BUDGET, "budget"))]
-KeyId = Annotated[UUID, Depends(_parsed(ids.KEY, "API key"))]
+def _in_path(prefix: str) -> object:
+    return Path(alias="id", description=f"`{prefix}_…`")
+
+
+_AS_TEXT = WithJsonSchema({"type": "string"})
+JobId = Annotated[UUID, _in_path(ids.JOB), PlainValidator(_parser(ids.JOB, "job")), _AS_TEXT]
+EndpointId = Annotated[
+    UUID, _in_path(ids.ENDPOINT), PlainValidator(_parser(ids.ENDPOINT, "endpoint")), _AS_TEXT
+]
+DeliveryId = Annotated[
+    UUID, _in_path(ids.DELIVERY), PlainValidator(_parser(ids.DELIVERY, "delivery")), _AS_TEXT
+]
+BudgetId = Annotated[
+    UUID, _in_path(ids.BUDGET), PlainValidator(_parser(ids.BUDGET, "budget")), _AS_TEXT
+]
+KeyId = Annotated[UUID, _in_path(ids.KEY), PlainValidator(_parser(ids.KEY, "API key")), _AS_TEXT]

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from api import cursors, submission
 from api.bodies import JsonRoute
-from api.deps import Here, IdempotencyKey, JobId, Reader, Tx, Writer, documented
+from api.deps import Here, IdempotencyKey, JobId, Reader, Tx, Writer
 from api.documentation import ACCEPTED, ERASED, EXPLANATION, JOB, PAGE, REFUSALS
 from api.etags import matches
 from api.schemas import ListQuery, SubmitBody
@@ -24,7 +24,6 @@ from models.storage import Missing
 router = APIRouter(
     prefix="/v1/jobs",
     tags=["jobs"],
-    dependencies=documented,
     responses=REFUSALS,
     route_class=JsonRoute,
 )
@@ -35,7 +34,9 @@ _SECONDS = re.compile(r'\s*"?([0-9]{1,9})"?\s*')
 
 
 @router.post("", status_code=202, responses=ACCEPTED)
-async def submit(caller: Writer, body: SubmitBody, key: IdempotencyKey, here: Here) -> Response:
+async def submit(
+    caller: Writer, body: SubmitBody, here: Here, key: IdempotencyKey = None
+) -> Response:
     """Accept a job. The paid call is made later; poll, wait, or be called back."""
     asked, inline = await submission.check(here, body)
     name = submission.idempotency(caller, key, body)
@@ -94,7 +95,9 @@ async def cancel(caller: Writer, job_id: JobId, tx: Tx, here: Here) -> Response:
 
 
 @router.post("/{id}/retry", status_code=202, responses=ACCEPTED)
-async def retry(caller: Writer, job_id: JobId, key: IdempotencyKey, tx: Tx, here: Here) -> Response:
+async def retry(
+    caller: Writer, job_id: JobId, tx: Tx, here: Here, key: IdempotencyKey = None
+) -> Response:
     """Accept a new job with the input of a finished one."""
     submission.demand_key(caller, key)
     full = await here.queues.full(caller.project_id)

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from api.bodies import JsonRoute
-from api.deps import Admin, KeyId, Tx, documented
+from api.deps import Admin, KeyId, Tx
 from api.documentation import REFUSALS
 from api.schemas import KeyBody, RotateBody
 from models import ids, projects
@@ -14,7 +14,6 @@ from models.views import time
 router = APIRouter(
     prefix="/v1/keys",
     tags=["keys"],
-    dependencies=documented,
     responses=REFUSALS,
     route_class=JsonRoute,
 )

@@ -11,10 +11,10 @@ from typing import Annotated
 from fastapi import APIRouter, Header
 from starlette.responses import StreamingResponse
 
-from api.deps import Here, JobId, Reader, documented
+from api.deps import Here, JobId, Reader
 from api.documentation import REFUSALS, STREAM
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=documented, responses=REFUSALS)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=REFUSALS)
 
 _HEADERS = {"cache-control": "private, no-store", "x-accel-buffering": "no"}
 

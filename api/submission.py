@@ -100,8 +100,7 @@ async def accept(
     Raises what `jobs.submit` does.
     """
     if not full:
-        async with here.database.statement() as tx:
-            made = await jobs.admit(tx, caller, asked, name)
+        made = await jobs.admit(here.database.direct, caller, asked, name)
         if made is not None:
             return made, False
     async with here.database.transaction() as tx:

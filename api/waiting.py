@@ -14,7 +14,7 @@ import structlog
 from fastapi import Request
 
 from models import deliveries, jobs
-from models.db import Database, Transaction
+from models.db import Database
 from models.deliveries import Logged
 from models.doorbell import Doorbell
 from models.errors import NotFound, Unavailable
@@ -46,7 +46,7 @@ class Waiting:
         """Give a job when it is terminal, or as it is when the patience ends. Raises `NotFound`."""
         return await self._until(
             lambda found: found.job.status in TERMINAL,
-            lambda tx: jobs.snapshot(tx, project_id, job_id),
+            lambda: jobs.look(self._database.direct, project_id, job_id),
             request,
             self._doorbell.waiter("job", str(job_id)),
             patience,
@@ -58,7 +58,7 @@ class Waiting:
         """Give a delivery when a try has met something or none will be made, or as `terminal` does."""
         return await self._until(
             lambda found: bool(found.tries) or found.delivery.state not in _UNDER_WAY,
-            lambda tx: deliveries.read(tx, project_id, delivery_id),
+            lambda: self._delivery(project_id, delivery_id),
             request,
             self._doorbell.waiter("delivery", str(delivery_id)),
             patience,
@@ -66,8 +66,7 @@ class Waiting:
 
     async def look(self, project_id: UUID, job_id: UUID) -> Snapshot:
         """Give a job as it is. Raises `NotFound`."""
-        async with self._database.statement() as tx:
-            return await jobs.snapshot(tx, project_id, job_id)
+        return await jobs.look(self._database.direct, project_id, job_id)
 
     async def changes(
         self, project_id: UUID, job_id: UUID, seen: str | None
@@ -94,7 +93,7 @@ class Waiting:
     async def _until(
         self,
         done: Callable[[Found], bool],
-        read: Callable[[Transaction], Awaitable[Found]],
+        read: Callable[[], Awaitable[Found]],
         request: Request,
         waiter: Waiter,
         patience: timedelta,
@@ -107,8 +106,7 @@ class Waiting:
         until = clock() + patience.total_seconds()
         with waiter as bell:
             while True:
-                async with self._database.statement() as tx:
-                    found = await read(tx)
+                found = await read()
                 left = until - clock()
                 if done(found) or left <= 0 or self.draining:
                     return found
@@ -116,6 +114,10 @@ class Waiting:
                     await bell.wait(timedelta(seconds=left))
                 if await request.is_disconnected():
                     return found
+
+    async def _delivery(self, project_id: UUID, delivery_id: UUID) -> Logged:
+        async with self._database.transaction() as tx:
+            return await deliveries.read(tx, project_id, delivery_id)
 
     def drain(self) -> None:
         """Answer everybody now: this process is about to stop, and another one will hold them."""

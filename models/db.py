@@ -11,13 +11,13 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import (
-    AsyncEngine,
     AsyncSession,
     async_sessionmaker,
     create_async_engine,
 )
 from sqlalchemy.orm import DeclarativeBase
 
+from models.direct import Direct
 from models.errors import Unavailable
 from models.settings import Settings
 
@@ -32,6 +32,15 @@ _SESSION = " ".join(
         "timezone": "UTC",
     }.items()
 )
+
+_CONNECT = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "options": _SESSION,
+}
 
 # A server that is frozen takes packets and ends no statement, so we look at our own clock too.
 _PATIENCE = timedelta(seconds=35)  # past `statement_timeout`, whose error says more
@@ -78,7 +87,7 @@ class Transaction(AsyncSession):
 
 
 class Database:
-    """The connections of one process.
+    """The connections of one process: SQLAlchemy's, and as many of the driver's own (`direct`) at most.
 
     `ring` is called with (topic, key) after a commit, for everything the transaction announced. It
     must not block and must not raise: a doorbell that is lost costs latency, nothing else.
@@ -94,24 +103,19 @@ class Database:
     ) -> None:
         self._ring = ring
         self._patience = patience.total_seconds()
-        size = pool or settings.database_pool
+        size, url = pool or settings.database_pool, settings.database_url.get_secret_value()
+        self.direct = Direct(url, size=size, patience=self._patience, ring=ring, connect=_CONNECT)
         self._engine = create_async_engine(
-            driver_url(settings.database_url.get_secret_value()),
+            driver_url(url),
             pool_size=size,
             max_overflow=0,
             pool_timeout=self._patience / 2,
             pool_use_lifo=True,
-            connect_args={
-                "connect_timeout": 5,
-                "tcp_user_timeout": 10_000,
-                "keepalives_idle": 10,
-                "keepalives_interval": 3,
-                "keepalives_count": 3,
-                "options": _SESSION,
-            },
+            connect_args=_CONNECT,
         )
-        self._sessions = _sessions(self._engine)
-        self._statements = _sessions(self._engine.execution_options(isolation_level="AUTOCOMMIT"))
+        self._sessions = async_sessionmaker(
+            self._engine, class_=Transaction, expire_on_commit=False, autoflush=False
+        )
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -121,22 +125,8 @@ class Database:
         After a lost answer to COMMIT nobody knows whether it took effect: whoever must know reads
         again (`jobs.start` does, by its `start_id`).
         """
-        async with self._open(self._sessions) as tx:
-            yield tx
-
-    @asynccontextmanager
-    async def statement(self) -> AsyncIterator[Transaction]:
-        """Open for single statements: each is a transaction of its own, in one round trip, not three.
-
-        For a statement that says all at once, and for reading. Raises as `transaction` does.
-        """
-        async with self._open(self._statements) as tx:
-            yield tx
-
-    @asynccontextmanager
-    async def _open(self, sessions: async_sessionmaker[Transaction]) -> AsyncIterator[Transaction]:
         try:
-            async with asyncio.timeout(self._patience), sessions.begin() as tx:
+            async with asyncio.timeout(self._patience), self._sessions.begin() as tx:
                 yield tx
         except (OperationalError, InterfaceError, PoolTimeout, TimeoutError) as lost:
             raise Unavailable(
@@ -153,11 +143,8 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        await self.direct.close()
         await self._engine.dispose()
-
-
-def _sessions(engine: AsyncEngine) -> async_sessionmaker[Transaction]:
-    return async_sessionmaker(engine, class_=Transaction, expire_on_commit=False, autoflush=False)
 
 
 def driver_url(url: str) -> str:

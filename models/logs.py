@@ -31,7 +31,11 @@ def configure(role: str, level: str, *, stream: TextIO | None = None) -> None:
         _hide_secrets,
     ]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -53,6 +57,7 @@ def configure(role: str, level: str, *, stream: TextIO | None = None) -> None:
     # One line per request or per task of theirs says nothing that ours do not.
     for chatty in (
         "httpx",
+        "psycopg.pool",
         "httpcore",
         "aiohttp.access",
         "alembic.runtime.migration",

@@ -8,25 +8,14 @@ A budget that is being made holds the project's row; whoever waited for it sees 
 though not the budget itself (READ COMMITTED, "EvalPlanQual"): the column is there for this statement.
 """
 
-from datetime import datetime
-
-from sqlalchemy import (
-    Interval,
-    LargeBinary,
-    Select,
-    bindparam,
-    cast,
-    func,
-    insert,
-    literal_column,
-    select,
-)
+from sqlalchemy import Interval, Select, Uuid, cast, func, insert, literal_column, select
 from sqlalchemy import inspect as mapped
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from sqlalchemy.orm import aliased
 
 from models import ids
-from models.db import Base, Transaction
+from models.db import Base
+from models.direct import Direct, given, loaded, prepared
 from models.jobs.reading import Snapshot, closed_to
 from models.jobs.submitting import HANDICAP, Idempotency, Submission, columns
 from models.projects import Caller
@@ -42,8 +31,26 @@ _GIVEN = (
 )
 
 
+# What the database decides, and what the hold and the gates are told by.
+_DECIDED = (
+    *(
+        "created_at",
+        "status",
+        "phase",
+        "version",
+        "fence",
+        "attempt",
+        "counted",
+        "run_after",
+        "rank",
+    ),
+    *("queue_expires_at", "charged"),
+)
+_NEEDED = ("id", "project_id", "key_id", "customer", "held", "model")
+
+
 async def admit(
-    tx: Transaction, caller: Caller, submission: Submission, idempotency: Idempotency | None
+    direct: Direct, caller: Caller, submission: Submission, idempotency: Idempotency | None
 ) -> Snapshot | None:
     """Accept a job and hold its price; None when nothing was done, for `submit` must look closer."""
     if submission.reuse != "never" or kept_in(submission.input):
@@ -58,42 +65,36 @@ async def admit(
         "idempotency_key": key,
         "fingerprint": fingerprint,
         "waiting_reason": "queue",
-        "handicap": HANDICAP[submission.priority],
-        "queue_ttl": submission.queue_ttl,
         **columns(submission),
     }
-    row = (await tx.execute(_ADMIT, values)).one_or_none()
+    later = {"handicap": HANDICAP[submission.priority], "queue_ttl": submission.queue_ttl}
+    row = await direct.write(_ADMIT, values | later)
     if row is None:
         return None
-    tx.ring("jobs")
-    job, now, gate = row
-    return Snapshot(job, (), (), now, gate)
+    direct.ring("jobs")
+    now, gate = row.pop("now"), row.pop("gate")
+    return Snapshot(loaded(Job, values | row), (), (), now, gate)
 
 
-def _statement() -> Select[Job, datetime, str | None]:
-    """Write the statement once: to build it for each submission costs more than to run it."""
+def _statement() -> Select[*tuple[object, ...]]:
+    """Write it: what the database decides comes back, the rest we have."""
     of = mapped(Job).columns
     owner = (
         select(Project.id)
-        .where(Project.id == bindparam("project_id"), ~Project.budgeted)
+        .where(Project.id == given("project_id", Uuid()), ~Project.budgeted)
         .with_for_update(read=True, key_share=True)
         .cte("owner")
     )
-    types = {name: of[name].type for name in _GIVEN}
-    # The driver says every type but these, whose NULL would be a text.
-    given = [
-        cast(bound, bound.type) if isinstance(bound.type, LargeBinary) else bound
-        for bound in (bindparam(name, type_=type_) for name, type_ in types.items())
-    ]
-    later = [func.now() + bindparam(name, type_=Interval) for name in ("handicap", "queue_ttl")]
+    later = [func.now() + given(name, Interval()) for name in ("handicap", "queue_ttl")]
     made = (
         insert_or_skip(_TABLES["jobs"])
         .from_select(
             ["project_id", "rank", "queue_expires_at", *(of[name].name for name in _GIVEN)],
-            select(owner.c.id, *later, *given),
+            # With casts: a NULL that nothing else types would be a text.
+            select(owner.c.id, *later, *(cast(given(n, of[n]), of[n].type) for n in _GIVEN)),
         )
         .on_conflict_do_nothing()
-        .returning(*_TABLES["jobs"].columns)
+        .returning(*(of[name] for name in (*_DECIDED, *_NEEDED)))
         .cte("made")
     )
     of_job = made.c
@@ -108,8 +109,8 @@ def _statement() -> Select[Job, datetime, str | None]:
         )
         .cte("held")
     )
-    fresh = aliased(Job, made)
-    return select(fresh, func.now(), closed_to(fresh)).add_cte(held)
+    gate = closed_to(aliased(Job, made)).label("gate")
+    return select(*(of_job[n] for n in _DECIDED), func.now().label("now"), gate).add_cte(held)
 
 
-_ADMIT = _statement()
+_ADMIT = prepared(_statement())

@@ -2,17 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, case, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, Uuid, case, func, or_, select, tuple_
 
-from models import attempts, caps, pauses, views
+from models import attempts, caps, ids, pauses, views
 from models.db import Transaction
+from models.direct import Direct, attributes, given, loaded, prepared
 from models.errors import NotFound
 from models.jobs.announcing import images_of
 from models.schema import Attempt, Gate, Image, Job
 from models.views import Json, Lens
+
+# An id is made by the clock of some api process, and `created_at` by the database's.
+_CLOCKS_APART = timedelta(hours=1)
+_EPOCH, _NEVER = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+_NIL, _MAX = UUID(int=0), UUID(int=(1 << 128) - 1)  # no id is one of them (RFC 9562, 5.9 and 5.10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +85,33 @@ async def snapshot(tx: Transaction, project_id: UUID | None, job_id: UUID) -> Sn
     return (await _snapshots(tx, [row]))[0]
 
 
+async def look(direct: Direct, project_id: UUID, job_id: UUID) -> Snapshot:
+    """Read a job of a project, as `snapshot` does, without a transaction: for who only looks."""
+    rows = await direct.read(_LOOK, {"job": job_id, "project": project_id})
+    if not rows:
+        raise NotFound("There is no such job in this project.")
+    row = rows[0]
+    now, gate = row.pop("now"), row.pop("gate")
+    job, key = loaded(Job, row), {"job": job_id}
+    tried = await direct.read(_ATTEMPTS, key) if job.attempt else ()
+    # A job that took another's image has one without an attempt.
+    kept = await direct.read(_IMAGES, key) if job.attempt or job.status == "succeeded" else ()
+    return Snapshot(
+        job,
+        [loaded(Attempt, each) for each in tried],
+        [loaded(Image, each) for each in kept],
+        now,
+        gate,
+    )
+
+
 async def listing(
     tx: Transaction, project_id: UUID, filter_: Filter, limit: int
 ) -> tuple[list[Snapshot], bool]:
     """Read a page, newest first; gives it, and whether there is more."""
-    stmt = _narrow(_with_clock().where(Job.project_id == project_id), filter_)
-    rows = (await tx.execute(stmt.order_by(Job.id.desc()).limit(limit + 1))).all()
+    stmt = _narrow(_with_clock().where(_within(project_id, filter_)), filter_)
+    newest = stmt.order_by(Job.project_id.desc(), Job.id.desc())
+    rows = (await tx.execute(newest.limit(limit + 1))).all()
     return await _snapshots(tx, rows[:limit]), len(rows) > limit
 
 
@@ -102,16 +129,28 @@ def closed_to(job: type[Job] = Job) -> ColumnElement[str | None]:
 
     What is paid already is held by no gate and no cap.
     """
+    capped = case(((job.status == "queued") & caps.reached(job), "project_cap"))
     return case(
         (job.status.not_in(("queued", "released")), None),
         (pauses.holding(job), "paused"),
         (job.phase == "keep", None),
-        (_GATE.is_not(None), _GATE),
-        ((job.status == "queued") & caps.reached(job), "project_cap"),
+        else_=func.coalesce(_GATE, capped),
     )
 
 
 _CLOSED = closed_to()
+
+_LOOK = prepared(
+    select(*attributes(Job), func.now().label("now"), _CLOSED.label("gate")).where(
+        Job.id == given("job", Uuid()), Job.project_id == given("project", Uuid())
+    )
+)
+_ATTEMPTS = prepared(
+    select(*attributes(Attempt))
+    .where(Attempt.job_id == given("job", Uuid()))
+    .order_by(Attempt.number)
+)
+_IMAGES = prepared(select(*attributes(Image)).where(Image.job_id == given("job", Uuid())))
 
 
 def _with_clock() -> Select[Job, datetime, str | None]:
@@ -135,11 +174,29 @@ def _narrow(
     if filter_.charge_state is not None:
         of_state = (Attempt.job_id == Job.id) & (Attempt.charge == filter_.charge_state)
         stmt = stmt.where(select(Attempt.id).where(of_state).exists())
-    return stmt.where(
-        Job.created_at >= (filter_.created_after or Job.created_at),
-        Job.created_at < (filter_.created_before or func.now() + timedelta(days=1)),
-        *([] if filter_.before is None else [Job.id < filter_.before]),
-    )
+    if filter_.created_after is not None:
+        stmt = stmt.where(Job.created_at >= filter_.created_after)
+    if filter_.created_before is not None:
+        stmt = stmt.where(Job.created_at < filter_.created_before)
+    return stmt
+
+
+def _within(project_id: UUID, filter_: Filter) -> ColumnElement[bool]:
+    """Tell whether a job is of this project and among its ids that a filter bounds.
+
+    Rows are compared, for with equality the planner may go through the jobs of all projects by their id
+    until it has met enough of this one, which may have been idle for long. But it underrates what such a
+    comparison leaves: where an index of its own knows what is looked for, that one must look cheaper.
+    """
+    first, last = _NIL, filter_.before or _MAX
+    if filter_.created_after is not None:
+        first = ids.first_at(max(filter_.created_after, _EPOCH) - _CLOCKS_APART)
+    if filter_.created_before is not None:
+        last = min(ids.first_at(min(filter_.created_before, _NEVER) + _CLOCKS_APART), last)
+    if filter_.status or filter_.waiting_reason or filter_.charge_state:
+        return (Job.project_id == project_id) & (Job.id >= first) & (Job.id < last)
+    place = tuple_(Job.project_id, Job.id)
+    return (place >= tuple_(project_id, first)) & (place < tuple_(project_id, last))
 
 
 def _waits_for(reason: str) -> ColumnElement[bool]:

@@ -31,6 +31,7 @@ ALLOWED = {
     "worker/provider/account.py": {"httpx"},
     # DATABASE_URL; usage.py knows one of the driver's errors by name.
     "models/db.py": {"create_async_engine"},
+    "models/direct.py": {"psycopg"},
     "models/migrate.py": {"create_engine"},
     "models/migrations/env.py": {"create_engine"},
     "models/usage.py": {"psycopg"},

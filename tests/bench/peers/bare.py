@@ -1,4 +1,4 @@
-"""A bare FastAPI with one psycopg statement per request: as little as an API with a database can do.
+"""A bare FastAPI with one psycopg statement per request, in a transaction, as psycopg's own pages have it.
 
 Run as `python bare.py PORT DATABASE_URL`.
 """
@@ -30,9 +30,7 @@ class Body(BaseModel):
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    async with AsyncConnectionPool(
-        _DATABASE, min_size=_POOL, max_size=_POOL, kwargs={"autocommit": True}
-    ) as pool:
+    async with AsyncConnectionPool(_DATABASE, min_size=_POOL, max_size=_POOL) as pool:
         async with pool.connection() as connection:
             await connection.execute(
                 "CREATE TABLE IF NOT EXISTS bare_jobs (id uuid PRIMARY KEY, status text NOT NULL, "

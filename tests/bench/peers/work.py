@@ -1,8 +1,8 @@
 """The work of one job, as the peers' workers do it: the same call, commits, image and webhook.
 
-Darkroom commits six times for a job: started, answered, kept, thumbnail drawn, delivery taken, told; so do
-these, with one plain statement each. They promise less: no attempt rows, no leases, no ledger, no event that
-outlives its worker, no retries.
+Darkroom commits six times for a job: started, answered, kept, thumbnail drawn, delivery taken, told; so
+do these, with one plain statement each. They promise less: no attempt rows, no leases, no ledger, no
+event that outlives its worker, no retries.
 """
 
 import asyncio

@@ -65,7 +65,9 @@ class _Run:
             self.memory = max(self.memory, process.memory)
             await asyncio.sleep(0.1)
             if process.popen.poll() is not None or time.perf_counter() - started > _PATIENCE:
-                raise RuntimeError(f"{process.name} has not done its jobs:\n{tail(process.log, 30)}")
+                raise RuntimeError(
+                    f"{process.name} has not done its jobs:\n{tail(process.log, 30)}"
+                )
         self.seconds, self.cpu = time.perf_counter() - started, process.cpu - cpu
 
 

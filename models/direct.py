@@ -1,0 +1,181 @@
+"""Statements that say all at once, through psycopg itself: one round trip, and no layer above the driver.
+
+For what is done thousands of times a minute: a session of SQLAlchemy's takes eight times the CPU for the
+same SELECT (decision 19). Everything else goes through `Database.transaction`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import psycopg
+from psycopg import AsyncConnection, InterfaceError, OperationalError, sql
+from psycopg.adapt import AdaptersMap
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import JsonbDumper
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from sqlalchemy import BindParameter, ClauseElement, ColumnElement, FromClause, bindparam
+from sqlalchemy import inspect as mapped
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.types import TypeEngine
+
+from models.errors import Unavailable
+
+Statement = bytes  # as psycopg takes what is written nowhere but in this code
+Values = Mapping[str, object]
+Entity = TypeVar("Entity")
+Value = TypeVar("Value")
+
+_ADAPTERS = AdaptersMap(psycopg.adapters)
+_ADAPTERS.register_dumper(dict, JsonbDumper)  # what is a dict here is `jsonb` there
+
+_DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+
+# A pool that has lost its connections tries again at once for whoever comes; with the library's five
+# minutes it would sit out the end of an outage in a growing pause.
+_RECONNECT = 3.0
+_AWAY = "Postgres did not answer; nothing was lost. Try again in a moment."
+_IDLE = 60.0  # seconds until a connection that nobody needed is closed
+
+
+class Direct:
+    """The driver's own connections of one process, in autocommit: a statement is a transaction."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        size: int,
+        patience: float,
+        ring: Callable[[str, str], None],
+        connect: Mapping[str, object],
+    ) -> None:
+        self._patience = patience
+        self._ring = ring
+        settings = {"autocommit": True, "row_factory": dict_row, "context": _ADAPTERS}
+        self._pool = AsyncConnectionPool(
+            url,
+            connection_class=AsyncConnection[DictRow],
+            kwargs={**connect, **settings},
+            min_size=0,
+            max_size=size,
+            open=False,
+            timeout=patience / 2,
+            max_idle=_IDLE,
+            reconnect_timeout=_RECONNECT,
+        )
+
+    async def write(self, statement: Statement, values: Values) -> DictRow | None:
+        """Run one statement and give its first row; it is committed when it has answered.
+
+        Raises `Unavailable`, as `Database.transaction` does; then nobody knows whether it took effect.
+        """
+        async with self._lent() as connection:
+            return await (await connection.execute(statement, values)).fetchone()
+
+    async def read(self, statement: Statement, values: Values) -> list[DictRow]:
+        """Run a SELECT and give its rows; once more where the connection had died since its last use.
+
+        Raises `Unavailable`.
+        """
+        try:
+            return await self._read(statement, values)
+        except _Stale:
+            return await self._read(statement, values)
+
+    def ring(self, topic: str, key: str = "") -> None:
+        """Ring this doorbell: what it tells of is committed."""
+        self._ring(topic, key)
+
+    @asynccontextmanager
+    async def together(self) -> AsyncIterator["Together"]:
+        """Open a transaction for the few statements that cannot be one; leaving it commits.
+
+        An exception rolls back, and rings nothing. Raises `Unavailable`.
+        """
+        async with self._lent() as connection, connection.transaction():
+            together = Together(connection)
+            yield together
+        for topic, key in together.rings:
+            self._ring(topic, key)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._pool.close()
+
+    async def _read(self, statement: Statement, values: Values) -> list[DictRow]:
+        async with self._lent() as connection:
+            return await (await connection.execute(statement, values)).fetchall()
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[AsyncConnection[DictRow]]:
+        if self._pool.closed:
+            await self._pool.open()
+        connection = None
+        try:
+            async with asyncio.timeout(self._patience), self._pool.connection() as connection:
+                yield connection
+        except (OperationalError, InterfaceError, PoolTimeout, TimeoutError) as lost:
+            if connection is None or not connection.closed:
+                raise Unavailable(_AWAY) from lost
+            await self._pool.drain()  # the others have most likely died with it
+            raise _Stale(_AWAY) from lost
+
+
+class _Stale(Unavailable):
+    """The connection was lost: whoever only reads may ask again."""
+
+
+class Together:
+    """One open transaction of such statements; what it rings is rung once it has committed."""
+
+    def __init__(self, connection: AsyncConnection[DictRow]) -> None:
+        self._connection = connection
+        self.rings: set[tuple[str, str]] = set()
+
+    async def run(self, statement: Statement, values: Values) -> DictRow | None:
+        """Run one statement and give its first row."""
+        return await (await self._connection.execute(statement, values)).fetchone()
+
+    def ring(self, topic: str, key: str = "") -> None:
+        """Ring this doorbell once the transaction has committed."""
+        self.rings.add((topic, key))
+
+
+def given(name: str, like: ColumnElement[Value] | TypeEngine[Value]) -> BindParameter[Value]:
+    """Name a parameter of a `prepared` statement, of a type or of a column's."""
+    type_ = like.type if isinstance(like, ColumnElement) else like
+    return bindparam(name, None, type_=type_)
+
+
+def prepared(written: ClauseElement) -> Statement:
+    """Compile a statement of SQLAlchemy's once and for all: its constants in it, its parameters by name.
+
+    What it is `given` are the parameters; psycopg binds them.
+    """
+    compiled = written.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+    text = str(compiled)
+    for name, value in compiled.params.items():
+        if value is not None:
+            text = text.replace(f"%({name})s", _literal(value))
+    return " ".join(text.split()).encode()
+
+
+def attributes(entity: type[object], of: FromClause | None = None) -> list[ColumnElement[object]]:
+    """List every column of an entity, or of what has its columns, by the name of its attribute."""
+    mapper = mapped(entity)
+    table = mapper.local_table if of is None else of
+    return [table.c[each.columns[0].name].label(each.key) for each in mapper.column_attrs]
+
+
+def loaded(entity: type[Entity], row: Mapping[str, object]) -> Entity:
+    """Give a row of `attributes` as the entity; it belongs to no session."""
+    made = entity()
+    made.__dict__.update(row)
+    return made
+
+
+def _literal(value: object) -> str:
+    """Write a constant of the code; `%` is psycopg's own."""
+    return sql.Literal(value).as_string().replace("%", "%%")
