@@ -249,6 +249,35 @@ _MOVE = text(f"""
     SELECT due.id FROM due WHERE due.id NOT IN (SELECT budget_id FROM kept) ORDER BY 1
 """)  # noqa: S608 - constants of this file
 
+# The same for a hold of a job that is about to be made, in one statement with it (`jobs.admit`): gives the
+# project's id when every budget has its window of today, and room in it. The windows are taken in order.
+ROOM = text(f"""
+    WITH locked AS (
+        SELECT id, xmin AS version FROM projects WHERE id = :project_id FOR KEY SHARE
+    ), due AS (
+        SELECT b.id, CASE b.mode WHEN 'hard' THEN b."limit" END AS most,
+               {_STARTS.format(moment="now()")} AS starts_at
+          FROM locked JOIN budgets b
+            ON b.project_id = locked.id
+           AND {_ABOUT.format(key=":key_id", customer="CAST(:customer AS text)")}
+    ), windows AS (
+        SELECT w.budget_id, w.starts_at, most IS NULL OR w.held + w.spent + :held <= most AS fits
+          FROM due JOIN budget_windows w ON (w.budget_id, w.starts_at) = (due.id, due.starts_at)
+         ORDER BY 1, 2 FOR UPDATE OF w
+    )
+    SELECT id, ARRAY(SELECT budget_id FROM windows) AS budgets,
+           ARRAY(SELECT starts_at FROM windows) AS starts
+      FROM locked
+     WHERE version = (SELECT xmin FROM projects WHERE id = :project_id)
+       AND (SELECT count(*) FROM due) = (SELECT count(*) FROM windows WHERE fits)
+""").bindparams(project_id=None, key_id=None, customer=None, held=None)  # noqa: S608 - as above
+MOVED = text("""
+    UPDATE budget_windows w SET held = w.held + made.held
+      FROM made, owner, unnest(owner.budgets, owner.starts) AS at (budget_id, starts_at)
+     WHERE (w.budget_id, w.starts_at) = (at.budget_id, at.starts_at)
+    RETURNING w.budget_id
+""")
+
 _FOLDED = f"""
     SELECT b.id AS budget_id, {_STARTS.format(moment="h.at")} AS starts_at,
            coalesce(sum(l.credits) FILTER (WHERE l.kind IN ('hold', 'release')), 0) AS held,

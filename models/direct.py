@@ -5,17 +5,19 @@ same SELECT (decision 19). Everything else goes through `Database.transaction`.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, InterfaceError, OperationalError, sql
+from psycopg import AsyncConnection, AsyncCursor, InterfaceError, OperationalError, sql
 from psycopg.adapt import AdaptersMap
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import JsonbDumper
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
-from sqlalchemy import BindParameter, ClauseElement, ColumnElement, FromClause, bindparam
+from sqlalchemy import BindParameter, ClauseElement, ColumnElement, bindparam
 from sqlalchemy import inspect as mapped
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.types import TypeEngine
@@ -31,6 +33,11 @@ _ADAPTERS = AdaptersMap(psycopg.adapters)
 _ADAPTERS.register_dumper(dict, JsonbDumper)  # what is a dict here is `jsonb` there
 
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+
+_LABELS = re.compile(r" AS anon_\d+")  # nobody reads those
+_CACHED = (
+    4096  # bytes of a statement up to which psycopg remembers its parameters (its _queries.py)
+)
 
 # A pool that has lost its connections tries again at once for whoever comes; with the library's five
 # minutes it would sit out the end of an outage in a growing pause.
@@ -54,7 +61,8 @@ class Direct:
         self._patience = patience
         self._ring = ring
         settings = {"autocommit": True, "row_factory": dict_row, "context": _ADAPTERS}
-        self._pool = AsyncConnectionPool(
+        self._make = partial(
+            AsyncConnectionPool[AsyncConnection[DictRow]],
             url,
             connection_class=AsyncConnection[DictRow],
             kwargs={**connect, **settings},
@@ -65,6 +73,7 @@ class Direct:
             max_idle=_IDLE,
             reconnect_timeout=_RECONNECT,
         )
+        self._pool: AsyncConnectionPool[AsyncConnection[DictRow]] | None = None
 
     async def write(self, statement: Statement, values: Values) -> DictRow | None:
         """Run one statement and give its first row; it is committed when it has answered.
@@ -72,7 +81,8 @@ class Direct:
         Raises `Unavailable`, as `Database.transaction` does; then nobody knows whether it took effect.
         """
         async with self._lent() as connection:
-            return await (await connection.execute(statement, values)).fetchone()
+            rows = await _rows(await connection.execute(statement, values))
+        return rows[0] if rows else None
 
     async def read(self, statement: Statement, values: Values) -> list[DictRow]:
         """Run a SELECT and give its rows; once more where the connection had died since its last use.
@@ -101,25 +111,28 @@ class Direct:
             self._ring(topic, key)
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self._pool.close()
+        """Close every connection; whoever comes afterwards opens new ones."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
 
     async def _read(self, statement: Statement, values: Values) -> list[DictRow]:
         async with self._lent() as connection:
-            return await (await connection.execute(statement, values)).fetchall()
+            return await _rows(await connection.execute(statement, values))
 
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[AsyncConnection[DictRow]]:
-        if self._pool.closed:
-            await self._pool.open()
+        pool = self._pool = self._pool or self._make()
+        if pool.closed:
+            await pool.open()
         connection = None
         try:
-            async with asyncio.timeout(self._patience), self._pool.connection() as connection:
+            async with asyncio.timeout(self._patience), pool.connection() as connection:
                 yield connection
         except (OperationalError, InterfaceError, PoolTimeout, TimeoutError) as lost:
             if connection is None or not connection.closed:
                 raise Unavailable(_AWAY) from lost
-            await self._pool.drain()  # the others have most likely died with it
+            await pool.drain()  # the others have most likely died with it
             raise _Stale(_AWAY) from lost
 
 
@@ -134,13 +147,21 @@ class Together:
         self._connection = connection
         self.rings: set[tuple[str, str]] = set()
 
-    async def run(self, statement: Statement, values: Values) -> DictRow | None:
+    async def run(self, statement: Statement, values: Values) -> list[DictRow]:
+        """Run one statement and give its rows, if it has any."""
+        return await _rows(await self._connection.execute(statement, values))
+
+    async def first(self, statement: Statement, values: Values) -> DictRow | None:
         """Run one statement and give its first row."""
-        return await (await self._connection.execute(statement, values)).fetchone()
+        return next(iter(await self.run(statement, values)), None)
 
     def ring(self, topic: str, key: str = "") -> None:
         """Ring this doorbell once the transaction has committed."""
         self.rings.add((topic, key))
+
+
+async def _rows(cursor: AsyncCursor[DictRow]) -> list[DictRow]:
+    return [] if cursor.description is None else await cursor.fetchall()
 
 
 def given(name: str, like: ColumnElement[Value] | TypeEngine[Value]) -> BindParameter[Value]:
@@ -159,18 +180,26 @@ def prepared(written: ClauseElement) -> Statement:
     for name, value in compiled.params.items():
         if value is not None:
             text = text.replace(f"%({name})s", _literal(value))
-    return " ".join(text.split()).encode()
+    statement = " ".join(_LABELS.sub("", text).split()).encode()
+    if len(statement) > _CACHED:
+        raise ValueError(f"psycopg would parse these {len(statement)} bytes anew each time")
+    return statement
 
 
-def attributes(entity: type[object], of: FromClause | None = None) -> list[ColumnElement[object]]:
-    """List every column of an entity, or of what has its columns, by the name of its attribute."""
+def attributes(entity: type[object]) -> list[ColumnElement[object]]:
+    """List every column of an entity, by the name of its attribute, for a SELECT."""
     mapper = mapped(entity)
-    table = mapper.local_table if of is None else of
-    return [table.c[each.columns[0].name].label(each.key) for each in mapper.column_attrs]
+    return [mapper.columns[each.key].label(each.key) for each in mapper.column_attrs]
+
+
+def listed(entity: type[object], of: str) -> str:
+    """Write the same for SQL by hand, from a table or CTE of this name."""
+    columns = mapped(entity).columns
+    return ", ".join(f"{of}.{column.name} AS {key}" for key, column in columns.items())
 
 
 def loaded(entity: type[Entity], row: Mapping[str, object]) -> Entity:
-    """Give a row of `attributes` as the entity; it belongs to no session."""
+    """Give a row of `attributes` or `listed` as the entity; it belongs to no session."""
     made = entity()
     made.__dict__.update(row)
     return made

@@ -36,6 +36,7 @@ class Caller:
     key_id: UUID
     scopes: frozenset[str]
     idempotency_required: bool
+    budgeted: bool = False  # as of the look-up; whoever relies on it asks the row
 
     def demand(self, scope: Scope) -> None:
         """Raise `ScopeMissing` unless this key has the scope; `admin` has every one."""
@@ -164,6 +165,7 @@ async def caller(tx: Transaction, key: str) -> Caller | None:
                 ApiKey.secret_hash,
                 ApiKey.scopes,
                 Project.idempotency_required,
+                Project.budgeted,
             )
             .join(Project, Project.id == ApiKey.project_id)
             .where(
@@ -175,7 +177,8 @@ async def caller(tx: Transaction, key: str) -> Caller | None:
     ).one_or_none()
     if row is None or not hmac.compare_digest(row.secret_hash, split[1]):
         return None
-    return Caller(row.project_id, row.id, frozenset(row.scopes), row.idempotency_required)
+    scopes = frozenset(row.scopes)
+    return Caller(row.project_id, row.id, scopes, row.idempotency_required, row.budgeted)
 
 
 async def list_keys(tx: Transaction, project_id: UUID) -> list[ApiKey]:

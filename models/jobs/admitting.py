@@ -1,21 +1,35 @@
 """(new) → queued in one round trip, for the plain case, which nearly every submission is.
 
-One statement takes the project's row as the foreign keys would, inserts the job and its hold, and shows
-the job as it then is. Where more has to be looked at (a budget, an Idempotency-Key that came before, reuse,
-references), it inserts nothing, and `submit` takes its time.
+One statement takes the project's row as the foreign keys would, inserts the job and its hold, and gives
+back what the database has decided. Where more has to be looked at (a window of a budget that is new or has
+no room, an Idempotency-Key that came before, reuse, references), it inserts nothing, and `submit` takes
+its time.
 
-A budget that is being made holds the project's row; whoever waited for it sees `budgeted` as it then is,
-though not the budget itself (READ COMMITTED, "EvalPlanQual"): the column is there for this statement.
+A budget that is being made or changed holds the project's row, and writes it. Whoever waited for it sees
+that row as it then is, though not the budget (READ COMMITTED, "EvalPlanQual"): so a project without
+budgets is asked whether it still is one (`budgeted`), and of one that has some the row must be the one that
+the statement saw.
 """
 
-from sqlalchemy import Interval, Select, Uuid, cast, func, insert, literal_column, select
+from sqlalchemy import (
+    CTE,
+    Interval,
+    LargeBinary,
+    Uuid,
+    cast,
+    column,
+    func,
+    insert,
+    literal_column,
+    select,
+)
 from sqlalchemy import inspect as mapped
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from sqlalchemy.orm import aliased
 
-from models import ids
+from models import budgets, ids
 from models.db import Base
-from models.direct import Direct, given, loaded, prepared
+from models.direct import Direct, Statement, given, loaded, prepared
 from models.jobs.reading import Snapshot, closed_to
 from models.jobs.submitting import HANDICAP, Idempotency, Submission, columns
 from models.projects import Caller
@@ -68,7 +82,7 @@ async def admit(
         **columns(submission),
     }
     later = {"handicap": HANDICAP[submission.priority], "queue_ttl": submission.queue_ttl}
-    row = await direct.write(_ADMIT, values | later)
+    row = await direct.write(_WITHIN if caller.budgeted else _ADMIT, values | later)
     if row is None:
         return None
     direct.ring("jobs")
@@ -76,22 +90,21 @@ async def admit(
     return Snapshot(loaded(Job, values | row), (), (), now, gate)
 
 
-def _statement() -> Select[*tuple[object, ...]]:
+def _statement(owner: CTE, *others: CTE) -> Statement:
     """Write it: what the database decides comes back, the rest we have."""
     of = mapped(Job).columns
-    owner = (
-        select(Project.id)
-        .where(Project.id == given("project_id", Uuid()), ~Project.budgeted)
-        .with_for_update(read=True, key_share=True)
-        .cte("owner")
-    )
     later = [func.now() + given(name, Interval()) for name in ("handicap", "queue_ttl")]
+    # The driver says every type but these, whose NULL would be a text.
+    types = {name: of[name].type for name in _GIVEN}
+    values = [
+        cast(given(name, type_), type_) if isinstance(type_, LargeBinary) else given(name, type_)
+        for name, type_ in types.items()
+    ]
     made = (
         insert_or_skip(_TABLES["jobs"])
         .from_select(
             ["project_id", "rank", "queue_expires_at", *(of[name].name for name in _GIVEN)],
-            # With casts: a NULL that nothing else types would be a text.
-            select(owner.c.id, *later, *(cast(given(n, of[n]), of[n].type) for n in _GIVEN)),
+            select(owner.c.id, *later, *values),
         )
         .on_conflict_do_nothing()
         .returning(*(of[name] for name in (*_DECIDED, *_NEEDED)))
@@ -110,7 +123,18 @@ def _statement() -> Select[*tuple[object, ...]]:
         .cte("held")
     )
     gate = closed_to(aliased(Job, made)).label("gate")
-    return select(*(of_job[n] for n in _DECIDED), func.now().label("now"), gate).add_cte(held)
+    shown = select(*(of_job[name] for name in _DECIDED), func.now().label("now"), gate)
+    return prepared(shown.add_cte(held, *others))
 
 
-_ADMIT = prepared(_statement())
+_OWNER = (
+    select(Project.id)
+    .where(Project.id == given("project_id", Uuid()), ~Project.budgeted)
+    .with_for_update(read=True, key_share=True)
+    .cte("owner")
+)
+_ADMIT = _statement(_OWNER)
+_WITHIN = _statement(
+    budgets.ROOM.columns(column("id", Uuid())).cte("owner"),
+    budgets.MOVED.columns(column("budget_id", Uuid())).cte("moved"),
+)
