@@ -59,7 +59,7 @@ def bare(answer: Answer) -> Answer:
     return replace(answer, provider_url=None, error=error)
 
 
-def client_request_id(job_id: UUID, number: int) -> str:
+def client_request_id(job_id: UUID, number: int | Literal[""]) -> str:
     """Name a call for the provider's log: 1-128 of `A-Za-z0-9._:-`, or it would be dropped."""
     return f"{ids.text(ids.JOB, job_id)}:{number}"
 

@@ -1,6 +1,7 @@
 """Events: something that happened to a job, written in the transaction of what it tells."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import func, insert
@@ -16,27 +17,47 @@ def wanted_by_job(job: Job, type_: EventType) -> bool:
     return job.webhook_url is not None and type_ in (job.webhook_events or TERMINAL_EVENTS)
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One delivery that is to be: whom an event is told. What goes to a disabled endpoint is held."""
+
+    delivery_id: UUID
+    endpoint_id: UUID | None
+    url: str
+    lane: str
+    enabled: bool = True
+
+    def row(self, project_id: UUID, event_id: UUID, job_id: UUID | None) -> dict[str, object]:
+        """Write it as a row of `deliveries`."""
+        return {
+            "id": self.delivery_id,
+            "project_id": project_id,
+            "event_id": event_id,
+            "job_id": job_id,
+            "endpoint_id": self.endpoint_id,
+            "url": self.url,
+            "lane": self.lane,
+            "state": "pending" if self.enabled else "held",
+            "next_at": func.now() if self.enabled else None,
+        }
+
+
+def addressed(job: Job, type_: EventType, targets: Sequence[Endpoint]) -> list[Line]:
+    """Say whom an event of a job is told: these endpoints, and its own URL if that wants it."""
+    lines = [_line(each) for each in targets]
+    if wanted_by_job(job, type_) and job.webhook_url is not None:
+        lane = lanes.of_origin(job.project_id, job.webhook_url)
+        lines.append(Line(ids.new(), None, job.webhook_url, lane))
+    return lines
+
+
 async def announce(
     tx: Transaction, job: Job, type_: EventType, body: bytes, targets: Sequence[Endpoint]
 ) -> None:
     """Write an event of a job and its deliveries; they arise with what they tell, or not at all."""
     event_id = await _write(tx, job.project_id, type_, body, job=job)
-    rows = [_row(each, event_id, job.id) for each in targets]
-    if wanted_by_job(job, type_) and job.webhook_url is not None:
-        rows.append(
-            {
-                "id": ids.new(),
-                "project_id": job.project_id,
-                "event_id": event_id,
-                "job_id": job.id,
-                "endpoint_id": None,
-                "url": job.webhook_url,
-                "lane": lanes.of_origin(job.project_id, job.webhook_url),
-                "state": "pending",
-                "next_at": func.now(),
-            }
-        )
-    await _deliver(tx, rows)
+    lines = addressed(job, type_, targets)
+    await _deliver(tx, [each.row(job.project_id, event_id, job.id) for each in lines])
 
 
 async def announce_to_project(
@@ -44,16 +65,15 @@ async def announce_to_project(
 ) -> None:
     """Write an event that is not about a job, and its deliveries to a project's endpoints."""
     event_id = await _write(tx, project_id, type_, body, job=None)
-    await _deliver(tx, [_row(each, event_id, None) for each in targets])
+    await _deliver(tx, [_line(each).row(project_id, event_id, None) for each in targets])
 
 
 async def announce_ping(tx: Transaction, endpoint: Endpoint, body: bytes) -> UUID:
     """Write a ping and its one delivery, also to an endpoint that is disabled; gives the delivery's id."""
     event_id = await _write(tx, endpoint.project_id, "ping", body, job=None)
-    row = _row(endpoint, event_id, None)
     delivery_id = ids.new()
-    alone = {"id": delivery_id, "lane": lanes.of_ping(delivery_id)}
-    await _deliver(tx, [row | alone | {"state": "pending", "next_at": func.now()}])
+    line = Line(delivery_id, endpoint.id, endpoint.url, lanes.of_ping(delivery_id))
+    await _deliver(tx, [line.row(endpoint.project_id, event_id, None)])
     return delivery_id
 
 
@@ -74,19 +94,9 @@ async def _write(
     return event_id
 
 
-def _row(endpoint: Endpoint, event_id: UUID, job_id: UUID | None) -> dict[str, object]:
-    """Address an event to an endpoint; what goes to a disabled one is held, for replay."""
-    return {
-        "id": ids.new(),
-        "project_id": endpoint.project_id,
-        "event_id": event_id,
-        "job_id": job_id,
-        "endpoint_id": endpoint.id,
-        "url": endpoint.url,
-        "lane": lanes.of_endpoint(endpoint.id),
-        "state": "pending" if endpoint.enabled else "held",
-        "next_at": func.now() if endpoint.enabled else None,
-    }
+def _line(endpoint: Endpoint) -> Line:
+    lane = lanes.of_endpoint(endpoint.id)
+    return Line(ids.new(), endpoint.id, endpoint.url, lane, endpoint.enabled)
 
 
 async def _deliver(tx: Transaction, rows: list[dict[str, object]]) -> None:

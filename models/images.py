@@ -5,10 +5,11 @@ from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from models.db import Transaction
+from models.direct import Direct, prepared
 from models.schema import Image, Job
 
 _SETTLED_FOR = func.make_interval(0, 0, 0, 0, 0, 1)  # a minute: the worker draws it right away
@@ -72,11 +73,9 @@ async def write(
     )
 
 
-async def thumbnail_is(tx: Transaction, job_id: UUID, state: Literal["made", "impossible"]) -> None:
+async def thumbnail_is(direct: Direct, job_id: UUID, state: Literal["made", "impossible"]) -> None:
     """Say what became of the thumbnail of a job's image."""
-    await tx.execute(
-        update(Image).where(Image.job_id == job_id, ~Image.spare).values(thumbnail=state)
-    )
+    await direct.write(_THUMBNAIL, {"job": job_id, "state": state})
 
 
 async def without_thumbnail(tx: Transaction, limit: int) -> list[tuple[UUID, UUID, str]]:
@@ -94,3 +93,8 @@ async def without_thumbnail(tx: Transaction, limit: int) -> list[tuple[UUID, UUI
         .limit(limit)
     )
     return [(row.job_id, row.project_id, row.sha256) for row in rows]
+
+
+_THUMBNAIL = prepared(
+    text("UPDATE images SET thumbnail = :state WHERE job_id = :job AND NOT spare")
+)

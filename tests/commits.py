@@ -1,4 +1,7 @@
-"""A proxy before PostgreSQL that lets a COMMIT through and drops its answer, as a dying network does."""
+"""A proxy before PostgreSQL that lets a COMMIT through and drops its answer, as a dying network does.
+
+Or a statement that commits by itself: `at` is what tells it.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,10 +12,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 @dataclass
 class Proxy:
-    """Passes everything on; `drop` answers to COMMIT are swallowed, and their connections cut."""
+    """Passes everything on; `drop` answers to `at` are swallowed, and their connections cut."""
 
     url: str
     drop: int = 0
+    at: bytes = b"COMMIT"
     dropped: int = 0
 
     async def carry(
@@ -28,7 +32,7 @@ class Proxy:
 
         async def up() -> None:
             while data := await client.read(65_536):
-                if self.drop and b"COMMIT" in data:
+                if self.drop and self.at in data:
                     self.drop -= 1
                     committed.set()
                 to_server.write(data)

@@ -70,13 +70,19 @@ async def look(bench: Bench, slots: int = 100, *, cap: int = 8, rate: int = 10_0
 
 
 async def take(bench: Bench, vault: Vault, woken: tuple[UUID, int]) -> Parcel | None:
-    """Take a try that was woken."""
+    """Take a try that was woken: as a worker does, in the plain way first."""
+    if bench.plain:
+        parcel = await deliveries.take_plain(bench.database.direct, vault, *woken, LEASE)
+        if parcel is not None:
+            return parcel
     return await bench.do(lambda tx: deliveries.take(tx, vault, *woken, LEASE))
 
 
 async def record(bench: Bench, woken: tuple[UUID, int], tried: Try) -> DeliveryState | None:
-    """Record what a try met."""
+    """Record what a try met, in the plain way first."""
     at = datetime.now(UTC)
+    if bench.plain and await deliveries.record_plain(bench.database.direct, *woken, at, tried):
+        return tried.state
     return await bench.do(lambda tx: deliveries.record(tx, *woken, at, tried, PATIENCE))
 
 

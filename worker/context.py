@@ -1,5 +1,6 @@
 """What the work of one process stands on: opened once, closed in order."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ from worker.egress import Egress
 from worker.pictures import Pictures
 from worker.provider import Provider
 from worker.pulse import Pulse
+
+_FETCHED = 64  # images on their way to the store, each with up to 1 MiB of it in memory
+_LOOKED_AT = 3  # whole ones: one for each decoding child, and one ready for the next
 
 
 @dataclass(slots=True)
@@ -36,6 +40,9 @@ class Context:
     pictures: Pictures
     vault: Vault
     lens: Lens
+    # A thousand answers may come at once; their images come in turns, and take bounded memory.
+    fetching: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_FETCHED))
+    looking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LOOKED_AT))
     running: set[Ref] = field(default_factory=set)
     consuming: bool = False  # before Celery takes messages, what is released for it would only wait
     draining: bool = False

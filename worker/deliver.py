@@ -7,6 +7,7 @@ is one table (`judge`), from status and headers to a `Try`.
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -14,7 +15,7 @@ import structlog
 
 from models import deliveries
 from models.deliveries import Parcel, Patience, Try
-from models.errors import EgressRefused
+from models.errors import EgressRefused, Unavailable
 from models.ids import DELIVERY, EVENT, text
 from models.settings import Settings
 from models.signing import sign
@@ -39,11 +40,7 @@ _BUSY = frozenset({429, 502, 503, 504})
 async def run(context: Context, delivery_id: UUID, number: int) -> None:
     """Make one try of a delivery, if it is still to be made."""
     structlog.contextvars.bind_contextvars(delivery_id=text(DELIVERY, delivery_id))
-    lease, patience = context.settings.delivery_lease, Patience.of(context.settings)
-    # Once more when Postgres was away for a moment: else the delivery waits for the end of its lease.
-    parcel = await insist(
-        context, lambda tx: deliveries.take(tx, context.vault, delivery_id, number, lease)
-    )
+    parcel = await _take(context, delivery_id, number)
     if parcel is None:
         log.info("webhook.not_mine", number=number)
         return
@@ -53,9 +50,7 @@ async def run(context: Context, delivery_id: UUID, number: int) -> None:
     tried = judge(
         context.settings, parcel, met, elapsed, now=datetime.now(UTC), random=random.random
     )
-    state = await insist(
-        context, lambda tx: deliveries.record(tx, delivery_id, number, at, tried, patience)
-    )
+    state = await _record(context, delivery_id, number, at, tried)
     metrics.TRIES.labels(state or "late").inc()
     metrics.TRY_SECONDS.observe(elapsed.total_seconds())
     if tried.pause is not None:
@@ -67,6 +62,30 @@ async def run(context: Context, delivery_id: UUID, number: int) -> None:
         number=number,
         http_status=tried.http_status,
         result=tried.result,
+    )
+
+
+async def _take(context: Context, delivery_id: UUID, number: int) -> Parcel | None:
+    lease, direct = context.settings.delivery_lease, context.database.direct
+    with suppress(Unavailable):
+        plain = await deliveries.take_plain(direct, context.vault, delivery_id, number, lease)
+        if plain is not None:
+            return plain
+    # Once more when Postgres was away for a moment: else the delivery waits for the end of its lease.
+    return await insist(
+        context, lambda tx: deliveries.take(tx, context.vault, delivery_id, number, lease)
+    )
+
+
+async def _record(
+    context: Context, delivery_id: UUID, number: int, at: datetime, tried: Try
+) -> DeliveryState | None:
+    patience = Patience.of(context.settings)
+    with suppress(Unavailable):  # whether it took effect, the general way finds out
+        if await deliveries.record_plain(context.database.direct, delivery_id, number, at, tried):
+            return tried.state
+    return await insist(
+        context, lambda tx: deliveries.record(tx, delivery_id, number, at, tried, patience)
     )
 
 

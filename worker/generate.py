@@ -15,7 +15,7 @@ from models.attempts import Answer, Ref
 from models.db import Transaction
 from models.errors import Unavailable
 from models.ids import JOB, new, text
-from models.jobs import Release, Start
+from models.jobs import Release, Start, Terms
 from models.references import ReferenceLost, kept_in, restore_input
 from models.storage import Missing, StoreUnavailable
 from worker import keep, metrics
@@ -60,19 +60,19 @@ async def _start(context: Context, job_id: UUID, fence: int) -> Start | None:
     """
     settings, start_id = context.settings, new()
     key = settings.aimlapi_key
+    terms: Terms = {
+        "start_id": start_id,
+        "worker": context.worker,
+        "key_prefix": key.get_secret_value()[:_KEY_PREFIX] if key else "",
+        "lease": settings.lease_run,
+        "typical_call": settings.typical_call,
+    }
     try:
+        plain = await jobs.start_plain(context.database.direct, job_id, fence, **terms)
+        if plain is not None:
+            return plain
         async with context.database.transaction() as tx:
-            return await jobs.start(
-                tx,
-                context.lens,
-                job_id,
-                fence,
-                start_id=start_id,
-                worker=context.worker,
-                key_prefix=key.get_secret_value()[:_KEY_PREFIX] if key else "",
-                lease=settings.lease_run,
-                typical_call=settings.typical_call,
-            )
+            return await jobs.start(tx, context.lens, job_id, fence, **terms)
     except Unavailable:
         return await insist(context, lambda tx: jobs.started(tx, job_id, fence, start_id))
 

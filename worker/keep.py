@@ -5,10 +5,12 @@ job back in phase `keep`, to be fetched again from the provider's URL until that
 """
 
 from base64 import b64decode
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from typing import Literal
 from uuid import UUID
 
 import structlog
@@ -40,13 +42,7 @@ class NotKept(Exception):
 
 async def receive_and_keep(context: Context, start: Start, image: Image, answer: Answer) -> None:
     """Book the image at once, and then keep its bytes: for the job, or as a spare."""
-    settings, lens = context.settings, context.lens
-    received = await insist(
-        context,
-        lambda tx: jobs.receive(
-            tx, lens, start.ref, answer, lease=settings.lease_run, ttl=settings.keep_ttl
-        ),
-    )
+    received = await _receive(context, start.ref, answer)
     if received is None:
         log.info("image.not_mine")
         return
@@ -56,6 +52,19 @@ async def receive_and_keep(context: Context, start: Start, image: Image, answer:
         await run(context, ref, start.project_id, image.url, image.b64, spare=use == "spare")
     finally:
         context.running.discard(ref)
+
+
+async def _receive(
+    context: Context, ref: Ref, answer: Answer
+) -> tuple[Literal["keep", "spare"], Ref] | None:
+    lease, ttl = context.settings.lease_run, context.settings.keep_ttl
+    with suppress(Unavailable):  # whether it took effect, the general way finds out
+        if await jobs.receive_plain(context.database.direct, ref, answer, lease=lease, ttl=ttl):
+            return "keep", ref
+    lens = context.lens
+    return await insist(
+        context, lambda tx: jobs.receive(tx, lens, ref, answer, lease=lease, ttl=ttl)
+    )
 
 
 async def run(
@@ -69,8 +78,9 @@ async def run(
 ) -> None:
     """Fetch, check and store an image, then end its job; or put it off, without paying again."""
     try:
-        kept, data = await _keep(context, project_id, url, b64)
-        job = await _settle(context, ref, project_id, kept, data, spare=spare)
+        keep = partial(_keep, context, project_id, url, b64)
+        kept = await keep()
+        job = await _settle(context, ref, project_id, kept, keep, spare=spare)
     except NotKept as failed:
         metrics.NOT_KEPT.inc()
         log.warning("image.not_kept", reason=str(failed))
@@ -89,32 +99,35 @@ async def run(
     context.running.discard(ref)  # its lease has ended with it: only the thumbnail is left
     ended = f"job.{job.status}"
     log.info(ended, credits=job.charged)
-    await make_thumbnail(context, ref.job_id, project_id, kept.sha256, data)
+    await make_thumbnail(context, ref.job_id, project_id, kept.sha256)
 
 
-async def make_thumbnail(
-    context: Context, job_id: UUID, project_id: UUID, sha256: str, data: bytes | None = None
-) -> None:
+async def make_thumbnail(context: Context, job_id: UUID, project_id: UUID, sha256: str) -> None:
     """Draw the thumbnail, in a child process; an image that cannot be drawn is left without one."""
     store = context.store
     try:
-        drawn = await context.pictures.thumbnail(
-            await store.read(f"{project_id}/{sha256}") if data is None else data
-        )
+        async with context.looking:
+            drawn = await context.pictures.thumbnail(await store.read(f"{project_id}/{sha256}"))
         if not isinstance(drawn, Broken):
             await store.put_thumbnail(str(project_id), sha256, drawn)
-        async with context.database.transaction() as tx:
-            await images.thumbnail_is(
-                tx, job_id, "impossible" if isinstance(drawn, Broken) else "made"
-            )
+        state: Literal["made", "impossible"] = "made"
+        if isinstance(drawn, Broken):
+            state = "impossible"
+        await images.thumbnail_is(context.database.direct, job_id, state)
     except (StorageError, Unavailable) as failed:
         log.warning("thumbnail.later", reason=str(failed))
 
 
 async def _settle(
-    context: Context, ref: Ref, project_id: UUID, kept: Kept, data: bytes, *, spare: bool
+    context: Context,
+    ref: Ref,
+    project_id: UUID,
+    kept: Kept,
+    keep: Callable[[], Awaitable[Kept]],
+    *,
+    spare: bool,
 ) -> Job | None:
-    """Say that an image is kept. The same bytes may have been deleted just now: put them again, once."""
+    """Say that an image is kept. The same bytes may have been deleted just now: keep them again, once."""
 
     async def say(tx: Transaction, kept: Kept) -> Job | None:
         if spare:
@@ -122,6 +135,11 @@ async def _settle(
             return None
         return await jobs.succeed(tx, context.lens, ref, kept)
 
+    if not spare:
+        with suppress(Unavailable):  # whether it took effect, the general way finds out
+            plain = await jobs.succeed_plain(context.database.direct, context.lens, ref, kept)
+            if plain is not None:
+                return plain
     try:
         return await insist(context, lambda tx: say(tx, kept))
     except Contested:
@@ -130,23 +148,22 @@ async def _settle(
     try:
         if not await insist(context, lambda tx: remnants.claim(tx, blobs)):
             raise NotKept("the same bytes are being deleted for another job")
-        await context.store.put(str(project_id), data, kept.content_type)
-        return await insist(context, lambda tx: say(tx, replace(kept, claimed=True)))
-    except (Contested, StorageError) as failed:
+        claimed = replace(await keep(), claimed=True)
+        return await insist(context, lambda tx: say(tx, claimed))
+    except Contested as failed:
         raise NotKept(str(failed)) from failed
 
 
-async def _keep(
-    context: Context, project_id: UUID, url: str | None, b64: str | None
-) -> tuple[Kept, bytes]:
+async def _keep(context: Context, project_id: UUID, url: str | None, b64: str | None) -> Kept:
+    """Stream an image into the store. Whole it is in memory only while a child looks at it."""
     settings, store = context.settings, context.store
     try:
-        async with _open(context, url, b64) as chunks:
+        async with context.fetching, _open(context, url, b64) as chunks:
             blob = await store.keep(str(project_id), chunks, max_bytes=settings.image_max_bytes)
-        data = await store.read(blob.key)
+        async with context.looking:
+            size = await context.pictures.inspect(await store.read(blob.key))
     except (StorageError, Unreachable, EgressRefused) as failed:
         raise NotKept(str(failed)) from failed
-    size = await context.pictures.inspect(data)
     if isinstance(size, Broken):
         raise NotKept(size.reason)
     log.info(
@@ -156,7 +173,7 @@ async def _keep(
         height=size.height,
         path=store.place(blob.key),
     )
-    kept = Kept(
+    return Kept(
         sha256=blob.sha256,
         bytes=blob.size,
         width=size.width,
@@ -165,7 +182,6 @@ async def _keep(
         provider_url=url,
         retention=settings.image_retention,
     )
-    return kept, data
 
 
 @asynccontextmanager

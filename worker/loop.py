@@ -8,7 +8,7 @@ import threading
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
 from contextlib import AsyncExitStack, suppress
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import uvloop
 
@@ -26,6 +26,7 @@ class Loop:
         self._stack = AsyncExitStack()
         self._spawned: set[Future[None]] = set()  # a loop holds its tasks weakly
         self._entered: set[Future[None]] = set()
+        self._ours: set[asyncio.Task[object]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
         self.context: Context | None = None
 
@@ -37,11 +38,11 @@ class Loop:
 
     def run(self, work: Coroutine[object, object, Result]) -> Result:
         """Run a coroutine on the loop and wait for what it gives."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        return self._enter(work).result()
 
     def see_through(self, work: Coroutine[object, object, None]) -> None:
         """Run a task's work and wait for its end; it may be abandoned, which is no failure of Celery's."""
-        entered = asyncio.run_coroutine_threadsafe(work, self._loop)
+        entered = self._enter(work)
         self._entered.add(entered)
         entered.add_done_callback(self._entered.discard)
         with suppress(CancelledError):
@@ -49,7 +50,7 @@ class Loop:
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Start a coroutine on the loop and go on; it ends with the loop."""
-        spawned = asyncio.run_coroutine_threadsafe(work, self._loop)
+        spawned = self._enter(work)
         self._spawned.add(spawned)
         spawned.add_done_callback(self._spawned.discard)
 
@@ -58,17 +59,29 @@ class Loop:
         for each in list(self._entered):
             each.cancel()
 
+    def _enter(self, work: Coroutine[object, object, Result]) -> Future[Result]:
+        async def ours() -> Result:
+            task = cast("asyncio.Task[object]", asyncio.current_task())
+            self._ours.add(task)
+            try:
+                return await work
+            finally:
+                self._ours.discard(task)
+
+        return asyncio.run_coroutine_threadsafe(ours(), self._loop)
+
     def stop(self) -> None:
-        """Close the context and end the loop."""
-        self.run(_cancel_others())
+        """Cancel what was entered, close the context, which ends what it began itself, and end the loop."""
+        self.run(_cancel(self._ours))
         self.run(self._stack.aclose())
+        self.run(_cancel(asyncio.all_tasks(self._loop)))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
 
-async def _cancel_others() -> None:
-    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+async def _cancel(tasks: set[asyncio.Task[object]]) -> None:
+    others = tasks - {asyncio.current_task()}
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)

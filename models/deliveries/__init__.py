@@ -22,6 +22,7 @@ Whoever needs an endpoint's row takes it first, then rows of deliveries, then th
 """
 
 from models.deliveries.disabling import Patience
+from models.deliveries.plain import record_plain, take_plain
 from models.deliveries.reading import Logged, log, read
 from models.deliveries.replaying import Replayed, ping, redeliver, replay
 from models.deliveries.trying import Parcel, Try, record, take
@@ -29,5 +30,5 @@ from models.deliveries.waking import Woken, hand_back, reap, wake
 
 __all__ = [
     "Logged", "Parcel", "Patience", "Replayed", "Try", "Woken", "hand_back", "log", "ping",
-    "read", "reap", "record", "redeliver", "replay", "take", "wake",
+    "read", "reap", "record", "record_plain", "redeliver", "replay", "take", "take_plain", "wake",
 ]  # fmt: skip

@@ -43,11 +43,12 @@ from models.jobs.ending import cancel, expire, late
 from models.jobs.erasing import erase
 from models.jobs.explaining import explain
 from models.jobs.keeping import keep_later, keep_spare, receive, succeed
+from models.jobs.plain import receive_plain, start_plain, succeed_plain
 from models.jobs.reading import Filter, Snapshot, finished, listing, look, snapshot
 from models.jobs.reaping import overdue, reap
 from models.jobs.releasing import Release, hand_back, release
 from models.jobs.retrying import retry
-from models.jobs.starting import Start, renew, start, started
+from models.jobs.starting import Start, Terms, renew, start, started
 from models.jobs.submitting import (
     Idempotency,
     Submission,
@@ -60,10 +61,10 @@ from models.jobs.submitting import (
 
 __all__ = [
     "Filter", "Idempotency", "Kept", "LeftOver", "Release", "Snapshot", "Start", "Submission",
-    "Verdict", "admit", "believed_free", "cancel", "earlier", "erase", "expire", "explain",
+    "Terms", "Verdict", "admit", "believed_free", "cancel", "earlier", "erase", "expire", "explain",
     "fingerprint", "finished", "fund", "hand_back", "keep_later", "keep_spare", "late",
     "left_over", "listing", "look", "lose", "note_absent", "open_charges", "overdue", "park",
-    "queue_full", "queued", "reap", "receive", "refuse", "release", "renew", "resolve",
-    "resolve_by_hand", "retry", "retry_later", "snapshot", "start", "started", "submit",
-    "succeed", "unfunded", "unknown_charges",
+    "queue_full", "queued", "reap", "receive", "receive_plain", "refuse", "release", "renew", "resolve",
+    "resolve_by_hand", "retry", "retry_later", "snapshot", "start", "start_plain", "started", "submit",
+    "succeed", "succeed_plain", "unfunded", "unknown_charges",
 ]  # fmt: skip

@@ -93,7 +93,7 @@ async def look(direct: Direct, project_id: UUID, job_id: UUID) -> Snapshot:
     row = rows[0]
     now, gate = row.pop("now"), row.pop("gate")
     job, key = loaded(Job, row), {"job": job_id}
-    tried = await direct.read(_ATTEMPTS, key) if job.attempt else ()
+    tried = await direct.read(ATTEMPTS, key) if job.attempt else ()
     # A job that took another's image has one without an attempt.
     kept = await direct.read(_IMAGES, key) if job.attempt or job.status == "succeeded" else ()
     return Snapshot(
@@ -145,7 +145,7 @@ _LOOK = prepared(
         Job.id == given("job", Uuid()), Job.project_id == given("project", Uuid())
     )
 )
-_ATTEMPTS = prepared(
+ATTEMPTS = prepared(
     select(*attributes(Attempt))
     .where(Attempt.job_id == given("job", Uuid()))
     .order_by(Attempt.number)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, TypedDict
 from uuid import UUID
 
 from sqlalchemy import case, func, or_, select, tuple_, update
@@ -27,6 +27,16 @@ class Start:
     large: bool
     client_request_id: str
     provider_url: str | None
+
+
+class Terms(TypedDict):
+    """Under what an attempt begins: by whom, with which key of the provider's, for how long."""
+
+    start_id: UUID
+    worker: str
+    key_prefix: str
+    lease: timedelta
+    typical_call: timedelta
 
 
 async def start(  # noqa: PLR0913 - who starts what, under which fence, for how long

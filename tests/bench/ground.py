@@ -281,8 +281,10 @@ def settings_of(ground: Ground, database: str, folder: Path) -> None:
 
 
 def _family(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(each for child in children for each in _family(int(child)))]
+    # Children are listed by the thread that has started them.
+    listed = [each.read_text() for each in Path(f"/proc/{pid}/task").glob("*/children")]
+    children = [int(each) for each in " ".join(listed).split()]
+    return [pid, *(each for child in children for each in _family(child))]
 
 
 def _cpu(pid: int) -> float:

@@ -11,6 +11,7 @@ OWNERS = {"datetime", "date", "time"}
 MAY = {
     "api/images.py": "a signed URL lives for days",
     "api/webhooks.py": "shows which of two secrets signs, for a day",
+    "models/deliveries/plain.py": "which of two secrets signs, for a day",
     "models/deliveries/replaying.py": "the time that a ping tells",
     "models/deliveries/trying.py": "which of two secrets signs, for a day",
     "models/endpoints.py": "rotates a secret, for a day",

@@ -29,9 +29,10 @@ LONG = LEASE  # a retry delay that no test waits for
 TERMINAL = {"succeeded", "failed", "canceled", "expired"}
 
 
-@pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+@pytest.fixture(params=[True, False], ids=["plain", "general"])
+def bench(database: Database, lens: Lens, caller: Caller, request: pytest.FixtureRequest) -> Bench:
+    """A worker goes the plain way first; what follows must not tell which one it was."""
+    return Bench(database, lens, caller, plain=request.param)
 
 
 # Every state, each with the reference that its last worker holds, or would make up.

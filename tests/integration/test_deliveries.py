@@ -39,9 +39,10 @@ from tests.sending import (
 )
 
 
-@pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+@pytest.fixture(params=[True, False], ids=["plain", "general"])
+def bench(database: Database, lens: Lens, caller: Caller, request: pytest.FixtureRequest) -> Bench:
+    """A worker goes the plain way first; what follows must not tell which one it was."""
+    return Bench(database, lens, caller, plain=request.param)
 
 
 # Which arise.

@@ -1,6 +1,7 @@
 """The answer to COMMIT is lost: it took effect, and whoever waits for it cannot know. No double."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -10,7 +11,9 @@ from models.db import Database
 from models.errors import Unavailable
 from models.projects import Caller
 from models.settings import Settings
+from models.vault import Vault
 from models.views import Lens
+from tests import sending
 from tests.commits import Proxy, proxy
 from tests.conftest import make_settings
 from tests.making import DAY, IMAGE, LEASE, LOST, NOTHING, PRICE, Bench, asked
@@ -66,7 +69,7 @@ async def test_a_start_whose_answer_was_lost_is_found_again_by_its_own_id(
     fence, start_id = await near.release(job_id), uuid4()
     between.drop = 1
     with pytest.raises(Unavailable):
-        await far.start(job_id, fence, start_id=start_id)
+        await replace(far, plain=False).start(job_id, fence, start_id=start_id)
     found = await far.do(lambda tx: jobs.started(tx, job_id, fence, start_id))
     assert found is not None
     assert found.ref.number == 1
@@ -127,3 +130,40 @@ async def test_a_release_whose_answer_was_lost_costs_a_lease_and_no_more(
     assert await near.reap(job_id) == 1
     job = await near.job(job_id)
     assert (job["status"], job["attempt"], job["held"]) == ("queued", 0, PRICE)
+
+
+async def test_what_a_worker_says_in_one_statement_is_said_once(
+    between: Proxy, far: Bench, near: Bench, vault: Vault
+) -> None:
+    job_id = await near.submit(webhook_url="https://receiver.example/job")
+    fence, start_id = await near.release(job_id), uuid4()
+    between.at, between.drop = b"started AS", 1
+    with pytest.raises(Unavailable):
+        await far.start(job_id, fence, start_id=start_id)
+    found = await far.do(lambda tx: jobs.started(tx, job_id, fence, start_id))
+    assert found is not None
+    between.at, between.drop = b"finished AS", 1
+    with pytest.raises(Unavailable):
+        await far.receive(found.ref)
+    assert await far.receive(found.ref) == ("keep", found.ref)
+    between.at, between.drop = b"COMMIT", 1
+    with pytest.raises(Unavailable):
+        await far.succeed(found.ref)
+    assert await far.succeed(found.ref) is None
+    (woken,) = await sending.wake(near)
+    between.at, between.drop = b"taken AS", 1
+    with pytest.raises(Unavailable):
+        await sending.take(far, vault, woken)
+    assert await sending.take(far, vault, woken) is None
+    between.at, between.drop = b"moved AS", 1
+    with pytest.raises(Unavailable):
+        await sending.record(far, woken, sending.DELIVERED)
+    assert await sending.record(far, woken, sending.DELIVERED) is None
+    assert between.dropped == 5
+    assert await near.events(job_id) == ["job.succeeded"]
+    assert await sending.states(near) == [("delivered", 1)]
+    assert await near.ledger(job_id) == [
+        (1, "hold", PRICE), (1, "release", -PRICE), (1, "charge", PRICE),
+    ]  # fmt: skip
+    assert len(await near.attempts(job_id)) == 1
+    assert await near.audit() == []

@@ -1,0 +1,259 @@
+"""A plain job's way through a worker, each step in one round trip: start, receive; succeed in six.
+
+Plain is nearly every job: no budget watches its project, nobody wants `job.running`, it cost what was
+held, nobody canceled it or waits for its image, its bytes were never here before. Each function here does
+what the one of the same name does (`starting`, `keeping`), under the same guards in one statement, or
+nothing at all: it gives None, and its caller takes the general way, which also tells why.
+
+In a statement whatever follows from a change reads the rows that the change gives back. So what a guard
+refuses, which Postgres asks again of a row that somebody else had locked, stops all of it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models import attempts, bodies, ids, views
+from models.attempts import Answer, Ref
+from models.direct import Direct, Together, listed, loaded, prepared
+from models.events import addressed
+from models.images import Kept
+from models.jobs.reading import ATTEMPTS
+from models.jobs.starting import Start
+from models.schema import Attempt, Endpoint, Image, Job
+from models.states import EventType
+from models.views import Lens
+
+
+async def start_plain(
+    direct: Direct,
+    job_id: UUID,
+    fence: int,
+    *,
+    start_id: UUID,
+    worker: str,
+    key_prefix: str,
+    lease: timedelta,
+    typical_call: timedelta,
+) -> Start | None:
+    """Begin an attempt of a job that has a call to make; committed before this returns."""
+    row = await direct.write(
+        _START,
+        {
+            "job": job_id,
+            "fence": fence,
+            "attempt": ids.new(),
+            "start": start_id,
+            "worker": worker,
+            "key_prefix": key_prefix,
+            "request": attempts.client_request_id(job_id, ""),
+            "lease": lease,
+            "typical_call": typical_call,
+        },
+    )
+    if row is None:
+        return None
+    direct.ring("job", str(job_id))
+    return Start(
+        ref=Ref(job_id, fence, row["attempt"], start_id),
+        phase="call",
+        project_id=row["project_id"],
+        input=row["input"],
+        large=row["large"],
+        client_request_id=attempts.client_request_id(job_id, row["attempt"]),
+        provider_url=None,
+    )
+
+
+async def receive_plain(
+    direct: Direct, ref: Ref, answer: Answer, *, lease: timedelta, ttl: timedelta
+) -> bool:
+    """Book an image that cost what was held; False when nothing was done."""
+    if answer.charge != "settled" or answer.credits is None:
+        return False
+    row = await direct.write(
+        _RECEIVE,
+        {
+            "job": ref.job_id,
+            "fence": ref.fence,
+            "number": ref.number,
+            "start": ref.start_id,
+            "credits": answer.credits,
+            "http_status": answer.http_status,
+            "inference": answer.inference_id,
+            "url": answer.provider_url,
+            "lease": lease,
+            "ttl": ttl,
+        },
+    )
+    if row is None:
+        return False
+    direct.ring("job", str(ref.job_id))
+    direct.ring("jobs")  # the provider has a place for the next call
+    return True
+
+
+async def succeed_plain(direct: Direct, lens: Lens, ref: Ref, kept: Kept) -> Job | None:
+    """End a job with its image, the event and its deliveries, in one transaction."""
+    asked = {
+        "job": ref.job_id,
+        "fence": ref.fence,
+        "number": ref.number,
+        "sha256": kept.sha256,
+        "bytes": kept.bytes,
+        "width": kept.width,
+        "height": kept.height,
+        "type": kept.content_type,
+        "url": kept.provider_url,
+        "retention": kept.retention,
+    }
+    if kept.claimed:
+        return None
+    async with direct.together() as tx:
+        row = await tx.first(_SUCCEED, asked)
+        if row is None:
+            return None
+        job = loaded(Job, row)
+        made = [loaded(Attempt, each) for each in await tx.run(ATTEMPTS, {"job": job.id})]
+        image = Image(
+            job_id=job.id,
+            attempt=ref.number,
+            spare=False,
+            sha256=kept.sha256,
+            bytes=kept.bytes,
+            width=kept.width,
+            height=kept.height,
+            content_type=kept.content_type,
+            provider_url=kept.provider_url,
+            expires_at=row["finished_at"] + kept.retention,
+        )
+        await _announce(tx, lens, job, made, image, row["finished_at"])
+    direct.ring("job", str(job.id))
+    direct.ring("jobs")  # a place is free
+    return job
+
+
+async def _announce(
+    tx: Together, lens: Lens, job: Job, made: Sequence[Attempt], image: Image, now: datetime
+) -> None:
+    shown = views.job(lens, job, made, [image], now)
+    type_: EventType = "job.succeeded"
+    wanting = await tx.run(_WANTING, {"project": job.project_id, "type": type_})
+    lines = addressed(job, type_, [loaded(Endpoint, each) for each in wanting])
+    event = {
+        "event": ids.new(),
+        "project": job.project_id,
+        "job": job.id,
+        "type": type_,
+        "sequence": job.version,
+        "body": bodies.of_job(type_, job, shown, now),
+    }
+    named = {
+        "ids": [each.delivery_id for each in lines],
+        "endpoints": [each.endpoint_id for each in lines],
+        "urls": [each.url for each in lines],
+        "lanes": [each.lane for each in lines],
+        "enabled": [each.enabled for each in lines],
+    }
+    await tx.run(_TELL, event | named)
+    if lines:
+        tx.ring("deliveries")
+
+
+_START = prepared(
+    text("""
+    WITH started AS (
+        UPDATE jobs SET status = 'running', version = version + 1, attempt = attempt + 1,
+               started_at = coalesce(started_at, now()), lease_until = now() + :lease,
+               worker = :worker, waiting_reason = NULL
+         WHERE id = :job AND fence = :fence AND status = 'released' AND phase = 'call'
+           AND queue_expires_at > now() AND (deadline IS NULL OR deadline > now() + :typical_call)
+           AND (attempt > 0 OR NOT (
+               webhook_url IS NOT NULL AND 'job.running' = ANY (webhook_events) OR EXISTS (
+               SELECT FROM endpoints WHERE project_id = jobs.project_id AND deleted_at IS NULL
+                  AND events @> ARRAY['job.running'])) IS TRUE)
+        RETURNING id, project_id, attempt, input, large, estimate
+    ), tried AS (
+        INSERT INTO attempts (id, job_id, number, start_id, worker, key_prefix, hold,
+                              client_request_id)
+        SELECT :attempt, id, attempt, :start, :worker, :key_prefix, estimate,
+               CAST(:request AS text) || attempt
+          FROM started
+    )
+    SELECT project_id, attempt, input, large FROM started
+""")
+)
+
+_RECEIVE = prepared(
+    text("""
+    WITH job AS (
+        SELECT id, project_id, key_id, customer FROM jobs
+         WHERE id = :job AND fence = :fence AND status = 'running' AND reuse = 'never'
+           FOR NO KEY UPDATE
+    ), owner AS (
+        SELECT projects.id FROM projects JOIN job ON projects.id = job.project_id
+         WHERE NOT budgeted FOR KEY SHARE OF projects
+    ), finished AS (
+        UPDATE attempts SET finished_at = now(), outcome = 'image', charge = 'settled',
+               credits = :credits, charged_at = now(), http_status = :http_status,
+               inference_id = :inference, provider_url = :url
+          FROM job, owner
+         WHERE job_id = job.id AND number = :number AND start_id = :start AND hold = :credits
+           AND charge = 'unknown' AND (outcome IS NULL OR outcome = 'unknown')
+        RETURNING job.id, job.project_id, job.key_id, job.customer, number, hold, inference_id
+    ), booked AS (
+        INSERT INTO ledger (project_id, key_id, customer, job_id, attempt, kind, credits, inference_id)
+        SELECT project_id, key_id, customer, id, number, 'release', -hold, NULL FROM finished
+         UNION ALL
+        SELECT project_id, key_id, customer, id, number, 'charge', hold, inference_id FROM finished
+    )
+    UPDATE jobs SET phase = 'keep', version = version + 1, held = held - hold, charged = charged + hold,
+           keep_until = now() + :ttl, lease_until = now() + :lease
+      FROM finished WHERE jobs.id = finished.id
+    RETURNING jobs.id
+""")
+)
+
+_SUCCEED = prepared(
+    text(f"""
+    WITH ended AS (
+        UPDATE jobs SET status = 'succeeded', version = version + 1, finished_at = now(),
+               lease_until = NULL, waiting_reason = NULL
+         WHERE id = :job AND fence = :fence AND status = 'running' AND phase = 'keep'
+           AND cancel_requested_at IS NULL AND reuse = 'never'
+           AND NOT EXISTS (SELECT FROM remnants
+                            WHERE project_id = jobs.project_id AND sha256 = :sha256)
+        RETURNING jobs.*
+    ), kept AS (
+        INSERT INTO images (job_id, attempt, spare, sha256, bytes, width, height, content_type,
+                            provider_url, expires_at)
+        SELECT id, :number, false, :sha256, :bytes, :width, :height, :type, :url, now() + :retention
+          FROM ended
+    )
+    SELECT {listed(Job, of="ended")} FROM ended
+""")  # noqa: S608 - the schema's own names
+)
+
+_WANTING = prepared(
+    text("""
+    SELECT id, url, enabled FROM endpoints
+     WHERE project_id = :project AND deleted_at IS NULL AND events @> ARRAY[CAST(:type AS text)]
+""")
+)
+
+_TELL = prepared(
+    text("""
+    WITH event AS (
+        INSERT INTO events (id, project_id, job_id, type, sequence, body)
+        VALUES (:event, :project, :job, :type, :sequence, :body)
+    )
+    INSERT INTO deliveries (id, project_id, event_id, job_id, endpoint_id, url, lane, state, next_at)
+    SELECT line.id, :project, :event, :job, line.endpoint, line.url, line.lane,
+           CASE WHEN line.enabled THEN 'pending' ELSE 'held' END, CASE WHEN line.enabled THEN now() END
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:endpoints AS uuid[]), CAST(:urls AS text[]),
+                  CAST(:lanes AS text[]), CAST(:enabled AS boolean[]))
+           AS line (id, endpoint, url, lane, enabled)
+""")
+)
