@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     grace: Duration = timedelta(seconds=330)  # the longest attempt and the keeping of its image
     generate_slots: int = Field(default=64, ge=1)  # paid calls one worker may have in flight
     deliver_slots: int = Field(default=64, ge=1)  # webhooks one worker may have in flight
-    database_pool: int = Field(default=10, ge=1)  # connections per process
+    database_pool: int = Field(default=10, ge=1)  # connections per process, of each of two pools
     log_level: str = "INFO"
 
     # Leases: a worker that dies is noticed after one, so they are short, and renewed.
