@@ -59,7 +59,8 @@ async def read(  # noqa: PLR0917 - each parameter is a header or a part of the U
     """Show a job; with `wait`, as soon as it is terminal. 304 when the ETag still stands."""
     preferred = _preferred(prefer) if wait is None else None
     patience = timedelta(seconds=wait or preferred or 0)
-    found = await here.waiting.terminal(request, caller.project_id, job_id, patience)
+    waiting, project_id = here.waiting, caller.project_id
+    found = await waiting.terminal(request, project_id, job_id, patience, if_none_match)
     headers = _headers(found)
     if preferred is not None:
         headers["preference-applied"] = f"wait={preferred}"

@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 from fastapi import Request
 
+from api.etags import matches
 from models import deliveries, jobs
 from models.db import Database
 from models.deliveries import Logged
@@ -41,9 +42,21 @@ class Waiting:
         self.draining = False
 
     async def terminal(
-        self, request: Request, project_id: UUID, job_id: UUID, patience: timedelta
+        self,
+        request: Request,
+        project_id: UUID,
+        job_id: UUID,
+        patience: timedelta,
+        seen: str | None = None,
     ) -> Snapshot:
-        """Give a job when it is terminal, or as it is when the patience ends. Raises `NotFound`."""
+        """Give a job when it is terminal, or as it is when the patience ends. Raises `NotFound`.
+
+        To whoever does not wait and has `seen` it as it is (`If-None-Match`), as much as the ETag tells.
+        """
+        if seen and not patience:
+            found = await jobs.glance(self._database.direct, project_id, job_id)
+            if matches(seen, found.etag):
+                return found
         return await self._until(
             lambda found: found.job.status in TERMINAL,
             lambda: jobs.look(self._database.direct, project_id, job_id),

@@ -39,7 +39,9 @@ def main() -> int:
     asked = parser.parse_args()
     if unknown := set(asked.rows) - set(_ROWS):
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
-    found = uvloop.run(_run(asked, Console()))
+    # A table of six columns needs room, also in a file.
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    found = uvloop.run(_run(asked, console))
     asked.out.mkdir(parents=True, exist_ok=True)
     figures.write(found, asked.out)
     return 0

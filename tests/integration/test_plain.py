@@ -13,6 +13,7 @@ from models import budgets, deliveries, jobs, lanes, remnants
 from models.attempts import Answer, Ref
 from models.budgets import Rule
 from models.db import Database
+from models.errors import NotFound
 from models.jobs import Snapshot, Terms
 from models.projects import Caller
 from models.vault import Vault
@@ -135,6 +136,26 @@ async def test_who_waited_for_a_new_budget_does_not_pass_it_by(bench: Bench) -> 
     assert await waiting is None
     assert await _admit(bench) is None
     assert await bench.audit() == []
+
+
+async def test_a_glance_names_the_state_that_a_look_names(bench: Bench, vault: Vault) -> None:
+    made = [await bench.submit(), (await bench.running()).job_id, await _through(bench, vault)]
+    waiting = await bench.running()
+    await bench.retry_later(waiting, delay=LEASE)
+    canceled = await bench.submit()
+    await bench.cancel(canceled)
+    direct, project = bench.database.direct, bench.caller.project_id
+    for job_id in (*made, waiting.job_id, canceled):
+        looked = await jobs.look(direct, project, job_id)
+        assert (await jobs.glance(direct, project, job_id)).etag == looked.etag
+        async with bench.database.transaction() as tx:
+            assert (await jobs.snapshot(tx, project, job_id)).etag == looked.etag
+            assert looked.show(bench.lens) == (await jobs.snapshot(tx, project, job_id)).show(
+                bench.lens
+            )
+    for read in (jobs.look, jobs.glance):
+        with pytest.raises(NotFound):
+            await read(direct, uuid4(), made[0])
 
 
 Spoil = Callable[[Bench, Vault, UUID], Awaitable[object]]
