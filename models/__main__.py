@@ -56,13 +56,10 @@ async def _run(asked: Namespace, loaded: Settings) -> int:
             return 0
         if asked.command == "reseal":
             return await _reseal(database, loaded)
+        if asked.command == "audit":
+            return await _audit(database)
         async with database.transaction() as tx:
             await migrate.demand_schema(tx)
-            if asked.command == "audit":
-                differences = await audit.audit(tx)
-                for each in differences:
-                    print(f"{each.about}: {each.message}")
-                return 1 if differences else 0
             if asked.command == "create-project":
                 vault = Vault.of(loaded)
                 project_id = await projects.create(tx, vault, asked.name, new_secret())
@@ -75,6 +72,16 @@ async def _run(asked: Namespace, loaded: Settings) -> int:
         return 0
     finally:
         await database.close()
+
+
+async def _audit(database: Database) -> int:
+    """Print each difference between the books; 1 when there is one."""
+    async with database.transaction() as tx:
+        await migrate.demand_schema(tx)
+    differences = await audit.audit(database)
+    for each in differences:
+        print(f"{each.about}: {each.message}")
+    return 1 if differences else 0
 
 
 async def _reseal(database: Database, loaded: Settings) -> int:

@@ -1,11 +1,21 @@
-"""Compares the ledger, the sums on jobs, and the attempts; any difference is a bug or a tampering."""
+"""Compares the ledger, the sums on jobs, and the attempts; any difference is a bug or a tampering.
 
+The books of each job are closed in themselves, so they are compared some jobs at a time: no statement takes
+longer because the history is long.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from models import budgets, ids
-from models.db import Transaction
+from models.db import Database, Transaction
+from models.schema import Job, LedgerEntry
+
+_BATCH = 2_000  # jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +26,48 @@ class Difference:
     message: str
 
 
-async def audit(tx: Transaction) -> list[Difference]:
-    """Give every difference; an empty list is what should always come back."""
+async def audit(database: Database) -> list[Difference]:
+    """Give every difference in all books; an empty list is what should always come back."""
+    found: list[Difference] = []
+    after = UUID(int=0)
+    while True:
+        async with database.transaction() as tx:
+            following = select(Job.id).where(Job.id > after).order_by(Job.id).limit(_BATCH)
+            some = list(await tx.scalars(following))
+            found += await of_jobs(tx, some)
+        if len(some) < _BATCH:
+            break
+        after = some[-1]
+    async with database.transaction() as tx:
+        return found + await of_budgets(tx)
+
+
+async def audit_lately(database: Database, within: timedelta) -> list[Difference]:
+    """Give every difference of jobs that something was booked for within this time."""
+    async with database.transaction() as tx:
+        booked = (
+            select(LedgerEntry.job_id).where(LedgerEntry.at >= text("now() - :within")).distinct()
+        )
+        touched = list(await tx.scalars(booked, {"within": within}))
+    found: list[Difference] = []
+    for start in range(0, len(touched), _BATCH):
+        async with database.transaction() as tx:
+            found += await of_jobs(tx, touched[start : start + _BATCH])
+    return found
+
+
+async def of_jobs(tx: Transaction, jobs: Sequence[UUID]) -> list[Difference]:
+    """Give every difference in the books of these jobs."""
     found: list[Difference] = []
     for query in (_SUMS, _TERMINAL_HOLDS, _CHARGES, _HOLDS):
-        rows = await tx.execute(query)
+        rows = await tx.execute(query, {"jobs": jobs})
         found += [Difference(ids.text(ids.JOB, row.job_id), row.message) for row in rows]
-    return found + [
+    return found
+
+
+async def of_budgets(tx: Transaction) -> list[Difference]:
+    """Give every difference between what budgets keep and the whole ledger of their projects."""
+    return [
         Difference(ids.text(ids.BUDGET, budget_id), message)
         for budget_id, message in await budgets.drifts(tx)
     ]
@@ -36,8 +81,8 @@ _SUMS = text("""
            SELECT job_id,
                   sum(credits) FILTER (WHERE kind IN ('hold', 'release')) AS held,
                   sum(credits) FILTER (WHERE kind NOT IN ('hold', 'release')) AS charged
-             FROM ledger GROUP BY job_id) l ON l.job_id = j.id
-     WHERE j.held <> coalesce(l.held, 0) OR j.charged <> coalesce(l.charged, 0)
+             FROM ledger WHERE job_id = ANY (:jobs) GROUP BY job_id) l ON l.job_id = j.id
+     WHERE j.id = ANY (:jobs) AND (j.held <> coalesce(l.held, 0) OR j.charged <> coalesce(l.charged, 0))
 """)
 
 _TERMINAL_HOLDS = text("""
@@ -45,9 +90,10 @@ _TERMINAL_HOLDS = text("""
            format('%s, yet it holds %s while its unknown attempts hold %s',
                   j.status, j.held, coalesce(u.hold, 0)) AS message
       FROM jobs j LEFT JOIN (
-           SELECT job_id, sum(hold) AS hold FROM attempts WHERE charge = 'unknown' GROUP BY job_id
+           SELECT job_id, sum(hold) AS hold FROM attempts
+            WHERE charge = 'unknown' AND job_id = ANY (:jobs) GROUP BY job_id
            ) u ON u.job_id = j.id
-     WHERE j.finished_at IS NOT NULL AND j.held <> coalesce(u.hold, 0)
+     WHERE j.id = ANY (:jobs) AND j.finished_at IS NOT NULL AND j.held <> coalesce(u.hold, 0)
 """)
 
 _CHARGES = text("""
@@ -56,9 +102,9 @@ _CHARGES = text("""
                   a.number, a.charge, coalesce(a.credits, 0), coalesce(l.charged, 0)) AS message
       FROM attempts a LEFT JOIN (
            SELECT job_id, attempt, sum(credits) AS charged FROM ledger
-            WHERE kind NOT IN ('hold', 'release') GROUP BY job_id, attempt
+            WHERE kind NOT IN ('hold', 'release') AND job_id = ANY (:jobs) GROUP BY job_id, attempt
            ) l ON l.job_id = a.job_id AND l.attempt = a.number
-     WHERE coalesce(a.credits, 0) <> coalesce(l.charged, 0)
+     WHERE a.job_id = ANY (:jobs) AND coalesce(a.credits, 0) <> coalesce(l.charged, 0)
 """)
 
 _HOLDS = text("""
@@ -67,7 +113,8 @@ _HOLDS = text("""
                   a.number, a.charge, a.hold, coalesce(l.held, 0)) AS message
       FROM attempts a LEFT JOIN (
            SELECT job_id, attempt, sum(credits) AS held FROM ledger
-            WHERE kind IN ('hold', 'release') GROUP BY job_id, attempt
+            WHERE kind IN ('hold', 'release') AND job_id = ANY (:jobs) GROUP BY job_id, attempt
            ) l ON l.job_id = a.job_id AND l.attempt = a.number
-     WHERE coalesce(l.held, 0) <> CASE WHEN a.charge = 'unknown' THEN a.hold ELSE 0 END
+     WHERE a.job_id = ANY (:jobs)
+       AND coalesce(l.held, 0) <> CASE WHEN a.charge = 'unknown' THEN a.hold ELSE 0 END
 """)

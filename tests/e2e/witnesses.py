@@ -152,8 +152,7 @@ def _rest(stage: Stage) -> str:
 async def _audit(settings: Settings) -> list[audit.Difference]:
     database = Database(settings, ring=lambda _topic, _key: None, pool=1)
     try:
-        async with database.transaction() as tx:
-            return await audit.audit(tx)
+        return await audit.audit(database)
     finally:
         await database.close()
 

@@ -71,6 +71,6 @@ async def test_a_finished_job_that_still_holds_is_told_even_if_the_sums_agree(
     )
     await bench.change(job_id, "held = 5")
 
-    (found,) = await bench.do(audit)
+    (found,) = await audit(bench.database)
 
     assert "canceled, yet it holds 5" in found.message

@@ -220,7 +220,7 @@ async def test_the_audit_sees_a_window_that_was_tampered_with(bench: Bench) -> N
     await put(bench, TOTAL)
     await bench.submit()
     await bench.run("UPDATE budget_windows SET held = held - 1")
-    (found,) = await bench.do(audit)
+    (found,) = await audit(bench.database)
     assert found.about.startswith("bud_")
     assert "90999 held" in found.message
 
