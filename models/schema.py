@@ -164,6 +164,12 @@ class Job(Base):
         UniqueConstraint("project_id", "idempotency_route", "idempotency_key"),
         Index("ix_jobs_newest", "project_id", "id"),
         Index(
+            "ix_jobs_finished_at",
+            "project_id",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
+        Index(
             "uq_jobs_one_leader",
             "project_id",
             "input_hash",
@@ -349,6 +355,8 @@ class LedgerEntry(Base):
         CheckConstraint(one_of("kind", LedgerKind), "kind"),
         UniqueConstraint("job_id", "attempt", "kind", "reference"),
         Index("ix_ledger_project_id", "project_id", "id"),
+        # Entries arrive in this order.
+        Index("ix_ledger_at", "at", postgresql_using="brin"),
     )
 
 

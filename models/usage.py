@@ -15,14 +15,15 @@ all time both equal the ledger's sums. A charge belongs to the key and the custo
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
 from psycopg.errors import InvalidParameterValue
-from sqlalchemy import ColumnElement, TextClause, func, select, text
+from sqlalchemy import ColumnElement, TextClause, func, select, text, tuple_
 from sqlalchemy.exc import DBAPIError
 
+from models import ids
 from models.db import Database, Transaction
 from models.errors import FieldError, InvalidRequest
 from models.schema import LedgerEntry
@@ -34,6 +35,10 @@ Value = date | UUID | str | None
 _PER_USD = 2_000_000  # credits for $1 (https://docs.aimlapi.com/faq/credits)
 _GROUPS_MAX = 10_000
 _PAGE = 1_000
+_LAST = (1 << 63) - 1  # of the ledger's ids
+# Three clocks: the api's is in a job's id, the provider's in `made_at`, the database's in all else.
+_CLOCKS_APART = timedelta(hours=1)
+_EPOCH, _NEVER = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +110,10 @@ async def report(
 
     Raises `InvalidRequest` for more than 10,000 groups, and a time zone that Postgres does not know.
     """
+    booked = _before(period.start)
     values = {
         "project": project_id, "start": period.start, "end": period.end, "zone": period.zone,
+        "booked": booked, "first": ids.first_at(booked), "last": ids.first_at(_after(period.end)),
     }  # fmt: skip
     try:
         rows = await tx.execute(_report(by), values)
@@ -133,8 +140,9 @@ async def lines(
     tx: Transaction, project_id: UUID, selection: Selection, limit: int
 ) -> tuple[list[LedgerEntry], bool]:
     """Read a page of the ledger, the newest booking first; gives it, and whether there is more."""
-    stmt = select(LedgerEntry).where(LedgerEntry.project_id == project_id, *_narrow(selection))
-    found = (await tx.scalars(stmt.order_by(LedgerEntry.id.desc()).limit(limit + 1))).all()
+    stmt = select(LedgerEntry).where(*_within(project_id, selection), *_narrow(selection))
+    newest = stmt.order_by(LedgerEntry.project_id.desc(), LedgerEntry.id.desc())
+    found = (await tx.scalars(newest.limit(limit + 1))).all()
     return list(found[:limit]), len(found) > limit
 
 
@@ -161,6 +169,16 @@ def usd(credits_: int) -> str:
     return f"{'-' if credits_ < 0 else ''}{whole}.{decimals:0<2}"
 
 
+def _before(moment: datetime) -> datetime:
+    """Give a time before which no clock shows this moment."""
+    return max(moment, _EPOCH) - _CLOCKS_APART
+
+
+def _after(moment: datetime) -> datetime:
+    """Give a time after which no clock shows this moment."""
+    return min(moment, _NEVER) + _CLOCKS_APART
+
+
 def _refusal(pointer: str, message: str) -> InvalidRequest:
     return InvalidRequest(
         f"The report cannot be made: {message}.", errors=(FieldError(pointer, message),)
@@ -171,14 +189,28 @@ def _order(group: Group) -> tuple[tuple[bool, Value], ...]:
     return tuple((value is None, value) for value in group.values)
 
 
+def _within(project_id: UUID, selection: Selection) -> Iterator[ColumnElement[bool]]:
+    """Bound the lines to a project's own, and to those before the last that was seen.
+
+    Rows are compared, for with equality the planner may go through the lines of all projects by their id
+    until it has met enough of this one, which may have been idle for long. But it underrates what such a
+    comparison leaves: where an index of its own knows what is looked for, that one must look cheaper.
+    """
+    last = selection.before or _LAST
+    if selection.job_id is None and selection.start is None:
+        place = tuple_(LedgerEntry.project_id, LedgerEntry.id)
+        yield from (place > tuple_(project_id, 0), place < tuple_(project_id, last))
+    else:
+        yield from (LedgerEntry.project_id == project_id, LedgerEntry.id < last)
+
+
 def _narrow(selection: Selection) -> Iterator[ColumnElement[bool]]:
     made = func.coalesce(LedgerEntry.made_at, LedgerEntry.at)
     if selection.start is not None:
         yield made >= selection.start
+        yield LedgerEntry.at >= _before(selection.start)  # no charge is booked before it was made
     if selection.end is not None:
         yield made < selection.end
-    if selection.before is not None:
-        yield LedgerEntry.id < selection.before
     columns = {
         LedgerEntry.job_id: selection.job_id,
         LedgerEntry.key_id: selection.key_id,
@@ -228,6 +260,7 @@ _FACTS = """
     SELECT j.created_at AS moment, j.key_id, j.customer, j.model, j.tags, fact.what, fact.amount
       FROM jobs j, LATERAL (VALUES ('submitted', 1), ('held', j.held)) fact (what, amount)
      WHERE j.project_id = :project AND j.created_at >= :start AND j.created_at < :end
+       AND j.id >= :first AND j.id < :last
     UNION ALL
     SELECT j.finished_at, j.key_id, j.customer, j.model, j.tags, fact.what, fact.amount
       FROM jobs j, LATERAL (VALUES
@@ -246,4 +279,5 @@ _FACTS = """
       FROM ledger l LEFT JOIN jobs j ON j.id = l.job_id
      WHERE l.project_id = :project AND l.kind NOT IN ('hold', 'release')
        AND coalesce(l.made_at, l.at) >= :start AND coalesce(l.made_at, l.at) < :end
+       AND l.at >= :booked
 """

@@ -200,7 +200,7 @@ _RECEIVE = prepared(
                credits = :credits, charged_at = now(), http_status = :http_status,
                inference_id = :inference, provider_url = :url
           FROM job, owner
-         WHERE job_id = job.id AND number = :number AND start_id = :start AND hold = :credits
+         WHERE job_id = :job AND number = :number AND start_id = :start AND hold = :credits
            AND charge = 'unknown' AND (outcome IS NULL OR outcome = 'unknown')
         RETURNING job.id, job.project_id, job.key_id, job.customer, number, hold, inference_id
     ), booked AS (

@@ -11,7 +11,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from api.schemas import Zone
-from models import jobs, projects, usage
+from models import ids, jobs, projects, usage
 from models.db import Database
 from models.errors import InvalidRequest
 from models.jobs import Verdict
@@ -255,9 +255,10 @@ async def test_a_charge_that_is_found_late_counts_when_it_was_made(bench: Bench)
 
 
 async def test_a_period_has_its_first_moment_and_not_its_last(bench: Bench) -> None:
-    job = await bench.submit()
-    await bench.change(job, "created_at = '2026-05-01T00:00:00Z'")
     first = datetime(2026, 5, 1, tzinfo=UTC)
+    # Its id is of that time too, by a clock that is half an hour behind.
+    made = ids.first_at(first - timedelta(minutes=30))
+    await bench.change(await bench.submit(), f"created_at = '{first}', id = '{made}'")
     tick = timedelta(microseconds=1)
     for period, counted in (
         (Period(first, first + tick), 1),

@@ -108,10 +108,11 @@ async def test_a_report_is_of_the_last_thirty_days_unless_it_is_told(api: Api) -
 
 
 async def test_days_are_those_of_the_time_zone(api: Api) -> None:
-    job = await api.submit()
+    at = datetime(2026, 3, 28, 23, 30, tzinfo=UTC)
     await api.life.alter(
-        "UPDATE jobs SET created_at = '2026-03-28T23:30:00Z' WHERE id = :job", job=job
-    )
+        "UPDATE jobs SET created_at = :at, id = :id WHERE id = :job",
+        job=await api.submit(), at=at, id=ids.first_at(at),
+    )  # fmt: skip
     month = "/v1/usage?from=2026-03-01T00:00:00Z&to=2026-04-01T00:00:00%2B02:00"
     assert data(await get(api, month))[0]["day"] == "2026-03-28"
     assert data(await get(api, f"{month}&tz=Europe/Berlin"))[0]["day"] == "2026-03-29"
