@@ -5,7 +5,7 @@ ids sort by creation and indexes stay dense. Crockford's alphabet (https://www.c
 has no i, l, o, u; we write it in lower case, 26 characters.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from uuid_utils import uuid7
@@ -16,6 +16,10 @@ _LENGTH = 26  # ceil(128 / 5)
 _UUID_BITS = 128
 _TIME_SHIFT = 80  # RFC 9562, 5.7: the first 48 bits are milliseconds since 1970
 
+# An id has its maker's time, and a row the database's.
+_CLOCKS_APART = timedelta(hours=1)
+_EPOCH, _NEVER = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+
 JOB, ATTEMPT, ENDPOINT, EVENT, DELIVERY = "job", "att", "whk", "evt", "dlv"
 PROJECT, KEY, BUDGET = "prj", "key", "bud"
 
@@ -23,6 +27,16 @@ PROJECT, KEY, BUDGET = "prj", "key", "bud"
 def new() -> UUID:
     """Make a fresh UUIDv7."""
     return UUID(int=uuid7().int)
+
+
+def sooner(moment: datetime) -> datetime:
+    """Give a time before which no clock shows this moment: those of our machines may be an hour apart."""
+    return max(moment, _EPOCH) - _CLOCKS_APART
+
+
+def later(moment: datetime) -> datetime:
+    """Give a time after which no clock shows this moment."""
+    return min(moment, _NEVER) + _CLOCKS_APART
 
 
 def first_at(moment: datetime) -> UUID:

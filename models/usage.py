@@ -15,7 +15,7 @@ all time both equal the ledger's sums. A charge belongs to the key and the custo
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import Literal
 from uuid import UUID
 
@@ -36,9 +36,6 @@ _PER_USD = 2_000_000  # credits for $1 (https://docs.aimlapi.com/faq/credits)
 _GROUPS_MAX = 10_000
 _PAGE = 1_000
 _LAST = (1 << 63) - 1  # of the ledger's ids
-# Three clocks: the api's is in a job's id, the provider's in `made_at`, the database's in all else.
-_CLOCKS_APART = timedelta(hours=1)
-_EPOCH, _NEVER = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +107,10 @@ async def report(
 
     Raises `InvalidRequest` for more than 10,000 groups, and a time zone that Postgres does not know.
     """
-    booked = _before(period.start)
+    booked = ids.sooner(period.start)
     values = {
         "project": project_id, "start": period.start, "end": period.end, "zone": period.zone,
-        "booked": booked, "first": ids.first_at(booked), "last": ids.first_at(_after(period.end)),
+        "booked": booked, "first": ids.first_at(booked), "last": ids.first_at(ids.later(period.end)),
     }  # fmt: skip
     try:
         rows = await tx.execute(_report(by), values)
@@ -169,16 +166,6 @@ def usd(credits_: int) -> str:
     return f"{'-' if credits_ < 0 else ''}{whole}.{decimals:0<2}"
 
 
-def _before(moment: datetime) -> datetime:
-    """Give a time before which no clock shows this moment."""
-    return max(moment, _EPOCH) - _CLOCKS_APART
-
-
-def _after(moment: datetime) -> datetime:
-    """Give a time after which no clock shows this moment."""
-    return min(moment, _NEVER) + _CLOCKS_APART
-
-
 def _refusal(pointer: str, message: str) -> InvalidRequest:
     return InvalidRequest(
         f"The report cannot be made: {message}.", errors=(FieldError(pointer, message),)
@@ -208,7 +195,9 @@ def _narrow(selection: Selection) -> Iterator[ColumnElement[bool]]:
     made = func.coalesce(LedgerEntry.made_at, LedgerEntry.at)
     if selection.start is not None:
         yield made >= selection.start
-        yield LedgerEntry.at >= _before(selection.start)  # no charge is booked before it was made
+        yield LedgerEntry.at >= ids.sooner(
+            selection.start
+        )  # no charge is booked before it was made
     if selection.end is not None:
         yield made < selection.end
     columns = {

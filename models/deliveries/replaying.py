@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import func, select, text, update
@@ -15,8 +15,6 @@ from models.schema import Delivery, Endpoint, Job
 from models.states import DeliveryState
 
 _UNDER_WAY: tuple[DeliveryState, ...] = ("pending", "sending")
-# An id is made by the clock of some process, and `created_at` by the database's.
-_CLOCKS_APART = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +97,10 @@ async def replay(
     if after is not None:
         wanted = wanted.where(Delivery.id > after)
     if since is not None:
-        low = ids.first_at(since - _CLOCKS_APART)
+        low = ids.first_at(ids.sooner(since))
         wanted = wanted.where(Delivery.created_at >= since, Delivery.id >= low)
     if until is not None:
-        high = ids.first_at(until + _CLOCKS_APART)
+        high = ids.first_at(ids.later(until))
         wanted = wanted.where(Delivery.created_at < until, Delivery.id < high)
     found = list(await tx.scalars(wanted.order_by(Delivery.id).limit(limit)))
     moved = (await tx.execute(_REPLAY, {"ids": found, "url": endpoint.url})).all()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, Select, Uuid, case, func, or_, select, tuple_
@@ -15,9 +15,6 @@ from models.jobs.announcing import images_of
 from models.schema import Attempt, Gate, Image, Job
 from models.views import Json, Lens
 
-# An id is made by the clock of some api process, and `created_at` by the database's.
-_CLOCKS_APART = timedelta(hours=1)
-_EPOCH, _NEVER = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 _NIL, _MAX = UUID(int=0), UUID(int=(1 << 128) - 1)  # no id is one of them (RFC 9562, 5.9 and 5.10)
 
 
@@ -206,9 +203,9 @@ def _within(project_id: UUID, filter_: Filter) -> ColumnElement[bool]:
     """
     first, last = _NIL, filter_.before or _MAX
     if filter_.created_after is not None:
-        first = ids.first_at(max(filter_.created_after, _EPOCH) - _CLOCKS_APART)
+        first = ids.first_at(ids.sooner(filter_.created_after))
     if filter_.created_before is not None:
-        last = min(ids.first_at(min(filter_.created_before, _NEVER) + _CLOCKS_APART), last)
+        last = min(ids.first_at(ids.later(filter_.created_before)), last)
     if filter_.status or filter_.waiting_reason or filter_.charge_state:
         return (Job.project_id == project_id) & (Job.id >= first) & (Job.id < last)
     place = tuple_(Job.project_id, Job.id)
