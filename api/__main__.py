@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from models import settings
 from models.errors import DarkroomError, Misconfigured
+from models.garbage import collect_less
 from models.logs import configure
 from models.settings import Settings
 
@@ -43,6 +44,7 @@ def main() -> int:
     )
     # uvicorn sends itself the signal again once everything is closed: it has been obeyed, so exit with 0.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    collect_less()
     with listener:
         server.run(sockets=[listener])
     return 0

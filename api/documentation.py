@@ -228,3 +228,25 @@ def _problem(refusal: type[errors.Refusal]) -> dict[str, object]:
 
 
 REFUSALS = _refusals()
+
+# What a poll may say in headers. The route reads them itself: as parameters FastAPI would look at their
+# types again for each of the thousands of polls.
+POLL_HEADERS = [
+    {
+        "name": "prefer",
+        "in": "header",
+        "required": False,
+        "schema": {
+            "anyOf": [{"type": "string"}, {"type": "null"}],
+            "description": "`wait=30` holds like `?wait=30`",
+            "title": "Prefer",
+        },
+        "description": "`wait=30` holds like `?wait=30`",
+    },
+    {
+        "name": "if-none-match",
+        "in": "header",
+        "required": False,
+        "schema": {"anyOf": [{"type": "string"}, {"type": "null"}], "title": "If-None-Match"},
+    },
+]

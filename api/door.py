@@ -60,7 +60,7 @@ class Door:
             _measure(scope, status, time.perf_counter() - started)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send, request: Request) -> None:
-        most = self._submission_max if request.url.path in _WITH_INPUT else SMALL
+        most = self._submission_max if scope["path"] in _WITH_INPUT else SMALL
         length = request.headers.get("content-length", "")
         told = int(length) if length.isdigit() else None
         if told is not None and told > most:

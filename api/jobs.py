@@ -5,13 +5,13 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from api import cursors, submission
 from api.bodies import JsonRoute
 from api.deps import Here, IdempotencyKey, JobId, Reader, Tx, Writer
-from api.documentation import ACCEPTED, ERASED, EXPLANATION, JOB, PAGE, REFUSALS
+from api.documentation import ACCEPTED, ERASED, EXPLANATION, JOB, PAGE, POLL_HEADERS, REFUSALS
 from api.etags import matches
 from api.schemas import ListQuery, SubmitBody
 from api.state import State
@@ -46,18 +46,17 @@ async def submit(
     return _accepted(here, found, replayed=replayed)
 
 
-@router.get("/{id}", responses=JOB)
-async def read(  # noqa: PLR0917 - each parameter is a header or a part of the URL
+@router.get("/{id}", responses=JOB, openapi_extra={"parameters": POLL_HEADERS})
+async def read(
     request: Request,
     caller: Reader,
     job_id: JobId,
     here: Here,
     wait: Annotated[int | None, Query(ge=0, le=_WAIT_MAX, description="seconds to hold")] = None,
-    prefer: Annotated[str | None, Header(description="`wait=30` holds like `?wait=30`")] = None,
-    if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Show a job; with `wait`, as soon as it is terminal. 304 when the ETag still stands."""
-    preferred = _preferred(prefer) if wait is None else None
+    if_none_match = request.headers.get("if-none-match")
+    preferred = _preferred(request.headers.get("prefer")) if wait is None else None
     patience = timedelta(seconds=wait or preferred or 0)
     waiting, project_id = here.waiting, caller.project_id
     found = await waiting.terminal(request, project_id, job_id, patience, if_none_match)

@@ -57,6 +57,8 @@ class Waiting:
             found = await jobs.glance(self._database.direct, project_id, job_id)
             if matches(seen, found.etag):
                 return found
+        if not patience:
+            return await self.look(project_id, job_id)
         return await self._until(
             lambda found: found.job.status in TERMINAL,
             lambda: jobs.look(self._database.direct, project_id, job_id),
@@ -116,17 +118,17 @@ class Waiting:
         The patience ends early when the client goes away: nobody holds a place for who has left.
         """
         clock = asyncio.get_running_loop().time
-        until = clock() + patience.total_seconds()
+        until, gone = clock() + patience.total_seconds(), False
         with waiter as bell:
             while True:
                 found = await read()
                 left = until - clock()
-                if done(found) or left <= 0 or self.draining:
+                if done(found) or left <= 0 or gone or self.draining:
                     return found
+                del found  # it is read again, and thousands wait
                 async with _rung_at_departure(request, bell):
                     await bell.wait(timedelta(seconds=left))
-                if await request.is_disconnected():
-                    return found
+                gone = await request.is_disconnected()
 
     async def _delivery(self, project_id: UUID, delivery_id: UUID) -> Logged:
         async with self._database.transaction() as tx:

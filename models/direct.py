@@ -161,7 +161,9 @@ class Together:
 
 
 async def _rows(cursor: AsyncCursor[DictRow]) -> list[DictRow]:
-    return [] if cursor.description is None else await cursor.fetchall()
+    # Not by `description`, which describes every column each time it is asked.
+    found = cursor.pgresult
+    return await cursor.fetchall() if found is not None and found.nfields else []
 
 
 def given(name: str, like: ColumnElement[Value] | TypeEngine[Value]) -> BindParameter[Value]:

@@ -16,6 +16,7 @@ from sqlalchemy import text as sql
 
 from models import migrate, settings
 from models.errors import DarkroomError, Misconfigured, Unavailable
+from models.garbage import collect_less
 from models.ids import JOB, new, text
 from models.logs import configure
 from models.settings import Settings
@@ -53,6 +54,7 @@ def main() -> int:
     signals.worker_shutting_down.connect(lambda **_: loop.spawn(_drain(context)), weak=False)
     # Celery warns root about pickled messages; ours are JSON, and nothing else is accepted.
     warnings.simplefilter("ignore", SecurityWarning)
+    collect_less()
     log.info("worker.started", worker=name)
     try:
         connect(loaded).worker_main(_arguments(loaded, name))

@@ -83,7 +83,10 @@ async def snapshot(tx: Transaction, project_id: UUID | None, job_id: UUID) -> Sn
 
 
 async def look(direct: Direct, project_id: UUID, job_id: UUID) -> Snapshot:
-    """Read a job of a project, as `snapshot` does, without a transaction: for who only looks."""
+    """Read a job of a project as it is shown, without a transaction: for who only looks.
+
+    Raises `NotFound`.
+    """
     rows = await direct.read(_LOOK, {"job": job_id, "project": project_id})
     if not rows:
         raise NotFound("There is no such job in this project.")
@@ -155,8 +158,31 @@ def _one(columns: Sequence[ColumnElement[object]]) -> Statement:
     )
 
 
-_TOLD = ("status", "version", "run_after", "waiting_reason")  # by the ETag
-_LOOK = _one(attributes(Job))
+# What the ETag tells, and what is shown; the rest is for those who move a job.
+_TOLD = ("status", "version", "run_after", "waiting_reason")
+_SHOWN = (
+    *(
+        "id",
+        "project_id",
+        "created_at",
+        "attempt",
+        "started_at",
+        "finished_at",
+        "erased_at",
+        "input",
+    ),
+    *("priority", "tags", "meta", "customer", "queue_expires_at", "deadline", "retried_from"),
+    *(
+        "reused_from",
+        "estimate",
+        "held",
+        "charged",
+        "cancel_requested_at",
+        "cancel_outcome",
+        "error",
+    ),
+)
+_LOOK = _one([each for each in attributes(Job) if each.key in {*_TOLD, *_SHOWN}])
 _GLANCE = _one([each for each in attributes(Job) if each.key in _TOLD])
 ATTEMPTS = prepared(
     select(*attributes(Attempt))

@@ -62,10 +62,12 @@ async def press(
             await line.ask(each)
 
     started = time.perf_counter()
-    await asyncio.gather(*(work(line) for line in lines))
-    load.seconds = time.perf_counter() - started
-    for line in lines:
-        line.close()
+    try:
+        await asyncio.gather(*(work(line) for line in lines))
+        load.seconds = time.perf_counter() - started
+    finally:
+        for line in lines:
+            line.close()
     return load
 
 
@@ -155,5 +157,5 @@ class _Line(asyncio.Protocol):
             self._load.bodies.append(b"".join(self._body))
             self._body.clear()
         self._parser = httptools.HttpResponseParser(self)
-        if self._answered is not None:
+        if self._answered is not None and not self._answered.done():  # nobody waits any more
             self._answered.set_result(None)

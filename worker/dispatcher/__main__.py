@@ -16,6 +16,7 @@ from models import migrate, settings
 from models.db import Database
 from models.doorbell import Doorbell
 from models.errors import DarkroomError, Misconfigured
+from models.garbage import collect_less
 from models.ids import new
 from models.logs import configure
 from models.settings import Settings
@@ -50,7 +51,7 @@ _RECONCILE_FASTEST, _RECONCILE_SLOWEST = timedelta(seconds=1), timedelta(seconds
 _RECHECK_SLOWEST = timedelta(hours=1)
 _PRICES = timedelta(minutes=10)
 _MINUTE, _LOOK = timedelta(seconds=60), timedelta(seconds=10)
-_AUDIT = timedelta(minutes=10)  # it reads all the books: not more often than people look
+_AUDIT = timedelta(minutes=10)
 _BUDGETS = timedelta(seconds=5)  # what waits for room in a budget waits for hours, as a rule
 
 
@@ -90,6 +91,7 @@ async def _run(loaded: Settings) -> None:
         await stack.enter_async_context(_health(desk, started))
         await migrate.wait_for_schema(database)
         await doorbell.listen("jobs", "deliveries")
+        collect_less()
         log.info("dispatcher.started", dispatcher=desk.name)
         started.set()
         await _until_told(desk, Books(desk, provider))

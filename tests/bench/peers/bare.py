@@ -3,6 +3,7 @@
 Run as `python bare.py PORT DATABASE_URL`.
 """
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -67,6 +68,13 @@ async def read(request: Request, job_id: Annotated[str, "a uuid"]) -> JSONRespon
     return JSONResponse({
         "id": job_id, "status": status, **input_, **metadata, "created_at": created_at.isoformat(),
     })  # fmt: skip
+
+
+@app.get("/v1/held")
+async def held() -> JSONResponse:
+    """Hold a request for a minute."""
+    await asyncio.sleep(60)
+    return JSONResponse({})
 
 
 if __name__ == "__main__":

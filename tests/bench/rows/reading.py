@@ -10,8 +10,10 @@ from tests.bench.figures import Figure
 from tests.bench.ground import INPUT, Darkroom, Ground
 
 _ROUNDS, _CONNECTIONS = 3, 16
-_HELD = 2_000
-_WATCHED = 12.0  # seconds over which the queries of a process with waiting clients are counted
+_HELD, _COMING = 2_000, 500  # clients, and how many come in a second
+# Seconds over which the queries of a process with waiting clients are counted; before them, as many as
+# a connection of PostgreSQL's may keep its count to itself (pgstat.c, PGSTAT_IDLE_INTERVAL).
+_WATCHED, _COUNTED = 12.0, 12.0
 
 
 async def measure(ground: Ground) -> list[Figure]:
@@ -58,11 +60,13 @@ async def _hold(darkroom: Darkroom, asked: bytes) -> list[Figure]:
     (process,) = darkroom.processes["api"]
     waiting = asked.replace(b" HTTP/1.1", b"?wait=60 HTTP/1.1", 1)
     before = process.memory
+    asked_for = iter(repeat(waiting, _HELD))
     held = asyncio.create_task(
-        client.press(darkroom.port, iter(repeat(waiting, _HELD)), connections=_HELD)
+        client.pace(darkroom.port, asked_for, per_second=_COMING, connections=_HELD)
     )
-    await asyncio.sleep(5)  # all have asked by then: 2,000 reads
+    await asyncio.sleep(_HELD / _COMING + 2)  # all have asked by then: 2,000 reads
     memory = process.memory - before
+    await asyncio.sleep(_COUNTED)
     counted = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
     start = darkroom.number(counted)
     await asyncio.sleep(_WATCHED)
