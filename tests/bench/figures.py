@@ -17,7 +17,7 @@ class Figure:
     """One row. `value` is a ratio where `against` names a peer, else it has the unit that it says.
 
     With `better` more, the value should reach the goal; with less, it should stay within it.
-    `raw` is what the ratio was made of; `note` is for who wonders.
+    `raw` is what the ratio was made of; `note` says where the limit is, should the goal be missed.
     """
 
     what: str
@@ -52,7 +52,7 @@ def show(figures: Sequence[Figure], console: Console) -> None:
         )
     console.print(table)
     for each in figures:
-        if each.note:
+        if each.note and not each.reached:
             console.print(f"{each.what}: {each.note}")
 
 

@@ -58,6 +58,11 @@ class Process:
         """Bytes of memory that are its and its children's own (proc(5), smaps_rollup)."""
         return sum(_memory(pid) for pid in _family(self.popen.pid))
 
+    @property
+    def own_memory(self) -> int:
+        """Bytes of memory that are its own, without its children's."""
+        return _memory(self.popen.pid)
+
     def end(self) -> None:
         """SIGTERM, and SIGKILL when that is not enough."""
         self.popen.terminate()
