@@ -327,6 +327,13 @@ async def test_what_runs_for_every_job_goes_by_indexes(ground: Ground, name: str
     assert indexes - {each.index for each in found} == set()
 
 
+async def test_a_release_never_reads_a_whole_backlog_to_sort_it(ground: Ground) -> None:
+    """Beside a history that looks cheap: what waits is so little that the statistics know none of it."""
+    found = await _plans(ground, _ACTS["release"][0])
+    sorted_first = {"ix_jobs_queue_expires_at", "ix_jobs_backlog"}
+    assert sorted_first & {each.index for each in found} == set()
+
+
 _TIMES = ("id", "finished_at", "sent_at", "at")  # of jobs twice, of attempts, of the ledger
 
 

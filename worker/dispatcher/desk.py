@@ -29,7 +29,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _STUCK = timedelta(minutes=3)
 
 # From one turn of a duty to the next that is only rung for: under load a turn does what many rings ask.
-_REST = 0.025  # seconds
+_REST = 0.05  # seconds
 
 _goes_on: ContextVar[Callable[[], None] | None] = ContextVar("goes_on", default=None)
 
