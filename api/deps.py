@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Header, Path, Request, Security
+from fastapi import Depends, Path, Request, Security
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
-from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
+from pydantic import PlainValidator, WithJsonSchema
 
 from api.state import State, state_of
 from models import ids
@@ -70,10 +70,13 @@ Admin = Annotated[Caller, Security(_Key("admin"), scopes=["admin"])]
 documented_reader = [Security(_Bearer(), scopes=["jobs:read"])]
 
 
-# What is read from a path or a header is judged by validators, not by dependencies of its own: each of
-# those costs a request as much as the look-up of its key. Refusals pass through Pydantic as they are.
-def _idempotency_key(given: object) -> object:
-    if isinstance(given, str) and not _KEY.fullmatch(given):
+def idempotency_key(request: Request) -> str | None:
+    """Give the Idempotency-Key of a request; raises `InvalidRequest` for one that cannot be one.
+
+    Documented by `WITH_KEY`: as a parameter it would cost as much as the look-up of the API key.
+    """
+    given = request.headers.get("idempotency-key")
+    if given is not None and not _KEY.fullmatch(given):
         message = "use 1 to 255 visible ASCII characters, without spaces"
         raise InvalidRequest(
             f"The Idempotency-Key cannot be used: {message}.",
@@ -82,15 +85,7 @@ def _idempotency_key(given: object) -> object:
     return given
 
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="idempotency-key", description="1-255 visible ASCII characters; one key, one job."
-    ),
-    BeforeValidator(_idempotency_key),
-]
-
-
+# An id is judged by a validator: what it refuses passes through Pydantic as it is.
 def _parser(prefix: str, noun: str) -> Callable[[str], UUID]:
     def parse(given: str) -> UUID:
         parsed = ids.parse(prefix, given)

@@ -229,24 +229,32 @@ def _problem(refusal: type[errors.Refusal]) -> dict[str, object]:
 
 REFUSALS = _refusals()
 
-# What a poll may say in headers. The route reads them itself: as parameters FastAPI would look at their
-# types again for each of the thousands of polls.
-POLL_HEADERS = [
-    {
-        "name": "prefer",
+
+# What may be said in headers. The busiest routes read them themselves: as parameters FastAPI would look at
+# their types again for each of thousands of requests.
+def _header(name: str, title: str, description: str) -> dict[str, object]:
+    schema = {"anyOf": [{"type": "string"}, {"type": "null"}], "title": title}
+    return {
+        "name": name,
         "in": "header",
         "required": False,
-        "schema": {
-            "anyOf": [{"type": "string"}, {"type": "null"}],
-            "description": "`wait=30` holds like `?wait=30`",
-            "title": "Prefer",
-        },
-        "description": "`wait=30` holds like `?wait=30`",
-    },
-    {
-        "name": "if-none-match",
-        "in": "header",
-        "required": False,
-        "schema": {"anyOf": [{"type": "string"}, {"type": "null"}], "title": "If-None-Match"},
-    },
-]
+        "schema": schema | {"description": description},
+        "description": description,
+    }
+
+
+WITH_KEY = {
+    "parameters": [
+        _header(
+            "idempotency-key",
+            "Idempotency-Key",
+            "1-255 visible ASCII characters; one key, one job.",
+        )
+    ]
+}
+WITH_POLL = {
+    "parameters": [
+        _header("prefer", "Prefer", "`wait=30` holds like `?wait=30`"),
+        _header("if-none-match", "If-None-Match", "an ETag: 304 while it still stands"),
+    ]
+}

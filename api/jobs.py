@@ -10,8 +10,17 @@ from fastapi.responses import JSONResponse
 
 from api import cursors, submission
 from api.bodies import JsonRoute
-from api.deps import Here, IdempotencyKey, JobId, Reader, Tx, Writer
-from api.documentation import ACCEPTED, ERASED, EXPLANATION, JOB, PAGE, POLL_HEADERS, REFUSALS
+from api.deps import Here, JobId, Reader, Tx, Writer, idempotency_key
+from api.documentation import (
+    ACCEPTED,
+    ERASED,
+    EXPLANATION,
+    JOB,
+    PAGE,
+    REFUSALS,
+    WITH_KEY,
+    WITH_POLL,
+)
 from api.etags import matches
 from api.schemas import ListQuery, SubmitBody
 from api.state import State
@@ -33,11 +42,10 @@ _WAIT_MAX = 60
 _SECONDS = re.compile(r'\s*"?([0-9]{1,9})"?\s*')
 
 
-@router.post("", status_code=202, responses=ACCEPTED)
-async def submit(
-    caller: Writer, body: SubmitBody, here: Here, key: IdempotencyKey = None
-) -> Response:
+@router.post("", status_code=202, responses=ACCEPTED, openapi_extra=WITH_KEY)
+async def submit(request: Request, caller: Writer, body: SubmitBody, here: Here) -> Response:
     """Accept a job. The paid call is made later; poll, wait, or be called back."""
+    key = idempotency_key(request)
     asked, inline = await submission.check(here, body)
     name = submission.idempotency(caller, key, body)
     full = await here.queues.full(caller.project_id)
@@ -46,7 +54,7 @@ async def submit(
     return _accepted(here, found, replayed=replayed)
 
 
-@router.get("/{id}", responses=JOB, openapi_extra={"parameters": POLL_HEADERS})
+@router.get("/{id}", responses=JOB, openapi_extra=WITH_POLL)
 async def read(
     request: Request,
     caller: Reader,
@@ -94,11 +102,10 @@ async def cancel(caller: Writer, job_id: JobId, tx: Tx, here: Here) -> Response:
     return JSONResponse(found.show(here.lens), headers=_headers(found))
 
 
-@router.post("/{id}/retry", status_code=202, responses=ACCEPTED)
-async def retry(
-    caller: Writer, job_id: JobId, tx: Tx, here: Here, key: IdempotencyKey = None
-) -> Response:
+@router.post("/{id}/retry", status_code=202, responses=ACCEPTED, openapi_extra=WITH_KEY)
+async def retry(request: Request, caller: Writer, job_id: JobId, tx: Tx, here: Here) -> Response:
     """Accept a new job with the input of a finished one."""
+    key = idempotency_key(request)
     submission.demand_key(caller, key)
     full = await here.queues.full(caller.project_id)
     again = jobs.retry(tx, here.lens, caller, job_id, idempotency_key=key, full=full)

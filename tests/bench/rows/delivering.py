@@ -21,7 +21,7 @@ _PER_SECOND = 10  # jobs, in both measurements: the machine is never full of the
 
 async def measure(ground: Ground) -> list[Figure]:
     """Measure job end → receipt: idle, with busy slots, and beside a dead endpoint."""
-    jobs = 300 if ground.full else 100
+    jobs = 300 if ground.full else 60
     idle = await _pings(ground, jobs, busy=False)
     busy = await _pings(ground, jobs, busy=True)
     alive = await _hundred(ground, jobs, dead=False)

@@ -20,7 +20,7 @@ from tests.bench.figures import Figure
 from tests.bench.ground import Darkroom, Ground
 from tests.bench.rows.submitting import submissions
 
-_ROUNDS, _CONNECTIONS = 3, 8
+_ROUNDS, _CONNECTIONS = 2, 8
 _BURST, _TIMES = 80, 5  # requests of one burst, and bursts of one kind in a round
 _SMALL = 10_000
 _SLOTS = 64
@@ -142,7 +142,7 @@ _SESSION = """
 
 async def measure(ground: Ground) -> list[Figure]:
     """Ask the same of a small and of a great history, in turns; the best of each counts."""
-    great = 5_000_000 if ground.full else 200_000
+    great = 5_000_000 if ground.full else 100_000
     best: dict[str, list[float]] = {}
     with ground.database() as one, ground.database() as other:
         async with (

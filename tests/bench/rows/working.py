@@ -27,7 +27,7 @@ async def measure(ground: Ground) -> list[Figure]:
     ours = await _darkroom(ground, jobs, flight)
     theirs = await _taskiq(ground, jobs, flight)
     ground.configure(latency=0.0)
-    quick = 3_000 if ground.full else 600
+    quick = 3_000 if ground.full else 500
     at_once = {
         "darkroom": (await _darkroom(ground, quick, 64)).rate,
         "taskiq": (await _taskiq(ground, quick, 64)).rate,
