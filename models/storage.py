@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # obstore has these names in its stubs only
     from obstore.store import ObjectStore, RetryConfig
 
 _MIB = 1024 * 1024
+_SMALL = 256 * 1024  # bytes, hashed in some 0.2 ms
 _CHECK_TIMEOUT = timedelta(seconds=5)
 # A caller retries for a day, so the store's own patience only bridges a blip.
 _RETRY: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=60)}
@@ -99,7 +100,11 @@ class Store:
                 with _translated("temporary file"):
                     await spool.write(chunk)
             with _translated("temporary file"):
-                content_type = await asyncio.to_thread(_type_of, spool)
+                # A hop to a thread takes longer than to hash what is small.
+                small = spool.size < _SMALL
+                content_type = (
+                    _type_of(spool) if small else await asyncio.to_thread(_type_of, spool)
+                )
             blob = _blob(project, spool.sha256, spool.size, content_type)
             with _translated(blob.key):
                 # Two parts at a time: at most 10 MiB in memory, however large the image.
