@@ -46,7 +46,7 @@ async def measure(ground: Ground) -> list[Figure]:
                     best[name] = max(best[name], load.demand(status).rate if turn else 0.0)
             held = await _hold(darkroom, poll)
     return [
-        Figure("GET /v1/jobs/{id}, rate", "bare FastAPI + one SELECT",
+        Figure("GET /v1/jobs/{id}, rate, of a bare API", "bare FastAPI + one SELECT",
                best["darkroom"] / best["bare"], 0.7, "more",
                raw=f"{best['darkroom']:,.0f}/s : {best['bare']:,.0f}/s", note=_LIMIT),
         Figure("the same with If-None-Match, nothing new", "bare FastAPI + one SELECT",

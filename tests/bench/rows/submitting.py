@@ -58,10 +58,10 @@ async def measure(ground: Ground) -> list[Figure]:
             late = paced.demand(202).quantile(0.99)
     raw = {name: f"{rate:,.0f}/s" for name, rate in best.items()}
     return [
-        Figure("POST /v1/jobs, rate", "bare FastAPI + one psycopg INSERT",
+        Figure("POST /v1/jobs, rate, of a bare API", "bare FastAPI + one psycopg INSERT",
                best["darkroom"] / best["bare"], 0.5, "more",
                raw=f"{raw['darkroom']} : {raw['bare']}", note=_LIMIT),
-        Figure("POST /v1/jobs, rate", "FastAPI + ORM + Celery .delay()",
+        Figure("POST /v1/jobs, rate, of the usual way", "FastAPI + ORM + Celery .delay()",
                best["darkroom"] / best["lazy"], 2.0, "more",
                raw=f"{raw['darkroom']} : {raw['lazy']}"),
         Figure("POST /v1/jobs, p99 at 200/s", "", 1000 * late, 1000 * _LATE, "less", " ms"),
