@@ -179,7 +179,7 @@ def prepared(written: ClauseElement) -> Statement:
     """
     compiled = written.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
     text = str(compiled)
-    for name, value in compiled.params.items():
+    for name, value in (compiled.params or {}).items():
         if value is not None:
             text = text.replace(f"%({name})s", _literal(value))
     statement = " ".join(_LABELS.sub("", text).split()).encode()
