@@ -35,9 +35,7 @@ _ADAPTERS.register_dumper(dict, JsonbDumper)  # what is a dict here is `jsonb` t
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
 _LABELS = re.compile(r" AS anon_\d+")  # nobody reads those
-_CACHED = (
-    4096  # bytes of a statement up to which psycopg remembers its parameters (its _queries.py)
-)
+_CACHED = 4096  # bytes of a statement, up to which psycopg remembers its parameters (_queries.py)
 
 # A pool that has lost its connections tries again at once for whoever comes; with the library's five
 # minutes it would sit out the end of an outage in a growing pause.

@@ -55,22 +55,28 @@ async def write(
     thumbnail: str = "pending",
 ) -> None:
     """Give a job this image: as its result, which it has once, or as a spare, which may come again."""
+    row = columns(job_id, attempt, kept, spare=spare)
     stmt = insert(Image)
     await tx.execute(
         (stmt.on_conflict_do_nothing() if spare else stmt).values(
-            job_id=job_id,
-            attempt=attempt,
-            spare=spare,
-            sha256=kept.sha256,
-            bytes=kept.bytes,
-            width=kept.width,
-            height=kept.height,
-            content_type=kept.content_type,
-            provider_url=kept.provider_url,
-            thumbnail=thumbnail,
-            expires_at=func.now() + kept.retention,
+            **row, thumbnail=thumbnail, expires_at=func.now() + kept.retention
         )
     )
+
+
+def columns(job_id: UUID, attempt: int, kept: Kept, *, spare: bool = False) -> dict[str, object]:
+    """Give the columns that a kept image fills as it stands."""
+    return {
+        "job_id": job_id,
+        "attempt": attempt,
+        "spare": spare,
+        "sha256": kept.sha256,
+        "bytes": kept.bytes,
+        "width": kept.width,
+        "height": kept.height,
+        "content_type": kept.content_type,
+        "provider_url": kept.provider_url,
+    }
 
 
 async def thumbnail_is(direct: Direct, job_id: UUID, state: Literal["made", "impossible"]) -> None:

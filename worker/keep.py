@@ -110,10 +110,9 @@ async def make_thumbnail(context: Context, job_id: UUID, project_id: UUID, sha25
             drawn = await context.pictures.thumbnail(await store.read(f"{project_id}/{sha256}"))
         if not isinstance(drawn, Broken):
             await store.put_thumbnail(str(project_id), sha256, drawn)
-        state: Literal["made", "impossible"] = "made"
-        if isinstance(drawn, Broken):
-            state = "impossible"
-        await images.thumbnail_is(context.database.direct, job_id, state)
+        await images.thumbnail_is(
+            context.database.direct, job_id, "impossible" if isinstance(drawn, Broken) else "made"
+        )
     except (StorageError, Unavailable) as failed:
         log.warning("thumbnail.later", reason=str(failed))
 

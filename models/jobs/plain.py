@@ -11,53 +11,35 @@ refuses, which Postgres asks again of a row that somebody else had locked, stops
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Unpack
 from uuid import UUID
 
 from sqlalchemy import text
 
-from models import attempts, bodies, ids, views
+from models import attempts, bodies, ids, images, views
 from models.attempts import Answer, Ref
 from models.direct import Direct, Together, listed, loaded, prepared
 from models.events import addressed
 from models.images import Kept
 from models.jobs.reading import ATTEMPTS
-from models.jobs.starting import Start
+from models.jobs.starting import Start, Terms
 from models.schema import Attempt, Endpoint, Image, Job
 from models.states import EventType
 from models.views import Lens
 
 
 async def start_plain(
-    direct: Direct,
-    job_id: UUID,
-    fence: int,
-    *,
-    start_id: UUID,
-    worker: str,
-    key_prefix: str,
-    lease: timedelta,
-    typical_call: timedelta,
+    direct: Direct, job_id: UUID, fence: int, **terms: Unpack[Terms]
 ) -> Start | None:
     """Begin an attempt of a job that has a call to make; committed before this returns."""
-    row = await direct.write(
-        _START,
-        {
-            "job": job_id,
-            "fence": fence,
-            "attempt": ids.new(),
-            "start": start_id,
-            "worker": worker,
-            "key_prefix": key_prefix,
-            "request": attempts.client_request_id(job_id, ""),
-            "lease": lease,
-            "typical_call": typical_call,
-        },
-    )
+    request = attempts.client_request_id(job_id, "")
+    asked = {"job": job_id, "fence": fence, "attempt": ids.new(), "request": request}
+    row = await direct.write(_START, {**asked, **terms})
     if row is None:
         return None
     direct.ring("job", str(job_id))
     return Start(
-        ref=Ref(job_id, fence, row["attempt"], start_id),
+        ref=Ref(job_id, fence, row["attempt"], terms["start_id"]),
         phase="call",
         project_id=row["project_id"],
         input=row["input"],
@@ -97,41 +79,20 @@ async def receive_plain(
 
 async def succeed_plain(direct: Direct, lens: Lens, ref: Ref, kept: Kept) -> Job | None:
     """End a job with its image, the event and its deliveries, in one transaction."""
-    asked = {
-        "job": ref.job_id,
-        "fence": ref.fence,
-        "number": ref.number,
-        "sha256": kept.sha256,
-        "bytes": kept.bytes,
-        "width": kept.width,
-        "height": kept.height,
-        "type": kept.content_type,
-        "url": kept.provider_url,
-        "retention": kept.retention,
-    }
     if kept.claimed:
         return None
+    image = images.columns(ref.job_id, ref.number, kept)
     async with direct.together() as tx:
-        row = await tx.first(_SUCCEED, asked)
+        row = await tx.first(_SUCCEED, image | {"fence": ref.fence, "retention": kept.retention})
         if row is None:
             return None
         job = loaded(Job, row)
         made = [loaded(Attempt, each) for each in await tx.run(ATTEMPTS, {"job": job.id})]
-        image = Image(
-            job_id=job.id,
-            attempt=ref.number,
-            spare=False,
-            sha256=kept.sha256,
-            bytes=kept.bytes,
-            width=kept.width,
-            height=kept.height,
-            content_type=kept.content_type,
-            provider_url=kept.provider_url,
-            expires_at=row["finished_at"] + kept.retention,
-        )
-        await _announce(tx, lens, job, made, image, row["finished_at"])
-    direct.ring("job", str(job.id))
-    direct.ring("jobs")  # a place is free
+        expires_at = row["finished_at"] + kept.retention
+        shown = loaded(Image, image | {"expires_at": expires_at})
+        await _announce(tx, lens, job, made, shown, row["finished_at"])
+        tx.ring("job", str(job.id))
+        tx.ring("jobs")  # a place is free
     return job
 
 
@@ -178,7 +139,7 @@ _START = prepared(
     ), tried AS (
         INSERT INTO attempts (id, job_id, number, start_id, worker, key_prefix, hold,
                               client_request_id)
-        SELECT :attempt, id, attempt, :start, :worker, :key_prefix, estimate,
+        SELECT :attempt, id, attempt, :start_id, :worker, :key_prefix, estimate,
                CAST(:request AS text) || attempt
           FROM started
     )
@@ -221,7 +182,7 @@ _SUCCEED = prepared(
     WITH ended AS (
         UPDATE jobs SET status = 'succeeded', version = version + 1, finished_at = now(),
                lease_until = NULL, waiting_reason = NULL
-         WHERE id = :job AND fence = :fence AND status = 'running' AND phase = 'keep'
+         WHERE id = :job_id AND fence = :fence AND status = 'running' AND phase = 'keep'
            AND cancel_requested_at IS NULL AND reuse = 'never'
            AND NOT EXISTS (SELECT FROM remnants
                             WHERE project_id = jobs.project_id AND sha256 = :sha256)
@@ -229,7 +190,8 @@ _SUCCEED = prepared(
     ), kept AS (
         INSERT INTO images (job_id, attempt, spare, sha256, bytes, width, height, content_type,
                             provider_url, expires_at)
-        SELECT id, :number, false, :sha256, :bytes, :width, :height, :type, :url, now() + :retention
+        SELECT id, :attempt, :spare, :sha256, :bytes, :width, :height, :content_type,
+               :provider_url, now() + :retention
           FROM ended
     )
     SELECT {listed(Job, of="ended")} FROM ended
