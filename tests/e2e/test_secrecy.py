@@ -5,12 +5,14 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
 import redis
 from psycopg import sql
+from redis.client import Monitor
 
 from tests.conftest import SECRET
 from tests.e2e.stage import KEY, Stage, eventually
@@ -109,23 +111,23 @@ def metrics(ready: str) -> str:
 def monitored(url: str) -> Iterator[list[str]]:
     """Collect every command that Redis is given until the block ends."""
     said: list[str] = []
-    stopped = threading.Event()
+    last = f"ECHO {uuid4()}"
 
-    def listen() -> None:
-        with redis.Redis.from_url(url, socket_timeout=0.2) as client, client.monitor() as monitor:
-            while not stopped.is_set():
-                try:
-                    said.append(str(monitor.next_command()["command"]))
-                except redis.TimeoutError:
-                    continue
+    # It waits without a timeout: one would close the connection at the first quiet moment.
+    def listen(monitor: Monitor) -> None:
+        for told in monitor.listen():  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+            if told["command"] == last:
+                return
+            said.append(str(told["command"]))
 
-    listening = threading.Thread(target=listen)
-    listening.start()
-    try:
-        yield said
-    finally:
-        stopped.set()
-        listening.join()
+    with redis.Redis.from_url(url) as client, client.monitor() as monitor:
+        listening = threading.Thread(target=listen, args=[monitor])
+        listening.start()
+        try:
+            yield said
+        finally:
+            client.execute_command(*last.split())
+            listening.join()
 
 
 def kept(url: str) -> list[str]:
