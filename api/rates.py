@@ -12,10 +12,6 @@ from datetime import timedelta
 from math import ceil
 from uuid import UUID
 
-from limits import RateLimitItemPerMinute, RateLimitItemPerSecond
-from limits.storage import Storage
-from limits.strategies import FixedWindowRateLimiter
-
 from models.errors import TooMany
 
 _KEYS_MAX = 10_000
@@ -44,21 +40,21 @@ class Rates:
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._keys = FixedWindowRateLimiter(Windows(clock))
-        self._per_minute = RateLimitItemPerMinute(per_minute)
-        self._strangers = FixedWindowRateLimiter(Windows(clock))
-        self._per_second = RateLimitItemPerSecond(_STRANGERS)
+        self._per_minute = per_minute
+        self._keys = _Windows(60, clock)
+        self._strangers = _Windows(1, clock)
 
     def spend(self, key_id: UUID) -> tuple[Quota, bool]:
         """Count a request of a key; gives what is left, and whether there was room for this one."""
-        fits = self._keys.hit(self._per_minute, str(key_id))
-        reset, left = self._keys.get_window_stats(self._per_minute, str(key_id))
-        seconds = max(1, ceil(reset - self._clock()))
-        return Quota(self._per_minute.amount, int(left), seconds), fits
+        count, end = self._keys.count(key_id)
+        seconds = max(1, ceil(end - self._clock()))
+        left = max(0, self._per_minute - count)
+        return Quota(self._per_minute, left, seconds), count <= self._per_minute
 
     def meet_stranger(self) -> None:
         """Count a key that this process has never seen to be good; raises `TooMany`."""
-        if not self._strangers.hit(self._per_second, "all"):
+        count, _ = self._strangers.count(None)
+        if count > _STRANGERS:
             raise TooMany(
                 "Too many unknown API keys come here at the moment; try again in a second.",
                 retry_after=timedelta(seconds=1),
@@ -73,59 +69,28 @@ def exhausted(quota: Quota) -> TooMany:
     )
 
 
-class Windows(Storage):
-    """Counters in memory, of constant work and bounded number.
+class _Windows:
+    """Counters of constant work and bounded number.
 
-    The storage that `limits` brings starts a thread every 10 ms while it is used, which walks through all
-    keys. Here all windows have one length and so end in the order in which they began: a new one takes away
-    what has ended at the front. Beyond `_KEYS_MAX` the oldest is dropped, and its key begins anew.
+    All windows have one length and so end in the order in which they began: a new one takes away what has
+    ended at the front. Beyond `_KEYS_MAX` the oldest is dropped, and its key begins anew.
     """
 
-    STORAGE_SCHEME = None
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        super().__init__()
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
         self._clock = clock
-        self._counts: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._counts: OrderedDict[UUID | None, tuple[int, float]] = OrderedDict()
 
-    @property
-    def base_exceptions(self) -> type[Exception] | tuple[type[Exception], ...]:
-        """Give what a broken storage raises; this one does not break."""
-        return ()
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Count, in a window that begins with the first count and lasts `expiry` seconds."""
+    def count(self, key: UUID | None) -> tuple[int, float]:
+        """Count once, in a window that the first count begins; gives the count, and the window's end."""
         now = self._clock()
-        count, end = self._counts.get(key, (0, 0.0))
+        count, end = self._counts.get(key, (0, now))
         if end <= now:
             self._counts.pop(key, None)
-            count, end = 0, now + expiry
+            count, end = 0, now + self._seconds
             self._make_room(now)
-        self._counts[key] = (count + amount, end)
-        return count + amount
-
-    def get(self, key: str) -> int:
-        """Give the count of the window under way, or 0."""
-        count, end = self._counts.get(key, (0, 0.0))
-        return count if end > self._clock() else 0
-
-    def get_expiry(self, key: str) -> float:
-        """Give when the window under way ends, by the clock."""
-        return self._counts.get(key, (0, self._clock()))[1]
-
-    def check(self) -> bool:
-        """Tell whether the storage works."""
-        return True
-
-    def reset(self) -> int:
-        """Forget every window; gives how many there were."""
-        forgotten = len(self._counts)
-        self._counts.clear()
-        return forgotten
-
-    def clear(self, key: str) -> None:
-        """Forget the window of a key."""
-        self._counts.pop(key, None)
+        self._counts[key] = (count + 1, end)
+        return count + 1, end
 
     def _make_room(self, now: float) -> None:
         while self._counts:

@@ -24,7 +24,7 @@ from pathlib import Path
 _LIBRARIES = (
     "aiohttp.web", "celery.app.base", "celery.apps.worker", "celery.bin.worker",
     "celery.concurrency.thread", "fastapi", "httpx_aiohttp", "jsonschema", "kombu.transport.redis",
-    "limits", "obstore", "PIL.Image", "prometheus_client", "psycopg", "pydantic_settings",
+    "obstore", "PIL.Image", "prometheus_client", "psycopg", "pydantic_settings",
     "redis.asyncio", "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.ext.asyncio", "structlog",
     "uvicorn.main", "uvloop",
 )  # fmt: skip
