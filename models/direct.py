@@ -125,8 +125,13 @@ class Direct:
             await pool.open()
         connection = None
         try:
-            async with asyncio.timeout(self._patience), pool.connection() as connection:
-                yield connection
+            async with asyncio.timeout(self._patience):
+                # Not `pool.connection()`, which also ends the transaction that autocommit never begins.
+                connection = await pool.getconn()
+                try:
+                    yield connection
+                finally:
+                    await pool.putconn(connection)
         except (OperationalError, InterfaceError, PoolTimeout, TimeoutError) as lost:
             if connection is None or not connection.closed:
                 raise Unavailable(_AWAY) from lost
