@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
 
 from api import (
     budgets,
@@ -21,6 +20,7 @@ from api import (
     usage,
     webhooks,
 )
+from api.answers import Answer
 from api.callers import Callers
 from api.door import Door
 from api.queues import Queues
@@ -59,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
         version="0.1.0",
         description=_DESCRIPTION,
         lifespan=lifespan,
-        default_response_class=JSONResponse,
+        default_response_class=Answer,
         redoc_url=None,
     )
     problems.install(app)

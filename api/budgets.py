@@ -1,8 +1,8 @@
 """`/v1/budgets`: limits on what a project, a key or a customer may spend."""
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
 
+from api.answers import Answer
 from api.bodies import JsonRoute
 from api.deps import Admin, BudgetId, Tx, Usage
 from api.documentation import REFUSALS
@@ -20,14 +20,14 @@ router = APIRouter(
 @router.put("")
 async def put(body: BudgetBody, caller: Admin, tx: Tx) -> Response:
     """Make a budget, or change the one of the same scope and window."""
-    return JSONResponse(views.budget(await budgets.put(tx, caller.project_id, body.rule)))
+    return Answer(views.budget(await budgets.put(tx, caller.project_id, body.rule)))
 
 
 @router.get("")
 async def read_many(caller: Usage, tx: Tx) -> Response:
     """List the project's budgets, oldest first, with what is held, spent and left now."""
     found = await budgets.standings(tx, caller.project_id)
-    return JSONResponse({"object": "list", "data": [views.budget(each) for each in found]})
+    return Answer({"object": "list", "data": [views.budget(each) for each in found]})
 
 
 @router.delete("/{id}", status_code=204)

@@ -1,8 +1,8 @@
 """`/v1/models`: what can be called, by which rules, at what price."""
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
 
+from api.answers import Answer
 from api.deps import Reader
 from api.documentation import REFUSALS
 from models import catalog
@@ -14,7 +14,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"], responses=REFUSALS)
 @router.get("")
 async def read_many(caller: Reader) -> Response:  # noqa: ARG001 - any key that may read
     """List the models, with their input rules and their price in credits."""
-    return JSONResponse({"object": "list", "data": [_shown(each) for each in catalog.models()]})
+    return Answer({"object": "list", "data": [_shown(each) for each in catalog.models()]})
 
 
 def _shown(model: Model) -> dict[str, object]:

@@ -230,22 +230,26 @@ def _problem(refusal: type[errors.Refusal]) -> dict[str, object]:
 REFUSALS = _refusals()
 
 
-# What may be said in headers. The busiest routes read them themselves: as parameters FastAPI would look at
-# their types again for each of thousands of requests.
-def _header(name: str, title: str, description: str) -> dict[str, object]:
-    schema = {"anyOf": [{"type": "string"}, {"type": "null"}], "title": title}
+# What the busiest routes read themselves: as parameters FastAPI would look at their types again for each of
+# thousands of requests.
+def _parameter(
+    where: str, name: str, title: str, description: str, **type_: object
+) -> dict[str, object]:
+    schema = {"anyOf": [type_ or {"type": "string"}, {"type": "null"}], "title": title}
     return {
         "name": name,
-        "in": "header",
+        "in": where,
         "required": False,
         "schema": schema | {"description": description},
         "description": description,
     }
 
 
+WAIT_MAX = 60  # seconds that a client is held at most
 WITH_KEY = {
     "parameters": [
-        _header(
+        _parameter(
+            "header",
             "idempotency-key",
             "Idempotency-Key",
             "1-255 visible ASCII characters; one key, one job.",
@@ -254,7 +258,12 @@ WITH_KEY = {
 }
 WITH_POLL = {
     "parameters": [
-        _header("prefer", "Prefer", "`wait=30` holds like `?wait=30`"),
-        _header("if-none-match", "If-None-Match", "an ETag: 304 while it still stands"),
+        _parameter(
+            "query", "wait", "Wait", "seconds to hold", type="integer", minimum=0, maximum=WAIT_MAX
+        ),
+        _parameter("header", "prefer", "Prefer", "`wait=30` holds like `?wait=30`"),
+        _parameter(
+            "header", "if-none-match", "If-None-Match", "an ETag: 304 while it still stands"
+        ),
     ]
 }

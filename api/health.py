@@ -1,9 +1,9 @@
 """`/healthz`, `/readyz`, `/metrics`: for the platform, without a key."""
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from api.answers import Answer
 from api.deps import Here
 from api.documentation import Responses
 from models import migrate
@@ -25,7 +25,7 @@ _METRICS: Responses = {200: {"description": "The metrics.", "content": {"text/pl
 @router.get("/healthz")
 async def healthy() -> Response:
     """Tell that this process lives."""
-    return JSONResponse({"status": "ok"})
+    return Answer({"status": "ok"})
 
 
 @router.get("/readyz", responses=_UNREADY)
@@ -36,15 +36,15 @@ async def ready(here: Here) -> Response:
     restart of every pod would help nobody.
     """
     if here.waiting.draining:
-        return JSONResponse({"status": "unavailable", "detail": "draining"}, 503)
+        return Answer({"status": "unavailable", "detail": "draining"}, 503)
     try:
         async with here.database.transaction() as tx:
             await migrate.demand_schema(tx)
     except Misconfigured as old:
-        return JSONResponse({"status": "unavailable", "detail": str(old)}, 503)
+        return Answer({"status": "unavailable", "detail": str(old)}, 503)
     except Unavailable:
-        return JSONResponse({"status": "ok", "detail": "Postgres does not answer at present"})
-    return JSONResponse({"status": "ok"})
+        return Answer({"status": "ok", "detail": "Postgres does not answer at present"})
+    return Answer({"status": "ok"})
 
 
 @router.get("/metrics", response_class=Response, responses=_METRICS)

@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import JSONResponse
 
 from api import cursors, submission
+from api.answers import Answer
 from api.bodies import JsonRoute
 from api.deps import Here, JobId, Reader, Tx, Writer, idempotency_key
 from api.documentation import (
@@ -18,17 +18,19 @@ from api.documentation import (
     JOB,
     PAGE,
     REFUSALS,
+    WAIT_MAX,
     WITH_KEY,
     WITH_POLL,
 )
 from api.etags import matches
 from api.schemas import ListQuery, SubmitBody
-from api.state import State
+from api.state import State, state_of
 from models import ids, jobs
 from models.errors import FieldError, InvalidRequest
 from models.jobs import Filter, Snapshot
 from models.states import TERMINAL
 from models.storage import Missing
+from models.wording import shown
 
 router = APIRouter(
     prefix="/v1/jobs",
@@ -38,14 +40,14 @@ router = APIRouter(
 )
 
 _POLL = timedelta(seconds=2)  # what `Retry-After` tells: an image takes about forty
-_WAIT_MAX = 60
+_WAIT = re.compile(r"[0-9]{1,9}")
 _SECONDS = re.compile(r'\s*"?([0-9]{1,9})"?\s*')
 
 
 @router.post("", status_code=202, responses=ACCEPTED, openapi_extra=WITH_KEY)
-async def submit(request: Request, caller: Writer, body: SubmitBody, here: Here) -> Response:
+async def submit(request: Request, caller: Writer, body: SubmitBody) -> Response:
     """Accept a job. The paid call is made later; poll, wait, or be called back."""
-    key = idempotency_key(request)
+    here, key = state_of(request), idempotency_key(request)
     asked, inline = await submission.check(here, body)
     name = submission.idempotency(caller, key, body)
     full = await here.queues.full(caller.project_id)
@@ -55,25 +57,16 @@ async def submit(request: Request, caller: Writer, body: SubmitBody, here: Here)
 
 
 @router.get("/{id}", responses=JOB, openapi_extra=WITH_POLL)
-async def read(
-    request: Request,
-    caller: Reader,
-    job_id: JobId,
-    here: Here,
-    wait: Annotated[int | None, Query(ge=0, le=_WAIT_MAX, description="seconds to hold")] = None,
-) -> Response:
+async def read(request: Request, caller: Reader, job_id: JobId) -> Response:
     """Show a job; with `wait`, as soon as it is terminal. 304 when the ETag still stands."""
-    if_none_match = request.headers.get("if-none-match")
-    preferred = _preferred(request.headers.get("prefer")) if wait is None else None
-    patience = timedelta(seconds=wait or preferred or 0)
+    here, if_none_match = state_of(request), request.headers.get("if-none-match")
+    patience, applied = _patience(request)
     waiting, project_id = here.waiting, caller.project_id
     found = await waiting.terminal(request, project_id, job_id, patience, if_none_match)
-    headers = _headers(found)
-    if preferred is not None:
-        headers["preference-applied"] = f"wait={preferred}"
+    headers = _headers(found) | applied
     if matches(if_none_match, found.etag):
         return Response(status_code=304, headers=headers)
-    return JSONResponse(found.show(here.lens, await _inline(here, found)), headers=headers)
+    return Answer(found.show(here.lens, await _inline(here, found)), headers=headers)
 
 
 @router.get("", responses=PAGE)
@@ -84,14 +77,14 @@ async def read_many(
     found, more = await jobs.listing(tx, caller.project_id, _filter(request, query), query.limit)
     cursor = cursors.write(found[-1].job.id) if more else None
     page = {"object": "list", "data": [each.show(here.lens) for each in found]}
-    return JSONResponse(page | {"has_more": more, "next_cursor": cursor})
+    return Answer(page | {"has_more": more, "next_cursor": cursor})
 
 
 @router.get("/{id}/explain", responses=EXPLANATION)
 async def explain(caller: Reader, job_id: JobId, tx: Tx, here: Here) -> Response:
     """Say why a job waits: every limit that binds it now, its place, and when it may start."""
     found = await jobs.explain(tx, here.settings, caller.project_id, job_id)
-    return JSONResponse(found, headers={"cache-control": "private, no-store"})
+    return Answer(found, headers={"cache-control": "private, no-store"})
 
 
 @router.post("/{id}/cancel", responses=JOB)
@@ -99,7 +92,7 @@ async def cancel(caller: Writer, job_id: JobId, tx: Tx, here: Here) -> Response:
     """Cancel a job: at once, or after the paid call that is under way, which is never aborted."""
     await jobs.cancel(tx, here.lens, caller.project_id, job_id)
     found = await jobs.snapshot(tx, caller.project_id, job_id)
-    return JSONResponse(found.show(here.lens), headers=_headers(found))
+    return Answer(found.show(here.lens), headers=_headers(found))
 
 
 @router.post("/{id}/retry", status_code=202, responses=ACCEPTED, openapi_extra=WITH_KEY)
@@ -127,7 +120,7 @@ def _accepted(here: State, found: Snapshot, *, replayed: bool) -> Response:
     elif found.job.status == "queued":
         here.queues.accepted(found.job.project_id)
     here.log_accepted(found.job, replayed=replayed)
-    return JSONResponse(found.show(here.lens), 202, headers)
+    return Answer(found.show(here.lens), 202, headers)
 
 
 def _headers(found: Snapshot) -> dict[str, str]:
@@ -137,13 +130,31 @@ def _headers(found: Snapshot) -> dict[str, str]:
     return headers
 
 
+def _patience(request: Request) -> tuple[timedelta, dict[str, str]]:
+    """Read how long to hold a client: `wait`, or what it prefers; with the header that says so.
+
+    Documented by `WITH_POLL`. Raises `InvalidRequest` for a `wait` that is none.
+    """
+    wait = request.query_params.get("wait")
+    if wait is None:
+        preferred = _preferred(request.headers.get("prefer"))
+        applied = {} if preferred is None else {"preference-applied": f"wait={preferred}"}
+        return timedelta(seconds=preferred or 0), applied
+    if not _WAIT.fullmatch(wait) or int(wait) > WAIT_MAX:
+        message = f"{shown(wait)}: send whole seconds, from 0 to {WAIT_MAX}"
+        raise InvalidRequest(
+            f"A client cannot be held so: {message}.", errors=(FieldError("query:wait", message),)
+        )
+    return timedelta(seconds=int(wait)), {}
+
+
 def _preferred(prefer: str | None) -> int | None:
     """Read the seconds of `Prefer: wait=` (RFC 7240, 4.3), at most a minute; None without one."""
     for preference in (prefer or "").split(","):
         name, _, value = preference.partition(";")[0].partition("=")
         seconds = _SECONDS.fullmatch(value)
         if name.strip().lower() == "wait" and seconds is not None:
-            return min(int(seconds[1]), _WAIT_MAX)
+            return min(int(seconds[1]), WAIT_MAX)
     return None
 
 

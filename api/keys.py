@@ -1,8 +1,8 @@
 """`/v1/keys`: the project's API keys, for keys with the scope `admin`."""
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
 
+from api.answers import Answer
 from api.bodies import JsonRoute
 from api.deps import Admin, KeyId, Tx
 from api.documentation import REFUSALS
@@ -27,20 +27,20 @@ async def create(caller: Admin, body: KeyBody, tx: Tx) -> Response:
     key = projects.new_key()
     scopes = tuple(body.scopes)
     made = await projects.create_key(tx, caller.project_id, body.name, scopes, key)
-    return JSONResponse(_shown(made) | {"key": key}, 201, {"cache-control": "no-store"})
+    return Answer(_shown(made) | {"key": key}, 201, {"cache-control": "no-store"})
 
 
 @router.get("")
 async def read_many(caller: Admin, tx: Tx) -> Response:
     """List the project's keys, newest first, revoked ones too."""
     found = await projects.list_keys(tx, caller.project_id)
-    return JSONResponse({"object": "list", "data": [_shown(each) for each in found]})
+    return Answer({"object": "list", "data": [_shown(each) for each in found]})
 
 
 @router.delete("/{id}")
 async def revoke(caller: Admin, key_id: KeyId, tx: Tx) -> Response:
     """Revoke a key; within 5 seconds no process accepts it any more."""
-    return JSONResponse(_shown(await projects.expire_key(tx, caller.project_id, key_id)))
+    return Answer(_shown(await projects.expire_key(tx, caller.project_id, key_id)))
 
 
 @router.post("/{id}/rotate", status_code=201)
@@ -49,7 +49,7 @@ async def rotate(caller: Admin, key_id: KeyId, tx: Tx, body: RotateBody = _A_DAY
     old = await projects.expire_key(tx, caller.project_id, key_id, body.grace)
     key = projects.new_key()
     made = await projects.create_key(tx, caller.project_id, old.name, tuple(old.scopes), key)
-    return JSONResponse(_shown(made) | {"key": key}, 201, {"cache-control": "no-store"})
+    return Answer(_shown(made) | {"key": key}, 201, {"cache-control": "no-store"})
 
 
 def _shown(key: ApiKey) -> dict[str, object]:

@@ -7,9 +7,9 @@ from typing import cast
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from api.answers import Answer
 from models.errors import FieldError, InvalidRequest, Refusal, Unavailable
 from models.storage import StoreUnavailable
 
@@ -28,7 +28,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _bug)
 
 
-def problem(request: Request, refused: Refusal) -> JSONResponse:
+def problem(request: Request, refused: Refusal) -> Answer:
     """Write a refusal: what happened, which value, what to do."""
     body: dict[str, object] = {
         "type": f"https://darkroom.dev/problems/{refused.code}",
@@ -49,7 +49,7 @@ def problem(request: Request, refused: Refusal) -> JSONResponse:
         headers["retry-after"] = _RETRY_AFTER
     if refused.status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = 'Bearer realm="darkroom"'
-    return JSONResponse(body, refused.status, headers, media_type="application/problem+json")
+    return Answer(body, refused.status, headers, media_type="application/problem+json")
 
 
 def request_id(request: Request) -> str:
@@ -57,16 +57,16 @@ def request_id(request: Request) -> str:
     return str(getattr(request.state, "request_id", ""))
 
 
-async def _refusal(request: Request, refused: Exception) -> JSONResponse:
+async def _refusal(request: Request, refused: Exception) -> Answer:
     return problem(request, cast("Refusal", refused))
 
 
-async def _store_away(request: Request, away: Exception) -> JSONResponse:
+async def _store_away(request: Request, away: Exception) -> Answer:
     log.warning("store.away", reason=str(away))
     return problem(request, Unavailable("The image store does not answer; try again in a moment."))
 
 
-async def _invalid(request: Request, refused: Exception) -> JSONResponse:
+async def _invalid(request: Request, refused: Exception) -> Answer:
     fields = tuple(_field(error) for error in cast("RequestValidationError", refused).errors())
     named = ", ".join(dict.fromkeys(field.pointer or "the body" for field in fields))
     return problem(request, InvalidRequest(f"The request breaks a rule at {named}.", errors=fields))
@@ -87,7 +87,7 @@ def _field(error: dict[str, object]) -> FieldError:
     return FieldError(pointer, message)
 
 
-async def _http(request: Request, raised: Exception) -> JSONResponse:
+async def _http(request: Request, raised: Exception) -> Answer:
     status = cast("HTTPException", raised).status_code
     refused = Refusal(f"{HTTPStatus(status).phrase}: {request.method} {request.url.path}.")
     response = problem(request, _with_status(refused, status))
@@ -105,7 +105,7 @@ def _with_status(refused: Refusal, status: int) -> Refusal:
     return made
 
 
-async def _bug(request: Request, _raised: Exception) -> JSONResponse:
+async def _bug(request: Request, _raised: Exception) -> Answer:
     bug = Refusal("A bug of ours; nothing is known to be lost. Tell us the request_id.")
     answer = problem(request, _with_status(bug, 500))
     # Starlette answers this one from outside of the door, which gives every other answer its id.

@@ -5,10 +5,10 @@ event's id names its state (the ETag), so `Last-Event-ID` resumes: the state tha
 told again. The stream ends with the job, and when this process is told to stop: clients come back.
 """
 
-import json
 from typing import Annotated
 
 from fastapi import APIRouter, Header
+from pydantic_core import to_json
 from starlette.responses import StreamingResponse
 
 from api.deps import Here, JobId, Reader
@@ -35,5 +35,4 @@ async def stream(
 
 def _write(etag: str, shown: dict[str, object]) -> str:
     """Write an event; JSON has no line breaks of its own."""
-    data = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
-    return f"id: {etag}\nevent: job\ndata: {data}\n\n"
+    return f"id: {etag}\nevent: job\ndata: {to_json(shown).decode()}\n\n"

@@ -6,9 +6,9 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
-from fastapi.responses import JSONResponse
 
 from api import spreadsheet, submission
+from api.answers import Answer
 from api.bodies import JsonRoute
 from api.deps import Here, Reader, Tx, Usage
 from api.documentation import REFUSALS, Responses
@@ -85,7 +85,7 @@ async def read_usage(caller: Usage, query: Annotated[UsageQuery, Query()], tx: T
     """
     period = query.period(await usage.now(tx))
     found = await usage.report(tx, caller.project_id, period, query.dimensions)
-    return JSONResponse(_report(query, period, found))
+    return Answer(_report(query, period, found))
 
 
 @router.get("/ledger", responses=_LEDGER)
@@ -104,7 +104,7 @@ async def read_ledger(
         found, more = await usage.lines(tx, caller.project_id, selection, query.limit)
     page: Json = {"object": "list", "data": [_line(each) for each in found], "has_more": more}
     cursor = _cursor(found[-1].id) if more else None
-    return JSONResponse(page | {"next_cursor": cursor}, headers={"vary": "Accept"})
+    return Answer(page | {"next_cursor": cursor}, headers={"vary": "Accept"})
 
 
 @router.post("/quotes", responses=_QUOTE)
@@ -117,7 +117,7 @@ async def quote(
     """Tell what a job would cost, by the same rules as its submission. It binds nothing."""
     options = body.model_dump(exclude_unset=True)
     asked, _ = await submission.check(here, SubmitBody(**options))
-    return JSONResponse(await _quote(tx, asked))
+    return Answer(await _quote(tx, asked))
 
 
 def _report(query: UsageQuery, period: Period, found: Report) -> Json:

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
 
+from api.answers import Answer
 from api.bodies import JsonRoute
 from api.deps import EndpointId, Here, Hooker, Tx
 from api.documentation import ENDPOINT, ENDPOINT_MADE, ENDPOINT_ROTATED, REFUSALS
@@ -31,21 +31,21 @@ async def create(body: EndpointBody, caller: Hooker, tx: Tx, here: Here) -> Resp
     """Register an endpoint. Its secret is in this answer, and never shown again."""
     check_url(here, body.url, "/url")
     made, secret = await endpoints.register(tx, here.vault, caller.project_id, body.wish)
-    return JSONResponse(_shown(here, made) | {"secret": secret}, 201, _UNSEEN)
+    return Answer(_shown(here, made) | {"secret": secret}, 201, _UNSEEN)
 
 
 @router.get("")
 async def read_many(caller: Hooker, tx: Tx, here: Here) -> Response:
     """List the project's endpoints, newest first."""
     found = await endpoints.of(tx, caller.project_id)
-    return JSONResponse({"object": "list", "data": [_shown(here, each) for each in found]})
+    return Answer({"object": "list", "data": [_shown(here, each) for each in found]})
 
 
 @router.get("/project-secret")
 async def read_secret(caller: Hooker, tx: Tx, here: Here) -> Response:
     """Show the secret that signs what goes to the URLs of single jobs."""
     found = await projects.webhook_secrets(tx, here.vault, caller.project_id)
-    return JSONResponse({"secret": found[0]}, headers=_UNSEEN)
+    return Answer({"secret": found[0]}, headers=_UNSEEN)
 
 
 @router.post("/project-secret/rotate")
@@ -53,14 +53,14 @@ async def rotate_secret(caller: Hooker, tx: Tx, here: Here) -> Response:
     """Sign with a fresh secret, and for 24 hours with the present one too."""
     fresh = signing.new_secret()
     until = await projects.rotate_webhook_secret(tx, here.vault, caller.project_id, fresh)
-    return JSONResponse({"secret": fresh, "old_secret_until": time(until)}, headers=_UNSEEN)
+    return Answer({"secret": fresh, "old_secret_until": time(until)}, headers=_UNSEEN)
 
 
 @router.get("/{id}", responses=ENDPOINT)
 async def read(caller: Hooker, endpoint_id: EndpointId, tx: Tx, here: Here) -> Response:
     """Show an endpoint, with its public keys; its secret was shown once."""
     found = await endpoints.find(tx, caller.project_id, endpoint_id)
-    return JSONResponse(_shown(here, found))
+    return Answer(_shown(here, found))
 
 
 @router.patch("/{id}", responses=ENDPOINT)
@@ -71,21 +71,21 @@ async def change(
     if "url" in body.changes:
         check_url(here, body.url, "/url")
     changed = await endpoints.change(tx, caller.project_id, endpoint_id, body.changes)
-    return JSONResponse(_shown(here, changed))
+    return Answer(_shown(here, changed))
 
 
 @router.post("/{id}/enable", responses=ENDPOINT)
 async def enable(caller: Hooker, endpoint_id: EndpointId, tx: Tx, here: Here) -> Response:
     """Enable an endpoint again. What is held for it stays held, until it is replayed."""
     changed = await endpoints.change(tx, caller.project_id, endpoint_id, {"enabled": True})
-    return JSONResponse(_shown(here, changed))
+    return Answer(_shown(here, changed))
 
 
 @router.post("/{id}/rotate", responses=ENDPOINT_ROTATED)
 async def rotate(caller: Hooker, endpoint_id: EndpointId, tx: Tx, here: Here) -> Response:
     """Sign with a fresh secret and key pair, and until `old_secret_until` with the present ones too."""
     made, secret = await endpoints.rotate(tx, here.vault, caller.project_id, endpoint_id)
-    return JSONResponse(_shown(here, made) | {"secret": secret}, headers=_UNSEEN)
+    return Answer(_shown(here, made) | {"secret": secret}, headers=_UNSEEN)
 
 
 @router.delete("/{id}", status_code=204)

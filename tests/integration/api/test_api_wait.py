@@ -112,6 +112,16 @@ async def test_the_query_comes_before_the_preference(api: Api) -> None:
     assert "preference-applied" not in answer.headers
 
 
+@pytest.mark.parametrize("wait", ["61", "-1", "+1", "1.5", "soon", "", "\u0661", "9" * 5000])
+async def test_a_wait_that_is_none_is_refused(api: Api, wait: str) -> None:
+    job = await api.submit()
+    answer = await api.client.get(path(job), params={"wait": wait})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    (wrong,) = answer.json()["errors"]
+    assert wrong["pointer"] == "query:wait"
+    assert "from 0 to 60" in wrong["message"]
+
+
 async def test_two_hundred_waiting_clients_hold_no_connection(
     settings: Settings, serving: Serve
 ) -> None:
