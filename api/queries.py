@@ -7,9 +7,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from api.schemas import Customer, Moment, Zone
 from models import ids
+from models.bookings import Selection
 from models.errors import FieldError, InvalidRequest
 from models.states import LedgerKind
-from models.usage import Dimension, Period, Selection
+from models.usage import Dimension, Period
 
 _USUAL = timedelta(days=30)
 _LONGEST = timedelta(days=400)  # a year, and last month for comparison

@@ -14,7 +14,7 @@ from api.deps import Here, Reader, Tx, Usage
 from api.documentation import REFUSALS, Responses
 from api.queries import LedgerQuery, UsageQuery
 from api.schemas import QuoteBody, SubmitBody
-from models import ids, prices, usage
+from models import bookings, ids, prices, usage
 from models.db import Transaction
 from models.errors import FieldError, InvalidRequest
 from models.jobs import Submission
@@ -98,10 +98,10 @@ async def read_ledger(
     """List the ledger's lines, the newest booking first. `from` and `to` choose by `made_at`, else `at`."""
     selection = query.selection(_read_cursor(query.cursor))
     if spreadsheet.preferred(accept):
-        every = _rows(usage.pages(here.database, caller.project_id, selection))
+        every = _rows(bookings.pages(here.database, caller.project_id, selection))
         return await spreadsheet.stream(_COLUMNS, every, "ledger.csv")
     async with here.database.transaction() as tx:
-        found, more = await usage.lines(tx, caller.project_id, selection, query.limit)
+        found, more = await bookings.lines(tx, caller.project_id, selection, query.limit)
     page: Json = {"object": "list", "data": [_line(each) for each in found], "has_more": more}
     cursor = _cursor(found[-1].id) if more else None
     return Answer(page | {"next_cursor": cursor}, headers={"vary": "Accept"})

@@ -17,14 +17,15 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 from sqlalchemy import Engine, event, text
 
-from models import audit, backlog, deliveries, jobs, usage
+from models import audit, backlog, bookings, deliveries, jobs, usage
 from models.attempts import Ref
+from models.bookings import Selection
 from models.db import Database, Transaction
 from models.deliveries import Try
 from models.direct import Direct, Statement, Values
 from models.jobs import Filter, Release
 from models.projects import Caller
-from models.usage import Period, Selection
+from models.usage import Period
 from models.vault import Vault
 from models.views import Lens
 from tests.bench.rows.growing import fill
@@ -313,7 +314,7 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
     "unknown charges": (lambda tx, _: jobs.unknown_charges(tx, limit=50), {"ix_attempts_unknown"}),
     "backlog": (lambda tx, _: backlog.look(tx), {"ix_attempts_unknown", "ix_deliveries_lease"}),
     "ledger": (
-        lambda tx, on: usage.lines(tx, on.caller.project_id, Selection(), 100),
+        lambda tx, on: bookings.lines(tx, on.caller.project_id, Selection(), 100),
         {"ix_ledger_project_id"},
     ),
 }

@@ -11,13 +11,14 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from api.schemas import Zone
-from models import ids, jobs, projects, usage
+from models import bookings, ids, jobs, projects, usage
+from models.bookings import Selection
 from models.db import Database
 from models.errors import InvalidRequest
 from models.jobs import Verdict
 from models.projects import Caller
 from models.states import SCOPES
-from models.usage import Dimension, Group, Period, Report, Selection, Sums
+from models.usage import Dimension, Group, Period, Report, Sums
 from models.vault import Vault
 from models.views import Lens
 from tests.conftest import make_project
@@ -52,7 +53,7 @@ async def report(bench: Bench, *by: Dimension, period: Period = EVER) -> Report:
 async def lines(bench: Bench, **chosen: object) -> list[tuple[int, str, int]]:
     selection = Selection(**chosen)  # type: ignore[arg-type] # a test names what it selects
     found, more = await bench.do(
-        lambda tx: usage.lines(tx, bench.caller.project_id, selection, 1000)
+        lambda tx: bookings.lines(tx, bench.caller.project_id, selection, 1000)
     )
     assert not more
     return [(each.attempt, each.kind, each.credits) for each in found]
@@ -326,7 +327,7 @@ async def test_pages_give_every_line_once_and_hold_nothing_between_them(bench: B
     await bench.run(more, id=job, least=1, most=2_500)
     sizes: list[int] = []
     credits_: list[int] = []
-    async for page in usage.pages(bench.database, bench.caller.project_id, Selection()):
+    async for page in bookings.pages(bench.database, bench.caller.project_id, Selection()):
         await bench.run(more, id=job, least=10_000 + len(sizes), most=10_000 + len(sizes))
         (open_,) = await bench.rows(
             "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database()"
@@ -340,7 +341,7 @@ async def test_pages_give_every_line_once_and_hold_nothing_between_them(bench: B
 
 
 async def test_pages_of_nothing_are_one_empty_page(bench: Bench) -> None:
-    found = usage.pages(bench.database, bench.caller.project_id, Selection())
+    found = bookings.pages(bench.database, bench.caller.project_id, Selection())
     assert [page async for page in found] == [[]]
 
 
