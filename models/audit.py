@@ -11,9 +11,9 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 
-from models import budgets, ids
+from models import budgets, hours, ids
 from models.db import Database, Transaction
-from models.schema import Job, LedgerEntry
+from models.schema import Job, LedgerEntry, Project
 
 _BATCH = 2_000  # jobs
 
@@ -39,7 +39,12 @@ async def audit(database: Database) -> list[Difference]:
             break
         after = some[-1]
     async with database.transaction() as tx:
-        return found + await of_budgets(tx)
+        found += await of_budgets(tx)
+        projects = list(await tx.scalars(select(Project.id)))
+    for project_id in projects:
+        async with database.transaction() as tx:
+            found += await of_hours(tx, project_id)
+    return found
 
 
 async def audit_lately(database: Database, within: timedelta) -> list[Difference]:
@@ -71,6 +76,15 @@ async def of_budgets(tx: Transaction) -> list[Difference]:
         Difference(ids.text(ids.BUDGET, budget_id), message)
         for budget_id, message in await budgets.drifts(tx)
     ]
+
+
+async def of_hours(tx: Transaction, project_id: UUID) -> list[Difference]:
+    """Give the difference between what a project's folded hours charge and what its ledger did by then."""
+    drift = await hours.drift(tx, project_id)
+    if drift is None:
+        return []
+    message = f"its folded hours charge {drift[0]}, the ledger {drift[1]}"
+    return [Difference(ids.text(ids.PROJECT, project_id), message)]
 
 
 _SUMS = text("""

@@ -360,6 +360,41 @@ class LedgerEntry(Base):
     )
 
 
+class UsageHour(Base):
+    """What a key used of a model for a customer in one hour that is over; `hour` is its beginning, in UTC.
+
+    `model` is NULL for charges of a job that was removed before they were found out.
+    """
+
+    __tablename__ = "usage_hours"
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
+    hour: Mapped[datetime]
+    key_id: Mapped[UUID] = mapped_column(ForeignKey("api_keys.id"))
+    model: Mapped[str | None]
+    customer: Mapped[str | None]
+    submitted: Mapped[int] = mapped_column(server_default="0")
+    succeeded: Mapped[int] = mapped_column(server_default="0")
+    failed: Mapped[int] = mapped_column(server_default="0")
+    canceled: Mapped[int] = mapped_column(server_default="0")
+    expired: Mapped[int] = mapped_column(server_default="0")
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    charged: Mapped[int] = mapped_column(server_default="0")
+    saved: Mapped[int] = mapped_column(server_default="0")
+
+    __table_args__ = (
+        CheckConstraint("mod(extract(epoch FROM hour), 3600) = 0", "hour"),
+        UniqueConstraint(
+            "project_id",
+            "hour",
+            "key_id",
+            "model",
+            "customer",
+            postgresql_nulls_not_distinct=True,
+        ),
+    )
+
+
 class Budget(Base):
     """A limit on spent and held credits of a project, one of its keys, or one of its customers."""
 

@@ -14,16 +14,17 @@ all time both equal the ledger's sums. A charge belongs to the key and the custo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from datetime import date, datetime
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from datetime import date, datetime, timedelta
+from typing import Any, Literal
 from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from psycopg.errors import InvalidParameterValue
-from sqlalchemy import TextClause, func, select, text
+from sqlalchemy import Row, TextClause, func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from models import ids
+from models import facts, hours
 from models.db import Transaction
 from models.errors import FieldError, InvalidRequest
 
@@ -86,25 +87,19 @@ async def now(tx: Transaction) -> datetime:
 async def report(
     tx: Transaction, project_id: UUID, period: Period, by: Sequence[Dimension]
 ) -> Report:
-    """Sum up a project's use in one statement; without a dimension there are only totals.
+    """Sum up a project's use; without a dimension there are only totals.
 
-    Raises `InvalidRequest` for more than 10,000 groups, and a time zone that Postgres does not know.
+    Its full hours are read as they were folded, all else from what happened. Raises `InvalidRequest` for
+    more than 10,000 groups, and a time zone that Postgres does not know.
     """
-    booked = ids.sooner(period.start)
-    values = {
-        "project": project_id, "start": period.start, "end": period.end, "zone": period.zone,
-        "booked": booked, "first": ids.first_at(booked), "last": ids.first_at(ids.later(period.end)),
-    }  # fmt: skip
-    try:
-        rows = await tx.execute(_report(by), values)
-    except DBAPIError as failed:
-        if not isinstance(failed.orig, InvalidParameterValue):
-            raise
-        message = f"the database knows no time zone {period.zone}; use an IANA name"
-        raise _refusal("query:tz", message) from None
+    folded_until: datetime | None = None
+    rows: Sequence[Row[*tuple[Any, ...]]] = ()
+    while not rows or rows[0].folded_until != folded_until:  # else an hour was folded in between
+        folded_until = await hours.folded_until(tx)
+        rows = await _ask(tx, project_id, _parts(period, by, folded_until), by, period.zone)
     groups: list[Group] = []
     totals: list[Sums] = []
-    for is_total, *row in rows:
+    for is_total, _, *row in rows:
         sums = Sums(*(int(each) for each in row[len(by) :]))
         if is_total:
             totals.append(sums)
@@ -133,7 +128,64 @@ def _order(group: Group) -> tuple[tuple[bool, Value], ...]:
     return tuple((value is None, value) for value in group.values)
 
 
-def _report(by: Sequence[Dimension]) -> TextClause:
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a report is made of: times of which everything is counted, and the hours between them."""
+
+    counted: tuple[tuple[datetime, datetime], ...]
+    hours: tuple[datetime, datetime] | None = None
+    folded_until: datetime | None = None
+
+
+def _parts(period: Period, by: Sequence[Dimension], folded_until: datetime | None) -> _Parts:
+    """Take a period apart; tags are not folded, nor days that begin within an hour."""
+    everything = _Parts(((period.start, period.end),))
+    if folded_until is None or period.start >= folded_until or "tag" in by:
+        return everything
+    first = hours.whole(period.start + hours.HOUR - timedelta.resolution)
+    last = min(hours.whole(period.end), folded_until)
+    if first >= last or ("day" in by and not by_the_hour(replace(period, end=last))):
+        return everything
+    around = ((period.start, first), (last, period.end))
+    counted = tuple(each for each in around if each[0] < each[1])
+    return _Parts(counted, (first, last), folded_until)
+
+
+def by_the_hour(period: Period) -> bool:
+    """Tell whether all days of a period begin with an hour of UTC."""
+    days = range((period.end - period.start).days + 2)
+    try:
+        zone = ZoneInfo(period.zone)
+        offsets = {(period.start + timedelta(days=n)).astimezone(zone).utcoffset() for n in days}
+    except (ZoneInfoNotFoundError, ValueError, OverflowError):
+        return False  # Postgres may know better
+    return all(each is not None and not each % hours.HOUR for each in offsets)
+
+
+async def _ask(
+    tx: Transaction, project_id: UUID, parts: _Parts, by: Sequence[Dimension], zone: str
+) -> Sequence[Row[*tuple[Any, ...]]]:
+    values: dict[str, object] = {"projects": [project_id], "zone": zone}
+    asked: list[str] = []
+    for place, (lo, hi) in enumerate(parts.counted):
+        asked.append(facts.asked(facts.HAPPENED, str(place)))
+        values |= facts.between(lo, hi, str(place))
+    if parts.hours is not None:
+        asked += [
+            _folded(by),
+            *(facts.asked(each, "h") for each in (facts.FOUND_LATE, facts.STANDS)),
+        ]
+        values |= facts.between(*parts.hours, "h") | {"booked_h": parts.folded_until}
+    try:
+        return (await tx.execute(_report(by, " UNION ALL ".join(asked)), values)).all()
+    except DBAPIError as failed:
+        if not isinstance(failed.orig, InvalidParameterValue):
+            raise
+        message = f"the database knows no time zone {zone}; use an IANA name"
+        raise _refusal("query:tz", message) from None
+
+
+def _report(by: Sequence[Dimension], asked: str) -> TextClause:
     """Write the statement: the groups, and the totals of the very same facts beside them.
 
     In `parts` all tags of a job are one value, so that little is left when they are taken apart.
@@ -146,16 +198,38 @@ def _report(by: Sequence[Dimension]) -> TextClause:
     single = "".join(f"{'single.tag' if each == 'tag' else each}, " for each in by)
     tags = "LEFT JOIN LATERAL (SELECT DISTINCT unnest(parts.tag) AS tag) single ON true"
     return text(f"""
-        WITH facts AS ({_FACTS}), parts AS (
+        WITH facts (project_id, moment, key_id, customer, model, tags, what, amount) AS ({asked}),
+        parts AS (
             SELECT {columns} what, sum(amount) AS amount FROM facts GROUP BY {_places(len(by) + 1)}
         ), groups AS (
             SELECT {single} {pivot} FROM parts {tags if "tag" in by else ""}
              GROUP BY {_places(len(by)) or "()"} LIMIT {_GROUPS_MAX + 1}
         )
-        SELECT false AS is_total, * FROM groups WHERE {"true" if by else "false"}
+        SELECT false AS is_total, {hours.FOLDED_UNTIL} AS folded_until, *
+          FROM groups WHERE {"true" if by else "false"}
         UNION ALL
-        SELECT true, {"NULL, " * len(by)} {pivot} FROM parts
+        SELECT true, {hours.FOLDED_UNTIL}, {"NULL, " * len(by)} {pivot} FROM parts
     """)  # noqa: S608 - constants of this file
+
+
+def _folded(by: Sequence[Dimension]) -> str:
+    """Select the folded hours as facts, summed up as far as the report does."""
+    columns = {"key": "key_id", "customer": "customer", "model": "model"}
+    chosen = ", ".join(
+        column if each in by else f"NULL AS {column}" for each, column in columns.items()
+    )
+    groups = "".join(f", {_COLUMNS[each]}" for each in by)
+    sums = ", ".join(f"sum({each}) AS {each}" for each in hours.COUNTED)
+    pairs = ", ".join(f"('{each}', {each})" for each in hours.COUNTED)
+    return f"""
+        SELECT project_id, moment, CAST(key_id AS uuid), customer, model, CAST(NULL AS text[]),
+               fact.what, fact.amount
+          FROM (SELECT project_id, min(moment) AS moment, {chosen}, {sums}
+                  FROM (SELECT *, hour AS moment FROM usage_hours
+                         WHERE project_id = ANY (:projects) AND hour >= :lo_h AND hour < :hi_h) kept
+                 GROUP BY project_id{groups}) summed,
+               LATERAL (VALUES {pairs}) fact (what, amount)
+    """  # noqa: S608 - constants of this file
 
 
 def _places(count: int) -> str:
@@ -169,28 +243,3 @@ _COLUMNS: dict[Dimension, str] = {
     "tag": "tags",
     "customer": "customer",
 }
-_FACTS = """
-    SELECT j.created_at AS moment, j.key_id, j.customer, j.model, j.tags, fact.what, fact.amount
-      FROM jobs j, LATERAL (VALUES ('submitted', 1), ('held', j.held)) fact (what, amount)
-     WHERE j.project_id = :project AND j.created_at >= :start AND j.created_at < :end
-       AND j.id >= :first AND j.id < :last
-    UNION ALL
-    SELECT j.finished_at, j.key_id, j.customer, j.model, j.tags, fact.what, fact.amount
-      FROM jobs j, LATERAL (VALUES
-           (j.status, 1), ('saved', CASE WHEN j.reused_from IS NOT NULL THEN j.estimate END)
-           ) fact (what, amount)
-     WHERE j.project_id = :project AND j.finished_at >= :start AND j.finished_at < :end
-    UNION ALL
-    SELECT a.sent_at, j.key_id, j.customer, j.model, j.tags, fact.what, fact.amount
-      FROM attempts a JOIN jobs j ON j.id = a.job_id, LATERAL (VALUES
-           ('attempts', 1),
-           ('unknown', CASE WHEN a.charge = 'unknown' AND a.finished_at IS NOT NULL THEN a.hold END)
-           ) fact (what, amount)
-     WHERE j.project_id = :project AND a.sent_at >= :start AND a.sent_at < :end
-    UNION ALL
-    SELECT coalesce(l.made_at, l.at), l.key_id, l.customer, j.model, j.tags, 'charged', l.credits
-      FROM ledger l LEFT JOIN jobs j ON j.id = l.job_id
-     WHERE l.project_id = :project AND l.kind NOT IN ('hold', 'release')
-       AND coalesce(l.made_at, l.at) >= :start AND coalesce(l.made_at, l.at) < :end
-       AND l.at >= :booked
-"""

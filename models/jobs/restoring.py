@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import func, insert, or_, select, update
 
-from models import attempts, ids, ledger
+from models import attempts, hours, ids, ledger
 from models.db import Transaction
 from models.jobs.announcing import lock
 from models.jobs.answering import after_resolved, tell_resolved
@@ -141,6 +141,7 @@ async def _add(tx: Transaction, job: Job, call: Call) -> tuple[Job, Attempt]:
         )
         .returning(Attempt)
     )
+    await hours.count_late_attempt(tx, job, call.made_at)
     moved = await tx.scalars(
         update(Job).where(Job.id == job.id).values(attempt=call.number).returning(Job),
         execution_options={"populate_existing": True},

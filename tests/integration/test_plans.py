@@ -17,7 +17,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 from sqlalchemy import Engine, event, text
 
-from models import audit, backlog, bookings, deliveries, jobs, usage
+from models import audit, backlog, bookings, deliveries, hours, jobs, usage
 from models.attempts import Ref
 from models.bookings import Selection
 from models.db import Database, Transaction
@@ -345,6 +345,42 @@ async def test_a_report_of_a_day_goes_by_indexes(ground: Ground) -> None:
     assert [each for each in _TIMES if not re.search(rf"\b{each}\)? >= ", bounded)] == []
 
 
+_THREE_YEARS = (
+    """INSERT INTO usage_hours (project_id, hour, key_id)
+       SELECT project_id, date_trunc('hour', now(), 'UTC') - n * interval '1 hour', id
+         FROM api_keys, generate_series(1, 3 * 8760) n""",
+    "INSERT INTO duties (name, done_at) VALUES ('fold', date_trunc('hour', now(), 'UTC'))",
+    "ANALYZE usage_hours",
+)
+
+
+async def test_a_report_of_a_month_reads_its_hours_and_not_its_jobs(ground: Ground) -> None:
+    async def ask(tx: Transaction, on: Ground) -> None:
+        for statement in _THREE_YEARS:
+            await tx.execute(text(statement))
+        now = await usage.now(tx)
+        month = Period(now - 30 * DAY, now, "Europe/Berlin")
+        await usage.report(tx, on.caller.project_id, month, ["day", "customer"])
+
+    found = await _plans(ground, ask)
+    assert [each for each in found if each.reads_history] == []
+    (read,) = [each for each in found if each.index.startswith("uq_usage_hours")]
+    assert "hour >= " in read.condition
+    assert "hour < " in read.condition
+
+
+async def test_an_hour_is_folded_by_indexes(ground: Ground) -> None:
+    async def fold(tx: Transaction, _: Ground) -> None:
+        begun = "INSERT INTO duties (name, done_at) SELECT 'fold', date_trunc('hour', now()) - :ago"
+        await tx.execute(text(begun), {"ago": 10 * DAY})
+        assert await hours.fold(tx, NOTHING)
+
+    found = await _plans(ground, fold)
+    assert [each for each in found if each.reads_history] == []
+    bounded = " ".join(each.condition for each in found)
+    assert [each for each in _TIMES if not re.search(rf"\b{each}\)? >= ", bounded)] == []
+
+
 @pytest.mark.parametrize(
     ("name", "index"),
     [
@@ -430,7 +466,7 @@ def _overheard() -> Iterator[list[tuple[str, Mapping[str, object]]]]:
         *_: object,
     ) -> None:
         first = parameters[0] if isinstance(parameters, list) else parameters
-        if not statement.startswith(("SAVEPOINT", "RELEASE")):
+        if not statement.startswith(("SAVEPOINT", "RELEASE", "ANALYZE")):
             heard.append((statement, first))
 
     event.listen(Engine, "before_cursor_execute", hear)

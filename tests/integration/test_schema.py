@@ -27,6 +27,10 @@ _BUDGET = """
     INSERT INTO budgets (id, project_id, scope, key_id, customer, "window", timezone, "limit", mode)
     SELECT gen_random_uuid(), id, 'project', NULL, NULL, 'day', 'UTC', 1, 'hard' FROM projects
 """
+_USED = """
+    INSERT INTO usage_hours (project_id, hour, key_id)
+    SELECT project_id, date_trunc('hour', now()), id FROM api_keys
+"""
 _QUEUED, _SUCCEEDED = "WHERE status = 'queued'", "WHERE status = 'succeeded'"
 
 # Constraint → statements that prepare the ground, and last the one that must be refused.
@@ -127,6 +131,8 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         SELECT project_id, key_id, job_id, attempt, kind, 1 FROM ledger""",
     ),
     "uq_budgets_project_id_scope_key_id_customer_window": (_BUDGET, _BUDGET),
+    "ck_usage_hours_hour": (_USED, "UPDATE usage_hours SET hour = hour + interval '1 minute'"),
+    "uq_usage_hours_project_id_hour_key_id_model_customer": (_USED, _USED),
 }
 
 

@@ -28,6 +28,7 @@ from worker.app import connect
 from worker.dispatcher import (
     auditing,
     budgeting,
+    folding,
     matching,
     measuring,
     parking,
@@ -123,6 +124,7 @@ async def _until_told(desk: Desk, books: Books) -> None:
         repeat(desk, "reap", partial(reaping.turn, desk), every=tick),
         repeat(desk, "budgets", partial(budgeting.turn, desk), every=_BUDGETS),
         repeat(desk, "audit", partial(auditing.turn, desk), every=_AUDIT),
+        repeat(desk, "fold", partial(folding.turn, desk), every=_MINUTE),
         repeat(desk, "measure", partial(measuring.turn, desk), every=_LOOK),
         repeat(desk, "lanes", partial(waking.forget, desk), every=_AUDIT),
         repeat(desk, "tidy", partial(tidying.turn, desk), every=_MINUTE),
