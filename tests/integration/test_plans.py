@@ -349,7 +349,6 @@ _THREE_YEARS = (
     """INSERT INTO usage_hours (project_id, hour, key_id)
        SELECT project_id, date_trunc('hour', now(), 'UTC') - n * interval '1 hour', id
          FROM api_keys, generate_series(1, 3 * 8760) n""",
-    "INSERT INTO duties (name, done_at) VALUES ('fold', date_trunc('hour', now(), 'UTC'))",
     "ANALYZE usage_hours",
 )
 
@@ -371,7 +370,7 @@ async def test_a_report_of_a_month_reads_its_hours_and_not_its_jobs(ground: Grou
 
 async def test_an_hour_is_folded_by_indexes(ground: Ground) -> None:
     async def fold(tx: Transaction, _: Ground) -> None:
-        begun = "INSERT INTO duties (name, done_at) SELECT 'fold', date_trunc('hour', now()) - :ago"
+        begun = "UPDATE duties SET done_at = done_at - CAST(:ago AS interval) WHERE name = 'fold'"
         await tx.execute(text(begun), {"ago": 10 * DAY})
         assert await hours.fold(tx, NOTHING)
 
@@ -406,10 +405,17 @@ async def test_the_history_is_one_that_darkroom_might_have_written(databases: Da
     with databases.own() as url:
         settings = make_settings(database_url=url)
         database = Database(settings, ring=lambda _topic, _key: None, pool=1)
-        await make_project(database, Vault.of(settings), "a")
+        caller, _ = await make_project(database, Vault.of(settings), "a")
         before = _shape(url)
         await asyncio.to_thread(fill, url, 500)
         assert await audit.audit(database) == []
+        async with database.transaction() as tx:
+            now = await usage.now(tx)
+            month = Period(now - 30 * DAY, now)
+            folded = await usage.report(tx, caller.project_id, month, ["day", "model", "key"])
+            await tx.execute(text("DELETE FROM duties WHERE name = 'fold'"))
+            counted = await usage.report(tx, caller.project_id, month, ["day", "model", "key"])
+            assert folded == counted
         await database.close()
         assert _shape(url) == before
         with psycopg.connect(url) as connection:

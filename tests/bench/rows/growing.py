@@ -126,7 +126,31 @@ _ROWS = {
     "delivery_tries": """
         (delivery_id, number, at, http_status, latency_ms, result)
         SELECT id, 1, ended_at, 204, 35, 'delivered' FROM history""",
+    "usage_hours": """
+        (project_id, hour, key_id, model, customer, submitted, succeeded, failed, canceled, expired,
+         attempts, charged)
+        SELECT project_id, hour, key_id, 'bytedance/seedream-5-0-lite-preview', customer, submitted,
+               succeeded, failed, canceled, expired, attempts, charged
+          FROM (SELECT project_id, date_trunc('hour', moment, 'UTC') AS hour, key_id,
+                       'c_' || n % 1000 AS customer,
+                       count(*) FILTER (WHERE what = 'submitted') AS submitted,
+                       count(*) FILTER (WHERE what = 'succeeded') AS succeeded,
+                       count(*) FILTER (WHERE what = 'failed') AS failed,
+                       count(*) FILTER (WHERE what = 'canceled') AS canceled,
+                       count(*) FILTER (WHERE what = 'expired') AS expired,
+                       count(*) FILTER (WHERE what = 'called') AS attempts,
+                       91000 * count(*) FILTER (WHERE what = 'succeeded') AS charged, min(n) AS n
+                  FROM history, LATERAL (VALUES
+                       ('submitted', at), (status, ended_at),
+                       (CASE WHEN status IN ('succeeded', 'failed') THEN 'called' END,
+                        at + interval '1 second')) happened (what, moment)
+                 WHERE what IS NOT NULL
+                 GROUP BY project_id, 2, key_id, 4) hours""",
 }
+_FOLDED = """
+    INSERT INTO duties (name, done_at) VALUES ('fold', date_trunc('hour', now(), 'UTC'))
+    ON CONFLICT (name) DO UPDATE SET done_at = excluded.done_at
+"""
 # Those that no constraint stands on: to make them afterwards costs a tenth of keeping them.
 _INDEXES = """
     SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
@@ -175,6 +199,7 @@ def fill(database: str, finished: int) -> None:
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(partial(_fill, database), _ROWS))
         connection.execute("DROP TABLE history")
+        connection.execute(_FOLDED)
         connection.execute("CHECKPOINT")  # or it comes while something is measured
 
 
