@@ -40,7 +40,7 @@ def test_a_call_longer_than_the_grace_is_abandoned_and_its_job_passes_to_others(
     hurried, grace = stage.actor("worker"), 4.0
     hurried.kill()
     (hurried,) = stage.start("worker", environment={"DARKROOM_GRACE": str(grace)})
-    job_id = stage.submit("latency=6, ok")
+    job_id = stage.submit("latency=10, ok")
     eventually(lambda: bool(stage.calls(job_id)), "the call is under way")
     assert hurried.terminate(GRACE) == 0
     assert stage.job(job_id).status == "running", "it ended before the call did"
