@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from models.db import Transaction
@@ -77,6 +77,24 @@ def columns(job_id: UUID, attempt: int, kept: Kept, *, spare: bool = False) -> d
         "content_type": kept.content_type,
         "provider_url": kept.provider_url,
     }
+
+
+async def promote(tx: Transaction, job_id: UUID) -> bool:
+    """Make the earliest attempt's spare the result of a job that has none; False without a spare."""
+    spare = (
+        Image.job_id == job_id,
+        Image.spare,
+        Image.removed_at.is_(None),
+        Image.expires_at > func.now(),
+    )
+    earliest = select(func.min(Image.attempt)).where(*spare).correlate(None).scalar_subquery()
+    promoted = await tx.scalar(
+        update(Image)
+        .where(*spare, Image.attempt == earliest)
+        .values(spare=False)
+        .returning(Image.attempt)
+    )
+    return promoted is not None
 
 
 async def thumbnail_is(direct: Direct, job_id: UUID, state: Literal["made", "impossible"]) -> None:

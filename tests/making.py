@@ -191,6 +191,10 @@ class Bench:
                 return ended
         return await self.do(lambda tx: jobs.succeed(tx, self.lens, ref, kept))
 
+    async def keep_spare(self, ref: Ref, kept: Kept = KEPT) -> Job | None:
+        """Say that the bytes of an image that was overtaken are kept."""
+        return await self.do(lambda tx: jobs.keep_spare(tx, self.lens, ref, kept))
+
     async def keep_later(self, ref: Ref) -> Job | None:
         """Say that the image's bytes could not be kept."""
         return await self.do(

@@ -91,10 +91,8 @@ async def run(
                 lambda tx: jobs.keep_later(tx, context.lens, ref, ttl=ttl, message=message),
             )
         return
-    if spare:
-        return
     if job is None:
-        log.info("job.not_mine", fence=ref.fence)
+        log.info("image.spare" if spare else "job.not_mine", fence=ref.fence)
         return
     context.running.discard(ref)  # its lease has ended with it: only the thumbnail is left
     ended = f"job.{job.status}"
@@ -130,8 +128,7 @@ async def _settle(
 
     async def say(tx: Transaction, kept: Kept) -> Job | None:
         if spare:
-            await jobs.keep_spare(tx, ref, kept)
-            return None
+            return await jobs.keep_spare(tx, context.lens, ref, kept)
         return await jobs.succeed(tx, context.lens, ref, kept)
 
     if not spare:

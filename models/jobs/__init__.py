@@ -6,7 +6,8 @@
                        │  │ └──── reaped ─────┘                │  ├────► failed
                        │  │  (message lost: nothing sent)      │  └────► canceled (too late: image kept)
                        │  ├──► canceled (prevented)            │
-                       │  └──► expired  (queue ttl, deadline)  │       both also from released
+                       │  ├──► expired  (queue ttl, deadline)  │       these three also from released
+                       │  └──► succeeded (with a spare)        │
                        └────── retry at run_after ◄────────────┘
 
 queued     It waits in Postgres, where order, limits and deadlines are one query. `run_after` says from
@@ -18,6 +19,10 @@ running    A worker has it. Phase `call`: the paid call is under way, its attemp
            takes it over never calls again.
 succeeded, failed, canceled, expired
            Terminal: `finished_at` is set, nothing changes any more but the charge of an attempt.
+
+A spare is the image of a call that was given up, and came while a later one was under way. When that
+one brings none, the job succeeds with the spare and pays no other call (`ending.conclude`): at once, or
+when the spare's bytes are kept, if it waits by then.
 
 Every arrow is one guarded UPDATE (`WHERE status … AND fence …`) and gives None when somebody else won.
 `fence` grows with each release, so a late worker cannot move the job; it may still finish the row of its

@@ -1,7 +1,7 @@
 """running → queued, → failed: what follows an answer that is no image.
 
 Each of these first finishes the attempt, which whoever made the call may always do, and then moves the
-job, which only the holder of the fence may do.
+job, which only the holder of the fence may do. A job that has a spare succeeds with it instead.
 """
 
 from datetime import timedelta
@@ -15,7 +15,7 @@ from models.db import Transaction
 from models.errors import BudgetExceeded
 from models.jobs.announcing import announce, lock
 from models.jobs.closing import unknown_hold
-from models.jobs.ending import end_canceled, fail
+from models.jobs.ending import conclude, fail
 from models.schema import Attempt, Job
 from models.states import WaitingReason
 from models.views import Lens
@@ -45,9 +45,9 @@ async def refuse(
     job = await _finish(tx, lens, ref, answer)
     if job is None:
         return None
-    if job.cancel_requested_at is not None:
-        return await end_canceled(tx, lens, job)
-    return await fail(tx, lens, job, code, message, retryable=False, details=details)
+    return await conclude(tx, lens, job) or await fail(
+        tx, lens, job, code, message, retryable=False, details=details
+    )
 
 
 async def park(
@@ -71,8 +71,8 @@ async def lose(tx: Transaction, lens: Lens, ref: Ref, answer: Answer) -> Job | N
 
 async def after_unknown(tx: Transaction, lens: Lens, job: Job) -> Job | None:
     """running → queued or → failed, as `on_unknown_charge` says; the attempt keeps its own hold."""
-    if job.cancel_requested_at is not None:
-        return await end_canceled(tx, lens, job)
+    if (ended := await conclude(tx, lens, job)) is not None:
+        return ended
     if job.on_unknown_charge == "fail":
         message = (
             "The answer to the paid call was lost, so the outcome is unknown; the charge is resolved "
@@ -98,6 +98,8 @@ async def after_resolved(tx: Transaction, lens: Lens, job: Job, *, paid: bool) -
     """
     if job.status != "queued" or job.waiting_reason != "unknown_charge":
         return job
+    if (ended := await conclude(tx, lens, job)) is not None:
+        return ended
     if paid:
         message = "The lost call was charged, and its image cannot be fetched any more."
         return await fail(tx, lens, job, "paid_without_image", message, retryable=True)
@@ -111,8 +113,8 @@ async def again(
 ) -> Job | None:
     """→ queued with a hold for the next attempt, if the job's own limits allow one more."""
     counted = job.counted + (1 if counts else 0)
-    if job.cancel_requested_at is not None:
-        return await end_canceled(tx, lens, job)
+    if (ended := await conclude(tx, lens, job)) is not None:
+        return ended
     if counted >= job.max_attempts:
         return await fail(
             tx, lens, job, "attempts_exhausted",

@@ -1,4 +1,4 @@
-"""→ canceled, → expired, → failed: every arrow into a terminal state that is not success.
+"""→ canceled, → expired, → failed, → succeeded with a spare: every ending but that of an own image.
 
 An ending writes the ledger, the event and the deliveries itself, in its own transaction, so that nobody
 can forget. What an ending holds afterwards is only what unknown attempts hold.
@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, or_, select, update
 
+from models import images
 from models.db import Transaction
 from models.errors import NotFound
 from models.jobs import following
@@ -49,6 +50,20 @@ async def fail(
     error = {"code": code, "message": message, "retryable": retryable, "details": details}
     job = await release_pending_hold(tx, job)
     return await end(tx, lens, job, "failed", come_from=("running", "queued"), error=error)
+
+
+async def conclude(tx: Transaction, lens: Lens, job: Job) -> Job | None:
+    """End a job (its row is taken, in phase `call`) that needs no other call; None for any other.
+
+    → canceled when that was requested, else → succeeded when a spare is kept: the earliest attempt's. Who
+    would fail or queue a job asks here first. After one attempt there is none, and nothing is asked.
+    """
+    if job.cancel_requested_at is not None:
+        return await end_canceled(tx, lens, job)
+    if job.attempt > 1 and await images.promote(tx, job.id):
+        job = await release_pending_hold(tx, job)
+        return await end(tx, lens, job, "succeeded", come_from=("queued", "released", "running"))
+    return None
 
 
 async def cancel(tx: Transaction, lens: Lens, project_id: UUID, job_id: UUID | None) -> Job:

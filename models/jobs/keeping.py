@@ -13,7 +13,7 @@ from models.images import Kept
 from models.jobs.announcing import lock
 from models.jobs.answering import tell_resolved
 from models.jobs.closing import release_pending_hold
-from models.jobs.ending import end, end_canceled, fail
+from models.jobs.ending import conclude, end, end_canceled, fail
 from models.remnants import Contested
 from models.schema import Attempt, Job
 from models.views import Lens
@@ -66,16 +66,21 @@ async def succeed(tx: Transaction, lens: Lens, ref: Ref, kept: Kept) -> Job | No
     return await end(tx, lens, job, "succeeded", come_from=("running",))
 
 
-async def keep_spare(tx: Transaction, ref: Ref, kept: Kept) -> None:
+async def keep_spare(tx: Transaction, lens: Lens, ref: Ref, kept: Kept) -> Job | None:
     """Remember the image of an attempt that another one had overtaken: it was paid for.
 
-    That of a job which was erased meanwhile is forgotten. Raises `Contested`, as `succeed` does.
+    queued, released (call) → succeeded with it, when that other one has ended without an image meanwhile;
+    else it stays a spare, and None is given. That of a job which was erased is forgotten. Raises
+    `Contested`, as `succeed` does. Safe to repeat after a lost answer to COMMIT.
     """
     job = await lock(tx, ref.job_id)
     if job.erased_at is not None:
         await remnants.leave(tx, [(job.project_id, kept.sha256)])
-        return
+        return None
     await _write_image(tx, job, ref, kept, spare=True)
+    if job.status not in {"queued", "released"} or job.phase != "call":
+        return None
+    return await conclude(tx, lens, job)
 
 
 async def keep_later(

@@ -91,6 +91,26 @@ def test_a_worker_frozen_for_three_leases_moves_nothing_and_settles_its_attempt(
     eventually(lambda: _spares(stage, job_id) == 1, "the image that was overtaken is kept as well")
 
 
+def test_a_late_image_saves_the_job_whose_later_call_brings_none(stage: Stage) -> None:
+    stage.start("worker")
+    job_id = stage.submit(f"latency=1, latency={CALL - 0.5}+500, ok")
+    eventually(lambda: len(stage.calls(job_id)) == 1, "the call is under way")
+    stale = stage.holder(job_id)
+    stale.freeze()
+    with stage.late_log():
+        eventually(lambda: len(stage.calls(job_id)) == 2, "another worker tries again")
+        stale.thaw()
+        eventually(lambda: _spares(stage, job_id) == 1, "its late image is kept")
+        assert stage.job(job_id).status == "running"
+        job = stage.finish(job_id)
+    assert job.status == "succeeded"
+    assert job.outcomes == ["image", "try_later"]
+    assert job.charges == ["settled", "none"]
+    assert (job.cost.charged, job.cost.held) == (PRICE, 0)
+    assert len(stage.calls(job_id)) == 2
+    assert _spares(stage, job_id) == 0
+
+
 def test_a_late_image_is_adopted_by_a_job_that_still_waits(stage: Stage) -> None:
     job_id = stage.submit("latency=1, 500")
     eventually(lambda: len(stage.calls(job_id)) == 1, "the call is under way")

@@ -16,7 +16,6 @@ from tests.making import (
     EMPTY_PAID,
     FREE,
     IMAGE,
-    KEPT,
     LEASE,
     LOST,
     NOTHING,
@@ -61,6 +60,16 @@ async def released(bench: Bench) -> Ref:
 
 async def running(bench: Bench) -> Ref:
     return await bench.running()
+
+
+async def spared(bench: Bench) -> Ref:
+    """A second call is under way, and the first one's image is kept."""
+    late = await bench.running()
+    await bench.reap(late.job_id)
+    fresh = await bench.begin(late.job_id)
+    assert await bench.receive(late) == ("spare", late)
+    assert await bench.keep_spare(late) is None
+    return fresh
 
 
 async def keeping(bench: Bench) -> Ref:
@@ -158,6 +167,15 @@ DIAGRAM: dict[Callable[[Bench], Awaitable[Ref]], dict[str, str]] = {
         "lose": "queued",
         "cancel": "running, to be canceled",
         "reap": "queued",
+    },
+    spared: {
+        "receive": "running keep",
+        "retry_later": "succeeded",
+        "refuse": "succeeded",
+        "park": "succeeded",
+        "lose": "succeeded",
+        "cancel": "running, to be canceled",
+        "reap": "succeeded",
     },
     keeping: {
         "receive": "as it was",
@@ -393,7 +411,7 @@ async def test_a_late_image_is_a_spare_while_another_call_is_under_way(bench: Be
 
     received = await bench.receive(late)
     assert received == ("spare", late)
-    await bench.do(lambda tx: jobs.keep_spare(tx, late, KEPT))
+    await bench.keep_spare(late)
     assert await bench.receive(fresh) == ("keep", fresh)
     assert await bench.succeed(fresh)
 
@@ -466,7 +484,7 @@ async def test_a_spare_is_received_and_kept_again_without_harm(bench: Bench) -> 
     for _ in range(2):
         assert await bench.receive(late) == ("spare", late)
     for _ in range(2):
-        await bench.do(lambda tx: jobs.keep_spare(tx, late, KEPT))
+        await bench.keep_spare(late)
 
     assert len(await bench.rows("SELECT 1 FROM images")) == 1
     assert (await bench.job(late.job_id))["charged"] == PRICE

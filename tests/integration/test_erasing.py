@@ -205,7 +205,7 @@ async def test_a_spare_that_was_on_its_way_is_left_to_be_deleted(bench: Bench) -
     await bench.lose(ref, LOST)
     assert await bench.receive(ref) == ("spare", ref)
     await erase(bench, ref.job_id)
-    await bench.do(lambda tx: jobs.keep_spare(tx, ref, KEPT))
+    await bench.keep_spare(ref)
     assert await bench.rows("SELECT 1 FROM images") == []
     (remnant,) = await bench.rows("SELECT sha256 FROM remnants")
     assert remnant["sha256"] == KEPT.sha256

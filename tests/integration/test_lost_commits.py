@@ -106,6 +106,37 @@ async def test_a_lost_answer_is_lost_once_however_often_that_is_written(
     assert await near.audit() == []
 
 
+@pytest.mark.parametrize("last", ["the other attempt ends", "the spare is kept"])
+async def test_a_job_that_ends_with_its_spare_does_so_once(
+    between: Proxy, far: Bench, near: Bench, last: str
+) -> None:
+    late = await near.running()
+    await near.reap(late.job_id)
+    fresh = await near.begin(late.job_id)
+    await near.receive(late)
+    between.drop = 1
+    if last == "the spare is kept":
+        await near.retry_later(fresh)
+        with pytest.raises(Unavailable):
+            await far.keep_spare(late)
+        assert await far.keep_spare(late) is None
+    else:
+        with pytest.raises(Unavailable):
+            await far.keep_spare(late)
+        assert await far.keep_spare(late) is None
+        between.drop = 1
+        with pytest.raises(Unavailable):
+            await far.retry_later(fresh)
+        assert await far.retry_later(fresh) is None
+    job = await near.job(late.job_id)
+    assert (job["status"], job["held"], job["charged"]) == ("succeeded", 0, PRICE)
+    assert await near.events(late.job_id) == ["job.charge_resolved", "job.succeeded"]
+    assert [dict(row) for row in await near.rows("SELECT attempt, spare FROM images")] == [
+        {"attempt": 1, "spare": False}
+    ]
+    assert await near.audit() == []
+
+
 async def test_a_success_whose_answer_was_lost_is_told_once(
     between: Proxy, far: Bench, near: Bench
 ) -> None:

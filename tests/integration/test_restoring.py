@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -20,6 +20,7 @@ from models.projects import Caller
 from models.settings import Settings, inherited
 from tests import spending
 from tests.conftest import SECRET
+from tests.making import IMAGE
 from tests.spending import FREE, HOUR, KEY, MODEL, PRICE, House
 from worker.provider import AccountUnavailable
 from worker.restore import recalling
@@ -176,6 +177,28 @@ async def test_nor_is_one_that_the_reaper_has_given_up_meanwhile(backup: Backup)
     assert await backup.end(ref.job_id) == PAID
     await backup.resume()
     assert backup.paid == 1
+
+
+async def test_a_job_whose_image_the_backup_has_as_a_spare_ends_with_it(backup: Backup) -> None:
+    bench = backup.house.bench
+    late = await bench.begin(await backup.house.submit(on_unknown_charge="retry"))
+    await backup.call(late.job_id)
+    await bench.reap(late.job_id)
+    await bench.begin(late.job_id)
+    (call,) = backup.house.provider.world.calls.all
+    seen = replace(IMAGE, credits=call.charged, inference_id=call.inference_id)
+    assert await bench.receive(late, seen) == ("spare", late)
+    await bench.keep_spare(late)
+    await backup.make()
+    await backup.call(late.job_id, 2)
+    await backup.restore()
+
+    assert list((await backup.recall()).booked) == [late.job_id]
+
+    assert await backup.end(late.job_id) == ("succeeded", None)
+    assert await backup.charges(late.job_id) == [(1, "settled", PRICE), (2, "settled", PRICE)]
+    assert (await bench.job(late.job_id))["held"] == 0
+    assert backup.paid == 2
 
 
 async def test_a_job_that_was_released_in_the_backup_is_no_exception(backup: Backup) -> None:

@@ -40,6 +40,13 @@ _WITNESS = """
     CREATE TRIGGER called AFTER INSERT ON attempts FOR EACH ROW EXECUTE FUNCTION write_answer();
     CREATE TRIGGER answered AFTER UPDATE ON attempts FOR EACH ROW
         WHEN (OLD.outcome IS DISTINCT FROM NEW.outcome) EXECUTE FUNCTION write_answer();
+    CREATE FUNCTION write_kept() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO answers (at, job, number, worker, outcome)
+        SELECT clock_timestamp(), NEW.job_id, NEW.attempt, '', 'kept';
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER kept AFTER INSERT ON images FOR EACH ROW EXECUTE FUNCTION write_kept();
     CREATE TABLE closures (at timestamptz NOT NULL, reason text NOT NULL, closed boolean NOT NULL);
     CREATE FUNCTION write_closure() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -60,7 +67,8 @@ _ARROWS = {
     ("queued", "running", 1),  # a late image is adopted
     ("released", "running", 1),
     *((status, end, 0) for status in ("queued", "running") for end in TERMINAL),
-    *(("released", end, 0) for end in ("canceled", "expired")),
+    # Succeeded without having run: with a spare whose bytes were kept just then.
+    *(("released", end, 0) for end in ("succeeded", "canceled", "expired")),
 }
 
 
@@ -103,15 +111,16 @@ def wrong(stage: Stage) -> list[str]:
 def paid_again(stage: Stage) -> list[str]:
     """Give the calls that began after an image of their job had been received: nobody may pay again.
 
-    An image that came while a later call was under way already is that attempt's spare, and ends no job.
-    Whoever writes an attempt holds the row of its job, so the order of the rows is the order of events.
+    An image that came while a later call was under way already is a spare, and saves the next call once
+    its bytes are kept. Whoever writes an attempt or an image holds the row of its job, so the order of the
+    rows is the order of events.
     """
     rows = stage.rows("""
         SELECT DISTINCT began.job, began.number FROM answers began
-          JOIN answers image ON image.job = began.job AND image.outcome = 'image' AND image.n < began.n
-         WHERE began.outcome IS NULL
+          JOIN answers image ON image.job = began.job AND image.n < began.n
+         WHERE began.outcome IS NULL AND (image.outcome = 'kept' OR image.outcome = 'image'
            AND NOT EXISTS (SELECT FROM answers later WHERE later.job = image.job
-                              AND later.number > image.number AND later.n < image.n)
+                              AND later.number > image.number AND later.n < image.n))
     """)
     return [f"{job}:{number}" for job, number in rows]
 

@@ -1,0 +1,471 @@
+"""Spares: a paid image that came too late for its own attempt saves the next call."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from hashlib import sha256
+from uuid import UUID
+
+import pytest
+
+from deploy.simulator import Running
+from models import budgets, images, jobs, retention
+from models.attempts import Answer, Ref
+from models.budgets import Rule
+from models.db import Database
+from models.projects import Caller
+from models.settings import Settings
+from models.vault import Vault
+from models.views import Lens
+from tests import sending, spending
+from tests.making import (
+    EMPTY_PAID,
+    FREE,
+    KEPT,
+    LEASE,
+    LOST,
+    NOTHING,
+    PRICE,
+    Bench,
+)
+from worker import generate, keep, outcomes
+
+CHEAPER = PRICE - 9
+EARLY = Answer("image", "settled", CHEAPER, 200, "inf-early", "https://cdn.example/early.jpg")
+KEPT_EARLY = replace(
+    KEPT, sha256=sha256(b"early").hexdigest(), provider_url="https://cdn.example/early.jpg"
+)
+RESULT = (EARLY.provider_url, KEPT_EARLY.sha256)
+SECOND, THIRD = 2, 3
+
+
+@pytest.fixture(params=[True, False], ids=["plain", "general"])
+def bench(database: Database, lens: Lens, caller: Caller, request: pytest.FixtureRequest) -> Bench:
+    return Bench(database, lens, caller, plain=request.param)
+
+
+async def overtaken(bench: Bench, **changes: object) -> tuple[Ref, Ref]:
+    """Make a job whose second call is under way when the first one's image comes: booked, not yet kept."""
+    late = await bench.running(**{"max_cost": 9 * PRICE} | changes)
+    await bench.reap(late.job_id)
+    if changes.get("on_unknown_charge") == "wait":
+        await bench.resolve(late.job_id)  # free, as far as the log knows: now it goes on
+    fresh = await bench.begin(late.job_id, worker="w2")
+    assert await bench.receive(late, EARLY) == ("spare", late)
+    return late, fresh
+
+
+async def with_spare(bench: Bench, **changes: object) -> Ref:
+    """Make a job whose second call is under way while the first one's image is kept."""
+    late, fresh = await overtaken(bench, **changes)
+    assert await bench.keep_spare(late, KEPT_EARLY) is None
+    return fresh
+
+
+async def given(bench: Bench, job_id: UUID) -> list[tuple[int, bool]]:
+    """Give attempt of each image of a job, and whether it is a spare."""
+    found = await bench.rows(
+        "SELECT attempt, spare FROM images WHERE job_id = :id ORDER BY attempt", id=job_id
+    )
+    return [(row["attempt"], row["spare"]) for row in found]
+
+
+async def ended(bench: Bench, job_id: UUID) -> tuple[str, int, int]:
+    """Give a job's status, held and charged; nothing of it may be left to run, and the books agree."""
+    assert await bench.audit() == []
+    due = "run_after = CASE WHEN status = 'queued' THEN now() ELSE run_after END"
+    job = await bench.job(job_id)
+    await bench.change(job_id, due)
+    released = await bench.do(lambda tx: jobs.release(tx, 99, lease=LEASE, typical_call=NOTHING))
+    assert [each for each in released if each.job_id == job_id] == []
+    return job["status"], job["held"], job["charged"]
+
+
+# The ways in which the attempt that has overtaken it ends without an image.
+
+Way = Callable[[Bench, Ref], Awaitable[object]]
+WAYS: dict[str, tuple[Way, Answer]] = {
+    "retry_later": (lambda b, r: b.retry_later(r, delay=LEASE), FREE),
+    "retry_later, charged": (lambda b, r: b.retry_later(r, EMPTY_PAID), EMPTY_PAID),
+    "refuse": (lambda b, r: b.refuse(r), FREE),
+    "park": (lambda b, r: b.park(r), FREE),
+    "lose": (lambda b, r: b.lose(r), LOST),
+    "reap": (lambda b, r: b.reap(r.job_id), LOST),
+}
+
+
+@pytest.mark.parametrize("policy", ["retry", "wait"])
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_job_that_has_a_spare_ends_with_it_and_pays_no_other_call(
+    bench: Bench, vault: Vault, way: str, policy: str
+) -> None:
+    await sending.endpoint(bench, vault, "job.succeeded")
+    own = "https://hooks.example/own"
+    fresh = await with_spare(bench, webhook_url=own, on_unknown_charge=policy)
+    end, answer = WAYS[way]
+
+    assert await end(bench, fresh)
+
+    held = PRICE if answer.charge == "unknown" else 0
+    charged = answer.credits or 0
+    assert await ended(bench, fresh.job_id) == ("succeeded", held, CHEAPER + charged)
+    assert await given(bench, fresh.job_id) == [(1, False)]
+    assert len(await bench.attempts(fresh.job_id)) == SECOND
+    assert sum(credits_ for _, _, credits_ in await bench.ledger(fresh.job_id)) == (
+        held + CHEAPER + charged
+    )
+    resolved = ["job.charge_resolved"] * (2 if policy == "wait" else 1)
+    assert await bench.events(fresh.job_id) == [*resolved, "job.succeeded"]
+    deliveries = await bench.rows(
+        "SELECT events.body FROM deliveries JOIN events ON events.id = event_id "
+        "WHERE type = 'job.succeeded'"
+    )
+    assert len(deliveries) == 2, "the endpoint, and the job's own URL"
+    data = json.loads(deliveries[0]["body"])["data"]
+    assert (data["status"], data["result"]["data"][0]["sha256"]) == ("succeeded", KEPT_EARLY.sha256)
+
+
+async def test_what_is_shown_is_of_the_attempt_whose_image_it_is(bench: Bench) -> None:
+    fresh = await with_spare(bench)
+    await bench.retry_later(fresh, EMPTY_PAID)
+    read = await bench.do(lambda tx: jobs.snapshot(tx, bench.caller.project_id, fresh.job_id))
+    looked = await jobs.look(bench.database.direct, bench.caller.project_id, fresh.job_id)
+    for snapshot in (read, looked):
+        shown = snapshot.show(bench.lens)
+        assert shown["cost"] == {
+            "estimated": PRICE, "charged": CHEAPER + PRICE, "unknown": 0, "held": 0, "unit": "credits",
+        }  # fmt: skip
+        result = shown["result"]
+        assert isinstance(result, dict)
+        assert result["meta"] == {"usage": {"credits_used": CHEAPER}}
+        (one,) = result["data"]
+        assert (one["provider_url"], one["sha256"]) == RESULT
+        assert (shown["error"], shown["waiting_reason"]) == (None, None)
+
+
+@pytest.mark.parametrize("limit", ["attempts_exhausted", "max_cost_reached", "budget"])
+async def test_the_spare_comes_before_every_limit(bench: Bench, limit: str) -> None:
+    limits: dict[str, dict[str, object]] = {
+        "attempts_exhausted": {"max_attempts": 2},
+        "max_cost_reached": {"max_cost": 2 * PRICE},
+        "budget": {},
+    }
+    changes = limits[limit]
+    room = 2 * PRICE if limit == "budget" else 99 * PRICE
+    await _budget(bench, room)
+    late, fresh = await overtaken(bench, **changes)
+    await bench.retry_later(fresh, EMPTY_PAID)
+    job = await bench.job(late.job_id)
+    assert limit in {(job["error"] or {}).get("code"), job["waiting_reason"]}, "without a spare"
+
+    await _budget(bench, room + CHEAPER + PRICE)
+    fresh = await with_spare(bench, **changes)
+    await bench.retry_later(fresh, EMPTY_PAID)
+    assert await ended(bench, fresh.job_id) == ("succeeded", 0, CHEAPER + PRICE)
+
+
+async def _budget(bench: Bench, room: int) -> None:
+    rule = Rule("project", "total", "UTC", room, "hard")
+    await bench.do(lambda tx: budgets.put(tx, bench.caller.project_id, rule))
+
+
+async def test_no_spare_saves_a_job_whose_cancel_was_requested(bench: Bench) -> None:
+    for end, answer in WAYS.values():
+        fresh = await with_spare(bench)
+        await bench.cancel(fresh.job_id)
+        assert await end(bench, fresh)
+        job = await bench.job(fresh.job_id)
+        outcome = "unknown" if answer is LOST else "too_late"
+        assert (job["status"], job["cancel_outcome"]) == ("canceled", outcome)
+        assert await given(bench, fresh.job_id) == [(1, True)]
+    assert await bench.audit() == []
+
+
+async def test_the_earliest_of_two_spares_is_the_result(bench: Bench) -> None:
+    first = await bench.running()
+    await bench.reap(first.job_id)
+    second = await bench.begin(first.job_id)
+    await bench.reap(first.job_id)
+    for number in (1, SECOND):
+        await bench.resolve(first.job_id, number)
+    third = await bench.begin(first.job_id)
+    assert await bench.receive(second) == ("spare", second)
+    assert await bench.keep_spare(second) is None
+    assert await bench.receive(first, EARLY) == ("spare", first)
+    assert await bench.keep_spare(first, KEPT_EARLY) is None
+
+    await bench.refuse(third)
+
+    assert await given(bench, first.job_id) == [(1, False), (SECOND, True)]
+    assert await ended(bench, first.job_id) == ("succeeded", 0, CHEAPER + PRICE)
+
+
+@pytest.mark.parametrize("column", ["removed_at", "expires_at"])
+async def test_a_spare_whose_retention_has_ended_is_nobodys_result(
+    bench: Bench, column: str
+) -> None:
+    fresh = await with_spare(bench)
+    await bench.run(f"UPDATE images SET {column} = now()")  # noqa: S608 - one of two names
+    await bench.refuse(fresh)
+    assert (await bench.job(fresh.job_id))["status"] == "failed"
+
+
+async def test_after_one_attempt_no_image_is_asked_for(bench: Bench) -> None:
+    """A row that cannot be there is not looked for."""
+    ref = await bench.running()
+    await bench.run(
+        """INSERT INTO images (job_id, attempt, spare, sha256, bytes, width, height, content_type,
+                               expires_at)
+           VALUES (:id, 9, true, 'x', 1, 1, 1, 'image/png', now() + interval '1 day')""",
+        id=ref.job_id,
+    )
+    await bench.refuse(ref)
+    assert (await bench.job(ref.job_id))["status"] == "failed"
+
+
+# The job waits again by the time that the bytes are kept.
+
+
+async def backoff(bench: Bench, fresh: Ref) -> None:
+    await bench.retry_later(fresh, delay=LEASE)
+
+
+async def parked(bench: Bench, fresh: Ref) -> None:
+    await bench.park(fresh)
+
+
+async def unknown_charge(bench: Bench, fresh: Ref) -> None:
+    await bench.lose(fresh)
+
+
+async def budget(bench: Bench, fresh: Ref) -> None:
+    await _budget(bench, CHEAPER + 1)
+    await bench.retry_later(fresh)
+
+
+async def released(bench: Bench, fresh: Ref) -> None:
+    await bench.retry_later(fresh)
+    await bench.run("DELETE FROM gates")
+    await bench.release(fresh.job_id)
+
+
+WAITS = (backoff, parked, unknown_charge, budget, released)
+
+
+@pytest.mark.parametrize("wait", WAITS, ids=lambda wait: wait.__name__)
+async def test_a_job_that_waits_again_succeeds_with_its_spare_there_and_then(
+    bench: Bench, wait: Callable[[Bench, Ref], Awaitable[None]]
+) -> None:
+    late, fresh = await overtaken(bench, on_unknown_charge="wait")
+    await wait(bench, fresh)
+    before = await bench.job(late.job_id)
+    assert before["status"] == ("released" if wait is released else "queued")
+    why = "queue" if wait in {parked, released} else wait.__name__
+    assert before["waiting_reason"] == why
+
+    job = await bench.keep_spare(late, KEPT_EARLY)
+
+    assert job is not None
+    held = PRICE if wait is unknown_charge else 0
+    assert await ended(bench, late.job_id) == ("succeeded", held, CHEAPER)
+    assert await given(bench, late.job_id) == [(1, False)]
+    assert (await bench.events(late.job_id))[-1] == "job.succeeded"
+    assert await bench.start(late.job_id, before["fence"]) is None, "whoever was to start it"
+    assert len(await bench.attempts(late.job_id)) == SECOND
+
+
+async def test_a_spare_waits_for_a_third_attempt_that_has_begun(bench: Bench) -> None:
+    late, fresh = await overtaken(bench)
+    await bench.retry_later(fresh)
+    third = await bench.begin(late.job_id)
+    assert await bench.keep_spare(late, KEPT_EARLY) is None
+    assert (await bench.job(late.job_id))["status"] == "running"
+    assert await given(bench, late.job_id) == [(1, True)]
+    await bench.refuse(third)
+    assert await ended(bench, late.job_id) == ("succeeded", 0, CHEAPER)
+
+
+async def test_a_spare_stays_one_while_a_later_image_is_kept_and_after_the_end(
+    bench: Bench,
+) -> None:
+    late, fresh = await overtaken(bench)
+    await bench.receive(fresh)
+    assert await bench.keep_later(fresh)
+    assert await bench.keep_spare(late, KEPT_EARLY) is None
+    job = await bench.job(late.job_id)
+    assert (job["status"], job["phase"]) == ("queued", "keep")
+
+    late, fresh = await overtaken(bench)
+    await bench.refuse(fresh)
+    assert await bench.keep_spare(late, KEPT_EARLY) is None
+    assert (await bench.job(late.job_id))["status"] == "failed"
+    assert await given(bench, late.job_id) == [(1, True)]
+    assert await bench.audit() == []
+
+
+async def test_saying_twice_that_a_spare_is_kept_ends_the_job_once(bench: Bench) -> None:
+    late, fresh = await overtaken(bench)
+    await bench.retry_later(fresh)
+    assert await bench.keep_spare(late, KEPT_EARLY) is not None
+    before = await bench.everything_of(late.job_id)
+    assert await bench.keep_spare(late, KEPT_EARLY) is None
+    assert await bench.everything_of(late.job_id) == before
+
+
+async def test_an_image_that_comes_after_the_job_had_its_spare_is_a_spare(bench: Bench) -> None:
+    fresh = await with_spare(bench)
+    await bench.lose(fresh)
+    assert await bench.receive(fresh) == ("spare", fresh)
+    assert await bench.keep_spare(fresh) is None
+    assert await given(bench, fresh.job_id) == [(1, False), (SECOND, True)]
+    assert await ended(bench, fresh.job_id) == ("succeeded", 0, CHEAPER + PRICE)
+
+
+# What hangs on the job: followers, erasure, retention, the thumbnail.
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["under way", "waits"])
+async def test_followers_have_the_spare_too(bench: Bench, *, waits: bool) -> None:
+    late, fresh = await overtaken(bench, reuse="exact")
+    followers = [await bench.submit(reuse="exact") for _ in range(2)]
+    if waits:
+        await bench.retry_later(fresh)
+        await bench.keep_spare(late, KEPT_EARLY)
+    else:
+        await bench.keep_spare(late, KEPT_EARLY)
+        await bench.refuse(fresh)
+    assert await ended(bench, late.job_id) == ("succeeded", 0, CHEAPER)
+    for follower in followers:
+        assert await ended(bench, follower) == ("succeeded", 0, 0)
+        assert await bench.events(follower) == ["job.succeeded"]
+        (image,) = await bench.rows("SELECT sha256 FROM images WHERE job_id = :id", id=follower)
+        assert image["sha256"] == KEPT_EARLY.sha256
+
+
+async def test_an_erased_job_gets_no_image(bench: Bench) -> None:
+    late, fresh = await overtaken(bench)
+    await bench.retry_later(fresh)
+    await bench.cancel(late.job_id)
+    await bench.do(lambda tx: jobs.erase(tx, bench.caller.project_id, late.job_id))
+    assert await bench.keep_spare(late, KEPT_EARLY) is None
+    assert (await bench.job(late.job_id))["status"] == "canceled"
+    assert await given(bench, late.job_id) == []
+
+
+async def test_its_image_is_erased_and_removed_like_any_result(bench: Bench) -> None:
+    first, second = await with_spare(bench), await with_spare(bench)
+    for fresh in (first, second):
+        await bench.refuse(fresh)
+    await bench.run("UPDATE images SET expires_at = now() WHERE job_id = :id", id=first.job_id)
+    assert await bench.do(lambda tx: retention.expire_images(tx, 9)) == 1
+    await bench.run("DELETE FROM remnants")
+    await bench.do(lambda tx: jobs.erase(tx, bench.caller.project_id, second.job_id))
+    (left,) = await bench.rows("SELECT sha256 FROM remnants")
+    assert left["sha256"] == KEPT_EARLY.sha256
+    assert await given(bench, second.job_id) == []
+
+
+async def test_its_thumbnail_is_drawn_like_one_that_was_lost(bench: Bench) -> None:
+    fresh = await with_spare(bench)
+    await bench.run("UPDATE images SET kept_at = kept_at - interval '2 min'")
+    assert await bench.do(lambda tx: images.without_thumbnail(tx, 9)) == []
+    await bench.refuse(fresh)
+    assert await bench.do(lambda tx: images.without_thumbnail(tx, 9)) == [
+        (fresh.job_id, bench.caller.project_id, KEPT_EARLY.sha256)
+    ]
+    await images.thumbnail_is(bench.database.direct, fresh.job_id, "made")
+    assert await bench.do(lambda tx: images.without_thumbnail(tx, 9)) == []
+
+
+async def test_the_worker_that_ends_a_job_with_its_spare_draws_its_thumbnail(
+    settings: Settings, database: Database, caller: Caller, provider: Running
+) -> None:
+    async with spending.opened(settings, database, caller, provider) as house:
+        bench = house.bench
+        late = await bench.begin(await house.submit("ok, 500", on_unknown_charge="retry"))
+        job = await bench.job(late.job_id)
+        answered = await house.context.provider.generate(
+            job["input"],
+            client_request_id=(await bench.attempts(late.job_id))[0]["client_request_id"],
+            timeout=timedelta(seconds=10),
+        )
+        assert isinstance(answered, outcomes.Image)
+        await bench.reap(late.job_id)
+        fence = await bench.release(late.job_id)
+        fresh = await bench.start(late.job_id, fence)
+        assert fresh is not None
+        seen = replace(EARLY, credits=PRICE, inference_id=answered.receipt.inference_id)
+        assert await bench.receive(late, seen) == ("spare", late)
+        await bench.retry_later(fresh.ref)
+        stale = await bench.release(late.job_id)
+
+        project = caller.project_id
+        await keep.run(house.context, late, project, answered.url, answered.b64, spare=True)
+        await generate.run(house.context, late.job_id, stale)
+
+        assert await ended(bench, late.job_id) == ("succeeded", 0, PRICE)
+        (image,) = await bench.rows("SELECT spare, thumbnail FROM images")
+        assert (image["spare"], image["thumbnail"]) == (False, "made")
+        assert len(provider.world.calls.all) == 1, "the others were never made"
+
+
+# Races.
+
+
+Order = Callable[[Bench, Ref, Ref, Way], Awaitable[None]]
+
+
+async def _keep_first(bench: Bench, late: Ref, fresh: Ref, end: Way) -> None:
+    await bench.keep_spare(late, KEPT_EARLY)
+    await end(bench, fresh)
+
+
+async def _end_first(bench: Bench, late: Ref, fresh: Ref, end: Way) -> None:
+    await end(bench, fresh)
+    await bench.keep_spare(late, KEPT_EARLY)
+
+
+async def _at_once(bench: Bench, late: Ref, fresh: Ref, end: Way) -> None:
+    await asyncio.gather(bench.keep_spare(late, KEPT_EARLY), end(bench, fresh))
+
+
+# How a refused job may end: a refusal is final, and a spare that comes after it stays one.
+ORDERS: dict[Order, set[str]] = {
+    _keep_first: {"succeeded"},
+    _end_first: {"failed"},
+    _at_once: {"succeeded", "failed"},
+}
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: order.__name__.lstrip("_"))
+@pytest.mark.parametrize("way", ["retry_later", "refuse", "park", "lose"])
+async def test_whichever_comes_first_no_third_call_begins(
+    bench: Bench, order: Order, way: str
+) -> None:
+    end, answer = WAYS[way]
+    for _ in range(6 if order is _at_once else 1):
+        late, fresh = await overtaken(bench)
+        await order(bench, late, fresh, end)
+        status, held, charged = await ended(bench, late.job_id)
+        assert status in (ORDERS[order] if way == "refuse" else {"succeeded"})
+        assert await given(bench, late.job_id) == [(1, status == "failed")]
+        assert (held, charged) == (PRICE if answer is LOST else 0, CHEAPER)
+        assert len(await bench.attempts(late.job_id)) == SECOND
+
+
+async def test_a_start_and_a_spare_at_once_leave_one_of_two_clean_ends(bench: Bench) -> None:
+    for _ in range(10):
+        late, fresh = await overtaken(bench)
+        await bench.retry_later(fresh)
+        fence = await bench.release(late.job_id)
+        begun, job = await asyncio.gather(
+            bench.start(late.job_id, fence), bench.keep_spare(late, KEPT_EARLY)
+        )
+        assert (begun is None) == (job is not None)
+        if begun is not None:
+            await bench.refuse(begun.ref)
+        assert await ended(bench, late.job_id) == ("succeeded", 0, CHEAPER)
+        calls = SECOND if begun is None else THIRD
+        assert len(await bench.attempts(late.job_id)) == calls
