@@ -53,7 +53,7 @@ async def fail(
 
 
 async def conclude(tx: Transaction, lens: Lens, job: Job) -> Job | None:
-    """End a job (its row is taken, in phase `call`) that needs no other call; None for any other.
+    """End a job (its row is taken) that needs no other image; None for any other.
 
     → canceled when that was requested, else → succeeded when a spare is kept: the earliest attempt's. Who
     would fail or queue a job asks here first. After one attempt there is none, and nothing is asked.

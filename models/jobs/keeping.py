@@ -13,7 +13,7 @@ from models.images import Kept
 from models.jobs.announcing import lock
 from models.jobs.answering import tell_resolved
 from models.jobs.closing import release_pending_hold
-from models.jobs.ending import conclude, end, end_canceled, fail
+from models.jobs.ending import conclude, end, fail
 from models.remnants import Contested
 from models.schema import Attempt, Job
 from models.views import Lens
@@ -102,9 +102,9 @@ async def keep_later(
 
 
 async def image_lost(tx: Transaction, lens: Lens, job: Job, why: str) -> Job | None:
-    """running (keep) → failed, charged, or → canceled: the provider's URL lives no longer."""
-    if job.cancel_requested_at is not None:
-        return await end_canceled(tx, lens, job)
+    """running (keep) → failed, charged, unless `conclude` ends it: the provider's URL lives no longer."""
+    if (ended := await conclude(tx, lens, job)) is not None:
+        return ended
     text = f"The image was paid for, but could not be kept while its URL lived: {why}"
     return await fail(tx, lens, job, "image_lost", text, retryable=True)
 

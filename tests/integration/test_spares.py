@@ -127,6 +127,17 @@ async def test_a_job_that_has_a_spare_ends_with_it_and_pays_no_other_call(
     assert (data["status"], data["result"]["data"][0]["sha256"]) == ("succeeded", KEPT_EARLY.sha256)
 
 
+async def test_a_spare_takes_the_place_of_a_later_image_that_is_lost(bench: Bench) -> None:
+    fresh = await with_spare(bench)
+    received = await bench.receive(fresh)
+    assert received is not None
+    await bench.change(fresh.job_id, "keep_until = now()")
+    assert await bench.keep_later(received[1]) is not None
+    assert await ended(bench, fresh.job_id) == ("succeeded", 0, CHEAPER + PRICE)
+    assert await given(bench, fresh.job_id) == [(1, False)]
+    assert (await bench.events(fresh.job_id))[-1] == "job.succeeded"
+
+
 async def test_what_is_shown_is_of_the_attempt_whose_image_it_is(bench: Bench) -> None:
     fresh = await with_spare(bench)
     await bench.retry_later(fresh, EMPTY_PAID)
