@@ -4,6 +4,8 @@ From *receive* on nobody pays again. Whatever goes wrong here (the URL, the byte
 job back in phase `keep`, to be fetched again from the provider's URL until that is dead.
 """
 
+import asyncio
+import random
 from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -22,8 +24,9 @@ from models.errors import EgressRefused, Unavailable
 from models.jobs import Kept, Start
 from models.remnants import Contested
 from models.schema import Job
-from models.storage import StorageError
+from models.storage import StorageError, StoreUnavailable
 from worker import metrics
+from worker.backoff import delay
 from worker.connection import Unreachable
 from worker.context import Context
 from worker.outcomes import Image
@@ -34,10 +37,19 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _OK = 200
 _DOWNLOAD = timedelta(seconds=60)
+_BASE, _CAP = timedelta(seconds=1), timedelta(seconds=30)  # between two tries of what is held
 
 
 class NotKept(Exception):
     """The image could not be kept this time; its message says why."""
+
+
+class Gone(NotKept):
+    """There is nothing to fetch it from."""
+
+
+class Refused(NotKept):
+    """The store refused it: full, read-only, away, slow."""
 
 
 async def receive_and_keep(context: Context, start: Start, image: Image, answer: Answer) -> None:
@@ -79,17 +91,14 @@ async def run(
     """Fetch, check and store an image, then end its job; or put it off, without paying again."""
     try:
         keep = partial(_keep, context, project_id, url, b64)
+        keep = keep if b64 is None else partial(_hold, context, keep)
         kept = await keep()
         job = await _settle(context, ref, project_id, kept, keep, spare=spare)
     except NotKept as failed:
         metrics.NOT_KEPT.inc()
         log.warning("image.not_kept", reason=str(failed))
-        message, ttl = str(failed), context.settings.keep_ttl
         if not spare:
-            await insist(
-                context,
-                lambda tx: jobs.keep_later(tx, context.lens, ref, ttl=ttl, message=message),
-            )
+            await insist(context, partial(_put_off, context, ref, failed))
         return
     if job is None:
         log.info("image.spare" if spare else "job.not_mine", fence=ref.fence)
@@ -98,6 +107,11 @@ async def run(
     ended = f"job.{job.status}"
     log.info(ended, credits=job.charged)
     await make_thumbnail(context, ref.job_id, project_id, kept.sha256)
+
+
+async def _put_off(context: Context, ref: Ref, failed: NotKept, tx: Transaction) -> Job | None:
+    gone, ttl = isinstance(failed, Gone), context.settings.keep_ttl
+    return await jobs.keep_later(tx, context.lens, ref, ttl=ttl, message=str(failed), gone=gone)
 
 
 async def make_thumbnail(context: Context, job_id: UUID, project_id: UUID, sha256: str) -> None:
@@ -150,6 +164,22 @@ async def _settle(
         raise NotKept(str(failed)) from failed
 
 
+async def _hold(context: Context, keep: Callable[[], Awaitable[Kept]]) -> Kept:
+    """Keep bytes that came inline: nobody can fetch them again, so they are held while it refuses."""
+    clock = asyncio.get_running_loop().time
+    until, n = clock() + context.settings.keep_ttl.total_seconds(), 0
+    while True:
+        try:
+            return await keep()
+        except Refused as refused:
+            n += 1
+            wait = delay(n, base=_BASE, cap=_CAP, retry_after=None, random=random.random)
+            if clock() + wait.total_seconds() > until:
+                raise
+            log.warning("image.held", reason=str(refused), retry_in=wait.total_seconds())
+            await asyncio.sleep(wait.total_seconds())
+
+
 async def _keep(context: Context, project_id: UUID, url: str | None, b64: str | None) -> Kept:
     """Stream an image into the store. Whole it is in memory only while a child looks at it."""
     settings, store = context.settings, context.store
@@ -158,6 +188,8 @@ async def _keep(context: Context, project_id: UUID, url: str | None, b64: str | 
             blob = await store.keep(str(project_id), chunks, max_bytes=settings.image_max_bytes)
         async with context.looking:
             size = await context.pictures.inspect(await store.read(blob.key))
+    except StoreUnavailable as failed:
+        raise Refused(str(failed)) from failed
     except (StorageError, Unreachable, EgressRefused) as failed:
         raise NotKept(str(failed)) from failed
     if isinstance(size, Broken):
@@ -188,7 +220,7 @@ async def _open(
         yield _inline(b64)
         return
     if url is None:
-        raise NotKept("the bytes came inline, and were lost with the worker that had them")
+        raise Gone("the bytes came inline, and were lost with the worker that had them")
     async with context.egress.download(
         url, deadline=_DOWNLOAD, max_bytes=context.settings.image_max_bytes
     ) as download:

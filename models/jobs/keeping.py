@@ -84,18 +84,18 @@ async def keep_spare(tx: Transaction, lens: Lens, ref: Ref, kept: Kept) -> Job |
 
 
 async def keep_later(
-    tx: Transaction, lens: Lens, ref: Ref, *, ttl: timedelta, message: str
+    tx: Transaction, lens: Lens, ref: Ref, *, ttl: timedelta, message: str, gone: bool = False
 ) -> Job | None:
     """running (keep) → queued (keep): fetch or store it again later, without paying again.
 
-    The delay doubles with the time that has passed. When the provider's URL is dead (`keep_until`), the
-    job fails `image_lost`, charged.
+    The delay doubles with the time that has passed. When the provider's URL is dead (`keep_until`), or the
+    image is `gone` for good, the job fails `image_lost`, charged.
     """
     job = await lock(tx, ref.job_id)
     if job.fence != ref.fence or job.status != "running" or job.phase != "keep":
         return None
     now = await tx.scalar(func.now().select())
-    if job.keep_until is None or now is None or now >= job.keep_until:
+    if gone or job.keep_until is None or now is None or now >= job.keep_until:
         return await image_lost(tx, lens, job, message)
     elapsed = now - (job.keep_until - ttl)
     return await requeue_keep(tx, job, min(max(elapsed, _FIRST_AGAIN), _LAST_AGAIN))
@@ -105,7 +105,7 @@ async def image_lost(tx: Transaction, lens: Lens, job: Job, why: str) -> Job | N
     """running (keep) → failed, charged, unless `conclude` ends it: the provider's URL lives no longer."""
     if (ended := await conclude(tx, lens, job)) is not None:
         return ended
-    text = f"The image was paid for, but could not be kept while its URL lived: {why}"
+    text = f"The image was paid for, but could not be kept: {why}"
     return await fail(tx, lens, job, "image_lost", text, retryable=True)
 
 

@@ -159,6 +159,19 @@ def test_a_job_does_not_succeed_before_its_image_is_kept(stage: Stage) -> None:
     assert len(stage.calls(job_id)) == 1
 
 
+def test_an_image_that_came_inline_is_held_until_the_store_takes_it(stage: Stage) -> None:
+    (project,) = (stage.folder / "images").iterdir()
+    log = stage.actor("worker").log
+    with _unusable(project):
+        job_id = stage.submit("b64")
+        eventually(lambda: '"image.held"' in log.read_text(), "the store refuses it")
+        assert stage.job(job_id).status == "running"
+        assert stage.job(job_id).cost.charged == PRICE
+    job = stage.finish(job_id)
+    assert (job.status, job.outcomes) == ("succeeded", ["image"])
+    assert (job.image.width, job.image.height) == (2048, 2048)
+
+
 def test_an_empty_wallet_parks_jobs_until_it_is_filled(stage: Stage) -> None:
     balance = stage.ledger().balance
     stage.top_up(-balance / 2_000_000)
