@@ -149,18 +149,20 @@ async def test_hours_are_what_is_read(bench: Bench) -> None:
 async def test_what_is_found_late_goes_to_the_hour_in_which_it_was_made(bench: Bench) -> None:
     ref = await bench.running(on_unknown_charge="fail", customer="c_1")
     await bench.lose(ref)
-    await begin_at(bench, hours.whole(datetime.now(UTC)) - 3 * HOUR)
-    assert await fold(bench) == 3
-    made = datetime.now(UTC) - 2 * HOUR
+    stroke = hours.whole(datetime.now(UTC))
+    await begin_at(bench, stroke - 3 * HOUR)
+    assert await fold(bench, until=stroke) == 3
+    made = stroke - 2 * HOUR + timedelta(minutes=7)
     await bench.do(
         lambda tx: jobs.resolve(tx, bench.lens, ref.job_id, 1, Verdict(PRICE, "inf-9", made))
     )
     hour = Period(hours.whole(made), hours.whole(made) + HOUR)
     assert (await report(bench, period=hour)).totals.charged == PRICE
-    # As if it had been found an hour ago, and then another hour was folded.
-    await bench.run("UPDATE ledger SET at = at - interval '1 hour' WHERE kind = 'charge'")
-    await begin_at(bench, hours.whole(datetime.now(UTC)) - HOUR)
-    assert await fold(bench) == 1
+    # As if it had been found in the last hour, and then that was folded.
+    found = stroke - timedelta(minutes=7)
+    await bench.run("UPDATE ledger SET at = :at WHERE kind = 'charge'", at=found)
+    await begin_at(bench, stroke - HOUR)
+    assert await fold(bench, until=stroke) == 1
     assert (await report(bench, period=hour)).totals.charged == PRICE
     (row,) = await bench.rows("SELECT hour, customer, charged FROM usage_hours WHERE charged > 0")
     assert (row["hour"], row["customer"], row["charged"]) == (hour.start, "c_1", PRICE)
@@ -169,9 +171,10 @@ async def test_what_is_found_late_goes_to_the_hour_in_which_it_was_made(bench: B
 
 async def test_a_call_that_a_restore_finds_counts_when_it_was_made(bench: Bench) -> None:
     job = await bench.submit()
-    await begin_at(bench, hours.whole(datetime.now(UTC)) - 5 * HOUR)
-    assert await fold(bench) == 5
-    made = datetime.now(UTC) - 3 * HOUR
+    stroke = hours.whole(datetime.now(UTC))
+    await begin_at(bench, stroke - 5 * HOUR)
+    assert await fold(bench, until=stroke) == 5
+    made = stroke - 3 * HOUR + timedelta(minutes=7)
     calls = [Call(number, PRICE, f"inf-{number}", made, "simulato") for number in (1, 2)]
     await bench.do(lambda tx: recall(tx, bench.lens, job, calls, paused_at=datetime.now(UTC)))
     hour = Period(hours.whole(made), hours.whole(made) + HOUR)
@@ -200,10 +203,12 @@ async def test_what_is_held_or_unknown_is_as_it_is_now(bench: Bench) -> None:
 
 
 async def test_an_erased_jobs_tags_are_in_no_hour(bench: Bench) -> None:
-    job = await succeed(bench, tags=("for-mary",), customer="c_1")
-    await begin_at(bench, hours.whole(datetime.now(UTC)))
-    await bench.do(lambda tx: hours.fold(tx, -HOUR))
-    await bench.do(lambda tx: jobs.erase(tx, bench.caller.project_id, job))
+    await succeed(bench, tags=("for-mary",), customer="c_1")
+    await scatter(bench, random.Random(4))  # noqa: S311 - a test's
+    await begin_at(bench, FIRST - HOUR)
+    await fold(bench, until=FIRST + 10 * DAY)
+    (row,) = await bench.rows("SELECT id FROM jobs")
+    await bench.do(lambda tx: jobs.erase(tx, bench.caller.project_id, row["id"]))
     assert [each.values for each in (await report(bench, "tag")).groups] == [(None,)]
     kept = await bench.rows("SELECT t::text AS text FROM usage_hours t")
     assert kept
@@ -225,25 +230,26 @@ async def test_an_hour_waits_for_every_transaction_that_may_still_write_into_it(
     bench: Bench,
 ) -> None:
     await bench.submit()
-    await begin_at(bench, hours.whole(datetime.now(UTC)))
+    await begin_at(bench, hours.whole(datetime.now(UTC)) + HOUR)  # the next one, as if it were over
     async with bench.database.transaction() as old:
         await old.execute(text("SELECT 1"))
-        assert not await bench.do(lambda tx: hours.fold(tx, -HOUR))
-    assert await bench.do(lambda tx: hours.fold(tx, -HOUR))
+        assert not await bench.do(lambda tx: hours.fold(tx, -2 * HOUR))
+    assert await bench.do(lambda tx: hours.fold(tx, -2 * HOUR))
 
 
 async def test_folding_begins_before_the_first_job_and_ends_with_the_last_full_hour(
     bench: Bench,
 ) -> None:
     assert await fold(bench) == 0
-    await bench.submit()
-    now = (await bench.rows("SELECT now() AS now"))[0]["now"]
-    assert await fold(bench) in {1, 2}  # 1 when an hour is less than an hour old
-    assert await bench.do(hours.folded_until) == hours.whole(now)
-    assert await bench.do(lambda tx: hours.fold(tx, DAY)) is False
+    first = (await bench.job(await bench.submit()))["created_at"]
+    assert await bench.do(lambda tx: hours.fold(tx, NOW))
+    assert await bench.do(hours.folded_until) == hours.whole(first), "the hour before it"
+    await fold(bench)
+    assert await bench.do(hours.folded_until) in {hours.whole(first), hours.whole(first) + HOUR}
+    assert not await bench.do(lambda tx: hours.fold(tx, NOW))
     age = await bench.do(hours.age)
     assert age is not None
-    assert NOW <= age < HOUR + timedelta(minutes=1)
+    assert NOW <= age < HOUR
 
 
 async def test_many_who_fold_fold_each_hour_once(bench: Bench, other_key: Bench) -> None:
@@ -304,10 +310,11 @@ async def test_an_hour_whose_folding_dies_is_folded_again(bench: Bench, other_ke
 async def test_the_audit_sees_a_credit_too_many(bench: Bench) -> None:
     theirs = await make_project(bench.database, bench.lens.vault, "else")
     await succeed(bench)
-    await begin_at(bench, hours.whole(datetime.now(UTC)))
-    await bench.do(lambda tx: hours.fold(tx, -HOUR))
+    await scatter(bench, random.Random(8))  # noqa: S311 - a test's
+    await begin_at(bench, FIRST - HOUR)
+    await fold(bench, until=FIRST + 10 * DAY)
     assert await audit.audit(bench.database) == []
-    await bench.run("UPDATE usage_hours SET charged = charged + 1")
+    await bench.run("UPDATE usage_hours SET charged = charged + 1 WHERE charged > 0")
     (found,) = await audit.audit(bench.database)
     assert found.about == ids.text(ids.PROJECT, bench.caller.project_id)
     assert found.message == f"its folded hours charge {PRICE + 1}, the ledger {PRICE}"
