@@ -48,6 +48,7 @@ async def beat(context: Context) -> None:
         if ref not in renewed and ref in context.running:
             metrics.LEASES_LOST.inc()
             log.warning("lease.lost", job_id=str(ref.job_id), fence=ref.fence)
+            context.running.discard(ref)  # for good: a fence only grows
 
 
 async def leave(context: Context) -> None:

@@ -1,7 +1,8 @@
 """Keeping a paid image: its bytes are in the store before the job says `succeeded`.
 
 From *receive* on nobody pays again. Whatever goes wrong here (the URL, the bytes, the store) puts the
-job back in phase `keep`, to be fetched again from the provider's URL until that is dead.
+job back in phase `keep`, to be fetched again from the provider's URL until that is dead. Bytes that came
+inline can be fetched from nowhere: the worker holds them meanwhile.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from models.errors import EgressRefused, Unavailable
 from models.jobs import Kept, Start
 from models.remnants import Contested
 from models.schema import Job
-from models.storage import StorageError, StoreUnavailable
+from models.storage import NotAnImage, StorageError, TooLarge, Truncated
 from worker import metrics
 from worker.backoff import delay
 from worker.connection import Unreachable
@@ -35,6 +36,8 @@ from worker.pictures import Broken
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+Put = tuple[Kept, Job | None]  # what is kept, and the job if that has ended it
+
 _OK = 200
 _DOWNLOAD = timedelta(seconds=60)
 _BASE, _CAP = timedelta(seconds=1), timedelta(seconds=30)  # between two tries of what is held
@@ -44,12 +47,12 @@ class NotKept(Exception):
     """The image could not be kept this time; its message says why."""
 
 
+class NoImage(NotKept):
+    """These very bytes are no image that is taken, whenever they are looked at."""
+
+
 class Gone(NotKept):
     """There is nothing to fetch it from."""
-
-
-class Refused(NotKept):
-    """The store refused it: full, read-only, away, slow."""
 
 
 async def receive_and_keep(context: Context, start: Start, image: Image, answer: Answer) -> None:
@@ -89,16 +92,22 @@ async def run(
     spare: bool = False,
 ) -> None:
     """Fetch, check and store an image, then end its job; or put it off, without paying again."""
+    keep = partial(_keep, context, project_id, url, b64)
+    put = partial(_put, context, ref, project_id, keep, spare=spare)
     try:
-        keep = partial(_keep, context, project_id, url, b64)
-        keep = keep if b64 is None else partial(_hold, context, keep)
-        kept = await keep()
-        job = await _settle(context, ref, project_id, kept, keep, spare=spare)
+        kept, job = await (put() if b64 is None else _hold(context, ref, put))
     except NotKept as failed:
         metrics.NOT_KEPT.inc()
         log.warning("image.not_kept", reason=str(failed))
+        gone = b64 is not None or isinstance(failed, Gone)
+        message, ttl = str(failed), context.settings.keep_ttl
         if not spare:
-            await insist(context, partial(_put_off, context, ref, failed))
+            await insist(
+                context,
+                lambda tx: jobs.keep_later(
+                    tx, context.lens, ref, ttl=ttl, message=message, gone=gone
+                ),
+            )
         return
     if job is None:
         log.info("image.spare" if spare else "job.not_mine", fence=ref.fence)
@@ -109,9 +118,23 @@ async def run(
     await make_thumbnail(context, ref.job_id, project_id, kept.sha256)
 
 
-async def _put_off(context: Context, ref: Ref, failed: NotKept, tx: Transaction) -> Job | None:
-    gone, ttl = isinstance(failed, Gone), context.settings.keep_ttl
-    return await jobs.keep_later(tx, context.lens, ref, ttl=ttl, message=str(failed), gone=gone)
+async def _hold(context: Context, ref: Ref, put: Callable[[], Awaitable[Put]]) -> Put:
+    """Try again and again while the job is ours, and as long as a URL would live."""
+    clock = asyncio.get_running_loop().time
+    until, n = clock() + context.settings.keep_ttl.total_seconds(), 0
+    while True:
+        try:
+            return await put()
+        except NoImage:
+            raise
+        except NotKept as failed:
+            n += 1
+            wait = delay(n, base=_BASE, cap=_CAP, retry_after=None, random=random.random)
+            if ref not in context.running or clock() + wait.total_seconds() > until:
+                raise
+            metrics.NOT_KEPT.inc()
+            log.warning("image.held", reason=str(failed), retry_in=wait.total_seconds())
+            await asyncio.sleep(wait.total_seconds())
 
 
 async def make_thumbnail(context: Context, job_id: UUID, project_id: UUID, sha256: str) -> None:
@@ -129,16 +152,16 @@ async def make_thumbnail(context: Context, job_id: UUID, project_id: UUID, sha25
         log.warning("thumbnail.later", reason=str(failed))
 
 
-async def _settle(
+async def _put(
     context: Context,
     ref: Ref,
     project_id: UUID,
-    kept: Kept,
     keep: Callable[[], Awaitable[Kept]],
     *,
     spare: bool,
-) -> Job | None:
-    """Say that an image is kept. The same bytes may have been deleted just now: keep them again, once."""
+) -> Put:
+    """Keep an image and say so. The same bytes may have been deleted just now: keep them again, once."""
+    kept = await keep()
 
     async def say(tx: Transaction, kept: Kept) -> Job | None:
         if spare:
@@ -149,9 +172,9 @@ async def _settle(
         with suppress(Unavailable):  # whether it took effect, the general way finds out
             plain = await jobs.succeed_plain(context.database.direct, context.lens, ref, kept)
             if plain is not None:
-                return plain
+                return kept, plain
     try:
-        return await insist(context, lambda tx: say(tx, kept))
+        return kept, await insist(context, lambda tx: say(tx, kept))
     except Contested:
         log.info("image.contested")
     blobs = [(project_id, kept.sha256)]
@@ -159,25 +182,9 @@ async def _settle(
         if not await insist(context, lambda tx: remnants.claim(tx, blobs)):
             raise NotKept("the same bytes are being deleted for another job")
         claimed = replace(await keep(), claimed=True)
-        return await insist(context, lambda tx: say(tx, claimed))
+        return claimed, await insist(context, lambda tx: say(tx, claimed))
     except Contested as failed:
         raise NotKept(str(failed)) from failed
-
-
-async def _hold(context: Context, keep: Callable[[], Awaitable[Kept]]) -> Kept:
-    """Keep bytes that came inline: nobody can fetch them again, so they are held while it refuses."""
-    clock = asyncio.get_running_loop().time
-    until, n = clock() + context.settings.keep_ttl.total_seconds(), 0
-    while True:
-        try:
-            return await keep()
-        except Refused as refused:
-            n += 1
-            wait = delay(n, base=_BASE, cap=_CAP, retry_after=None, random=random.random)
-            if clock() + wait.total_seconds() > until:
-                raise
-            log.warning("image.held", reason=str(refused), retry_in=wait.total_seconds())
-            await asyncio.sleep(wait.total_seconds())
 
 
 async def _keep(context: Context, project_id: UUID, url: str | None, b64: str | None) -> Kept:
@@ -188,12 +195,12 @@ async def _keep(context: Context, project_id: UUID, url: str | None, b64: str | 
             blob = await store.keep(str(project_id), chunks, max_bytes=settings.image_max_bytes)
         async with context.looking:
             size = await context.pictures.inspect(await store.read(blob.key))
-    except StoreUnavailable as failed:
-        raise Refused(str(failed)) from failed
+    except (NotAnImage, Truncated, TooLarge) as failed:
+        raise NoImage(str(failed)) from failed
     except (StorageError, Unreachable, EgressRefused) as failed:
         raise NotKept(str(failed)) from failed
     if isinstance(size, Broken):
-        raise NotKept(size.reason)
+        raise (NotKept if size.passing else NoImage)(size.reason)
     log.info(
         "image.kept",
         bytes=blob.size,
@@ -233,4 +240,4 @@ async def _inline(b64: str) -> AsyncIterator[bytes]:
     try:
         yield b64decode(b64, validate=True)
     except ValueError:
-        raise NotKept("the provider's inline image is not base 64") from None
+        raise NoImage("the provider's inline image is not base 64") from None

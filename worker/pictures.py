@@ -33,9 +33,10 @@ class Size:
 
 @dataclass(frozen=True)
 class Broken:
-    """The image cannot be decoded within the limits, or not at all."""
+    """The image cannot be decoded within the limits, or not at all; `passing` if another time it might."""
 
     reason: str
+    passing: bool = False
 
 
 class Pictures:
@@ -91,16 +92,17 @@ class Pictures:
             try:
                 child = await self._take()
             except OSError as error:
-                return Broken(f"no decoder could be started: {error}")
+                return Broken(f"no decoder could be started: {error}", passing=True)
             self._busy.add(child)
             try:
                 async with asyncio.timeout(self._patience):
                     answer = await child.ask(what, side, data)
             except TimeoutError:
                 self._end(child)
-                return Broken("the decoder did not answer in time")
+                return Broken("the decoder did not answer in time", passing=True)
             except (OSError, EOFError):
-                return Broken(f"the decoder ended with {await self._end(child, dead=True)}")
+                ended = await self._end(child, dead=True)
+                return Broken(f"the decoder ended with {ended}", passing=True)
             except ValueError as error:
                 self._end(child)
                 return Broken(str(error))

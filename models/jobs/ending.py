@@ -56,11 +56,12 @@ async def conclude(tx: Transaction, lens: Lens, job: Job) -> Job | None:
     """End a job (its row is taken) that needs no other image; None for any other.
 
     → canceled when that was requested, else → succeeded when a spare is kept: the earliest attempt's. Who
-    would fail or queue a job asks here first. After one attempt there is none, and nothing is asked.
+    would fail or queue a job asks here first. After one call there is none, and nothing is asked.
     """
     if job.cancel_requested_at is not None:
         return await end_canceled(tx, lens, job)
-    if job.attempt > 1 and await images.promote(tx, job.id):
+    # Of a job in phase `keep` the number is that of the image's call, which may not be its last.
+    if (job.attempt > 1 or job.phase == "keep") and await images.promote(tx, job.id):
         job = await release_pending_hold(tx, job)
         return await end(tx, lens, job, "succeeded", come_from=("queued", "released", "running"))
     return None

@@ -1,9 +1,11 @@
 """An image whose bytes came inline: it can be fetched from nowhere, so a worker holds it while it can."""
 
 import asyncio
-from base64 import b64encode
-from collections.abc import Iterator
+from asyncio import Task
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from uuid import UUID
@@ -18,8 +20,8 @@ from models.projects import Caller
 from models.settings import Settings
 from models.views import Lens
 from tests.making import IMAGE, PRICE, Bench
-from worker import generate, keep
-from worker.context import open_context
+from worker import generate, heart, keep
+from worker.context import Context, open_context
 
 
 @pytest.fixture
@@ -57,27 +59,75 @@ async def outcome(bench: Bench, job_id: UUID) -> tuple[str, str | None, int]:
     return job["status"], job["error"] and job["error"]["code"], job["charged"]
 
 
+@contextmanager
+def keeping(context: Context, ref: Ref, project: UUID, inline: str) -> Iterator[Task[None]]:
+    """Let a worker that has a job keep its image."""
+    context.running.add(ref)
+    yield asyncio.create_task(keep.run(context, ref, project, None, inline))
+    context.running.discard(ref)
+
+
+async def said_of(said: Sequence[Mapping[str, object]], what: str, times: int = 1) -> None:
+    """Wait until this was said so often."""
+    async with asyncio.timeout(20):
+        while sum(each["event"] == what for each in said) < times:  # noqa: ASYNC110 - the log is the event
+            await asyncio.sleep(0.01)
+
+
 async def test_it_is_held_until_the_store_takes_it(bench: Bench, settings: Settings) -> None:
-    ref = await paid(bench)
-    project = bench.caller.project_id
+    ref, project = await paid(bench), bench.caller.project_id
     async with open_context(settings, "worker-1") as context:
-        with capture_logs() as said:
+        with capture_logs() as said, keeping(context, ref, project, jpeg()) as held:
             with refusing(settings, project):
-                keeping = asyncio.create_task(keep.run(context, ref, project, None, jpeg()))
-                async with asyncio.timeout(20):
-                    while sum(each["event"] == "image.held" for each in said) < 2:  # noqa: ASYNC110 - the log is the event
-                        await asyncio.sleep(0.01)
+                await said_of(said, "image.held", 2)
                 assert (await bench.job(ref.job_id))["status"] == "running"
-            await keeping
+            await held
+    assert await outcome(bench, ref.job_id) == ("succeeded", None, PRICE)
+
+
+async def test_it_is_held_while_the_same_bytes_are_being_deleted(
+    bench: Bench, settings: Settings
+) -> None:
+    ref, project = await paid(bench), bench.caller.project_id
+    digest = sha256(b64decode(jpeg())).hexdigest()
+    await bench.run(
+        "INSERT INTO remnants (project_id, sha256, doomed_until)"
+        " VALUES (:project, :sha256, now() + interval '2 minutes')",
+        project=project, sha256=digest,
+    )  # fmt: skip
+    async with open_context(settings, "worker-1") as context:
+        with capture_logs() as said, keeping(context, ref, project, jpeg()) as held:
+            await said_of(said, "image.held")
+            await bench.run("DELETE FROM remnants")
+            await held
     assert await outcome(bench, ref.job_id) == ("succeeded", None, PRICE)
 
 
 async def test_it_is_held_no_longer_than_a_url_would_live(bench: Bench, settings: Settings) -> None:
-    ref = await paid(bench)
+    ref, project = await paid(bench), bench.caller.project_id
     brief = settings.model_copy(update={"keep_ttl": settings.keep_ttl * 0})
     async with open_context(brief, "worker-1") as context:
-        with refusing(settings, bench.caller.project_id):
-            await keep.run(context, ref, bench.caller.project_id, None, jpeg())
+        with refusing(settings, project), keeping(context, ref, project, jpeg()) as held:
+            await held
+    assert await outcome(bench, ref.job_id) == ("failed", "image_lost", PRICE)
+    assert "paid for, but could not be kept: " in (await bench.job(ref.job_id))["error"]["message"]
+
+
+async def test_it_is_held_no_longer_than_its_job_is_ours(bench: Bench, settings: Settings) -> None:
+    ref, project = await paid(bench), bench.caller.project_id
+    async with open_context(settings, "worker-1") as context:
+        with (
+            refusing(settings, project),
+            capture_logs() as said,
+            keeping(context, ref, project, jpeg()) as held,
+        ):
+            await said_of(said, "image.held")
+            await bench.reap(ref.job_id)
+            await heart.beat(context)
+            assert ref not in context.running
+            await asyncio.wait_for(held, 20)
+            await heart.beat(context)
+    assert [each["event"] for each in said].count("lease.lost") == 1
     assert (await bench.job(ref.job_id))["status"] == "queued"
 
 
@@ -95,17 +145,25 @@ async def test_one_that_was_lost_with_its_worker_is_told_at_once(
     assert await bench.audit() == []
 
 
-@pytest.mark.parametrize("bytes_", ["", "AAAA", "not base 64", jpeg()[:40]])
+@pytest.mark.parametrize(
+    ("bytes_", "why"),
+    [
+        ("", "no bytes at all"),
+        ("AAAA", "starts with"),
+        ("not base 64", "not base 64"),
+        (jpeg()[:400], "has no end"),
+    ],
+)
 async def test_bytes_that_are_no_image_are_held_by_nobody(
-    bench: Bench, settings: Settings, bytes_: str
+    bench: Bench, settings: Settings, bytes_: str, why: str
 ) -> None:
-    ref = await paid(bench)
+    ref, project = await paid(bench), bench.caller.project_id
     async with open_context(settings, "worker-1") as context:
-        with capture_logs() as said:
-            await keep.run(context, ref, bench.caller.project_id, None, bytes_)
-        assert [each["event"] for each in said] == ["image.not_kept"]
-        await generate.run(context, ref.job_id, await bench.release(ref.job_id))
+        with capture_logs() as said, keeping(context, ref, project, bytes_) as held:
+            await held
+    assert [each["event"] for each in said] == ["image.not_kept"]
     assert await outcome(bench, ref.job_id) == ("failed", "image_lost", PRICE)
+    assert why in (await bench.job(ref.job_id))["error"]["message"]
 
 
 async def test_one_with_a_url_is_put_off_as_ever(bench: Bench, settings: Settings) -> None:

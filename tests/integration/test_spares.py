@@ -138,6 +138,22 @@ async def test_a_spare_takes_the_place_of_a_later_image_that_is_lost(bench: Benc
     assert (await bench.events(fresh.job_id))[-1] == "job.succeeded"
 
 
+async def test_a_spare_takes_the_place_of_an_adopted_image_that_is_lost(bench: Bench) -> None:
+    late = await bench.running(max_cost=9 * PRICE)
+    await bench.reap(late.job_id)
+    fresh = await bench.begin(late.job_id, worker="w2")
+    await bench.lose(fresh)  # both are lost, and the job waits
+    adopted = await bench.receive(late, EARLY)
+    assert adopted is not None
+    assert (await bench.job(late.job_id))["attempt"] == 1
+    assert await bench.receive(fresh) == ("spare", fresh)
+    assert await bench.keep_spare(fresh) is None
+    await bench.change(late.job_id, "keep_until = now()")
+    assert await bench.keep_later(adopted[1]) is not None
+    assert await ended(bench, late.job_id) == ("succeeded", 0, CHEAPER + PRICE)
+    assert await given(bench, late.job_id) == [(2, False)]
+
+
 async def test_what_is_shown_is_of_the_attempt_whose_image_it_is(bench: Bench) -> None:
     fresh = await with_spare(bench)
     await bench.retry_later(fresh, EMPTY_PAID)
