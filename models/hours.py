@@ -1,8 +1,9 @@
 """Folding: the sums of each hour that is over, so that a report of a year reads hours and not jobs.
 
-An hour is folded once, whole, some minutes after its end. What is found out later, which is charges only,
-is added to the hour in which it was made. What may still change, the tags that an erasure takes away and
-what is held or unknown at present, is never folded. `duties` has the end of the last hour that was.
+An hour is folded once, whole, some minutes after its end. What is found out later, charges and the calls
+that a restore finds, is added to the hour in which it was made. What may still change, the tags that an
+erasure takes away and what is held or unknown at present, is never folded. `duties` has the end of the
+last hour that was.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -27,22 +28,23 @@ COUNTED = (
     "saved",
 )
 
-# Beside a report, in the same snapshot.
-FOLDED_UNTIL = "(SELECT done_at FROM duties WHERE name = 'fold')"
+DUTY = "fold"
 
-_DUTY = "fold"
+# Beside a report, in the same snapshot.
+FOLDED_UNTIL = f"(SELECT done_at FROM duties WHERE name = '{DUTY}')"  # noqa: S608 - a constant
+
 _KEY = ("project_id", "hour", "key_id", "model", "customer")
 
 
 async def folded_until(tx: Transaction) -> datetime | None:
     """Give the end of the last hour that is folded; None when none is."""
-    return await tx.scalar(select(Duty.done_at).where(Duty.name == _DUTY))
+    return await tx.scalar(select(Duty.done_at).where(Duty.name == DUTY))
 
 
 async def age(tx: Transaction) -> timedelta | None:
     """Tell how long ago the last folded hour ended; None when none is folded."""
     passed: timedelta | None = await tx.scalar(
-        select(func.now() - Duty.done_at).where(Duty.name == _DUTY)
+        select(func.now() - Duty.done_at).where(Duty.name == DUTY)
     )
     return passed
 
@@ -61,7 +63,7 @@ async def fold(tx: Transaction, rest: timedelta) -> bool:
         return False
     projects = list(await tx.scalars(select(Project.id)))
     await tx.execute(_FOLD, facts.between(until, end, "hour") | {"projects": projects})
-    await tx.execute(update(Duty).where(Duty.name == _DUTY).values(done_at=end))
+    await tx.execute(update(Duty).where(Duty.name == DUTY).values(done_at=end))
     return True
 
 
@@ -83,18 +85,21 @@ async def count_late_attempt(tx: Transaction, job: Job, sent_at: datetime) -> No
     )
 
 
-async def drift(tx: Transaction, project_id: UUID) -> tuple[int, int] | None:
-    """Give what a project's hours charge and what its ledger does; None when that is the same."""
-    kept, booked = (await tx.execute(_DRIFT, {"project": project_id})).one()
-    return None if kept == booked else (kept, booked)
+async def charged(tx: Transaction, project_id: UUID) -> tuple[int, datetime | None]:
+    """Give what a project's hours charge in all, and until when they were folded."""
+    kept = select(func.coalesce(func.sum(UsageHour.charged), 0))
+    kept = kept.where(UsageHour.project_id == project_id)
+    until = select(Duty.done_at).where(Duty.name == DUTY)
+    row = (await tx.execute(select(kept.scalar_subquery(), until.scalar_subquery()))).one()
+    return int(row[0]), row[1]
 
 
 async def _taken(tx: Transaction) -> datetime | None:
     """Give the end of the last folded hour, which stays so until this transaction ends."""
     until: datetime | None = await tx.scalar(
         insert(Duty)
-        .values(name=_DUTY)
-        .on_conflict_do_update(index_elements=["name"], set_={"name": _DUTY})
+        .values(name=DUTY)
+        .on_conflict_do_update(index_elements=["name"], set_={"name": DUTY})
         .returning(Duty.done_at)
     )
     return until
@@ -140,8 +145,3 @@ def _folding() -> str:
 
 
 _FOLD = text(_folding()).bindparams(counted=list(COUNTED))
-_DRIFT = text(f"""
-    SELECT (SELECT coalesce(sum(charged), 0) FROM usage_hours WHERE project_id = :project),
-           (SELECT coalesce(sum(credits), 0) FROM ledger
-             WHERE project_id = :project AND kind NOT IN ('hold', 'release') AND at < {FOLDED_UNTIL})
-""")  # noqa: S608 - a constant of this file

@@ -363,7 +363,7 @@ class LedgerEntry(Base):
 class UsageHour(Base):
     """What a key used of a model for a customer in one hour that is over; `hour` is its beginning, in UTC.
 
-    `model` is NULL for charges of a job that was removed before they were found out.
+    `model` is NULL for charges of jobs that had been removed when the hour was folded.
     """
 
     __tablename__ = "usage_hours"

@@ -133,13 +133,13 @@ class _Parts:
     """What a report is made of: times of which everything is counted, and the hours between them."""
 
     counted: tuple[tuple[datetime, datetime], ...]
+    folded_until: datetime | None
     hours: tuple[datetime, datetime] | None = None
-    folded_until: datetime | None = None
 
 
 def _parts(period: Period, by: Sequence[Dimension], folded_until: datetime | None) -> _Parts:
     """Take a period apart; tags are not folded, nor days that begin within an hour."""
-    everything = _Parts(((period.start, period.end),))
+    everything = _Parts(((period.start, period.end),), folded_until)
     if folded_until is None or period.start >= folded_until or "tag" in by:
         return everything
     first = hours.whole(period.start + hours.HOUR - timedelta.resolution)
@@ -148,7 +148,7 @@ def _parts(period: Period, by: Sequence[Dimension], folded_until: datetime | Non
         return everything
     around = ((period.start, first), (last, period.end))
     counted = tuple(each for each in around if each[0] < each[1])
-    return _Parts(counted, (first, last), folded_until)
+    return _Parts(counted, folded_until, (first, last))
 
 
 def by_the_hour(period: Period) -> bool:
@@ -165,7 +165,11 @@ def by_the_hour(period: Period) -> bool:
 async def _ask(
     tx: Transaction, project_id: UUID, parts: _Parts, by: Sequence[Dimension], zone: str
 ) -> Sequence[Row[*tuple[Any, ...]]]:
-    values: dict[str, object] = {"projects": [project_id], "zone": zone}
+    values: dict[str, object] = {
+        "projects": [project_id],
+        "zone": zone,
+        "folded_until": parts.folded_until,
+    }
     asked: list[str] = []
     for place, (lo, hi) in enumerate(parts.counted):
         asked.append(facts.asked(facts.HAPPENED, str(place)))
@@ -188,7 +192,8 @@ async def _ask(
 def _report(by: Sequence[Dimension], asked: str) -> TextClause:
     """Write the statement: the groups, and the totals of the very same facts beside them.
 
-    In `parts` all tags of a job are one value, so that little is left when they are taken apart.
+    In `parts` all tags of a job are one value, so that little is left when they are taken apart. When an
+    hour was folded since `parts` were chosen nothing is read: it is asked again.
     """
     pivot = ", ".join(
         f"coalesce(sum(amount) FILTER (WHERE what = '{each.name}'), 0) AS {each.name}"
@@ -198,8 +203,10 @@ def _report(by: Sequence[Dimension], asked: str) -> TextClause:
     single = "".join(f"{'single.tag' if each == 'tag' else each}, " for each in by)
     tags = "LEFT JOIN LATERAL (SELECT DISTINCT unnest(parts.tag) AS tag) single ON true"
     return text(f"""
-        WITH facts (project_id, moment, key_id, customer, model, tags, what, amount) AS ({asked}),
-        parts AS (
+        WITH facts (project_id, moment, key_id, customer, model, tags, what, amount) AS (
+            SELECT * FROM ({asked}) fact
+             WHERE {hours.FOLDED_UNTIL} IS NOT DISTINCT FROM CAST(:folded_until AS timestamptz)
+        ), parts AS (
             SELECT {columns} what, sum(amount) AS amount FROM facts GROUP BY {_places(len(by) + 1)}
         ), groups AS (
             SELECT {single} {pivot} FROM parts {tags if "tag" in by else ""}

@@ -9,16 +9,22 @@ from itertools import combinations, product
 from uuid import UUID
 
 import pytest
+from celery import Celery
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from models import audit, hours, ids, jobs, retention, usage
 from models.db import Transaction
+from models.doorbell import Doorbell
 from models.jobs import Verdict
 from models.jobs.restoring import Call, recall
+from models.settings import Settings
 from models.usage import Dimension, Period, Report
 from tests.conftest import make_project
 from tests.integration.test_usage import DIMENSIONS, bench, live, other_key, report, succeed
 from tests.making import IMAGE, LOST, PRICE, Bench
+from worker.dispatcher import folding, measuring
+from worker.dispatcher.desk import Desk
 
 __all__ = ["bench", "other_key"]  # fixtures
 
@@ -131,6 +137,21 @@ async def test_folding_changes_no_report(bench: Bench, other_key: Bench, seed: i
     await fold(bench, until=FIRST + 10 * DAY)
     assert await reports(bench) == expected
     assert [each.message for each in await audit.audit(bench.database)] == []
+
+
+async def test_a_report_that_begins_within_an_hour_counts_what_came_after(bench: Bench) -> None:
+    await succeed(bench)
+    await scatter(bench, random.Random(9))  # noqa: S311 - a test's
+    (row,) = await bench.rows("SELECT created_at, finished_at FROM jobs")
+    tick = timedelta(microseconds=1)
+    times = [row["created_at"] + tick, row["created_at"], row["finished_at"] + tick]
+    times += [hours.whole(row["created_at"]), hours.whole(row["finished_at"]) + HOUR]
+    begun = [Period(each, each + 2 * DAY) for each in times]
+    ended_ = [Period(each - 2 * DAY, each) for each in times]
+    expected = [await report(bench, period=each) for each in begun + ended_]
+    await begin_at(bench, FIRST - HOUR)
+    await fold(bench, until=FIRST + 10 * DAY)
+    assert [await report(bench, period=each) for each in begun + ended_] == expected
 
 
 async def test_hours_are_what_is_read(bench: Bench) -> None:
@@ -250,6 +271,24 @@ async def test_folding_begins_before_the_first_job_and_ends_with_the_last_full_h
     age = await bench.do(hours.age)
     assert age is not None
     assert NOW <= age < HOUR
+
+
+async def test_a_dispatcher_folds_what_has_been_over_for_ten_minutes_and_tells_how_far_it_is(
+    bench: Bench, settings: Settings
+) -> None:
+    doorbell = Doorbell(settings.redis_url.get_secret_value())
+    desk = Desk(settings, "d1", bench.database, doorbell, Celery(), bench.lens)
+    assert not await folding.turn(desk), "there is nothing yet"
+    await succeed(bench)
+    ended = "UPDATE duties SET done_at = now() - interval '1 hour' - CAST(:ago AS interval)"
+    for ago, more in ((timedelta(minutes=9), False), (timedelta(minutes=11), True)):
+        await bench.run(ended, ago=ago)
+        assert await folding.turn(desk) == more
+    await bench.run(ended, ago=5 * HOUR)
+    await measuring.turn(desk)
+    age = REGISTRY.get_sample_value("darkroom_usage_folded_age_seconds")
+    assert age is not None
+    assert timedelta(seconds=age) >= 6 * HOUR
 
 
 async def test_many_who_fold_fold_each_hour_once(bench: Bench, other_key: Bench) -> None:

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from prometheus_client import Gauge
 
-from models import backlog, breakers, gates, jobs, limits, prices, wallet
+from models import backlog, breakers, gates, hours, jobs, limits, prices, wallet
 from models.db import Transaction
 from worker.dispatcher.accounting import known_keys
 from worker.dispatcher.desk import Desk
@@ -40,6 +40,7 @@ _DRIFTS = Gauge(
     "darkroom_price_drifts", "Charges of the last hour that were not what was held", ["model"]
 )
 _DRIFT = Gauge("darkroom_price_drift_credits", "What these differ by, in all", ["model"])
+_FOLDED = Gauge("darkroom_usage_folded_age_seconds", "How long ago the last folded hour ended")
 _REASONS = ("wallet_empty", "provider_key", "provider_down", "paused", "storage")
 
 
@@ -49,11 +50,14 @@ async def turn(desk: Desk) -> bool:
         seen, closed = await backlog.look(tx), await gates.closed(tx)
         left = await jobs.left_over(tx, known_keys(desk.settings))
         limit, failures = await limits.look(tx, desk.settings), await breakers.counts(tx)
+        folded_age = await hours.age(tx)
         await _measure_money(tx)
     for name, value in asdict(seen).items():
         _GAUGES[name].set(value)
     for reason in _REASONS:
         _GATE.labels(reason).set(reason in closed)
+    if folded_age is not None:
+        _FOLDED.set(folded_age.total_seconds())
     _LIMIT.set(limit.calls)
     _IN_FLIGHT.set(limit.in_flight)
     for cause in ("errors", "lost"):
