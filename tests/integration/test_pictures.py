@@ -73,18 +73,25 @@ def of_process(pid: int, name: str) -> str:
 
 
 def children() -> set[int]:
-    """Find the decoders that this process has started and that still run."""
-    pids = [
-        int(pid)
-        for task in Path("/proc/self/task").iterdir()
-        for pid in (task / "children").read_text().split()
-    ]
-    return {pid for pid in pids if b"picture_child" in _command(pid)}
+    """Find the decoders that this process has started and that still run.
+
+    By the parent that each process names: a parent's own list leaves out some while another ends (proc(5)).
+    """
+    processes = (int(each.name) for each in Path("/proc").glob("[0-9]*"))
+    return {pid for pid in processes if _is_decoder(pid)}
 
 
-def _command(pid: int) -> bytes:
+def _is_decoder(pid: int) -> bool:
+    state, parent, *_ = _read(pid, "stat").rpartition(b")")[2].split() or (b"Z", b"0")
+    command = _read(pid, "cmdline")
+    # While it is being executed it has no command for a moment.
+    named = not command or b"picture_child" in command
+    return int(parent) == os.getpid() and state != b"Z" and named
+
+
+def _read(pid: int, name: str) -> bytes:
     try:
-        return (Path("/proc") / str(pid) / "cmdline").read_bytes()
+        return (Path("/proc") / str(pid) / name).read_bytes()
     except OSError:  # it has ended since it was listed
         return b""
 
