@@ -38,7 +38,7 @@ def main() -> int:
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=True,
+            proxy_headers=False,  # nothing here asks where a request came from
             timeout_graceful_shutdown=round(loaded.grace.total_seconds()),
         )
     )
