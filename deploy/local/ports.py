@@ -8,6 +8,9 @@ from pathlib import Path
 _FIRST, _LAST = 20_000, 32_000
 _TRIES = 200
 
+# Of this process: nobody may listen yet at what was picked, and a server that restarts wants its port back.
+_given: set[int] = set()
+
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
     """Tell whether a server could listen on the port now."""
@@ -23,10 +26,11 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def pick() -> int:
-    """Find a free port, at random, so that two pickers at once rarely meet."""
+    """Find a free port that was not given before, at random, so that two pickers at once rarely meet."""
     for _ in range(_TRIES):
         port = _FIRST + secrets.randbelow(_LAST - _FIRST)
-        if is_free(port):
+        if port not in _given and is_free(port):
+            _given.add(port)
             return port
     raise OSError("no free port on 127.0.0.1")
 
@@ -37,4 +41,5 @@ def remembered(note: Path) -> int:
     if not port or not is_free(port):
         port = pick()
         note.write_text(str(port))
+    _given.add(port)
     return port

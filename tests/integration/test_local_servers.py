@@ -31,6 +31,11 @@ def doorbell(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
+def test_no_port_is_given_twice() -> None:
+    picked = [ports.pick() for _ in range(1_000)]
+    assert len(set(picked)) == len(picked)
+
+
 def test_postgres_keeps_its_data_its_port_and_its_password_from_start_to_start(
     tmp_path: Path,
 ) -> None:
