@@ -19,6 +19,7 @@ from deploy.local import ports
 from models.settings import inherited
 from tests.e2e.shapes import Job
 from tests.e2e.stage import PRICE, ROOT, eventually
+from tests.zones import NOON
 
 START = 60.0  # seconds for the whole stack, cold, and one simulated job of 2 s
 TIMELINE = [
@@ -109,10 +110,10 @@ def _stack(
 
 
 def _try_the_readme(data: Path, port: int | None) -> None:
-    """Run the README's own curl lines, in its order, against the stack that is up."""
+    """Run the README's own curl lines, in its order, against the stack that is up, where it is noon."""
     readme = (ROOT / "README.md").read_text()
     submit, wait, budget = re.findall(r"```sh\n(curl .+?)```", readme, re.DOTALL)
-    here = {":8000": f":{port}", ".darkroom": str(data)}
+    here = {":8000": f":{port}", ".darkroom": str(data), "Europe/Berlin": NOON}
 
     def shell(command: str, **environment: str) -> str:
         for theirs, ours in here.items():

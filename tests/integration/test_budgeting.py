@@ -15,6 +15,7 @@ from models.settings import Settings
 from tests import spending
 from tests.making import PRICE
 from tests.spending import House
+from tests.zones import NOON
 from worker.dispatcher import auditing, budgeting
 
 
@@ -27,7 +28,7 @@ async def house(
 
 
 async def put(house: House, limit: int, mode: str) -> None:
-    rule = Rule("project", "day", "UTC", limit, "soft" if mode == "soft" else "hard")
+    rule = Rule("project", "day", NOON, limit, "soft" if mode == "soft" else "hard")
     project = house.bench.caller.project_id
     await house.bench.do(lambda tx: budgets.put(tx, project, rule))
 

@@ -17,6 +17,7 @@ from models.vault import Vault
 from models.views import Lens
 from tests.conftest import make_project
 from tests.making import LOST, PRICE, Bench
+from tests.zones import NOON
 
 TOTAL = Rule("project", "total", "UTC", 10 * PRICE, "hard")
 
@@ -36,7 +37,7 @@ async def standing(bench: Bench) -> Standing:
 
 def room_for(count: int, **changes: object) -> Rule:
     values: dict[str, object] = {
-        "scope": "project", "window": "total", "timezone": "UTC",
+        "scope": "project", "window": "total", "timezone": NOON,
         "limit": count * PRICE + 1, "mode": "hard",
     }  # fmt: skip
     return Rule(**(values | changes))  # type: ignore[arg-type] # a test names what it changes
@@ -57,7 +58,7 @@ async def test_a_budget_with_room_for_one_accepts_one_of_a_hundred(bench: Bench)
 
 
 async def test_a_refusal_names_the_budget_and_what_is_left(bench: Bench) -> None:
-    await put(bench, Rule("project", "month", "Europe/Berlin", PRICE - 1, "hard"))
+    await put(bench, Rule("project", "month", NOON, PRICE - 1, "hard"))
     with pytest.raises(BudgetExceeded) as refused:
         await bench.submit()
     assert "month budget of this project" in refused.value.detail

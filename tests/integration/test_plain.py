@@ -20,6 +20,7 @@ from models.vault import Vault
 from models.views import Lens
 from tests import sending
 from tests.making import DAY, IMAGE, KEPT, LEASE, NOTHING, PRICE, Bench, asked
+from tests.zones import NOON
 
 # What is another in every job: ids, secrets of chance, and times.
 _OWN = {"id", "job_id", "event_id", "start_id", "client_request_id", "body", "input_hash"}
@@ -93,7 +94,7 @@ async def _limit(bench: Bench, jobs_: int, **rule: object) -> None:
     wanted = {
         "scope": "project",
         "window": "day",
-        "timezone": "Europe/Berlin",
+        "timezone": NOON,
         "mode": "hard",
     } | rule
     made = Rule(limit=(jobs_ + 1) * PRICE, **wanted)  # type: ignore[arg-type] # a test names what it changes
@@ -162,7 +163,7 @@ Spoil = Callable[[Bench, Vault, UUID], Awaitable[object]]
 
 
 async def _budget(bench: Bench, _: Vault, __: UUID) -> None:
-    rule = Rule("project", "day", "UTC", 9 * PRICE, "soft")
+    rule = Rule("project", "day", NOON, 9 * PRICE, "soft")
     await bench.do(lambda tx: budgets.put(tx, bench.caller.project_id, rule))
 
 

@@ -23,6 +23,7 @@ from models.vault import Vault
 from models.views import Lens
 from tests.conftest import make_project
 from tests.making import EMPTY_PAID, IMAGE, PRICE, Bench
+from tests.zones import NOON
 
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 EVER = Period(datetime(2020, 1, 1, tzinfo=UTC), datetime(2050, 1, 1, tzinfo=UTC))
@@ -137,8 +138,9 @@ async def test_groups_come_in_the_order_asked_for_with_those_of_no_value_last(
     bench: Bench, other_key: Bench
 ) -> None:
     await live(bench, other_key)
-    today = (await report(bench, "day")).groups[0].values[0]
-    found = await report(bench, "customer", "day")
+    period = replace(EVER, zone=NOON)
+    today = (await report(bench, "day", period=period)).groups[0].values[0]
+    found = await report(bench, "customer", "day", period=period)
     assert [each.values for each in found.groups] == [
         ("c_1", today), ("c_2", today), (None, today),
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.integration.api.client import PRICE, Api, body
+from tests.zones import NOON
 
 TOTAL = {"window": "total", "limit": PRICE}
 
@@ -42,7 +43,7 @@ async def test_a_submission_without_room_is_402_and_creates_nothing(api: Api) ->
 
 
 async def test_a_budget_shows_what_its_window_holds(api: Api) -> None:
-    day = {"window": "day", "timezone": "Europe/Berlin", "limit": 10 * PRICE, "mode": "soft"}
+    day = {"window": "day", "timezone": NOON, "limit": 10 * PRICE, "mode": "soft"}
     await api.client.put("/v1/budgets", json=day)
     await api.submit()
     (shown,) = (await api.client.get("/v1/budgets")).json()["data"]

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
+from urllib.parse import quote
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -20,6 +22,7 @@ from models.errors import Unavailable
 from models.settings import Settings
 from tests.integration.api.client import PRICE, Api, Body, body, input_, pointers, problem
 from tests.integration.api.life import Life
+from tests.zones import NOON
 
 COST = {"credits": PRICE, "usd": "0.0455"}
 NOTHING = {"credits": 0, "usd": "0.00"}
@@ -68,12 +71,13 @@ async def test_a_report_counts_what_happened_and_what_it_cost(api: Api) -> None:
         "held": COST,
         "saved": NOTHING,
     }
-    found = await get(api, "/v1/usage")
-    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    found = await get(api, f"/v1/usage?tz={quote(NOON)}")
+    today = f"{datetime.now(ZoneInfo(NOON)):%Y-%m-%d}"
     assert found["data"] == [{"day": today, **totals}]
-    assert (found["object"], found["tz"], found["group_by"]) == ("usage", "UTC", ["day"])
+    assert (found["object"], found["tz"], found["group_by"]) == ("usage", NOON, ["day"])
     assert found["totals"] == totals
     found = await get(api, "/v1/usage?group_by=tag,model")
+    assert found["tz"] == "UTC"
     assert [(each["tag"], each["overlapping"], each["charged"]) for each in data(found)] == [
         ("a", True, COST), ("b", True, COST),
     ]  # fmt: skip
