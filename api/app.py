@@ -4,13 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
+from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from api import (
     budgets,
     catalog,
     deliveries,
+    documentation,
+    events,
     health,
     images,
     jobs,
@@ -45,6 +49,20 @@ get an id at once, and poll, wait, or be called back by a signed webhook. Every 
 """
 
 
+def _name(route: APIRoute) -> str:
+    """Name an operation as clients that are made from OpenAPI will call it: `jobs_submit`."""
+    return f"{route.endpoint.__module__.rpartition('.')[2]}_{route.name}"
+
+
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """Describe the API, with what the documentation of its answers refers to."""
+        described = super().openapi()
+        for kind, named in documentation.COMPONENTS.items():
+            described["components"].setdefault(kind, {}).update(named)
+        return described
+
+
 def create_app(settings: Settings) -> FastAPI:
     """Build the API for these settings; everything is opened when it starts and closed when it stops."""
 
@@ -54,13 +72,15 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.darkroom = state
             yield
 
-    app = FastAPI(
+    app = _App(
         title="Darkroom",
         version="0.1.0",
         description=_DESCRIPTION,
         lifespan=lifespan,
         default_response_class=Answer,
         redoc_url=None,
+        webhooks=events.router(),
+        generate_unique_id_function=_name,
     )
     problems.install(app)
     rooms = (

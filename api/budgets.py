@@ -5,7 +5,7 @@ from fastapi import APIRouter, Response
 from api.answers import Answer
 from api.bodies import JsonRoute
 from api.deps import Admin, BudgetId, Tx, Usage
-from api.documentation import REFUSALS
+from api.documentation import BUDGET, BUDGETS, REFUSALS
 from api.schemas import BudgetBody
 from models import budgets, views
 
@@ -17,13 +17,13 @@ router = APIRouter(
 )
 
 
-@router.put("")
+@router.put("", responses=BUDGET)
 async def put(body: BudgetBody, caller: Admin, tx: Tx) -> Response:
     """Make a budget, or change the one of the same scope and window."""
     return Answer(views.budget(await budgets.put(tx, caller.project_id, body.rule)))
 
 
-@router.get("")
+@router.get("", responses=BUDGETS)
 async def read_many(caller: Usage, tx: Tx) -> Response:
     """List the project's budgets, oldest first, with what is held, spent and left now."""
     found = await budgets.standings(tx, caller.project_id)

@@ -4,14 +4,14 @@ from fastapi import APIRouter, Response
 
 from api.answers import Answer
 from api.deps import Reader
-from api.documentation import REFUSALS
+from api.documentation import MODELS, REFUSALS
 from models import catalog
 from models.catalog import Model
 
 router = APIRouter(prefix="/v1/models", tags=["models"], responses=REFUSALS)
 
 
-@router.get("")
+@router.get("", responses=MODELS)
 async def read_many(caller: Reader) -> Response:  # noqa: ARG001 - any key that may read
     """List the models, with their input rules and their price in credits."""
     return Answer({"object": "list", "data": [_shown(each) for each in catalog.models()]})

@@ -5,30 +5,20 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.answers import Answer
 from api.deps import Here
-from api.documentation import Responses
+from api.documentation import HEALTHY, METRICS, READY
 from models import migrate
 from models.errors import Misconfigured, Unavailable
 
 router = APIRouter(tags=["health"])
 
-_UNREADY: Responses = {
-    503: {
-        "description": "Send it no requests.",
-        "content": {
-            "application/json": {"example": {"status": "unavailable", "detail": "draining"}}
-        },
-    }
-}
-_METRICS: Responses = {200: {"description": "The metrics.", "content": {"text/plain": {}}}}
 
-
-@router.get("/healthz")
+@router.get("/healthz", responses=HEALTHY)
 async def healthy() -> Response:
     """Tell that this process lives."""
     return Answer({"status": "ok"})
 
 
-@router.get("/readyz", responses=_UNREADY)
+@router.get("/readyz", responses=READY)
 async def ready(here: Here) -> Response:
     """Tell whether this process should get requests: its schema is there, and it is not draining.
 
@@ -47,7 +37,7 @@ async def ready(here: Here) -> Response:
     return Answer({"status": "ok"})
 
 
-@router.get("/metrics", response_class=Response, responses=_METRICS)
+@router.get("/metrics", response_class=Response, responses=METRICS)
 async def metrics() -> Response:
     """Give this process' metrics in Prometheus' format."""
     return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})

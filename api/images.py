@@ -35,7 +35,7 @@ Signature = Annotated[str | None, Query(description="of a signed URL")]
 
 
 @router.head("/{id}/images/{n}", include_in_schema=False)
-@router.get("/{id}/images/{n}", responses=BYTES)
+@router.get("/{id}/images/{n}", response_class=StreamingResponse, responses=BYTES)
 async def image(  # noqa: PLR0917 - each parameter is a header or a part of the URL
     request: Request, job_id: JobId, n: Number, here: Here,
     exp: Expiry = None, sig: Signature = None,
@@ -48,7 +48,7 @@ async def image(  # noqa: PLR0917 - each parameter is a header or a part of the 
 
 
 @router.head("/{id}/images/{n}/thumbnail", include_in_schema=False)
-@router.get("/{id}/images/{n}/thumbnail", responses=BYTES)
+@router.get("/{id}/images/{n}/thumbnail", response_class=StreamingResponse, responses=BYTES)
 async def thumbnail(  # noqa: PLR0917 - the same as `image`
     request: Request, job_id: JobId, n: Number, here: Here,
     exp: Expiry = None, sig: Signature = None,

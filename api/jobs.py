@@ -16,7 +16,8 @@ from api.documentation import (
     ERASED,
     EXPLANATION,
     JOB,
-    PAGE,
+    JOBS,
+    POLLED,
     REFUSALS,
     WAIT_MAX,
     WITH_KEY,
@@ -56,7 +57,7 @@ async def submit(request: Request, caller: Writer, body: SubmitBody) -> Response
     return _accepted(here, found, replayed=replayed)
 
 
-@router.get("/{id}", responses=JOB, openapi_extra=WITH_POLL)
+@router.get("/{id}", responses=POLLED, openapi_extra=WITH_POLL)
 async def read(request: Request, caller: Reader, job_id: JobId) -> Response:
     """Show a job; with `wait`, as soon as it is terminal. 304 when the ETag still stands."""
     here, if_none_match = state_of(request), request.headers.get("if-none-match")
@@ -69,7 +70,7 @@ async def read(request: Request, caller: Reader, job_id: JobId) -> Response:
     return Answer(found.show(here.lens, await _inline(here, found)), headers=headers)
 
 
-@router.get("", responses=PAGE)
+@router.get("", responses=JOBS)
 async def read_many(
     request: Request, query: Annotated[ListQuery, Query()], caller: Reader, tx: Tx, here: Here
 ) -> Response:

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Response
 from api.answers import Answer
 from api.bodies import JsonRoute
 from api.deps import Admin, KeyId, Tx
-from api.documentation import REFUSALS
+from api.documentation import KEY, KEY_MADE, KEYS, REFUSALS
 from api.schemas import KeyBody, RotateBody
 from models import ids, projects
 from models.schema import ApiKey
@@ -21,7 +21,7 @@ router = APIRouter(
 _A_DAY = RotateBody()
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=KEY_MADE)
 async def create(caller: Admin, body: KeyBody, tx: Tx) -> Response:
     """Create an API key. It is in this answer, and never shown again."""
     key = projects.new_key()
@@ -30,20 +30,20 @@ async def create(caller: Admin, body: KeyBody, tx: Tx) -> Response:
     return Answer(_shown(made) | {"key": key}, 201, {"cache-control": "no-store"})
 
 
-@router.get("")
+@router.get("", responses=KEYS)
 async def read_many(caller: Admin, tx: Tx) -> Response:
     """List the project's keys, newest first, revoked ones too."""
     found = await projects.list_keys(tx, caller.project_id)
     return Answer({"object": "list", "data": [_shown(each) for each in found]})
 
 
-@router.delete("/{id}")
+@router.delete("/{id}", responses=KEY)
 async def revoke(caller: Admin, key_id: KeyId, tx: Tx) -> Response:
     """Revoke a key; within 5 seconds no process accepts it any more."""
     return Answer(_shown(await projects.expire_key(tx, caller.project_id, key_id)))
 
 
-@router.post("/{id}/rotate", status_code=201)
+@router.post("/{id}/rotate", status_code=201, responses=KEY_MADE)
 async def rotate(caller: Admin, key_id: KeyId, tx: Tx, body: RotateBody = _A_DAY) -> Response:
     """Create a key like this one, which itself works for `grace` seconds more."""
     old = await projects.expire_key(tx, caller.project_id, key_id, body.grace)

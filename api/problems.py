@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from api.answers import Answer
-from models.errors import FieldError, InvalidRequest, Refusal, Unavailable
+from models.errors import FieldError, InternalError, InvalidRequest, Refusal, Unavailable
 from models.storage import StoreUnavailable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -96,7 +96,7 @@ async def _http(request: Request, raised: Exception) -> Answer:
 
 
 def _with_status(refused: Refusal, status: int) -> Refusal:
-    names = {404: "not_found", 405: "method_not_allowed", 500: "internal_error"}
+    names = {404: "not_found", 405: "method_not_allowed"}
     kind = type("HttpRefusal", (Refusal,), {
         "__doc__": HTTPStatus(status).phrase, "status": status,
         "code": names.get(status, "http_error"),
@@ -106,8 +106,7 @@ def _with_status(refused: Refusal, status: int) -> Refusal:
 
 
 async def _bug(request: Request, _raised: Exception) -> Answer:
-    bug = Refusal("A bug of ours; nothing is known to be lost. Tell us the request_id.")
-    answer = problem(request, _with_status(bug, 500))
+    answer = problem(request, InternalError("Tell us the request_id; our log says more under it."))
     # Starlette answers this one from outside of the door, which gives every other answer its id.
     answer.headers["x-request-id"] = request_id(request)
     return answer

@@ -11,7 +11,7 @@ from api import spreadsheet, submission
 from api.answers import Answer
 from api.bodies import JsonRoute
 from api.deps import Here, Reader, Tx, Usage
-from api.documentation import REFUSALS, Responses
+from api.documentation import LEDGER, QUOTE, REFUSALS, USAGE
 from api.queries import LedgerQuery, UsageQuery
 from api.schemas import QuoteBody, SubmitBody
 from models import bookings, ids, prices, usage
@@ -29,54 +29,9 @@ _COLUMNS = (
     "at", "made_at", "job", "attempt", "kind", "credits", "usd", "key", "customer",
     "inference_id", "reference",
 )  # fmt: skip
-_CHARGE = {
-    "at": "2026-11-22T10:00:41.200Z",
-    "made_at": "2026-11-22T10:00:40.917Z",
-    "job": "job_01kar4d2c9ez7t6p1m8n5q0rvw",
-    "attempt": 1,
-    "kind": "charge",
-    "credits": 91000,
-    "usd": "0.0455",
-    "key": "key_01kapa7hx2f4v8q6m3c5t9n0wd",
-    "customer": "c_9",
-    "inference_id": "inf-7c1f",
-    "reference": "",
-}
-_COST, _NONE = {"credits": 91000, "usd": "0.0455"}, {"credits": 0, "usd": "0.00"}
-_SUMS = {
-    "jobs": {"submitted": 2, "succeeded": 1, "failed": 0, "canceled": 0, "expired": 0},
-    "attempts": 2,
-    "charged": _COST,
-    "unknown": _NONE,
-    "held": _COST,
-    "saved": _NONE,
-}
-_USAGE: Responses = {200: {"description": "The report.", "content": {"application/json": {
-    "example": {
-        "object": "usage", "from": "2026-11-01T00:00:00.000Z", "to": "2026-12-01T00:00:00.000Z",
-        "tz": "Europe/Berlin", "group_by": ["day", "tag"],
-        "data": [{"day": "2026-11-22", "tag": "catalog", "overlapping": True, **_SUMS}],
-        "totals": _SUMS,
-    }
-}}}}  # fmt: skip
-_LEDGER: Responses = {200: {"description": "A page; or with `Accept: text/csv` all of it.", "content": {
-    "application/json": {
-        "example": {
-            "object": "list", "data": [_CHARGE], "has_more": True, "next_cursor": "AAAAAAAAAPE",
-        }
-    },
-    "text/csv": {"example": ",".join(_COLUMNS)},
-}}}  # fmt: skip
-_QUOTE: Responses = {200: {"description": "The quote.", "content": {"application/json": {
-    "example": {
-        "object": "quote", "model": "bytedance/seedream-5-0-lite-preview",
-        "price": {**_COST, "per": "image", "source": "catalog"}, "estimated": _COST,
-        "worst_case": {"credits": 182000, "usd": "0.091"}, "max_attempts": 5, "max_cost": 182000,
-    }
-}}}}  # fmt: skip
 
 
-@router.get("/usage", responses=_USAGE)
+@router.get("/usage", responses=USAGE)
 async def read_usage(caller: Usage, query: Annotated[UsageQuery, Query()], tx: Tx) -> Response:
     """Sum up jobs, attempts and credits. Rows by tag overlap; `totals` count everything once.
 
@@ -88,7 +43,7 @@ async def read_usage(caller: Usage, query: Annotated[UsageQuery, Query()], tx: T
     return Answer(_report(query, period, found))
 
 
-@router.get("/ledger", responses=_LEDGER)
+@router.get("/ledger", responses=LEDGER)
 async def read_ledger(
     caller: Usage,
     query: Annotated[LedgerQuery, Query()],
@@ -107,7 +62,7 @@ async def read_ledger(
     return Answer(page | {"next_cursor": cursor}, headers={"vary": "Accept"})
 
 
-@router.post("/quotes", responses=_QUOTE)
+@router.post("/quotes", responses=QUOTE)
 async def quote(
     caller: Reader,  # noqa: ARG001 - any key that may read
     body: QuoteBody,

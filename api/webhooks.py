@@ -7,7 +7,15 @@ from fastapi import APIRouter, Response
 from api.answers import Answer
 from api.bodies import JsonRoute
 from api.deps import EndpointId, Here, Hooker, Tx
-from api.documentation import ENDPOINT, ENDPOINT_MADE, ENDPOINT_ROTATED, REFUSALS
+from api.documentation import (
+    ENDPOINT,
+    ENDPOINT_MADE,
+    ENDPOINT_ROTATED,
+    ENDPOINTS,
+    REFUSALS,
+    SECRET,
+    SECRET_ROTATED,
+)
 from api.state import State
 from api.submission import check_url
 from api.subscriptions import EndpointBody, EndpointChanges
@@ -34,21 +42,21 @@ async def create(body: EndpointBody, caller: Hooker, tx: Tx, here: Here) -> Resp
     return Answer(_shown(here, made) | {"secret": secret}, 201, _UNSEEN)
 
 
-@router.get("")
+@router.get("", responses=ENDPOINTS)
 async def read_many(caller: Hooker, tx: Tx, here: Here) -> Response:
     """List the project's endpoints, newest first."""
     found = await endpoints.of(tx, caller.project_id)
     return Answer({"object": "list", "data": [_shown(here, each) for each in found]})
 
 
-@router.get("/project-secret")
+@router.get("/project-secret", responses=SECRET)
 async def read_secret(caller: Hooker, tx: Tx, here: Here) -> Response:
     """Show the secret that signs what goes to the URLs of single jobs."""
     found = await projects.webhook_secrets(tx, here.vault, caller.project_id)
     return Answer({"secret": found[0]}, headers=_UNSEEN)
 
 
-@router.post("/project-secret/rotate")
+@router.post("/project-secret/rotate", responses=SECRET_ROTATED)
 async def rotate_secret(caller: Hooker, tx: Tx, here: Here) -> Response:
     """Sign with a fresh secret, and for 24 hours with the present one too."""
     fresh = signing.new_secret()

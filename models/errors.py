@@ -22,6 +22,7 @@
         │   └── EgressRefused      422 egress_refused
         ├── TooMany                429 rate_limited
         │   └── QueueFull          429 queue_full
+        ├── InternalError          500 internal_error
         └── Unavailable            503 unavailable
 
 A class is a code; its status stands on the class; its docstring is the title people read.
@@ -182,6 +183,12 @@ class QueueFull(TooMany):
     """The project's queue is full."""
 
     code, status, retryable = "queue_full", 429, True
+
+
+class InternalError(Refusal):
+    """A bug of Darkroom's; nothing is known to be lost."""
+
+    code, status = "internal_error", 500
 
 
 class Unavailable(Refusal):

@@ -21,6 +21,7 @@ from models.states import SCOPES
 from models.vault import Vault
 from models.views import Lens
 from tests.databases import TEMPLATE, Databases
+from tests.promises import PROMISES
 
 SECRET = "tests-only-tests-only-tests-only-0123456789"
 ROOT = Path(__file__).parents[1]
@@ -165,6 +166,7 @@ async def database(
     assert database_url
     assert rings == []
     yield engine
+    await PROMISES.keep_events(engine)
     await engine.close()
 
 

@@ -12,16 +12,27 @@ COMMITTED = Path(__file__).with_name("openapi.json")
 OPEN = {"/healthz", "/readyz", "/metrics"}
 
 
+class Content(TypedDict, total=False):
+    schema: dict[str, str]
+    examples: dict[str, dict[str, str]]
+
+
+class Said(TypedDict, total=False):
+    description: str
+    content: dict[str, Content]
+
+
 class Operation(TypedDict, total=False):
     summary: str
     description: str
     operationId: str
     security: list[object]
     requestBody: dict[str, dict[str, dict[str, dict[str, str]]]]
-    responses: dict[str, dict[str, dict[str, dict[str, object]]]]
+    responses: dict[str, Said]
 
 
 DESCRIBED = json.loads(describe())
+EXAMPLES = DESCRIBED["components"]["examples"]
 OPERATIONS: dict[tuple[str, str], Operation] = {
     (method.upper(), path): operation
     for path, methods in DESCRIBED["paths"].items()
@@ -55,20 +66,23 @@ def test_every_operation_but_health_shows_the_padlock_and_its_refusals() -> None
         for status, answer in said["responses"].items():
             if int(status) >= 400 and status != "416":
                 assert set(answer["content"]) == {"application/problem+json"}, (path, status)
-                assert answer["content"]["application/problem+json"]["example"], (path, status)
+                assert answer["content"]["application/problem+json"]["examples"], (path, status)
 
 
-def test_a_job_is_shown_by_example_wherever_one_is_answered() -> None:
-    answers = {
-        ("POST", "/v1/jobs"): "202",
-        ("GET", "/v1/jobs/{id}"): "200",
-        ("GET", "/v1/jobs"): "200",
-        ("POST", "/v1/jobs/{id}/cancel"): "200",
-        ("POST", "/v1/jobs/{id}/retry"): "202",
-    }
-    for operation, status in answers.items():
-        shown = OPERATIONS[operation]["responses"][status]["content"]["application/json"]
-        assert shown["example"], operation
+def test_every_answer_has_its_schema_and_every_example_fits_it() -> None:
+    shown: set[str] = set()
+    for operation, said in OPERATIONS.items():
+        for status, answer in said["responses"].items():
+            for type_, told in answer.get("content", {}).items():
+                if type_ not in {"application/json", "application/problem+json"}:
+                    continue
+                assert set(told["schema"]) == {"$ref"}, (operation, status)
+                fits = Draft202012Validator({**DESCRIBED, **told["schema"]})
+                for name, each in told.get("examples", {}).items():
+                    assert each == {"$ref": f"#/components/examples/{name}"}
+                    fits.validate(EXAMPLES[name]["value"])
+                    shown.add(name)
+    assert shown == set(EXAMPLES)
 
 
 def test_the_examples_of_a_submission_are_submissions() -> None:

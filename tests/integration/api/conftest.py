@@ -21,6 +21,7 @@ from tests.conftest import PLAIN, make_project, make_settings
 from tests.databases import EMPTY, Databases
 from tests.integration.api.client import Api
 from tests.integration.api.life import Life
+from tests.promises import PROMISES
 
 Serve = Callable[[Settings], AbstractAsyncContextManager[Api]]
 
@@ -64,6 +65,7 @@ async def api(shared: Api) -> AsyncIterator[Api]:
     caller, key = await make_project(life.database, state.vault, "shop")
     async with _client(shared.url, key) as client:
         yield Api(shared.url, key, client, state, replace(life, caller=caller))
+    await PROMISES.keep_events(life.database)
 
 
 @pytest.fixture(scope="module")
@@ -97,4 +99,5 @@ def _client(url: str, key: str) -> httpx.AsyncClient:
         limits=httpx.Limits(max_connections=None),
         trust_env=False,
         verify=PLAIN,
+        event_hooks={"response": [PROMISES.keep]},
     )
