@@ -5,9 +5,10 @@ from uuid import UUID
 
 from sqlalchemy import select
 
+from models import prices
 from models.db import Transaction
-from models.errors import Erased, NotFinished, NotFound
-from models.jobs.submitting import Submission, submit
+from models.errors import Conflict, Erased, NotFinished, NotFound
+from models.jobs.submitting import Idempotency, Submission, earlier, submit
 from models.projects import Caller
 from models.schema import Job
 from models.states import TERMINAL, OnUnknown, Priority
@@ -25,14 +26,21 @@ async def retry(
 ) -> tuple[Job, bool]:
     """Accept a new job with the input of a finished one; it makes an image of its own.
 
-    Raises `NotFound`, `NotFinished`, `Erased`, and what `submit` does.
+    A request that came before gives its job, whatever became of the old one since. Raises `NotFound`,
+    `NotFinished`, `Erased`, `Conflict` where the old `max_cost` pays for no call any more, and what
+    `submit` does.
     """
+    name = _name(job_id, idempotency_key)
+    found = await earlier(tx, caller, name)
+    if found is not None:
+        return found, True
     job = await _retriable(tx, caller, job_id)
+    price = await _price(tx, job)
     again = Submission(
         model=job.model,
         input=job.input,
         input_hash=job.input_hash,
-        estimate=job.estimate,
+        estimate=price,
         large=job.large,
         priority=_priority(job.priority),
         tags=tuple(job.tags),
@@ -47,9 +55,11 @@ async def retry(
         on_unknown_charge=_on_unknown(job.on_unknown_charge),
         retried_from=job.id,
     )
-    print_ = sha256(job.id.bytes).digest()
-    idempotency = None if idempotency_key is None else ("retry", idempotency_key, print_)
-    return await submit(tx, lens, caller, again, idempotency=idempotency, full=full)
+    return await submit(tx, lens, caller, again, idempotency=name, full=full)
+
+
+def _name(job_id: UUID, key: str | None) -> Idempotency | None:
+    return None if key is None else ("retry", key, sha256(job_id.bytes).digest())
 
 
 async def _retriable(tx: Transaction, caller: Caller, job_id: UUID) -> Job:
@@ -68,6 +78,17 @@ async def _retriable(tx: Transaction, caller: Caller, job_id: UUID) -> Job:
     if job.erased_at is not None:
         raise Erased("The job was erased, and its input with it; submit it anew.")
     return job
+
+
+async def _price(tx: Transaction, job: Job) -> int:
+    """Give what one call costs at present, if the old job's `max_cost` pays for it."""
+    price = (await prices.present(tx)).get(job.model, job.estimate)
+    if job.max_cost < price:
+        raise Conflict(
+            f"One call costs {price:,} credits now, and the job's max_cost is {job.max_cost:,}; "
+            "submit it anew with a higher one."
+        )
+    return price
 
 
 def _priority(word: str) -> Priority:

@@ -5,9 +5,9 @@ from uuid import UUID
 
 import pytest
 
-from models import ids, jobs
+from models import ids, jobs, prices
 from models.attempts import Answer
-from tests.integration.api.client import PRICE, Api, Body, input_, job_id, path, problem
+from tests.integration.api.client import MODEL, PRICE, Api, Body, input_, job_id, path, problem
 
 
 async def canceled(api: Api, job: UUID) -> Body:
@@ -157,6 +157,36 @@ async def test_a_retry_with_a_key_is_made_once(api: Api) -> None:
     await api.life.fail(other)
     reused = await api.client.post(path(other, "/retry"), headers=headers)
     problem(reused, 422, "idempotency_key_reuse")
+
+
+async def test_a_retry_holds_what_a_call_costs_now(api: Api) -> None:
+    await api.life.fail(job := await api.submit())
+    async with api.life.database.transaction() as tx:
+        assert await prices.quote(tx, MODEL, PRICE + 1_000)
+    again = (await api.client.post(path(job, "/retry"))).json()
+    assert (again["cost"]["estimated"], again["cost"]["held"]) == (PRICE + 1_000, PRICE + 1_000)
+    assert await api.life.count(f"jobs WHERE max_cost = {2 * PRICE}") == 2, "it is kept"
+
+
+async def test_a_retry_that_its_max_cost_does_not_pay_for_any_more_is_refused(api: Api) -> None:
+    job = await api.submit(max_cost=PRICE)
+    await api.life.fail(job)
+    async with api.life.database.transaction() as tx:
+        assert await prices.quote(tx, MODEL, PRICE + 1_000)
+    said = problem(await api.client.post(path(job, "/retry")), 409, "conflict")
+    assert "92,000 credits now" in str(said["detail"])
+    assert await api.life.count("jobs") == 1
+
+
+async def test_a_retry_that_came_before_gives_its_job_whatever_became_of_the_old(api: Api) -> None:
+    job = await api.submit()
+    await api.life.fail(job)
+    headers = {"idempotency-key": "again"}
+    first = (await api.client.post(path(job, "/retry"), headers=headers)).json()
+    assert (await api.client.delete(path(job))).status_code == 204
+    again = await api.client.post(path(job, "/retry"), headers=headers)
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (202, "true")
+    assert again.json()["id"] == first["id"]
 
 
 async def test_a_retry_can_itself_be_retried(api: Api) -> None:
