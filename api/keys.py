@@ -46,9 +46,8 @@ async def revoke(caller: Admin, key_id: KeyId, tx: Tx) -> Response:
 @router.post("/{id}/rotate", status_code=201, responses=KEY_MADE)
 async def rotate(caller: Admin, key_id: KeyId, tx: Tx, body: RotateBody = _A_DAY) -> Response:
     """Create a key like this one, which itself works for `grace` seconds more."""
-    old = await projects.expire_key(tx, caller.project_id, key_id, body.grace)
     key = projects.new_key()
-    made = await projects.create_key(tx, caller.project_id, old.name, tuple(old.scopes), key)
+    made = await projects.rotate_key(tx, caller.project_id, key_id, body.grace, key)
     return Answer(_shown(made) | {"key": key}, 201, {"cache-control": "no-store"})
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import func, insert, or_, select, update
 
 from models import ids
 from models.db import Transaction
-from models.errors import InvalidRequest, Misconfigured, NotFound, ScopeMissing
+from models.errors import Conflict, InvalidRequest, Misconfigured, NotFound, ScopeMissing
 from models.keyrings import OLD_FOR, Keyring
 from models.schema import ApiKey, Project
 from models.states import SCOPES, Scope
@@ -26,6 +26,9 @@ from models.vault import Vault
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _FORM = re.compile(r"dr_live_([0-9a-z]{12})_([0-9a-z]{40})([0-9a-z]{7})")
 _SECRET_CONTEXT = b"project:"
+_LIVING = ApiKey.revoked_at.is_(None) & or_(
+    ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +171,7 @@ async def caller(tx: Transaction, key: str) -> Caller | None:
                 Project.budgeted,
             )
             .join(Project, Project.id == ApiKey.project_id)
-            .where(
-                ApiKey.public_id == split[0],
-                ApiKey.revoked_at.is_(None),
-                or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),
-            )
+            .where(ApiKey.public_id == split[0], _LIVING)
         )
     ).one_or_none()
     if row is None or not hmac.compare_digest(row.secret_hash, split[1]):
@@ -185,6 +184,21 @@ async def list_keys(tx: Transaction, project_id: UUID) -> list[ApiKey]:
     """Give every key of a project, newest first; revoked ones too."""
     rows = select(ApiKey).where(ApiKey.project_id == project_id).order_by(ApiKey.id.desc())
     return list((await tx.scalars(rows)).all())
+
+
+async def rotate_key(
+    tx: Transaction, project_id: UUID, key_id: UUID, grace_seconds: int, fresh: str
+) -> ApiKey:
+    """Register a fresh key like this one, which ends after a grace.
+
+    Raises `NotFound`, and `Conflict` for a key that has ended: somebody has taken it back, and a rotation
+    must not give its scopes again.
+    """
+    where = (ApiKey.id == key_id) & (ApiKey.project_id == project_id)
+    if await tx.scalar(select(_LIVING).where(where).with_for_update(key_share=True)) is False:
+        raise Conflict("The key was revoked, or has expired; create a new one at POST /v1/keys.")
+    old = await expire_key(tx, project_id, key_id, grace_seconds)
+    return await create_key(tx, project_id, old.name, tuple(old.scopes), fresh)
 
 
 async def expire_key(

@@ -262,12 +262,31 @@ async def test_a_key_rotated_without_grace_ends_at_once(api: Api) -> None:
     problem(await api.client.get("/v1/jobs", headers=bearer(old["key"])), 401, "unauthenticated")
 
 
-async def test_a_rotation_brings_no_expired_key_back_to_life(api: Api) -> None:
-    old = (await api.client.post("/v1/keys", json={"name": "x", "scopes": ["jobs:read"]})).json()
-    await api.life.alter("UPDATE api_keys SET expires_at = now() WHERE name = 'x'")
+@pytest.mark.parametrize("ended", ["expires_at", "revoked_at"])
+async def test_a_rotation_gives_nobody_what_was_taken_back(api: Api, ended: str) -> None:
+    old = (await api.client.post("/v1/keys", json={"name": ended, "scopes": ["usage:read"]})).json()
+    await api.life.alter(
+        f"UPDATE api_keys SET {ended} = now() WHERE name = :name",  # noqa: S608 - one of two columns
+        name=ended,
+    )
     rotated = await api.client.post(f"/v1/keys/{old['id']}/rotate", json={"grace": 60})
-    assert rotated.status_code == 201
-    problem(await api.client.get("/v1/jobs", headers=bearer(old["key"])), 401, "unauthenticated")
+    assert "create a new one" in str(problem(rotated, 409, "conflict")["detail"])
+    problem(await api.client.get("/v1/usage", headers=bearer(old["key"])), 401, "unauthenticated")
+    assert await named(api, ended) == 1
+
+
+async def test_of_two_rotations_of_a_key_without_grace_one_makes_a_key(api: Api) -> None:
+    old = (await api.client.post("/v1/keys", json={"name": "2", "scopes": ["jobs:read"]})).json()
+    where = f"/v1/keys/{old['id']}/rotate"
+    both = await asyncio.gather(*(api.client.post(where, json={"grace": 0}) for _ in range(2)))
+    assert sorted(each.status_code for each in both) == [201, 409]
+    assert await named(api, "2") == 2
+
+
+async def named(api: Api, name: str) -> int:
+    """Count the project's keys of a name."""
+    listed = (await api.client.get("/v1/keys")).json()["data"]
+    return sum(each["name"] == name for each in listed)
 
 
 @pytest.mark.parametrize(
