@@ -15,7 +15,7 @@ from sqlalchemy import func, insert, or_, select, update
 
 from models import ids, ledger, prices
 from models.db import Transaction
-from models.schema import Attempt, Job
+from models.schema import Attempt, Image, Job
 from models.states import Charge
 
 ERASED = "This was erased with its job."  # in place of a message, which may quote the input
@@ -186,6 +186,28 @@ async def resolve(
     if was == "released":
         entries = [each for each in entries if each.kind != "release"]
     return found, await ledger.book(tx, job, *entries)
+
+
+async def unkept(tx: Transaction, job: Job) -> int | None:
+    """Give the first attempt whose image was received and never kept, while its URL lives; else None.
+
+    Of a job in phase `keep`: of those that it is not keeping.
+    """
+    kept = select(Image.attempt).where(
+        Image.job_id == Attempt.job_id, Image.attempt == Attempt.number
+    )
+    return await tx.scalar(
+        select(func.min(Attempt.number))
+        .join(Job, Job.id == Attempt.job_id)
+        .where(
+            Attempt.job_id == job.id,
+            Attempt.outcome == "image",
+            Attempt.provider_url.is_not(None),
+            Job.keep_until > func.now(),
+            ~kept.exists(),
+            or_(Job.phase == "call", Job.attempt != Attempt.number),
+        )
+    )
 
 
 async def of(tx: Transaction, job_ids: Sequence[UUID]) -> dict[UUID, list[Attempt]]:

@@ -92,7 +92,7 @@ class Job(Base):
     rank: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-    keep_until: Mapped[datetime | None]
+    keep_until: Mapped[datetime | None]  # while the URL of an image that is paid and not kept lives
     erased_at: Mapped[datetime | None]
 
     # What was asked for.

@@ -108,6 +108,8 @@ async def run(
                     tx, context.lens, ref, ttl=ttl, message=message, gone=gone
                 ),
             )
+        elif isinstance(failed, NoImage):
+            await insist(context, lambda tx: jobs.pass_by(tx, ref))
         return
     if job is None:
         log.info("image.spare" if spare else "job.not_mine", fence=ref.fence)

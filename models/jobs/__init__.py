@@ -21,8 +21,8 @@ succeeded, failed, canceled, expired
            Terminal: `finished_at` is set, nothing changes any more but the charge of an attempt.
 
 A spare is the image of a call that was given up, and came while a later one was under way. When that
-one brings none, the job succeeds with the spare and pays no other call (`ending.conclude`): at once, or
-when the spare's bytes are kept, if it waits by then.
+one brings none, the job succeeds with the spare and pays no other call (`ending.conclude`): at once, or,
+if its bytes are not kept yet, out of phase `keep`, where whoever comes first keeps them.
 
 Every arrow is one guarded UPDATE (`WHERE status … AND fence …`) and gives None when somebody else won.
 `fence` grows with each release, so a late worker cannot move the job; it may still finish the row of its
@@ -47,7 +47,7 @@ from models.jobs.charging import (
 from models.jobs.ending import cancel, expire, late
 from models.jobs.erasing import erase
 from models.jobs.explaining import explain
-from models.jobs.keeping import keep_later, keep_spare, receive, succeed
+from models.jobs.keeping import keep_later, keep_spare, pass_by, receive, succeed
 from models.jobs.plain import receive_plain, start_plain, succeed_plain
 from models.jobs.reading import Filter, Snapshot, finished, glance, listing, look, snapshot
 from models.jobs.reaping import overdue, reap
@@ -68,7 +68,7 @@ __all__ = [
     "Filter", "Idempotency", "Kept", "LeftOver", "Release", "Snapshot", "Start", "Submission",
     "Terms", "Verdict", "admit", "believed_free", "cancel", "earlier", "erase", "expire", "explain",
     "fingerprint", "finished", "fund", "glance", "hand_back", "keep_later", "keep_spare", "late",
-    "left_over", "listing", "look", "lose", "note_absent", "open_charges", "overdue", "park",
+    "left_over", "listing", "look", "lose", "note_absent", "open_charges", "overdue", "park", "pass_by",
     "queue_full", "queued", "reap", "receive", "receive_plain", "refuse", "release", "renew", "resolve",
     "resolve_by_hand", "retry", "retry_later", "snapshot", "start", "start_plain", "started", "submit",
     "succeed", "succeed_plain", "unfunded", "unknown_charges",

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, or_, select, update
 
-from models import images
+from models import attempts, images
 from models.db import Transaction
 from models.errors import NotFound
 from models.jobs import following
@@ -18,6 +18,8 @@ from models.jobs.closing import Ending, close, release_pending_hold, unknown_hol
 from models.schema import Job
 from models.states import Status
 from models.views import Lens
+
+_HEAD_START = timedelta(seconds=2)  # of the worker that has just received the image
 
 
 async def end(
@@ -53,18 +55,45 @@ async def fail(
 
 
 async def conclude(tx: Transaction, lens: Lens, job: Job) -> Job | None:
-    """End a job (its row is taken) that needs no other image; None for any other.
+    """Spare a job (its row is taken) another call; None when it needs one.
 
-    → canceled when that was requested, else → succeeded when a spare is kept: the earliest attempt's. Who
-    would fail or queue a job asks here first. After one call there is none, and nothing is asked.
+    → canceled when that was requested, else → succeeded when a spare is kept: the earliest attempt's, else
+    → queued (keep) while one can still be fetched. Who would fail or queue a job asks here first. After
+    one call there is none, and nothing is asked.
     """
     if job.cancel_requested_at is not None:
         return await end_canceled(tx, lens, job)
     # Of a job in phase `keep` the number is that of the image's call, which may not be its last.
-    if (job.attempt > 1 or job.phase == "keep") and await images.promote(tx, job.id):
+    if job.attempt <= 1 and job.phase == "call":
+        return None
+    if await images.promote(tx, job.id):
         job = await release_pending_hold(tx, job)
         return await end(tx, lens, job, "succeeded", come_from=("queued", "released", "running"))
-    return None
+    overtaken = await attempts.unkept(tx, job)
+    return None if overtaken is None else await _fetch(tx, job, overtaken)
+
+
+async def _fetch(tx: Transaction, job: Job, number: int) -> Job | None:
+    """→ queued (keep): fetch the image of an earlier attempt, which whoever received it may keep first."""
+    job = await release_pending_hold(tx, job)
+    tx.ring("job", str(job.id))
+    tx.ring("jobs")
+    queued = await tx.scalars(
+        update(Job)
+        .where(Job.id == job.id, Job.fence == job.fence, Job.finished_at.is_(None))
+        .values(
+            status="queued",
+            phase="keep",
+            attempt=number,
+            version=Job.version + 1,
+            lease_until=None,
+            waiting_reason="storage",
+            run_after=func.now() + _HEAD_START,
+        )
+        .returning(Job),
+        execution_options={"populate_existing": True},
+    )
+    return queued.one_or_none()
 
 
 async def cancel(tx: Transaction, lens: Lens, project_id: UUID, job_id: UUID | None) -> Job:

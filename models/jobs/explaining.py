@@ -55,7 +55,8 @@ async def explain(tx: Transaction, settings: Settings, project_id: UUID, job_id:
 
 async def _running(tx: Transaction, settings: Settings, job: Job) -> Json:
     begun = (await attempts.of(tx, [job.id]))[job.id]
-    since = views.time(begun[-1].sent_at if begun else job.started_at)
+    sent_at = next((each.sent_at for each in begun if each.number == job.attempt), job.started_at)
+    since = views.time(sent_at)
     typical = await forecasting.typical_seconds(tx) or settings.typical_call.total_seconds()
     message = f"Its call is under way since {since}; one takes about {typical:.0f} s at present."
     if job.phase == "keep":

@@ -16,6 +16,7 @@ from models.jobs.closing import release_pending_hold
 from models.jobs.ending import conclude, end, fail
 from models.remnants import Contested
 from models.schema import Attempt, Job
+from models.states import Status
 from models.views import Lens
 
 _FIRST_AGAIN, _LAST_AGAIN = timedelta(seconds=1), timedelta(minutes=10)
@@ -27,8 +28,9 @@ async def receive(
     """Book a paid image at once, before its bytes are fetched: from here on nobody pays again.
 
     `keep`: go on and keep it, under the fence in the `Ref` given back. An image that comes late is
-    adopted when the job still waits for one; otherwise it is a `spare`. None when it was received
-    before and the job has moved on, or was erased. Safe to repeat after a lost answer to COMMIT.
+    adopted when the job still waits for one, or to fetch that of an earlier call; otherwise it is a
+    `spare`. None when it was received before and the job has moved on, or was erased. Safe to repeat
+    after a lost answer to COMMIT.
     """
     job = await lock(tx, ref.job_id)
     if job.erased_at is not None:
@@ -45,9 +47,13 @@ async def receive(
         return await _received_before(tx, job, ref)
     if job.erased_at is not None:
         return None
-    if job.status not in {"queued", "released"} or job.phase != "call":
-        return "spare", ref
-    return "keep", await _adopt(tx, job, ref, lease, ttl)
+    waits = job.phase == "call" or job.attempt < ref.number
+    if job.status in {"queued", "released"} and waits:
+        return "keep", await _adopt(tx, job, ref, lease, ttl)
+    if job.status == "running" and job.phase == "call":
+        overtaken = update(Job).where(Job.id == job.id).values(keep_until=func.now() + ttl)
+        await tx.execute(overtaken)
+    return "spare", ref
 
 
 async def succeed(tx: Transaction, lens: Lens, ref: Ref, kept: Kept) -> Job | None:
@@ -58,29 +64,44 @@ async def succeed(tx: Transaction, lens: Lens, ref: Ref, kept: Kept) -> Job | No
     job = await lock(tx, ref.job_id)
     if job.fence != ref.fence or job.status != "running" or job.phase != "keep":
         return None
+    return await _end_with(tx, lens, job, ref, kept)
+
+
+async def _end_with(tx: Transaction, lens: Lens, job: Job, ref: Ref, kept: Kept) -> Job | None:
     await _write_image(tx, job, ref, kept, spare=False)
+    whence: tuple[Status, ...] = ("queued", "released", "running")
     if job.cancel_requested_at is not None:
-        return await end(
-            tx, lens, job, "canceled", come_from=("running",), cancel_outcome="too_late"
-        )
-    return await end(tx, lens, job, "succeeded", come_from=("running",))
+        return await end(tx, lens, job, "canceled", come_from=whence, cancel_outcome="too_late")
+    return await end(tx, lens, job, "succeeded", come_from=whence)
 
 
 async def keep_spare(tx: Transaction, lens: Lens, ref: Ref, kept: Kept) -> Job | None:
     """Remember the image of an attempt that another one had overtaken: it was paid for.
 
-    queued, released (call) → succeeded with it, when that other one has ended without an image meanwhile;
-    else it stays a spare, and None is given. That of a job which was erased is forgotten. Raises
-    `Contested`, as `succeed` does. Safe to repeat after a lost answer to COMMIT.
+    When that other one has ended without an image meanwhile, the job is in phase `keep` for this image or
+    an earlier one, or waits for a call if nobody else could fetch it: → succeeded with it. Else it stays
+    a spare, and None is given. That of a job which was erased is forgotten. Raises `Contested`, as
+    `succeed` does. Safe to repeat after a lost answer to COMMIT.
     """
     job = await lock(tx, ref.job_id)
     if job.erased_at is not None:
         await remnants.leave(tx, [(job.project_id, kept.sha256)])
         return None
+    if job.phase == "keep" and job.attempt <= ref.number and job.finished_at is None:
+        return await _end_with(tx, lens, job, ref, kept)
     await _write_image(tx, job, ref, kept, spare=True)
     if job.status not in {"queued", "released"} or job.phase != "call":
         return None
     return await conclude(tx, lens, job)
+
+
+async def pass_by(tx: Transaction, ref: Ref) -> None:
+    """Say of a spare that its bytes are no image: nobody is to fetch them again."""
+    await tx.execute(
+        update(Attempt)
+        .where(Attempt.job_id == ref.job_id, Attempt.start_id == ref.start_id)
+        .values(provider_url=None)
+    )
 
 
 async def keep_later(

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 from uuid import UUID
 
@@ -272,13 +272,15 @@ EDGES = {
     },
     ("running", "call"): {
         ("running", "keep"), ("queued", "call"), ("failed", "call"), ("canceled", "call"),
-        ("succeeded", "call"),
+        ("succeeded", "call"), ("queued", "keep"),
     },
     ("running", "keep"): {
         ("succeeded", "keep"), ("queued", "keep"), ("failed", "keep"), ("canceled", "keep"),
     },
-    ("queued", "keep"): {("released", "keep")},
-    ("released", "keep"): {("running", "keep"), ("queued", "keep")},
+    ("queued", "keep"): {("released", "keep"), ("succeeded", "keep"), ("canceled", "keep")},
+    ("released", "keep"): {
+        ("running", "keep"), ("queued", "keep"), ("succeeded", "keep"), ("canceled", "keep"),
+    },
 }  # fmt: skip
 
 # What the dispatcher, the clock and the API do, and how often.
@@ -288,6 +290,8 @@ ACTS = {
 }  # fmt: skip
 
 DEARER = Answer("image", "settled", PRICE + 9_000, 200, "inf-3", IMAGE.provider_url)
+_DUE = "run_after = CASE WHEN run_after IS NULL THEN NULL ELSE now() END"
+INLINE = replace(IMAGE, provider_url=None)
 
 
 @dataclass(frozen=True)
@@ -314,7 +318,10 @@ class Walk:
     spares: list[Ref] = field(default_factory=list)  # received, and perhaps not yet kept
 
     async def overtake(self) -> str:
-        """Let a first call be given up, a second one begin, and the first one's image come then."""
+        """Let a first call be given up, a second one begin, and the first one's image come then.
+
+        Half of the time the second one brings none, and the job is released again.
+        """
         job_id = self.job_ids[0]
         await self.bench.release(job_id)
         await self._start(job_id)
@@ -322,7 +329,15 @@ class Walk:
         await self.bench.release(job_id)
         await self._start(job_id)
         await self._receive(self.refs[0])
-        return "overtake"
+        if self.chance.random() < 0.5:
+            return "overtake"
+        self._hear(self.refs[1], FREE)
+        await self.bench.retry_later(self.refs[1], FREE)
+        await self.bench.change(job_id, _DUE)
+        if self.chance.random() < 0.4:
+            await self.bench.cancel(job_id)
+        await self._release()
+        return "overtake, retry_later, release"
 
     async def step(self) -> str:
         """Take one arrow; gives its name."""
@@ -336,17 +351,14 @@ class Walk:
 
     async def _dispatch(self, job_id: UUID) -> str:
         bench = self.bench
-        due = "run_after = CASE WHEN run_after IS NULL THEN NULL ELSE now() END"
         acts: dict[str, Callable[[], Awaitable[object]]] = {
-            "release": lambda: bench.do(
-                lambda tx: jobs.release(tx, 9, lease=LEASE, typical_call=NOTHING)
-            ),
+            "release": self._release,
             "start": lambda: self._start(job_id),
             "hand_back": lambda: self._hand_back(job_id),
             "reap": lambda: self._reap(job_id),
             "free": lambda: self._resolve(job_id, None),
             "charged": lambda: self._resolve(job_id, PRICE),
-            "due": lambda: bench.change(job_id, due),
+            "due": lambda: bench.change(job_id, _DUE),
             "fund": lambda: bench.do(lambda tx: jobs.fund(tx, job_id)),
             "url dies": lambda: bench.change(job_id, "keep_until = now()"),
             "cancel": lambda: bench.cancel(job_id),
@@ -355,6 +367,9 @@ class Walk:
         name = self.chance.choices(tuple(ACTS), tuple(ACTS.values()))[0]
         await acts[name]()
         return name
+
+    async def _release(self) -> None:
+        await self.bench.do(lambda tx: jobs.release(tx, 9, lease=LEASE, typical_call=NOTHING))
 
     async def _hand_back(self, job_id: UUID) -> None:
         await self.bench.hand_back(job_id, (await self.bench.job(job_id))["fence"])
@@ -413,7 +428,7 @@ class Walk:
         return name
 
     async def _receive(self, ref: Ref) -> None:
-        image = self.chance.choice((IMAGE, IMAGE_UNPRICED, DEARER))
+        image = self.chance.choice((IMAGE, IMAGE_UNPRICED, DEARER, INLINE))
         self._hear(ref, image)
         received = await self.bench.receive(ref, image)
         if received is not None:
@@ -503,7 +518,7 @@ async def _walk(bench: Bench, chance: random.Random, steps: int) -> set[Edge]:
             for _ in range(chance.randrange(3)):
                 await joined.submit(reuse="exact", **options)
             walk, taken = Walk(joined, job_ids, chance), [policy]
-            if policy == "retry" and chance.random() < 0.5:
+            if policy == "retry" and chance.random() < 0.8:
                 taken.append(await walk.overtake())
             job, known = await joined.job(job_ids[0]), dict(walk.known)
             for _ in range(steps):
@@ -547,10 +562,11 @@ def _compare(walk: Walk, job: RowMapping, taken: list[str]) -> None:
 
 
 async def _wasted(bench: Bench) -> list[UUID]:
-    """Give jobs that wait for another call though an image of theirs is kept."""
+    """Give jobs that wait for another call though an image of theirs is kept, or could be fetched."""
     found = await bench.rows(
         "SELECT id FROM jobs WHERE phase = 'call' AND status IN ('queued', 'released') "
-        "AND EXISTS (SELECT FROM images WHERE job_id = id)"
+        "AND (EXISTS (SELECT FROM images WHERE job_id = jobs.id) OR keep_until > now() "
+        "     AND EXISTS (SELECT FROM attempts WHERE job_id = jobs.id AND provider_url <> ''))"
     )
     return [row["id"] for row in found]
 

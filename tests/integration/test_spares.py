@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -10,6 +11,7 @@ from uuid import UUID
 
 import pytest
 
+from deploy.local import ports
 from deploy.simulator import Running
 from models import budgets, images, jobs, retention
 from models.attempts import Answer, Ref
@@ -21,8 +23,10 @@ from models.vault import Vault
 from models.views import Lens
 from tests import sending, spending
 from tests.making import (
+    DAY,
     EMPTY_PAID,
     FREE,
+    IMAGE,
     KEPT,
     LEASE,
     LOST,
@@ -30,6 +34,7 @@ from tests.making import (
     PRICE,
     Bench,
 )
+from tests.spending import House
 from worker import generate, keep, outcomes
 
 CHEAPER = PRICE - 9
@@ -38,6 +43,8 @@ KEPT_EARLY = replace(
     KEPT, sha256=sha256(b"early").hexdigest(), provider_url="https://cdn.example/early.jpg"
 )
 RESULT = (EARLY.provider_url, KEPT_EARLY.sha256)
+# Its bytes came in the answer: only its own worker has them.
+INLINE = replace(EARLY, provider_url=None)
 SECOND, THIRD = 2, 3
 
 
@@ -46,20 +53,20 @@ def bench(database: Database, lens: Lens, caller: Caller, request: pytest.Fixtur
     return Bench(database, lens, caller, plain=request.param)
 
 
-async def overtaken(bench: Bench, **changes: object) -> tuple[Ref, Ref]:
+async def overtaken(bench: Bench, early: Answer = EARLY, **changes: object) -> tuple[Ref, Ref]:
     """Make a job whose second call is under way when the first one's image comes: booked, not yet kept."""
     late = await bench.running(**{"max_cost": 9 * PRICE} | changes)
     await bench.reap(late.job_id)
     if changes.get("on_unknown_charge") == "wait":
         await bench.resolve(late.job_id)  # free, as far as the log knows: now it goes on
     fresh = await bench.begin(late.job_id, worker="w2")
-    assert await bench.receive(late, EARLY) == ("spare", late)
+    assert await bench.receive(late, early) == ("spare", late)
     return late, fresh
 
 
 async def with_spare(bench: Bench, **changes: object) -> Ref:
     """Make a job whose second call is under way while the first one's image is kept."""
-    late, fresh = await overtaken(bench, **changes)
+    late, fresh = await overtaken(bench, EARLY, **changes)
     assert await bench.keep_spare(late, KEPT_EARLY) is None
     return fresh
 
@@ -138,7 +145,7 @@ async def test_a_spare_takes_the_place_of_a_later_image_that_is_lost(bench: Benc
     assert (await bench.events(fresh.job_id))[-1] == "job.succeeded"
 
 
-async def test_a_spare_takes_the_place_of_an_adopted_image_that_is_lost(bench: Bench) -> None:
+async def test_a_later_image_ends_a_job_that_still_fetches_an_adopted_one(bench: Bench) -> None:
     late = await bench.running(max_cost=9 * PRICE)
     await bench.reap(late.job_id)
     fresh = await bench.begin(late.job_id, worker="w2")
@@ -147,9 +154,8 @@ async def test_a_spare_takes_the_place_of_an_adopted_image_that_is_lost(bench: B
     assert adopted is not None
     assert (await bench.job(late.job_id))["attempt"] == 1
     assert await bench.receive(fresh) == ("spare", fresh)
-    assert await bench.keep_spare(fresh) is None
-    await bench.change(late.job_id, "keep_until = now()")
-    assert await bench.keep_later(adopted[1]) is not None
+    assert await bench.keep_spare(fresh) is not None
+    assert await bench.keep_later(adopted[1]) is None
     assert await ended(bench, late.job_id) == ("succeeded", 0, CHEAPER + PRICE)
     assert await given(bench, late.job_id) == [(2, False)]
 
@@ -182,7 +188,7 @@ async def test_the_spare_comes_before_every_limit(bench: Bench, limit: str) -> N
     changes = limits[limit]
     room = 2 * PRICE if limit == "budget" else 99 * PRICE
     await _budget(bench, room)
-    late, fresh = await overtaken(bench, **changes)
+    late, fresh = await overtaken(bench, INLINE, **changes)
     await bench.retry_later(fresh, EMPTY_PAID)
     job = await bench.job(late.job_id)
     assert limit in {(job["error"] or {}).get("code"), job["waiting_reason"]}, "without a spare"
@@ -252,7 +258,7 @@ async def test_after_one_attempt_no_image_is_asked_for(bench: Bench) -> None:
     assert (await bench.job(ref.job_id))["status"] == "failed"
 
 
-# The job waits again by the time that the bytes are kept.
+# The job waits again by the time that bytes are kept which nobody else could fetch.
 
 
 async def backoff(bench: Bench, fresh: Ref) -> None:
@@ -285,7 +291,7 @@ WAITS = (backoff, parked, unknown_charge, budget, released)
 async def test_a_job_that_waits_again_succeeds_with_its_spare_there_and_then(
     bench: Bench, wait: Callable[[Bench, Ref], Awaitable[None]]
 ) -> None:
-    late, fresh = await overtaken(bench, on_unknown_charge="wait")
+    late, fresh = await overtaken(bench, INLINE, on_unknown_charge="wait")
     await wait(bench, fresh)
     before = await bench.job(late.job_id)
     assert before["status"] == ("released" if wait is released else "queued")
@@ -304,7 +310,7 @@ async def test_a_job_that_waits_again_succeeds_with_its_spare_there_and_then(
 
 
 async def test_a_spare_waits_for_a_third_attempt_that_has_begun(bench: Bench) -> None:
-    late, fresh = await overtaken(bench)
+    late, fresh = await overtaken(bench, INLINE)
     await bench.retry_later(fresh)
     third = await bench.begin(late.job_id)
     assert await bench.keep_spare(late, KEPT_EARLY) is None
@@ -324,7 +330,7 @@ async def test_a_spare_stays_one_while_a_later_image_is_kept_and_after_the_end(
     job = await bench.job(late.job_id)
     assert (job["status"], job["phase"]) == ("queued", "keep")
 
-    late, fresh = await overtaken(bench)
+    late, fresh = await overtaken(bench, INLINE)
     await bench.refuse(fresh)
     assert await bench.keep_spare(late, KEPT_EARLY) is None
     assert (await bench.job(late.job_id))["status"] == "failed"
@@ -350,6 +356,151 @@ async def test_an_image_that_comes_after_the_job_had_its_spare_is_a_spare(bench:
     assert await ended(bench, fresh.job_id) == ("succeeded", 0, CHEAPER + PRICE)
 
 
+# The spare is not kept yet, and lies at a URL: it is fetched before another call is paid.
+
+
+async def fetched(bench: Bench, job_id: UUID) -> Ref:
+    """Demand that a job waits to fetch its first image, and begin that."""
+    job = await bench.job(job_id)
+    assert (job["status"], job["phase"], job["attempt"]) == ("queued", "keep", 1)
+    assert (job["waiting_reason"], job["run_after"] is None) == ("storage", False)
+    assert await bench.audit() == []
+    begun = await bench.start(job_id, await bench.release(job_id))
+    assert begun is not None
+    assert (begun.phase, begun.provider_url) == ("keep", EARLY.provider_url)
+    return begun.ref
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_spare_that_nobody_has_kept_is_fetched_and_no_other_call_is_paid(
+    bench: Bench, way: str
+) -> None:
+    end, answer = WAYS[way]
+    late, fresh = await overtaken(bench)
+    assert await end(bench, fresh)
+    keeper = await fetched(bench, late.job_id)
+    assert await bench.succeed(keeper, KEPT_EARLY) is not None
+    held = PRICE if answer.charge == "unknown" else 0
+    charged = CHEAPER + (answer.credits or 0)
+    assert await ended(bench, late.job_id) == ("succeeded", held, charged)
+    assert await given(bench, late.job_id) == [(1, False)]
+    assert len(await bench.attempts(late.job_id)) == SECOND
+    assert await bench.keep_spare(late, KEPT_EARLY) is None, "who had received it comes too late"
+    assert await given(bench, late.job_id) == [(1, False)]
+
+
+@pytest.mark.parametrize("state", ["queued", "released", "running"])
+async def test_who_has_received_it_may_keep_it_first(bench: Bench, state: str) -> None:
+    late, fresh = await overtaken(bench)
+    await bench.refuse(fresh)
+    keeper = await fetched(bench, late.job_id) if state == "running" else None
+    fence = await bench.release(late.job_id) if state == "released" else 0
+    assert (await bench.job(late.job_id))["status"] == state
+    job = await bench.keep_spare(late, KEPT_EARLY)
+    assert job is not None
+    assert await ended(bench, late.job_id) == ("succeeded", 0, CHEAPER)
+    assert await given(bench, late.job_id) == [(1, False)]
+    if keeper is not None:
+        assert await bench.succeed(keeper, KEPT_EARLY) is None
+    assert await bench.start(late.job_id, fence) is None
+    assert (await bench.events(late.job_id)).count("job.succeeded") == 1
+
+
+@pytest.mark.parametrize("first", ["keep_spare", "succeed"])
+async def test_a_cancel_meanwhile_comes_too_late_and_the_image_is_shown(
+    bench: Bench, first: str
+) -> None:
+    late, fresh = await overtaken(bench)
+    await bench.refuse(fresh)
+    assert (await bench.cancel(late.job_id)).cancel_outcome == "pending"
+    keeper = await fetched(bench, late.job_id)
+    keep_ = bench.keep_spare(late, KEPT_EARLY) if first == "keep_spare" else None
+    job = await (keep_ or bench.succeed(keeper, KEPT_EARLY))
+    assert job is not None
+    assert (job.status, job.cancel_outcome) == ("canceled", "too_late")
+    assert await given(bench, late.job_id) == [(1, False)]
+
+
+async def test_a_spare_whose_url_is_dead_is_not_waited_for(bench: Bench) -> None:
+    late, fresh = await overtaken(bench)
+    await bench.change(late.job_id, "keep_until = now()")
+    await bench.retry_later(fresh)
+    third = await bench.begin(late.job_id)
+    assert third.number == THIRD
+    assert await bench.receive(third) == ("keep", third)
+
+
+async def test_a_spare_that_cannot_be_fetched_until_its_url_is_dead_is_lost(bench: Bench) -> None:
+    late, fresh = await overtaken(bench)
+    await bench.retry_later(fresh)
+    keeper = await fetched(bench, late.job_id)
+    assert await bench.keep_later(keeper) is not None
+    keeper = await fetched(bench, late.job_id)
+    await bench.change(late.job_id, "keep_until = now()")
+    assert await bench.keep_later(keeper) is not None
+    job = await bench.job(late.job_id)
+    assert (job["status"], job["error"]["code"]) == ("failed", "image_lost")
+    assert await ended(bench, late.job_id) == ("failed", 0, CHEAPER)
+
+
+@pytest.mark.parametrize("state", ["queued", "released"])
+async def test_a_later_image_is_adopted_while_an_earlier_one_is_yet_to_be_fetched(
+    bench: Bench, state: str
+) -> None:
+    late, fresh = await overtaken(bench)
+    await bench.reap(late.job_id)  # the second worker is slow, and taken for dead
+    if state == "released":
+        await bench.change(late.job_id, "run_after = now()")
+        await bench.release(late.job_id)
+    adopted = await bench.receive(fresh)
+    assert adopted is not None
+    assert adopted[0] == "keep"
+    assert await bench.succeed(adopted[1]) is not None
+    assert await ended(bench, late.job_id) == ("succeeded", 0, CHEAPER + PRICE)
+    assert await given(bench, late.job_id) == [(SECOND, False)]
+    assert await bench.keep_spare(late, KEPT_EARLY) is None
+    assert await given(bench, late.job_id) == [(1, True), (SECOND, False)]
+
+
+async def test_a_later_image_that_is_kept_first_ends_the_job(bench: Bench) -> None:
+    late, fresh = await overtaken(bench)
+    await bench.reap(late.job_id)
+    keeper = await fetched(bench, late.job_id)
+    assert await bench.receive(fresh) == ("spare", fresh)
+    assert await bench.keep_spare(fresh) is not None
+    assert await ended(bench, late.job_id) == ("succeeded", 0, CHEAPER + PRICE)
+    assert await given(bench, late.job_id) == [(SECOND, False)]
+    assert await bench.succeed(keeper, KEPT_EARLY) is None
+
+
+async def test_when_an_inline_image_is_lost_an_earlier_one_is_fetched(bench: Bench) -> None:
+    late, fresh = await overtaken(bench)
+    inline = replace(IMAGE, provider_url=None)
+    assert await bench.receive(fresh, inline) == ("keep", fresh)
+    lost = await bench.do(
+        lambda tx: jobs.keep_later(
+            tx, bench.lens, fresh, ttl=DAY, message="its worker died", gone=True
+        )
+    )
+    assert lost is not None
+    keeper = await fetched(bench, late.job_id)
+    assert await bench.succeed(keeper, KEPT_EARLY) is not None
+    assert await ended(bench, late.job_id) == ("succeeded", 0, CHEAPER + PRICE)
+
+
+async def test_of_all_who_keep_one_spare_at_once_one_ends_the_job(bench: Bench) -> None:
+    for _ in range(10):
+        late, fresh = await overtaken(bench)
+        await bench.refuse(fresh)
+        keeper = await fetched(bench, late.job_id)
+        both = await asyncio.gather(
+            bench.succeed(keeper, KEPT_EARLY), bench.keep_spare(late, KEPT_EARLY)
+        )
+        assert sum(each is not None for each in both) == 1
+        assert await ended(bench, late.job_id) == ("succeeded", 0, CHEAPER)
+        assert await given(bench, late.job_id) == [(1, False)]
+
+
 # What hangs on the job: followers, erasure, retention, the thumbnail.
 
 
@@ -372,7 +523,7 @@ async def test_followers_have_the_spare_too(bench: Bench, *, waits: bool) -> Non
 
 
 async def test_an_erased_job_gets_no_image(bench: Bench) -> None:
-    late, fresh = await overtaken(bench)
+    late, fresh = await overtaken(bench, INLINE)
     await bench.retry_later(fresh)
     await bench.cancel(late.job_id)
     await bench.do(lambda tx: jobs.erase(tx, bench.caller.project_id, late.job_id))
@@ -406,36 +557,73 @@ async def test_its_thumbnail_is_drawn_like_one_that_was_lost(bench: Bench) -> No
     assert await bench.do(lambda tx: images.without_thumbnail(tx, 9)) == []
 
 
-async def test_the_worker_that_ends_a_job_with_its_spare_draws_its_thumbnail(
+@pytest.fixture
+async def house(
     settings: Settings, database: Database, caller: Caller, provider: Running
+) -> AsyncIterator[House]:
+    async with spending.opened(settings, database, caller, provider) as opened:
+        yield opened
+
+
+async def really_overtaken(house: House) -> tuple[Ref, Ref, outcomes.Image]:
+    """Make the first call of a job for real; its image comes while a second one is under way."""
+    bench = house.bench
+    late = await bench.begin(await house.submit("ok, 500", on_unknown_charge="retry"))
+    answered = await house.context.provider.generate(
+        (await bench.job(late.job_id))["input"],
+        client_request_id=(await bench.attempts(late.job_id))[0]["client_request_id"],
+        timeout=timedelta(seconds=10),
+    )
+    assert isinstance(answered, outcomes.Image)
+    await bench.reap(late.job_id)
+    fresh = await bench.begin(late.job_id)
+    reference = answered.receipt.inference_id
+    seen = Answer("image", "settled", PRICE, 200, reference, answered.url)
+    assert await bench.receive(late, seen) == ("spare", late)
+    return late, fresh, answered
+
+
+async def test_an_image_that_its_own_worker_cannot_fetch_is_fetched_by_another(
+    house: House, caller: Caller, provider: Running
 ) -> None:
-    async with spending.opened(settings, database, caller, provider) as house:
-        bench = house.bench
-        late = await bench.begin(await house.submit("ok, 500", on_unknown_charge="retry"))
-        job = await bench.job(late.job_id)
-        answered = await house.context.provider.generate(
-            job["input"],
-            client_request_id=(await bench.attempts(late.job_id))[0]["client_request_id"],
-            timeout=timedelta(seconds=10),
-        )
-        assert isinstance(answered, outcomes.Image)
-        await bench.reap(late.job_id)
-        fence = await bench.release(late.job_id)
-        fresh = await bench.start(late.job_id, fence)
-        assert fresh is not None
-        seen = replace(EARLY, credits=PRICE, inference_id=answered.receipt.inference_id)
-        assert await bench.receive(late, seen) == ("spare", late)
-        await bench.retry_later(fresh.ref)
-        stale = await bench.release(late.job_id)
+    late, fresh, _ = await really_overtaken(house)
+    nowhere = f"http://127.0.0.1:{ports.pick()}/image.jpg"
+    await keep.run(house.context, late, caller.project_id, nowhere, spare=True)
+    assert await given(house.bench, late.job_id) == []
+    await house.bench.refuse(fresh)
 
-        project = caller.project_id
-        await keep.run(house.context, late, project, answered.url, answered.b64, spare=True)
-        await generate.run(house.context, late.job_id, stale)
+    fence = await house.bench.release(late.job_id)
+    await generate.run(house.context, late.job_id, fence)
 
-        assert await ended(bench, late.job_id) == ("succeeded", 0, PRICE)
-        (image,) = await bench.rows("SELECT spare, thumbnail FROM images")
-        assert (image["spare"], image["thumbnail"]) == (False, "made")
-        assert len(provider.world.calls.all) == 1, "the others were never made"
+    assert await ended(house.bench, late.job_id) == ("succeeded", 0, PRICE)
+    assert await given(house.bench, late.job_id) == [(1, False)]
+    assert len(provider.world.calls.all) == 1, "the second was never made"
+
+
+async def test_bytes_that_are_no_image_are_passed_by(house: House, caller: Caller) -> None:
+    late, fresh, _ = await really_overtaken(house)
+    text = b64encode(b"no image").decode()
+    await keep.run(house.context, late, caller.project_id, None, text, spare=True)
+    await house.bench.retry_later(fresh)
+    job = await house.bench.job(late.job_id)
+    assert (job["phase"], job["waiting_reason"]) == ("call", "queue")
+
+
+async def test_the_worker_that_ends_a_job_with_its_spare_draws_its_thumbnail(
+    house: House, caller: Caller, provider: Running
+) -> None:
+    late, fresh, answered = await really_overtaken(house)
+    await house.bench.retry_later(fresh)
+    stale = await house.bench.release(late.job_id)
+
+    project = caller.project_id
+    await keep.run(house.context, late, project, answered.url, answered.b64, spare=True)
+    await generate.run(house.context, late.job_id, stale)
+
+    assert await ended(house.bench, late.job_id) == ("succeeded", 0, PRICE)
+    (image,) = await house.bench.rows("SELECT spare, thumbnail FROM images")
+    assert (image["spare"], image["thumbnail"]) == (False, "made")
+    assert len(provider.world.calls.all) == 1, "the others were never made"
 
 
 # Races.
@@ -458,7 +646,8 @@ async def _at_once(bench: Bench, late: Ref, fresh: Ref, end: Way) -> None:
     await asyncio.gather(bench.keep_spare(late, KEPT_EARLY), end(bench, fresh))
 
 
-# How a refused job may end: a refusal is final, and a spare that comes after it stays one.
+# How a refused job may end when nobody else could fetch its spare: a refusal is final, and a spare that
+# comes after it stays one.
 ORDERS: dict[Order, set[str]] = {
     _keep_first: {"succeeded"},
     _end_first: {"failed"},
@@ -468,15 +657,17 @@ ORDERS: dict[Order, set[str]] = {
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: order.__name__.lstrip("_"))
 @pytest.mark.parametrize("way", ["retry_later", "refuse", "park", "lose"])
+@pytest.mark.parametrize("early", [EARLY, INLINE], ids=["url", "inline"])
 async def test_whichever_comes_first_no_third_call_begins(
-    bench: Bench, order: Order, way: str
+    bench: Bench, order: Order, way: str, early: Answer
 ) -> None:
     end, answer = WAYS[way]
     for _ in range(6 if order is _at_once else 1):
-        late, fresh = await overtaken(bench)
+        late, fresh = await overtaken(bench, early)
         await order(bench, late, fresh, end)
         status, held, charged = await ended(bench, late.job_id)
-        assert status in (ORDERS[order] if way == "refuse" else {"succeeded"})
+        final = way == "refuse" and early is INLINE
+        assert status in (ORDERS[order] if final else {"succeeded"})
         assert await given(bench, late.job_id) == [(1, status == "failed")]
         assert (held, charged) == (PRICE if answer is LOST else 0, CHEAPER)
         assert len(await bench.attempts(late.job_id)) == SECOND
@@ -484,7 +675,7 @@ async def test_whichever_comes_first_no_third_call_begins(
 
 async def test_a_start_and_a_spare_at_once_leave_one_of_two_clean_ends(bench: Bench) -> None:
     for _ in range(10):
-        late, fresh = await overtaken(bench)
+        late, fresh = await overtaken(bench, INLINE)
         await bench.retry_later(fresh)
         fence = await bench.release(late.job_id)
         begun, job = await asyncio.gather(
