@@ -70,9 +70,12 @@ async def recall(
     job = await lock(tx, job_id)
     known = {each.number: each for each in (await attempts.of(tx, [job_id]))[job_id]}
     moves = job.status != "queued"
+    last = max(
+        [job.attempt, *known]
+    )  # in phase `keep` the job names the image's call, not its last
     booked: list[Call] = []
     for call in sorted(calls, key=lambda each: each.number):
-        if call.number > job.attempt:
+        if call.number > last:
             job = await _close_open(tx, job)
             job, attempt = await _add(tx, job, call)
             moves = True

@@ -16,6 +16,7 @@ from models import budgets, ids, pauses
 from models.budgets import Rule
 from models.db import Database, Transaction
 from models.errors import Misconfigured
+from models.jobs.restoring import Call, recall
 from models.projects import Caller
 from models.settings import Settings, inherited
 from tests import spending
@@ -199,6 +200,34 @@ async def test_a_job_whose_image_the_backup_has_as_a_spare_ends_with_it(backup: 
     assert await backup.charges(late.job_id) == [(1, "settled", PRICE), (2, "settled", PRICE)]
     assert (await bench.job(late.job_id))["held"] == 0
     assert backup.paid == 2
+
+
+@pytest.mark.parametrize("way", ["adopted", "fetched"])
+async def test_calls_that_the_backup_has_are_not_booked_again_whichever_had_the_image(
+    backup: Backup, way: str
+) -> None:
+    bench = backup.house.bench
+    first = await bench.running(on_unknown_charge="retry")
+    await bench.reap(first.job_id)
+    second = await bench.begin(first.job_id)
+    if way == "adopted":
+        await bench.lose(second)
+    assert await bench.receive(first) is not None
+    if way == "fetched":
+        await bench.refuse(second)
+    job = await bench.job(first.job_id)
+    assert (job["phase"], job["attempt"]) == ("keep", 1), "the image's call, and not the last"
+    named = {f"{ids.text(ids.JOB, first.job_id)}:{n}" for n in (1, 2)}
+    backup.house.by_hand.update(named)  # the provider has made neither
+    logged = [Call(n, PRICE, f"inf-{n}", job["created_at"], KEY) for n in (1, 2)]
+    for _ in range(2):
+        booked = await bench.do(
+            lambda tx: recall(tx, bench.lens, first.job_id, logged, paused_at=job["created_at"])
+        )
+        assert [each.number for each in booked] == ([2] if way == "adopted" else [])
+        way = "once is enough"
+    assert await bench.audit() == []
+    assert len(await bench.attempts(first.job_id)) == 2
 
 
 async def test_a_job_that_was_released_in_the_backup_is_no_exception(backup: Backup) -> None:
