@@ -4,9 +4,10 @@ Each row is taken while it is resealed, so that a rotation under way comes befor
 never undone. What does not open is left as it is, and named.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from typing import Generic, TypeVar
 from uuid import UUID
 
 from sqlalchemy import select
@@ -19,6 +20,7 @@ from models.vault import Unopenable, Vault
 
 _BATCH = 100  # rows of one transaction: a few milliseconds
 _FIRST = UUID(int=0)
+Row = TypeVar("Row", Project, Endpoint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,57 +37,58 @@ class Resealed:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Sealed(Generic[Row]):
+    """A table with secrets: how its ids are written, what it keeps of them, and in which columns."""
+
+    table: type[Row]
+    prefix: str
+    keyring: Callable[[Row], Keyring]
+    present: str
+    old: str
+
+    async def reseal(
+        self, vault: Vault, tx: Transaction, after: UUID
+    ) -> tuple[Resealed, UUID | None]:
+        """Reseal the rows of one batch; gives the last one's id, or None when there are no others."""
+        rows = await tx.scalars(
+            select(self.table)
+            .where(self.table.id > after)
+            .order_by(self.table.id)
+            .limit(_BATCH)
+            .with_for_update(key_share=True)
+        )
+        done, last = Resealed(0, 0, ()), None
+        for row in rows.all():
+            kept, last = self.keyring(row), row.id
+            fresh = _anew(vault, kept)
+            done += _counted(kept, fresh, ids.text(self.prefix, row.id))
+            if fresh is not None:
+                setattr(row, self.present, fresh.secret)
+                setattr(row, self.old, fresh.old)
+        await tx.flush()
+        return done, last
+
+
+_PROJECTS = _Sealed(
+    Project, ids.PROJECT, projects.webhook_keyring, "webhook_secret", "webhook_secret_old"
+)
+_ENDPOINTS = _Sealed(Endpoint, ids.ENDPOINT, endpoints.keyring, "secret", "secret_old")
+
+
 async def reseal(database: Database, vault: Vault) -> Resealed:
     """Reseal every project's and endpoint's secrets under the present key; safe to repeat and to break off.
 
     When nothing is `shut`, DARKROOM_SECRET_OLD opens nothing any more.
     """
     total = Resealed(0, 0, ())
-    for batch in (partial(_projects, vault), partial(_endpoints, vault)):
+    for batch in (_PROJECTS.reseal, _ENDPOINTS.reseal):
         after: UUID | None = _FIRST
         while after is not None:
             async with database.transaction() as tx:
-                done, after = await batch(tx, after)
+                done, after = await batch(vault, tx, after)
             total += done
     return total
-
-
-async def _projects(vault: Vault, tx: Transaction, after: UUID) -> tuple[Resealed, UUID | None]:
-    rows = await tx.scalars(
-        select(Project)
-        .where(Project.id > after)
-        .order_by(Project.id)
-        .limit(_BATCH)
-        .with_for_update(key_share=True)
-    )
-    done, last = Resealed(0, 0, ()), None
-    for row in rows.all():
-        kept, last = projects.webhook_keyring(row), row.id
-        fresh = _anew(vault, kept)
-        done += _counted(kept, fresh, ids.text(ids.PROJECT, row.id))
-        if fresh is not None:
-            row.webhook_secret, row.webhook_secret_old = fresh.secret, fresh.old
-    await tx.flush()
-    return done, last
-
-
-async def _endpoints(vault: Vault, tx: Transaction, after: UUID) -> tuple[Resealed, UUID | None]:
-    rows = await tx.scalars(
-        select(Endpoint)
-        .where(Endpoint.id > after)
-        .order_by(Endpoint.id)
-        .limit(_BATCH)
-        .with_for_update(key_share=True)
-    )
-    done, last = Resealed(0, 0, ()), None
-    for row in rows.all():
-        kept, last = endpoints.keyring(row), row.id
-        fresh = _anew(vault, kept)
-        done += _counted(kept, fresh, ids.text(ids.ENDPOINT, row.id))
-        if fresh is not None:
-            row.secret, row.secret_old = fresh.secret, fresh.old
-    await tx.flush()
-    return done, last
 
 
 def _anew(vault: Vault, kept: Keyring) -> Keyring | None:
