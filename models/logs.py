@@ -12,6 +12,12 @@ import structlog
 # What a key or a secret of ours looks like; the provider's key never reaches a log call at all.
 _SECRETS = re.compile(r"dr_live_[0-9a-z_]+|wh(?:sec|sk)_[A-Za-z0-9+/=]+|Bearer \S+")
 
+# One line per request or per task of theirs says nothing that ours do not.
+_CHATTY = (
+    "httpx", "psycopg.pool", "httpcore", "aiohttp.access", "alembic.runtime.migration",
+    "celery.app.trace", "celery.worker.strategy",
+)  # fmt: skip
+
 
 def configure(role: str, level: str, *, stream: TextIO | None = None) -> None:
     """Send everything that this process logs, libraries included, to stdout as JSON lines."""
@@ -52,16 +58,7 @@ def configure(role: str, level: str, *, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # One line per request or per task of theirs says nothing that ours do not.
-    for chatty in (
-        "httpx",
-        "psycopg.pool",
-        "httpcore",
-        "aiohttp.access",
-        "alembic.runtime.migration",
-        "celery.app.trace",
-        "celery.worker.strategy",
-    ):
+    for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
