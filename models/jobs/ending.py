@@ -70,25 +70,27 @@ async def conclude(tx: Transaction, lens: Lens, job: Job) -> Job | None:
         job = await release_pending_hold(tx, job)
         return await end(tx, lens, job, "succeeded", come_from=("queued", "released", "running"))
     overtaken = await attempts.unkept(tx, job)
-    return None if overtaken is None else await _fetch(tx, job, overtaken)
-
-
-async def _fetch(tx: Transaction, job: Job, number: int) -> Job | None:
-    """→ queued (keep): fetch the image of an earlier attempt, which whoever received it may keep first."""
+    if overtaken is None:
+        return None
     job = await release_pending_hold(tx, job)
-    tx.ring("job", str(job.id))
+    return await queue_keep(tx, job, _HEAD_START, attempt=overtaken)
+
+
+async def queue_keep(tx: Transaction, job: Job, delay: timedelta, *, attempt: int) -> Job | None:
+    """→ queued (keep), due after `delay`; whoever starts it fetches this attempt's image."""
     tx.ring("jobs")
+    tx.ring("job", str(job.id))
     queued = await tx.scalars(
         update(Job)
-        .where(Job.id == job.id, Job.fence == job.fence, Job.finished_at.is_(None))
+        .where(Job.id == job.id, Job.fence == job.fence, Job.status == job.status)
         .values(
             status="queued",
             phase="keep",
-            attempt=number,
+            attempt=attempt,
             version=Job.version + 1,
             lease_until=None,
             waiting_reason="storage",
-            run_after=func.now() + _HEAD_START,
+            run_after=func.now() + delay,
         )
         .returning(Job),
         execution_options={"populate_existing": True},

@@ -13,7 +13,7 @@ from models.images import Kept
 from models.jobs.announcing import lock
 from models.jobs.answering import tell_resolved
 from models.jobs.closing import release_pending_hold
-from models.jobs.ending import conclude, end, fail
+from models.jobs.ending import conclude, end, fail, queue_keep
 from models.remnants import Contested
 from models.schema import Attempt, Job
 from models.states import Status
@@ -119,7 +119,8 @@ async def keep_later(
     if gone or job.keep_until is None or now is None or now >= job.keep_until:
         return await image_lost(tx, lens, job, message)
     elapsed = now - (job.keep_until - ttl)
-    return await requeue_keep(tx, job, min(max(elapsed, _FIRST_AGAIN), _LAST_AGAIN))
+    delay = min(max(elapsed, _FIRST_AGAIN), _LAST_AGAIN)
+    return await queue_keep(tx, job, delay, attempt=job.attempt)
 
 
 async def image_lost(tx: Transaction, lens: Lens, job: Job, why: str) -> Job | None:
@@ -128,32 +129,6 @@ async def image_lost(tx: Transaction, lens: Lens, job: Job, why: str) -> Job | N
         return ended
     text = f"The image was paid for, but could not be kept: {why}"
     return await fail(tx, lens, job, "image_lost", text, retryable=True)
-
-
-async def requeue_keep(tx: Transaction, job: Job, delay: timedelta) -> Job | None:
-    """running (keep) → queued (keep), due after `delay`; the next worker skips the call."""
-    tx.ring("jobs")
-    tx.ring("job", str(job.id))
-    return (
-        await tx.scalars(
-            update(Job)
-            .where(
-                Job.id == job.id,
-                Job.fence == job.fence,
-                Job.status == "running",
-                Job.phase == "keep",
-            )
-            .values(
-                status="queued",
-                version=Job.version + 1,
-                lease_until=None,
-                waiting_reason="storage",
-                run_after=func.now() + delay,
-            )
-            .returning(Job),
-            execution_options={"populate_existing": True},
-        )
-    ).one_or_none()
 
 
 async def _to_keep(tx: Transaction, job: Job, lease: timedelta, ttl: timedelta) -> None:

@@ -14,7 +14,8 @@ from models import attempts
 from models.db import Transaction
 from models.jobs.announcing import lock
 from models.jobs.answering import after_unknown
-from models.jobs.keeping import image_lost, requeue_keep
+from models.jobs.ending import queue_keep
+from models.jobs.keeping import image_lost
 from models.schema import Job
 from models.views import Lens
 
@@ -48,7 +49,7 @@ async def reap(tx: Transaction, lens: Lens, job_id: UUID) -> Reaped | None:
         if url_is_dead:
             await image_lost(tx, lens, job, "the workers that tried died or lost their lease")
         else:
-            await requeue_keep(tx, job, timedelta(0))
+            await queue_keep(tx, job, timedelta(0), attempt=job.attempt)
         return "keeping"
     finished = await attempts.finish(tx, job, job.attempt, attempts.LOST, start_id=None)
     await after_unknown(tx, lens, job if finished is None else finished[1])
