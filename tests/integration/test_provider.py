@@ -5,20 +5,21 @@ import gzip
 import json
 import logging
 import resource
-import shutil
 import socket
 import ssl
 import struct
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from cryptography.x509 import IPAddress
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from tests.certificates import Authority
 from worker.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown
 from worker.provider import Provider, line
 
@@ -289,17 +290,8 @@ async def test_a_server_that_does_not_speak_tls_was_sent_nothing() -> None:
         assert_not_sent(await generate(f"https://127.0.0.1:{port}"))
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="makes its certificate with openssl")
 async def test_a_certificate_nobody_signed_was_sent_nothing(tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1"
-    subprocess.run(  # noqa: ASYNC221 -- before anything is under way
-        [*command.split(), "-keyout", str(key), "-out", str(certificate)],
-        check=True,
-        capture_output=True,
-    )
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate, key)
+    tls = Authority.made(tmp_path).server(IPAddress(IPv4Address("127.0.0.1")))
     async with serving(says(http(IMAGE)), tls) as server:
         assert_not_sent(await generate(server.url))
     assert server.requests == []
