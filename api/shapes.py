@@ -23,8 +23,7 @@ from models.states import (
     Scope,
     WaitingReason,
 )
-
-Json = dict[str, object]
+from models.views import Json
 
 JobId = Annotated[str, Field(pattern="^job_[0-9a-z]{26}$")]
 KeyId = Annotated[str, Field(pattern="^key_[0-9a-z]{26}$")]

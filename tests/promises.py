@@ -12,8 +12,8 @@ from sqlalchemy import text
 
 from api.openapi import describe
 from models.db import Database
+from models.views import Json
 
-Json = dict[str, object]
 _JSON = {"application/json", "application/problem+json"}
 
 

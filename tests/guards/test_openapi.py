@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, get_args
 
 from jsonschema import Draft202012Validator
 
 from api.openapi import describe
+from models.states import EventType
 
 COMMITTED = Path(__file__).with_name("openapi.json")
 OPEN = {"/healthz", "/readyz", "/metrics"}
@@ -83,6 +84,10 @@ def test_every_answer_has_its_schema_and_every_example_fits_it() -> None:
                     fits.validate(EXAMPLES[name]["value"])
                     shown.add(name)
     assert shown == set(EXAMPLES)
+
+
+def test_every_event_that_there_is_is_a_webhook() -> None:
+    assert set(DESCRIBED["webhooks"]) == set(get_args(EventType))
 
 
 def test_the_examples_of_a_submission_are_submissions() -> None:
