@@ -66,6 +66,8 @@ class ApiKey(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=_now)
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    # The first key of the rotations that led to this one, whose budgets are this one's too; NULL: itself.
+    root_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))
 
 
 class Job(Base):
@@ -120,6 +122,8 @@ class Job(Base):
     # A follower waits for its leader, which has the same input; both asked for `exact` reuse.
     reuse: Mapped[str] = mapped_column(server_default="never")
     leader_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    # A leader that has ended, while the end of its followers is still to be seen to.
+    followed: Mapped[bool] = mapped_column(server_default=text("false"))
     reused_from: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
 
     # What it costs, and how it ended.
@@ -161,6 +165,7 @@ class Job(Base):
         CheckConstraint("reuse IN ('never', 'exact')", "reuse"),
         CheckConstraint("leader_id IS NULL OR reuse = 'exact'", "followers_reuse"),
         CheckConstraint("erased_at IS NULL OR finished_at IS NOT NULL", "erased_is_finished"),
+        CheckConstraint("NOT followed OR finished_at IS NOT NULL", "followed_is_finished"),
         UniqueConstraint("project_id", "idempotency_route", "idempotency_key"),
         Index("ix_jobs_newest", "project_id", "id"),
         Index(
@@ -184,6 +189,13 @@ class Job(Base):
             postgresql_where=text("status = 'succeeded'"),
         ),
         Index("ix_jobs_leader_id", "leader_id", postgresql_where=text("leader_id IS NOT NULL")),
+        Index(
+            "ix_jobs_following",
+            "leader_id",
+            "id",
+            postgresql_where=text("leader_id IS NOT NULL AND finished_at IS NULL"),
+        ),
+        Index("ix_jobs_followed", "project_id", "id", postgresql_where=text("followed")),
         # Whoever deletes a job looks for those that name it: without these, through the whole table.
         Index(
             "ix_jobs_retried_from",
@@ -218,6 +230,7 @@ class Job(Base):
         ),
         Index(
             "ix_jobs_unfunded",
+            "project_id",
             "rank",
             "id",
             postgresql_where=text("status = 'queued' AND waiting_reason = 'budget'"),
@@ -471,7 +484,7 @@ class Endpoint(Base):
 
     `secret` is sealed text: `whsec_…`, and after a space the `whsk_…` of its ed25519 pair.
     `failing_since` is when the first try after the last success failed, and `failing_deliveries` how many
-    deliveries have failed since.
+    deliveries have failed since. With `project_secret` the project's secret signs instead of its own.
     """
 
     __tablename__ = "endpoints"
@@ -483,6 +496,7 @@ class Endpoint(Base):
     secret: Mapped[bytes]
     secret_old: Mapped[bytes | None]
     rotated_at: Mapped[datetime | None]
+    project_secret: Mapped[bool] = mapped_column(server_default=text("false"))
     rate_limit: Mapped[int | None]
     failing_since: Mapped[datetime | None]
     failing_deliveries: Mapped[int] = mapped_column(server_default="0")
@@ -547,6 +561,14 @@ class Delivery(Base):
         CheckConstraint("(state = 'pending') = (next_at IS NOT NULL)", "pending_has_time"),
         Index("ix_deliveries_endpoint", "endpoint_id", "id"),
         Index("ix_deliveries_due", "lane", "next_at", postgresql_where=text("state = 'pending'")),
+        # What waits of each project, lane by lane.
+        Index(
+            "ix_deliveries_waiting",
+            "project_id",
+            "lane",
+            "next_at",
+            postgresql_where=text("state = 'pending'"),
+        ),
         Index("ix_deliveries_lease", "lease_until", postgresql_where=text("state = 'sending'")),
     )
 
@@ -661,6 +683,23 @@ class Breaker(Base):
         CheckConstraint("cause IN ('errors', 'lost')", "cause"),
         CheckConstraint("failures >= 1", "failures"),
     )
+
+
+class Aside(Base):
+    """A row that a duty failed at: passed by until `again_at`, so that it holds up nobody else's.
+
+    `subject` is the row's id, `reason` what went wrong the last time.
+    """
+
+    __tablename__ = "set_aside"
+    duty: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[UUID] = mapped_column(primary_key=True)
+    reason: Mapped[str]
+    failures: Mapped[int] = mapped_column(server_default="1")
+    since: Mapped[datetime] = mapped_column(server_default=_now)
+    again_at: Mapped[datetime]
+
+    __table_args__ = (CheckConstraint("failures >= 1", "failures"),)
 
 
 class Duty(Base):

@@ -40,7 +40,8 @@ _OF_GREAT = re.compile(f"(ix|pk|uq)_({'|'.join(_GREAT)})")
 _OF_BACKLOG = {
     "ix_jobs_ready", "ix_jobs_paid", "ix_jobs_key_waiting", "ix_jobs_unfunded", "ix_jobs_backlog",
     "ix_jobs_queue_expires_at", "ix_jobs_lease_until", "uq_jobs_one_leader", "ix_deliveries_due",
-    "ix_deliveries_lease", "ix_attempts_unknown",
+    "ix_deliveries_waiting", "ix_deliveries_lease", "ix_attempts_unknown", "ix_jobs_followed",
+    "ix_jobs_following",
 }  # fmt: skip
 
 # What is not over, in the newest two projects of three: of 1,000 jobs 100 in flight, 50 paid, 50 parked.

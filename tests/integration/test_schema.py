@@ -85,6 +85,11 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "ck_projects_cap": ("UPDATE projects SET cap = 0",),
     "ck_projects_key_cap": ("UPDATE projects SET key_cap = 0",),
     "ck_jobs_erased_is_finished": (f"UPDATE jobs SET erased_at = now() {_QUEUED}",),
+    "ck_jobs_followed_is_finished": (f"UPDATE jobs SET followed = true {_QUEUED}",),
+    "ck_set_aside_failures": (
+        """INSERT INTO set_aside (duty, subject, reason, failures, again_at)
+        VALUES ('reap', gen_random_uuid(), 'why', 0, now())""",
+    ),
     "ck_endpoints_rate_limit": ("UPDATE endpoints SET rate_limit = 0",),
     "ck_budgets_limit": (_BUDGET, 'UPDATE budgets SET "limit" = -1'),
     "ck_budgets_key_scope_has_key": (_BUDGET, "UPDATE budgets SET scope = 'key'"),
