@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from models import deliveries
 from models.db import Database
 from models.doorbell import Doorbell
+from models.pictures import Pictures
 from models.settings import Settings
 from models.storage import Store
 from models.vault import Vault
@@ -18,7 +19,6 @@ from models.views import Lens
 from worker import deliver
 from worker.context import Context
 from worker.egress import Egress
-from worker.pictures import Pictures
 from worker.provider import Provider
 
 LEASE = timedelta(seconds=30)

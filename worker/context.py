@@ -9,12 +9,12 @@ from models.attempts import Ref
 from models.db import Database
 from models.doorbell import Doorbell
 from models.errors import Misconfigured
+from models.pictures import Pictures
 from models.settings import Settings
 from models.storage import Store
 from models.vault import Vault
 from models.views import Lens
 from worker.egress import Egress
-from worker.pictures import Pictures
 from worker.provider import Provider
 from worker.pulse import Pulse
 

@@ -23,6 +23,7 @@ from models.attempts import Answer, Ref
 from models.db import Transaction
 from models.errors import EgressRefused, Unavailable
 from models.jobs import Kept, Start
+from models.pictures import Broken
 from models.remnants import Contested
 from models.schema import Job
 from models.storage import NotAnImage, StorageError, TooLarge, Truncated
@@ -32,7 +33,6 @@ from worker.connection import Unreachable
 from worker.context import Context
 from worker.outcomes import Image
 from worker.persistence import insist
-from worker.pictures import Broken
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

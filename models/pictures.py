@@ -1,6 +1,6 @@
 """Images looked at from a safe distance: hostile bytes are decoded in a child process.
 
-The child (`worker.picture_child`) has limits on memory and time and nothing to lose. When it dies,
+The child (`models.decoding.child`) has limits on memory and time and nothing to lose. When it dies,
 the request that killed it is answered with `Broken`, and the next one gets a fresh child.
 """
 
@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_CHILD = Path(__file__).with_name("picture_child.py")
+_ROOT = Path(__file__).parents[1]
+_CHILD = "models.decoding.child"
 _MEMORY = 1024**3  # bytes; 36 megapixels with alpha, decoded and converted, need about half
 _WALL = timedelta(seconds=15)  # for one image; 36 megapixels of PNG take about 2
 _SIZE = struct.Struct(">II")
@@ -148,11 +149,11 @@ class _Child:
     @classmethod
     async def start(cls, memory: int, seconds: float) -> "_Child":
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-s", str(_CHILD), str(memory), str(seconds)),
+            *(sys.executable, "-P", "-s", "-m", _CHILD, str(memory), str(seconds)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,  # decoders print what images tell them to
-            env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # and no secret
+            env={"PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, sys.path)])},  # no secret
             cwd="/",
             start_new_session=True,  # a Ctrl-C in the terminal is for the worker, which finishes
         )

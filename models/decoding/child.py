@@ -1,6 +1,6 @@
-"""The child that decodes images, a script for `worker.pictures`: it imports only Pillow.
+"""The child that decodes images for `models.pictures`, a program of its own.
 
-    picture_child.py <bytes of memory> <seconds for one request>
+    python -m models.decoding.child <bytes of memory> <seconds for one request>
 
 Bytes are hostile until decoded, so this process has nothing to lose: no secret in its environment, no
 file to write, bounded memory and time. It reads requests on stdin and answers on stdout:
