@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from aiohttp import web
 from multidict import MultiMapping
 
-from deploy.simulator import answers, clock, wire
+from deploy.simulator import answers, clock, lying, wire
 from deploy.simulator.calls import Call, mark, new_request_id
 from deploy.simulator.money import Entry, usd
 from deploy.simulator.world import WORLD, World
@@ -83,7 +83,8 @@ def _billing(_request: web.Request, world: World, _key: str) -> dict[str, object
 def _logs(request: web.Request, world: World, key: str) -> dict[str, object]:
     _count(world)
     query = request.query
-    start, end = _window(query)
+    skew = timedelta(seconds=world.config.skew)
+    start, end = (moment - skew for moment in _window(query))
     models, statuses = set(query.getall("model", ())), set(query.getall("status", ()))
     if len(models) > _MODELS_MAX or statuses - {"succeeded", "failed"}:
         raise _BadQueryError("model: at most 50 values; status: succeeded or failed")
@@ -107,7 +108,7 @@ def _logs(request: web.Request, world: World, key: str) -> dict[str, object]:
     ]
     page = rows[offset : offset + limit]
     return {
-        "data": [_row(call) for call in page],
+        "data": [lying.row(call, _row(call, skew), world.config.price) for call in page],
         "pagination": {
             "limit": limit,
             "offset": offset,
@@ -130,13 +131,14 @@ def _transactions(request: web.Request, world: World, _key: str) -> dict[str, ob
     limit = _whole(query, "limit", _PAGE_DEFAULT, 1, _PAGE_MAX)
     below = _read_cursor(query["cursor"]) if "cursor" in query else None
     ripe = clock.now() - timedelta(seconds=world.config.charge_lag)
+    skew = timedelta(seconds=world.config.skew)
     rows: list[Entry] = []
     for entry in reversed(world.wallet.entries):
         fits = (
             (below is None or entry.number < below)
             and (entry.type != "MODEL_USAGE" or entry.created_at <= ripe)
-            and (after is None or entry.created_at >= after)
-            and (before is None or entry.created_at < before)
+            and (after is None or entry.created_at + skew >= after)
+            and (before is None or entry.created_at + skew < before)
             and direction in {None, entry.direction}
             and kind in {None, entry.type}
         )
@@ -146,7 +148,9 @@ def _transactions(request: web.Request, world: World, _key: str) -> dict[str, ob
             break
     page, more = rows[:limit], len(rows) > limit
     return {
-        "data": [entry.view() for entry in page],
+        "data": [
+            {**entry.view(), "created_at": clock.text(entry.created_at + skew)} for entry in page
+        ],
         "pagination": {"next_cursor": _cursor(page[-1]) if more else None, "has_more": more},
     }
 
@@ -195,9 +199,9 @@ def _whole(query: MultiMapping[str], name: str, default: int, least: int, most: 
     return number
 
 
-def _row(call: Call) -> dict[str, object]:
+def _row(call: Call, skew: timedelta) -> dict[str, object]:
     return {
-        "created": clock.text(call.received_at),
+        "created": clock.text(call.received_at + skew),
         "status": _status(call),
         "origin": "api",
         "model": call.model or "unknown",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from deploy.simulator import account, catalog, images, scenarios, wire, witness
+from deploy.simulator import account, catalog, images, lies, scenarios, wire, witness
 from deploy.simulator.config import Config
 from deploy.simulator.generate import generate
 from deploy.simulator.world import WORLD, World
@@ -76,6 +76,11 @@ async def _root(request: web.Request) -> web.Response:
         f"</code><td>{html.escape(row.says)}<td>{'charged' if row.charged else 'not charged'}"
         for row in scenarios.TABLE.values()
     )
+    lied = "".join(
+        f"<tr><td><code>+{html.escape(row.name)}{'=NUMBER' if row.number is not None else ''}"
+        f"</code><td>{html.escape(row.says)}"
+        for row in lies.TABLE.values()
+    )
     world = request.app[WORLD]
     page = (
         "<!doctype html><title>Simulator</title><h1>This is a simulator</h1>"
@@ -87,5 +92,8 @@ async def _root(request: web.Request) -> web.Response:
         "<p>Write <code>[sim: 429, 500, ok]</code> into a prompt: the n-th call of its job takes"
         " the n-th scenario, and the last repeats."
         f"<table><tr><th>scenario<th>answer<th>money{rows}</table>"
+        "<p>A provider may say other things in its answer, its log and its ledger:"
+        " <code>[sim: 500+charged]</code>, <code>[sim: ok+told=1+refunded]</code>."
+        f"<table><tr><th>lie<th>what is said{lied}</table>"
     )
     return web.Response(text=page, content_type="text/html")

@@ -3,7 +3,8 @@
 import hashlib
 import secrets
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from deploy.simulator import clock
@@ -17,6 +18,7 @@ class Call:
     `settled_at` is when it was charged or failed, `answered_at` when the answer was handed to the
     connection (or the connection was cut); `status` is None when no status line was sent. `script`
     names the job whose script gave this call its scenario; `key` is the mark of the key it came with.
+    `lies` are what else its play asked for (`lies.py`).
     """
 
     number: int
@@ -28,6 +30,7 @@ class Call:
     model: str = ""
     scenario: str = ""
     script: str | None = None
+    lies: Mapping[str, float] = field(default_factory=dict)
     logged: bool = False
     kept: bool = False
     charged: int = 0
@@ -83,6 +86,7 @@ class Calls:
                 "model": call.model,
                 "scenario": call.scenario,
                 "script": call.script,
+                "lies": dict(call.lies),
                 "logged": call.logged,
             },
         )
@@ -121,6 +125,7 @@ class Calls:
                 model=str(line["model"]),
                 scenario=str(line["scenario"]),
                 script=_text(line["script"]),
+                lies=_numbers(line.get("lies")),
                 logged=bool(line["logged"]),
             )
             # A call that was in flight when the simulator died has failed.
@@ -133,7 +138,9 @@ class Calls:
             call.status = None if line["status"] is None else int(str(line["status"]))
             call.settled_at = datetime.fromisoformat(str(line["settled_at"]))
             call.answered_at = datetime.fromisoformat(str(line["answered_at"]))
-        elif charged := self._by_inference.get(str(line["reference_id"])):
+        elif line["type"] == "MODEL_USAGE" and (
+            charged := self._by_inference.get(str(line["reference_id"]))
+        ):
             charged.charged = int(str(line["credits"]))
 
     def _add(self, call: Call) -> Call:
@@ -150,6 +157,10 @@ def new_request_id() -> str:
 def mark(key: str) -> str:
     """Give what is remembered of a key: the log shows a key its own calls, and no file holds it."""
     return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def _numbers(value: object) -> dict[str, float]:
+    return {str(k): float(v) for k, v in value.items()} if isinstance(value, dict) else {}
 
 
 def _text(value: object) -> str | None:

@@ -18,7 +18,8 @@ class Config:
     /v2/logs and in /v2/billing/transactions; `limit` is the real concurrency limit, None for none;
     `log_requests` is how many /v2/logs requests a minute are answered. `quoted_price` is what the
     catalogue says where it differs from `price`. `account_fault` is how every account route fails:
-    not at all, with a "500" or "429", or with a "reset". `pictures` is "drawn", or
+    not at all, with a "500" or "429", or with a "reset". `skew` is how far the account's clock is
+    ahead of ours, behind when it is below zero. `pictures` is "drawn", or
     "stamped": one cached drawing per size, made unique by a JPEG comment, so that a load test
     measures the caller and not Pillow. Raises `ValueError` for what cannot be.
     """
@@ -37,6 +38,7 @@ class Config:
     price: int = 91_000
     quoted_price: int | None = None
     account_fault: str = ""
+    skew: float = 0.0
     public_url: str | None = None
     seed: int = 0
     pictures: str = "drawn"
@@ -53,7 +55,7 @@ class Config:
             raise ValueError("a key is needed, and pictures are 'drawn' or 'stamped'")
 
 
-_FLOATS = {"latency", "log_lag", "charge_lag"}
+_FLOATS = {"latency", "log_lag", "charge_lag", "skew"}
 _WHOLES = {"price", "quoted_price", "limit", "log_requests"}
 _OPTIONAL = {"limit", "quoted_price"}
 _TEXTS = {"key", "pictures", "account_fault"}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from aiohttp import web
 
-from deploy.simulator import answers, calls, checks, scenarios, wire
+from deploy.simulator import answers, calls, checks, lies, lying, scenarios, wire
 from deploy.simulator.answers import Answer
 from deploy.simulator.calls import Call
 from deploy.simulator.checks import Order
@@ -92,9 +92,10 @@ async def _play(world: World, call: Call, order: Order, request: web.Request) ->
         if not play.scenario.door:
             latency = world.config.latency if play.latency is None else play.latency
             await asyncio.sleep(latency)
-        if play.scenario.charged:
+        if play.charged:
             world.wallet.charge(price, order.model, call.inference_id)
             charged = True
+            lying.move(world, call, price)
         world.calls.settle(call, price if charged else 0)
     finally:
         if not charged:
@@ -110,6 +111,7 @@ def _chosen(world: World, call: Call, order: Order, request: web.Request) -> Pla
     try:
         play = world.choose(call, request.headers.get("X-Simulator-Scenario"), order.prompt)
         call.scenario, call.logged = play.scenario.name, play.scenario.logged
+        call.lies = play.lies
     except scenarios.UnknownScenarioError as unknown:
         log.warning("call %d: %s", call.number, unknown)
         call.scenario = "unknown_scenario"
@@ -133,7 +135,7 @@ async def _answer(
     picture = world.images.make(order.prompt, seed, size, row.defect)
     jpeg = await world.images.paint(picture) if order.b64 or row.body == "b64" else None
     url = (world.config.public_url or f"http://{request.host}").rstrip("/") + picture.path
-    price = world.config.price if call.charged == 0 else call.charged
+    price = lies.told(play.lies, world.config.price if call.charged == 0 else call.charged)
     return answers.success(row.body, url, f"{order.width}x{order.height}", price, jpeg)
 
 

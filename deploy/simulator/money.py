@@ -73,6 +73,12 @@ class Wallet:
         self.held -= amount
         return self._book(CHARGE, "MODEL_USAGE", amount, model, inference_id)
 
+    def correct(
+        self, direction: str, kind: str, amount: int, model: str | None, reference_id: str | None
+    ) -> Entry:
+        """Move money that belongs to a call which was charged, or to nothing that has a handle."""
+        return self._book(direction, kind, amount, model, reference_id)
+
     def move(self, amount: int, kind: str = "PAYMENT") -> Entry:
         """Bring money in, or take it out when `amount` is negative: then it is an ADJUSTMENT."""
         if amount < 0:

@@ -3,14 +3,17 @@
 A play is one scenario with its number, chosen for one call: `ok`, `hang=30`, `latency=2+500`. A
 script is a list of plays: `[sim: 429, 500, ok]` in the prompt, or `429, 500, ok` in the header
 `X-Simulator-Scenario`, which wins over the prompt. The n-th call of a job takes the n-th play and
-the last play repeats. Without a script, the server's rates decide.
+the last play repeats. Without a script, the server's rates decide. A play may lie: `500+charged`
+(`lies.py`).
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from random import Random
+
+from deploy.simulator import lies
 
 
 class Delivery(StrEnum):
@@ -133,6 +136,12 @@ class Play:
     scenario: Scenario
     number: float = 0.0
     latency: float | None = None
+    lies: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def charged(self) -> bool:
+        """Whether the account's ledger charges the call."""
+        return lies.charged(self.lies, self.scenario.charged)
 
 
 def script_of(header: str | None, prompt: str) -> tuple[Play, ...]:
@@ -149,20 +158,26 @@ def read_script(text: str) -> tuple[Play, ...]:
 
 
 def read_play(item: str) -> Play:
-    """Read one play: `name`, `name=NUMBER`, `latency=S+name`; raises `UnknownScenarioError`."""
+    """Read one play: `name`, `name=NUMBER`, `latency=S+name`, `name+lie`.
+
+    Raises `UnknownScenarioError`.
+    """
     play = Play(OK)
     for part in item.strip().split("+"):
         name, _, written = part.strip().partition("=")
-        row = TABLE.get(name)
+        row = TABLE.get(name) or lies.TABLE.get(name)
         if row is None or (written and row.number is None):
-            raise UnknownScenarioError(
-                f"no scenario {part.strip()!r}; there are: {', '.join(TABLE)}"
-            )
+            there = ", ".join((*TABLE, *lies.TABLE))
+            raise UnknownScenarioError(f"no scenario {part.strip()!r}; there are: {there}")
         number = _number(part, written, row.number or 0.0)
-        if name == "latency":
-            play = Play(row if play.scenario is OK else play.scenario, play.number, number)
+        if isinstance(row, lies.Lie):
+            play = replace(play, lies={**play.lies, name: number})
+        elif name == "latency":
+            play = replace(
+                play, scenario=row if play.scenario is OK else play.scenario, latency=number
+            )
         else:
-            play = Play(row, number, play.latency)
+            play = replace(play, scenario=row, number=number)
     return play
 
 

@@ -31,6 +31,7 @@ async def state(request: web.Request) -> web.Response:
                 "price": config.price,
                 "quoted_price": config.quoted_price,
                 "account_fault": config.account_fault,
+                "skew": config.skew,
                 "pictures": config.pictures,
             },
         }

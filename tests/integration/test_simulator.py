@@ -9,6 +9,8 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import httpx
@@ -17,7 +19,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from deploy import simulator
-from deploy.simulator import scenarios
+from deploy.simulator import clock, scenarios
 from deploy.simulator.scenarios import Delivery
 from tests.conftest import PLAIN
 
@@ -152,6 +154,72 @@ async def test_each_scenario_answers_and_charges_as_its_row_says(
     expected = ["succeeded" if row.charged else "failed"] if row.logged else []
     assert [line["status"] for line in log] == expected
     assert caller.running.world.wallet.held == 0
+
+
+@pytest.mark.parametrize(
+    ("play", "status", "told", "logged", "moved"),
+    [
+        ("500+charged", 500, None, ("succeeded", PRICE), [-PRICE]),
+        ("moderation_400+charged+logged_failed", 400, None, ("failed", 0), [-PRICE]),
+        ("ok+free", 200, PRICE, ("failed", 0), []),
+        ("ok+told=1", 200, 1, ("succeeded", PRICE), [-PRICE]),
+        ("ok+told=0", 200, 0, ("succeeded", PRICE), [-PRICE]),
+        ("ok+failed_with_cost", 200, PRICE, ("failed", PRICE), [-PRICE]),
+        ("ok+failed_first", 200, PRICE, ("failed", 0), [-PRICE]),
+        ("ok+failed_first=0", 200, PRICE, ("succeeded", PRICE), [-PRICE]),
+        ("ok+odd_row", 200, PRICE, ("settling", PRICE), [-PRICE]),
+        ("ok+twice", 200, PRICE, ("succeeded", PRICE), [-PRICE, -PRICE]),
+        ("ok+adjusted", 200, PRICE, ("succeeded", PRICE), [-PRICE, -9_000]),
+    ],
+)
+async def test_a_lie_parts_what_is_answered_logged_and_charged(
+    caller: Caller,
+    play: str,
+    status: int,
+    told: int | None,
+    logged: tuple[str, int],
+    moved: list[int],
+) -> None:
+    answer = await caller.generate(f"a fox [sim: {play}]", "job_1:1")
+
+    assert answer.status_code == status
+    if told is not None:
+        assert answer.json()["meta"]["usage"]["credits_used"] == told
+    (line,) = await caller.log()
+    assert (line["status"], line["cost"]["credits"]) == logged  # type: ignore[index]  # as published
+    entries = caller.running.world.wallet.entries[1:]
+    assert [entry.signed for entry in entries] == moved
+    assert {entry.reference_id for entry in entries} <= {line["inference_id"]}
+
+
+async def test_a_charge_may_be_refunded_later(caller: Caller) -> None:
+    await caller.generate("a fox [sim: ok+refunded]")
+    entries = caller.running.world.wallet.entries
+    while len(entries) < 3:  # noqa: ASYNC110  # the simulator has no event to wait for here
+        await asyncio.sleep(0)
+    assert [(entry.type, entry.signed) for entry in entries[1:]] == [
+        ("MODEL_USAGE", -PRICE), ("REFUND", PRICE),
+    ]  # fmt: skip
+    assert entries[1].reference_id == entries[2].reference_id is not None
+
+
+async def test_the_log_may_lose_the_clients_id(caller: Caller) -> None:
+    await caller.generate("a fox [sim: ok+no_client_id]", "job_1:1")
+    (line,) = await caller.log()
+    assert line["client_request_id"] is None
+
+
+async def test_the_accounts_clock_may_be_wrong(caller: Caller) -> None:
+    await caller.configure(skew=-75)
+    answer = await caller.generate()
+    made = parsedate_to_datetime(answer.headers["Date"])
+    (line,) = await caller.log(period="1h")
+    entry = (await caller.read("/v2/billing/transactions", type="MODEL_USAGE"))["data"][0]  # type: ignore[index]  # as published
+    for written in (line["created"], entry["created_at"]):
+        behind = made - datetime.fromisoformat(str(written))
+        assert timedelta(seconds=70) < behind < timedelta(seconds=80)
+    late = {"start": clock.text(made - timedelta(seconds=60)), "end": clock.text(made)}
+    assert (await caller.read("/v2/logs", **late))["data"] == []
 
 
 async def test_a_good_call_gets_the_published_answer_and_headers(caller: Caller) -> None:

@@ -1,0 +1,38 @@
+"""How a call's lies move money, and write its row of the log."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+
+from deploy.simulator import clock
+from deploy.simulator.calls import Call
+from deploy.simulator.money import CHARGE, TOPUP, usd
+from deploy.simulator.world import World
+
+
+def move(world: World, call: Call, price: int) -> None:
+    """Move the money that lies move, beside the charge of a call that was charged."""
+    lies, model, id_ = call.lies, call.model, call.inference_id
+    if "twice" in lies:
+        world.wallet.correct(CHARGE, "MODEL_USAGE", price, model, id_)
+    if "adjusted" in lies:
+        world.wallet.correct(CHARGE, "ADJUSTMENT", int(lies["adjusted"]), model, id_)
+    if "refunded" in lies:
+        book = (TOPUP, "REFUND", price, model, id_)
+        asyncio.get_running_loop().call_later(lies["refunded"], world.wallet.correct, *book)
+
+
+def row(call: Call, honest: Mapping[str, object], price: int) -> dict[str, object]:
+    """Write a call's row of the log as its lies have it."""
+    lies, changed = call.lies, dict(honest)
+    settled = call.settled_at or call.received_at
+    first = timedelta(seconds=lies.get("failed_first", 0))
+    if "logged_failed" in lies or clock.now() - settled < first:
+        changed |= {"status": "failed", "cost": {"usd": 0.0, "credits": 0}}
+    if "failed_with_cost" in lies:
+        changed |= {"status": "failed", "cost": {"usd": usd(price), "credits": price}}
+    if "no_client_id" in lies:
+        changed["client_request_id"] = None
+    if "odd_row" in lies:
+        changed["status"] = "settling"
+    return changed
