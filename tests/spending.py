@@ -4,7 +4,7 @@ The simulator is the independent witness: `House.compare` sets its books beside 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -106,13 +106,16 @@ class House:
             "SELECT project_id, job_id, body FROM events WHERE type = :type ORDER BY id", type=type_
         )
 
-    def strangers(self, count: int, *, credits_: int = PRICE) -> list[Call]:
-        """Let somebody else make paid calls with our key."""
+    def strangers(
+        self, count: int, *, credits_: int = PRICE, odd: Collection[int] = ()
+    ) -> list[Call]:
+        """Let somebody else make paid calls with our key; some of their rows are odd."""
         calls, wallet = self.provider.world.calls, self.provider.world.wallet
         made = []
-        for _ in range(count):
+        for number in range(count):
             call = calls.receive(None)
             call.key, call.model, call.logged = mark(self.provider.world.config.key), MODEL, True
+            call.lies = {"odd_row": 0.0} if number in odd else {}
             wallet.hold(credits_)
             wallet.charge(credits_, MODEL, call.inference_id)
             calls.settle(call, credits_)

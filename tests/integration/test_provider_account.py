@@ -9,9 +9,20 @@ from decimal import Decimal
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
-from worker.provider import Account, AccountUnavailable, LogRow, Provider, TransactionRow, line
+from worker.provider import (
+    Account,
+    AccountUnavailable,
+    LogPage,
+    LogRow,
+    Provider,
+    TransactionPage,
+    TransactionRow,
+    line,
+)
 
 KEY, OLD_KEY = "sk-live-0123456789abcdef", "sk-old-0123456789abcdef"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -211,23 +222,74 @@ async def test_anything_unexpected_makes_the_account_unavailable(
     assert KEY not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"created": "yesterday"},
-        {"status": "pending"},
-        {"cost": None},
-        {"cost": {"credits": -1}},
-        {"client_request_id": 7},
-    ],
-    ids=str,
-)
-async def test_a_log_row_of_another_shape_makes_the_page_unavailable(
-    wrong: dict[str, object],
+async def read_log(asked: Account) -> LogPage:
+    return await asked.logs(START, END)
+
+
+async def read_ledger(asked: Account) -> TransactionPage:
+    return await asked.transactions(START, END)
+
+
+ODD: list[tuple[Callable[[Account], Awaitable[LogPage | TransactionPage]], object, object]] = [
+    *(
+        (read_log, LOGGED, odd)
+        for odd in (
+            {"created": "yesterday"},
+            {"created": "0001-01-01T00:00:00Z"},
+            {"created": None},
+            {"status": "pending"},
+            {"status": ["failed"]},
+            {"cost": None},
+            {"cost": {"credits": -1}},
+            {"cost": {"credits": 10**400}},
+            {"client_request_id": 7},
+            {"client_request_id": "job_1:1\0"},
+            {"inference_id": "x" * 10_000},
+            {"inference_id": "\ud800"},
+        )
+    ),
+    *(
+        (read_ledger, MOVED, odd)
+        for odd in (
+            {"created_at": "soon"},
+            {"direction": "SIDEWAYS"},
+            {"type": None},
+            {"amount": {"usd": "much"}},
+            {"reference_id": {"id": 1}},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("read", "row", "odd"), ODD, ids=lambda each: str(each)[:40])
+async def test_a_row_of_another_shape_is_skipped_counted_and_told_once(
+    read: Callable[[Account], Awaitable[LogPage | TransactionPage]],
+    row: dict[str, object],
+    odd: dict[str, object],
 ) -> None:
-    async with asking({"data": [{**LOGGED, **wrong}], "pagination": PAGE}) as (asked, _):
-        with pytest.raises(AccountUnavailable, match=next(iter(wrong))):
-            await asked.logs(START, END)
+    page = "logs" if read is read_log else "transactions"
+    before = skipped(page)
+    pagination = {**PAGE, "next_cursor": None}
+    body = {"data": [row, {**row, **odd}, row], "pagination": pagination}
+    async with asking(body) as (asked, _):
+        with capture_logs() as logs:
+            first, second = await read(asked), await read(asked)
+    assert len(first.rows) == len(second.rows) == 2
+    assert len(first.odd) == 1
+    assert next(iter(odd)).partition("_")[0] in first.odd[0].reason
+    assert skipped(page) - before == 2
+    assert [line["event"] for line in logs] == ["provider.odd_row"]
+
+
+@pytest.mark.parametrize("row", [None, "a row", 7, [], {}], ids=str)
+async def test_what_is_no_row_at_all_is_skipped(row: object) -> None:
+    async with asking({"data": [row, LOGGED], "pagination": PAGE}) as (asked, _):
+        page = await asked.logs(START, END)
+    assert (len(page.rows), len(page.odd), page.length) == (1, 1, 2)
+
+
+def skipped(page: str) -> float:
+    return REGISTRY.get_sample_value("darkroom_provider_odd_rows_total", {"page": page}) or 0.0
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,14 @@ async def test_a_row_found_late_settles_what_was_believed_free(house: House) -> 
     assert len(await house.events("job.charge_resolved")) == 2
 
 
+async def test_an_odd_row_hides_none_of_its_neighbours(house: House) -> None:
+    paid, odd, free = await house.spend(CHARGED, f"{CHARGED}+odd_row", FREE)
+    house.strangers(150, odd=range(0, 150, 7))
+    await look(house)
+    assert await house.charges(paid, odd, free) == [SETTLED, UNKNOWN, RELEASED]
+    assert house.log_requests == 2
+
+
 @pytest.mark.parametrize("fault", ["500", "429", "reset"])
 async def test_a_log_that_is_down_leaves_everything_as_it_is(house: House, fault: str) -> None:
     jobs_ = await house.spend(CHARGED, FREE)

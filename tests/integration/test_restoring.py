@@ -310,6 +310,22 @@ async def test_a_log_that_is_down_books_nothing(backup: Backup) -> None:
     assert await backup.end(job_id) == PAID
 
 
+async def test_a_row_that_cannot_be_read_is_counted_and_hides_no_other(backup: Backup) -> None:
+    odd = await backup.house.submit("ok+odd_row")
+    paid = await backup.house.submit("ok")
+    await backup.make()
+    await backup.work()
+    await backup.restore()
+
+    found = await backup.recall()
+
+    assert (found.odd, list(found.booked)) == (1, [paid])
+    assert await backup.charges(odd) == []
+    backup.house.provider.world.calls.all[0].lies = {}  # the provider mends its log
+    assert list((await backup.recall()).booked) == [odd]
+    await backup.resume()
+
+
 async def test_the_command_tells_an_operator_what_it_did(backup: Backup) -> None:
     await backup.house.submit()
     await backup.make()

@@ -133,7 +133,7 @@ async def _read(books: Books, window: Window) -> Seen | None:
             await _settle(books, page.rows)
             seen |= wanted & {row.client_request_id or "" for row in page.rows}
             newest += [max(row.created for row in page.rows)] if page.rows else []
-            offset, more = offset + len(page.rows), page.has_more and bool(page.rows)
+            offset, more = offset + page.length, page.has_more and page.length > 0
     return Seen(frozenset(seen), max(newest, default=None))
 
 

@@ -7,16 +7,26 @@ from decimal import Decimal
 from typing import TypeVar
 
 import httpx
+import structlog
+from prometheus_client import Counter
 from pydantic import SecretStr
 
 from models.errors import DarkroomError
 from worker.provider import line, pricing
-from worker.provider.pages import LogPage, TransactionPage
+from worker.provider.pages import LogPage, OddRow, TransactionPage
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 # Nobody waits for these answers; a duty that hangs would hold its lease.
 DEADLINE = timedelta(seconds=30)
 PAGE_MAX = 100
 _OK = 200
+
+_ODD = Counter(
+    "darkroom_provider_odd_rows",
+    "Rows of the provider's log or ledger that were skipped: they are not of the published shape",
+    ["page"],
+)
 
 T = TypeVar("T")
 
@@ -39,6 +49,7 @@ class Account:
         self._client = client
         self._key = key
         self._deadline = deadline
+        self._told: set[str] = set()
 
     async def logs(
         self,
@@ -56,7 +67,9 @@ class Account:
             "limit": str(limit),
             "offset": str(offset),
         }
-        return _understood("logs", LogPage.of, await self._get("/v2/logs", query, key))
+        page = _understood("logs", LogPage.of, await self._get("/v2/logs", query, key))
+        self._note_odd("logs", page.odd)
+        return page
 
     async def transactions(
         self,
@@ -80,7 +93,9 @@ class Account:
             **({} if cursor is None else {"cursor": cursor}),
         }
         body = await self._get("/v2/billing/transactions", query, key)
-        return _understood("transactions", TransactionPage.of, body)
+        page = _understood("transactions", TransactionPage.of, body)
+        self._note_odd("transactions", page.odd)
+        return page
 
     async def balance(self, *, key: SecretStr | None = None) -> Decimal:
         """Give what is left, in US dollars, exactly; it may be negative."""
@@ -90,6 +105,15 @@ class Account:
         """Give the credits for one image, or None when no one price is told ahead."""
         body = await self._get("/v1/models", {"id": model, "include": "pricing"}, key)
         return _understood("price", lambda found: pricing.of_model(found, model), body)
+
+    def _note_odd(self, page: str, odd: tuple[OddRow, ...]) -> None:
+        """Count rows that were skipped; the first of each kind is told."""
+        for each in odd:
+            _ODD.labels(page).inc()
+            kind = f"{page}: {each.reason}"  # our own words, so there are few kinds
+            if kind not in self._told:
+                self._told.add(kind)
+                log.warning("provider.odd_row", page=page, reason=each.reason, named=each.named)
 
     async def _get(self, path: str, query: Mapping[str, str], key: SecretStr | None) -> object:
         request = self._client.build_request(

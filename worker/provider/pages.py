@@ -1,15 +1,29 @@
 """Pages of the provider's log and ledger, as values.
 
 Each `of` reads one JSON object and raises ValueError, naming the field, for anything but the
-published shape.
+published shape. A page sets aside rows of another shape as `odd`: one must not hide its neighbours.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from worker.provider import credits as money
+
+# What no clock of the provider's shows; arithmetic with times near datetime's own bounds would fail.
+_FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+_TEXT_MAX = 256  # characters of a name that we would keep
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class OddRow:
+    """A row that is not of the published shape: why, and what it names."""
+
+    reason: str
+    named: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +40,7 @@ class LogRow:
     def of(cls, row: Mapping[str, object]) -> Self:
         """Read one row of `GET /v2/logs`."""
         status = row.get("status")
-        if status not in {"succeeded", "failed"}:
+        if status not in ("succeeded", "failed"):
             raise ValueError("status is neither succeeded nor failed")
         return cls(
             created=_moment(row, "created"),
@@ -42,16 +56,24 @@ class LogPage:
     """Rows of the log, newest first; `total` counts all rows of the window."""
 
     rows: tuple[LogRow, ...]
+    odd: tuple[OddRow, ...] = ()
     has_more: bool
     total: int
+
+    @property
+    def length(self) -> int:
+        """How many rows the page had, odd ones too: where the next one begins."""
+        return len(self.rows) + len(self.odd)
 
     @classmethod
     def of(cls, body: object) -> Self:
         """Read an answer of `GET /v2/logs`."""
         page = _object(body, "the body")
         pagination = _object(page.get("pagination"), "pagination")
+        rows, odd = _rows(page, LogRow.of)
         return cls(
-            rows=tuple(LogRow.of(row) for row in _rows(page)),
+            rows=rows,
+            odd=odd,
             has_more=_flag(pagination, "has_more"),
             total=_count(pagination, "total"),
         )
@@ -75,7 +97,7 @@ class TransactionRow:
     def of(cls, row: Mapping[str, object]) -> Self:
         """Read one row of `GET /v2/billing/transactions`."""
         direction, kind = row.get("direction"), row.get("type")
-        if direction not in {"TOPUP", "CHARGE"} or not isinstance(kind, str):
+        if direction not in ("TOPUP", "CHARGE") or not isinstance(kind, str):
             raise ValueError("direction or type is not known")
         return cls(
             created_at=_moment(row, "created_at"),
@@ -92,6 +114,7 @@ class TransactionPage:
     """Movements, newest first; `next_cursor` is opaque, and None on the last page."""
 
     rows: tuple[TransactionRow, ...]
+    odd: tuple[OddRow, ...] = ()
     next_cursor: str | None
 
     @classmethod
@@ -103,15 +126,29 @@ class TransactionPage:
         more = _flag(pagination, "has_more")
         if more and cursor is None:
             raise ValueError("has_more without next_cursor")
-        rows = tuple(TransactionRow.of(row) for row in _rows(page))
-        return cls(rows=rows, next_cursor=cursor if more else None)
+        rows, odd = _rows(page, TransactionRow.of)
+        return cls(rows=rows, odd=odd, next_cursor=cursor if more else None)
 
 
-def _rows(page: Mapping[str, object]) -> list[Mapping[str, object]]:
+def _rows(
+    page: Mapping[str, object], read: Callable[[Mapping[str, object]], Row]
+) -> tuple[tuple[Row, ...], tuple[OddRow, ...]]:
     data = page.get("data")
     if not isinstance(data, list):
         raise ValueError("data is not a list")  # noqa: TRY004 -- the sender's mistake, not a caller's type
-    return [_object(row, "a row") for row in data]
+    rows, odd = list[Row](), list[OddRow]()
+    for each in data:
+        try:
+            rows.append(read(_object(each, "the row")))
+        except ValueError as error:
+            odd.append(OddRow(str(error), _named(each)))
+    return tuple(rows), tuple(odd)
+
+
+def _named(row: object) -> str:
+    names = ("client_request_id", "inference_id", "reference_id")
+    found = (row.get(name) for name in names) if isinstance(row, dict) else iter(())
+    return next((each[:_TEXT_MAX] for each in found if isinstance(each, str)), "")
 
 
 def _object(value: object, name: str) -> Mapping[str, object]:
@@ -126,7 +163,10 @@ def _moment(row: Mapping[str, object], name: str) -> datetime:
         moment = datetime.fromisoformat(written if isinstance(written, str) else "")
     except ValueError:
         raise ValueError(f"{name} is not a time") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # documented as UTC
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # documented as UTC
+    if not _FIRST <= moment <= _LAST:
+        raise ValueError(f"{name} is not a time of ours")
+    return moment
 
 
 def _amount(row: Mapping[str, object], name: str) -> int:
@@ -140,9 +180,14 @@ def _amount(row: Mapping[str, object], name: str) -> int:
 
 def _text_or_none(row: Mapping[str, object], name: str) -> str | None:
     value = row.get(name)
-    if value is None or isinstance(value, str):
+    # Postgres has no text with a NUL in it, and UTF-8 has no half of a surrogate pair.
+    if value is None or (isinstance(value, str) and len(value) <= _TEXT_MAX and _storable(value)):
         return value
     raise ValueError(f"{name} is not text")
+
+
+def _storable(text: str) -> bool:
+    return "\0" not in text and text.isprintable()
 
 
 def _flag(row: Mapping[str, object], name: str) -> bool:

@@ -37,6 +37,11 @@ def main() -> int:
     print(f"booked {_told(found.booked)} that the backup did not know")
     if found.homeless:
         print(f"not booked: {_told(found.homeless)} that the backup does not have")
+    if found.odd:
+        print(
+            f"{found.odd} rows of the log could not be read (the log lines above name the first): "
+            "look at them before you resume, a call among them might be paid again"
+        )
     print("then: start every role, and `python -m models resume`")
     return 0
 

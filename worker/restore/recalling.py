@@ -26,9 +26,13 @@ Calls = dict[UUID, list[Call]]
 
 @dataclass(slots=True)
 class Recalled:
-    """What was found: booked, or not to be booked because the backup does not have the job at all."""
+    """What was found: booked, or not to be booked because the backup does not have the job at all.
+
+    `odd` rows of the log could not be read: a call among them is known to nobody yet.
+    """
 
     since: datetime
+    odd: int = 0
     booked: Calls = field(default_factory=dict)
     homeless: Calls = field(default_factory=dict)
 
@@ -65,7 +69,7 @@ async def recall(books: Books, since: datetime | None = None) -> Recalled:
             "Run this again then."
         )
     found = Recalled(max(seen - _MARGIN if seen else now - _LOG_LIFE, now - _LOG_LIFE))
-    calls = await _read(books, found.since, now)
+    calls = await _read(books, found, now)
     for job_id in await _sorted(books, calls, found):
         async with books.desk.database.transaction() as tx:
             booked = await restoring.recall(
@@ -76,7 +80,7 @@ async def recall(books: Books, since: datetime | None = None) -> Recalled:
     return found
 
 
-async def _read(books: Books, since: datetime, until: datetime) -> Calls:
+async def _read(books: Books, recalled: Recalled, until: datetime) -> Calls:
     """Page through the log of each of our keys; should it show a call twice, the charged row counts."""
     found: dict[tuple[UUID, int], Call] = {}
     for prefix, keys in known_keys(books.desk.settings).items():
@@ -87,10 +91,13 @@ async def _read(books: Books, since: datetime, until: datetime) -> Calls:
                     raise Misconfigured(
                         "A dispatcher reads the log; stop every role and try again."
                     )
-                page = await books.provider.account.logs(since, until, _PAGE, offset, key=key)
+                page = await books.provider.account.logs(
+                    recalled.since, until, _PAGE, offset, key=key
+                )
+                recalled.odd += len(page.odd)
                 for row in page.rows:
                     _take(found, row, prefix)
-                offset, more = offset + len(page.rows), page.has_more and bool(page.rows)
+                offset, more = offset + page.length, page.has_more and page.length > 0
     by_job: Calls = {}
     for (job_id, _), call in found.items():
         by_job.setdefault(job_id, []).append(call)
