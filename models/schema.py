@@ -285,6 +285,27 @@ class Attempt(Base):
     )
 
 
+class Evidence(Base):
+    """What a paid call was answered with, when no image could be found in it: for the operator alone.
+
+    `body` is its beginning; `length` is how many bytes there were in all.
+    """
+
+    __tablename__ = "evidence"
+    attempt_id: Mapped[UUID] = mapped_column(
+        ForeignKey("attempts.id", ondelete="CASCADE"), primary_key=True
+    )
+    at: Mapped[datetime] = mapped_column(server_default=_now)
+    content_type: Mapped[str | None]
+    length: Mapped[int]
+    body: Mapped[bytes]
+
+    __table_args__ = (
+        CheckConstraint("octet_length(body) <= 65536", "bound"),
+        CheckConstraint("length >= octet_length(body)", "length"),
+    )
+
+
 class Image(Base):
     """A kept image. `spare` is the image of an attempt that another one had overtaken."""
 

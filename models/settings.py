@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     retry_base: Duration = timedelta(seconds=1)
     retry_cap: Duration = timedelta(seconds=60)
     keep_ttl: Duration = timedelta(hours=24)  # the provider's URL lives as long
+    # How long a URL that answers 404 or 410 may yet come to be: some nine tries. Stores of the
+    # provider's kind show what was written within seconds.
+    image_missing: Duration = timedelta(minutes=2)
     image_max_bytes: int = 64 * 1024 * 1024
 
     # How long data is kept.

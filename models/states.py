@@ -11,7 +11,7 @@ CancelOutcome = Literal["pending", "prevented", "too_late", "unknown"]
 WaitingReason = Literal[
     "queue", "backoff", "fair_share", "provider_limit", "project_cap", "concurrency_key",
     "provider_down", "wallet_empty", "provider_key", "unknown_charge", "budget", "following",
-    "storage", "paused",
+    "storage", "image_download", "paused",
 ]  # fmt: skip
 DeliveryState = Literal[
     "pending", "sending", "delivered", "exhausted", "blocked", "aborted", "held"

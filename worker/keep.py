@@ -7,9 +7,8 @@ inline can be fetched from nowhere: the worker holds them meanwhile.
 
 import asyncio
 import random
-from base64 import b64decode
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -21,7 +20,7 @@ import structlog
 from models import images, jobs, remnants
 from models.attempts import Answer, Ref
 from models.db import Transaction
-from models.errors import EgressRefused, Unavailable
+from models.errors import Unavailable
 from models.jobs import Kept, Start
 from models.pictures import Broken
 from models.remnants import Contested
@@ -29,8 +28,8 @@ from models.schema import Job
 from models.storage import NotAnImage, StorageError, TooLarge, Truncated
 from worker import metrics
 from worker.backoff import delay
-from worker.connection import Unreachable
 from worker.context import Context
+from worker.fetch import Gone, Missing, NoImage, NotKept, NotStored, opened
 from worker.outcomes import Image
 from worker.persistence import insist
 
@@ -38,21 +37,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 Put = tuple[Kept, Job | None]  # what is kept, and the job if that has ended it
 
-_OK = 200
-_DOWNLOAD = timedelta(seconds=60)
 _BASE, _CAP = timedelta(seconds=1), timedelta(seconds=30)  # between two tries of what is held
-
-
-class NotKept(Exception):
-    """The image could not be kept this time; its message says why."""
-
-
-class NoImage(NotKept):
-    """These very bytes are no image that is taken, whenever they are looked at."""
-
-
-class Gone(NotKept):
-    """There is nothing to fetch it from."""
 
 
 async def receive_and_keep(context: Context, start: Start, image: Image, answer: Answer) -> None:
@@ -97,17 +82,9 @@ async def run(
     try:
         kept, job = await (put() if b64 is None else _hold(context, ref, put))
     except NotKept as failed:
-        metrics.NOT_KEPT.inc()
-        log.warning("image.not_kept", reason=str(failed))
-        gone = b64 is not None or isinstance(failed, Gone)
-        message, ttl = str(failed), context.settings.keep_ttl
+        _note("image.not_kept", failed)
         if not spare:
-            await insist(
-                context,
-                lambda tx: jobs.keep_later(
-                    tx, context.lens, ref, ttl=ttl, message=message, gone=gone
-                ),
-            )
+            await _put_off(context, ref, failed, inline=b64 is not None)
         elif isinstance(failed, NoImage):
             await insist(context, lambda tx: jobs.pass_by(tx, ref))
         return
@@ -118,6 +95,27 @@ async def run(
     ended = f"job.{job.status}"
     log.info(ended, credits=job.charged)
     await make_thumbnail(context, ref.job_id, project_id, kept.sha256)
+
+
+async def _put_off(context: Context, ref: Ref, failed: NotKept, *, inline: bool) -> None:
+    settings, message, waiting = context.settings, str(failed), failed.waiting
+    patience = settings.keep_ttl
+    if inline or isinstance(failed, Gone):
+        patience = timedelta(0)
+    elif isinstance(failed, Missing):
+        patience = settings.image_missing
+    await insist(
+        context,
+        lambda tx: jobs.keep_later(
+            tx, context.lens, ref,
+            ttl=settings.keep_ttl, patience=patience, waiting=waiting, message=message,
+        ),
+    )  # fmt: skip
+
+
+def _note(event: str, failed: NotKept, **more: object) -> None:
+    metrics.NOT_KEPT.labels(failed.waiting).inc()
+    log.warning(event, waiting=failed.waiting, reason=str(failed), **more)
 
 
 async def _hold(context: Context, ref: Ref, put: Callable[[], Awaitable[Put]]) -> Put:
@@ -134,8 +132,7 @@ async def _hold(context: Context, ref: Ref, put: Callable[[], Awaitable[Put]]) -
             wait = delay(n, base=_BASE, cap=_CAP, retry_after=None, random=random.random)
             if ref not in context.running or clock() + wait.total_seconds() > until:
                 raise
-            metrics.NOT_KEPT.inc()
-            log.warning("image.held", reason=str(failed), retry_in=wait.total_seconds())
+            _note("image.held", failed, retry_in=wait.total_seconds())
             await asyncio.sleep(wait.total_seconds())
 
 
@@ -193,14 +190,14 @@ async def _keep(context: Context, project_id: UUID, url: str | None, b64: str | 
     """Stream an image into the store. Whole it is in memory only while a child looks at it."""
     settings, store = context.settings, context.store
     try:
-        async with context.fetching, _open(context, url, b64) as chunks:
+        async with context.fetching, opened(context, url, b64) as chunks:
             blob = await store.keep(str(project_id), chunks, max_bytes=settings.image_max_bytes)
         async with context.looking:
             size = await context.pictures.inspect(await store.read(blob.key))
     except (NotAnImage, Truncated, TooLarge) as failed:
         raise NoImage(str(failed)) from failed
-    except (StorageError, Unreachable, EgressRefused) as failed:
-        raise NotKept(str(failed)) from failed
+    except StorageError as failed:
+        raise NotStored(str(failed)) from failed
     if isinstance(size, Broken):
         raise (NotKept if size.passing else NoImage)(size.reason)
     log.info(
@@ -219,27 +216,3 @@ async def _keep(context: Context, project_id: UUID, url: str | None, b64: str | 
         provider_url=url,
         retention=settings.image_retention,
     )
-
-
-@asynccontextmanager
-async def _open(
-    context: Context, url: str | None, b64: str | None
-) -> AsyncIterator[AsyncIterator[bytes]]:
-    if b64 is not None:
-        yield _inline(b64)
-        return
-    if url is None:
-        raise Gone("the bytes came inline, and were lost with the worker that had them")
-    async with context.egress.download(
-        url, deadline=_DOWNLOAD, max_bytes=context.settings.image_max_bytes
-    ) as download:
-        if download.status != _OK:
-            raise NotKept(f"the provider's image URL answered {download.status}")
-        yield download.chunks
-
-
-async def _inline(b64: str) -> AsyncIterator[bytes]:
-    try:
-        yield b64decode(b64, validate=True)
-    except ValueError:
-        raise NoImage("the provider's inline image is not base 64") from None

@@ -14,7 +14,9 @@ CALL_SECONDS = Histogram(
 SLOW_DOWNS = Counter("darkroom_slow_downs_total", "Answers 429: the provider's limit was reached")
 IN_FLIGHT = Gauge("darkroom_in_flight", "Jobs in the hands of this worker")
 NOT_KEPT = Counter(
-    "darkroom_images_not_kept_total", "Times that a paid image could not be kept yet"
+    "darkroom_images_not_kept_total",
+    "Times that a paid image could not be kept yet: by our own store, or the provider's download",
+    ["waiting"],
 )
 LEASES_LOST = Counter("darkroom_leases_lost_total", "Leases that ran out under a living worker")
 TRIES = Counter("darkroom_webhook_tries_total", "Tries of deliveries", ["state"])

@@ -18,6 +18,11 @@ _GATES = {
     "provider_key": "The provider does not accept our key, so nothing is sent until it is put right",
 }
 
+_KEEPING = {
+    "storage": "our store did not take it: it is tried again",
+    "image_download": "is fetched from the provider's URL",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Binding:
@@ -75,9 +80,9 @@ async def own(tx: Transaction, job: Job, project: Project, around: Places) -> li
                 f"{around.of_key} of {project.key_cap} jobs with its concurrency_key are in flight."
             )
             return [Binding("concurrency_key", message, numbers)]
-        case "storage":
-            message = f"Its image is paid, and could not be kept yet: it is tried again at {until}."
-            return [Binding("storage", message, {"until": until})]
+        case "storage" | "image_download" as reason:
+            message = f"Its image is paid, and {_KEEPING[reason]} at {until}."
+            return [Binding(reason, message, {"until": until})]
         case _:
             tries = "1 attempt" if job.attempt == 1 else f"{job.attempt} attempts"
             message = f"It is tried again at {until}, after {tries}."

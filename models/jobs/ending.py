@@ -16,7 +16,7 @@ from models.jobs import following
 from models.jobs.announcing import lock
 from models.jobs.closing import Ending, close, release_pending_hold, unknown_hold
 from models.schema import Job
-from models.states import Status
+from models.states import Status, WaitingReason
 from models.views import Lens
 
 _HEAD_START = timedelta(seconds=2)  # of the worker that has just received the image
@@ -76,7 +76,14 @@ async def conclude(tx: Transaction, lens: Lens, job: Job) -> Job | None:
     return await queue_keep(tx, job, _HEAD_START, attempt=overtaken)
 
 
-async def queue_keep(tx: Transaction, job: Job, delay: timedelta, *, attempt: int) -> Job | None:
+async def queue_keep(
+    tx: Transaction,
+    job: Job,
+    delay: timedelta,
+    *,
+    attempt: int,
+    waiting: WaitingReason = "image_download",
+) -> Job | None:
     """→ queued (keep), due after `delay`; whoever starts it fetches this attempt's image."""
     tx.ring("jobs")
     tx.ring("job", str(job.id))
@@ -89,7 +96,7 @@ async def queue_keep(tx: Transaction, job: Job, delay: timedelta, *, attempt: in
             attempt=attempt,
             version=Job.version + 1,
             lease_until=None,
-            waiting_reason="storage",
+            waiting_reason=waiting,
             run_after=func.now() + delay,
         )
         .returning(Job),

@@ -16,7 +16,7 @@ from models.jobs.closing import release_pending_hold
 from models.jobs.ending import conclude, end, fail, queue_keep
 from models.remnants import Contested
 from models.schema import Attempt, Job
-from models.states import Status
+from models.states import Status, WaitingReason
 from models.views import Lens
 
 _FIRST_AGAIN, _LAST_AGAIN = timedelta(seconds=1), timedelta(minutes=10)
@@ -105,26 +105,36 @@ async def pass_by(tx: Transaction, ref: Ref) -> None:
 
 
 async def keep_later(
-    tx: Transaction, lens: Lens, ref: Ref, *, ttl: timedelta, message: str, gone: bool = False
+    tx: Transaction,
+    lens: Lens,
+    ref: Ref,
+    *,
+    ttl: timedelta,
+    message: str,
+    waiting: WaitingReason = "storage",
+    patience: timedelta = timedelta.max,
 ) -> Job | None:
     """running (keep) → queued (keep): fetch or store it again later, without paying again.
 
-    The delay doubles with the time that has passed. When the provider's URL is dead (`keep_until`), or the
-    image is `gone` for good, the job fails `image_lost`, charged.
+    The delay doubles with the time that has passed. When the provider's URL is dead (`keep_until`), or
+    this failure is worth no try so long after the image was received (`patience`), the job fails
+    `image_lost`, charged.
     """
     job = await lock(tx, ref.job_id)
     if job.fence != ref.fence or job.status != "running" or job.phase != "keep":
         return None
     now = await tx.scalar(func.now().select())
-    if gone or job.keep_until is None or now is None or now >= job.keep_until:
+    if job.keep_until is None or now is None or now >= job.keep_until:
         return await image_lost(tx, lens, job, message)
-    elapsed = now - (job.keep_until - ttl)
+    elapsed = max(now - (job.keep_until - ttl), timedelta(0))
+    if elapsed >= patience:
+        return await image_lost(tx, lens, job, message)
     delay = min(max(elapsed, _FIRST_AGAIN), _LAST_AGAIN)
-    return await queue_keep(tx, job, delay, attempt=job.attempt)
+    return await queue_keep(tx, job, delay, attempt=job.attempt, waiting=waiting)
 
 
 async def image_lost(tx: Transaction, lens: Lens, job: Job, why: str) -> Job | None:
-    """running (keep) → failed, charged, unless `conclude` ends it: the provider's URL lives no longer."""
+    """running (keep) → failed, charged, unless `conclude` ends it: it can be had no more."""
     if (ended := await conclude(tx, lens, job)) is not None:
         return ended
     text = f"The image was paid for, but could not be kept: {why}"

@@ -171,4 +171,4 @@ async def test_one_with_a_url_is_put_off_as_ever(bench: Bench, settings: Setting
     assert received is not None
     async with open_context(settings, "worker-1") as context:
         await keep.run(context, received[1], bench.caller.project_id, "http://127.0.0.1:1/x.jpg")
-    assert (await bench.job(received[1].job_id))["waiting_reason"] == "storage"
+    assert (await bench.job(received[1].job_id))["waiting_reason"] == "image_download"

@@ -27,6 +27,9 @@ _BUDGET = """
     INSERT INTO budgets (id, project_id, scope, key_id, customer, "window", timezone, "limit", mode)
     SELECT gen_random_uuid(), id, 'project', NULL, NULL, 'day', 'UTC', 1, 'hard' FROM projects
 """
+_EVIDENCE = """
+    INSERT INTO evidence (attempt_id, length, body) SELECT id, 3, 'odd' FROM attempts
+"""
 _USED = """
     INSERT INTO usage_hours (project_id, hour, key_id)
     SELECT project_id, date_trunc('hour', now()), id FROM api_keys
@@ -107,6 +110,11 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         f"UPDATE jobs SET idempotency_route = 'r', idempotency_key = 'k', fingerprint = '1' {_QUEUED}",
         _COPY_JOB,
     ),
+    "ck_evidence_bound": (
+        _EVIDENCE,
+        "UPDATE evidence SET body = repeat('x', 65537)::bytea, length = 65537",
+    ),
+    "ck_evidence_length": (_EVIDENCE, "UPDATE evidence SET length = 2"),
     "uq_jobs_one_leader": (f"UPDATE jobs SET reuse = 'exact' {_QUEUED}", _COPY_JOB),
     "uq_attempts_job_id_number": (
         """INSERT INTO attempts (id, job_id, number, start_id, worker, client_request_id, key_prefix,

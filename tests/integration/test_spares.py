@@ -363,7 +363,7 @@ async def fetched(bench: Bench, job_id: UUID) -> Ref:
     """Demand that a job waits to fetch its first image, and begin that."""
     job = await bench.job(job_id)
     assert (job["status"], job["phase"], job["attempt"]) == ("queued", "keep", 1)
-    assert (job["waiting_reason"], job["run_after"] is None) == ("storage", False)
+    assert (job["waiting_reason"], job["run_after"] is None) == ("image_download", False)
     assert await bench.audit() == []
     begun = await bench.start(job_id, await bench.release(job_id))
     assert begun is not None
@@ -479,7 +479,7 @@ async def test_when_an_inline_image_is_lost_an_earlier_one_is_fetched(bench: Ben
     assert await bench.receive(fresh, inline) == ("keep", fresh)
     lost = await bench.do(
         lambda tx: jobs.keep_later(
-            tx, bench.lens, fresh, ttl=DAY, message="its worker died", gone=True
+            tx, bench.lens, fresh, ttl=DAY, message="its worker died", patience=NOTHING
         )
     )
     assert lost is not None

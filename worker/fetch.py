@@ -1,0 +1,98 @@
+"""Where a paid image's bytes come from, and in what way they cannot be had.
+
+NotKept           not this time
+├── NotStored     ours: the store refused, or was too slow
+└── NotFetched    theirs: the provider's URL did not give it
+    ├── Missing   404 or 410: perhaps not there yet, perhaps never again
+    ├── NoImage   these very bytes are no image that is taken
+    └── Gone      there is nothing to fetch it from
+"""
+
+from base64 import b64decode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import ClassVar
+
+from models.errors import EgressRefused
+from models.states import WaitingReason
+from worker.connection import Unreachable
+from worker.context import Context
+from worker.egress import Download
+
+_OK = 200
+_NOT_THERE = frozenset({404, 410})
+_DOWNLOAD = timedelta(seconds=60)
+
+
+class NotKept(Exception):
+    """The image could not be kept this time; its message says why, `waiting` whose turn it is."""
+
+    waiting: ClassVar[WaitingReason] = "storage"
+
+
+class NotStored(NotKept):
+    """Our own store, or the disk on the way to it, refused or was too slow."""
+
+
+class NotFetched(NotKept):
+    """The provider's URL did not give the image: theirs, whatever our store does."""
+
+    waiting = "image_download"
+
+
+class Missing(NotFetched):
+    """The provider's URL says that there is nothing: some minutes may mend that, a day does not."""
+
+
+class NoImage(NotFetched):
+    """These very bytes are no image that is taken, whenever they are looked at."""
+
+
+class Gone(NotFetched):
+    """There is nothing to fetch it from."""
+
+
+@asynccontextmanager
+async def opened(
+    context: Context, url: str | None, b64: str | None
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Open an image's bytes: inline ones if there are any, else from its URL.
+
+    Raises `Gone` when there is neither; `NotFetched`, also out of the bytes that are given; `NotStored`
+    when they had all come and what was done with them took too long.
+    """
+    if b64 is not None:
+        yield _inline(b64)
+        return
+    if url is None:
+        raise Gone("the bytes came inline, and were lost with the worker that had them")
+    came = False
+
+    async def chunks(download: Download) -> AsyncIterator[bytes]:
+        nonlocal came
+        async for chunk in download.chunks:
+            yield chunk
+        came = True
+
+    try:
+        async with context.egress.download(
+            url, deadline=_DOWNLOAD, max_bytes=context.settings.image_max_bytes
+        ) as download:
+            if download.status != _OK:
+                kind = Missing if download.status in _NOT_THERE else NotFetched
+                raise kind(f"the provider's image URL answered {download.status}")
+            yield chunks(download)
+    except Unreachable as failed:
+        if came:  # the one deadline covers the store's work too
+            raise NotStored(f"the store did not take the image within {_DOWNLOAD}") from failed
+        raise NotFetched(f"the provider's image could not be fetched: {failed}") from failed
+    except EgressRefused as refused:
+        raise NotFetched(f"the provider's image URL was refused: {refused}") from refused
+
+
+async def _inline(b64: str) -> AsyncIterator[bytes]:
+    try:
+        yield b64decode(b64, validate=True)
+    except ValueError:
+        raise NoImage("the provider's inline image is not base 64") from None
