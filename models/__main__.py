@@ -37,11 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if asked.command == "new-key":
             print(projects.new_key())
             return 0
-        loaded = settings.load()
         if asked.command == "migrate":
-            print(f"database at revision {migrate.migrate(loaded)}")
+            print(_migrate())
             return 0
-        return asyncio.run(_run(asked, loaded))
+        return asyncio.run(_run(asked, settings.load()))
     except DarkroomError as refused:
         print(f"darkroom: {refused}", file=sys.stderr)
         return 2
@@ -72,6 +71,14 @@ async def _run(asked: Namespace, loaded: Settings) -> int:
         return 0
     finally:
         await database.close()
+
+
+def _migrate() -> str:
+    """Bring the database to this code's revision; return what to print of it."""
+    at, own = migrate.migrate(settings.database_url()), migrate.head()
+    if at == own:
+        return f"database at revision {at}"
+    return f"database at revision {at}, newer than this code's {own}: nothing to do"
 
 
 async def _audit(database: Database) -> int:

@@ -7,12 +7,12 @@ from itertools import count
 from pathlib import Path
 
 import structlog
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from models.db import Database, Transaction, driver_url
 from models.errors import Misconfigured, Unavailable
-from models.settings import Settings
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -24,18 +24,25 @@ _HERE = Path(__file__).parent / "migrations"
 _LOCK = 7_266_510_183
 
 
-def migrate(settings: Settings) -> str:
-    """Upgrade to the newest revision, one process at a time; gives its name."""
+def migrate(url: str) -> str:
+    """Upgrade to this code's revision, one process at a time; return the revision the database is at then.
+
+    A database that newer code has migrated stays as it is: older code runs on it, so that a release can
+    be rolled back. Raises `Misconfigured` when Postgres does not answer.
+    """
     # Here, because a tenth of every role's start would go into loading it.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(_HERE))
-    engine = create_engine(driver_url(settings.database_url.get_secret_value()))
+    engine = create_engine(driver_url(url))
     try:
         with engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            at = _revision(connection)
+            if at is not None and at > head():
+                return at
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except OperationalError as away:
@@ -56,10 +63,7 @@ def head() -> str:
 
 async def current(tx: Transaction) -> str | None:
     """Give the revision that the database is at; None before the first migration."""
-    if await tx.scalar(text("SELECT to_regclass('alembic_version')")) is None:
-        return None
-    revision: str | None = await tx.scalar(text("SELECT version_num FROM alembic_version"))
-    return revision
+    return await tx.run_sync(_revision)
 
 
 async def demand_schema(tx: Transaction) -> None:
@@ -88,6 +92,13 @@ async def wait_for_schema(database: Database) -> None:
         wait = min(_WAIT_FIRST * 2 ** min(tries, _DOUBLINGS), _WAIT_LONGEST).total_seconds()
         log.warning(waits, detail=why.strip(), tries=tries + 1, again_in=wait)
         await asyncio.sleep(wait)
+
+
+def _revision(on: Connection | Session) -> str | None:
+    if on.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+        return None
+    revision: str | None = on.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
 
 
 def _reason(away: Unavailable) -> str:

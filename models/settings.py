@@ -8,13 +8,20 @@ import os
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from models import environment
 from models.errors import Misconfigured
 
+Read = TypeVar("Read", bound=BaseSettings)
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _LONGEST = 10 * 365 * 86_400  # seconds: ten years, beyond any lease, timeout or retention
 
 
@@ -31,6 +38,36 @@ def _words(value: object) -> object:
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
+def _level(value: str) -> str:
+    if value.upper() not in _LEVELS:
+        raise ValueError(f"{value!r} is no level; give one of {', '.join(_LEVELS)}")
+    return value.upper()
+
+
+def _web(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{value!r} is not an address such as https://darkroom.example.com")
+    return value.rstrip("/")
+
+
+def _postgres(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    try:
+        ports = str(conninfo_to_dict(url).get("port") or "").split(",")
+    except ProgrammingError:  # its text may repeat the password
+        ports = ["none"]
+    known = url.startswith(("postgresql://", "postgres://"))
+    if not known or not all(each.isdecimal() or not each for each in ports):
+        raise ValueError(
+            "not the URL of a database; give postgresql://user:password@host:5432/name"
+        )
+    return value
+
+
+PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres)]
+WebUrl = Annotated[str, AfterValidator(_web)]
+Level = Annotated[str, AfterValidator(_level)]
 Duration = Annotated[timedelta, BeforeValidator(_seconds)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_words)]
@@ -45,10 +82,10 @@ class Settings(BaseSettings):
     )
 
     # Where things are.
-    database_url: SecretStr = Field(validation_alias="DATABASE_URL")
+    database_url: PostgresUrl = Field(validation_alias="DATABASE_URL")
     redis_url: SecretStr = Field(validation_alias="REDIS_URL")
     storage_url: str = ".darkroom/images"
-    public_url: str = "http://127.0.0.1:8000"
+    public_url: WebUrl = "http://127.0.0.1:8000"
 
     # Secrets. `secret` encrypts webhook secrets and signs image URLs; `secret_old` only reads.
     secret: SecretStr = Field(min_length=32)
@@ -57,7 +94,7 @@ class Settings(BaseSettings):
     # The provider.
     aimlapi_key: SecretStr | None = Field(default=None, validation_alias="AIMLAPI_KEY")
     aimlapi_keys_old: Words = Field(default=(), validation_alias="AIMLAPI_KEYS_OLD", repr=False)
-    aimlapi_base_url: str = Field(
+    aimlapi_base_url: WebUrl = Field(
         default="https://api.aimlapi.com", validation_alias="AIMLAPI_BASE_URL"
     )
     connect_timeout: Duration = timedelta(seconds=10)
@@ -91,7 +128,7 @@ class Settings(BaseSettings):
     generate_slots: int = Field(default=64, ge=1)  # paid calls one worker may have in flight
     deliver_slots: int = Field(default=64, ge=1)  # webhooks one worker may have in flight
     database_pool: int = Field(default=10, ge=1)  # connections per process, of each of two pools
-    log_level: str = "INFO"
+    log_level: Level = "INFO"
 
     # Leases: a worker that dies is noticed after one, so they are short, and renewed.
     lease_release: Duration = timedelta(seconds=30)
@@ -143,10 +180,7 @@ class Settings(BaseSettings):
 
 def load() -> Settings:
     """Read the environment, or raise `Misconfigured` naming the variables and what to do."""
-    try:
-        return Settings()
-    except ValidationError as refused:
-        raise Misconfigured(_wrong(refused, Settings)) from None
+    return _read(Settings)
 
 
 class LocalSettings(BaseSettings):
@@ -160,7 +194,7 @@ class LocalSettings(BaseSettings):
     port: int = Field(default=8000, ge=1, le=65_535)
     data: Path = Path(".darkroom")
     api_key: SecretStr | None = None  # the key to create; otherwise one is generated
-    database_url: SecretStr | None = Field(default=None, validation_alias="DATABASE_URL")
+    database_url: PostgresUrl | None = Field(default=None, validation_alias="DATABASE_URL")
     redis_url: SecretStr | None = Field(default=None, validation_alias="REDIS_URL")
     aimlapi_key: SecretStr | None = Field(default=None, validation_alias="AIMLAPI_KEY")
     secret: SecretStr | None = None
@@ -172,24 +206,33 @@ class LocalSettings(BaseSettings):
 
 def load_local() -> LocalSettings:
     """Read the local stack's settings, or raise `Misconfigured` naming the variables."""
-    try:
-        return LocalSettings()
-    except ValidationError as refused:
-        raise Misconfigured(_wrong(refused, LocalSettings)) from None
+    return _read(LocalSettings)
 
 
 def inherited() -> dict[str, str]:
-    """Give this process's environment, as the start of a child's."""
+    """Return this process's environment, as the start of a child's."""
     return dict(os.environ)
 
 
 class _Database(BaseSettings):
-    url: SecretStr = Field(validation_alias="DATABASE_URL")
+    model_config = SettingsConfigDict(populate_by_name=True)
+
+    database_url: PostgresUrl = Field(validation_alias="DATABASE_URL")
 
 
 def database_url() -> str:
-    """Read `DATABASE_URL` alone: for Alembic's own commands, which need nothing else."""
-    return _Database().url.get_secret_value()
+    """Read `DATABASE_URL` alone: migrations need nothing else. Raises `Misconfigured`."""
+    return _read(_Database).database_url.get_secret_value()
+
+
+def _read(kind: type[Read]) -> Read:
+    variables = inherited()
+    environment.refuse_unknown((Settings, LocalSettings), variables)
+    given: dict[str, Any] = environment.from_files(kind, variables)
+    try:
+        return kind(**given)
+    except ValidationError as refused:
+        raise Misconfigured(environment.explain(refused, kind, variables)) from None
 
 
 def path_of(storage_url: str) -> Path | None:
@@ -197,15 +240,3 @@ def path_of(storage_url: str) -> Path | None:
     if storage_url.startswith("file://"):
         return Path(storage_url.removeprefix("file://"))
     return None if "://" in storage_url else Path(storage_url)
-
-
-def _wrong(refused: ValidationError, kind: type[BaseSettings]) -> str:
-    names = {
-        name: str(field.validation_alias or f"DARKROOM_{name.upper()}")
-        for name, field in kind.model_fields.items()
-    }
-    return "; ".join(
-        f"{names.get(str(error['loc'][0]), str(error['loc'][0]))}: "
-        + ("not set" if error["type"] == "missing" else error["msg"])
-        for error in refused.errors(include_input=False)
-    )

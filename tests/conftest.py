@@ -84,7 +84,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 admin.execute(statement)
             admin.execute(sql.SQL("ALTER ROLE postgres PASSWORD {}").format(admin.info.password))
             admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
-        migrate.migrate(make_settings(database_url=f"{server.url.rpartition('/')[0]}/{TEMPLATE}"))
+        migrate.migrate(f"{server.url.rpartition('/')[0]}/{TEMPLATE}")
         yield server.url
 
 

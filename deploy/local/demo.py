@@ -23,6 +23,7 @@ _TOLD_LATE = 2.0  # seconds in which the logs may still say what the API said al
 _LOOK = 0.05
 _MILESTONES = {"job.accepted", "job.released", "attempt.sent", "image.kept", "job.succeeded"}
 _STEPS = len(_MILESTONES) + 1  # and the webhook verified
+_TAG = "darkroom-example"  # by which a later start finds that the example was made
 _TERMINAL = {"succeeded", "failed", "canceled", "expired"}
 
 
@@ -78,6 +79,15 @@ class Demo:
             with self.screen.progress("T-Rex and blue mug", _STEPS) as advance:
                 return await self._follow(listener, advance)
 
+    async def made_before(self) -> str | None:
+        """Return the id of the newest example that this project has finished; None when there is none."""
+        answer = await self.client.get(
+            "/v1/jobs", params={"tag": _TAG, "status": "succeeded", "limit": 1}
+        )
+        answer.raise_for_status()
+        found = [Job.model_validate(job) for job in answer.json()["data"]]
+        return found[0].id if found else None
+
     async def _follow(self, listener: Receiver, advance: Callable[[], None]) -> str | None:
         logs = [Log(path) for path in self.logs]
         began = datetime.now(UTC)
@@ -104,7 +114,11 @@ class Demo:
     async def _submit(self, webhook: str) -> Job:
         answer = await self.client.post(
             "/v1/jobs",
-            json={"input": example(self.simulator), "webhook": {"url": webhook}},
+            json={
+                "input": example(self.simulator),
+                "webhook": {"url": webhook},
+                "tags": [_TAG],
+            },
             headers={"Idempotency-Key": f"demo-{secrets.token_hex(8)}"},
         )
         answer.raise_for_status()

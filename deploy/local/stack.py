@@ -114,7 +114,7 @@ class _Stack:
             key = await api_key(operator, self.settings, self.data, client)
             self.screen.say(f"the API key, kept in {self.data / 'api-key'}: {key}")
             client.headers["Authorization"] = f"Bearer {key}"
-            self._say_what_it_costs()
+            self._say_where_webhooks_may_go()
             shown = Demo(
                 client=client,
                 logs=[role.log for role in the_roles],
@@ -122,9 +122,8 @@ class _Stack:
                 images=path_of(self.places.environment["DARKROOM_STORAGE_URL"]),
                 screen=self.screen,
             )
-            self.screen.say("submitting the documentation's example: T-Rex and blue mug")
             try:
-                job_id = await shown.run()
+                job_id = await self._example(shown)
             except httpx.HTTPError as refused:
                 self.screen.say(f"the demo did not end: {_said(refused)}", "red")
                 return False
@@ -133,11 +132,26 @@ class _Stack:
                 self.screen.say(f"{when}: {demo.command(self.places.api, key, job_id)}", "bold")
             return job_id is not None
 
+    async def _example(self, shown: Demo) -> str | None:
+        """Run the example, but do not pay for it at each start: `make demo` makes it once more."""
+        if self.stay and self.places.simulator is None:
+            made = await shown.made_before()
+            if made is not None:
+                self.screen.say(
+                    f"the example was made before, {made}; `make demo` pays for another"
+                )
+                return made
+        self._say_what_it_costs()
+        self.screen.say("submitting the documentation's example: T-Rex and blue mug")
+        return await shown.run()
+
     def _say_what_it_costs(self) -> None:
         if self.places.simulator is None:
             self.screen.say(demo.price_warning(self.places.environment["AIMLAPI_BASE_URL"]))
         else:
             self.screen.say("no AIMLAPI_KEY: the provider is a SIMULATOR; nothing is spent")
+
+    def _say_where_webhooks_may_go(self) -> None:
         allowed = self.places.environment["DARKROOM_EGRESS_ALLOW"]
         self.screen.say(f"webhooks may go to this machine: DARKROOM_EGRESS_ALLOW={allowed}")
 

@@ -94,7 +94,7 @@ async def _look(server: str, jobs_: int) -> _Seen:
     settings = make_settings(database_url=f"{server.rpartition('/')[0]}/{name}")
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    await asyncio.to_thread(migrate.migrate, settings)
+    await asyncio.to_thread(migrate.migrate, settings.database_url.get_secret_value())
     database = Database(settings, ring=lambda _topic, _key: None, pool=1)
     try:
         await make_project(database, Vault.of(settings), "bench")

@@ -257,7 +257,7 @@ async def opened(folder: Path, *, full: bool, peers: Path, arq: Path) -> AsyncIt
         with psycopg.connect(server.url, autocommit=True) as admin:
             admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
         url = f"{server.url.rpartition('/')[0]}/{TEMPLATE}"
-        await asyncio.to_thread(migrate.migrate, make_settings(database_url=url))
+        await asyncio.to_thread(migrate.migrate, url)
         port = ports.pick()
         async with Receiver.listening() as receiver:
             ground = Ground(

@@ -31,7 +31,7 @@ _TIMES = 2  # of which the quicker counts
 async def main(url: str, jobs: int) -> None:
     """Measure on a PostgreSQL of this URL, and print."""
     settings = make_settings(database_url=url)
-    await asyncio.to_thread(migrate.migrate, settings)
+    await asyncio.to_thread(migrate.migrate, settings.database_url.get_secret_value())
     database = Database(settings, ring=lambda _topic, _key: None, pool=1)
     try:
         caller, _ = await make_project(database, Vault.of(settings), "bench")

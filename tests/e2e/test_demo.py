@@ -1,5 +1,6 @@
 """`make demo` and `make up`, as a person runs them: what they print is true, and nothing stays behind."""
 
+import asyncio
 import json
 import re
 import shlex
@@ -8,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,9 +17,10 @@ import httpx
 import pytest
 
 from deploy.local import ports
+from deploy.simulator import Running
 from models.settings import inherited
 from tests.e2e.shapes import Job
-from tests.e2e.stage import PRICE, ROOT, eventually
+from tests.e2e.stage import KEY, PRICE, ROOT, eventually
 from tests.zones import NOON
 
 START = 60.0  # seconds for the whole stack, cold, and one simulated job of 2 s
@@ -74,6 +76,23 @@ def test_a_second_start_is_warm_its_curl_works_and_ctrl_c_stops_all(data: Path) 
     assert _living(data) == []
 
 
+async def test_a_provider_that_costs_money_is_paid_for_the_example_once_and_on_request(
+    provider: Running, tmp_path: Path
+) -> None:
+    real = {"AIMLAPI_KEY": KEY, "AIMLAPI_BASE_URL": provider.url}
+    data, calls, up = tmp_path / "data", provider.world.calls.all, "it stays up until Ctrl-C"
+    first = await asyncio.to_thread(_started, "up", data, up, real)
+    assert "the REAL provider" in first
+    assert len(calls) == 1
+    again = await asyncio.to_thread(_started, "up", data, up, real)
+    (made,) = re.findall(r"the example was made before, (job_\w+)", again)
+    assert made in first
+    assert f"/v1/jobs/{made}'" in again
+    assert len(calls) == 1
+    await asyncio.to_thread(_started, "demo", data, "all stopped", real)
+    assert len(calls) == 2
+
+
 def test_a_taken_port_is_one_clear_line(data: Path) -> None:
     port = ports.pick()
     with (
@@ -107,6 +126,15 @@ def _stack(
     finally:
         process.kill()  # its children die with it
         process.wait()
+
+
+def _started(command: str, data: Path, until: str, settings: Mapping[str, str]) -> str:
+    """Run the stack until it has printed `until`; return all that it printed."""
+    with _stack(command, data, **settings) as (process, output):
+        eventually(lambda: until in output.read_text(), until, START)
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+        return output.read_text()
 
 
 def _try_the_readme(data: Path, port: int | None) -> None:

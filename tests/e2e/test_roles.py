@@ -121,7 +121,7 @@ def test_every_role_waits_for_postgres_and_for_its_schema_and_says_so(
         server.start()
         eventually(lambda: _all_say(waiting, "waiting.schema"), "all wait for the schema")
         assert _all_say(waiting, "python -m models migrate")
-        migrate.migrate(make_settings(database_url=server.url))
+        migrate.migrate(server.url)
 
         eventually(lambda: _all_say(others, '.started"'), "both have started")
         eventually(

@@ -3,6 +3,8 @@
 import asyncio
 import io
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,15 +83,57 @@ def test_each_goes_down_and_up_by_itself(empty: str) -> None:
 
 
 def test_migrating_names_the_newest_revision_and_may_be_repeated(empty: str) -> None:
-    settings = make_settings(database_url=empty)
     newest = max((ROOT / "models/migrations/versions").glob("[0-9]*.py"))
     for _ in range(2):
-        assert migrate.migrate(settings) == migrate.head() == newest.name.partition("_")[0]
+        assert migrate.migrate(empty) == migrate.head() == newest.name.partition("_")[0]
+
+
+def run_migrate(url: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command as a release does: with `DATABASE_URL`, and nothing else of ours."""
+    return subprocess.run(
+        (sys.executable, "-m", "models", "migrate"),
+        env={"DATABASE_URL": url},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_needs_the_database_alone_and_leaves_newer_schemas_as_they_are(
+    empty: str,
+) -> None:
+    first = run_migrate(empty)
+    assert (first.returncode, first.stdout) == (0, f"database at revision {migrate.head()}\n")
+    with psycopg.connect(empty, autocommit=True) as newer:
+        newer.execute("UPDATE alembic_version SET version_num = '9999'")
+    rolled_back = run_migrate(empty)
+    assert rolled_back.returncode == 0
+    assert rolled_back.stderr == ""
+    assert rolled_back.stdout == (
+        f"database at revision 9999, newer than this code's {migrate.head()}: nothing to do\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("", "DATABASE_URL: not the URL of a database"),
+        ("mysql://me:hidden-word@127.0.0.1/x", "DATABASE_URL: not the URL of a database"),
+        ("postgresql://me:hidden-word@127.0.0.1:port/x", "DATABASE_URL: not the URL of a database"),
+        ("postgresql://me:hidden-word@127.0.0.1:1/x", "Postgres does not answer"),
+    ],
+)
+def test_the_command_says_in_one_line_what_is_wrong_with_the_url(url: str, says: str) -> None:
+    done = run_migrate(url)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"darkroom: {says}")
+    assert done.stderr.count("\n") == 1
+    assert "hidden-word" not in done.stderr
 
 
 async def test_two_that_migrate_at_once_take_turns(empty: str) -> None:
-    settings = make_settings(database_url=empty)
-    done = await asyncio.gather(*(asyncio.to_thread(migrate.migrate, settings) for _ in range(3)))
+    done = await asyncio.gather(*(asyncio.to_thread(migrate.migrate, empty) for _ in range(3)))
     assert set(done) == {migrate.head()}
 
 
@@ -109,8 +153,7 @@ async def test_code_refuses_a_database_that_is_behind(empty: str, settings: Sett
 
 
 def test_a_postgres_that_is_away_is_one_line_and_no_traceback() -> None:
-    settings = make_settings(database_url="postgresql://darkroom@127.0.0.1:1/darkroom")
     with pytest.raises(Misconfigured) as refused:
-        migrate.migrate(settings)
+        migrate.migrate("postgresql://darkroom@127.0.0.1:1/darkroom")
     assert "\n" not in str(refused.value)
     assert "DATABASE_URL" in str(refused.value)

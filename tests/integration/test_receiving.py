@@ -110,7 +110,7 @@ def receiver(tmp_path: Path, secret: str) -> Iterator[Running]:
         log.open("w") as complaints,
         subprocess.Popen(
             [sys.executable, block("receiver.py", tmp_path)],
-            env={"DARKROOM_WEBHOOK_SECRET": secret, "DATABASE": str(database), "PORT": "0"},
+            env={"WEBHOOK_SECRET": secret, "DATABASE": str(database), "PORT": "0"},
             stdout=subprocess.PIPE,
             stderr=complaints,
             text=True,

@@ -52,6 +52,12 @@ def test_what_is_missing_is_named_in_one_line(environment: pytest.MonkeyPatch) -
         ("DARKROOM_EGRESS_ALLOW", "10.0.0.0/8 not-a-network"),
         ("DARKROOM_EGRESS_PORTS", "443,https"),
         ("DARKROOM_SECRET", "too-short"),
+        ("DARKROOM_LOG_LEVEL", "chatty"),
+        ("DARKROOM_PUBLIC_URL", "darkroom.example.com"),
+        ("DARKROOM_PUBLIC_URL", "https://darkroom.example.com/?a=b"),
+        ("AIMLAPI_BASE_URL", "ftp://127.0.0.1"),
+        ("DATABASE_URL", "mysql://darkroom:pass@127.0.0.1/darkroom"),
+        ("DATABASE_URL", "postgresql://darkroom:pass%zz@127.0.0.1/darkroom"),
     ],
 )
 def test_what_is_wrong_is_named_in_one_line_and_a_secret_is_not_repeated(
@@ -61,7 +67,58 @@ def test_what_is_wrong_is_named_in_one_line_and_a_secret_is_not_repeated(
     said = refusal()
     assert said.startswith(f"{name}: ")
     assert "\n" not in said
-    assert name != "DARKROOM_SECRET" or value not in said
+    assert name not in SECRETS or value not in said
+
+
+@pytest.mark.parametrize("name", sorted(SECRETS))
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_every_secret_may_lie_in_a_file(
+    environment: pytest.MonkeyPatch, tmp_path: Path, name: str, end: str
+) -> None:
+    before = settings.load()
+    (tmp_path / "secret").write_bytes((SECRETS[name] + end).encode())
+    environment.delenv(name)
+    environment.setenv(f"{name}_FILE", str(tmp_path / "secret"))
+    assert settings.load() == before
+
+
+def test_a_secret_whose_file_is_missing_or_that_is_set_twice_is_one_line(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text(SECRETS["REDIS_URL"])
+    environment.setenv("REDIS_URL_FILE", str(tmp_path / "secret"))
+    assert refusal() == "REDIS_URL and REDIS_URL_FILE are both set: set one of them"
+    environment.delenv("REDIS_URL")
+    environment.setenv("REDIS_URL_FILE", str(tmp_path / "no"))
+    assert refusal() == (
+        f"REDIS_URL_FILE: {str(tmp_path / 'no')!r} cannot be read (No such file or directory)"
+    )
+
+
+def test_a_name_that_no_setting_has_is_refused_with_the_one_that_was_meant(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("DARKROOM_GENERATE_SLOT", "8")
+    assert refusal() == (
+        "DARKROOM_GENERATE_SLOT: there is no such setting; did you mean DARKROOM_GENERATE_SLOTS?"
+    )
+
+
+def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_mistake_until_it_hides_a_setting(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {
+        "DARKROOM_API_SERVICE_HOST": "10.0.0.7",
+        "DARKROOM_API_SERVICE_PORT_HTTP": "80",
+        "DARKROOM_API_PORT": "tcp://10.0.0.7:80",
+        "DARKROOM_API_PORT_80_TCP_ADDR": "10.0.0.7",
+    }.items():
+        environment.setenv(name, value)
+    settings.load()
+    environment.setenv("DARKROOM_PORT", "tcp://10.0.0.7:80")
+    assert refusal() == (
+        "DARKROOM_PORT: Kubernetes set it for a Service of this name: set enableServiceLinks to false"
+    )
 
 
 @pytest.mark.usefixtures("environment")

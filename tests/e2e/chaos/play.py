@@ -17,7 +17,6 @@ from psycopg import sql
 from deploy.local import account, postgres, valkey
 from deploy.local.server import Server
 from models import migrate
-from tests.conftest import make_settings
 from tests.databases import TEMPLATE
 from tests.e2e import stage as stages
 from tests.e2e.chaos import moves
@@ -57,7 +56,7 @@ def make_template(database: Server) -> None:
     """Make the migrated database that a stage's is copied from."""
     with psycopg.connect(database.url, autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
-    migrate.migrate(make_settings(database_url=f"{database.url.rpartition('/')[0]}/{TEMPLATE}"))
+    migrate.migrate(f"{database.url.rpartition('/')[0]}/{TEMPLATE}")
 
 
 @dataclass

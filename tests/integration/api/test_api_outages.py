@@ -27,7 +27,7 @@ RECOVERS = 5.0  # seconds
 def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A PostgreSQL of this file's own, to be killed and frozen."""
     with postgres.serve(tmp_path_factory.mktemp("postgres"), durable=False) as server:
-        migrate.migrate(make_settings(database_url=server.url))
+        migrate.migrate(server.url)
         yield server
 
 
