@@ -72,6 +72,27 @@ def test_a_frozen_redis_holds_up_no_submission(stage: Stage, doorbell: Server) -
     assert {stage.finish(job_id).status for job_id in made} == {"succeeded"}
 
 
+def test_a_redis_out_of_memory_is_asked_seldom_and_goes_on_when_it_has_some(
+    stage: Stage, doorbell: Server
+) -> None:
+    dispatcher = stage.actor("dispatcher")
+    dispatcher.news()
+    with redis.Redis.from_url(doorbell.url) as client:
+        client.config_set("maxmemory", 1)
+        made = [_submit_at_once(stage) for _ in range(10)]
+        began, seen = time.monotonic(), list[str]()
+
+        def refused_thrice() -> bool:
+            seen.extend(line for line in dispatcher.news() if "redis.away" in line)
+            return len(seen) >= 3
+
+        eventually(refused_thrice, "it is tried again")
+        assert len(seen) <= 4 + (time.monotonic() - began)  # and not 20 times a second
+        assert {stage.job(job_id).status for job_id in made} == {"queued"}
+        client.config_set("maxmemory", 0)
+    assert {stage.finish(job_id).status for job_id in made} == {"succeeded"}
+
+
 def _submit_at_once(stage: Stage) -> str:
     began = time.monotonic()
     job_id = stage.submit()

@@ -19,6 +19,7 @@ from models.errors import Unavailable
 from models.ids import JOB, text
 from models.settings import Settings
 from models.views import Lens
+from worker.dispatcher.publishing import Patience
 
 Moved = TypeVar("Moved")
 
@@ -68,6 +69,7 @@ class Desk:
     celery: Celery
     lens: Lens
     rounds: Rounds = field(default_factory=Rounds)
+    patience: Patience = field(default_factory=Patience)
 
 
 async def one_by_one(

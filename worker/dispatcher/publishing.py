@@ -1,54 +1,87 @@
-"""Handing work to Celery: after the commit, in a thread, and never for longer than a few seconds."""
+"""Handing work to Celery: after the commit, in a thread, and never for longer than a few seconds.
+
+A broker that takes nothing is away, or out of memory, or a replica: each answers differently, and some
+answer PING all the while. So nothing is asked of it but to take a message, less and less often.
+"""
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
+from prometheus_client import Counter
 from redis.exceptions import RedisError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-_PAUSE = 1.0  # seconds between two looks at a broker that does not answer
+_REFUSED = Counter(
+    "darkroom_broker_refused_total", "Times that Redis did not take messages for the workers"
+)
+_FIRST, _LONGEST = timedelta(seconds=0.25), timedelta(seconds=5)
+_DOUBLINGS = 10  # beyond the longest wait
 
 Call = tuple[str, list[object]]
 
 
-async def publish(celery: Celery, calls: Sequence[Call]) -> int:
+class Patience:
+    """Leaves a broker in peace that took no message; the wait doubles from 0.25 s to 5 s."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._refusals = 0  # in a row
+        self._until = 0.0
+
+    @property
+    def left(self) -> timedelta | None:
+        """How long nothing is to be published yet; None when it may be tried."""
+        left = self._until - self._clock()
+        return timedelta(seconds=left) if self._refusals and left > 0 else None
+
+    def batch(self, most: int) -> int:
+        """Give how many messages to try: one, until the broker has taken one again."""
+        return min(most, 1) if self._refusals else most
+
+    def taken(self) -> None:
+        """All messages were taken: nothing is waited for any more."""
+        self._refusals = 0
+
+    def refused(self) -> timedelta:
+        """Messages were not taken; gives how long to wait now."""
+        wait = min(_FIRST * (1 << min(self._refusals, _DOUBLINGS)), _LONGEST)
+        self._refusals += 1
+        self._until = self._clock() + wait.total_seconds()
+        return wait
+
+
+async def publish(celery: Celery, patience: Patience, calls: Sequence[Call]) -> int:
     """Send messages; gives how many went out before Redis failed (all of them, on a good day)."""
-    return await asyncio.to_thread(_publish, celery, calls)
+    started = time.monotonic()
+    sent, failed = await asyncio.to_thread(_publish, celery, calls)
+    if failed is None:
+        patience.taken()
+        return sent
+    _REFUSED.inc()
+    log.warning(
+        "redis.away",
+        error=type(failed).__name__,
+        detail=str(failed).partition("\n")[0],
+        unsent=len(calls) - sent,
+        seconds=round(time.monotonic() - started, 3),
+        retry_in=patience.refused().total_seconds(),
+    )
+    return sent
 
 
-async def wait_for_broker(celery: Celery) -> None:
-    """Return when the broker answers again; until then nothing is worth handing out."""
-    while not await asyncio.to_thread(_answers, celery):  # noqa: ASYNC110 - nobody rings for this
-        await asyncio.sleep(_PAUSE)
-
-
-def _publish(celery: Celery, calls: Sequence[Call]) -> int:
-    sent, started = 0, time.monotonic()
+def _publish(celery: Celery, calls: Sequence[Call]) -> tuple[int, Exception | None]:
+    sent = 0
     try:
         with celery.producer_or_acquire() as producer:
             for task, arguments in calls:
                 celery.send_task(task, args=arguments, producer=producer, retry=False)
                 sent += 1
-    except (OperationalError, RedisError, OSError) as away:
-        log.warning(
-            "redis.away",
-            error=type(away).__name__,
-            unsent=len(calls) - sent,
-            seconds=round(time.monotonic() - started, 3),
-        )
-    return sent
-
-
-def _answers(celery: Celery) -> bool:
-    try:
-        with celery.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=3)
-            connection.default_channel.client.ping()
-    except (OperationalError, RedisError, OSError):
-        return False
-    return True
+    except (OperationalError, RedisError, OSError) as failed:
+        return sent, failed
+    return sent, None

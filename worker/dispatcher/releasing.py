@@ -4,6 +4,7 @@ How many is decided here; which of them, with the shares of projects and their c
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import structlog
 
@@ -12,26 +13,30 @@ from models.db import Transaction
 from models.jobs import Release
 from models.settings import Settings
 from worker.dispatcher.desk import Desk
-from worker.dispatcher.publishing import publish, wait_for_broker
+from worker.dispatcher.publishing import publish
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _BATCH = 200  # messages of one publish: Redis takes them in some 50 ms
 
 
-async def turn(desk: Desk) -> bool:
-    """Release one batch; True when there may be more to release right away."""
+async def turn(desk: Desk) -> bool | timedelta:
+    """Release one batch; True when there may be more to release right away, or in how long to try Redis."""
     settings = desk.settings
+    if (left := desk.patience.left) is not None:
+        return left
     async with desk.database.transaction() as tx:
         if not await duties.claim(tx, "release"):
             return False
         free = await _free(tx, settings, None)
-        slots = min(free, _BATCH)
+        slots = min(free, desk.patience.batch(_BATCH))
         released = await _release(tx, settings, slots)
     if not released:
         return False
     sent = await publish(
-        desk.celery, [("generate", [str(each.job_id), each.fence]) for each in released]
+        desk.celery,
+        desk.patience,
+        [("generate", [str(each.job_id), each.fence]) for each in released],
     )
     for each in released[:sent]:
         log.info("job.released", job_id=ids.text(ids.JOB, each.job_id), fence=each.fence)
@@ -77,7 +82,6 @@ async def _calls(tx: Transaction, settings: Settings, limit: int, passage: gates
 
 
 async def _hand_back(desk: Desk, unsent: Sequence[Release]) -> None:
-    """Put back what could not be published, and release nothing until Redis answers again."""
+    """Put back what could not be published."""
     async with desk.database.transaction() as tx:
         await jobs.hand_back(tx, unsent)
-    await wait_for_broker(desk.celery)

@@ -9,6 +9,8 @@ _BATCH = 20
 
 async def turn(desk: Desk) -> bool:
     """Ask for one batch of thumbnails; never at once again, so that a dead store is not hammered."""
+    if desk.patience.left is not None:
+        return False
     async with desk.database.transaction() as tx:
         if not await duties.claim(tx, "thumbnails"):
             return False
@@ -17,5 +19,5 @@ async def turn(desk: Desk) -> bool:
         ("thumbnail", [str(job_id), str(project_id), sha256]) for job_id, project_id, sha256 in lost
     ]
     if calls:
-        await publish(desk.celery, calls)
+        await publish(desk.celery, desk.patience, calls)
     return False

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from models import deliveries, duties, lanes, workers
 from worker.dispatcher.desk import Desk
-from worker.dispatcher.publishing import publish, wait_for_broker
+from worker.dispatcher.publishing import Call, publish
 
 _BATCH = 200
 # A lane that waits for its rate is looked at this soon again: what it misses, the next look makes up for.
@@ -14,11 +14,13 @@ _SOONEST = timedelta(milliseconds=50)
 async def turn(desk: Desk) -> bool | timedelta:
     """Wake one batch; True when there may be more, or in how long a lane may go on at its rate."""
     settings = desk.settings
+    if (left := desk.patience.left) is not None:
+        return left
     async with desk.database.transaction() as tx:
         if not await duties.claim(tx, "wake"):
             return False
         free = await workers.free_to_deliver(tx, seen=settings.worker_seen)
-        slots = min(free, _BATCH)
+        slots = min(free, desk.patience.batch(_BATCH))
         woken = await deliveries.wake(
             tx,
             slots,
@@ -27,11 +29,11 @@ async def turn(desk: Desk) -> bool | timedelta:
             rate=settings.webhook_rate,
         )
     due = woken.due
-    sent = await publish(desk.celery, [("deliver", [str(id_), n]) for id_, n in due]) if due else 0
+    calls: list[Call] = [("deliver", [str(id_), n]) for id_, n in due]
+    sent = await publish(desk.celery, desk.patience, calls) if calls else 0
     if sent < len(due):
         async with desk.database.transaction() as tx:
             await deliveries.hand_back(tx, due[sent:])
-        await wait_for_broker(desk.celery)
         return False
     if due and len(due) == slots < free:
         return True
