@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header
 from pydantic import BaseModel, Field
 
 from api.documentation import Responses
-from api.shapes import Budget, Credits, EndpointId, Job, JobCost, JobId, JobStatus
+from api.shapes import Budget, Credits, EndpointId, Job, JobCost, JobId, JobStatus, Usd
 from models.states import EventType
 
 _ANSWERS: Responses = {
@@ -21,7 +21,6 @@ _ANSWERS: Responses = {
 class JobTold(Job):
     """A job as an event tells it; what made it longer than 20 kB is cut, and then it says so."""
 
-    sequence: int = Field(description="grows with each change of the job; order by it")
     input_truncated: bool = Field(default_factory=bool)
 
 
@@ -70,7 +69,7 @@ class Wallet(BaseModel):
 
     state: Literal["ok", "low", "empty"]
     credits: Credits
-    usd: float
+    usd: Usd
     last_hour_credits: Credits
     seconds_left: int | None
 
@@ -150,8 +149,11 @@ _EVENTS: dict[EventType, tuple[Callable[..., Awaitable[None]], str]] = {
     "job.running": (_job, "The job's first call was sent."),
     "job.succeeded": (_job, "The job has its image."),
     "job.failed": (_job, "The job has failed; `data.error` says why, and whether it was charged."),
-    "job.canceled": (_job, "The job was canceled; `data.cancel` says whether in time."),
-    "job.expired": (_job, "The job did not start in time."),
+    "job.canceled": (
+        _job,
+        "The job was canceled; `data.has_image` and `data.charged` say whether in time.",
+    ),
+    "job.expired": (_job, "The job did not start in time; `data.expired_by` says which time."),
     "job.charge_resolved": (_job, "What a lost answer cost is known; also after the job's end."),
     "budget.threshold": (_budget, "A soft budget is used up to 80 or 100 %."),
     "webhook.disabled": (_endpoint, "Another endpoint of the project was disabled."),

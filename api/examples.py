@@ -5,7 +5,10 @@ from models.views import Json
 JOB: Json = {
     "id": "job_01kar4d2c9ez7t6p1m8n5q0rvw",
     "object": "job",
+    "sequence": 4,
     "status": "succeeded",
+    "has_image": True,
+    "charged": "yes",
     "input": {
         "model": "bytedance/seedream-5-0-lite-preview",
         "prompt": "A T-Rex in a business suit, drinking from a blue mug in a small café",
@@ -21,6 +24,7 @@ JOB: Json = {
     "erased_at": None,
     "queue_expires_at": "2026-11-23T10:00:00.000Z",
     "deadline": None,
+    "expired_by": None,
     "waiting_reason": None,
     "attempts": [
         {
@@ -35,11 +39,18 @@ JOB: Json = {
             "error": None,
         }
     ],
-    "cost": {"estimated": 91000, "charged": 91000, "unknown": 0, "held": 0, "unit": "credits"},
+    "cost": {
+        "estimated": 91000,
+        "charged": 91000,
+        "unknown": 0,
+        "held": 0,
+        "unit": "credits",
+        "usd": {"estimated": "0.0455", "charged": "0.0455", "unknown": "0.00", "held": "0.00"},
+    },
     "result": {
         "data": [
             {
-                "url": "https://darkroom.example/v1/jobs/job_01kar4d2c9ez7t6p1m8n5q0rvw/images/0?exp=1764460800&sig=…",
+                "url": "https://darkroom.example/v1/jobs/job_01kar4d2c9ez7t6p1m8n5q0rvw/images/0?exp=1795996800&sig=…",
                 "size": "2048x2048",
                 "content_type": "image/jpeg",
                 "bytes": 315998,
@@ -47,7 +58,8 @@ JOB: Json = {
                 "height": 2048,
                 "sha256": "9f2c…",
                 "expires_at": "2026-12-22T10:00:41.512Z",
-                "thumbnail_url": "https://darkroom.example/v1/jobs/job_01kar4d2c9ez7t6p1m8n5q0rvw/images/0/thumbnail?exp=1764460800&sig=…",
+                "url_expires_at": "2026-11-30T00:00:00.000Z",
+                "thumbnail_url": "https://darkroom.example/v1/jobs/job_01kar4d2c9ez7t6p1m8n5q0rvw/images/0/thumbnail?exp=1795996800&sig=…",
                 "provider_url": "https://cdn.aimlapi.com/generations/…",
             }
         ],
@@ -59,13 +71,23 @@ JOB: Json = {
     "reused_from": None,
 }
 ACCEPTED: Json = JOB | {
+    "sequence": 1,
     "status": "queued",
+    "has_image": False,
+    "charged": "no",
     "waiting_reason": "queue",
     "attempts": [],
     "result": None,
     "started_at": None,
     "finished_at": None,
-    "cost": {"estimated": 91000, "charged": 0, "unknown": 0, "held": 91000, "unit": "credits"},
+    "cost": {
+        "estimated": 91000,
+        "charged": 0,
+        "unknown": 0,
+        "held": 91000,
+        "unit": "credits",
+        "usd": {"estimated": "0.0455", "charged": "0.00", "unknown": "0.00", "held": "0.0455"},
+    },
 }
 
 EXPLANATION: Json = {

@@ -30,6 +30,7 @@ KeyId = Annotated[str, Field(pattern="^key_[0-9a-z]{26}$")]
 EndpointId = Annotated[str, Field(pattern="^whk_[0-9a-z]{26}$")]
 Credits = Annotated[int, Field(description="2,000,000 of them are one US dollar")]
 Usd = Annotated[str, Field(pattern=r"^-?[0-9]+\.[0-9]+$", description="US dollars, exactly")]
+Charged = Literal["no", "yes", "unknown"]
 JobStatus = Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
 
 
@@ -69,6 +70,15 @@ class Attempt(BaseModel):
     error: AttemptError | None
 
 
+class JobCostUsd(BaseModel):
+    """The same in US dollars."""
+
+    estimated: Usd
+    charged: Usd
+    unknown: Usd
+    held: Usd
+
+
 class JobCost(BaseModel):
     """What a job may cost, has cost, and what of it is held; `unknown` belongs to lost answers."""
 
@@ -77,10 +87,11 @@ class JobCost(BaseModel):
     unknown: Credits
     held: Credits
     unit: Literal["credits"]
+    usd: JobCostUsd
 
 
 class Image(BaseModel):
-    """A kept image. `url` works without a key, for 7 days or until `expires_at`."""
+    """A kept image. Its URLs work without a key; GET the job for fresh ones."""
 
     url: str
     size: str
@@ -89,7 +100,10 @@ class Image(BaseModel):
     width: int
     height: int
     sha256: str
-    expires_at: datetime
+    expires_at: datetime = Field(description="until when the image is kept")
+    url_expires_at: datetime = Field(
+        description="until when both URLs work: 7 days at least, or until `expires_at`"
+    )
     thumbnail_url: str
     provider_url: str | None
     b64_json: str = Field(
@@ -133,7 +147,7 @@ class JobError(BaseModel):
     ]  # fmt: skip
     message: str
     retryable: bool
-    charged: Literal["no", "yes", "unknown"]
+    charged: Charged
     details: list[ErrorDetail] | None
 
 
@@ -149,7 +163,15 @@ class Job(BaseModel):
 
     id: JobId
     object: Literal["job"]
+    sequence: int = Field(
+        description="grows with each change of the job, in answers and in webhooks alike: of two "
+        "states keep the one with the greater"
+    )
     status: JobStatus
+    has_image: bool = Field(
+        description="an image was made and kept: `result` has it, also of a job canceled too late"
+    )
+    charged: Charged = Field(description="`unknown` while it is not known of some lost answer")
     input: Json | None = Field(
         description="as it was sent, inline references as hash and length; null once erased"
     )
@@ -163,6 +185,9 @@ class Job(BaseModel):
     erased_at: datetime | None
     queue_expires_at: datetime
     deadline: datetime | None
+    expired_by: Literal["queue_ttl", "deadline"] | None = Field(
+        description="of an expired job: which of its times had come"
+    )
     waiting_reason: WaitingReason | None
     attempts: list[Attempt]
     cost: JobCost

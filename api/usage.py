@@ -18,6 +18,7 @@ from models import bookings, ids, prices, usage
 from models.db import Transaction
 from models.errors import FieldError, InvalidRequest
 from models.jobs import Submission
+from models.money import usd
 from models.schema import LedgerEntry
 from models.usage import Period, Report, Sums, Value
 from models.views import Json, time
@@ -118,7 +119,7 @@ def _sums(sums: Sums) -> Json:
 
 
 def _cost(credits_: int) -> Json:
-    return {"credits": credits_, "usd": usage.usd(credits_)}
+    return {"credits": credits_, "usd": usd(credits_)}
 
 
 async def _rows(pages: AsyncIterator[list[LedgerEntry]]) -> AsyncIterator[list[Json]]:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 
-from models.schema import Job
 from models.views import Json, time
 
 _BODY_MAX = 20_000  # bytes of a webhook's body; many receivers cap requests at 32 kB
@@ -18,12 +17,12 @@ _LASTING = (
 )  # fmt: skip
 
 
-def of_job(type_: str, job: Job, shown: Json, now: datetime) -> bytes:
+def of_job(type_: str, shown: Json, now: datetime) -> bytes:
     """Serialise an event about a job, once: these bytes are stored, signed and sent.
 
     At most 20 kB: what does not fit is cut, the most likely cause first, and says so.
     """
-    data: Json = {**shown, "sequence": job.version}
+    data = shown
     body = of(type_, data, now)
     for cut in _CUTS:
         if len(body) <= _BODY_MAX and _fits(_prompt(data), _PROMPT_MAX):

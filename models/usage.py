@@ -31,7 +31,6 @@ from models.errors import FieldError, InvalidRequest
 Dimension = Literal["day", "key", "model", "tag", "customer"]
 Value = date | UUID | str | None
 
-_PER_USD = 2_000_000  # credits for $1 (https://docs.aimlapi.com/faq/credits)
 _GROUPS_MAX = 10_000
 
 
@@ -109,13 +108,6 @@ async def report(
         message = f"it makes over {_GROUPS_MAX:,} rows; group by less, or ask for a shorter time"
         raise _refusal("query:group_by", message)
     return Report(sorted(groups, key=_order), totals[0])
-
-
-def usd(credits_: int) -> str:
-    """Write credits in US dollars, exactly: "0.0455", "1.00"; two decimals at least, seven at most."""
-    whole, rest = divmod(abs(credits_), _PER_USD)
-    decimals = f"{rest * 10_000_000 // _PER_USD:07}".rstrip("0")  # a credit is $0.0000005
-    return f"{'-' if credits_ < 0 else ''}{whole}.{decimals:0<2}"
 
 
 def _refusal(pointer: str, message: str) -> InvalidRequest:

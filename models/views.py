@@ -11,6 +11,7 @@ from uuid import UUID
 
 from models import ids
 from models.budgets import Standing
+from models.money import usd
 from models.schema import Attempt, Image, Job
 from models.vault import Vault
 
@@ -27,16 +28,18 @@ class Lens:
     vault: Vault
 
     def image_url(self, job: Job, image: Image, now: datetime, suffix: str = "") -> str:
-        """Sign a URL that shows this image without a key, for 7 days or its retention.
-
-        Its end is rounded to the day, so that the same job gives the same URL all day long.
-        """
-        today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        end = min(today + _URL_LIFE + timedelta(days=1), image.expires_at)
+        """Sign a URL that shows this image without a key, for 7 days or its retention."""
         path = f"/v1/jobs/{ids.text(ids.JOB, job.id)}/images/0{suffix}"
-        expiry = int(end.timestamp())
+        expiry = int(_url_end(image, now).timestamp())
         signature = self.vault.mac(signed_message(path, expiry))
         return f"{self.public_url.rstrip('/')}{path}?exp={expiry}&sig={signature}"
+
+
+def _url_end(image: Image, now: datetime) -> datetime:
+    """Return when a URL that is signed now ends: rounded to the day, so that it is the same all day."""
+    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    end = min(today + _URL_LIFE + timedelta(days=1), image.expires_at)
+    return end.replace(microsecond=0)
 
 
 def signed_message(path: str, expiry: int) -> bytes:
@@ -90,7 +93,10 @@ def job(
     return {
         "id": ids.text(ids.JOB, job.id),
         "object": "job",
+        "sequence": job.version,
         "status": status(job),
+        "has_image": shown is not None,
+        "charged": _charged(job, attempts),
         "input": job.input if job.erased_at is None else None,
         "metadata": job.meta,
         "tags": job.tags,
@@ -102,11 +108,12 @@ def job(
         "erased_at": time(job.erased_at),
         "queue_expires_at": time(job.queue_expires_at),
         "deadline": time(job.deadline),
+        "expired_by": _expired_by(job),
         "waiting_reason": waiting_reason(job, now, closed_gate),
         "attempts": [_attempt(each) for each in attempts],
         "cost": _cost(job, attempts),
         "result": None if shown is None else _result(lens, job, shown, attempts, now, inline),
-        "error": _error(job),
+        "error": None if job.error is None else {**job.error, "charged": _charged(job, attempts)},
         "cancel": None
         if job.cancel_requested_at is None
         else {"requested_at": time(job.cancel_requested_at), "outcome": job.cancel_outcome},
@@ -115,12 +122,25 @@ def job(
     }
 
 
-def _error(job: Job) -> Json | None:
-    """Show why a job failed. Whether it was charged may be found out after its end: the sums know."""
-    if job.error is None:
+def _charged(job: Job, attempts: Sequence[Attempt]) -> str:
+    """Tell whether a job was charged; that of a lost answer may be found out after the job's end."""
+    return "unknown" if _unknown(attempts) else "yes" if job.charged else "no"
+
+
+def _unknown(attempts: Sequence[Attempt]) -> int:
+    """Sum what lost answers hold; a call under way is not lost yet."""
+    return sum(
+        each.hold for each in attempts if each.charge == "unknown" and each.finished_at is not None
+    )
+
+
+def _expired_by(job: Job) -> str | None:
+    """Tell which of its two times ended a job: the earlier one, where both have passed."""
+    if job.status != "expired" or job.finished_at is None:
         return None
-    charged = "unknown" if job.held else "yes" if job.charged else "no"
-    return {**job.error, "charged": charged}
+    in_queue = job.queue_expires_at <= job.finished_at
+    first = job.deadline is None or job.queue_expires_at <= job.deadline
+    return "queue_ttl" if in_queue and first else "deadline"
 
 
 def _attempt(attempt: Attempt) -> Json:
@@ -138,16 +158,14 @@ def _attempt(attempt: Attempt) -> Json:
 
 
 def _cost(job: Job, attempts: Sequence[Attempt]) -> Json:
-    unknown = sum(
-        each.hold for each in attempts if each.charge == "unknown" and each.finished_at is not None
-    )
-    return {
+    credits_ = {
         "estimated": job.estimate,
         "charged": job.charged,
-        "unknown": unknown,
+        "unknown": _unknown(attempts),
         "held": job.held,
-        "unit": "credits",
     }
+    in_usd = {name: usd(each) for name, each in credits_.items()}
+    return {**credits_, "unit": "credits", "usd": in_usd}
 
 
 def _result(
@@ -169,6 +187,7 @@ def _result(
         "height": image.height,
         "sha256": image.sha256,
         "expires_at": time(image.expires_at),
+        "url_expires_at": time(_url_end(image, now)),
         "thumbnail_url": lens.image_url(job, image, now, "/thumbnail"),
         "provider_url": image.provider_url,
     }

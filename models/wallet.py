@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from models import ids, notices, prices
 from models.db import Transaction
+from models.money import usd
 from models.schema import Project
 from models.schema import Wallet as Row
 from models.states import EventType
@@ -26,7 +27,6 @@ _EVENTS: dict[State, EventType] = {
     "low": "wallet.low",
     "empty": "wallet.empty",
 }
-_PER_USD = 2_000_000  # credits for $1 (https://docs.aimlapi.com/faq/credits)
 _HOUR = timedelta(hours=1)
 _FRESH = timedelta(minutes=3)  # it is read every minute: an older balance says nothing
 # Calls under way move the balance a little: a low wallet is restored only well above the line.
@@ -122,7 +122,7 @@ async def _tell(tx: Transaction, operator: str, standing: Standing) -> None:
         {
             "state": standing.state,
             "credits": standing.credits,
-            "usd": standing.credits / _PER_USD,
+            "usd": usd(standing.credits),
             "last_hour_credits": standing.last_hour,
             "seconds_left": None if left == float("inf") else round(left),
         },

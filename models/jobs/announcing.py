@@ -19,7 +19,7 @@ async def announce(tx: Transaction, lens: Lens, job: Job, type_: EventType) -> N
     made = (await attempts.of(tx, [job.id]))[job.id]
     images = (await images_of(tx, [job.id]))[job.id]
     shown = views.job(lens, job, made, images, now)
-    body = bodies.of_job(type_, job, shown, now)
+    body = bodies.of_job(type_, shown, now)
     targets = await endpoints.wanting(tx, job.project_id, type_)
     await events.announce(tx, job, type_, body, targets)
     tx.ring("job", str(job.id))

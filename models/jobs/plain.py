@@ -109,7 +109,7 @@ async def _announce(
         "job": job.id,
         "type": type_,
         "sequence": job.version,
-        "body": bodies.of_job(type_, job, shown, now),
+        "body": bodies.of_job(type_, shown, now),
     }
     named = {
         "ids": [each.delivery_id for each in lines],

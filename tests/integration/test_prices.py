@@ -13,7 +13,7 @@ from models.db import Database
 from models.projects import Caller
 from models.settings import Settings
 from tests import spending
-from tests.integration.api.client import problem
+from tests.integration.api.client import cost, problem
 from tests.integration.api.conftest import serve
 from tests.spending import CHARGED, HOUR, MODEL, PRICE, House
 from worker.dispatcher import measuring, pricing, reconciling
@@ -141,9 +141,7 @@ async def test_a_submission_holds_the_present_price(settings: Settings, database
         await prices.quote(tx, MODEL, DEARER)
     async with serve(settings, database) as api:
         made = await api.job(await api.submit())
-        assert made["cost"] == {
-            "estimated": DEARER, "charged": 0, "unknown": 0, "held": DEARER, "unit": "credits",
-        }  # fmt: skip
+        assert made["cost"] == cost(estimated=DEARER, held=DEARER)
         body = {"input": {"model": MODEL, "prompt": "a red bicycle"}, "max_cost": PRICE}
         problem(await api.client.post("/v1/jobs", json=body), 422, "invalid_request")
 

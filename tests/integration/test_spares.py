@@ -22,6 +22,7 @@ from models.settings import Settings
 from models.vault import Vault
 from models.views import Lens
 from tests import sending, spending
+from tests.integration.api.client import cost
 from tests.making import (
     DAY,
     EMPTY_PAID,
@@ -167,9 +168,7 @@ async def test_what_is_shown_is_of_the_attempt_whose_image_it_is(bench: Bench) -
     looked = await jobs.look(bench.database.direct, bench.caller.project_id, fresh.job_id)
     for snapshot in (read, looked):
         shown = snapshot.show(bench.lens)
-        assert shown["cost"] == {
-            "estimated": PRICE, "charged": CHEAPER + PRICE, "unknown": 0, "held": 0, "unit": "credits",
-        }  # fmt: skip
+        assert shown["cost"] == cost(estimated=PRICE, charged=CHEAPER + PRICE)
         result = shown["result"]
         assert isinstance(result, dict)
         assert result["meta"] == {"usage": {"credits_used": CHEAPER}}

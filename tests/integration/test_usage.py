@@ -16,6 +16,7 @@ from models.bookings import Selection
 from models.db import Database
 from models.errors import InvalidRequest
 from models.jobs import Verdict
+from models.money import usd
 from models.projects import Caller
 from models.states import SCOPES
 from models.usage import Dimension, Group, Period, Report, Sums
@@ -365,4 +366,4 @@ async def test_pages_of_nothing_are_one_empty_page(bench: Bench) -> None:
     ],
 )
 def test_dollars_are_exact(credits_: int, written: str) -> None:
-    assert usage.usd(credits_) == written
+    assert usd(credits_) == written

@@ -130,7 +130,7 @@ async def test_an_event_says_what_is_left_and_for_how_long(house: House) -> None
     assert body["data"] == {
         "state": "low",
         "credits": 4 * PRICE,
-        "usd": 4 * PRICE / 2_000_000,
+        "usd": "0.182",
         "last_hour_credits": 2 * PRICE,
         "seconds_left": 7200,
     }

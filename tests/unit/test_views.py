@@ -57,7 +57,7 @@ def show(row: Job, *attempts: Attempt, images: tuple[Image, ...] = (), now: date
 
 
 def webhook(row: Job, *attempts: Attempt, images: tuple[Image, ...] = ()) -> bytes:
-    return bodies.of_job("job.succeeded", row, show(row, *attempts, images=images), NOW)
+    return bodies.of_job("job.succeeded", show(row, *attempts, images=images), NOW)
 
 
 def data(body: bytes) -> dict[str, object]:
@@ -109,10 +109,38 @@ def test_a_job_that_waits_says_why(
 def test_what_is_unknown_is_what_lost_calls_hold_and_not_the_one_under_way() -> None:
     lost = attempt(1, charge="unknown", credits=None, outcome="unknown")
     going = attempt(2, charge="unknown", credits=None, outcome=None, finished_at=None)
-    cost = show(job(status="running", held=2 * PRICE, charged=0), lost, going)["cost"]
-    assert cost == {
+    shown = show(job(status="running", held=2 * PRICE, charged=0), lost, going)
+    assert shown["cost"] == {
         "estimated": PRICE, "charged": 0, "unknown": PRICE, "held": 2 * PRICE, "unit": "credits",
+        "usd": {"estimated": "0.0455", "charged": "0.00", "unknown": "0.0455", "held": "0.091"},
     }  # fmt: skip
+    assert shown["charged"] == "unknown"
+    assert show(job(status="running", charged=0), going)["charged"] == "no", "not lost yet"
+
+
+@pytest.mark.parametrize(
+    ("deadline", "waited", "said"),
+    [
+        (None, 60, "queue_ttl"),
+        (100, 60, "queue_ttl"),
+        (59, 30, "deadline"),  # a call could not have ended by it
+        (59, 3600, "deadline"),  # both had passed, this one first
+        (61, 3600, "queue_ttl"),
+    ],
+)
+def test_an_expired_job_says_which_of_its_times_had_come(
+    deadline: int | None, waited: int, said: str
+) -> None:
+    shown = show(
+        job(
+            status="expired",
+            queue_expires_at=NOW + timedelta(seconds=60),
+            deadline=None if deadline is None else NOW + timedelta(seconds=deadline),
+            finished_at=NOW + timedelta(seconds=waited),
+        )
+    )
+    assert (shown["expired_by"], shown["error"]) == (said, None)
+    assert show(job(queue_expires_at=NOW))["expired_by"] is None, "it is no expired job"
 
 
 def test_a_result_keeps_the_providers_shape() -> None:
@@ -140,6 +168,17 @@ def test_no_url_outlives_its_image() -> None:
     url = LENS.image_url(job(), image(expires_at=soon), NOW)
     assert f"exp={int(soon.timestamp())}&" in url
     assert url.startswith("https://darkroom.example/v1/jobs/job_")
+
+
+@pytest.mark.parametrize("kept", [timedelta(days=30), timedelta(hours=3, microseconds=7)])
+def test_an_image_says_when_its_urls_end_beside_when_it_does(kept: timedelta) -> None:
+    shown = show(job(), attempt(), images=(image(expires_at=NOW + kept),))["result"]
+    assert isinstance(shown, dict)
+    told = shown["data"][0]
+    for name in ("url", "thumbnail_url"):
+        end = int(told[name].split("exp=")[1].split("&")[0])
+        assert told["url_expires_at"] == views.time(datetime.fromtimestamp(end, UTC))
+    assert told["expires_at"] == views.time(NOW + kept)
 
 
 # The ETag.
@@ -174,7 +213,7 @@ def test_a_body_is_the_job_as_get_shows_it_and_its_sequence_is_its_version() -> 
     body = webhook(job(version=9), attempt(), images=(image(),))
     read = json.loads(body)
     assert (read["type"], read["timestamp"]) == ("job.succeeded", views.time(NOW))
-    assert read["data"].pop("sequence") == 9
+    assert read["data"]["sequence"] == 9
     assert read["data"] == json.loads(
         json.dumps(show(job(version=9), attempt(), images=(image(),)))
     )

@@ -8,6 +8,7 @@ import httpx
 
 from api.state import State
 from models import ids, projects
+from models.money import usd
 from models.states import Scope
 from tests.conftest import make_project
 from tests.integration.api.life import Life
@@ -60,6 +61,12 @@ def body(**fields: object) -> Body:
 def input_(**fields: object) -> Body:
     """Make the smallest input that is accepted, with these fields beside it or in its place."""
     return {"model": MODEL, "prompt": "A lighthouse in the snow."} | fields
+
+
+def cost(**credits_: int) -> Body:
+    """Write what a job costs as it is shown; what is not named is 0."""
+    named = {"estimated": 0, "charged": 0, "unknown": 0, "held": 0} | credits_
+    return named | {"unit": "credits", "usd": {name: usd(each) for name, each in named.items()}}
 
 
 def bearer(key: str) -> dict[str, str]:

@@ -7,7 +7,17 @@ import pytest
 
 from models import ids, jobs, prices
 from models.attempts import Answer
-from tests.integration.api.client import MODEL, PRICE, Api, Body, input_, job_id, path, problem
+from tests.integration.api.client import (
+    MODEL,
+    PRICE,
+    Api,
+    Body,
+    cost,
+    input_,
+    job_id,
+    path,
+    problem,
+)
 
 
 async def canceled(api: Api, job: UUID) -> Body:
@@ -39,9 +49,8 @@ async def test_a_job_that_has_not_started_is_prevented_and_holds_nothing(
     shown = await canceled(api, job)
     assert (shown["status"], outcome(shown)) == ("canceled", "prevented")
     assert shown["finished_at"]
-    assert shown["cost"] == {
-        "estimated": PRICE, "charged": 0, "unknown": 0, "held": 0, "unit": "credits",
-    }  # fmt: skip
+    assert shown["cost"] == cost(estimated=PRICE)
+    assert (shown["has_image"], shown["charged"]) == (False, "no")
     assert await canceled(api, job) == shown, "to cancel again changes nothing"
 
 
@@ -55,9 +64,8 @@ async def test_a_call_under_way_is_not_aborted_and_its_image_is_kept(api: Api) -
     late = await canceled(api, job)
     assert (late["status"], outcome(late)) == ("canceled", "too_late")
     assert late["result"]
-    cost = late["cost"]
-    assert isinstance(cost, dict)
-    assert (cost["charged"], cost["held"]) == (PRICE, 0)
+    assert late["cost"] == cost(estimated=PRICE, charged=PRICE)
+    assert (late["has_image"], late["charged"]) == (True, "yes"), "it is not to be missed"
 
 
 async def test_a_call_that_fails_uncharged_was_prevented(api: Api) -> None:
@@ -79,9 +87,8 @@ async def test_a_call_whose_answer_is_lost_leaves_the_charge_unknown(api: Api) -
     await api.life.lose(ref)
     shown = await canceled(api, job)
     assert (shown["status"], outcome(shown)) == ("canceled", "unknown")
-    assert shown["cost"] == {
-        "estimated": PRICE, "charged": 0, "unknown": PRICE, "held": PRICE, "unit": "credits",
-    }  # fmt: skip
+    assert shown["cost"] == cost(estimated=PRICE, unknown=PRICE, held=PRICE)
+    assert (shown["has_image"], shown["charged"]) == (False, "unknown")
 
 
 @pytest.mark.parametrize("state", ["succeeded", "failed", "expired"])

@@ -17,6 +17,7 @@ from tests.integration.api.client import (
     PRICE,
     Api,
     body,
+    cost,
     input_,
     job_id,
     pointers,
@@ -76,9 +77,11 @@ async def test_an_accepted_job_looks_exactly_as_documented(api: Api) -> None:
         "deadline": "2031-12-01T12:00:00.000Z",
         "waiting_reason": "queue",
         "attempts": [],
-        "cost": {
-            "estimated": PRICE, "charged": 0, "unknown": 0, "held": PRICE, "unit": "credits",
-        },
+        "cost": cost(estimated=PRICE, held=PRICE),
+        "sequence": 1,
+        "has_image": False,
+        "charged": "no",
+        "expired_by": None,
         "result": None,
         "error": None,
         "cancel": None,
@@ -104,12 +107,11 @@ async def test_a_finished_job_looks_exactly_as_documented(api: Api) -> None:
     }]  # fmt: skip
     assert attempts[0]["client_request_id"] == f"{shown['id']}:1"
     assert attempts[0]["charge"] == {"state": "settled", "credits": PRICE}
-    assert shown["cost"] == {
-        "estimated": PRICE, "charged": PRICE, "unknown": 0, "held": 0, "unit": "credits",
-    }  # fmt: skip
+    assert shown["cost"] == cost(estimated=PRICE, charged=PRICE)
+    assert (shown["has_image"], shown["charged"]) == (True, "yes")
     assert set(result["data"][0]) == {
         "url", "size", "content_type", "bytes", "width", "height", "sha256", "expires_at",
-        "thumbnail_url", "provider_url",
+        "url_expires_at", "thumbnail_url", "provider_url",
     }  # fmt: skip
     assert result["meta"] == {"usage": {"credits_used": PRICE}}
 
