@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import delete, func, literal, select, update
+from sqlalchemy import ColumnElement, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from models.db import Transaction
@@ -30,6 +30,11 @@ Standing = Literal["open", "closed", "half_open"]
 async def closed(tx: Transaction) -> list[str]:
     """Give why calls may not be released freely at present; an empty list when all gates are open."""
     return list(await tx.scalars(select(Gate.reason).order_by(Gate.closed_at)))
+
+
+def shut(reason: WaitingReason) -> ColumnElement[bool]:
+    """Tell in a statement whether a gate is closed."""
+    return select(Gate.reason).where(Gate.reason == reason).exists()
 
 
 async def close(tx: Transaction, reason: WaitingReason, detail: str) -> None:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:  # obstore has these names in its stubs only
 
 _MIB = 1024 * 1024
 _SMALL = 256 * 1024  # bytes, hashed in some 0.2 ms
-_CHECK_TIMEOUT = timedelta(seconds=5)
+_CHECK_TIMEOUT = timedelta(seconds=10)
+_PROBE = 4 * _MIB  # an image of 4096 x 4096 is some 3.3 MB: what has no room for one, is full
 # A caller retries for a day, so the store's own patience only bridges a blip.
 _RETRY: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=60)}
 
@@ -178,14 +179,20 @@ class Store:
         return key.endswith(f"/{digest.hexdigest()}")
 
     async def check(self) -> None:
-        """Write and delete a small probe, within 5 s. Raises `StoreUnavailable`."""
-        key = f"probe/{secrets.token_hex(8)}"
+        """Write, read and delete a probe object of an image's size. Raises `StoreUnavailable`."""
+        key, probe = f"probe-{secrets.token_hex(8)}", secrets.token_bytes(_PROBE)
         try:
             async with asyncio.timeout(_CHECK_TIMEOUT.total_seconds()):
-                await self._put(key, b"probe")
+                await self._put(key, probe)
+                read = await self.read(key)
                 await self.delete(key)
+        except Missing as lost:
+            raise StoreUnavailable(f"{lost}, though it was written just now") from lost
         except TimeoutError:
-            raise StoreUnavailable(f"no answer within {_CHECK_TIMEOUT}") from None
+            seconds = _CHECK_TIMEOUT.total_seconds()
+            raise StoreUnavailable(f"{key}: not within {seconds:.0f} s") from None
+        if read != probe:
+            raise StoreUnavailable(f"{key}: what was read is not what was written")
 
     async def _put(self, key: str, data: bytes) -> None:
         with _translated(key):

@@ -20,7 +20,7 @@ from models.garbage import collect_less
 from models.ids import JOB, new, text
 from models.logs import configure
 from models.settings import Settings
-from worker import broker, health, heart
+from worker import broker, health, heart, storeroom
 from worker.app import DELIVER, GENERATE, connect
 from worker.context import Context
 from worker.loop import loop
@@ -50,6 +50,7 @@ def main() -> int:
         print(f"darkroom worker: {refused}", file=sys.stderr)
         return 2
     loop.spawn(heart.beat_for_ever(context))
+    loop.spawn(storeroom.watch(context))
     signals.worker_ready.connect(lambda **_: loop.spawn(_take_work(context)), weak=False)
     signals.worker_shutting_down.connect(lambda **_: loop.spawn(_drain(context)), weak=False)
     # Celery warns root about pickled messages; ours are JSON, and nothing else is accepted.
@@ -81,10 +82,11 @@ def _arguments(loaded: Settings, name: str) -> list[str]:
 
 
 async def _be_ready(context: Context) -> None:
-    """Wait for Postgres and the schema, saying so; then report, without room for work yet."""
+    """Wait for Postgres, the schema and the store, saying so; then report, without room for work yet."""
     while True:
         await migrate.wait_for_schema(context.database)
         with suppress(Unavailable):  # it went away again
+            await storeroom.wait_until_it_takes(context)
             return await heart.beat(context)
 
 
@@ -101,7 +103,7 @@ async def _serve_health(context: Context, watched: Sequence[Watch]) -> None:
         if context.draining:
             return "draining"
         if not watched:
-            return "waits for Postgres, or its schema"
+            return f"waits for {context.waits_for}"
         # A Redis that is away makes nobody unready: messages are taken when it is back.
         starts = not context.consuming and await context.doorbell.answers()
         return "takes no messages yet" if starts else None

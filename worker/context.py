@@ -44,6 +44,10 @@ class Context:
     fetching: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_FETCHED))
     looking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LOOKED_AT))
     running: set[Ref] = field(default_factory=set)
+    # What a store that refused an image is tried with, one at a time; and how often it was.
+    trying_store: asyncio.Lock = field(default_factory=asyncio.Lock)
+    store_tries: int = 0
+    waits_for: str = "Postgres, or its schema"  # until it is ready
     consuming: bool = False  # before Celery takes messages, what is released for it would only wait
     draining: bool = False
     heart: Pulse = field(default_factory=Pulse)  # beats with each heartbeat that got through

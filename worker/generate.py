@@ -18,7 +18,7 @@ from models.ids import JOB, new, text
 from models.jobs import Release, Start, Terms
 from models.references import ReferenceLost, kept_in, restore_input
 from models.storage import Missing, StoreUnavailable
-from worker import keep, metrics
+from worker import keep, metrics, storeroom
 from worker.backoff import delay
 from worker.context import Context
 from worker.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown
@@ -37,7 +37,8 @@ async def run(context: Context, job_id: UUID, fence: int) -> None:
         return
     start = await _start(context, job_id, fence)
     if start is None:
-        log.info("job.not_mine", fence=fence)
+        if not await storeroom.returned(context, Release(job_id, fence)):
+            log.info("job.not_mine", fence=fence)
         return
     structlog.contextvars.bind_contextvars(attempt=start.ref.number)
     context.running.add(start.ref)
@@ -82,6 +83,7 @@ async def _call(context: Context, start: Start) -> Outcome:
     try:
         body = await _with_references(context, start)
     except StoreUnavailable as away:
+        await storeroom.doubt(context, str(away))
         return TryLater(reason="storage", message=str(away), counts=False, sent=False)
     except (Missing, ReferenceLost) as lost:
         return Refused(code="invalid_input", message=f"A reference image is gone: {lost}")

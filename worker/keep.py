@@ -26,7 +26,7 @@ from models.pictures import Broken
 from models.remnants import Contested
 from models.schema import Job
 from models.storage import NotAnImage, StorageError, TooLarge, Truncated
-from worker import metrics
+from worker import metrics, storeroom
 from worker.backoff import delay
 from worker.context import Context
 from worker.fetch import Gone, Missing, NoImage, NotKept, NotStored, opened
@@ -197,6 +197,7 @@ async def _keep(context: Context, project_id: UUID, url: str | None, b64: str | 
     except (NotAnImage, Truncated, TooLarge) as failed:
         raise NoImage(str(failed)) from failed
     except StorageError as failed:
+        await storeroom.doubt(context, str(failed))
         raise NotStored(str(failed)) from failed
     if isinstance(size, Broken):
         raise (NotKept if size.passing else NoImage)(size.reason)

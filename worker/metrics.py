@@ -18,6 +18,9 @@ NOT_KEPT = Counter(
     "Times that a paid image could not be kept yet: by our own store, or the provider's download",
     ["waiting"],
 )
+STORE_REFUSED = Counter(
+    "darkroom_store_refused_total", "Times that our own store took no probe object"
+)
 LEASES_LOST = Counter("darkroom_leases_lost_total", "Leases that ran out under a living worker")
 TRIES = Counter("darkroom_webhook_tries_total", "Tries of deliveries", ["state"])
 LANES_SLOWED = Counter(

@@ -47,7 +47,7 @@ from models.jobs.charging import (
 from models.jobs.ending import cancel, expire, late
 from models.jobs.erasing import erase
 from models.jobs.explaining import explain
-from models.jobs.keeping import keep_later, keep_spare, pass_by, receive, succeed
+from models.jobs.keeping import keep_at_once, keep_later, keep_spare, pass_by, receive, succeed
 from models.jobs.plain import receive_plain, start_plain, succeed_plain
 from models.jobs.reading import Filter, Snapshot, finished, glance, listing, look, snapshot
 from models.jobs.reaping import overdue, reap
@@ -67,9 +67,10 @@ from models.jobs.submitting import (
 __all__ = [
     "Filter", "Idempotency", "Kept", "LeftOver", "Release", "Snapshot", "Start", "Submission",
     "Terms", "Verdict", "admit", "believed_free", "cancel", "earlier", "erase", "expire", "explain",
-    "fingerprint", "finished", "fund", "glance", "hand_back", "keep_later", "keep_spare", "late",
-    "left_over", "listing", "look", "lose", "note_absent", "open_charges", "overdue", "park", "pass_by",
-    "queue_full", "queued", "reap", "receive", "receive_plain", "refuse", "release", "renew", "resolve",
-    "resolve_by_hand", "retry", "retry_later", "snapshot", "start", "start_plain", "started", "submit",
-    "succeed", "succeed_plain", "unfunded", "unknown_charges",
+    "fingerprint", "finished", "fund", "glance", "hand_back", "keep_at_once", "keep_later",
+    "keep_spare", "late", "left_over", "listing", "look", "lose", "note_absent", "open_charges",
+    "overdue", "park", "pass_by", "queue_full", "queued", "reap", "receive", "receive_plain",
+    "refuse", "release", "renew", "resolve", "resolve_by_hand", "retry", "retry_later", "snapshot",
+    "start", "start_plain", "started", "submit", "succeed", "succeed_plain", "unfunded",
+    "unknown_charges",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ _GATES = {
     "provider_down": "The provider answers with errors or not at all, so only a probe is sent",
     "wallet_empty": "The wallet at the provider is empty, so nothing is sent until it is filled",
     "provider_key": "The provider does not accept our key, so nothing is sent until it is put right",
+    "storage": "Our own store takes no images, so nothing is sent until it does",
 }
 
 _KEEPING = {

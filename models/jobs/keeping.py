@@ -133,6 +133,23 @@ async def keep_later(
     return await queue_keep(tx, job, delay, attempt=job.attempt, waiting=waiting)
 
 
+async def keep_at_once(tx: Transaction) -> int:
+    """Queued (keep), due at once: the store takes images again. Gives how many waited for that."""
+    waiting = (
+        select(Job.id)
+        .where(
+            Job.status == "queued",
+            Job.phase == "keep",
+            Job.waiting_reason == "storage",
+            Job.run_after > func.now(),
+        )
+        .with_for_update(key_share=True, skip_locked=True)
+    )
+    due = update(Job).where(Job.id.in_(waiting)).values(run_after=func.now()).returning(Job.id)
+    tx.ring("jobs")
+    return len((await tx.execute(due)).all())
+
+
 async def image_lost(tx: Transaction, lens: Lens, job: Job, why: str) -> Job | None:
     """running (keep) → failed, charged, unless `conclude` ends it: it can be had no more."""
     if (ended := await conclude(tx, lens, job)) is not None:

@@ -130,6 +130,7 @@ _START = prepared(
                started_at = coalesce(started_at, now()), lease_until = now() + :lease,
                worker = :worker, waiting_reason = NULL
          WHERE id = :job AND fence = :fence AND status = 'released' AND phase = 'call'
+           AND NOT EXISTS (SELECT FROM gates WHERE reason = 'storage')
            AND queue_expires_at > now() AND (deadline IS NULL OR deadline > now() + :typical_call)
            AND (attempt > 0 OR NOT (
                webhook_url IS NOT NULL AND 'job.running' = ANY (webhook_events) OR EXISTS (

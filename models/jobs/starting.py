@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import case, func, or_, select, tuple_, update
 
-from models import attempts, endpoints, events
+from models import attempts, endpoints, events, gates
 from models.attempts import Ref
 from models.db import Transaction
 from models.jobs.announcing import announce
@@ -54,7 +54,7 @@ async def start(  # noqa: PLR0913 - who starts what, under which fence, for how 
     """Begin an attempt; None when somebody else has the job, or it may not start any more.
 
     Of sixteen workers with the same message one gets a `Start`. In phase `keep` no attempt begins:
-    the image is paid, and only its bytes are missing.
+    the image is paid, and only its bytes are missing. No call begins while our store takes no images.
     """
     calls = Job.phase == "call"
     in_time = or_(Job.deadline.is_(None), Job.deadline > func.now() + typical_call)
@@ -65,7 +65,7 @@ async def start(  # noqa: PLR0913 - who starts what, under which fence, for how 
                 Job.id == job_id,
                 Job.fence == fence,
                 Job.status == "released",
-                or_(~calls, (Job.queue_expires_at > func.now()) & in_time),
+                or_(~calls, (Job.queue_expires_at > func.now()) & in_time & ~gates.shut("storage")),
             )
             .values(
                 status="running",

@@ -344,10 +344,17 @@ async def test_a_check_leaves_nothing_and_fails_when_the_store_does(
 ) -> None:
     await store.check()
     assert files(tmp_path) == []
-    (tmp_path / "images" / "probe").rmdir()
-    (tmp_path / "images" / "probe").write_text("in the way")
+    (tmp_path / "images").rmdir()
+    (tmp_path / "images").write_text("in the way")
     with pytest.raises(StoreUnavailable):
         await store.check()
+
+
+async def test_a_check_fails_when_an_image_has_no_room(store: Store, tmp_path: Path) -> None:
+    with full_disk(MIB), pytest.raises(StoreUnavailable):
+        await store.check()
+    await store.check()
+    assert files(tmp_path) == []
 
 
 async def test_keeping_a_large_image_does_not_stop_the_loop(store: Store) -> None:
