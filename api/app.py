@@ -101,7 +101,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     async with AsyncExitStack() as stack:
         doorbell = await stack.enter_async_context(Doorbell(settings.redis_url.get_secret_value()))
         await doorbell.listen("job", "delivery")
-        database = Database(settings, ring=doorbell.ring, patience=_PATIENCE)
+        database = Database(settings, ring=doorbell.ring, patience=_PATIENCE, name="darkroom-api")
         stack.push_async_callback(database.close)
         vault, waiting = Vault.of(settings), Waiting(database, doorbell)
         sweep = asyncio.create_task(waiting.sweep_for_ever())

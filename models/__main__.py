@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _run(asked: Namespace, loaded: Settings) -> int:
     # No doorbell: what these commands change is found within a tick.
-    database = Database(loaded, ring=lambda _topic, _key: None, pool=1)
+    database = Database(loaded, ring=lambda _topic, _key: None, pool=1, name="darkroom-command")
     try:
         if asked.command in _SAID:
             print(await _SAID[asked.command](database, asked, loaded))

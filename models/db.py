@@ -4,11 +4,25 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, LargeBinary, MetaData, Text, Uuid
+import psycopg
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Engine,
+    ExceptionContext,
+    LargeBinary,
+    MetaData,
+    Text,
+    Uuid,
+    create_engine,
+    event,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import (
     AsyncSession,
@@ -17,6 +31,7 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.orm import DeclarativeBase
 
+from models.absences import absence, leads_astray
 from models.direct import Direct
 from models.errors import Unavailable
 from models.settings import Settings
@@ -27,13 +42,15 @@ _SESSION = " ".join(
     f"-c {name}={value}"
     for name, value in {
         "idle_in_transaction_session_timeout": "5s",
+        # Packaged servers compile what looks dear: 2 to 5 s for a release that runs for 5 ms.
+        "jit": "off",
         "lock_timeout": "10s",
         "statement_timeout": "30s",
         "timezone": "UTC",
     }.items()
 )
 
-_CONNECT = {
+_CONNECT: dict[str, str | int] = {
     "connect_timeout": 5,
     "tcp_user_timeout": 10_000,
     "keepalives_idle": 10,
@@ -41,6 +58,9 @@ _CONNECT = {
     "keepalives_count": 3,
     "options": _SESSION,
 }
+
+# Who names the server to SQLAlchemy is psycopg: it alone knows libpq's URLs, with several hosts.
+_DRIVER = "postgresql+psycopg://"
 
 # A server that is frozen takes packets and ends no statement, so we look at our own clock too.
 _PATIENCE = timedelta(seconds=35)  # past `statement_timeout`, whose error says more
@@ -90,7 +110,8 @@ class Database:
     """The connections of one process: SQLAlchemy's, and as many of the driver's own (`direct`) at most.
 
     `ring` is called with (topic, key) after a commit, for everything the transaction announced. It
-    must not block and must not raise: a doorbell that is lost costs latency, nothing else.
+    must not block and must not raise: a doorbell that is lost costs latency, nothing else. `name` is shown
+    in `pg_stat_activity`.
     """
 
     def __init__(
@@ -100,19 +121,23 @@ class Database:
         ring: Callable[[str, str], None],
         pool: int | None = None,
         patience: timedelta = _PATIENCE,
+        name: str = "darkroom",
     ) -> None:
         self._ring = ring
         self._patience = patience.total_seconds()
         size, url = pool or settings.database_pool, settings.database_url.get_secret_value()
-        self.direct = Direct(url, size=size, patience=self._patience, ring=ring, connect=_CONNECT)
+        # What the URL says itself (`application_name`) it keeps.
+        connect = make_conninfo(url, **_CONNECT, fallback_application_name=name)
+        self.direct = Direct(connect, size=size, patience=self._patience, ring=ring)
         self._engine = create_async_engine(
-            driver_url(url),
+            _DRIVER,
+            async_creator=partial(psycopg.AsyncConnection.connect, connect),
             pool_size=size,
             max_overflow=0,
             pool_timeout=self._patience / 2,
             pool_use_lifo=True,
-            connect_args=_CONNECT,
         )
+        event.listen(self._engine.sync_engine, "handle_error", _drop_astray)
         self._sessions = async_sessionmaker(
             self._engine, class_=Transaction, expire_on_commit=False, autoflush=False
         )
@@ -121,23 +146,19 @@ class Database:
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Open a transaction; leaving it commits, an exception rolls back.
 
-        Raises `Unavailable` when Postgres is away, or does not come to an end within the patience.
+        Raises `Unavailable` when Postgres is away, or does not come to an end within the patience, and
+        what the driver raised when the statement itself is at fault (`absences`).
         After a lost answer to COMMIT nobody knows whether it took effect: whoever must know reads
         again (`jobs.start` does, by its `start_id`).
         """
         try:
             async with asyncio.timeout(self._patience), self._sessions.begin() as tx:
                 yield tx
-        except (OperationalError, InterfaceError, PoolTimeout, TimeoutError) as lost:
-            raise Unavailable(
-                "Postgres did not answer; nothing was lost. Try again in a moment."
-            ) from lost
-        except DBAPIError as lost:
-            if not lost.connection_invalidated:
+        except (DBAPIError, PoolTimeout, TimeoutError) as failed:
+            refused = _absence(failed)
+            if refused is None:
                 raise
-            raise Unavailable(
-                "The connection to Postgres broke; nothing was lost. Try again in a moment."
-            ) from lost
+            raise refused from failed
         for topic, key in tx.rings:
             self._ring(topic, key)
 
@@ -147,9 +168,21 @@ class Database:
         await self._engine.dispose()
 
 
-def driver_url(url: str) -> str:
-    """Name psycopg 3 as the driver of a `postgresql://` URL."""
-    for scheme in ("postgresql://", "postgres://"):
-        if url.startswith(scheme):
-            return "postgresql+psycopg://" + url.removeprefix(scheme)
-    return url
+def open_engine(url: str) -> Engine:
+    """Open an engine for migrations, which may take long and use one connection."""
+    connect = partial(psycopg.connect, url, fallback_application_name="darkroom-migrate")
+    return create_engine(_DRIVER, creator=connect)
+
+
+def _absence(failed: DBAPIError | PoolTimeout | TimeoutError) -> Unavailable | None:
+    if not isinstance(failed, DBAPIError) or failed.orig is None:
+        return absence(failed, lost=True)
+    # What has neither a statement nor a SQLSTATE failed to connect, or while it was committed.
+    unstated = failed.statement is None and getattr(failed.orig, "sqlstate", None) is None
+    return absence(failed.orig, lost=failed.connection_invalidated or unstated)
+
+
+def _drop_astray(context: ExceptionContext) -> None:
+    """Have SQLAlchemy drop every connection, as if this one had broken."""
+    if leads_astray(context.original_exception):
+        context.is_disconnect = True

@@ -12,16 +12,17 @@ from functools import partial
 from typing import TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor, InterfaceError, OperationalError, sql
+from psycopg import AsyncConnection, AsyncCursor, sql
 from psycopg.adapt import AdaptersMap
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import JsonbDumper
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import BindParameter, ClauseElement, ColumnElement, bindparam
 from sqlalchemy import inspect as mapped
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.types import TypeEngine
 
+from models.absences import absence, leads_astray
 from models.errors import Unavailable
 
 Statement = bytes  # as psycopg takes what is written nowhere but in this code
@@ -40,7 +41,6 @@ _CACHED = 4096  # bytes of a statement, up to which psycopg remembers its parame
 # A pool that has lost its connections tries again at once for whoever comes; with the library's five
 # minutes it would sit out the end of an outage in a growing pause.
 _RECONNECT = 3.0
-_AWAY = "Postgres did not answer; nothing was lost. Try again in a moment."
 _IDLE = 60.0  # seconds until a connection that nobody needed is closed
 
 
@@ -49,21 +49,20 @@ class Direct:
 
     def __init__(
         self,
-        url: str,
+        connect: str,
         *,
         size: int,
         patience: float,
         ring: Callable[[str, str], None],
-        connect: Mapping[str, object],
     ) -> None:
         self._patience = patience
         self._ring = ring
         settings = {"autocommit": True, "row_factory": dict_row, "context": _ADAPTERS}
         self._make = partial(
             AsyncConnectionPool[AsyncConnection[DictRow]],
-            url,
+            connect,
             connection_class=AsyncConnection[DictRow],
-            kwargs={**connect, **settings},
+            kwargs=settings,
             min_size=0,
             max_size=size,
             open=False,
@@ -132,15 +131,19 @@ class Direct:
                     yield connection
                 finally:
                     await pool.putconn(connection)
-        except (OperationalError, InterfaceError, PoolTimeout, TimeoutError) as lost:
-            if connection is None or not connection.closed:
-                raise Unavailable(_AWAY) from lost
-            await pool.drain()  # the others have most likely died with it
-            raise _Stale(_AWAY) from lost
+        except (psycopg.Error, TimeoutError) as failed:
+            broke = connection is not None and connection.closed
+            refused = absence(failed, lost=broke or connection is None)
+            if refused is None:
+                raise
+            if broke or leads_astray(failed):
+                await pool.drain()  # the others have most likely died with it
+                raise _Stale(refused.detail) from failed
+            raise refused from failed
 
 
 class _Stale(Unavailable):
-    """The connection was lost: whoever only reads may ask again."""
+    """The connection was lost, or led to a server that must not write: whoever only reads may ask again."""
 
 
 class Together:

@@ -7,11 +7,11 @@ from itertools import count
 from pathlib import Path
 
 import structlog
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from models.db import Database, Transaction, driver_url
+from models.db import Database, Transaction, open_engine
 from models.errors import Misconfigured, Unavailable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -36,7 +36,7 @@ def migrate(url: str) -> str:
 
     config = Config()
     config.set_main_option("script_location", str(_HERE))
-    engine = create_engine(driver_url(url))
+    engine = open_engine(url)
     try:
         with engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})

@@ -65,9 +65,9 @@ async def open_context(settings: Settings, worker: str) -> AsyncIterator[Context
     vault = Vault.of(settings)
     async with AsyncExitStack() as stack:
         doorbell = await stack.enter_async_context(Doorbell(settings.redis_url.get_secret_value()))
-        database = Database(settings, ring=doorbell.ring)
+        database = Database(settings, ring=doorbell.ring, name="darkroom-worker")
         stack.push_async_callback(database.close)
-        heartbeats = Database(settings, ring=doorbell.ring, pool=1)
+        heartbeats = Database(settings, ring=doorbell.ring, pool=1, name="darkroom-heartbeat")
         stack.push_async_callback(heartbeats.close)
         yield Context(
             settings=settings,

@@ -1,10 +1,10 @@
 """How Alembic reaches the database: the connection it is given, or `DATABASE_URL`."""
 
 from alembic import context
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection
 
 from models import schema  # noqa: F401 - fills the metadata
-from models.db import Base, driver_url
+from models.db import Base, open_engine
 from models.settings import database_url
 
 
@@ -20,5 +20,5 @@ given = context.config.attributes.get("connection")
 if given is not None:
     run(given)
 else:
-    with create_engine(driver_url(database_url())).connect() as own:
+    with open_engine(database_url()).connect() as own:
         run(own)

@@ -29,11 +29,10 @@ ALLOWED = {
     "worker/provider/line.py": {"aiohttp", "httpx", "httpx_aiohttp"},
     "worker/provider/client.py": {"httpx"},
     "worker/provider/account.py": {"httpx"},
-    # DATABASE_URL; usage.py knows one of the driver's errors by name, settings.py reads the URL's form.
-    "models/db.py": {"create_async_engine"},
+    # DATABASE_URL; absences.py and usage.py know the driver's errors, settings.py the URL's form.
+    "models/absences.py": {"psycopg"},
+    "models/db.py": {"create_async_engine", "create_engine", "psycopg"},
     "models/direct.py": {"psycopg"},
-    "models/migrate.py": {"create_engine"},
-    "models/migrations/env.py": {"create_engine"},
     "models/settings.py": {"psycopg"},
     "models/usage.py": {"psycopg"},
     # REDIS_URL.

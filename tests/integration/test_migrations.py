@@ -14,10 +14,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from psycopg import sql
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, text
 
 from models import migrate
-from models.db import Database, driver_url
+from models.db import Database, open_engine
 from models.errors import Misconfigured
 from models.settings import Settings
 from tests.conftest import make_settings
@@ -48,7 +48,7 @@ def tables(connection: Connection) -> set[str]:
 
 
 def test_they_go_up_and_down_and_up_and_agree_with_the_tables(empty: str) -> None:
-    engine = create_engine(driver_url(empty))
+    engine = open_engine(empty)
     try:
         for _ in range(2):
             with engine.begin() as connection:
@@ -69,7 +69,7 @@ def test_the_newest_revision_is_the_one_that_alembic_finds() -> None:
 
 
 def test_each_goes_down_and_up_by_itself(empty: str) -> None:
-    engine = create_engine(driver_url(empty))
+    engine = open_engine(empty)
     try:
         with engine.begin() as connection:
             command.upgrade(config(connection), "head")

@@ -75,7 +75,7 @@ async def _run(loaded: Settings) -> None:
     vault = Vault.of(loaded)
     async with AsyncExitStack() as stack:
         doorbell = await stack.enter_async_context(Doorbell(loaded.redis_url.get_secret_value()))
-        database = Database(loaded, ring=doorbell.ring)
+        database = Database(loaded, ring=doorbell.ring, name="darkroom-dispatcher")
         stack.push_async_callback(database.close)
         desk = Desk(
             settings=loaded,

@@ -52,7 +52,7 @@ async def _run(loaded: Settings, since: datetime | None) -> Recalled:
         raise Misconfigured("AIMLAPI_KEY is not set; the provider's log cannot be read without it.")
     async with AsyncExitStack() as stack:
         doorbell = await stack.enter_async_context(Doorbell(loaded.redis_url.get_secret_value()))
-        database = Database(loaded, ring=doorbell.ring, pool=1)
+        database = Database(loaded, ring=doorbell.ring, pool=1, name="darkroom-restore")
         stack.push_async_callback(database.close)
         async with database.transaction() as tx:
             await migrate.demand_schema(tx)
