@@ -29,11 +29,13 @@ from api.callers import Callers
 from api.door import Door
 from api.queues import Queues
 from api.rates import Rates
+from api.references import CPU, DECODERS, WALL, References
 from api.state import State
 from api.waiting import Waiting
 from models import migrate
 from models.db import Database
 from models.doorbell import Doorbell
+from models.pictures import Pictures
 from models.prices import PriceList
 from models.settings import Settings
 from models.storage import Store
@@ -109,6 +111,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         # Requests are answered meanwhile, each by itself; this only says what is missing.
         waits = asyncio.create_task(migrate.wait_for_schema(database))
         stack.push_async_callback(_cancel, waits)
+        decoders = Pictures(children=DECODERS, cpu=CPU, wall=WALL)
         yield State(
             settings=settings,
             database=database,
@@ -120,6 +123,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             queues=Queues(database, settings.queued_max),
             waiting=waiting,
             prices=PriceList(database),
+            references=References(await stack.enter_async_context(decoders)),
         )
 
 

@@ -7,6 +7,7 @@ from fastapi import Request
 
 from api.callers import Callers
 from api.queues import Queues
+from api.references import References
 from api.waiting import Waiting
 from models import ids
 from models.db import Database
@@ -35,6 +36,7 @@ class State:
     queues: Queues
     waiting: Waiting
     prices: PriceList
+    references: References
 
     def log_accepted(self, job: Job, *, replayed: bool) -> None:
         """Leave a line in the log: the first of a job's life."""

@@ -14,10 +14,12 @@ from models.references import view_input
 _INLINE = 64 * 1024  # characters of references above which checking moves off the loop
 
 
-async def check(here: State, body: SubmitBody) -> tuple[Submission, tuple[Inline, ...]]:
-    """Judge a body; gives it with the references it brought along, whose bytes are still to be kept.
+async def check(
+    here: State, caller: Caller, body: SubmitBody
+) -> tuple[Submission, tuple[Inline, ...]]:
+    """Judge a body; returns it with the references it brought along, whose bytes are still to be kept.
 
-    Raises `InvalidRequest` and `EgressRefused`.
+    Raises `InvalidRequest`, `EgressRefused`, and as `References.judge`.
     """
     _check_webhook(here, body)
     checked = await _check_input(here, body.input)
@@ -25,6 +27,7 @@ async def check(here: State, body: SubmitBody) -> tuple[Submission, tuple[Inline
     shown = view_input(checked.input, kept)
     estimate = await here.prices.estimate(checked.model, shown)
     _check_cost(body, estimate)
+    await here.references.judge(caller.project_id, checked.inline)  # last: it costs the most
     webhook = body.webhook
     submission = Submission(
         model=checked.model.id,

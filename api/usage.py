@@ -65,14 +65,14 @@ async def read_ledger(
 
 @router.post("/quotes", responses=QUOTE)
 async def quote(
-    caller: Reader,  # noqa: ARG001 - any key that may read
+    caller: Reader,
     body: QuoteBody,
     tx: Tx,
     here: Here,
 ) -> Response:
     """Tell what a job would cost, by the same rules as its submission. It binds nothing."""
     options = body.model_dump(exclude_unset=True)
-    asked, _ = await submission.check(here, SubmitBody(**options))
+    asked, _ = await submission.check(here, caller, SubmitBody(**options))
     return Answer(await _quote(tx, asked))
 
 

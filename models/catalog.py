@@ -32,6 +32,7 @@ from models.sizes import Sizes, judge_size, resolve
 from models.wording import shown
 
 __all__ = [
+    "AT",
     "Checked",
     "ImageSize",
     "Inline",
@@ -46,6 +47,7 @@ __all__ = [
     "models",
     "parse_descriptor",
     "provider_body",
+    "refusal",
     "restore_input",
     "view_input",
 ]
@@ -120,11 +122,11 @@ def check(raw: object, exceptions: Sequence[Network] = ()) -> Checked:
     """Judge the `input` of a submission, as parsed from JSON.
 
     Raises `InvalidRequest`, and nothing else, with one `FieldError` for each thing that is wrong.
-    It decodes and hashes inline references, some milliseconds for each megabyte: a large body
-    belongs in a thread.
+    It reads and hashes inline references, some milliseconds for each megabyte: a large body belongs in
+    a thread. It decodes none of them.
     """
     if not isinstance(raw, dict):
-        raise _refusal([FieldError(AT, f"{shown(raw)} is not an input; send a JSON object.")])
+        raise refusal([FieldError(AT, f"{shown(raw)} is not an input; send a JSON object.")])
     name = raw.get("model")
     found = find(name) if isinstance(name, str) else None
     # With an unknown model the first one's rules judge the rest: one answer names every mistake.
@@ -135,7 +137,7 @@ def check(raw: object, exceptions: Sequence[Network] = ()) -> Checked:
     errors += judge_size(raw.get("image_size"), model, f"{AT}/image_size")
     inline, links = _sort_references(raw.get("image_urls"), model, errors, exceptions)
     if errors:
-        raise _refusal(errors)
+        raise refusal(errors)
     return Checked(
         model=model,
         input=dict(raw),
@@ -144,6 +146,13 @@ def check(raw: object, exceptions: Sequence[Network] = ()) -> Checked:
         inline=inline,
         links=links,
     )
+
+
+def refusal(errors: list[FieldError]) -> InvalidRequest:
+    """Make the refusal of an input with these mistakes, of which there is at least one."""
+    if len(errors) == 1:
+        return InvalidRequest(errors[0].message, errors=tuple(errors))
+    return InvalidRequest(f"{len(errors)} things are wrong with the input.", errors=tuple(errors))
 
 
 def provider_body(given: Mapping[str, object]) -> dict[str, object]:
@@ -177,12 +186,6 @@ def fingerprint(model: Model, given: Mapping[str, object]) -> bytes:
 def estimate(model: Model, given: Mapping[str, object]) -> int:  # noqa: ARG001 - see below
     """Give the credits that one attempt should cost; today no price depends on the input."""
     return model.price
-
-
-def _refusal(errors: list[FieldError]) -> InvalidRequest:
-    if len(errors) == 1:
-        return InvalidRequest(errors[0].message, errors=tuple(errors))
-    return InvalidRequest(f"{len(errors)} things are wrong with the input.", errors=tuple(errors))
 
 
 def _no_such_model(name: str) -> str:

@@ -6,6 +6,7 @@ the request that killed it is answered with `Broken`, and the next one gets a fr
 
 import asyncio
 import os
+import signal
 import struct
 import sys
 from contextlib import suppress
@@ -18,7 +19,9 @@ from typing import Self
 _ROOT = Path(__file__).parents[1]
 _CHILD = "models.decoding.child"
 _MEMORY = 1024**3  # bytes; 36 megapixels with alpha, decoded and converted, need about half
-_WALL = timedelta(seconds=15)  # for one image; 36 megapixels of PNG take about 2
+_CPU = timedelta(seconds=10)  # for one image; 36 megapixels of PNG take about 2
+_WALL = timedelta(seconds=20)  # the same on a machine that has other things to do
+_OUT_OF_MEMORY = 75  # the child's exit status that says so
 _SIZE = struct.Struct(">II")
 _LAST_BREATH = timedelta(seconds=1)
 _ANSWER_MAX = 4 * 1024 * 1024  # bytes; a thumbnail of 512 x 512 has less than 1 MiB
@@ -26,7 +29,7 @@ _ANSWER_MAX = 4 * 1024 * 1024  # bytes; a thumbnail of 512 x 512 has less than 1
 
 @dataclass(frozen=True)
 class Size:
-    """Width and height in pixels, as the header says: before any rotation."""
+    """Width and height in pixels, as the header tells them: before any rotation."""
 
     width: int
     height: int
@@ -43,18 +46,22 @@ class Broken:
 class Pictures:
     """A few warm children, each decoding one image at a time; requests wait for a free one.
 
-    `memory` in bytes per child, `wall` for one image. Nothing here raises because of an image. An
-    async context manager: no child outlives it.
+    `memory` in bytes per child; `cpu` and `wall` for one image. Nothing here raises because of an
+    image. An async context manager: no child outlives it.
     """
 
     def __init__(
-        self, *, children: int = 2, memory: int = _MEMORY, wall: timedelta = _WALL
+        self,
+        *,
+        children: int = 2,
+        memory: int = _MEMORY,
+        cpu: timedelta = _CPU,
+        wall: timedelta = _WALL,
     ) -> None:
         self._count = children
-        self._memory = memory
-        self._wall = wall
-        # The child ends itself in time; twice that, and it cannot any more.
-        self._patience = 2 * wall.total_seconds()
+        self._limits = (memory, cpu.total_seconds(), wall.total_seconds())
+        # The child ends itself in time; half as much again, and it cannot any more.
+        self._patience = 1.5 * wall.total_seconds()
         self._free = asyncio.Semaphore(children)
         self._idle: list[_Child] = []
         self._busy: set[_Child] = set()
@@ -79,16 +86,21 @@ class Pictures:
 
     async def inspect(self, data: bytes) -> Size | Broken:
         """Read an image's width and height from its header; nothing is decoded."""
-        answer = await self._ask(b"I", 0, data)
-        if isinstance(answer, Broken):
-            return answer
-        return Size(*_SIZE.unpack(answer)) if len(answer) == _SIZE.size else Broken("no size")
+        return _size(await self._ask(b"I", 0, data))
+
+    async def decode(self, data: bytes, *, most: int, whole: bool) -> Size | Broken:
+        """Decode an image, all of its pixels; or tell its size only, if it has more than `most` of them.
+
+        With `whole`, a file that lacks its end, or whose checksums are wrong, is `Broken` though all
+        pixels are there.
+        """
+        return _size(await self._ask(b"W" if whole else b"D", most, data))
 
     async def thumbnail(self, data: bytes, *, side: int = 512) -> bytes | Broken:
         """Make a JPEG of quality 80, upright and without metadata, at most `side` pixels long."""
         return await self._ask(b"T", side, data)
 
-    async def _ask(self, what: bytes, side: int, data: bytes) -> bytes | Broken:
+    async def _ask(self, what: bytes, number: int, data: bytes) -> bytes | Broken:
         async with self._free:
             try:
                 child = await self._take()
@@ -97,13 +109,12 @@ class Pictures:
             self._busy.add(child)
             try:
                 async with asyncio.timeout(self._patience):
-                    answer = await child.ask(what, side, data)
+                    answer = await child.ask(what, number, data)
             except TimeoutError:
                 self._end(child)
                 return Broken("the decoder did not answer in time", passing=True)
             except (OSError, EOFError):
-                ended = await self._end(child, dead=True)
-                return Broken(f"the decoder ended with {ended}", passing=True)
+                return self._epitaph(await self._end(child, dead=True))
             except ValueError as error:
                 self._end(child)
                 return Broken(str(error))
@@ -114,6 +125,13 @@ class Pictures:
             self._idle.append(child)
             return answer
 
+    def _epitaph(self, status: int) -> Broken:
+        if status == -signal.SIGXCPU:
+            return Broken(f"it takes more than {self._limits[1]:g} s to decode")
+        if status == _OUT_OF_MEMORY:
+            return Broken("it takes more memory to decode than a picture may have")
+        return Broken(f"the decoder ended with {status}", passing=True)
+
     async def _take(self) -> "_Child":
         while self._idle:
             child = self._idle.pop()
@@ -123,7 +141,7 @@ class Pictures:
         return await self._start()
 
     async def _start(self) -> "_Child":
-        return await _Child.start(self._memory, self._wall.total_seconds())
+        return await _Child.start(*map(str, self._limits))
 
     def _end(self, child: "_Child", *, dead: bool = False) -> "asyncio.Task[int]":
         self._busy.discard(child)
@@ -131,6 +149,12 @@ class Pictures:
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
         return ending
+
+
+def _size(answer: bytes | Broken) -> Size | Broken:
+    if isinstance(answer, Broken):
+        return answer
+    return Size(*_SIZE.unpack(answer)) if len(answer) == _SIZE.size else Broken("no size")
 
 
 class _Child:
@@ -147,9 +171,9 @@ class _Child:
         self._answers = answers
 
     @classmethod
-    async def start(cls, memory: int, seconds: float) -> "_Child":
+    async def start(cls, *limits: str) -> "_Child":
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-s", "-m", _CHILD, str(memory), str(seconds)),
+            *(sys.executable, "-P", "-s", "-m", _CHILD, *limits),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,  # decoders print what images tell them to
@@ -165,12 +189,12 @@ class _Child:
     def lives(self) -> bool:
         return self._process.returncode is None and not self._answers.at_eof()
 
-    async def ask(self, what: bytes, side: int, data: bytes) -> bytes | Broken:
+    async def ask(self, what: bytes, number: int, data: bytes) -> bytes | Broken:
         """Send one request, wait for its answer. Raises `OSError`, `EOFError` when it dies.
 
         `ValueError` when the answer is not one: then the child is not ours any more.
         """
-        self._requests.write(struct.pack(">cHI", what, side, len(data)))
+        self._requests.write(struct.pack(">cII", what, number, len(data)))
         self._requests.write(data)
         await self._requests.drain()
         status, length = struct.unpack(">cI", await self._answers.readexactly(5))

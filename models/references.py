@@ -7,29 +7,19 @@ builds the `data:` URL again before the paid call.
 
 import base64
 import hashlib
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from PIL import Image
-
 from models.wording import printable, shown
 
-# The provider's upstream states these: at most 10 MB and 36 megapixels, each side over 14 pixels.
+# The provider's upstream states these: at most 10 MB and 36 megapixels, each side over 14 pixels, and
+# neither side more than 16 times the other.
 BYTES_MAX = 10 * 1024 * 1024
 PIXELS_MAX = 36_000_000
 SIDE_OVER = 14
+RATIO_MAX = 16
 
-# What may stand in `data:image/…`, and Pillow's name of the same format.
-_FORMATS = {
-    "image/png": "PNG",
-    "image/jpeg": "JPEG",
-    "image/webp": "WEBP",
-    "image/bmp": "BMP",
-    "image/tiff": "TIFF",
-    "image/gif": "GIF",
-}
 _TYPES = "png, jpeg, webp, bmp, tiff or gif"
 _MAGIC = (
     ("image/png", re.compile(rb"\x89PNG\r\n\x1a\n")),
@@ -38,6 +28,13 @@ _MAGIC = (
     ("image/bmp", re.compile(rb"BM")),
     ("image/tiff", re.compile(rb"II[*+]\x00|MM\x00[*+]")),
     ("image/gif", re.compile(rb"GIF8[79]a")),
+)
+_FORMATS = frozenset(mime for mime, _ in _MAGIC)  # what may stand in `data:image/…`
+# Upstream reads HEIC, and the provider's schema names no type for it in a data: URL.
+_HEIC = re.compile(rb"....ftyp(?:hei[cfmsx]|hev[cmsx]|mif1|msf1)", re.DOTALL)
+_NOT_INLINE = frozenset({"image/heic", "image/heif"})
+_CONVERT = (
+    "is HEIC, which cannot be sent inside a request; save it as JPEG, or send an https:// URL."
 )
 _DESCRIPTOR = re.compile(r"data:(image/[a-z]+);sha256=([0-9a-f]{64});length=([1-9][0-9]{0,8})")
 
@@ -58,8 +55,6 @@ class Inline:
     mime: str
     data: bytes = field(repr=False)
     sha256: str
-    width: int
-    height: int
 
 
 @dataclass(frozen=True)
@@ -76,21 +71,46 @@ class Kept:
 
 
 def parse(url: str, index: int = 0) -> Inline:
-    """Decode and judge one `data:` URL, reading no more of the image than its header.
+    """Decode one `data:` URL, reading no more of the image than its first bytes.
 
-    Raises `BadReference`, and nothing else, for whatever the provider would refuse.
+    Raises `BadReference`, and nothing else. Whether the image can be decoded, and how large it is, is
+    for a child process to find out (`models.pictures`), and for `judge_size` to judge.
     """
     mime, payload = _split(url)
     data = _decode(payload)
     found = sniff(data)
+    if found is None and _HEIC.match(data):
+        raise BadReference(f"the image {_CONVERT}")
     if found is None:
         raise BadReference(f"the data: URL says {mime}, but its bytes are no image; send {_TYPES}.")
     if found != mime:
         raise BadReference(
             f"the data: URL says {mime}, but its bytes are {found}; start it with data:{found}"
         )
-    width, height = _measure(data, mime)
-    return Inline(index, mime, data, hashlib.sha256(data).hexdigest(), width, height)
+    return Inline(index, mime, data, hashlib.sha256(data).hexdigest())
+
+
+def judge_size(width: int, height: int) -> str | None:
+    """Say why the provider would refuse an image of so many pixels; None when it would not."""
+    found = f"the image is {width}x{height}"
+    if width * height > PIXELS_MAX:
+        return f"{found}, and has more than {PIXELS_MAX:,} pixels, the provider's limit; scale it down."
+    if min(width, height) <= SIDE_OVER:
+        return f"{found}; the provider needs each side over {SIDE_OVER} pixels."
+    if max(width, height) > RATIO_MAX * min(width, height):
+        return (
+            f"{found}; the provider takes shapes from 1:{RATIO_MAX} to {RATIO_MAX}:1, so crop it, "
+            "or put it on a wider ground."
+        )
+    return None
+
+
+def unreadable(mime: str, reason: str) -> str:
+    """Say that an image cannot be decoded; `reason` is the decoder's."""
+    return (
+        f"the bytes start like {mime}, but the image cannot be decoded ({printable(reason)}); "
+        "save it again and send the whole file."
+    )
 
 
 def sniff(data: bytes) -> str | None:
@@ -161,6 +181,8 @@ def _split(url: str) -> tuple[str, str]:
         )
     head, comma, payload = url.partition(",")
     mime, _, encoding = head.removeprefix("data:").partition(";")
+    if mime.lower() in _NOT_INLINE:
+        raise BadReference(f"{shown(head)} {_CONVERT}")
     if not comma or encoding != "base64" or mime not in _FORMATS or not url.startswith("data:"):
         raise BadReference(
             f"{shown(head)} does not start a reference; write data:image/<type>;base64,<bytes> "
@@ -199,31 +221,6 @@ def _too_large(length: int) -> str:
         f"the image has {length:,} bytes; the provider takes at most {BYTES_MAX:,} (10 MB). "
         "Make it smaller, or send an https:// URL."
     )
-
-
-def _measure(data: bytes, mime: str) -> tuple[int, int]:
-    try:
-        with Image.open(io.BytesIO(data), formats=[_FORMATS[mime]]) as image:
-            width, height = image.size
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise BadReference(_too_many_pixels("the image")) from None
-    except Exception as error:  # noqa: BLE001 - Pillow's readers raise anything on hostile bytes
-        reason = printable(str(error).partition("<")[0].strip() or type(error).__name__)
-        raise BadReference(
-            f"the bytes start like {mime}, but the image cannot be read ({reason}); "
-            "save it again and send the whole file."
-        ) from None
-    if width * height > PIXELS_MAX:
-        raise BadReference(_too_many_pixels(f"the image is {width}x{height}, and"))
-    if min(width, height) <= SIDE_OVER:
-        raise BadReference(
-            f"the image is {width}x{height}; the provider needs each side over {SIDE_OVER} pixels."
-        )
-    return width, height
-
-
-def _too_many_pixels(subject: str) -> str:
-    return f"{subject} has more than {PIXELS_MAX:,} pixels, the provider's limit; scale it down."
 
 
 def _view(index: int, url: str, kept: Mapping[int, str]) -> str:

@@ -67,6 +67,11 @@ class Spool:
         """
         return bytes(self._buffer) if self._file is None else Path(f"/dev/fd/{self._file.fileno()}")
 
+    def read(self) -> bytes:
+        """Return all bytes, once finished. Blocks: call it in a thread."""
+        source = self.source
+        return source if isinstance(source, bytes) else source.read_bytes()
+
     def _spill(self) -> None:
         if self._file is None:
             self._file = TemporaryFile()  # noqa: SIM115 -- closed in __exit__

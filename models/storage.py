@@ -10,7 +10,7 @@ multipart upload, and a killed one leaves hidden parts: give the bucket a lifecy
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -88,11 +88,20 @@ class Store:
             f"{self._url.rstrip('/')}/{key}" if folder is None else str((folder / key).absolute())
         )
 
-    async def keep(self, project: str, chunks: AsyncIterator[bytes], *, max_bytes: int) -> Blob:
+    async def keep(
+        self,
+        project: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        max_bytes: int,
+        decodes: Callable[[bytes], Awaitable[bool]] | None = None,
+    ) -> Blob:
         """Stream an image into the store, hashed and sniffed on the way.
 
-        Holds about 1 MiB of it in memory, then a temporary file. Raises `NotAnImage`, `Truncated`,
-        `TooLarge` or `StoreUnavailable`; what `chunks` raises passes through as it is.
+        Holds about 1 MiB of it in memory, then a temporary file. Where its end is not where it should
+        be, `decodes` is asked whether all of its pixels are there: then it has all of them in memory.
+        Raises `NotAnImage`, `Truncated`, `TooLarge` or `StoreUnavailable`; what `chunks` and `decodes`
+        raise passes through as it is.
         """
         with Spool() as spool:
             async for chunk in chunks:
@@ -103,9 +112,11 @@ class Store:
             with _translated("temporary file"):
                 # A hop to a thread takes longer than to hash what is small.
                 small = spool.size < _SMALL
-                content_type = (
+                content_type, ends = (
                     _type_of(spool) if small else await asyncio.to_thread(_type_of, spool)
                 )
+            if not ends and not (decodes and await decodes(await asyncio.to_thread(spool.read))):
+                raise Truncated(f"{content_type} of {spool.size} bytes has no end")
             blob = _blob(project, spool.sha256, spool.size, content_type)
             with _translated(blob.key):
                 # Two parts at a time: at most 10 MiB in memory, however large the image.
@@ -226,16 +237,15 @@ def _blob(project: str, digest: str, size: int, content_type: str) -> Blob:
     return Blob(f"{project}/{digest}", digest, size, content_type)
 
 
-def _type_of(spool: Spool) -> str:
+def _type_of(spool: Spool) -> tuple[str, bool]:
+    """Return the content type, and whether the image has its end."""
     with spool.finish() as image:
         if not spool.size:
             raise Truncated("no bytes at all")
         content_type = formats.sniff(image[:16])
         if content_type is None:
             raise NotAnImage(f"starts with {image[:16]!r}")
-        if not formats.complete(content_type, image):
-            raise Truncated(f"{content_type} of {spool.size} bytes has no end")
-        return content_type
+        return content_type, formats.complete(content_type, image)
 
 
 @contextmanager

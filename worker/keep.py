@@ -37,6 +37,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 Put = tuple[Kept, Job | None]  # what is kept, and the job if that has ended it
 
+_DECODED = 64_000_000  # pixels: more than a provider draws, and as many as a decoder has memory for
 _BASE, _CAP = timedelta(seconds=1), timedelta(seconds=30)  # between two tries of what is held
 
 
@@ -191,7 +192,8 @@ async def _keep(context: Context, project_id: UUID, url: str | None, b64: str | 
     settings, store = context.settings, context.store
     try:
         async with context.fetching, opened(context, url, b64) as chunks:
-            blob = await store.keep(str(project_id), chunks, max_bytes=settings.image_max_bytes)
+            most, decodes = settings.image_max_bytes, partial(_decodes, context)
+            blob = await store.keep(str(project_id), chunks, max_bytes=most, decodes=decodes)
         async with context.looking:
             size = await context.pictures.inspect(await store.read(blob.key))
     except (NotAnImage, Truncated, TooLarge) as failed:
@@ -217,3 +219,12 @@ async def _keep(context: Context, project_id: UUID, url: str | None, b64: str | 
         provider_url=url,
         retention=settings.image_retention,
     )
+
+
+async def _decodes(context: Context, image: bytes) -> bool:
+    """Tell whether all pixels are there, of an image whose end is not where it should be."""
+    async with context.looking:
+        found = await context.pictures.decode(image, most=_DECODED, whole=False)
+    if isinstance(found, Broken) and found.passing:
+        raise NotKept(found.reason)
+    return not isinstance(found, Broken)

@@ -102,6 +102,8 @@ async def fetch(request: web.Request) -> web.StreamResponse:
     if picture.defect is Defect.NOT_AN_IMAGE:
         return web.Response(body=b"<html>not an image</html>", content_type="image/jpeg")
     drawn = await images.paint(picture)
+    if picture.defect is Defect.WORKFLOW:
+        return web.Response(body=pictures.with_workflow(drawn), content_type="image/png")
     half = drawn[: len(drawn) // 2]
     if picture.defect is Defect.CUT:
         return wire.cut(request, wire.head(200, "image/jpeg", len(drawn)) + half)

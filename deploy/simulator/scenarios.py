@@ -36,6 +36,7 @@ class Defect(StrEnum):
     CUT = "cut"
     NOT_AN_IMAGE = "not_an_image"
     GONE = "gone"
+    WORKFLOW = "workflow"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,12 @@ _ROWS = (
     Scenario("truncated_image", CHARGED, "200; half an image file", defect=Defect.TRUNCATED),
     Scenario("cut_image", CHARGED, "200; the image's download breaks off", defect=Defect.CUT),
     Scenario("not_an_image", CHARGED, "200; HTML at the image's URL", defect=Defect.NOT_AN_IMAGE),
+    Scenario(
+        "png_with_workflow",
+        CHARGED,
+        "200; a PNG with texts that inflate to 3 MiB, or whose checksum is wrong",
+        defect=Defect.WORKFLOW,
+    ),
     Scenario("image_gone", CHARGED, "200; 404 at the image's URL", defect=Defect.GONE),
     Scenario("item_error", FREE, "200, data[0].error and no image", "ok_but_item_error"),
     Scenario("401", FREE, "401, never logged", "unauthorized", door=True, logged=False),

@@ -1,17 +1,21 @@
 """The child that decodes images for `models.pictures`, a program of its own.
 
-    python -m models.decoding.child <bytes of memory> <seconds for one request>
+    python -m models.decoding.child <bytes of memory> <seconds of CPU> <seconds>
 
 Bytes are hostile until decoded, so this process has nothing to lose: no secret in its environment, no
 file to write, bounded memory and time. It reads requests on stdin and answers on stdout:
 
-    request   >BHI  what to do (I: inspect, T: thumbnail), longest side, length, then the image
-    answer    >cI   O: done, B: broken, length, then the result (>II or a JPEG) or the reason
+    request   >cII  what to do, a number for it, the image's length; then the image
+              I: inspect its header · D: decode it, if it has at most so many pixels
+              W: the same, and demand that the file is whole · T: thumbnail, so long on its longest side
+    answer    >cI   O: done, B: broken; a length; then the result (>II or a JPEG) or the reason
 
+Metadata is never looked at, except for the thumbnail's orientation; of an animation the first picture is.
 It ends when stdin does, so it never outlives its parent. The kernel ends a request that runs too
 long, even inside C code and without a parent: SIGALRM and SIGXCPU kill a process by default.
 """
 
+import os
 import resource
 import signal
 import struct
@@ -30,6 +34,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from models.decoding.bare import bare
+
 # Importing a plugin is what lets Pillow open its format; it may open no other.
 _FORMATS = tuple(
     plugin.format or ""
@@ -42,18 +48,26 @@ _FORMATS = tuple(
         TiffImagePlugin.TiffImageFile,
     )
 )
-_PIXELS = 40_000_000  # a little more than the provider's largest, 36 megapixels
+_DRAWN = (
+    40_000_000  # pixels of which a thumbnail is made: a little more than the provider's largest
+)
+_CLAIMED = 1 << 28  # pixels that a header may announce: 16,384 x 16,384
 _QUALITY = 80
+_OUT_OF_MEMORY = 75  # the exit status that says so
+_NICE = 5  # who waits for a picture has more time than who waits for an answer
 
 
 def main() -> None:
     """Serve requests until stdin ends."""
-    memory, seconds = int(sys.argv[1]), float(sys.argv[2])
+    memory, cpu, seconds = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
     _confine(memory)
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
-    while header := requests.read(7):
-        what, side, length = struct.unpack(">cHI", header)
-        status, body = _answer(what, side, requests.read(length), seconds)
+    while header := requests.read(9):
+        what, number, length = struct.unpack(">cII", header)
+        try:
+            status, body = _answer(what, number, requests.read(length), cpu, seconds)
+        except MemoryError:
+            sys.exit(_OUT_OF_MEMORY)  # the next request gets a fresh heap
         answers.write(struct.pack(">cI", status, len(body)) + body)
         answers.flush()
 
@@ -63,8 +77,9 @@ def _confine(memory: int) -> None:
         _limit(resource.RLIMIT_AS, memory)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_CORE, 0)
-    Image.MAX_IMAGE_PIXELS = _PIXELS
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    os.nice(_NICE)
+    Image.MAX_IMAGE_PIXELS = None  # each request has a limit of its own
+    warnings.simplefilter("ignore")
 
 
 def _limit(what: int, value: int) -> None:
@@ -74,39 +89,76 @@ def _limit(what: int, value: int) -> None:
     resource.setrlimit(what, (soft, hard if what == resource.RLIMIT_CPU else soft))
 
 
-def _answer(what: bytes, side: int, data: bytes, seconds: float) -> tuple[bytes, bytes]:
-    """Do one request within its time; a MemoryError ends the process, for a fresh heap."""
+def _answer(
+    what: bytes, number: int, data: bytes, cpu: float, seconds: float
+) -> tuple[bytes, bytes]:
+    """Do one request within its time; a `MemoryError` passes through."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + seconds) + 1)
+    _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + cpu) + 1)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        with Image.open(BytesIO(data), formats=_FORMATS) as image:
-            return b"O", _size(image) if what == b"I" else _thumbnail(image, side)
+        match what:
+            case b"I":
+                return b"O", _size(data)
+            case b"T":
+                return b"O", _thumbnail(data, number)
+            case _:
+                return b"O", _decode(data, number, whole=what == b"W")
     except MemoryError:
         raise
     except Exception as reason:  # noqa: BLE001  # decoders raise anything
-        return b"B", f"{type(reason).__name__}: {reason}".encode()[:500]
+        return b"B", (str(reason).partition("<")[0].strip() or type(reason).__name__).encode()[:500]
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _size(image: Image.Image) -> bytes:
-    return struct.pack(">II", *image.size)
+def _open(data: bytes, most: int) -> Image.Image:
+    image = Image.open(BytesIO(data), formats=_FORMATS)
+    width, height = image.size
+    if width * height > most:
+        raise ValueError(f"{width}x{height} has more than {most:,} pixels")
+    return image
 
 
-def _thumbnail(image: Image.Image, side: int) -> bytes:
-    # First smaller, then upright: a JPEG is then decoded at a fraction of its size.
-    image.thumbnail((side, side))
-    upright = ImageOps.exif_transpose(image)
-    if upright.has_transparency_data:
-        upright = upright.convert("RGBA")
-        paper = Image.new("RGBA", upright.size, "white")
-        upright = Image.alpha_composite(paper, upright)
-    plain = upright.convert("RGB")
-    plain.info.clear()  # Pillow would write a JPEG's comment again
-    out = BytesIO()
-    plain.save(out, "JPEG", quality=_QUALITY)
-    return out.getvalue()
+def _size(data: bytes) -> bytes:
+    with _open(bare(data), _CLAIMED) as image:
+        return struct.pack(">II", *image.size)
+
+
+def _decode(data: bytes, most: int, *, whole: bool) -> bytes:
+    """Decode all pixels, unless there are more than `most`: then only the size is told."""
+    with _open(bare(data, whole=whole), _CLAIMED) as image:
+        size = struct.pack(">II", *image.size)
+        if image.width * image.height <= most:
+            image.draft(
+                None, (1, 1)
+            )  # all of a JPEG is read then, and an eighth of each side drawn
+            image.load()
+        return size
+
+
+def _thumbnail(data: bytes, side: int) -> bytes:
+    try:
+        return _draw(bare(data, drawn=True), side, upright=True)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001  # metadata that cannot be read is none
+        return _draw(bare(data), side, upright=False)
+
+
+def _draw(data: bytes, side: int, *, upright: bool) -> bytes:
+    with _open(data, _DRAWN) as image:
+        # First smaller, then upright: a JPEG is then decoded at a fraction of its size.
+        image.thumbnail((side, side))
+        drawn = ImageOps.exif_transpose(image) if upright else image
+        if drawn.has_transparency_data:
+            drawn = drawn.convert("RGBA")
+            drawn = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn)
+        plain = drawn.convert("RGB")
+        plain.info.clear()  # Pillow would write a JPEG's comment again
+        out = BytesIO()
+        plain.save(out, "JPEG", quality=_QUALITY)
+        return out.getvalue()
 
 
 if __name__ == "__main__":

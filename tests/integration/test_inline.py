@@ -19,6 +19,7 @@ from models.db import Database
 from models.projects import Caller
 from models.settings import Settings
 from models.views import Lens
+from tests.drawing import ODD, draw, png_claiming
 from tests.making import IMAGE, PRICE, Bench
 from worker import generate, heart, keep
 from worker.context import Context, open_context
@@ -172,3 +173,51 @@ async def test_one_with_a_url_is_put_off_as_ever(bench: Bench, settings: Setting
     async with open_context(settings, "worker-1") as context:
         await keep.run(context, received[1], bench.caller.project_id, "http://127.0.0.1:1/x.jpg")
     assert (await bench.job(received[1].job_id))["waiting_reason"] == "image_download"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "png: a profile that inflates to 3 MiB",
+        "png: an iTXt that inflates to 3 MiB",
+        "png: a tEXt with a wrong checksum",
+        "jpeg: several pictures",
+        "jpeg: a JFIF segment cut short",
+        "jpeg: junk between segments",
+        "gif: bytes behind the end",
+        "webp: an Exif of nonsense",
+    ],
+)
+async def test_a_paid_picture_is_kept_whatever_its_metadata_is(
+    bench: Bench, settings: Settings, name: str
+) -> None:
+    ref, project, data = await paid(bench), bench.caller.project_id, ODD[name]()
+    async with open_context(settings, "worker-1") as context:
+        with keeping(context, ref, project, b64encode(data).decode()) as held:
+            await held
+        assert await context.store.read(f"{project}/{sha256(data).hexdigest()}") == data
+    assert await outcome(bench, ref.job_id) == ("succeeded", None, PRICE)
+
+
+@pytest.mark.parametrize("name", ["png: an end that is missing", "gif: an end that is missing"])
+async def test_a_paid_picture_is_kept_though_its_end_is_missing(
+    bench: Bench, settings: Settings, name: str
+) -> None:
+    kind, missing = {"png": ("png", 12), "gif": ("gif", 1)}[name[:3]]
+    ref, project, data = await paid(bench), bench.caller.project_id, draw(kind)[:-missing]
+    async with open_context(settings, "worker-1") as context:
+        with keeping(context, ref, project, b64encode(data).decode()) as held:
+            await held
+    assert await outcome(bench, ref.job_id) == ("succeeded", None, PRICE)
+
+
+async def test_a_paid_picture_that_is_too_large_to_draw_is_kept_without_a_thumbnail(
+    bench: Bench, settings: Settings
+) -> None:
+    ref, project, data = await paid(bench), bench.caller.project_id, png_claiming(7_000, 7_000)
+    async with open_context(settings, "worker-1") as context:
+        with keeping(context, ref, project, b64encode(data).decode()) as held:
+            await held
+    assert await outcome(bench, ref.job_id) == ("succeeded", None, PRICE)
+    (image,) = await bench.rows("SELECT thumbnail FROM images WHERE job_id = :id", id=ref.job_id)
+    assert image["thumbnail"] == "impossible"

@@ -3,9 +3,7 @@ import gc
 import io
 import os
 import signal
-import struct
 import sys
-import zlib
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +13,9 @@ import pytest
 from PIL import Image
 
 from models.pictures import Broken, Pictures, Size
+from tests.drawing import BROKEN, ODD, chunk, draw, png_claiming, png_with
+
+PLENTY = 36_000_000  # pixels
 
 
 @pytest.fixture
@@ -51,21 +52,6 @@ def colour_at(image: Image.Image, x: int, y: int) -> tuple[int, ...]:
     pixel = image.getpixel((x, y))
     assert isinstance(pixel, tuple)
     return pixel
-
-
-def png_claiming(width: int, height: int) -> bytes:
-    """Make a PNG of a few bytes whose header announces any size."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(bytes(1_000_000))
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-    )
 
 
 def of_process(pid: int, name: str) -> str:
@@ -178,6 +164,56 @@ async def test_a_truncated_image_has_a_size_and_no_thumbnail(pictures: Pictures)
     assert "truncated" in answer.reason
 
 
+@pytest.mark.parametrize("name", ODD)
+async def test_a_picture_is_a_picture_whatever_its_metadata_is(
+    pictures: Pictures, name: str
+) -> None:
+    data, before = ODD[name](), children()
+    size = await pictures.inspect(data)
+    assert isinstance(size, Size)
+    assert await pictures.decode(data, most=PLENTY, whole=True) == size
+    assert isinstance(await pictures.thumbnail(data), bytes)
+    assert children() == before, "nobody had to die for it"
+
+
+@pytest.mark.parametrize("name", BROKEN)
+async def test_a_file_without_all_of_its_pixels_or_its_end_is_broken(
+    pictures: Pictures, name: str
+) -> None:
+    found = await pictures.decode(BROKEN[name](), most=PLENTY, whole=True)
+    assert isinstance(found, Broken)
+    assert found.reason
+    assert not found.passing
+
+
+async def test_pixels_without_an_end_are_a_picture_to_whoever_paid_for_it(
+    pictures: Pictures,
+) -> None:
+    for data in (
+        draw("png")[:-12],
+        draw("gif")[:-1],
+        BROKEN["png: pixels whose checksum is wrong"](),
+    ):
+        assert isinstance(await pictures.decode(data, most=PLENTY, whole=False), Size)
+        assert isinstance(await pictures.decode(data, most=PLENTY, whole=True), Broken)
+
+
+async def test_what_has_too_many_pixels_is_not_decoded_and_its_size_is_told(
+    pictures: Pictures,
+) -> None:
+    cut = png_claiming(640, 480)  # half of its pixels are missing
+    assert await pictures.decode(cut, most=640 * 480 - 1, whole=True) == Size(640, 480)
+
+
+async def test_a_picture_that_takes_too_long_is_broken_for_good() -> None:
+    slow = png_with(chunk(b"tEXt", b"") * 4_000_000)
+    async with Pictures(children=1, cpu=timedelta(0)) as hurried:  # the kernel counts whole seconds
+        found = await hurried.decode(slow, most=PLENTY, whole=True)
+        assert isinstance(found, Broken)
+        assert "to decode" in found.reason
+        assert not found.passing
+
+
 @pytest.mark.parametrize("side", [7_000, 30_000, 2**31 - 1])
 async def test_a_decompression_bomb_is_broken_before_it_is_decoded(
     pictures: Pictures, side: int
@@ -185,8 +221,9 @@ async def test_a_decompression_bomb_is_broken_before_it_is_decoded(
     assert await pictures.inspect(picture("png")) == Size(640, 480)
     before = children()  # a second one may start meanwhile
     bomb = png_claiming(side, side)
-    for answer in (await pictures.inspect(bomb), await pictures.thumbnail(bomb)):
-        assert isinstance(answer, Broken)
+    seen = await pictures.inspect(bomb)
+    assert seen == Size(side, side) if side == 7_000 else isinstance(seen, Broken)
+    assert isinstance(await pictures.thumbnail(bomb), Broken)
     assert before
     assert before <= children()  # nobody had to die for it
 
@@ -247,7 +284,7 @@ async def test_a_child_killed_while_idle_is_not_noticed(pictures: Pictures) -> N
 
 
 async def test_a_child_that_takes_too_long_is_replaced() -> None:
-    async with Pictures(children=1, wall=timedelta(milliseconds=150)) as pictures:
+    async with Pictures(children=1, wall=timedelta(seconds=1)) as pictures:
         (child,) = children()
         os.kill(child, signal.SIGSTOP)
         answer = await pictures.thumbnail(picture("png"))

@@ -156,11 +156,7 @@ def test_a_good_input_passes_unchanged(raw: dict[str, object]) -> None:
         (body(image_urls=["https://a/\x00"]), "/input/image_urls/0", '"\\x00" at 10'),
         (body(image_urls=["https://a/\udfff"]), "/input/image_urls/0", '"\\udfff" at 10'),
         (body(image_urls=["https://a/" + "a" * 8192]), "/input/image_urls/0", "at most 8,192"),
-        (
-            body(image_urls=["data:image/gif;base64,R0lGODlh"]),
-            "/input/image_urls/0",
-            "cannot be read",
-        ),
+        (body(image_urls=["data:image/gif;base64,R0lG"]), "/input/image_urls/0", "are no image"),
         (body(image_urls=["data:image/gif;base64,%"]), "/input/image_urls/0", "is not base64"),
     ],
 )
