@@ -27,6 +27,7 @@ from api import (
 from api.answers import Answer
 from api.callers import Callers
 from api.door import Door
+from api.intake import Pace
 from api.queues import Queues
 from api.rates import Rates
 from api.references import CPU, DECODERS, WALL, References
@@ -92,7 +93,10 @@ def create_app(settings: Settings) -> FastAPI:
     for room in rooms:
         app.include_router(room.router)
     app.add_middleware(
-        Door, submission_max=settings.body_max_bytes, bodies_max=settings.bodies_max_bytes
+        Door,
+        submission_max=settings.body_max_bytes,
+        bodies_max=settings.bodies_max_bytes,
+        pace=Pace(settings.body_grace, settings.body_rate),
     )
     return app
 

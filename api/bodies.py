@@ -8,6 +8,7 @@ from typing import NoReturn
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from api.deps import Key
 from api.state import state_of
 from models.errors import MalformedBody, UnsupportedMedia
 from models.wording import shown
@@ -17,16 +18,19 @@ class JsonRoute(APIRoute):
     """A route whose body is judged before FastAPI sees it; a route without one is left as it is.
 
     FastAPI reads the body before any dependency is asked, so it would take 64 MB from whoever has no
-    key; it takes what Python's `json` takes, which is more than JSON; and it answers 400 to whatever
-    is raised while the body is read.
+    key, or one without the scope; it takes what Python's `json` takes, which is more than JSON; and it
+    answers 400 to whatever is raised while the body is read.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[object, object, Response]]:
         """Wrap the handler of a route with a body."""
         handle = super().get_route_handler()
+        keys = [each.call for each in self.dependant.dependencies if isinstance(each.call, Key)]
 
         async def judged(request: Request) -> Response:
-            await state_of(request).callers.admit(request)
+            caller = await state_of(request).callers.admit(request)
+            for key in keys:
+                caller.demand(key.scope)
             read = _JsonRequest(request.scope, request.receive)
             if body := await read.body():
                 _demand_json(request.headers.get("content-type", ""))

@@ -4,6 +4,7 @@ import asyncio
 import time
 from hashlib import sha256
 from typing import TypeVar
+from uuid import UUID
 
 from fastapi import Request
 
@@ -88,6 +89,12 @@ class Callers:
             _put(self._unknown, digest, now + _BELIEVED)
         else:
             _put(self._known, digest, (now, caller))
+
+
+def owner_of(request: Request) -> UUID | None:
+    """Return the project of a request whose key was admitted; None before that."""
+    caller = getattr(request.state, "caller", None)
+    return caller.project_id if isinstance(caller, Caller) else None
 
 
 def quota_of(request: Request) -> Quota | None:

@@ -48,25 +48,25 @@ class _Bearer(SecurityBase):
         """Check nothing: for routes that look at the key themselves."""
 
 
-class _Key(_Bearer):
+class Key(_Bearer):
     """Gives the caller, and demands a scope of its key."""
 
     def __init__(self, scope: Scope) -> None:
-        self._scope = scope
+        self.scope: Scope = scope
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]  # pyrefly: ignore[bad-override]  # FastAPI reads each signature by itself
         """Tell who asks; raises `Unauthenticated`, `ScopeMissing`, `TooMany`."""
         caller = await state_of(request).callers.admit(request)
-        caller.demand(self._scope)
+        caller.demand(self.scope)
         return caller
 
 
 # The scope stands twice: once for the check, once for OpenAPI.
-Writer = Annotated[Caller, Security(_Key("jobs:write"), scopes=["jobs:write"])]
-Reader = Annotated[Caller, Security(_Key("jobs:read"), scopes=["jobs:read"])]
-Hooker = Annotated[Caller, Security(_Key("webhooks"), scopes=["webhooks"])]
-Usage = Annotated[Caller, Security(_Key("usage:read"), scopes=["usage:read"])]
-Admin = Annotated[Caller, Security(_Key("admin"), scopes=["admin"])]
+Writer = Annotated[Caller, Security(Key("jobs:write"), scopes=["jobs:write"])]
+Reader = Annotated[Caller, Security(Key("jobs:read"), scopes=["jobs:read"])]
+Hooker = Annotated[Caller, Security(Key("webhooks"), scopes=["webhooks"])]
+Usage = Annotated[Caller, Security(Key("usage:read"), scopes=["usage:read"])]
+Admin = Annotated[Caller, Security(Key("admin"), scopes=["admin"])]
 documented_reader = [Security(_Bearer(), scopes=["jobs:read"])]
 
 

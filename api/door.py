@@ -2,15 +2,17 @@
 
 import re
 import time
+from functools import partial
 
 import structlog
 from prometheus_client import Counter, Histogram
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.callers import quota_of
-from api.intake import SMALL, Intake, Room, too_large
+from api.callers import owner_of, quota_of
+from api.intake import SMALL, Intake, Pace, too_large
 from api.problems import problem
+from api.room import Room
 from models.ids import new, text
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -25,10 +27,11 @@ _WITH_INPUT = {"/v1/jobs", "/v1/quotes"}  # which may carry references
 class Door:
     """ASGI middleware, outermost."""
 
-    def __init__(self, app: ASGIApp, *, submission_max: int, bodies_max: int) -> None:
+    def __init__(self, app: ASGIApp, *, submission_max: int, bodies_max: int, pace: Pace) -> None:
         self._app = app
         self._submission_max = submission_max
         self._room = Room(bodies_max)
+        self._pace = pace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in."""
@@ -62,14 +65,14 @@ class Door:
     async def _enter(self, scope: Scope, receive: Receive, send: Send, request: Request) -> None:
         most = self._submission_max if scope["path"] in _WITH_INPUT else SMALL
         length = request.headers.get("content-length", "")
-        told = int(length) if length.isdigit() else None
-        if told is not None and told > most:
+        if length.isdigit() and int(length) > most:
             await problem(request, too_large(most))(scope, receive, send)
             return
         if request.method in _WITHOUT_BODY:
             await self._app(scope, receive, send)
             return
-        intake = Intake(receive, self._room, most=most, told=told)
+        owner = partial(owner_of, request)
+        intake = Intake(receive, self._room, self._pace, most=most, owner=owner)
         try:
             await self._app(scope, intake.receive, send)
         finally:

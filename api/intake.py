@@ -1,105 +1,62 @@
-"""What a process takes in of bodies while they come: each within its bound, and all within one."""
+"""What a process takes in of a body while it comes: bounded in size, in time, and in what all hold."""
 
 import asyncio
-from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 from starlette.types import Message, Receive
 
-from models.errors import BodyTooLarge, TooMany, TooSlow
+from api.room import Hold, Room
+from models.errors import BodyTooLarge, TooSlow
 
 SMALL = 1024 * 1024  # bytes of any body, but for the references inside of a submission
 _FREE = 64 * 1024  # bytes of a body that need no room: connections bound how many such there are
-_PATIENCE = timedelta(seconds=10)  # with others' bodies, before this one is put off
-_DEADLINE = timedelta(seconds=120)  # for a whole body: 64 MiB at 5 Mbit/s
+_LONGEST = timedelta(seconds=120)  # for a whole body: 64 MiB at 5 Mbit/s
 _OPENS, _CLOSES = b'"data:', b'"'
+_NOBODY = UUID(int=0)  # whoever sends a body to a route that asks for no key
 
 
-class Room:
-    """The bytes of bodies that may be in hand at once, given to whoever came first.
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a body must come: after a `grace`, at `rate` bytes a second on the average."""
 
-    A body asks once, for all that it may become, and holds nothing while it waits: two can never wait for
-    each other.
-    """
-
-    def __init__(self, most: int, patience: timedelta = _PATIENCE) -> None:
-        self._most = most
-        self._left = most
-        self._patience = patience.total_seconds()
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-
-    async def take(self, size: int) -> int:
-        """Wait for so many bytes of room, and give how many were taken; raises `TooMany`."""
-        size = min(
-            size, self._most
-        )  # the largest body of all must wait for the whole room, not for ever
-        if not self._waiting and size <= self._left:
-            self._left -= size
-            return size
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((size, turn))
-        try:
-            async with asyncio.timeout(self._patience):
-                await turn
-        except BaseException as ended:
-            self._withdraw(size, turn)
-            if isinstance(ended, TimeoutError):
-                raise TooMany(
-                    "Too many large bodies are being read; try again in a moment."
-                ) from None
-            raise
-        return size
-
-    def give_back(self, size: int) -> None:
-        """Free what was taken, and let in whoever fits now."""
-        self._left += size
-        while self._waiting and self._waiting[0][0] <= self._left:
-            wanted, turn = self._waiting.popleft()
-            if not turn.done():
-                self._left -= wanted
-                turn.set_result(None)
-
-    def _withdraw(self, size: int, turn: asyncio.Future[None]) -> None:
-        if turn.done() and not turn.cancelled():
-            self.give_back(size)  # its turn came in the very moment in which it gave up
-            return
-        turn.cancel()
-        self._waiting = deque(each for each in self._waiting if each[1] is not turn)
-        self.give_back(0)
+    grace: timedelta
+    rate: int
 
 
 class Intake:
     """The body of one request on its way in: bounded before it is buffered, told its length or not.
 
-    `most` bytes in all, and `SMALL` beside what stands in `data:` strings.
+    `most` bytes in all, and `SMALL` beside what stands in `data:` strings. `owner` tells whose room it
+    takes, once bytes come: then the request's key is known.
     """
 
     def __init__(
         self,
         receive: Receive,
         room: Room,
+        pace: Pace,
         *,
         most: int,
-        told: int | None,
-        deadline: timedelta = _DEADLINE,
+        owner: Callable[[], UUID | None],
     ) -> None:
         self._receive = receive
         self._room = room
+        self._pace = pace
         self._most = most
-        self._told = told
-        self._deadline = deadline
+        self._owner = owner
         self._scale = _Scale()
         self._read = 0
-        self._taken: int | None = None
-        self._until: float | None = None
+        self._hold: Hold | None = None
+        self._began: float | None = None
         self._ended = False
 
     async def receive(self) -> Message:
-        """Give the next message. Raises `BodyTooLarge`, `TooSlow`, and `TooMany` where there is no room."""
+        """Return the next message; raises `BodyTooLarge`, `TooSlow`, and `TooMany` without room."""
         if self._ended:
             return await self._receive()
-        if self._taken is None and (self._told or 0) > _FREE:
-            self._taken = await self._room.take(self._told or 0)
         message = await self._next()
         chunk: bytes = message.get("body", b"")
         self._ended = message["type"] != "http.request" or not message.get("more_body", False)
@@ -108,24 +65,38 @@ class Intake:
             raise too_large(self._most)
         if self._scale.add(chunk) > SMALL:
             raise too_large(SMALL, " beside its references")
-        if self._taken is None and self._read > _FREE:
-            self._taken = await self._room.take(self._most)
+        await self._take_room()
         return message
 
     def release(self) -> None:
         """Free the room that this body took: its request is answered."""
-        if self._taken is not None:
-            self._room.give_back(self._taken)
+        if self._hold is not None:
+            self._room.end(self._hold)
+
+    async def _take_room(self) -> None:
+        if self._read <= _FREE:
+            return
+        if self._hold is None:
+            self._hold = self._room.begin(self._owner() or _NOBODY)
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        await self._room.take(self._hold, self._read - self._hold.size)
+        self._hold.whole = self._ended
+        self._began = (self._began or began) + clock() - began  # who waits for us is not slow
 
     async def _next(self) -> Message:
         clock = asyncio.get_running_loop().time
-        self._until = self._until or clock() + self._deadline.total_seconds()
+        self._began = self._began or clock()
+        seconds = self._pace.grace.total_seconds() + self._read / self._pace.rate
         try:
-            async with asyncio.timeout_at(self._until):
+            async with asyncio.timeout_at(self._began + min(seconds, _LONGEST.total_seconds())):
                 return await self._receive()
         except TimeoutError:
-            seconds = round(self._deadline.total_seconds())
-            raise TooSlow(f"The body had not come within {seconds} s.") from None
+            raise TooSlow(
+                f"The body came too slowly: {self._read:,} bytes in {clock() - self._began:.0f} s. From "
+                f"{self._pace.grace.total_seconds():g} s on, {self._pace.rate:,} bytes a second are the "
+                f"least, and {_LONGEST.seconds} s the most for all of it."
+            ) from None
 
 
 def too_large(most: int, what: str = "") -> BodyTooLarge:

@@ -47,6 +47,8 @@ def problem(request: Request, refused: Refusal) -> Answer:
         headers["retry-after"] = str(round(refused.retry_after.total_seconds()))
     elif refused.status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}:
         headers["retry-after"] = _RETRY_AFTER
+    if refused.status == HTTPStatus.REQUEST_TIMEOUT:
+        headers["connection"] = "close"  # the rest of the body would be read as the next request's
     if refused.status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = 'Bearer realm="darkroom"'
     return Answer(body, refused.status, headers, media_type="application/problem+json")

@@ -174,8 +174,12 @@ class Settings(BaseSettings):
     queued_max: int = Field(default=100_000, ge=1)  # jobs of one project that may wait
     requests_per_minute: int = Field(default=30_000, ge=1)  # per key and api process
     body_max_bytes: int = 64 * 1024 * 1024
-    # All bodies over 64 KiB in hand at once; what is made of one takes about five times as much.
+    # All bodies over 64 KiB in hand at once, half of it for one project; what is made of one takes about
+    # five times as much.
     bodies_max_bytes: int = 128 * 1024 * 1024
+    # A body must come at this many bytes a second, after so long: a bad mobile network does better.
+    body_rate: int = Field(default=64 * 1024, ge=1)
+    body_grace: Duration = timedelta(seconds=10)
 
 
 def load() -> Settings:

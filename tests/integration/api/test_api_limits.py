@@ -3,23 +3,29 @@
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from hashlib import shake_256
 from io import BytesIO
-from uuid import uuid4
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
 
 import pytest
 from PIL import Image
 from starlette.types import Message
 
 from api.callers import Callers
-from api.intake import SMALL, Intake, Room
+from api.intake import SMALL, Intake, Pace
 from api.queues import Queues
 from api.rates import Rates
+from api.room import Room
 from models import projects
 from models.errors import BodyTooLarge, TooMany, TooSlow, Unauthenticated
+from models.settings import Settings
 from tests.integration.api.client import Api, bearer, body, input_, path, problem
+from tests.integration.api.conftest import Serve
 
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 JSON = {"content-type": "application/json"}
 
 
@@ -216,17 +222,20 @@ def arriving(*chunks: bytes) -> Iterator[Message]:
         yield {"type": "http.request", "body": chunk, "more_body": True}
 
 
-def intake(room: Room, chunks: Iterator[Message], *, most: int, told: int | None = None) -> Intake:
+PACE = Pace(timedelta(seconds=10), 1)
+
+
+def intake(room: Room, chunks: Iterator[Message], *, most: int) -> Intake:
     async def receive() -> Message:
         return next(chunks)
 
-    return Intake(receive, room, most=most, told=told)
+    return Intake(receive, room, PACE, most=most, owner=lambda: None)
 
 
 @pytest.mark.parametrize("cut", range(1, 12))
 async def test_a_reference_is_known_wherever_the_chunks_are_cut(cut: int) -> None:
     sent = b'["data:' + b"A" * (2 * SMALL) + b'", 1]'
-    room = Room(8 * SMALL)
+    room = Room(16 * SMALL)
     taken = intake(room, arriving(sent[:cut], sent[cut:]), most=4 * SMALL)
     await taken.receive()
     await taken.receive()
@@ -237,51 +246,143 @@ async def test_a_reference_is_known_wherever_the_chunks_are_cut(cut: int) -> Non
         await heavy.receive()
 
 
-async def test_large_bodies_wait_for_room_in_order_and_not_for_ever() -> None:
-    room = Room(100, patience=timedelta(seconds=0.05))
-    assert await room.take(60) == 60
-    waiting = asyncio.create_task(room.take(70))
-    late = asyncio.create_task(room.take(40))
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    assert not late.done(), "it would fit, and waits its turn: the large one must come in too"
-    room.give_back(60)
-    assert await waiting == 70
+async def test_a_project_may_hold_as_much_as_it_leaves_free() -> None:
+    room, one, other = Room(120, patience=timedelta(seconds=0.05)), uuid4(), uuid4()
+    greedy, second = room.begin(one), room.begin(other)
+    await room.take(greedy, 60)
     with pytest.raises(TooMany):
-        await late
-    room.give_back(70)
-    assert await room.take(1_000) == 100, "the largest takes all there is"
+        await room.take(greedy, 1)
+    await room.take(second, 30)
+    with pytest.raises(TooMany):
+        await room.take(second, 1)
+    third = room.begin(uuid4())
+    await room.take(third, 15)
+    room.end(greedy)
+    await room.take(second, 15)
+
+
+async def test_what_becomes_free_goes_to_the_oldest_body() -> None:
+    room, one = Room(200), uuid4()
+    oldest, middle, youngest = (room.begin(one) for _ in range(3))
+    await room.take(oldest, 50)
+    await room.take(youngest, 50)
+    youngest.whole = True
+    late = asyncio.create_task(room.take(middle, 40))
+    await asyncio.sleep(0)
+    first = asyncio.create_task(room.take(oldest, 40))
+    await asyncio.sleep(0)
+    assert not late.done()
+    room.end(youngest)
+    await first
+    assert not late.done(), "there are 10 left to this project"
+    room.end(oldest)
+    await late
+
+
+async def test_when_all_bodies_of_a_project_wait_for_each_other_the_youngest_is_refused() -> None:
+    room, one = Room(200), uuid4()
+    bodies = [room.begin(one) for _ in range(4)]
+    for each in bodies[:3]:
+        await room.take(each, 30)
+    # The last holds nothing, so its end would help nobody.
+    waiting = [asyncio.create_task(room.take(each, 30)) for each in bodies]
+    with pytest.raises(TooMany):
+        await waiting[2]
+    room.end(bodies[2])
+    await waiting[0]
+    room.end(bodies[0])
+    await asyncio.gather(waiting[1], waiting[3])
+    for each in (bodies[1], bodies[3]):
+        room.end(each)
+    whole = room.begin(one)
+    await room.take(whole, 100)
 
 
 async def test_who_goes_away_while_waiting_leaves_the_room_to_others() -> None:
-    room = Room(100)
-    await room.take(100)
-    gone, next_one = asyncio.create_task(room.take(90)), asyncio.create_task(room.take(50))
+    room, one = Room(200), uuid4()
+    held, gone, next_one = (room.begin(one) for _ in range(3))
+    await room.take(held, 100)
+    held.whole = True
+    leaving, staying = (
+        asyncio.create_task(room.take(gone, 90)),
+        asyncio.create_task(room.take(next_one, 50)),
+    )
     await asyncio.sleep(0)
-    gone.cancel()
-    room.give_back(100)
-    assert await next_one == 50
-    assert await room.take(50) == 50
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    room.end(gone)
+    room.end(held)
+    await staying
 
 
-async def test_a_body_takes_room_for_what_it_told_or_may_become() -> None:
-    room = Room(4 * SMALL, patience=timedelta(seconds=0.05))
-    told = intake(room, arriving(b"[]"), most=4 * SMALL, told=3 * SMALL)
-    await told.receive()
-    untold = intake(room, arriving(b'"data:' + b"A" * 100_000), most=4 * SMALL)
-    with pytest.raises(TooMany):
-        await untold.receive()
-    small = intake(room, arriving(b"[]"), most=4 * SMALL)
+async def test_only_a_large_body_takes_room_and_only_what_has_come() -> None:
+    room, one = Room(2 * SMALL, patience=timedelta(seconds=0.05)), UUID(int=0)
+    small = intake(room, arriving(b" " * 60_000), most=SMALL)
     await small.receive()
-    told.release()
-    assert await room.take(4 * SMALL) == 4 * SMALL
+    large = intake(room, arriving(b'"data:' + b"A" * 100_000), most=64 * SMALL)
+    await large.receive()
+    rest = room.begin(one)
+    await room.take(rest, SMALL - 100_006)
+    with pytest.raises(TooMany):
+        await room.take(rest, 1)
+    large.release()
+    await room.take(rest, 100_006)
 
 
-async def test_a_body_that_drips_is_given_up() -> None:
+async def test_a_body_that_stops_coming_is_given_up() -> None:
     async def never() -> Message:
         await asyncio.get_running_loop().create_future()
         raise AssertionError
 
-    dripping = Intake(never, Room(SMALL), most=SMALL, told=None, deadline=timedelta(0))
+    stuck = Intake(never, Room(SMALL), Pace(timedelta(0), 1), most=SMALL, owner=lambda: None)
     with pytest.raises(TooSlow):
-        await dripping.receive()
+        await stuck.receive()
+
+
+@asynccontextmanager
+async def announced(api: Api, key: str, bytes_: int) -> AsyncIterator[Connection]:
+    """Announce a body, and send none of it."""
+    address = urlsplit(api.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(
+        f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {bytes_}\r\n\r\n".encode()
+    )
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def test_bodies_that_are_only_announced_take_no_room(api: Api) -> None:
+    key, large = f"Bearer {api.key}", body(input=input_(image_urls=[noise(700)]))
+    async with AsyncExitStack() as idle:
+        for _ in range(4):
+            await idle.enter_async_context(announced(api, key, 64 * SMALL))
+        taken = await asyncio.wait_for(api.client.post("/v1/jobs", json=large), 10)
+    assert taken.status_code == 202
+
+
+async def test_no_body_is_read_for_a_key_without_the_scope(api: Api) -> None:
+    narrow = (await api.key_with("usage:read"))["authorization"]
+    async with announced(api, narrow, 64 * SMALL) as (reader, _):
+        line = await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)
+    assert line == b"HTTP/1.1 403 Forbidden\r\n"
+
+
+async def test_a_body_that_drips_is_told_so_and_others_are_not_in_its_way(
+    settings: Settings, serving: Serve
+) -> None:
+    hurried = settings.model_copy(update={"body_grace": timedelta(seconds=1)})
+    async with serving(hurried) as api, announced(api, f"Bearer {api.key}", SMALL) as (ear, mouth):
+        answering = asyncio.create_task(ear.read())
+        while not answering.done():
+            mouth.write(b" ")
+            await asyncio.wait([answering], timeout=0.05)
+        answer = (await answering).decode()
+    assert answer.startswith("HTTP/1.1 408 Request Timeout\r\n")
+    assert "connection: close\r\n" in answer
+    assert "application/problem+json" in answer
+    assert "65,536 bytes a second are the least" in answer
