@@ -11,12 +11,15 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+import structlog
 from sqlalchemy import func, insert, or_, select, update
 
 from models import ids, ledger, prices
 from models.db import Transaction
 from models.schema import Attempt, Image, Job
 from models.states import Charge
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 ERASED = "This was erased with its job."  # in place of a message, which may quote the input
 
@@ -85,9 +88,11 @@ async def finish(
 ) -> tuple[Attempt, Job] | None:
     """Write what a call came to, and book it; None when its charge is known already.
 
+    A price that is not to be believed yet leaves the charge `unknown`: the attempt given back says so.
     `start_id` proves that the writer made the call; the reaper, which did not, passes None and may only
     close an attempt that nobody has closed.
     """
+    answer = await believed(tx, job, number, answer)
     mine = Attempt.finished_at.is_(None) if start_id is None else Attempt.start_id == start_id
     found = (
         await tx.scalars(
@@ -116,9 +121,31 @@ async def finish(
     ).one_or_none()
     if found is None:
         return None
-    if answer.credits is not None:
-        await prices.observe(tx, job.model, held=found.hold, charged=answer.credits)
-    return found, await ledger.book(tx, job, *_entries(found, answer.charge, answer.credits))
+    job = await ledger.book(tx, job, *_entries(found, answer.charge, answer.credits))
+    await prices.observe(tx, job.model, found)
+    return found, job
+
+
+async def believed(tx: Transaction, job: Job, number: int, answer: Answer) -> Answer:
+    """Take a price that is far off from an answer: what it cost is for the provider's books to say."""
+    told = answer.credits
+    if answer.charge != "settled" or told is None:
+        return answer
+    mine = (Attempt.job_id == job.id) & (Attempt.number == number)
+    held = await tx.scalar(select(Attempt.hold).where(mine))
+    if held is None or told == held > 0:
+        return answer
+    price = await prices.known(tx, job.model)
+    if price.believes(told, held=held):
+        return answer
+    name = client_request_id(job.id, number)
+    log.warning("price.doubted", client_request_id=name, told=told, known=price.present, held=held)
+    error: dict[str, object] = {
+        "code": "price_doubted",
+        "message": f"The answer told {told:,} credits, and one call costs {price.present:,}: what it was "
+        "charged is unknown until the provider's log or ledger shows it.",
+    }
+    return replace(answer, charge="unknown", credits=None, error=answer.error or error)
 
 
 async def note_late(
@@ -185,7 +212,9 @@ async def resolve(
     entries = _entries(found, charge, credits_, made_at)
     if was == "released":
         entries = [each for each in entries if each.kind != "release"]
-    return found, await ledger.book(tx, job, *entries)
+    job = await ledger.book(tx, job, *entries)
+    await prices.observe(tx, job.model, found)
+    return found, job
 
 
 async def unkept(tx: Transaction, job: Job) -> int | None:

@@ -72,6 +72,7 @@ type_map = {
     datetime: DateTime(timezone=True),
     UUID: Uuid,
     list[str]: ARRAY(Text),
+    list[UUID]: ARRAY(Uuid),
     dict[str, object]: JSONB,
     dict[str, str]: JSONB,
 }

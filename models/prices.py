@@ -1,27 +1,40 @@
 """Prices: what one image of a model costs at present, in credits.
 
-The catalog names a price to begin with; what the provider quotes and what it really charges correct it.
-The last change wins: a quote that is repeated does not undo what a charge has taught since.
+The published price is what the provider's pricing route quotes, and until it does the catalog's. A hold is
+never less. What an answer tells is believed at once when it is what was held, what charges have taught, or
+within a tenth of the published price: that is rounding, or a small change. Anything else, and 0, may be a
+mistake in writing: then the charge is unknown until the provider's log or ledger settles it, and an honest
+new price settles there.
+
+Settled charges teach a price when three of three jobs agree, with no other between them that differed from
+its hold. One alone may be an accident, and so may all of one job's; each is booked as it was settled
+whatever the price is, so waiting for three costs nothing. What three answers tell in unison can move the
+price by a tenth at most, for only the provider's own books settle more. The next quote takes it all back.
 """
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select, text
+from sqlalchemy import case, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from models import catalog, ids
 from models.catalog import Model
 from models.db import Database, Transaction
-from models.schema import Price
+from models.schema import Attempt, Price
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _BELIEVED = 5.0  # seconds: what a hold may be behind a new price
 _LATELY = timedelta(hours=1)
+_AGREE = 3  # jobs whose settled charges must be the same
+_CLOSE = 10  # a told price may differ from the published one by a tenth of it
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_WITNESS: dict[str, object] = {"candidate": None, "witnesses": []}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +47,24 @@ class Drift:
     model: str
     attempts: int
     credits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a model's price: what the provider publishes, and what its charges have taught."""
+
+    published: int
+    taught: int | None = None
+
+    @property
+    def present(self) -> int:
+        """What is held for a call."""
+        return max(self.published, self.taught or 0)
+
+    def believes(self, told: int, *, held: int) -> bool:
+        """Judge whether an answer's own price may be booked before the provider's books confirm it."""
+        close = abs(told - self.published) * _CLOSE <= self.published
+        return told > 0 and (close or told in {held, self.taught})
 
 
 class PriceList:
@@ -53,13 +84,20 @@ class PriceList:
         return self._learned.get(model.id, catalog.estimate(model, given))
 
 
+async def known(tx: Transaction, model_id: str) -> Known:
+    """Return what is known of a model's price."""
+    row = await tx.scalar(select(Price).where(Price.model == model_id))
+    return _known(model_id, row)
+
+
 async def current(tx: Transaction, model_id: str) -> int | None:
-    """Give what was last learned of a model's price; None while nothing was."""
-    return await tx.scalar(select(Price.credits).where(Price.model == model_id))
+    """Return the price that the provider has told or charges have taught; None while neither has."""
+    row = await tx.scalar(select(Price).where(Price.model == model_id))
+    return None if row is None or not _learnt(row) else _known(model_id, row).present
 
 
 async def present(tx: Transaction) -> dict[str, int]:
-    """Give the price of every model of the catalog: as learned, else as the catalog has it."""
+    """Return the price of every model of the catalog: as learned, else as the catalog has it."""
     learned = await _learned(tx)
     return {model.id: learned.get(model.id, model.price) for model in catalog.models()}
 
@@ -70,41 +108,73 @@ async def dearest(tx: Transaction) -> int:
 
 
 async def quote(tx: Transaction, model_id: str, credits_: int) -> bool:
-    """Note what the provider's pricing route says; True when it is news, and then it is the price.
+    """Note what the provider's pricing route says: from now on that is the price. True when it changes it.
 
-    A price of nothing is more likely a hole in a price list than a present: it is not believed.
+    Also when it says what it said before: whatever charges have taught meanwhile they must teach again. A
+    price of nothing is more likely a hole in a price list than a present: it is not believed.
     """
     if credits_ <= 0:
         return False
-    learned = await tx.scalar(
+    news = Price.quoted.is_distinct_from(credits_)
+    quoted = {"credits": credits_, "quoted": credits_, "taught": None, **_NO_WITNESS}
+    changed = await tx.scalar(
         insert(Price)
-        .values(model=model_id, credits=credits_, quoted=credits_)
+        .values(model=model_id, **quoted)
         .on_conflict_do_update(
             index_elements=["model"],
-            set_={"credits": credits_, "quoted": credits_, "updated_at": func.now()},
-            where=Price.quoted.is_distinct_from(credits_),
+            set_={**quoted, "updated_at": case((news, func.now()), else_=Price.updated_at)},
+            where=or_(news, Price.credits != credits_, Price.taught.is_not(None)),
         )
         .returning(Price.model)
     )
-    if learned is not None:
+    if changed is not None:
         log.info("price.quoted", model=model_id, credits=credits_)
-    return learned is not None
+    return changed is not None
 
 
-async def observe(tx: Transaction, model_id: str, *, held: int, charged: int) -> bool:
-    """Compare what a call cost with what was held for it; True when its price is news.
+async def observe(tx: Transaction, model_id: str, attempt: Attempt) -> bool:
+    """Compare a settled charge with what was held for it; True when it has taught a price.
 
-    Costs nothing while they agree. What was free is charged as free, but teaches no price.
+    Costs nothing while they agree. What was free is charged as free, but teaches no price; nor does a call
+    that was sent before the price last changed. Call it last: the price's row must not be waited for.
     """
-    if charged == held:
+    charged = attempt.credits
+    if charged is None or charged == attempt.hold:
         return False
-    log.warning("price.drift", model=model_id, held=held, charged=charged)
+    log.warning("price.drift", model=model_id, held=attempt.hold, charged=charged)
     if charged <= 0:
         return False
-    learned = await tx.scalar(_OBSERVE, {"model": model_id, "credits": charged})
-    if learned is not None:
-        log.warning("price.learned", model=model_id, credits=charged)
-    return learned is not None
+    await tx.execute(
+        insert(Price)
+        .values(model=model_id, credits=_listed(model_id, charged), updated_at=_NEVER)
+        .on_conflict_do_nothing()
+    )
+    # Many calls settle at once: whoever meets another here leaves the word to it.
+    row = await tx.scalar(
+        select(Price)
+        .where(Price.model == model_id, Price.updated_at < attempt.sent_at)
+        .with_for_update(key_share=True, skip_locked=True),
+        execution_options={"populate_existing": True},
+    )
+    return row is not None and await _testify(tx, row, attempt.job_id, charged)
+
+
+async def _testify(tx: Transaction, row: Price, job_id: UUID, charged: int) -> bool:
+    """Count one more job that was charged this much; with enough of them it is the price."""
+    now = _known(row.model, row)
+    before = row.witnesses if row.candidate == charged else []
+    agree = before if job_id in before else [*before, job_id]
+    taught = charged != (now.taught or now.published) and len(agree) >= _AGREE
+    if taught:
+        learned = Known(now.published, charged)
+        values = {"taught": charged, "credits": learned.present, "updated_at": func.now()}
+        log.warning("price.learned", model=row.model, credits=charged, holds=learned.present)
+    elif charged == (now.taught or now.published):
+        values = {}
+    else:
+        values = {"candidate": charged, "witnesses": agree}
+    await tx.execute(update(Price).where(Price.model == row.model).values(_NO_WITNESS | values))
+    return taught
 
 
 async def drifts(tx: Transaction) -> list[Drift]:
@@ -115,18 +185,26 @@ async def drifts(tx: Transaction) -> list[Drift]:
 
 
 async def _learned(tx: Transaction) -> dict[str, int]:
-    rows = await tx.execute(select(Price.model, Price.credits))
-    return {row.model: row.credits for row in rows}
+    rows = await tx.scalars(select(Price))
+    return {row.model: _known(row.model, row).present for row in rows}
 
 
-# One statement, and no row is locked while the price is known: settling calls must not queue up here.
-_OBSERVE = text("""
-    INSERT INTO prices (model, credits)
-    SELECT CAST(:model AS text), CAST(:credits AS bigint)
-     WHERE NOT EXISTS (SELECT FROM prices WHERE model = :model AND credits = :credits)
-    ON CONFLICT (model) DO UPDATE SET credits = excluded.credits, updated_at = now()
-    RETURNING model
-""")
+def _known(model_id: str, row: Price | None) -> Known:
+    if row is None:
+        return Known(_listed(model_id, 0))
+    published = _listed(model_id, row.credits) if row.quoted is None else row.quoted
+    return Known(published, row.taught)
+
+
+def _learnt(row: Price) -> bool:
+    return row.quoted is not None or row.taught is not None
+
+
+def _listed(model_id: str, otherwise: int) -> int:
+    """Return the catalog's price; `otherwise` for a model that it has no more."""
+    model = catalog.find(model_id)
+    return otherwise if model is None else model.price
+
 
 # An attempt's id begins with its time, so this reads the last hour of the primary key.
 _DRIFTS = text("""

@@ -476,12 +476,19 @@ class BudgetWindow(Base):
 
 
 class Price(Base):
-    """What one image of a model costs at present: as quoted by the provider, and as charged."""
+    """What one image of a model costs at present: as quoted by the provider, and as charges have taught.
+
+    `witnesses` are the jobs that were charged `candidate`, which is on its way to become `taught`.
+    `credits` is the price that follows, kept for the release before, which reads nothing else.
+    """
 
     __tablename__ = "prices"
     model: Mapped[str] = mapped_column(primary_key=True)
     credits: Mapped[int]
     quoted: Mapped[int | None]
+    taught: Mapped[int | None]
+    candidate: Mapped[int | None]
+    witnesses: Mapped[list[UUID]] = mapped_column(server_default=_empty_list)
     updated_at: Mapped[datetime] = mapped_column(server_default=_now)
 
 

@@ -200,12 +200,12 @@ async def _finish(tx: Transaction, lens: Lens, ref: Ref, answer: Answer) -> Job 
     finished = await attempts.finish(tx, job, ref.number, answer, start_id=ref.start_id)
     if finished is None:
         return None
-    _, job = finished
+    attempt, job = finished
     if job.fence == ref.fence and job.status == "running":
         return job
-    if answer.charge != "unknown":
+    if attempt.charge != "unknown":
         job = await tell_resolved(tx, lens, job)
-        await after_resolved(tx, lens, job, paid=answer.charge == "settled")
+        await after_resolved(tx, lens, job, paid=attempt.charge == "settled")
     return None
 
 

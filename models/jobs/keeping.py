@@ -37,11 +37,11 @@ async def receive(
         answer = attempts.bare(answer)
     finished = await attempts.finish(tx, job, ref.number, answer, start_id=ref.start_id)
     if finished is not None:
-        job = finished[1]
+        attempt, job = finished
         if job.fence == ref.fence and job.status == "running":
             await _to_keep(tx, job, lease, ttl)
             return "keep", ref
-        if answer.charge != "unknown":
+        if attempt.charge != "unknown":
             job = await tell_resolved(tx, lens, job)
     elif not await _note_late(tx, lens, job, ref, answer):
         return await _received_before(tx, job, ref)
@@ -178,6 +178,7 @@ async def _note_late(tx: Transaction, lens: Lens, job: Job, ref: Ref, answer: An
     late = await attempts.note_late(tx, job.id, ref.number, answer, start_id=ref.start_id)
     if late is None:
         return False
+    answer = await attempts.believed(tx, job, ref.number, answer)
     if late.charge == "released" and answer.credits is not None:
         reference = answer.inference_id
         await attempts.resolve(tx, job, late, credits_=answer.credits, inference_id=reference)
