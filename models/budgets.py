@@ -84,9 +84,7 @@ async def put(tx: Transaction, project_id: UUID, rule: Rule) -> Standing:
         own = (ApiKey.id == rule.key_id) & (ApiKey.project_id == project_id)
         if await tx.scalar(select(ApiKey.id).where(own)) is None:
             raise NotFound("There is no such API key in this project; list them at GET /v1/keys.")
-    # Waits for every booking under way (they hold the project's row by their foreign key), and keeps
-    # new ones waiting until this budget can be seen.
-    await tx.execute(select(Project.id).where(Project.id == project_id).with_for_update())
+    await _stop_bookings(tx, project_id)
     await tx.execute(update(Project).where(Project.id == project_id).values(budgeted=True))
     columns = {
         "timezone": rule.timezone,
@@ -141,6 +139,7 @@ async def hard(tx: Transaction, job: Job) -> list[Standing]:
 
 async def remove(tx: Transaction, project_id: UUID, budget_id: UUID) -> None:
     """Delete a budget. Raises `NotFound`."""
+    await _stop_bookings(tx, project_id)
     gone = await tx.scalar(
         delete(Budget)
         .where(Budget.id == budget_id, Budget.project_id == project_id)
@@ -148,6 +147,8 @@ async def remove(tx: Transaction, project_id: UUID, budget_id: UUID) -> None:
     )
     if gone is None:
         raise NotFound("There is no such budget in this project.")
+    left = select(Budget.id).where(Budget.project_id == project_id).exists()
+    await tx.execute(update(Project).where(Project.id == project_id).values(budgeted=left))
 
 
 async def drifts(tx: Transaction) -> list[tuple[UUID, str]]:
@@ -175,6 +176,14 @@ async def crossed(tx: Transaction) -> list[tuple[Standing, int]]:
         if told is not None:
             found.append((standing, reached))
     return found
+
+
+async def _stop_bookings(tx: Transaction, project_id: UUID) -> None:
+    """Wait for every booking under way, and keep new ones waiting until it is seen what budgets there are.
+
+    They hold the project's row by the ledger's foreign key, and look for budgets afterwards.
+    """
+    await tx.execute(select(Project.id).where(Project.id == project_id).with_for_update())
 
 
 def _threshold(standing: Standing) -> int:

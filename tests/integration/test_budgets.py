@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from models import budgets, jobs
 from models.audit import audit
 from models.budgets import Rule, Standing
-from models.db import Database
+from models.db import Database, Transaction
 from models.errors import BudgetExceeded, NotFound
 from models.projects import Caller
 from models.vault import Vault
@@ -55,6 +56,48 @@ async def test_a_budget_with_room_for_one_accepts_one_of_a_hundred(bench: Bench)
     now = await standing(bench)
     assert (now.held, now.spent, now.left) == (PRICE, 0, 1)
     assert await bench.audit() == []
+
+
+async def test_a_budget_may_be_deleted_while_what_it_watches_is_booked(bench: Bench) -> None:
+    refs = [await bench.running(prompt=f"fox {n}") for n in range(60)]
+    booked = asyncio.Event()
+
+    async def come_and_go() -> int:
+        times = 0
+        while not booked.is_set():
+            made = await put(bench, room_for(99))
+            await bench.do(partial(_remove, bench, made.budget.id))
+            times += 1
+        return times
+
+    async def book() -> None:
+        for start in range(0, len(refs), 6):
+            some = refs[start : start + 6]
+            assert await asyncio.gather(*(bench.receive(each) for each in some)) == [
+                ("keep", each) for each in some
+            ]
+
+    coming = asyncio.create_task(come_and_go())
+    try:
+        await book()
+    finally:
+        booked.set()
+    assert await coming > 3
+    assert {row["charged"] for row in await bench.rows("SELECT charged FROM jobs")} == {PRICE}
+    assert await bench.audit() == []
+
+
+async def test_without_its_last_budget_a_project_is_as_before(bench: Bench) -> None:
+    made = [await put(bench, room_for(9)), await put(bench, room_for(9, window="day"))]
+    budgeted = []
+    for each in made:
+        await bench.do(partial(_remove, bench, each.budget.id))
+        budgeted += [row["budgeted"] for row in await bench.rows("SELECT budgeted FROM projects")]
+    assert budgeted == [True, False]
+
+
+async def _remove(bench: Bench, budget_id: UUID, tx: Transaction) -> None:
+    await budgets.remove(tx, bench.caller.project_id, budget_id)
 
 
 async def test_a_refusal_names_the_budget_and_what_is_left(bench: Bench) -> None:
