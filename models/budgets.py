@@ -3,7 +3,7 @@
 Each booking moves the sums of the windows it falls into (`move`, called by the ledger alone), so the sums
 always equal the ledger. A hard budget refuses a hold it has no room for, in the statement that would have
 taken it: with room for one job, of a hundred concurrent submissions one is accepted. Whatever follows from
-a hold lands in the window of that hold, in the budget's own time zone.
+a hold lands in the window of that hold, the last of its attempt, in the budget's own time zone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -227,6 +227,7 @@ async def _standings(tx: Transaction, budgets: Sequence[Budget]) -> list[Standin
 # One rule for every statement here: where the window of a moment begins.
 _STARTS = """CASE b."window" WHEN 'total' THEN timestamptz 'epoch'
              ELSE date_trunc(b."window", {moment}, b.timezone) END"""
+# An attempt is held for anew when its price has risen before it began: what follows is the last hold's.
 # The keys of a scope are NULL in the others, so each comparison holds for its own scope only.
 _ABOUT = """(b.scope = 'project' OR b.key_id = {key} OR b.customer = {customer})"""
 
@@ -235,7 +236,9 @@ _MOVE = text(f"""
         SELECT l.at, e.held, e.spent
           FROM unnest(CAST(:attempts AS bigint[]), CAST(:held AS bigint[]), CAST(:spent AS bigint[]))
                AS e (attempt, held, spent)
-          JOIN ledger l ON l.job_id = :job AND l.attempt = e.attempt AND l.kind = 'hold'
+          CROSS JOIN LATERAL (
+               SELECT at FROM ledger
+                WHERE job_id = :job AND attempt = e.attempt AND kind = 'hold' ORDER BY id DESC LIMIT 1) l
     ), due AS (
         SELECT b.id, CASE b.mode WHEN 'hard' THEN b."limit" END AS most,
                {_STARTS.format(moment="moved.at")} AS starts_at,
@@ -292,9 +295,12 @@ _FOLDED = f"""
            coalesce(sum(l.credits) FILTER (WHERE l.kind IN ('hold', 'release')), 0) AS held,
            coalesce(sum(l.credits) FILTER (WHERE l.kind NOT IN ('hold', 'release')), 0) AS spent
       FROM budgets b
-      JOIN ledger l ON l.project_id = b.project_id
+      JOIN (SELECT *, max(id) FILTER (WHERE kind = 'hold') OVER (
+                         PARTITION BY job_id, attempt ORDER BY id) AS hold_id
+              FROM ledger WHERE project_id IN (SELECT project_id FROM budgets b WHERE {{which}})) l
+        ON l.project_id = b.project_id
        AND {_ABOUT.format(key="l.key_id", customer="l.customer")}
-      JOIN ledger h ON h.job_id = l.job_id AND h.attempt = l.attempt AND h.kind = 'hold'
+      JOIN ledger h ON h.id = l.hold_id
      WHERE {{which}}
      GROUP BY 1, 2
 """  # noqa: S608 - constants of this file

@@ -20,23 +20,27 @@ _OF_HOLD: tuple[LedgerKind, ...] = ("hold", "release")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line to be booked for an attempt of a job."""
+    """One line to be booked for an attempt of a job.
+
+    `reference` tells it from another of its kind for the same attempt.
+    """
 
     attempt: int
     kind: LedgerKind
     credits: int
     inference_id: str | None = None
     made_at: datetime | None = None
+    reference: str = ""
 
 
-def hold(attempt: int, amount: int) -> Entry:
+def hold(attempt: int, amount: int, reference: str = "") -> Entry:
     """Reserve credits for an attempt that is to come."""
-    return Entry(attempt, "hold", amount)
+    return Entry(attempt, "hold", amount, reference=reference)
 
 
-def release(attempt: int, amount: int) -> Entry:
+def release(attempt: int, amount: int, reference: str = "") -> Entry:
     """Give back what was held for an attempt."""
-    return Entry(attempt, "release", -amount)
+    return Entry(attempt, "release", -amount, reference=reference)
 
 
 def charge(
@@ -65,6 +69,7 @@ async def write(tx: Transaction, job: Job, *entries: Entry) -> None:
                 "credits": each.credits,
                 "inference_id": each.inference_id,
                 "made_at": each.made_at,
+                "reference": each.reference,
             }
             for each in entries
         ],

@@ -107,6 +107,11 @@ async def dearest(tx: Transaction) -> int:
     return max((await present(tx)).values())
 
 
+def listed() -> dict[str, object]:
+    """Return the catalog's own prices, for `PRESENT`."""
+    return {model.id: model.price for model in catalog.models()}
+
+
 async def quote(tx: Transaction, model_id: str, credits_: int) -> bool:
     """Note what the provider's pricing route says: from now on that is the price. True when it changes it.
 
@@ -205,6 +210,13 @@ def _listed(model_id: str, otherwise: int) -> int:
     model = catalog.find(model_id)
     return otherwise if model is None else model.price
 
+
+# `Known.present` for a row of `jobs`, in a statement that is given `listed`.
+PRESENT = """(
+    SELECT greatest(coalesce(p.quoted, l.price), p.taught, 0)
+      FROM (SELECT CAST(CAST(:listed AS jsonb) ->> jobs.model AS bigint) AS price) l
+      LEFT JOIN prices p ON p.model = jobs.model
+)"""
 
 # An attempt's id begins with its time, so this reads the last hour of the primary key.
 _DRIFTS = text("""

@@ -10,10 +10,10 @@ from uuid import UUID
 
 from sqlalchemy import func, select, update
 
-from models import attempts, gates, ledger
+from models import attempts, gates
 from models.attempts import Answer, Ref
 from models.db import Transaction
-from models.errors import BudgetExceeded
+from models.jobs.affording import hold_next, priced, queue, unaffordable
 from models.jobs.announcing import announce, lock
 from models.jobs.closing import unknown_hold
 from models.jobs.ending import conclude, fail
@@ -85,7 +85,7 @@ async def after_unknown(tx: Transaction, lens: Lens, job: Job) -> Job | None:
         select(func.count()).where(Attempt.job_id == job.id, Attempt.outcome == "unknown")
     )
     if job.on_unknown_charge == "wait" or (lost or 0) > _MAX_UNKNOWN:
-        return await _queue(
+        return await queue(
             tx, job, reason="unknown_charge", run_after=None, counted=job.counted + 1
         )
     return await again(tx, lens, job, timedelta(0), counts=True)
@@ -122,19 +122,14 @@ async def again(
             f"All {job.max_attempts} attempts ended without an image; see `attempts` for each.",
             retryable=True,
         )  # fmt: skip
-    spent = job.charged + await unknown_hold(tx, job)
-    if spent + job.estimate > job.max_cost:
-        return await fail(
-            tx, lens, job, "max_cost_reached",
-            f"Another attempt would cost {job.estimate} credits beside the {spent} charged or unknown "
-            f"so far, and max_cost is {job.max_cost}.",
-            retryable=True,
-        )  # fmt: skip
-    held = await _hold_next(tx, job)
+    job = await priced(tx, job)
+    if (why := await unaffordable(tx, job)) is not None:
+        return await fail(tx, lens, job, "max_cost_reached", why, retryable=True)
+    held = await hold_next(tx, job)
     if held is None:
-        return await _queue(tx, job, reason="budget", run_after=None, counted=counted)
+        return await queue(tx, job, reason="budget", run_after=None, counted=counted)
     reason: WaitingReason = "backoff" if delay else "queue"
-    return await _queue(tx, held, reason=reason, run_after=delay, counted=counted)
+    return await queue(tx, held, reason=reason, run_after=delay, counted=counted)
 
 
 async def unfunded(tx: Transaction, limit: int) -> list[tuple[UUID, UUID]]:
@@ -148,48 +143,23 @@ async def unfunded(tx: Transaction, limit: int) -> list[tuple[UUID, UUID]]:
     return [(row.project_id, row.id) for row in rows]
 
 
-async def fund(tx: Transaction, job_id: UUID) -> Job | None:
-    """queued (budget) → queued: hold again, now that there may be room; None when there is not."""
+async def fund(tx: Transaction, lens: Lens, job_id: UUID) -> Job | None:
+    """queued (budget) → queued: hold again, now that there may be room; None when there is not.
+
+    → failed when the price has risen beyond its `max_cost` meanwhile.
+    """
     job = await lock(tx, job_id)
     if job.status != "queued" or job.waiting_reason != "budget":
         return None
-    held = await _hold_next(tx, job)
+    job = await priced(tx, job)
+    if (why := await unaffordable(tx, job)) is not None:
+        return await conclude(tx, lens, job) or await fail(
+            tx, lens, job, "max_cost_reached", why, retryable=True
+        )
+    held = await hold_next(tx, job, reference=str(job.version))
     if held is None:
         return None
-    return await _queue(tx, held, reason="queue", run_after=timedelta(0), counted=job.counted)
-
-
-async def _hold_next(tx: Transaction, job: Job) -> Job | None:
-    """Hold for the next attempt; None, and nothing booked, when a hard budget has no room."""
-    try:
-        async with tx.begin_nested():
-            return await ledger.book(tx, job, ledger.hold(job.attempt + 1, job.estimate))
-    except BudgetExceeded:
-        return None
-
-
-async def _queue(
-    tx: Transaction, job: Job, *, reason: WaitingReason, run_after: timedelta | None, counted: int
-) -> Job | None:
-    tx.ring("job", str(job.id))
-    tx.ring("jobs")
-    return (
-        await tx.scalars(
-            update(Job)
-            .where(Job.id == job.id, Job.fence == job.fence, Job.status.in_(("running", "queued")))
-            .values(
-                status="queued",
-                phase="call",
-                version=Job.version + 1,
-                lease_until=None,
-                waiting_reason=reason,
-                run_after=None if run_after is None else func.now() + run_after,
-                counted=counted,
-            )
-            .returning(Job),
-            execution_options={"populate_existing": True},
-        )
-    ).one_or_none()
+    return await queue(tx, held, reason="queue", run_after=timedelta(0), counted=job.counted)
 
 
 async def _finish(tx: Transaction, lens: Lens, ref: Ref, answer: Answer) -> Job | None:

@@ -69,9 +69,9 @@ async def unknown_hold(tx: Transaction, job: Job) -> int:
     return int(total or 0)
 
 
-async def release_pending_hold(tx: Transaction, job: Job) -> Job:
-    """Give back the hold of an attempt that will never begin, if there is one."""
+async def release_pending_hold(tx: Transaction, job: Job, reference: str = "") -> Job:
+    """Give back the hold of an attempt that has not begun, if there is one."""
     pending = job.held - await unknown_hold(tx, job)
     if pending <= 0:
         return job
-    return await ledger.book(tx, job, ledger.release(job.attempt + 1, pending))
+    return await ledger.book(tx, job, ledger.release(job.attempt + 1, pending, reference))

@@ -51,7 +51,9 @@ async def fail(
     """→ failed, with what people need to know; whether it was charged, the view reads off the sums."""
     error = {"code": code, "message": message, "retryable": retryable, "details": details}
     job = await release_pending_hold(tx, job)
-    return await end(tx, lens, job, "failed", come_from=("running", "queued"), error=error)
+    return await end(
+        tx, lens, job, "failed", come_from=("queued", "released", "running"), error=error
+    )
 
 
 async def conclude(tx: Transaction, lens: Lens, job: Job) -> Job | None:

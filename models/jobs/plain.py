@@ -16,13 +16,14 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models import attempts, bodies, ids, images, views
+from models import attempts, bodies, ids, images, prices, views
 from models.attempts import Answer, Ref
 from models.direct import Direct, Together, listed, loaded, prepared
 from models.events import addressed
 from models.images import Kept
 from models.jobs.reading import ATTEMPTS
 from models.jobs.starting import Start, Terms
+from models.prices import PRESENT
 from models.schema import Attempt, Endpoint, Image, Job
 from models.states import EventType
 from models.views import Lens
@@ -34,7 +35,7 @@ async def start_plain(
     """Begin an attempt of a job that has a call to make; committed before this returns."""
     request = attempts.client_request_id(job_id, "")
     asked = {"job": job_id, "fence": fence, "attempt": ids.new(), "request": request}
-    row = await direct.write(_START, {**asked, **terms})
+    row = await direct.write(_START, {**asked, **terms, "listed": prices.listed()})
     if row is None:
         return None
     direct.ring("job", str(job_id))
@@ -124,13 +125,14 @@ async def _announce(
 
 
 _START = prepared(
-    text("""
+    text(f"""
     WITH started AS (
         UPDATE jobs SET status = 'running', version = version + 1, attempt = attempt + 1,
                started_at = coalesce(started_at, now()), lease_until = now() + :lease,
                worker = :worker, waiting_reason = NULL
          WHERE id = :job AND fence = :fence AND status = 'released' AND phase = 'call'
            AND NOT EXISTS (SELECT FROM gates WHERE reason = 'storage')
+           AND estimate >= {PRESENT}
            AND queue_expires_at > now() AND (deadline IS NULL OR deadline > now() + :typical_call)
            AND (attempt > 0 OR NOT (
                webhook_url IS NOT NULL AND 'job.running' = ANY (webhook_events) OR EXISTS (
@@ -145,7 +147,7 @@ _START = prepared(
           FROM started
     )
     SELECT project_id, attempt, input, large FROM started
-""")
+""")  # noqa: S608 - a constant of the code
 )
 
 _RECEIVE = prepared(

@@ -11,7 +11,8 @@ from sqlalchemy import case, func, or_, select, tuple_, update
 from models import attempts, endpoints, events, gates
 from models.attempts import Ref
 from models.db import Transaction
-from models.jobs.announcing import announce
+from models.jobs.affording import afford
+from models.jobs.announcing import announce, lock
 from models.schema import Attempt, Job
 from models.views import Lens
 
@@ -51,11 +52,14 @@ async def start(  # noqa: PLR0913 - who starts what, under which fence, for how 
     lease: timedelta,
     typical_call: timedelta,
 ) -> Start | None:
-    """Begin an attempt; None when somebody else has the job, or it may not start any more.
+    """Begin an attempt; None when somebody else has the job, or it may not start (any more).
 
-    Of sixteen workers with the same message one gets a `Start`. In phase `keep` no attempt begins:
-    the image is paid, and only its bytes are missing. No call begins while our store takes no images.
+    Of sixteen workers with the same message one gets a `Start`. In phase `keep` no attempt begins: the
+    image is paid, and only its bytes are missing. Nor does a call while our store takes no images, or one
+    that the job's hold does not pay for at the price of now (`afford`).
     """
+    if not await _affordable(tx, lens, job_id, fence):
+        return None
     calls = Job.phase == "call"
     in_time = or_(Job.deadline.is_(None), Job.deadline > func.now() + typical_call)
     job = (
@@ -125,6 +129,14 @@ async def renew(tx: Transaction, running: Sequence[Ref], lease: timedelta) -> se
     rows = await tx.execute(select(Job.id, Job.fence).where(Job.status == "running", mine))
     still = {(row.id, row.fence) for row in rows}
     return {ref for ref in running if (ref.job_id, ref.fence) in still}
+
+
+async def _affordable(tx: Transaction, lens: Lens, job_id: UUID, fence: int) -> bool:
+    """Look whether what is held for a call pays for it now; a job that is somebody else's costs nothing."""
+    job = await lock(tx, job_id)
+    if job.fence != fence or job.status != "released" or job.phase != "call":
+        return True
+    return await afford(tx, lens, job) is not None
 
 
 async def _announce_running(tx: Transaction, lens: Lens, job: Job) -> None:

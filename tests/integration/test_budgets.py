@@ -143,10 +143,10 @@ async def test_a_retry_without_room_waits_for_the_budget_and_goes_on_when_it_is_
     assert job is not None
     assert (job.status, job.waiting_reason, job.run_after) == ("queued", "budget", None)
     assert await bench.do(lambda tx: jobs.unfunded(tx, 10)) == [(job.project_id, job.id)]
-    assert await bench.do(lambda tx: jobs.fund(tx, job.id)) is None
+    assert await bench.do(lambda tx: jobs.fund(tx, bench.lens, job.id)) is None
     await put(bench, room_for(2))
-    assert await bench.do(lambda tx: jobs.fund(tx, job.id)) is not None
-    assert await bench.do(lambda tx: jobs.fund(tx, job.id)) is None
+    assert await bench.do(lambda tx: jobs.fund(tx, bench.lens, job.id)) is not None
+    assert await bench.do(lambda tx: jobs.fund(tx, bench.lens, job.id)) is None
     again = await bench.job(job.id)
     assert (again["status"], again["waiting_reason"], again["held"]) == (
         "queued", "queue", 2 * PRICE,

@@ -359,7 +359,7 @@ class Walk:
             "free": lambda: self._resolve(job_id, None),
             "charged": lambda: self._resolve(job_id, PRICE),
             "due": lambda: bench.change(job_id, _DUE),
-            "fund": lambda: bench.do(lambda tx: jobs.fund(tx, job_id)),
+            "fund": lambda: bench.do(lambda tx: jobs.fund(tx, bench.lens, job_id)),
             "url dies": lambda: bench.change(job_id, "keep_until = now()"),
             "cancel": lambda: bench.cancel(job_id),
             "expire": lambda: bench.expire(job_id),

@@ -37,6 +37,6 @@ async def turn(desk: Desk) -> bool:
 async def _fund(desk: Desk, waiting: list[UUID]) -> int:
     """Fund a project's jobs by rank, until one finds no room: whoever came later waits behind it."""
     for funded, job_id in enumerate(waiting):
-        if not await one_by_one(desk, [job_id], jobs.fund):
+        if not await one_by_one(desk, [job_id], lambda tx, id_: jobs.fund(tx, desk.lens, id_)):
             return funded
     return len(waiting)
