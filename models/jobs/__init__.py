@@ -14,6 +14,8 @@ queued     It waits in Postgres, where order, limits and deadlines are one query
            when it may run; NULL means that it waits for something other than time: room in a budget, a
            charge to be known, or the leader it follows, which ends it together with itself.
 released   The dispatcher has handed it to Celery under a lease of 30 s to start. Shown as `queued`.
+           When its call costs more by now than it holds, its start holds anew, or queues it until a
+           budget has room, or fails it by its `max_cost` (`affording`).
 running    A worker has it. Phase `call`: the paid call is under way, its attempt row is committed.
            Phase `keep`: the image is paid, and only the keeping of its bytes is left, so that whoever
            takes it over never calls again.

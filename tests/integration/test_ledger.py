@@ -289,7 +289,7 @@ ACTS = {
     "fund": 0.5, "url dies": 0.5, "cancel": 0.6, "expire": 0.2,
 }  # fmt: skip
 
-DEARER = Answer("image", "settled", PRICE + 9_000, 200, "inf-3", IMAGE.provider_url)
+DEARER = Answer("image", "settled", None, 200, "inf-3", IMAGE.provider_url)
 _DUE = "run_after = CASE WHEN run_after IS NULL THEN NULL ELSE now() END"
 INLINE = replace(IMAGE, provider_url=None)
 
@@ -429,6 +429,8 @@ class Walk:
 
     async def _receive(self, ref: Ref) -> None:
         image = self.chance.choice((IMAGE, IMAGE_UNPRICED, DEARER, INLINE))
+        if image is DEARER:  # never what another job was charged: that would teach a price
+            image = replace(DEARER, credits=PRICE + 1 + ref.job_id.int % 9_000)
         self._hear(ref, image)
         received = await self.bench.receive(ref, image)
         if received is not None:
