@@ -1,15 +1,11 @@
 """`python -m api`: the HTTP front end, on uvicorn with uvloop and httptools."""
 
-import asyncio
 import signal
 import socket
 import sys
-from types import FrameType
-
-import uvicorn
-from fastapi import FastAPI
 
 from api.app import create_app
+from api.serving import Server
 from models import settings
 from models.errors import DarkroomError, Misconfigured
 from models.garbage import collect_less
@@ -28,38 +24,13 @@ def main() -> int:
     except DarkroomError as refused:
         print(f"darkroom api: {refused}", file=sys.stderr)
         return 2
-    app = create_app(loaded)
-    server = Server(
-        uvicorn.Config(
-            app,
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # nothing here asks where a request came from
-            timeout_graceful_shutdown=round(loaded.grace.total_seconds()),
-        )
-    )
+    server = Server(create_app(loaded), loaded)
     # uvicorn sends itself the signal again once everything is closed: it has been obeyed, so exit with 0.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     collect_less()
     with listener:
         server.run(sockets=[listener])
     return 0
-
-
-class Server(uvicorn.Server):
-    """Uvicorn, which waits for open requests when told to stop; so the long ones are answered then."""
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take SIGTERM or SIGINT: take nothing more, and let nobody wait for a change any longer."""
-        super().handle_exit(sig, frame)
-        app = self.config.app
-        state = getattr(app.state, "darkroom", None) if isinstance(app, FastAPI) else None
-        if state is not None:
-            asyncio.get_running_loop().call_soon_threadsafe(state.waiting.drain)
 
 
 def _listen(loaded: Settings) -> socket.socket:

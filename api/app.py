@@ -113,7 +113,8 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         sweep = asyncio.create_task(waiting.sweep_for_ever())
         stack.push_async_callback(_cancel, sweep)
         # Requests are answered meanwhile, each by itself; this only says what is missing.
-        waits = asyncio.create_task(migrate.wait_for_schema(database))
+        schema_seen = asyncio.Event()
+        waits = asyncio.create_task(_see_schema(database, schema_seen))
         stack.push_async_callback(_cancel, waits)
         decoders = Pictures(children=DECODERS, cpu=CPU, wall=WALL)
         yield State(
@@ -128,7 +129,13 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             waiting=waiting,
             prices=PriceList(database),
             references=References(await stack.enter_async_context(decoders)),
+            schema_seen=schema_seen,
         )
+
+
+async def _see_schema(database: Database, seen: asyncio.Event) -> None:
+    await migrate.wait_for_schema(database)
+    seen.set()
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -63,6 +63,10 @@ class Door:
             _measure(scope, status, time.perf_counter() - started)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send, request: Request) -> None:
+        refused = getattr(request.state, "refused", None)  # by its connection, for its head
+        if refused is not None:
+            await problem(request, refused)(scope, receive, send)
+            return
         most = self._submission_max if scope["path"] in _WITH_INPUT else SMALL
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length) > most:

@@ -6,6 +6,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from api.answers import Answer
 from api.deps import Here
 from api.documentation import HEALTHY, METRICS, READY
+from api.state import State
 from models import migrate
 from models.errors import Misconfigured, Unavailable
 
@@ -22,22 +23,34 @@ async def healthy() -> Response:
 async def ready(here: Here) -> Response:
     """Tell whether this process should get requests: its schema is there, and it is not draining.
 
-    A Postgres that is away does not make it unready: each request then answers 503 by itself, and a
-    restart of every pod would help nobody.
+    A Postgres that goes away does not make it unready: each request then answers 503 by itself, and a
+    restart of every pod would help nobody. One that it has never seen does: its settings may be wrong,
+    and it must not take the place of a process that works.
     """
-    if here.waiting.draining:
-        return Answer({"status": "unavailable", "detail": "draining"}, 503)
-    try:
-        async with here.database.transaction() as tx:
-            await migrate.demand_schema(tx)
-    except Misconfigured as old:
-        return Answer({"status": "unavailable", "detail": str(old)}, 503)
-    except Unavailable:
-        return Answer({"status": "ok", "detail": "Postgres does not answer at present"})
-    return Answer({"status": "ok"})
+    trouble, remark = await _look(here)
+    if trouble is not None:
+        return Answer({"status": "unavailable", "detail": trouble}, 503)
+    return Answer({"status": "ok"} | ({"detail": remark} if remark else {}))
 
 
 @router.get("/metrics", response_class=Response, responses=METRICS)
 async def metrics() -> Response:
     """Give this process' metrics in Prometheus' format."""
     return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+async def _look(here: State) -> tuple[str | None, str | None]:
+    """Return why a process is not ready, and what else is to be said."""
+    if here.waiting.draining:
+        return "draining", None
+    try:
+        async with here.database.transaction() as tx:
+            await migrate.demand_schema(tx)
+    except Misconfigured as old:
+        return str(old), None
+    except Unavailable:
+        if here.schema_seen.is_set():
+            return None, "Postgres does not answer at present"
+        return "Postgres has not answered since the start; see DATABASE_URL, and the log", None
+    here.schema_seen.set()
+    return None, None

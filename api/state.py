@@ -1,5 +1,6 @@
 """What the routes of one process stand on."""
 
+import asyncio
 from dataclasses import dataclass
 
 import structlog
@@ -37,6 +38,7 @@ class State:
     waiting: Waiting
     prices: PriceList
     references: References
+    schema_seen: asyncio.Event  # since this process has started
 
     def log_accepted(self, job: Job, *, replayed: bool) -> None:
         """Leave a line in the log: the first of a job's life."""

@@ -4,6 +4,7 @@
     ├── Misconfigured              a process cannot start: one line, exit status 2
     └── Refusal                    a caller asked for what cannot be: becomes problem+json
         ├── MalformedBody          400 malformed_json
+        ├── MalformedRequest       400 malformed_request
         ├── Unauthenticated        401 unauthenticated
         ├── BudgetExceeded         402 budget_exceeded
         ├── ScopeMissing           403 scope_missing
@@ -16,12 +17,14 @@
         │   ├── ImageExpired       410 image_expired
         │   └── Erased             410 erased
         ├── BodyTooLarge           413 body_too_large
+        ├── UrlTooLong             414 url_too_long
         ├── UnsupportedMedia       415 unsupported_media_type
         ├── InvalidRequest         422 invalid_request
         │   ├── KeyReuse           422 idempotency_key_reuse
         │   └── EgressRefused      422 egress_refused
         ├── TooMany                429 rate_limited
         │   └── QueueFull          429 queue_full
+        ├── HeadersTooLarge        431 headers_too_large
         ├── InternalError          500 internal_error
         └── Unavailable            503 unavailable
 
@@ -77,6 +80,12 @@ class MalformedBody(Refusal):
     code, status = "malformed_json", 400
 
 
+class MalformedRequest(Refusal):
+    """The request is not HTTP."""
+
+    code, status = "malformed_request", 400
+
+
 class Unauthenticated(Refusal):
     """No valid API key came with the request."""
 
@@ -108,7 +117,7 @@ class NotFound(Refusal):
 
 
 class TooSlow(Refusal):
-    """The request's body did not come in time."""
+    """The request did not come in time."""
 
     code, status, retryable = "request_timeout", 408, True
 
@@ -149,6 +158,12 @@ class BodyTooLarge(Refusal):
     code, status = "body_too_large", 413
 
 
+class UrlTooLong(Refusal):
+    """The URL is longer than any that this API has."""
+
+    code, status = "url_too_long", 414
+
+
 class UnsupportedMedia(Refusal):
     """The body is of a type that this route does not take."""
 
@@ -183,6 +198,12 @@ class QueueFull(TooMany):
     """The project's queue is full."""
 
     code, status, retryable = "queue_full", 429, True
+
+
+class HeadersTooLarge(Refusal):
+    """The headers are larger than this API takes."""
+
+    code, status = "headers_too_large", 431
 
 
 class InternalError(Refusal):

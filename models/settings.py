@@ -6,7 +6,7 @@ its reason beside it; the README lists the variables people set.
 
 import os
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
@@ -70,8 +70,17 @@ WebUrl = Annotated[str, AfterValidator(_web)]
 Level = Annotated[str, AfterValidator(_level)]
 Duration = Annotated[timedelta, BeforeValidator(_seconds)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
-Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_words)]
+Network = IPv4Network | IPv6Network
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_words)]
 Ports = Annotated[frozenset[int], NoDecode, BeforeValidator(_words)]
+
+
+# Where balancers, ingresses and sidecars are: loopback, RFC 1918, RFC 6598, RFC 4193.
+_PRIVATE = tuple(
+    ip_network(each)
+    for each in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
+                 "::1/128", "fc00::/7")
+)  # fmt: skip
 
 
 class Settings(BaseSettings):
@@ -124,6 +133,14 @@ class Settings(BaseSettings):
     port: int = 8000
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 9090
+    # How the api is reached. Balancers keep connections for 60 s, and must be the ones that close them.
+    keep_alive: Duration = timedelta(seconds=75)
+    head_timeout: Duration = timedelta(seconds=10)  # for all headers, and for a body nobody reads
+    drain: Duration = timedelta(seconds=5)  # it goes on taking requests after SIGTERM
+    connections_max: int = Field(default=4_096, ge=1)  # per api process: 2,000 may wait at once
+    connections_per_address: int = Field(default=1_024, ge=1)
+    # Addresses from which everybody may come: the bound of one address is not for them.
+    balancers: Networks = _PRIVATE
     grace: Duration = timedelta(seconds=330)  # the longest attempt and the keeping of its image
     generate_slots: int = Field(default=64, ge=1)  # paid calls one worker may have in flight
     deliver_slots: int = Field(default=64, ge=1)  # webhooks one worker may have in flight

@@ -14,7 +14,7 @@ from celery import signals
 from celery.platforms import SecurityWarning
 from sqlalchemy import text as sql
 
-from models import migrate, settings
+from models import descriptors, migrate, settings
 from models.errors import DarkroomError, Misconfigured, Unavailable
 from models.garbage import collect_less
 from models.ids import JOB, new, text
@@ -38,6 +38,7 @@ def main() -> int:
     try:
         loaded = settings.load()
         configure("worker", loaded.log_level)
+        descriptors.raise_limit()
         # Until Celery takes SIGTERM over, nothing is in flight: end at once, and in good order.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         name = f"{socket.gethostname()}-{os.getpid()}-{new().hex[-6:]}"

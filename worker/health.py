@@ -1,13 +1,19 @@
 """`/healthz`, `/readyz` and `/metrics` of a process that serves nothing else."""
 
+import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from models.errors import Misconfigured
 from models.settings import Settings
+
+_CONNECTIONS = 64
+_LIFE = 60.0  # seconds: a check waits for Postgres for 35 s at most
 
 Check = Callable[[], Awaitable[str | None]]
 
@@ -25,7 +31,7 @@ async def serve(settings: Settings, *, healthy: Check, ready: Check) -> AsyncIte
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, settings.metrics_host, settings.metrics_port).start()
+        server = await _listen(runner, settings.metrics_host, settings.metrics_port)
     except OSError as taken:
         await runner.cleanup()
         raise Misconfigured(
@@ -35,7 +41,29 @@ async def serve(settings: Settings, *, healthy: Check, ready: Check) -> AsyncIte
     try:
         yield
     finally:
+        server.close()
         await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> asyncio.Server:
+    """Listen, with bounds that aiohttp lacks: on the number of connections, and on the life of each.
+
+    Whoever asks here asks briefly; half a request must not hold a descriptor for ever.
+    """
+    loop, made = asyncio.get_running_loop(), runner.server
+    if made is None:
+        raise RuntimeError("the runner was not set up")
+    recent: deque[RequestHandler] = deque()
+
+    def connect() -> RequestHandler:
+        connection = made()
+        recent.append(connection)
+        loop.call_later(_LIFE, connection.force_close)
+        if len(recent) > _CONNECTIONS:
+            recent.popleft().force_close()  # the oldest: it has ended, as a rule
+        return connection
+
+    return await loop.create_server(connect, host, port)
 
 
 def _route(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -56,6 +56,7 @@ def place(
         "DARKROOM_STORAGE_URL": settings.storage_url or str(data / "images"),
         "DARKROOM_EGRESS_ALLOW": allowed,
         "DARKROOM_GRACE": f"{grace:g}",
+        "DARKROOM_DRAIN": "0",  # no balancer stands before it
         "PYTHONUNBUFFERED": "1",
     }
     return Places(_ROOT, api, simulator, timedelta(seconds=grace), environment)

@@ -89,6 +89,7 @@ _SMALL = {
     "DARKROOM_RETRY_BASE": "0.1",
     "DARKROOM_RETRY_CAP": "0.5",
     "DARKROOM_GRACE": "30",
+    "DARKROOM_DRAIN": "0",
     "PYTHONUNBUFFERED": "1",
 }
 

@@ -105,3 +105,20 @@ async def test_a_loop_that_is_stuck_fails_the_check(settings: Settings) -> None:
         threading.Thread(target=check).start()
         checked.wait()  # on the loop, which serves nothing meanwhile
     assert found == [1]
+
+
+async def test_half_sent_questions_keep_nobody_from_asking(settings: Settings) -> None:
+    async def fine() -> str | None:
+        return None
+
+    port = ports.pick()
+    served = settings.model_copy(update={"metrics_port": port})
+    async with health.serve(served, healthy=fine, ready=fine), httpx.AsyncClient() as client:
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(150)]
+        for _, writer in held:
+            writer.write(b"GET /healthz HTTP/1.1\r\n")
+        assert (await client.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200
+        async with asyncio.timeout(10):
+            assert await held[0][0].read() == b"", "the oldest have made room"
+        for _, writer in held:
+            writer.close()

@@ -12,7 +12,7 @@ from functools import partial
 import structlog
 import uvloop
 
-from models import migrate, settings
+from models import descriptors, migrate, settings
 from models.db import Database
 from models.doorbell import Doorbell
 from models.errors import DarkroomError, Misconfigured
@@ -61,6 +61,7 @@ def main() -> int:
     try:
         loaded = settings.load()
         configure("dispatcher", loaded.log_level)
+        descriptors.raise_limit()
         uvloop.run(_run(loaded))
     except DarkroomError as refused:
         print(f"darkroom dispatcher: {refused}", file=sys.stderr)

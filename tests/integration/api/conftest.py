@@ -5,13 +5,14 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 import httpx
 import pytest
-import uvicorn
 
 from api.app import create_app
+from api.serving import Server
 from models.db import Database
 from models.prices import PriceList
 from models.settings import Settings
@@ -30,12 +31,7 @@ Serve = Callable[[Settings], AbstractAsyncContextManager[Api]]
 async def serve(settings: Settings, database: Database) -> AsyncIterator[Api]:
     """Serve these settings on a free port; stopped in good order when the block ends."""
     app = create_app(settings)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app, http="httptools", ws="none", log_config=None, access_log=False,
-            server_header=False, timeout_graceful_shutdown=5,
-        )
-    )  # fmt: skip
+    server = Server(app, settings.model_copy(update={"grace": timedelta(seconds=5)}))
     vault = Vault.of(settings)
     lens = Lens(settings.public_url, vault)
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:

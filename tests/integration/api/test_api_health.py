@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import httpx
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
 from models import catalog
@@ -60,6 +61,21 @@ async def test_without_its_schema_a_process_lives_and_is_not_ready(
         assert unready.status_code == 503
         assert "python -m models migrate" in unready.json()["detail"]
         assert (await api.client.get("/healthz")).status_code == 200
+
+
+@pytest.mark.parametrize("wrong", ["password", "port", "dbname"])
+async def test_a_process_that_never_saw_its_database_is_not_ready(
+    settings: Settings, serving: Serve, wrong: str
+) -> None:
+    right = conninfo_to_dict(settings.database_url.get_secret_value())
+    given = right | {wrong: "1"}
+    url = "postgresql://{user}:{password}@{host}:{port}/{dbname}".format(**given)
+    async with serving(settings.model_copy(update={"database_url": SecretStr(url)})) as api:
+        for _ in range(2):
+            unready = await api.client.get("/readyz")
+            assert unready.status_code == 503
+            assert "DATABASE_URL" in unready.json()["detail"]
+            assert (await api.client.get("/healthz")).status_code == 200
 
 
 async def test_a_draining_process_is_not_ready_and_still_answers(api: Api) -> None:
