@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 
 from api.answers import Answer
 from api.bodies import JsonRoute
-from api.deps import Admin, BudgetId, Tx, Usage
+from api.deps import Admin, BudgetId, Here, Tx, Usage
 from api.documentation import BUDGET, BUDGETS, REFUSALS
 from api.schemas import BudgetBody
 from models import budgets, views
@@ -18,9 +18,10 @@ router = APIRouter(
 
 
 @router.put("", responses=BUDGET)
-async def put(body: BudgetBody, caller: Admin, tx: Tx) -> Response:
+async def put(body: BudgetBody, caller: Admin, tx: Tx, here: Here) -> Response:
     """Make a budget, or change the one of the same scope and window."""
-    return Answer(views.budget(await budgets.put(tx, caller.project_id, body.rule)))
+    most = here.settings.budgets_max
+    return Answer(views.budget(await budgets.put(tx, caller.project_id, body.rule, most=most)))
 
 
 @router.get("", responses=BUDGETS)

@@ -47,8 +47,9 @@ async def ping(
     wait: Annotated[int, Query(ge=0, le=_TEST_WAIT, description="seconds to hold")] = _TEST_WAIT,
 ) -> Response:
     """Send a signed `ping`, also to a disabled endpoint, and show what it met; it is tried once."""
+    pace = deliveries.Pace.of(here.settings)
     async with here.database.transaction() as tx:
-        made = await deliveries.ping(tx, caller.project_id, endpoint_id)
+        made = await deliveries.ping(tx, caller.project_id, endpoint_id, pace)
     patience = timedelta(seconds=wait)
     found = await here.waiting.tried(request, caller.project_id, made, patience)
     return Answer(_shown(found) | {"message": _verdict(found)})

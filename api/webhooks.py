@@ -38,7 +38,8 @@ _UNSEEN = {"cache-control": "no-store"}  # of answers that show a secret
 async def create(body: EndpointBody, caller: Hooker, tx: Tx, here: Here) -> Response:
     """Register an endpoint. Its secret is in this answer, and never shown again."""
     check_url(here, body.url, "/url")
-    made, secret = await endpoints.register(tx, here.vault, caller.project_id, body.wish)
+    most, owner = here.settings.endpoints_max, caller.project_id
+    made, secret = await endpoints.register(tx, here.vault, owner, body.wish, most=most)
     return Answer(_shown(here, made) | {"secret": secret}, 201, _UNSEEN)
 
 

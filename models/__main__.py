@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from models import (
+    aside,
     audit,
     caps,
     catalog,
@@ -27,6 +28,7 @@ from models.states import SCOPES
 from models.vault import Vault
 from models.views import Lens
 
+_ROWS = 1_000  # of a listing
 _MOST = 1_000_000  # jobs in flight: more than any limit of a provider
 
 
@@ -156,6 +158,19 @@ async def _limit(database: Database, asked: Namespace, _: Settings) -> str:
     return f"{asked.project}: {most} jobs in flight, at most {own.per_key} per concurrency_key"
 
 
+async def _set_aside(database: Database, _: Namespace, __: Settings) -> str:
+    """List the rows that a duty failed at and passes by for now."""
+    async with database.transaction() as tx:
+        await migrate.demand_schema(tx)
+        rows = await aside.listing(tx, _ROWS)
+    lines = [
+        f"{each.duty} {each.subject}: failed {each.failures} times since {views.time(each.since)}, "
+        f"again at {views.time(each.again_at)}: {each.reason}"
+        for each in rows
+    ]
+    return "\n".join(lines) or "nothing is set aside"
+
+
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="python -m models", description="Darkroom, for its operator.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -169,6 +184,9 @@ def _parser() -> ArgumentParser:
     key.add_argument("--key", help="register this key instead of a fresh one")
     commands.add_parser("new-key", help="print a fresh API key that is registered nowhere")
     commands.add_parser("audit", help="compare ledger, sums and attempts; exits 1 on a difference")
+    commands.add_parser(
+        "set-aside", help="list the rows that a duty failed at, and passes by for now"
+    )
     commands.add_parser(
         "reseal", help="seal every secret under DARKROOM_SECRET; the old one can go"
     )
@@ -201,6 +219,7 @@ def _count(word: str) -> int:
 
 _SAID: dict[str, Callable[[Database, Namespace, Settings], Awaitable[str]]] = {
     "resolve": _resolve, "pause": _pause, "resume": _pause, "limit": _limit,
+    "set-aside": _set_aside,
 }  # fmt: skip
 
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import ScalarSelect, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from models import ids
+from models import aside, ids
 from models.db import Transaction
-from models.errors import BudgetExceeded, NotFound
+from models.errors import BudgetExceeded, LimitReached, NotFound
 from models.schema import ApiKey, Budget, BudgetWindow, Job, Project
 from models.states import BudgetMode, BudgetScope, BudgetWindowKind
 
@@ -43,6 +43,7 @@ class Standing:
     ends_at: datetime | None
     held: int
     spent: int
+    told: int = 0
 
     @property
     def left(self) -> int:
@@ -75,15 +76,16 @@ async def move(tx: Transaction, job: Job, sums: Mapping[int, tuple[int, int]]) -
         raise await _exceeded(tx, over, sum(held for held, _ in sums.values()))
 
 
-async def put(tx: Transaction, project_id: UUID, rule: Rule) -> Standing:
+async def put(
+    tx: Transaction, project_id: UUID, rule: Rule, *, most: int | None = None
+) -> Standing:
     """Make a budget, or change the one of its scope and window; folds what the ledger has so far.
 
-    Raises `NotFound` for a key that is not this project's.
+    The budget of a key is that of the whole line of its rotations, and is kept under the first of them.
+    Raises `NotFound` for a key that is not this project's, and `LimitReached` for another budget when the
+    project has `most` already.
     """
-    if rule.key_id is not None:
-        own = (ApiKey.id == rule.key_id) & (ApiKey.project_id == project_id)
-        if await tx.scalar(select(ApiKey.id).where(own)) is None:
-            raise NotFound("There is no such API key in this project; list them at GET /v1/keys.")
+    key_id = None if rule.key_id is None else await _root(tx, project_id, rule.key_id)
     await _stop_bookings(tx, project_id)
     await tx.execute(update(Project).where(Project.id == project_id).values(budgeted=True))
     columns = {
@@ -97,7 +99,7 @@ async def put(tx: Transaction, project_id: UUID, rule: Rule) -> Standing:
             id=ids.new(),
             project_id=project_id,
             scope=rule.scope,
-            key_id=rule.key_id,
+            key_id=key_id,
             customer=rule.customer,
             window=rule.window,
             **columns,
@@ -108,6 +110,8 @@ async def put(tx: Transaction, project_id: UUID, rule: Rule) -> Standing:
         .returning(Budget)
     )
     budget = made.one()
+    if most is not None:
+        await _demand_room(tx, project_id, most)
     await tx.execute(delete(BudgetWindow).where(BudgetWindow.budget_id == budget.id))
     await tx.execute(_FOLD, {"budget": budget.id})
     tx.ring("jobs")
@@ -126,7 +130,7 @@ async def hard(tx: Transaction, job: Job) -> list[Standing]:
     """Give the hard budgets that a hold of this job must fit into, with where each stands now."""
     about = (
         (Budget.scope == "project")
-        | (Budget.key_id == job.key_id)
+        | (Budget.key_id == _root_of(job.key_id))
         | (Budget.customer == job.customer)
     )
     found = await tx.scalars(
@@ -157,24 +161,51 @@ async def drifts(tx: Transaction) -> list[tuple[UUID, str]]:
     return [(row.id, row.message) for row in rows]
 
 
-async def crossed(tx: Transaction) -> list[tuple[Standing, int]]:
-    """Give soft budgets whose present window has newly reached 80 or 100 %, and remember the telling."""
-    found: list[tuple[Standing, int]] = []
-    soft = await tx.scalars(select(Budget).where(Budget.mode == "soft").order_by(Budget.id))
-    for standing in await _standings(tx, list(soft)):
-        reached = _threshold(standing)
-        told = await tx.scalar(
-            update(BudgetWindow)
-            .where(
-                BudgetWindow.budget_id == standing.budget.id,
-                BudgetWindow.starts_at == standing.starts_at,
-                BudgetWindow.told < reached,
-            )
-            .values(told=reached)
-            .returning(BudgetWindow.told)
+async def crossing(tx: Transaction, after: UUID, look_at: int) -> tuple[list[UUID], UUID | None]:
+    """Give soft budgets whose present window has reached 80 or 100 % and nobody was told, to `cross` them.
+
+    Looks at so many budgets after this id, and gives the id to go on after; None when these were the last.
+    """
+    found = list(
+        await tx.scalars(
+            select(Budget)
+            .where(Budget.id > after, ~aside.passed_by("budgets", Budget.id))
+            .order_by(Budget.id)
+            .limit(look_at)
         )
-        if told is not None:
-            found.append((standing, reached))
+    )
+    soft = [each for each in found if each.mode == "soft"]
+    reached = [
+        each.budget.id for each in await _standings(tx, soft) if each.told < _threshold(each)
+    ]
+    return reached, found[-1].id if len(found) == look_at else None
+
+
+async def cross(tx: Transaction, budget_id: UUID) -> tuple[Standing, int] | None:
+    """Remember that a budget's threshold is told; None when somebody else has told it."""
+    budget = await tx.get(Budget, budget_id)
+    if budget is None:
+        return None
+    standing = (await _standings(tx, [budget]))[0]
+    reached = _threshold(standing)
+    told = await tx.scalar(
+        update(BudgetWindow)
+        .where(
+            BudgetWindow.budget_id == budget_id,
+            BudgetWindow.starts_at == standing.starts_at,
+            BudgetWindow.told < reached,
+        )
+        .values(told=reached)
+        .returning(BudgetWindow.told)
+    )
+    return None if told is None else (standing, reached)
+
+
+async def _root(tx: Transaction, project_id: UUID, key_id: UUID) -> UUID:
+    own = (ApiKey.id == key_id) & (ApiKey.project_id == project_id)
+    found = await tx.scalar(select(func.coalesce(ApiKey.root_id, ApiKey.id)).where(own))
+    if found is None:
+        raise NotFound("There is no such API key in this project; list them at GET /v1/keys.")
     return found
 
 
@@ -184,6 +215,21 @@ async def _stop_bookings(tx: Transaction, project_id: UUID) -> None:
     They hold the project's row by the ledger's foreign key, and look for budgets afterwards.
     """
     await tx.execute(select(Project.id).where(Project.id == project_id).with_for_update())
+
+
+def _root_of(key_id: UUID) -> ScalarSelect[UUID]:
+    root = select(func.coalesce(ApiKey.root_id, ApiKey.id)).where(ApiKey.id == key_id)
+    return root.scalar_subquery()
+
+
+async def _demand_room(tx: Transaction, project_id: UUID, most: int) -> None:
+    """Raise `LimitReached` when there is one budget too many; the project's row is taken."""
+    mine = select(func.count()).where(Budget.project_id == project_id)
+    if (await tx.scalar(mine) or 0) > most:
+        raise LimitReached(
+            f"This project has {most:,} budgets, as many as it may. Delete one that is not needed, or "
+            "have DARKROOM_BUDGETS_MAX raised."
+        )
 
 
 def _threshold(standing: Standing) -> int:
@@ -219,6 +265,7 @@ async def _standings(tx: Transaction, budgets: Sequence[Budget]) -> list[Standin
             found[budget.id].ends_at,
             int(found[budget.id].held),
             int(found[budget.id].spent),
+            int(found[budget.id].told),
         )
         for budget in budgets
     ]
@@ -230,6 +277,7 @@ _STARTS = """CASE b."window" WHEN 'total' THEN timestamptz 'epoch'
 # An attempt is held for anew when its price has risen before it began: what follows is the last hold's.
 # The keys of a scope are NULL in the others, so each comparison holds for its own scope only.
 _ABOUT = """(b.scope = 'project' OR b.key_id = {key} OR b.customer = {customer})"""
+_ROOT = "(SELECT coalesce(root_id, id) FROM api_keys WHERE id = {key})"  # what a key's budgets are kept by
 
 _MOVE = text(f"""
     WITH moved AS (
@@ -245,7 +293,7 @@ _MOVE = text(f"""
                sum(moved.held) AS held, sum(moved.spent) AS spent
           FROM moved JOIN budgets b
             ON b.project_id = :project
-           AND {_ABOUT.format(key=":key", customer="CAST(:customer AS text)")}
+           AND {_ABOUT.format(key=_ROOT.format(key=":key"), customer="CAST(:customer AS text)")}
          GROUP BY 1, 2, 3 ORDER BY 1, 3
     ), kept AS (
         INSERT INTO budget_windows AS w (budget_id, starts_at, held, spent)
@@ -271,7 +319,7 @@ ROOM = text(f"""
                {_STARTS.format(moment="now()")} AS starts_at
           FROM locked JOIN budgets b
             ON b.project_id = locked.id
-           AND {_ABOUT.format(key=":key_id", customer="CAST(:customer AS text)")}
+           AND {_ABOUT.format(key=_ROOT.format(key=":key_id"), customer="CAST(:customer AS text)")}
     ), windows AS (
         SELECT w.budget_id, w.starts_at, most IS NULL OR w.held + w.spent + :held <= most AS fits
           FROM due JOIN budget_windows w ON (w.budget_id, w.starts_at) = (due.id, due.starts_at)
@@ -299,7 +347,8 @@ _FOLDED = f"""
                          PARTITION BY job_id, attempt ORDER BY id) AS hold_id
               FROM ledger WHERE project_id IN (SELECT project_id FROM budgets b WHERE {{which}})) l
         ON l.project_id = b.project_id
-       AND {_ABOUT.format(key="l.key_id", customer="l.customer")}
+      JOIN api_keys k ON k.id = l.key_id
+       AND {_ABOUT.format(key="coalesce(k.root_id, k.id)", customer="l.customer")}
       JOIN ledger h ON h.id = l.hold_id
      WHERE {{which}}
      GROUP BY 1, 2
@@ -323,7 +372,7 @@ _DRIFTS = text(f"""
 
 _STANDINGS = text(f"""
     SELECT now_.id, now_.starts_at, now_.ends_at,
-           coalesce(w.held, 0) AS held, coalesce(w.spent, 0) AS spent
+           coalesce(w.held, 0) AS held, coalesce(w.spent, 0) AS spent, coalesce(w.told, 0) AS told
       FROM (SELECT b.id, {_STARTS.format(moment="now()")} AS starts_at,
                    CASE b."window" WHEN 'total' THEN NULL ELSE
                    (date_trunc(b."window", now() AT TIME ZONE b.timezone)

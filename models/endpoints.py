@@ -13,9 +13,9 @@ from sqlalchemy import Update, func, insert, select, update
 
 from models import ids, lanes, signing
 from models.db import Transaction
-from models.errors import NotFound
+from models.errors import LimitReached, NotFound
 from models.keyrings import Keyring
-from models.schema import Delivery, Endpoint
+from models.schema import Delivery, Endpoint, Project
 from models.states import TERMINAL_EVENTS, EventType
 from models.vault import Vault
 
@@ -39,9 +39,14 @@ class Wish:
 
 
 async def register(
-    tx: Transaction, vault: Vault, project_id: UUID, wish: Wish
+    tx: Transaction, vault: Vault, project_id: UUID, wish: Wish, *, most: int | None = None
 ) -> tuple[Endpoint, str]:
-    """Register an endpoint; gives it and its `whsec_…` secret, to be shown once."""
+    """Register an endpoint; gives it and its `whsec_…` secret, to be shown once.
+
+    Raises `LimitReached` when the project has `most` endpoints already, disabled ones too.
+    """
+    if most is not None:
+        await _make_room(tx, project_id, most)
     endpoint_id, secret = ids.new(), signing.new_secret()
     made = await tx.scalars(
         insert(Endpoint)
@@ -214,6 +219,18 @@ def public_keys(vault: Vault, endpoint: Endpoint, now: datetime) -> list[str]:
     """
     held = secrets(vault, endpoint, now)
     return [signing.public_key(each) for each in held if each.startswith(signing.PRIVATE)]
+
+
+async def _make_room(tx: Transaction, project_id: UUID, most: int) -> None:
+    # The project's row makes registrations come one after the other: else each would find room.
+    owner = select(Project.id).where(Project.id == project_id)
+    await tx.execute(owner.with_for_update(key_share=True))
+    living = (Endpoint.project_id == project_id) & Endpoint.deleted_at.is_(None)
+    if (await tx.scalar(select(func.count()).where(living)) or 0) >= most:
+        raise LimitReached(
+            f"This project has {most:,} webhook endpoints, as many as it may. Delete one that is not "
+            "needed, or have DARKROOM_ENDPOINTS_MAX raised."
+        )
 
 
 def _context(endpoint_id: UUID) -> bytes:

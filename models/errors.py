@@ -12,6 +12,7 @@
         ├── NotFound               404 not_found
         ├── TooSlow                408 request_timeout
         ├── Conflict               409 conflict
+        │   ├── LimitReached       409 limit_reached
         │   └── NotFinished        409 not_finished
         ├── Gone                   410 gone
         │   ├── ImageExpired       410 image_expired
@@ -126,6 +127,12 @@ class Conflict(Refusal):
     """The request conflicts with the present state."""
 
     code, status = "conflict", 409
+
+
+class LimitReached(Conflict):
+    """The project has as many of these as it may have."""
+
+    code, status = "limit_reached", 409
 
 
 class NotFinished(Conflict):

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import func, insert
+from sqlalchemy import Uuid, bindparam, insert, text
 
 from models import ids, lanes
 from models.db import Transaction
-from models.schema import Delivery, Endpoint, Event, Job
+from models.schema import Endpoint, Event, Job
 from models.states import TERMINAL_EVENTS, EventType
 
 
@@ -27,19 +27,27 @@ class Line:
     lane: str
     enabled: bool = True
 
-    def row(self, project_id: UUID, event_id: UUID, job_id: UUID | None) -> dict[str, object]:
-        """Write it as a row of `deliveries`."""
-        return {
-            "id": self.delivery_id,
-            "project_id": project_id,
-            "event_id": event_id,
-            "job_id": job_id,
-            "endpoint_id": self.endpoint_id,
-            "url": self.url,
-            "lane": self.lane,
-            "state": "pending" if self.enabled else "held",
-            "next_at": func.now() if self.enabled else None,
-        }
+
+# Whoever is told, in one statement: arrays are one parameter each, however many endpoints a project has.
+DELIVERIES = """
+    INSERT INTO deliveries (id, project_id, event_id, job_id, endpoint_id, url, lane, state, next_at)
+    SELECT line.id, :project, :event, :job, line.endpoint, line.url, line.lane,
+           CASE WHEN line.enabled THEN 'pending' ELSE 'held' END, CASE WHEN line.enabled THEN now() END
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:endpoints AS uuid[]), CAST(:urls AS text[]),
+                  CAST(:lanes AS text[]), CAST(:enabled AS boolean[]))
+           AS line (id, endpoint, url, lane, enabled)
+"""
+
+
+def listed(lines: Sequence[Line]) -> dict[str, object]:
+    """Give these lines as the arrays of `DELIVERIES`."""
+    return {
+        "ids": [each.delivery_id for each in lines],
+        "endpoints": [each.endpoint_id for each in lines],
+        "urls": [each.url for each in lines],
+        "lanes": [each.lane for each in lines],
+        "enabled": [each.enabled for each in lines],
+    }
 
 
 def addressed(job: Job, type_: EventType, targets: Sequence[Endpoint]) -> list[Line]:
@@ -56,8 +64,7 @@ async def announce(
 ) -> None:
     """Write an event of a job and its deliveries; they arise with what they tell, or not at all."""
     event_id = await _write(tx, job.project_id, type_, body, job=job)
-    lines = addressed(job, type_, targets)
-    await _deliver(tx, [each.row(job.project_id, event_id, job.id) for each in lines])
+    await _deliver(tx, addressed(job, type_, targets), job.project_id, event_id, job.id)
 
 
 async def announce_to_project(
@@ -65,15 +72,15 @@ async def announce_to_project(
 ) -> None:
     """Write an event that is not about a job, and its deliveries to a project's endpoints."""
     event_id = await _write(tx, project_id, type_, body, job=None)
-    await _deliver(tx, [_line(each).row(project_id, event_id, None) for each in targets])
+    await _deliver(tx, [_line(each) for each in targets], project_id, event_id)
 
 
 async def announce_ping(tx: Transaction, endpoint: Endpoint, body: bytes) -> UUID:
     """Write a ping and its one delivery, also to an endpoint that is disabled; gives the delivery's id."""
     event_id = await _write(tx, endpoint.project_id, "ping", body, job=None)
     delivery_id = ids.new()
-    line = Line(delivery_id, endpoint.id, endpoint.url, lanes.of_ping(delivery_id))
-    await _deliver(tx, [line.row(endpoint.project_id, event_id, None)])
+    line = Line(delivery_id, endpoint.id, endpoint.url, lanes.of_ping(endpoint.project_id))
+    await _deliver(tx, [line], endpoint.project_id, event_id)
     return delivery_id
 
 
@@ -99,7 +106,19 @@ def _line(endpoint: Endpoint) -> Line:
     return Line(ids.new(), endpoint.id, endpoint.url, lane, endpoint.enabled)
 
 
-async def _deliver(tx: Transaction, rows: list[dict[str, object]]) -> None:
-    if rows:
-        await tx.execute(insert(Delivery).values(rows))
+async def _deliver(
+    tx: Transaction,
+    lines: Sequence[Line],
+    project_id: UUID,
+    event_id: UUID,
+    job_id: UUID | None = None,
+) -> None:
+    if lines:
+        about = {"project": project_id, "event": event_id, "job": job_id}
+        await tx.execute(_DELIVER, {**about, **listed(lines)})
         tx.ring("deliveries")
+
+
+_DELIVER = text(DELIVERIES).bindparams(
+    *(bindparam(name, type_=Uuid()) for name in ("project", "event", "job"))
+)

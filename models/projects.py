@@ -110,10 +110,17 @@ def new_key() -> str:
 
 
 async def create_key(
-    tx: Transaction, project_id: UUID, name: str, scopes: tuple[str, ...], key: str
+    tx: Transaction,
+    project_id: UUID,
+    name: str,
+    scopes: tuple[str, ...],
+    key: str,
+    *,
+    root_id: UUID | None = None,
 ) -> ApiKey:
     """Register a key; one that this project already has is left as it is.
 
+    `root_id` is the first of the rotations that lead to it, whose budgets are its own too.
     Raises `InvalidRequest` for an unknown scope and `Misconfigured` for a key of another form.
     """
     unknown = sorted(set(scopes) - set(SCOPES))
@@ -144,6 +151,7 @@ async def create_key(
             public_id=public_id,
             secret_hash=secret_hash,
             scopes=list(dict.fromkeys(scopes)),
+            root_id=root_id,
         )
         .returning(ApiKey)
     )
@@ -189,7 +197,7 @@ async def list_keys(tx: Transaction, project_id: UUID) -> list[ApiKey]:
 async def rotate_key(
     tx: Transaction, project_id: UUID, key_id: UUID, grace_seconds: int, fresh: str
 ) -> ApiKey:
-    """Register a fresh key like this one, which ends after a grace.
+    """Register a fresh key like this one, which ends after a grace; its budgets are the fresh one's too.
 
     Raises `NotFound`, and `Conflict` for a key that has ended: somebody has taken it back, and a rotation
     must not give its scopes again.
@@ -198,7 +206,8 @@ async def rotate_key(
     if await tx.scalar(select(_LIVING).where(where).with_for_update(key_share=True)) is False:
         raise Conflict("The key was revoked, or has expired; create a new one at POST /v1/keys.")
     old = await expire_key(tx, project_id, key_id, grace_seconds)
-    return await create_key(tx, project_id, old.name, tuple(old.scopes), fresh)
+    root_id = old.root_id or old.id
+    return await create_key(tx, project_id, old.name, tuple(old.scopes), fresh, root_id=root_id)
 
 
 async def expire_key(

@@ -189,6 +189,11 @@ class Settings(BaseSettings):
 
     # Bounds of what is accepted.
     queued_max: int = Field(default=100_000, ge=1)  # jobs of one project that may wait
+    endpoints_max: int = Field(default=100, ge=1)  # of a project: each is told of every job
+    budgets_max: int = Field(default=1_000, ge=1)  # of a project: each booking looks through them
+    # Pings cost nothing and may hang: of one project this many are under way, and begin in a minute.
+    pings_at_once: int = Field(default=5, ge=1)
+    pings_per_minute: int = Field(default=30, ge=1)
     requests_per_minute: int = Field(default=30_000, ge=1)  # per key and api process
     body_max_bytes: int = 64 * 1024 * 1024
     # All bodies over 64 KiB in hand at once, half of it for one project; what is made of one takes about

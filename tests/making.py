@@ -257,6 +257,18 @@ class Bench:
     async def _reap(self, tx: Transaction, job_id: UUID) -> str | None:
         return await jobs.reap(tx, self.lens, job_id)
 
+    async def follow_up(self) -> int:
+        """Take the rounds that see to the followers of leaders which have ended; gives how many."""
+        count = 0
+        while found := await self.do(lambda tx: jobs.waiting(tx, 5, 20)):
+            for leader, follower in found:
+                if follower is None:
+                    await self.do(partial(jobs.settle, leader_id=leader))
+                else:
+                    count += 1
+                    await self.do(partial(jobs.follow_up, lens=self.lens, follower_id=follower))
+        return count
+
     async def hand_back(self, job_id: UUID, fence: int) -> int:
         """Give a released job back."""
         return await self.do(lambda tx: jobs.hand_back(tx, [Release(job_id, fence)]))

@@ -24,11 +24,12 @@ Whoever needs an endpoint's row takes it first, then rows of deliveries, then th
 from models.deliveries.disabling import Patience
 from models.deliveries.plain import record_plain, take_plain
 from models.deliveries.reading import Logged, log, read
-from models.deliveries.replaying import Replayed, ping, redeliver, replay
+from models.deliveries.replaying import Pace, Replayed, ping, redeliver, replay
 from models.deliveries.trying import Parcel, Try, record, take
-from models.deliveries.waking import Woken, hand_back, reap, wake
+from models.deliveries.waking import BATCH, Woken, hand_back, reap, run_out, wake
 
 __all__ = [
-    "Logged", "Parcel", "Patience", "Replayed", "Try", "Woken", "hand_back", "log", "ping",
-    "read", "reap", "record", "record_plain", "redeliver", "replay", "take", "take_plain", "wake",
+    "BATCH", "Logged", "Pace", "Parcel", "Patience", "Replayed", "Try", "Woken", "hand_back", "log",
+    "ping", "read", "reap", "record", "record_plain", "redeliver", "replay", "run_out", "take",
+    "take_plain", "wake",
 ]  # fmt: skip

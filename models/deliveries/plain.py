@@ -77,6 +77,9 @@ _TAKE = prepared(
     WITH taken AS (
         UPDATE deliveries d SET taken_at = now(), lease_until = now() + :lease
          WHERE id = :delivery AND state = 'sending' AND tries = :number AND taken_at IS NULL
+           AND (endpoint_id IS NOT NULL OR starts_with(d.lane, 'hand:') OR NOT EXISTS (
+               SELECT FROM lanes WHERE lanes.lane = concat('url:', d.project_id, ':', md5(d.url))
+                  AND paused_until > now()))
            AND (endpoint_id IS NULL OR EXISTS (
                SELECT FROM endpoints e WHERE e.id = d.endpoint_id AND deleted_at IS NULL
                   AND e.url = d.url AND (enabled OR starts_with(d.lane, 'ping:'))))
@@ -98,6 +101,7 @@ _RECORD = prepared(
         UPDATE deliveries d SET state = 'delivered', lease_until = NULL, taken_at = NULL,
                next_at = NULL, finished_at = now()
          WHERE id = :delivery AND state = 'sending' AND tries = :number
+           AND NOT starts_with(d.lane, 'hand:')
            AND NOT EXISTS (SELECT FROM lanes WHERE lanes.lane = d.lane AND slow)
            AND NOT EXISTS (SELECT FROM endpoints e
                             WHERE e.id = d.endpoint_id AND failing_since IS NOT NULL)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Row, Select, and_, func, select
+from sqlalchemy.orm import aliased
 
+from models import lanes
 from models.db import Transaction
 from models.errors import NotFound
 from models.schema import Delivery, DeliveryTry, Event, Lane
@@ -59,10 +61,23 @@ async def read(tx: Transaction, project_id: UUID, delivery_id: UUID | None) -> L
     return (await _with_tries(tx, found))[0]
 
 
+_OfUrl = aliased(Lane)
 _SHOWN: Select[Delivery, str, datetime | None] = (
-    select(Delivery, Event.type, func.greatest(Delivery.next_at, Lane.paused_until))
+    select(
+        Delivery,
+        Event.type,
+        func.greatest(Delivery.next_at, Lane.paused_until, _OfUrl.paused_until),
+    )
     .join(Event, Event.id == Delivery.event_id)
     .outerjoin(Lane, Lane.lane == Delivery.lane)
+    .outerjoin(
+        _OfUrl,
+        and_(
+            Delivery.endpoint_id.is_(None),
+            ~Delivery.lane.startswith(lanes.HAND),
+            _OfUrl.lane == lanes.of_url_in_sql(Delivery.project_id, Delivery.url),
+        ),
+    )
 )
 
 

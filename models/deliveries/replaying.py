@@ -2,19 +2,35 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Self
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, text, update
 
 from models import bodies, endpoints, events, ids, lanes
 from models.db import Transaction
 from models.deliveries.reading import Logged, read
-from models.errors import Conflict, Erased
+from models.errors import Conflict, Erased, TooMany
 from models.schema import Delivery, Endpoint, Job
+from models.settings import Settings
 from models.states import DeliveryState
 
+_PATIENCE = timedelta(seconds=5)
 _UNDER_WAY: tuple[DeliveryState, ...] = ("pending", "sending")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many pings of a project may be under way, and begin in a minute."""
+
+    at_once: int
+    per_minute: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Take it from the settings."""
+        return cls(settings.pings_at_once, settings.pings_per_minute)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +41,18 @@ class Replayed:
     next_after: UUID | None
 
 
-async def ping(tx: Transaction, project_id: UUID, endpoint_id: UUID | None) -> UUID:
+async def ping(
+    tx: Transaction, project_id: UUID, endpoint_id: UUID | None, pace: Pace | None = None
+) -> UUID:
     """Send a ping to an endpoint, also to a disabled one; gives its delivery, which is tried once.
 
-    It has a lane of its own, so that pause, cap and rate do not hold it; and what comes of it neither
-    disables the endpoint nor slows it nor counts. Raises `NotFound`.
+    Pings have a lane of their own, so that pause, cap and rate do not hold them; and what comes of one
+    neither disables the endpoint nor slows it nor counts. Raises `NotFound`, and `TooMany` when so many of
+    the project are under way, or have begun within a minute.
     """
     endpoint = await endpoints.find(tx, project_id, endpoint_id)
+    if pace is not None:
+        await _keep(pace, tx, project_id)
     data: dict[str, object] = {
         "endpoint_id": ids.text(ids.ENDPOINT, endpoint.id),
         "url": endpoint.url,
@@ -40,10 +61,30 @@ async def ping(tx: Transaction, project_id: UUID, endpoint_id: UUID | None) -> U
     return await events.announce_ping(tx, endpoint, bodies.of("ping", data, datetime.now(UTC)))
 
 
-async def redeliver(tx: Transaction, project_id: UUID, delivery_id: UUID | None) -> Logged:
-    """held or finished → pending: send a delivery again, with a fresh schedule.
+async def _keep(pace: Pace, tx: Transaction, project_id: UUID) -> None:
+    every = timedelta(minutes=1) / pace.per_minute
+    wait = await lanes.admit(tx, lanes.of_tests(project_id), every, pace.at_once)
+    if wait is not None:
+        raise TooMany(
+            f"A project may send {pace.per_minute} pings a minute, {pace.at_once} of them at once; "
+            "wait, then test again.",
+            retry_after=wait,
+        )
+    mine = Delivery.lane == lanes.of_ping(project_id)
+    under_way = select(func.count()).where(mine, Delivery.state.in_(_UNDER_WAY))
+    if (await tx.scalar(under_way) or 0) >= pace.at_once:
+        raise TooMany(
+            f"{pace.at_once} pings of this project are under way, as many as may be; a receiver that "
+            "hangs holds one for 15 seconds.",
+            retry_after=_PATIENCE,
+        )
 
-    Raises `NotFound`, `Conflict` when it is on its way already, or its endpoint is disabled or gone, and
+
+async def redeliver(tx: Transaction, project_id: UUID, delivery_id: UUID | None) -> Logged:
+    """held, finished or waiting → pending: send a delivery again at once, with a fresh schedule.
+
+    It passes by the pause, the slowness and the line of its lane: whoever asks knows its receiver.
+    Raises `NotFound`, `Conflict` while it is on its way, or when its endpoint is disabled or gone, and
     `Erased` for the own URL of a job that was erased.
     """
     found = (await read(tx, project_id, delivery_id)).delivery
@@ -54,9 +95,10 @@ async def redeliver(tx: Transaction, project_id: UUID, delivery_id: UUID | None)
         raise Erased("The job was erased, and with it the URL that it was to be told at.")
     moved = await tx.execute(
         update(Delivery)
-        .where(Delivery.id == found.id, Delivery.state.not_in(_UNDER_WAY))
+        .where(Delivery.id == found.id, _idle())
         .values(
             state="pending",
+            lane=lanes.by_hand(found.lane),
             next_at=func.now(),
             finished_at=None,
             tries_before=Delivery.tries,
@@ -65,7 +107,7 @@ async def redeliver(tx: Transaction, project_id: UUID, delivery_id: UUID | None)
         .returning(Delivery.id)
     )
     if moved.one_or_none() is None:
-        raise Conflict("The delivery is on its way already; see its `next_try_at`.")
+        raise Conflict("The delivery is on its way already; see in a moment what it met.")
     tx.ring("deliveries")
     return await read(tx, project_id, delivery_id)
 
@@ -116,6 +158,12 @@ _REPLAY = text("""
      WHERE deliveries.id = found.id AND state NOT IN ('pending', 'sending')
     RETURNING deliveries.id
 """)
+
+
+def _idle() -> ColumnElement[bool]:
+    """Tell, in SQL, whether a delivery is neither being sent nor about to be by hand."""
+    waits = and_(Delivery.state == "pending", ~Delivery.lane.startswith(lanes.HAND))
+    return or_(waits, Delivery.state.not_in(_UNDER_WAY))
 
 
 async def _erased(tx: Transaction, job_id: UUID | None) -> bool:

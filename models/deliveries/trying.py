@@ -139,28 +139,52 @@ async def record(
 async def _address(tx: Transaction, vault: Vault, taken: Delivery) -> tuple[str, ...] | None:
     """Give the secrets of whoever is to get this; None when it was called off, and no try was spent."""
     if taken.endpoint_id is None:
-        return await projects.webhook_secrets(tx, vault, taken.project_id)
+        until = await _url_pause(tx, taken)
+        if until is None:
+            return await projects.webhook_secrets(tx, vault, taken.project_id)
+        await _put_back(tx, taken, "pending", next_at=until)
+        return None
     endpoint = await tx.get_one(Endpoint, taken.endpoint_id)
     gone = endpoint.deleted_at is not None
     if gone or not (endpoint.enabled or lanes.is_ping(taken.lane)):
-        await tx.execute(
-            update(Delivery)
-            .where(Delivery.id == taken.id)
-            .values(
-                state="aborted" if gone else "held",
-                tries=Delivery.tries - 1,
-                next_at=None,
-                lease_until=None,
-                taken_at=None,
-                finished_at=func.now() if gone else None,
-            )
-        )
-        tx.ring("delivery", str(taken.id))
+        await _put_back(tx, taken, "aborted" if gone else "held", gone=gone)
         return None
     if taken.url != endpoint.url:
         taken.url = endpoint.url
         await tx.flush()
     return endpoints.secrets(vault, endpoint, datetime.now(UTC))
+
+
+async def _url_pause(tx: Transaction, taken: Delivery) -> datetime | None:
+    """Give until when a job's own URL has asked to be left alone, unless this is sent by hand."""
+    if lanes.usual(taken.lane) != taken.lane:
+        return None
+    return await lanes.paused_until(tx, lanes.of_url(taken.project_id, taken.url))
+
+
+async def _put_back(
+    tx: Transaction,
+    taken: Delivery,
+    state: DeliveryState,
+    *,
+    next_at: datetime | None = None,
+    gone: bool = False,
+) -> None:
+    await tx.execute(
+        update(Delivery)
+        .where(Delivery.id == taken.id)
+        .values(
+            state=state,
+            lane=lanes.usual(taken.lane),
+            tries=Delivery.tries - 1,
+            next_at=next_at,
+            lease_until=None,
+            taken_at=None,
+            finished_at=func.now() if gone else None,
+        )
+    )
+    tx.ring("delivery", str(taken.id))
+    tx.ring("deliveries")  # a place in the lane is free
 
 
 async def _fate(tx: Transaction, sent: Delivery, tried: Try, patience: Patience) -> _Fate:
@@ -194,6 +218,7 @@ async def _move(tx: Transaction, sent: Delivery, number: int, fate: _Fate) -> bo
         .where(Delivery.id == sent.id, Delivery.state == "sending", Delivery.tries == number)
         .values(
             state=fate.state,
+            lane=lanes.usual(sent.lane),  # by hand it is sent once, and then as the others are
             lease_until=None,
             taken_at=None,
             next_at=func.now() + fate.next_in if fate.state == "pending" else None,
@@ -213,10 +238,20 @@ async def _tell_others(tx: Transaction, sent: Delivery, tried: Try, fate: _Fate)
         await disable(tx, sent.endpoint_id, fate.reason)
     elif fate.state == "delivered":
         await endpoints.recover(tx, sent.endpoint_id)
-    if fate.pause is not None:
-        await lanes.slow(tx, sent.lane, fate.pause)
+    await _slow_or_recover(tx, sent, fate)
+
+
+async def _slow_or_recover(tx: Transaction, sent: Delivery, fate: _Fate) -> None:
+    lane = lanes.usual(sent.lane)
+    if fate.pause is not None and sent.endpoint_id is None:
+        await lanes.slow_origin(tx, lane, sent.project_id, sent.url, fate.pause)
+    elif fate.pause is not None:
+        await lanes.slow(tx, lane, fate.pause)
+    elif fate.state == "delivered" and sent.lane != lane:
+        for paused in (lane, lanes.of_url(sent.project_id, sent.url)):
+            await lanes.resume(tx, paused)
     elif fate.state == "delivered":
-        await lanes.recover(tx, sent.lane)
+        await lanes.recover(tx, lane)
 
 
 async def _end_job_urls(tx: Transaction, told: Delivery) -> None:

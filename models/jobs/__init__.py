@@ -12,7 +12,7 @@
 
 queued     It waits in Postgres, where order, limits and deadlines are one query. `run_after` says from
            when it may run; NULL means that it waits for something other than time: room in a budget, a
-           charge to be known, or the leader it follows, which ends it together with itself.
+           charge to be known, or the leader it follows, whose end becomes its own.
 released   The dispatcher has handed it to Celery under a lease of 30 s to start. Shown as `queued`.
            When its call costs more by now than it holds, its start holds anew, or queues it until a
            budget has room, or fails it by its `max_cost` (`affording`).
@@ -49,6 +49,7 @@ from models.jobs.charging import (
 from models.jobs.ending import cancel, expire, late
 from models.jobs.erasing import erase
 from models.jobs.explaining import explain
+from models.jobs.following import follow_up, settle, waiting
 from models.jobs.keeping import keep_at_once, keep_later, keep_spare, pass_by, receive, succeed
 from models.jobs.plain import receive_plain, start_plain, succeed_plain
 from models.jobs.reading import Filter, Snapshot, finished, glance, listing, look, snapshot
@@ -67,12 +68,12 @@ from models.jobs.submitting import (
 )
 
 __all__ = [
-    "Filter", "Idempotency", "Kept", "LeftOver", "Release", "Snapshot", "Start", "Submission",
-    "Terms", "Verdict", "admit", "believed_free", "cancel", "earlier", "erase", "expire", "explain",
-    "fingerprint", "finished", "fund", "glance", "hand_back", "keep_at_once", "keep_later",
+    "Filter", "Idempotency", "Kept", "LeftOver", "Release", "Snapshot", "Start", "Submission", "Terms",
+    "Verdict", "admit", "believed_free", "cancel", "earlier", "erase", "expire", "explain",
+    "fingerprint", "finished", "follow_up", "fund", "glance", "hand_back", "keep_at_once", "keep_later",
     "keep_spare", "late", "left_over", "listing", "look", "lose", "note_absent", "open_charges",
-    "overdue", "park", "pass_by", "queue_full", "queued", "reap", "receive", "receive_plain",
-    "refuse", "release", "renew", "resolve", "resolve_by_hand", "retry", "retry_later", "snapshot",
+    "overdue", "park", "pass_by", "queue_full", "queued", "reap", "receive", "receive_plain", "refuse",
+    "release", "renew", "resolve", "resolve_by_hand", "retry", "retry_later", "settle", "snapshot",
     "start", "start_plain", "started", "submit", "succeed", "succeed_plain", "unfunded",
-    "unknown_charges",
+    "unknown_charges", "waiting",
 ]  # fmt: skip

@@ -34,17 +34,9 @@ async def images_of(tx: Transaction, job_ids: list[UUID]) -> dict[UUID, list[Ima
 
 
 async def lock(tx: Transaction, job_id: UUID) -> Job:
-    """Take the job's row: always the first that a transaction takes of a job.
-
-    A leader's followers are taken with it, before anything is booked: who ends it will end them too, and
-    a follower's own cancel takes its row and then its budgets'.
-    """
+    """Take the job's row: always the first that a transaction takes of a job."""
     row = await tx.scalars(
         select(Job).where(Job.id == job_id).with_for_update(key_share=True),
         execution_options={"populate_existing": True},
     )
-    job = row.one()
-    if job.reuse == "exact" and job.leader_id is None:
-        followers = select(Job.id).where(Job.leader_id == job_id, Job.finished_at.is_(None))
-        await tx.execute(followers.order_by(Job.id).with_for_update(key_share=True))
-    return job
+    return row.one()

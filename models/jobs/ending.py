@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, or_, select, update
 
-from models import attempts, images
+from models import aside, attempts, images
 from models.db import Transaction
 from models.errors import NotFound
 from models.jobs import following
@@ -31,10 +31,10 @@ async def end(
     come_from: tuple[Status, ...],
     **values: object,
 ) -> Job | None:
-    """Close a job, and then see to the jobs that follow it; None when it was not where it comes from."""
+    """Close a job, and leave those that follow it to their duty; None when it was elsewhere."""
     ended = await close(tx, lens, job, ending, come_from=come_from, **values)
     if ended is not None:
-        await following.after(tx, lens, ended)
+        await following.leave(tx, ended)
     return ended
 
 
@@ -151,7 +151,10 @@ async def end_canceled(tx: Transaction, lens: Lens, job: Job) -> Job | None:
 async def late(tx: Transaction, limit: int, typical_call: timedelta) -> list[UUID]:
     """Give jobs that waited past their queue ttl, or cannot end by their deadline, oldest first."""
     rows = await tx.scalars(
-        select(Job.id).where(*_too_late(typical_call)).order_by(Job.queue_expires_at).limit(limit)
+        select(Job.id)
+        .where(*_too_late(typical_call), ~aside.passed_by("expire", Job.id))
+        .order_by(Job.queue_expires_at)
+        .limit(limit)
     )
     return list(rows)
 

@@ -2,26 +2,32 @@
 
 A job that asks for `exact` reuse takes the image of a succeeded job with the same input, follows a job in
 flight that will make it (its *leader*), or becomes the leader itself. A partial unique index allows one
-leader per project and input. Submission takes the leader FOR SHARE and looks again, the leader's ending
-takes its row first and then the followers', so that no follower is stranded. Never across projects.
+leader per project and input. Never across projects.
+
+Submission takes the leader FOR SHARE and looks again, and the leader's ending takes its row: so whoever
+followed is seen by then, and nobody follows afterwards. The ending marks the leader (`followed`) and is
+done, however many they are. A duty sees to them, each in a transaction of its own and some of each project
+at a time (`waiting`, `follow_up`), until none is left (`settle`): the mark outlives whoever dies over it.
 """
 
 from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, exists, func, select, text, update
+from sqlalchemy.orm import aliased
 
 from models import images
 from models.db import Transaction
 from models.images import Kept
-from models.jobs.announcing import announce
+from models.jobs.announcing import announce, lock
 from models.jobs.closing import close, release_pending_hold
 from models.schema import Image, Job
 from models.views import Lens
 
 # The provider refuses the input itself: it would refuse every follower's too.
 _REFUSALS = frozenset({"invalid_input", "content_refused", "model_unavailable"})
+_Follower = aliased(Job)
 _NO_ATTEMPT = 0  # an image that no attempt of the job's own has made
 
 
@@ -52,8 +58,7 @@ async def place(tx: Transaction, project_id: UUID, input_hash: bytes) -> Place:
             same,
             Job.status == "succeeded",
             ~Image.spare,
-            Image.removed_at.is_(None),
-            Image.expires_at > func.now(),
+            *_kept(),
         )
         .order_by(Job.id.desc())
         .limit(1)
@@ -78,55 +83,73 @@ async def reuse(tx: Transaction, lens: Lens, job: Job, image: Image) -> None:
     await announce(tx, lens, job, "job.succeeded")
 
 
-async def after(tx: Transaction, lens: Lens, leader: Job) -> None:
-    """See to the followers of a leader that has just ended.
-
-    With an image they all have it; refused, they are refused alike; else the oldest leads the others.
-    """
+async def leave(tx: Transaction, leader: Job) -> None:
+    """Mark a leader that has just ended (its row is taken) if jobs follow it, so that they are seen to."""
     if leader.reuse != "exact" or leader.leader_id is not None:
         return
-    followers = await _followers(tx, leader)
-    if not followers:
-        return
-    image = await tx.scalar(select(Image).where(Image.job_id == leader.id, ~Image.spare))
+    followers = exists(select(_Follower.id).where(*_follows(leader.id)))
+    marked = update(Job).where(Job.id == leader.id, followers).values(followed=True)
+    if (await tx.execute(marked.returning(Job.id))).one_or_none() is not None:
+        tx.ring("followers")
+
+
+async def waiting(tx: Transaction, leaders: int, followers: int) -> list[tuple[UUID, UUID | None]]:
+    """Give leaders that have ended with jobs that still follow them, the oldest of each project first.
+
+    At most so many of each; a leader that nobody follows any more comes with None.
+    """
+    rows = await tx.execute(_WAITING, {"leaders": leaders, "followers": followers})
+    return [(row.leader, row.follower) for row in rows]
+
+
+async def follow_up(tx: Transaction, lens: Lens, follower_id: UUID) -> UUID | None:
+    """See to one job whose leader has ended; None when there is nothing to be done any more.
+
+    With the leader's image it has that too; refused, it is refused alike; else it finds another place: a
+    later leader, an image that is kept, or the lead.
+    """
+    job = await lock(tx, follower_id)
+    leader = None if job.leader_id is None else await tx.get(Job, job.leader_id)
+    if leader is None or leader.finished_at is None or job.finished_at is not None:
+        return None
+    image = await tx.scalar(
+        select(Image)
+        .where(Image.job_id == leader.id, ~Image.spare, *_kept())
+        .with_for_update(read=True)
+    )
     if image is not None:
-        for follower in followers:
-            await _lend(tx, follower.id, image)
-            await _close(tx, lens, follower, "succeeded", reused_from=leader.id)
+        await _lend(tx, job.id, image)
+        await _close(tx, lens, job, "succeeded", reused_from=leader.id)
     elif (leader.error or {}).get("code") in _REFUSALS:
-        for follower in followers:
-            await _close(tx, lens, follower, "failed", error=leader.error)
+        await _close(tx, lens, job, "failed", error=leader.error)
     else:
-        await _succession(tx, followers)
+        await _move(tx, lens, job)
+    return job.id
 
 
-async def _followers(tx: Transaction, leader: Job) -> list[Job]:
-    rows = await tx.scalars(
-        select(Job)
-        .where(Job.leader_id == leader.id, Job.finished_at.is_(None))
-        .order_by(Job.id)
-        .with_for_update(key_share=True),
-        execution_options={"populate_existing": True},
-    )
-    return list(rows)
+async def settle(tx: Transaction, leader_id: UUID) -> UUID | None:
+    """Take the mark from a leader that nobody follows any more; None when somebody does."""
+    followers = exists(select(_Follower.id).where(*_follows(leader_id)))
+    settled = update(Job).where(Job.id == leader_id, Job.followed, ~followers)
+    return await tx.scalar(settled.values(followed=False).returning(Job.id))
 
 
-async def _succession(tx: Transaction, followers: list[Job]) -> None:
-    """Make the oldest follower the leader of the others, and due at once."""
-    oldest, *others = followers
-    await tx.execute(
-        update(Job)
-        .where(Job.id == oldest.id)
-        .values(
-            leader_id=None, waiting_reason="queue", run_after=func.now(), version=Job.version + 1
-        )
-    )
-    if others:
-        await tx.execute(
-            update(Job).where(Job.id.in_([each.id for each in others])).values(leader_id=oldest.id)
-        )
-    tx.ring("jobs")
-    tx.ring("job", str(oldest.id))
+async def _move(tx: Transaction, lens: Lens, job: Job) -> None:
+    """Give a follower another place; it leads as long as nobody else does."""
+    found = await place(tx, job.project_id, job.input_hash)
+    if found.image is not None:
+        await _lend(tx, job.id, found.image)
+        await _close(tx, lens, job, "succeeded", reused_from=found.image.job_id)
+        return
+    leads: dict[str, object] = {
+        "leader_id": None, "waiting_reason": "queue", "run_after": func.now(),
+        "version": Job.version + 1,
+    }  # fmt: skip
+    columns = leads if found is QUEUE else {"leader_id": found.columns["leader_id"]}
+    await tx.execute(update(Job).where(Job.id == job.id).values(columns))
+    if found is QUEUE:
+        tx.ring("jobs")
+        tx.ring("job", str(job.id))
 
 
 async def _close(
@@ -144,3 +167,33 @@ async def _lend(tx: Transaction, job_id: UUID, image: Image) -> None:
     """Let a job have another's image, for as long as an image of its own would be kept."""
     kept = Kept.by_another(image)
     await images.write(tx, job_id, _NO_ATTEMPT, kept, thumbnail=image.thumbnail)
+
+
+def _follows(leader_id: UUID) -> tuple[ColumnElement[bool], ...]:
+    return _Follower.leader_id == leader_id, _Follower.finished_at.is_(None)
+
+
+def _kept() -> tuple[ColumnElement[bool], ...]:
+    return Image.removed_at.is_(None), Image.expires_at > func.now()
+
+
+_WAITING = text("""
+    WITH RECURSIVE owners AS (
+        (SELECT project_id FROM jobs WHERE followed ORDER BY project_id LIMIT 1)
+        UNION ALL
+        SELECT following.* FROM owners CROSS JOIN LATERAL (
+               SELECT project_id FROM jobs WHERE followed AND project_id > owners.project_id
+                ORDER BY project_id LIMIT 1) following
+    )
+    SELECT leaders.id AS leader, followers.id AS follower
+      FROM owners CROSS JOIN LATERAL (
+           SELECT id FROM jobs WHERE followed AND project_id = owners.project_id
+            ORDER BY id LIMIT :leaders) leaders
+           LEFT JOIN LATERAL (
+           SELECT id FROM jobs
+            WHERE leader_id = leaders.id AND finished_at IS NULL
+              AND NOT EXISTS (SELECT FROM set_aside
+                               WHERE duty = 'follow' AND subject = jobs.id AND again_at > now())
+            ORDER BY id LIMIT :followers) followers ON true
+     ORDER BY leaders.id, followers.id
+""")

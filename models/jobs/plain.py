@@ -18,8 +18,9 @@ from sqlalchemy import text
 
 from models import attempts, bodies, ids, images, prices, views
 from models.attempts import Answer, Ref
-from models.direct import Direct, Together, listed, loaded, prepared
-from models.events import addressed
+from models.direct import Direct, Together, loaded, prepared
+from models.direct import listed as columns_of
+from models.events import DELIVERIES, addressed, listed
 from models.images import Kept
 from models.jobs.reading import ATTEMPTS
 from models.jobs.starting import Start, Terms
@@ -112,14 +113,7 @@ async def _announce(
         "sequence": job.version,
         "body": bodies.of_job(type_, shown, now),
     }
-    named = {
-        "ids": [each.delivery_id for each in lines],
-        "endpoints": [each.endpoint_id for each in lines],
-        "urls": [each.url for each in lines],
-        "lanes": [each.lane for each in lines],
-        "enabled": [each.enabled for each in lines],
-    }
-    await tx.run(_TELL, event | named)
+    await tx.run(_TELL, event | listed(lines))
     if lines:
         tx.ring("deliveries")
 
@@ -197,7 +191,7 @@ _SUCCEED = prepared(
                :provider_url, now() + :retention
           FROM ended
     )
-    SELECT {listed(Job, of="ended")} FROM ended
+    SELECT {columns_of(Job, of="ended")} FROM ended
 """)  # noqa: S608 - the schema's own names
 )
 
@@ -209,16 +203,11 @@ _WANTING = prepared(
 )
 
 _TELL = prepared(
-    text("""
+    text(f"""
     WITH event AS (
         INSERT INTO events (id, project_id, job_id, type, sequence, body)
         VALUES (:event, :project, :job, :type, :sequence, :body)
     )
-    INSERT INTO deliveries (id, project_id, event_id, job_id, endpoint_id, url, lane, state, next_at)
-    SELECT line.id, :project, :event, :job, line.endpoint, line.url, line.lane,
-           CASE WHEN line.enabled THEN 'pending' ELSE 'held' END, CASE WHEN line.enabled THEN now() END
-      FROM unnest(CAST(:ids AS uuid[]), CAST(:endpoints AS uuid[]), CAST(:urls AS text[]),
-                  CAST(:lanes AS text[]), CAST(:enabled AS boolean[]))
-           AS line (id, endpoint, url, lane, enabled)
-""")
+    {DELIVERIES}
+""")  # noqa: S608 - ours
 )

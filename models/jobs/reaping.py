@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select, update
 
-from models import attempts
+from models import aside, attempts
 from models.db import Transaction
 from models.jobs.announcing import lock
 from models.jobs.answering import after_unknown
@@ -27,7 +27,11 @@ async def overdue(tx: Transaction, limit: int) -> list[UUID]:
     """Give jobs whose lease has run out by the database's clock, oldest first."""
     rows = await tx.scalars(
         select(Job.id)
-        .where(Job.status.in_(("released", "running")), Job.lease_until < func.now())
+        .where(
+            Job.status.in_(("released", "running")),
+            Job.lease_until < func.now(),
+            ~aside.passed_by("reap", Job.id),
+        )
         .order_by(Job.lease_until)
         .limit(limit)
     )

@@ -2,17 +2,19 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
 
 import pytest
 
-from models import budgets, jobs
+from models import budgets, jobs, projects
 from models.audit import audit
 from models.budgets import Rule, Standing
 from models.db import Database, Transaction
-from models.errors import BudgetExceeded, NotFound
+from models.errors import BudgetExceeded, LimitReached, NotFound
 from models.projects import Caller
 from models.vault import Vault
 from models.views import Lens
@@ -207,13 +209,81 @@ async def test_another_projects_key_cannot_have_a_budget_here(
         await put(bench, room_for(1, scope="key", key_id=other.key_id))
 
 
+async def rotated(bench: Bench) -> Bench:
+    """Rotate the key; gives the bench of whoever has the fresh one."""
+    caller, fresh = bench.caller, projects.new_key()
+    await bench.do(
+        lambda tx: projects.rotate_key(tx, caller.project_id, caller.key_id, 3600, fresh)
+    )
+    found = await bench.do(lambda tx: projects.caller(tx, fresh))
+    assert found is not None
+    return replace(bench, caller=found)
+
+
+async def test_a_budget_follows_its_key_through_rotations_with_what_it_has_spent(
+    bench: Bench,
+) -> None:
+    made = await put(bench, room_for(3, scope="key", key_id=bench.caller.key_id))
+    await bench.submit(prompt="by the first")
+    second = await rotated(bench)
+    await second.submit(prompt="by the second")
+    third = await rotated(second)
+    ref = await third.running(prompt="by the third")
+    await third.receive(ref)
+    await third.succeed(ref)
+    for each in (bench, second, third):
+        with pytest.raises(BudgetExceeded, match="of this API key"):
+            await each.submit(prompt="one too many")
+    now = await standing(bench)
+    assert (now.budget.id, now.held, now.spent) == (made.budget.id, 2 * PRICE, PRICE)
+    booked = await bench.rows("SELECT key_id FROM ledger WHERE kind = 'hold' ORDER BY id")
+    assert [row["key_id"] for row in booked] == [
+        each.caller.key_id for each in (bench, second, third)
+    ], "usage by key tells them apart"
+    assert await bench.audit() == []
+
+
+async def test_a_budget_put_on_a_later_key_is_that_of_the_whole_line(bench: Bench) -> None:
+    await bench.submit(prompt="by the first")
+    second = await rotated(bench)
+    stranger = await bench.do(
+        lambda tx: projects.create_key(
+            tx, bench.caller.project_id, "other", ("admin",), projects.new_key()
+        )
+    )
+    first = await put(bench, room_for(2, scope="key", key_id=bench.caller.key_id))
+    again = await put(bench, room_for(5, scope="key", key_id=second.caller.key_id))
+    assert (again.budget.id, again.held) == (first.budget.id, PRICE)
+    other = await put(bench, room_for(1, scope="key", key_id=stranger.id))
+    assert (other.budget.id != first.budget.id, other.held) == (True, 0)
+    assert await bench.audit() == []
+
+
+async def test_a_project_has_no_more_budgets_than_it_may(bench: Bench) -> None:
+    def put_one(customer: str) -> Awaitable[Standing]:
+        rule = room_for(1, scope="customer", customer=customer)
+        return bench.do(lambda tx: budgets.put(tx, bench.caller.project_id, rule, most=2))
+
+    await put_one("c_1")
+    many = await asyncio.gather(*(put_one(f"c_{n}") for n in range(2, 8)), return_exceptions=True)
+    assert [type(each) for each in many].count(Standing) == 1
+    assert [type(each) for each in many].count(LimitReached) == 5
+    await put_one("c_1")  # which is there already
+    assert len(await bench.rows("SELECT id FROM budgets")) == 2
+
+
 async def test_a_soft_budget_refuses_nothing_and_tells_each_threshold_once(bench: Bench) -> None:
     await put(bench, room_for(10, mode="soft", limit=10 * PRICE))
     told = []
     for n in range(12):
         await bench.submit(prompt=f"fox {n}")
-        crossed = await bench.do(budgets.crossed)
-        told += [(n + 1, percent) for _, percent in crossed]
+        reached, _ = await bench.do(lambda tx: budgets.crossing(tx, UUID(int=0), 10))
+        for each in reached:
+            crossed = await bench.do(lambda tx, id_=each: budgets.cross(tx, id_))  # type: ignore[misc] # bound now
+            assert crossed is not None
+            told.append((n + 1, crossed[1]))
+            again = await bench.do(lambda tx, id_=each: budgets.cross(tx, id_))  # type: ignore[misc] # bound now
+            assert again is None, "it is told once"
     assert told == [(8, 80), (10, 100)]
     assert (await standing(bench)).left == 0
 

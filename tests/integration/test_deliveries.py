@@ -375,3 +375,21 @@ async def test_whoever_changes_endpoints_and_deliveries_at_once_deadlocks_nobody
 async def _perhaps(asked: Awaitable[object]) -> None:
     with suppress(Conflict, NotFound):
         await asked
+
+
+async def test_the_end_of_a_job_is_told_to_however_many_endpoints(
+    bench: Bench, vault: Vault
+) -> None:
+    await endpoint(bench, vault)
+    await bench.run(
+        "INSERT INTO endpoints (id, project_id, url, events, secret)"
+        " SELECT gen_random_uuid(), project_id, url, events, secret FROM endpoints,"
+        " generate_series(2, 8200)"
+    )
+    ref = await bench.running()
+    received = await bench.receive(ref)
+    assert received is not None
+    assert await bench.succeed(received[1]) is not None
+    await finished(bench)
+    (told,) = await bench.rows("SELECT count(*) AS n FROM deliveries WHERE state = 'pending'")
+    assert told["n"] == 2 * 8_200

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from sqlalchemy import text
 from deploy.simulator import Running
 from models import deliveries, lanes, workers
 from models.db import Database, Transaction
-from models.deliveries.waking import _WAKE
+from models.deliveries.waking import _CONSTANTS, _WAKE
 from models.endpoints import Wish
 from models.projects import Caller
 from models.settings import Settings
@@ -142,6 +143,54 @@ async def test_a_jobs_own_url_slows_its_projects_origin(bench: Bench, vault: Vau
     assert [urls[id_] for id_, _ in await wake(bench)] == ["https://two.example/a"]
 
 
+async def test_one_url_that_asks_for_a_day_waits_for_it_and_its_origin_for_a_minute(
+    bench: Bench, vault: Vault
+) -> None:
+    for path in ("mine", "mine", "yours"):
+        await finished(bench, webhook_url=f"https://hooks.shared.example/{path}")
+    (first, *_) = await wake(bench, 1)
+    await take(bench, vault, first)
+    a_day = timedelta(days=1)
+    await record(bench, first, replace(BUSY, next_in=a_day, pause=a_day))
+    assert await wake(bench) == [], "the origin is left in peace"
+    waits = await bench.rows(
+        "SELECT max(paused_until) - now() AS wait FROM lanes WHERE lane LIKE '%https://%'"
+    )
+    assert waits[0]["wait"] <= timedelta(minutes=1)
+
+    await bench.run("UPDATE lanes SET paused_until = paused_until - interval '1 min'")
+    taken = []
+    for _ in range(3):  # one at a time, for the origin is still slow
+        for woken in await wake(bench):
+            parcel = await take(bench, vault, woken)
+            if parcel is not None:
+                taken.append(parcel.url)
+                await record(bench, woken, DELIVERED)
+
+    assert taken == ["https://hooks.shared.example/yours"]
+    rows = await bench.rows(
+        "SELECT state, tries, next_at - now() AS wait FROM deliveries ORDER BY id"
+    )
+    assert [(row["state"], row["tries"]) for row in rows] == [
+        ("pending", 1), ("pending", 0), ("delivered", 1),
+    ]  # fmt: skip
+    assert all(row["wait"] > timedelta(hours=23) for row in rows[:2]), "no try was spent"
+
+
+async def test_a_new_delivery_to_a_url_that_asked_for_peace_says_when_it_may_be_tried(
+    bench: Bench, vault: Vault
+) -> None:
+    await finished(bench, webhook_url=JOB_URL)
+    (first,) = await wake(bench)
+    await take(bench, vault, first)
+    an_hour = timedelta(hours=1)
+    await record(bench, first, replace(BUSY, next_in=an_hour, pause=an_hour))
+    job_id = await finished(bench, webhook_url=JOB_URL)
+    ((logged,), _) = await bench.do(lambda tx: deliveries.log(tx, job_id=job_id))
+    (url,) = await bench.rows("SELECT paused_until FROM lanes WHERE lane LIKE 'url:%'")
+    assert logged.next_try_at == url["paused_until"]
+
+
 async def test_the_log_shows_the_later_of_a_deliverys_time_and_its_lanes_pause(
     bench: Bench, vault: Vault
 ) -> None:
@@ -249,12 +298,12 @@ async def test_a_turn_knows_when_to_look_next(house: House) -> None:
     await bench.do(
         lambda tx: workers.report(tx, "w", generate_slots=1, deliver_slots=100, draining=False)
     )
-    assert await waking.turn(desk) is False
+    assert await waking.turn(desk, waking.Rounds()) is False
     await due(bench, 12)
     await bench.run("UPDATE deliveries SET next_at = now() - interval '1 s'")
     slow = desk.settings.model_copy(update={"webhook_rate": 20})
     limited = Desk(slow, desk.name, desk.database, desk.doorbell, desk.celery, desk.lens)
-    soon = await waking.turn(limited)
+    soon = await waking.turn(limited, waking.Rounds())
     assert isinstance(soon, timedelta)
     assert soon <= timedelta(milliseconds=100)
     rows = await bench.rows("SELECT 1 FROM deliveries WHERE state = 'sending'")
@@ -301,8 +350,8 @@ async def test_a_lane_with_twenty_thousand_due_costs_what_a_lane_with_one_costs(
     await due(bench, 20_000)
     await due(bench, 1, url="https://well.example/")
     await bench.run("ANALYZE deliveries")
-    asked = {"slots": 100, "lease": timedelta(seconds=30), "cap": 8, "rate": 100}
-    asked |= {"ahead": timedelta(milliseconds=100), "long": LEASE, "ping": "ping:%"}
+    asked: dict[str, object] = {"free": 100, "slots": 100, "lease": LEASE, "cap": 8, "rate": 100}
+    asked |= {"projects": [], "lanes": [], **_CONSTANTS}
     statement = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {_WAKE.text}").bindparams(**asked)
     async with bench.database.transaction() as tx:
         explained = (await tx.execute(statement)).scalar_one()

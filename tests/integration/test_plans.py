@@ -306,7 +306,7 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
     "late": (lambda tx, _: jobs.late(tx, 100, NOTHING), {"ix_jobs_queue_expires_at"}),
     "wake": (
         lambda tx, _: deliveries.wake(tx, 200, LEASE, cap=64, rate=100),
-        {"ix_deliveries_due", "ix_deliveries_lease", "pk_deliveries"},
+        {"ix_deliveries_waiting", "ix_deliveries_lease", "pk_deliveries"},
     ),
     "reap deliveries": (
         lambda tx, _: deliveries.reap(tx, 100),
@@ -390,7 +390,6 @@ async def test_an_hour_is_folded_by_indexes(ground: Ground) -> None:
         ("overdue", "ix_jobs_lease_until"),
         ("late", "ix_jobs_queue_expires_at"),
         ("unknown charges", "ix_attempts_unknown"),
-        ("wake", "ix_deliveries_due"),
         ("reap deliveries", "ix_deliveries_lease"),
         ("ledger", "ix_ledger_project_id"),
     ],

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -174,13 +175,64 @@ async def test_what_is_finished_may_be_sent_again(bench: Bench, vault: Vault) ->
 
 async def test_what_is_on_its_way_is_not_sent_again(bench: Bench, vault: Vault) -> None:
     _, woken = await sending(bench, vault)
-    for met in (None, LATER):
-        if met is not None:
-            await record(bench, woken, met)
-        with pytest.raises(Conflict, match="on its way"):
-            await redeliver(bench, woken[0])
+    with pytest.raises(Conflict, match="on its way"):
+        await redeliver(bench, woken[0])
+    await record(bench, woken, LATER)
+    await redeliver(bench, woken[0])
+    with pytest.raises(Conflict, match="on its way"):
+        await redeliver(bench, woken[0])
     with pytest.raises(NotFound):
         await redeliver(bench, uuid4())
+
+
+A_DAY = replace(BUSY, next_in=timedelta(days=1), pause=timedelta(days=1))
+
+
+@pytest.mark.parametrize("own_url", [True, False], ids=["job's URL", "endpoint"])
+async def test_what_waits_because_its_receiver_asked_for_it_is_sent_by_hand_all_the_same(
+    bench: Bench, vault: Vault, *, own_url: bool
+) -> None:
+    """Its lane is paused for a day, and slow; another try of it is under way."""
+    made = None if own_url else await endpoint(bench, vault)
+    for _ in range(3):
+        await finished(bench, webhook_url=URL if own_url else None)
+    first, second, _ = await wake(bench)
+    for each in (first, second):
+        await take(bench, vault, each)
+    await record(bench, first, A_DAY)
+    assert await wake(bench) == []
+
+    shown = await redeliver(bench, first[0])
+
+    assert shown.next_try_at is not None
+    assert shown.next_try_at <= datetime.now(UTC) + timedelta(minutes=1)
+    (again,) = await wake(bench)
+    assert again[0] == first[0]
+    parcel = await take(bench, vault, again)
+    assert parcel is not None
+    assert (parcel.nth, parcel.url) == (1, URL)
+    await record(bench, again, A_DAY)
+    assert await wake(bench) == [], "as before: by hand it was sent once"
+    (lane,) = await bench.rows("SELECT DISTINCT lane FROM deliveries")
+    assert (lane["lane"] == str(made.id)) if made else lane["lane"].endswith(":443")
+
+
+async def test_a_success_by_hand_ends_the_pause_and_the_others_go_one_at_a_time(
+    bench: Bench, vault: Vault
+) -> None:
+    for _ in range(4):
+        await finished(bench, webhook_url=URL)
+    (first, *_) = await wake(bench, 1)
+    await take(bench, vault, first)
+    await record(bench, first, A_DAY)
+    await redeliver(bench, first[0])
+    (again,) = await wake(bench)
+    await take(bench, vault, again)
+    assert await record(bench, again, DELIVERED) == "delivered"
+    (one,) = await wake(bench)
+    assert await take(bench, vault, one) is not None
+    await record(bench, one, DELIVERED)
+    assert len(await wake(bench)) == 2
 
 
 async def test_two_redeliveries_at_once_send_it_once(bench: Bench, vault: Vault) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from models import budgets
+from models import budgets, jobs
 from models.budgets import Rule
 from models.db import Database
 from models.errors import BudgetExceeded
@@ -26,10 +26,11 @@ async def finish(bench: Bench, job_id: UUID) -> None:
     received = await bench.receive(await bench.begin(job_id))
     assert received is not None
     assert await bench.succeed(received[1]) is not None
+    await bench.follow_up()
 
 
-async def statuses(bench: Bench, jobs: Sequence[UUID]) -> list[str]:
-    return [(await bench.job(each))["status"] for each in jobs]
+async def statuses(bench: Bench, made: Sequence[UUID]) -> list[str]:
+    return [(await bench.job(each))["status"] for each in made]
 
 
 async def test_a_kept_image_answers_the_next_identical_job_at_once_and_for_nothing(
@@ -99,14 +100,16 @@ async def test_submissions_race_the_leaders_end_and_none_is_stranded(bench: Benc
             bench.succeed(received[1]),
             *(bench.submit(prompt=prompt, reuse="exact") for _ in range(10)),
         )
-        jobs = [each for each in made if isinstance(each, UUID)]
-        assert await statuses(bench, jobs) == ["succeeded"] * 20
+        submitted = [each for each in made if isinstance(each, UUID)]
+        await bench.follow_up()
+        assert await statuses(bench, submitted) == ["succeeded"] * 20
     assert await bench.audit() == []
 
 
 async def test_a_refused_leaders_followers_fail_alike_and_pay_nothing(bench: Bench) -> None:
     leader, follower = await bench.submit(reuse="exact"), await bench.submit(reuse="exact")
     await bench.refuse(await bench.begin(leader))
+    await bench.follow_up()
     job = await bench.job(follower)
     assert (job["status"], job["held"]) == ("failed", 0)
     assert job["error"]["code"] == "invalid_input"
@@ -126,6 +129,7 @@ async def test_when_the_leader_ends_without_an_image_the_oldest_follower_leads(
         await bench.expire(leader)
     else:
         await bench.retry_later(await bench.begin(leader))
+    await bench.follow_up()
     assert await statuses(bench, [oldest, youngest]) == ["queued", "queued"]
     heir = await bench.job(oldest)
     assert (heir["leader_id"], heir["waiting_reason"]) == (None, "queue")
@@ -144,6 +148,7 @@ async def test_a_leader_that_was_canceled_too_late_still_serves_its_followers(
     received = await bench.receive(ref)
     assert received is not None
     await bench.succeed(received[1])
+    await bench.follow_up()
     assert await statuses(bench, [leader, follower]) == ["canceled", "succeeded"]
     assert await bench.audit() == []
 
@@ -175,4 +180,70 @@ async def test_a_follower_holds_its_price_so_that_its_budget_is_kept(bench: Benc
     await bench.run('UPDATE budgets SET "limit" = 10 * :price', price=PRICE)
     await bench.submit(reuse="exact")
     await finish(bench, leader)
+    assert await bench.audit() == []
+
+
+async def test_a_leader_ends_at_once_however_many_follow_it_and_they_end_in_slices(
+    bench: Bench, database: Database, vault: Vault
+) -> None:
+    leader = await bench.submit(reuse="exact")
+    followers = [await bench.submit(reuse="exact") for _ in range(45)]
+    received = await bench.receive(await bench.begin(leader))
+    assert received is not None
+    assert await bench.succeed(received[1]) is not None
+    assert await statuses(bench, [leader, *followers]) == ["succeeded"] + ["queued"] * 45
+    other = Bench(database, bench.lens, (await make_project(database, vault, "quiet"))[0])
+    theirs = [await other.submit(reuse="exact") for _ in range(2)]
+    await other.cancel(theirs[0])
+
+    found = await bench.do(lambda tx: jobs.waiting(tx, 5, 20))
+
+    assert [each for of, each in found if of == leader] == followers[:20], "a slice of each project"
+    assert [each for of, each in found if of == theirs[0]] == [theirs[1]]
+    assert await bench.follow_up() == 46
+    assert await statuses(bench, followers) == ["succeeded"] * 45
+    assert (await bench.job(theirs[1]))["waiting_reason"] == "queue"
+    assert await bench.rows("SELECT id FROM jobs WHERE followed") == []
+    assert await bench.audit() == []
+
+
+async def test_followers_may_be_seen_to_by_two_at_once_and_by_whoever_comes_after_a_death(
+    bench: Bench,
+) -> None:
+    leader = await bench.submit(reuse="exact")
+    followers = [await bench.submit(reuse="exact") for _ in range(6)]
+    await bench.cancel(leader)
+    first = followers[0]
+    await bench.do(lambda tx: jobs.follow_up(tx, bench.lens, first))  # and then it died
+    await asyncio.gather(*(bench.follow_up() for _ in range(3)))
+    rows = await bench.rows("SELECT id, leader_id FROM jobs WHERE finished_at IS NULL")
+    assert {row["leader_id"] for row in rows} == {None, first}
+    await finish(bench, first)
+    assert await statuses(bench, followers) == ["succeeded"] * 6
+    assert await bench.audit() == []
+
+
+async def test_a_follower_whose_leader_ended_finds_the_image_of_another_before_it_leads(
+    bench: Bench,
+) -> None:
+    leader, follower = await bench.submit(reuse="exact"), await bench.submit(reuse="exact")
+    await finish(bench, await bench.submit())
+    await bench.cancel(leader)
+    await bench.follow_up()
+    job = await bench.job(follower)
+    assert (job["status"], job["charged"], job["held"]) == ("succeeded", 0, 0)
+    assert await bench.audit() == []
+
+
+async def test_a_new_job_leads_in_the_moment_before_an_ended_leaders_followers_are_seen_to(
+    bench: Bench,
+) -> None:
+    leader, follower = await bench.submit(reuse="exact"), await bench.submit(reuse="exact")
+    await bench.cancel(leader)
+    fresh = await bench.submit(reuse="exact")
+    assert (await bench.job(fresh))["leader_id"] is None
+    await bench.follow_up()
+    assert (await bench.job(follower))["leader_id"] == fresh
+    await finish(bench, fresh)
+    assert await statuses(bench, [fresh, follower]) == ["succeeded", "succeeded"]
     assert await bench.audit() == []

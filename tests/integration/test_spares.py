@@ -514,6 +514,7 @@ async def test_followers_have_the_spare_too(bench: Bench, *, waits: bool) -> Non
         await bench.keep_spare(late, KEPT_EARLY)
         await bench.refuse(fresh)
     assert await ended(bench, late.job_id) == ("succeeded", 0, CHEAPER)
+    await bench.follow_up()
     for follower in followers:
         assert await ended(bench, follower) == ("succeeded", 0, 0)
         assert await bench.events(follower) == ["job.succeeded"]

@@ -29,6 +29,7 @@ from worker.dispatcher import (
     auditing,
     budgeting,
     folding,
+    following,
     matching,
     measuring,
     parking,
@@ -92,7 +93,7 @@ async def _run(loaded: Settings) -> None:
         started = asyncio.Event()
         await stack.enter_async_context(_health(desk, started))
         await migrate.wait_for_schema(database)
-        await doorbell.listen("jobs", "deliveries")
+        await doorbell.listen("jobs", "deliveries", "followers")
         collect_less()
         log.info("dispatcher.started", dispatcher=desk.name)
         started.set()
@@ -121,9 +122,18 @@ async def _until_told(desk: Desk, books: Books) -> None:
     tick = settings_.tick
     work = [
         repeat(desk, "release", partial(releasing.turn, desk), every=tick, topic="jobs"),
-        repeat(desk, "wake", partial(waking.turn, desk), every=tick, topic="deliveries"),
+        repeat(
+            desk,
+            "wake",
+            partial(waking.turn, desk, waking.Rounds()),
+            every=tick,
+            topic="deliveries",
+        ),
         repeat(desk, "reap", partial(reaping.turn, desk), every=tick),
-        repeat(desk, "budgets", partial(budgeting.turn, desk), every=_BUDGETS),
+        repeat(desk, "expire", partial(reaping.expire, desk), every=tick),
+        repeat(desk, "follow", partial(following.turn, desk), every=tick, topic="followers"),
+        repeat(desk, "fund", partial(budgeting.fund, desk), every=_BUDGETS),
+        repeat(desk, "budgets", partial(budgeting.tell, desk, budgeting.Round()), every=_BUDGETS),
         repeat(desk, "audit", partial(auditing.turn, desk), every=_AUDIT),
         repeat(desk, "fold", partial(folding.turn, desk), every=_MINUTE),
         repeat(desk, "measure", partial(measuring.turn, desk), every=_LOOK),

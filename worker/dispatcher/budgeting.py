@@ -1,5 +1,6 @@
 """Looks after budgets: funds jobs that waited for room, and tells when a soft one fills up."""
 
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from uuid import UUID
@@ -7,36 +8,62 @@ from uuid import UUID
 import structlog
 
 from models import budgets, duties, jobs, notices, views
+from models.db import Transaction
 from worker.dispatcher.desk import Desk, one_by_one
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-_BATCH = 100
+_JOBS = 25  # of each project in one turn
+_BUDGETS = 1_000  # looked at in one turn, whoever's they are
+_NONE = UUID(int=0)
 
 
-async def turn(desk: Desk) -> bool:
-    """Do both once; True when more jobs may find room."""
+@dataclass
+class Round:
+    """Where the round through all budgets has come to; to lose it is to begin anew."""
+
+    after: UUID = _NONE
+
+
+async def fund(desk: Desk) -> bool:
+    """Fund the first jobs of each project that has room for them; True when more may find some."""
+    async with desk.database.transaction() as tx:
+        if not await duties.claim(tx, "fund"):
+            return False
+        waiting = await jobs.unfunded(tx, _JOBS)
+    more = False
+    for _, of_project in groupby(waiting, key=itemgetter(0)):
+        more = await _fund(desk, [job_id for _, job_id in of_project]) == _JOBS or more
+    return more
+
+
+async def tell(desk: Desk, round_: Round) -> bool:
+    """Tell of budgets that have reached a threshold; True while the round is not through all of them."""
     async with desk.database.transaction() as tx:
         if not await duties.claim(tx, "budgets"):
             return False
-        waiting = await jobs.unfunded(tx, _BATCH)
-        for standing, percent in await budgets.crossed(tx):
-            log.info("budget.threshold", budget=str(standing.budget.id), percent=percent)
-            await notices.tell(
-                tx,
-                standing.budget.project_id,
-                "budget.threshold",
-                {"percent": percent, "budget": views.budget(standing)},
-            )
-    funded = 0
-    for _, of_project in groupby(sorted(waiting, key=itemgetter(0)), key=itemgetter(0)):
-        funded += await _fund(desk, [job_id for _, job_id in of_project])
-    return funded == _BATCH
+        reached, last = await budgets.crossing(tx, round_.after, _BUDGETS)
+    await one_by_one(desk, "budgets", reached, _tell)
+    round_.after = last or _NONE
+    return last is not None
 
 
 async def _fund(desk: Desk, waiting: list[UUID]) -> int:
     """Fund a project's jobs by rank, until one finds no room: whoever came later waits behind it."""
     for funded, job_id in enumerate(waiting):
-        if not await one_by_one(desk, [job_id], lambda tx, id_: jobs.fund(tx, desk.lens, id_)):
+        if not await one_by_one(
+            desk, "fund", [job_id], lambda tx, id_: jobs.fund(tx, desk.lens, id_)
+        ):
             return funded
     return len(waiting)
+
+
+async def _tell(tx: Transaction, budget_id: UUID) -> UUID | None:
+    crossed = await budgets.cross(tx, budget_id)
+    if crossed is None:
+        return None
+    standing, percent = crossed
+    log.info("budget.threshold", budget=str(budget_id), percent=percent)
+    told = {"percent": percent, "budget": views.budget(standing)}
+    await notices.tell(tx, standing.budget.project_id, "budget.threshold", told)
+    return budget_id

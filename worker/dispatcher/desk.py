@@ -12,11 +12,14 @@ from uuid import UUID
 
 import structlog
 from celery import Celery
+from prometheus_client import Counter
+from sqlalchemy.exc import DBAPIError
 
+from models import aside
+from models.aside import Duty
 from models.db import Database, Transaction
 from models.doorbell import Doorbell
 from models.errors import Unavailable
-from models.ids import JOB, text
 from models.settings import Settings
 from models.views import Lens
 from worker.dispatcher.publishing import Patience
@@ -31,6 +34,12 @@ _STUCK = timedelta(minutes=3)
 
 # From one turn of a duty to the next that is only rung for: under load a turn does what many rings ask.
 _REST = 0.05  # seconds
+
+_SLICE = 10.0  # seconds that rows are moved one by one in one turn
+
+_SET_ASIDE = Counter(
+    "darkroom_rows_set_aside", "Times that a duty failed at a row and set it aside", ["duty"]
+)
 
 _goes_on: ContextVar[Callable[[], None] | None] = ContextVar("goes_on", default=None)
 
@@ -73,26 +82,82 @@ class Desk:
 
 
 async def one_by_one(
-    desk: Desk, found: Sequence[UUID], arrow: Callable[[Transaction, UUID], Awaitable[Moved | None]]
+    desk: Desk,
+    duty: Duty,
+    found: Sequence[UUID],
+    arrow: Callable[[Transaction, UUID], Awaitable[Moved | None]],
 ) -> list[Moved]:
-    """Move jobs one after the other, each in a transaction of its own; gives what was moved.
+    """Move rows one after the other, each in a transaction of its own; gives what was moved.
 
-    A job that cannot be moved is logged and left: it must not hold up the others.
+    One that cannot be moved is set aside and told, and must not hold up the others. So is one at which
+    Postgres gives no answer in time while it answers us otherwise; if it does not, it is away: raises
+    `Unavailable`. Whoever finds the rows passes by what is set aside (`aside.passed_by`).
     """
     moved: list[Moved] = []
-    for job_id in found:
+    done: list[UUID] = []
+    began = time.monotonic()
+    for subject in found:
+        if time.monotonic() - began > _SLICE:
+            break  # what takes long is not looked for again before the other rows have had their turn
         go_on()
         try:
             async with desk.database.transaction() as tx:
-                outcome = await arrow(tx, job_id)
-        except Unavailable:
-            raise
-        except Exception:
-            log.exception("job.not_moved", job_id=text(JOB, job_id))
+                outcome = await arrow(tx, subject)
+        except Exception as failed:  # noqa: BLE001 - whatever it is, it is this row's
+            await _set_aside(desk, duty, subject, failed)
             continue
+        done.append(subject)
         if outcome is not None:
             moved.append(outcome)
+    if done:
+        async with desk.database.transaction() as tx:
+            await aside.forget(tx, duty, done)
     return moved
+
+
+async def all_at_once(
+    desk: Desk,
+    duty: Duty,
+    work: Callable[[Transaction, UUID | None], Awaitable[int]],
+    find: Callable[[Transaction], Awaitable[Sequence[UUID]]],
+) -> int:
+    """Do a batch in one statement; if that fails, its rows one by one. Gives how many rows were moved.
+
+    `work` moves what `find` would find, or only the row it is given.
+    """
+    go_on()
+    try:
+        async with desk.database.transaction() as tx:
+            return await work(tx, None)
+    except Exception as failed:  # noqa: BLE001 - if Postgres is away, the next line says so
+        log.warning("batch.failed", duty=duty, error=_said(failed))
+    async with desk.database.transaction() as tx:
+        found = await find(tx)
+    return sum(await one_by_one(desk, duty, found, work))
+
+
+async def _set_aside(desk: Desk, duty: Duty, subject: UUID, failed: Exception) -> None:
+    """Set a row aside and say so; raises `Unavailable` when it was Postgres that was away."""
+    async with desk.database.transaction() as tx:
+        failures = await aside.put(tx, duty, subject, _said(failed))
+    _SET_ASIDE.labels(duty).inc()
+    unexpected = (
+        None if isinstance(failed, DBAPIError) else failed
+    )  # Postgres' own words say enough
+    log.error(
+        "row.set_aside",
+        duty=duty,
+        row=str(subject),
+        failures=failures,
+        reason=_said(failed),
+        exc_info=unexpected,
+    )
+
+
+def _said(failed: Exception) -> str:
+    """Say what went wrong in one line, without the statement's parameters, which are people's."""
+    error = failed.orig if isinstance(failed, DBAPIError) and failed.orig is not None else failed
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 async def repeat(

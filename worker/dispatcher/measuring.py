@@ -1,10 +1,11 @@
 """Measures what waits, for the metrics of this process. Every dispatcher sees the same database."""
 
 from dataclasses import asdict
+from typing import get_args
 
 from prometheus_client import Gauge
 
-from models import backlog, breakers, gates, hours, jobs, limits, prices, wallet
+from models import aside, backlog, breakers, gates, hours, jobs, limits, prices, wallet
 from models.db import Transaction
 from worker.dispatcher.accounting import known_keys
 from worker.dispatcher.desk import Desk
@@ -41,6 +42,7 @@ _DRIFTS = Gauge(
 )
 _DRIFT = Gauge("darkroom_price_drift_credits", "What these differ by, in all", ["model"])
 _FOLDED = Gauge("darkroom_usage_folded_age_seconds", "How long ago the last folded hour ended")
+_ASIDE = Gauge("darkroom_set_aside", "Rows that a duty failed at and passes by for now", ["duty"])
 _REASONS = ("wallet_empty", "provider_key", "provider_down", "paused", "storage")
 
 
@@ -50,10 +52,12 @@ async def turn(desk: Desk) -> bool:
         seen, closed = await backlog.look(tx), await gates.closed(tx)
         left = await jobs.left_over(tx, known_keys(desk.settings))
         limit, failures = await limits.look(tx, desk.settings), await breakers.counts(tx)
-        folded_age = await hours.age(tx)
+        folded_age, put_by = await hours.age(tx), await aside.counts(tx)
         await _measure_money(tx)
     for name, value in asdict(seen).items():
         _GAUGES[name].set(value)
+    for duty in get_args(aside.Duty):
+        _ASIDE.labels(duty).set(put_by.get(duty, 0))
     for reason in _REASONS:
         _GATE.labels(reason).set(reason in closed)
     if folded_age is not None:

@@ -1,11 +1,13 @@
 """Takes back what expired: leases of jobs and deliveries, queue ttls and deadlines."""
 
 from collections import Counter
+from uuid import UUID
 
 import structlog
 
 from models import deliveries, duties, jobs, workers
-from worker.dispatcher.desk import Desk, one_by_one
+from models.db import Transaction
+from worker.dispatcher.desk import Desk, all_at_once, one_by_one
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -13,21 +15,35 @@ _BATCH = 100
 
 
 async def turn(desk: Desk) -> bool:
-    """Take back one batch of each; True when there may be more."""
-    settings = desk.settings
+    """Take back one batch of leases of jobs, and one of deliveries; True when there may be more."""
     async with desk.database.transaction() as tx:
         if not await duties.claim(tx, "reap"):
             return False
-        if not await duties.may_reap(tx, settings.lease_run):
+        if not await duties.may_reap(tx, desk.settings.lease_run):
             return False
         overdue = await jobs.overdue(tx, _BATCH)
-        late = await jobs.late(tx, _BATCH, settings.typical_call)
-        woken = await deliveries.reap(tx, _BATCH)
         await workers.forget(tx)
-    reaped = await one_by_one(desk, overdue, lambda tx, id_: jobs.reap(tx, desk.lens, id_))
+    reaped = await one_by_one(desk, "reap", overdue, lambda tx, id_: jobs.reap(tx, desk.lens, id_))
+    woken = await all_at_once(desk, "deliveries", _reap, lambda tx: deliveries.run_out(tx, _BATCH))
+    if reaped or woken:
+        log.info("leases.reaped", **Counter(reaped), deliveries=woken)
+    return _BATCH in {len(reaped), woken}
+
+
+async def expire(desk: Desk) -> bool:
+    """Expire one batch of jobs that waited too long, or cannot end in time; True when there may be more."""
+    typical_call = desk.settings.typical_call
+    async with desk.database.transaction() as tx:
+        if not await duties.claim(tx, "expire"):
+            return False
+        late = await jobs.late(tx, _BATCH, typical_call)
     expired = await one_by_one(
-        desk, late, lambda tx, id_: jobs.expire(tx, desk.lens, id_, settings.typical_call)
+        desk, "expire", late, lambda tx, id_: jobs.expire(tx, desk.lens, id_, typical_call)
     )
-    if reaped or woken or expired:
-        log.info("leases.reaped", **Counter(reaped), deliveries=woken, expired=len(expired))
-    return _BATCH in {len(reaped), woken, len(expired)}
+    if expired:
+        log.info("jobs.expired", expired=len(expired))
+    return len(expired) == _BATCH
+
+
+async def _reap(tx: Transaction, only: UUID | None) -> int:
+    return await deliveries.reap(tx, _BATCH, only)

@@ -2,16 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 from prometheus_client import Counter
 
 from models import duties, remnants, retention
-from models.db import Transaction
 from models.remnants import Doomed
 from models.storage import Store, StoreUnavailable
-from worker.dispatcher.desk import Desk
+from worker.dispatcher.desk import Desk, all_at_once
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -25,22 +24,35 @@ _TIME = (
 
 async def turn(desk: Desk, store: Store) -> bool:
     """Remove one batch of each kind; True while there is more of any."""
-    settings = desk.settings
-    work: dict[str, Callable[[Transaction], Awaitable[int]]] = {
-        "images": lambda tx: retention.expire_images(tx, _ROWS),
-        "jobs": lambda tx: retention.remove_jobs(tx, settings.job_retention, _ROWS),
-        "events": lambda tx: retention.remove_deliveries(tx, settings.delivery_retention, _ROWS),
-        "remnants": lambda tx: remnants.forget(tx, _ROWS),
+    async with desk.database.transaction() as tx:
+        if not await duties.claim(tx, "retain"):
+            return False
+    jobs_kept, told_kept = desk.settings.job_retention, desk.settings.delivery_retention
+    removed = {
+        "images": await all_at_once(
+            desk,
+            "images",
+            lambda tx, only: retention.expire_images(tx, _ROWS, only),
+            lambda tx: retention.expired_images(tx, _ROWS),
+        ),
+        "jobs": await all_at_once(
+            desk,
+            "jobs",
+            lambda tx, only: retention.remove_jobs(tx, jobs_kept, _ROWS, only),
+            lambda tx: retention.old_jobs(tx, jobs_kept, _ROWS),
+        ),
+        "events": await all_at_once(
+            desk,
+            "events",
+            lambda tx, only: retention.remove_deliveries(tx, told_kept, _ROWS, only),
+            lambda tx: retention.old_events(tx, told_kept, _ROWS),
+        ),
     }
-    more = False
-    for what, remove in work.items():
-        async with desk.database.transaction() as tx:
-            if not await duties.claim(tx, "retain"):
-                return False
-            removed = await remove(tx)
-        _note(what, removed)
-        more = more or removed == _ROWS
-    return await _delete_blobs(desk, store) or more
+    async with desk.database.transaction() as tx:
+        removed["remnants"] = await remnants.forget(tx, _ROWS)
+    for what, count in removed.items():
+        _note(what, count)
+    return await _delete_blobs(desk, store) or _ROWS in removed.values()
 
 
 async def _delete_blobs(desk: Desk, store: Store) -> bool:

@@ -250,3 +250,23 @@ async def test_a_ping_is_in_the_log_and_says_what_the_endpoint_hears(
     assert logged["type"] == "ping"
     data = json.loads(box.letters[0].body)["data"]
     assert data == {"endpoint_id": endpoint["id"], "url": box.url, "events": ["job.failed"]}
+
+
+async def test_a_project_has_a_few_pings_under_way_and_then_is_asked_to_wait(api: Api) -> None:
+    """Nobody sends them here, as if every receiver hung."""
+    endpoints = [await register(api, f"https://{n}.example/") for n in range(2)]
+    for n in range(5):
+        where = f"/v1/webhooks/{endpoints[n % 2]['id']}/test"
+        assert (await api.client.post(where, params={"wait": 0})).status_code == 200
+    where = f"/v1/webhooks/{endpoints[0]['id']}/test"
+    answer = await api.client.post(where, params={"wait": 0})
+    problem(answer, 429, "rate_limited")
+    assert 1 <= int(answer.headers["retry-after"]) <= 60
+    await api.life.alter("UPDATE lanes SET free_at = now() - interval '1 min'")
+    hangs = problem(await api.client.post(where, params={"wait": 0}), 429, "rate_limited")
+    assert "5 pings of this project are under way" in str(hangs["detail"])
+    await api.life.alter(
+        "UPDATE deliveries SET state = 'exhausted', next_at = NULL, finished_at = now()"
+    )
+    await api.life.alter("UPDATE lanes SET free_at = now() - interval '1 min'")
+    assert (await api.client.post(where, params={"wait": 0})).status_code == 200

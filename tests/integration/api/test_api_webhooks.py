@@ -258,3 +258,18 @@ async def test_what_a_webhook_carries_is_what_get_shows(api: Api) -> None:
     assert sent["data"] == await api.job(job), "with one sequence, so that either can be kept"
     etag = (await api.client.get(path(job))).headers["etag"]
     assert etag.startswith(f'"{sequence}')
+
+
+async def test_a_project_has_no_more_endpoints_than_it_may_until_it_deletes_one(api: Api) -> None:
+    made = await register(api)
+    await api.life.alter(
+        "INSERT INTO endpoints (id, project_id, url, events, secret)"
+        " SELECT gen_random_uuid(), project_id, url, events, secret FROM endpoints,"
+        " generate_series(2, 100)"
+    )
+    refused = problem(
+        await api.client.post("/v1/webhooks", json={"url": URL}), 409, "limit_reached"
+    )
+    assert "100 webhook endpoints" in str(refused["detail"])
+    assert (await api.client.delete(f"/v1/webhooks/{made['id']}")).status_code == 204
+    await register(api)

@@ -1,0 +1,27 @@
+"""Sees to the jobs whose leader has ended, some of each project at a time."""
+
+import structlog
+
+from models import duties, jobs
+from worker.dispatcher.desk import Desk, one_by_one
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_LEADERS, _FOLLOWERS = 5, 20  # of each project, and of each of those leaders, in one turn
+
+
+async def turn(desk: Desk) -> bool:
+    """See to a few followers of every project that has some; True when there may be more."""
+    async with desk.database.transaction() as tx:
+        if not await duties.claim(tx, "follow"):
+            return False
+        found = await jobs.waiting(tx, _LEADERS, _FOLLOWERS)
+    followers = [follower for _, follower in found if follower is not None]
+    moved = await one_by_one(
+        desk, "follow", followers, lambda tx, id_: jobs.follow_up(tx, desk.lens, id_)
+    )
+    leaders = list(dict.fromkeys(leader for leader, _ in found))
+    settled = await one_by_one(desk, "follow", leaders, jobs.settle)
+    if moved:
+        log.info("followers.ended", followers=len(moved), leaders=len(settled))
+    return bool(moved or settled)
