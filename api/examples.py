@@ -124,6 +124,7 @@ ENDPOINT: Json = {
     "disabled_at": None,
     "failing_since": None,
     "rate_limit": None,
+    "signed_by": "own",
     "public_keys": ["whpk_…"],
     "rotated_at": None,
     "old_secret_until": None,

@@ -262,6 +262,7 @@ class Endpoint(BaseModel):
     disabled_at: datetime | None
     failing_since: datetime | None
     rate_limit: int | None
+    signed_by: Literal["own", "project"]
     public_keys: list[str]
     rotated_at: datetime | None
     old_secret_until: datetime | None

@@ -46,6 +46,10 @@ class EndpointBody(Strict):
     description: Description = ""
     rate_limit: RateLimit | None = None
     enabled: bool = True
+    secret: Annotated[
+        Literal["own", "project"],
+        Field(description="whose secret signs: `project` is that of `webhook.url` on a job"),
+    ] = "own"  # noqa: S105 - whose it is
 
     @property
     def wish(self) -> Wish:
@@ -56,6 +60,7 @@ class EndpointBody(Strict):
             description=self.description,
             rate_limit=self.rate_limit,
             enabled=self.enabled,
+            project_secret=self.secret == "project",  # noqa: S105 - likewise
         )
 
 

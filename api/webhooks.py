@@ -36,10 +36,12 @@ _UNSEEN = {"cache-control": "no-store"}  # of answers that show a secret
 
 @router.post("", status_code=201, responses=ENDPOINT_MADE)
 async def create(body: EndpointBody, caller: Hooker, tx: Tx, here: Here) -> Response:
-    """Register an endpoint. Its secret is in this answer, and never shown again."""
+    """Register an endpoint. Its secret is in this answer; its own is never shown again."""
     check_url(here, body.url, "/url")
     most, owner = here.settings.endpoints_max, caller.project_id
     made, secret = await endpoints.register(tx, here.vault, owner, body.wish, most=most)
+    if made.project_secret:
+        secret = (await projects.webhook_secrets(tx, here.vault, owner))[0]
     return Answer(_shown(here, made) | {"secret": secret}, 201, _UNSEEN)
 
 
@@ -119,6 +121,7 @@ def _shown(here: State, endpoint: Endpoint) -> Json:
         "disabled_at": time(endpoint.disabled_at),
         "failing_since": time(endpoint.failing_since),
         "rate_limit": endpoint.rate_limit,
+        "signed_by": "project" if endpoint.project_secret else "own",
         "public_keys": endpoints.public_keys(here.vault, endpoint, now),
         "rotated_at": time(rotated),
         "old_secret_until": time(until) if until is not None and until > now else None,

@@ -64,6 +64,11 @@ async def forget(tx: Transaction, duty: Duty, moved: Sequence[UUID]) -> None:
     await tx.execute(delete(Aside).where(Aside.duty == duty, Aside.subject.in_(moved)))
 
 
+async def forget_due(tx: Transaction, duty: Duty) -> None:
+    """Forget what a duty has just moved with all others at once: it passed by only what is not due."""
+    await tx.execute(delete(Aside).where(Aside.duty == duty, Aside.again_at <= func.now()))
+
+
 async def forget_old(tx: Transaction) -> None:
     """Forget rows that their duties have not met again: something else has moved them."""
     await tx.execute(delete(Aside).where(Aside.again_at < func.now() - _FORGOTTEN))

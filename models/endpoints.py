@@ -13,7 +13,7 @@ from sqlalchemy import Update, func, insert, select, update
 
 from models import ids, lanes, signing
 from models.db import Transaction
-from models.errors import LimitReached, NotFound
+from models.errors import Conflict, LimitReached, NotFound
 from models.keyrings import Keyring
 from models.schema import Delivery, Endpoint, Project
 from models.states import TERMINAL_EVENTS, EventType
@@ -29,19 +29,23 @@ _PLAIN = ("url", "description", "rate_limit")  # what a change sets as it is giv
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a project wants of an endpoint. No `events` means the terminal ones; the rate is per second."""
+    """What a project wants of an endpoint. No `events` means the terminal ones; the rate is per second.
+
+    With `project_secret` what it is told is signed as what goes to the URLs of single jobs is.
+    """
 
     url: str
     events: Sequence[str] = ()
     description: str = ""
     rate_limit: int | None = None
     enabled: bool = True
+    project_secret: bool = False
 
 
 async def register(
     tx: Transaction, vault: Vault, project_id: UUID, wish: Wish, *, most: int | None = None
 ) -> tuple[Endpoint, str]:
-    """Register an endpoint; gives it and its `whsec_…` secret, to be shown once.
+    """Register an endpoint; gives it and its own `whsec_…` secret, to be shown once.
 
     Raises `LimitReached` when the project has `most` endpoints already, disabled ones too.
     """
@@ -57,6 +61,7 @@ async def register(
             description=wish.description,
             events=list(wish.events or TERMINAL_EVENTS),
             rate_limit=wish.rate_limit,
+            project_secret=wish.project_secret,
             secret=vault.seal(_with_pair(secret), _context(endpoint_id)),
             enabled=wish.enabled,
             disabled_reason=None if wish.enabled else BY_ITS_PROJECT,
@@ -135,9 +140,15 @@ async def rotate(
 ) -> tuple[Endpoint, str]:
     """Sign with a fresh secret and pair from now on, and with the present ones too for 24 hours.
 
-    Gives the endpoint and its new `whsec_…`, to be shown once. Raises `NotFound`.
+    Gives the endpoint and its new `whsec_…`, to be shown once. Raises `NotFound`, and `Conflict` where the
+    project's secret signs.
     """
     found = await find(tx, project_id, endpoint_id, lock=True)
+    if found.project_secret:
+        raise Conflict(
+            "The project's secret signs for this endpoint; rotate that one, at "
+            "POST /v1/webhooks/project-secret/rotate."
+        )
     fresh, now = signing.new_secret(), datetime.now(UTC)
     ring = keyring(found).rotated(vault, _with_pair(fresh), now)
     await tx.execute(
@@ -208,8 +219,14 @@ def keyring(endpoint: Endpoint) -> Keyring:
 
 
 def secrets(vault: Vault, endpoint: Endpoint, now: datetime) -> tuple[str, ...]:
-    """Give the secrets that sign what goes to this endpoint: `whsec_…`, `whsk_…`, then the old ones."""
-    return keyring(endpoint).opened(vault, now)
+    """Give the endpoint's own secrets that sign: `whsec_…`, `whsk_…`, then the old ones.
+
+    Where the project's secret signs, the private halves of its pairs alone do beside that.
+    """
+    own = keyring(endpoint).opened(vault, now)
+    if not endpoint.project_secret:
+        return own
+    return tuple(each for each in own if each.startswith(signing.PRIVATE))
 
 
 def public_keys(vault: Vault, endpoint: Endpoint, now: datetime) -> list[str]:

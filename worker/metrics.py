@@ -21,6 +21,9 @@ NOT_KEPT = Counter(
 STORE_REFUSED = Counter(
     "darkroom_store_refused_total", "Times that our own store took no probe object"
 )
+NOT_WRITTEN = Counter(
+    "darkroom_writes_given_up_total", "Writes that Postgres refused or did not finish in time"
+)
 LEASES_LOST = Counter("darkroom_leases_lost_total", "Leases that ran out under a living worker")
 TRIES = Counter("darkroom_webhook_tries_total", "Tries of deliveries", ["state"])
 LANES_SLOWED = Counter(

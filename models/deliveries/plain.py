@@ -82,7 +82,7 @@ _TAKE = prepared(
                   AND paused_until > now()))
            AND (endpoint_id IS NULL OR EXISTS (
                SELECT FROM endpoints e WHERE e.id = d.endpoint_id AND deleted_at IS NULL
-                  AND e.url = d.url AND (enabled OR starts_with(d.lane, 'ping:'))))
+                  AND e.url = d.url AND NOT project_secret AND (enabled OR starts_with(d.lane, 'ping:'))))
         RETURNING project_id, event_id, endpoint_id, url, lane, tries_before
     )
     SELECT taken.*, body, coalesce(e.secret, p.webhook_secret) AS secret,

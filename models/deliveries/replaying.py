@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, text, update
 
 from models import bodies, endpoints, events, ids, lanes
 from models.db import Transaction
 from models.deliveries.reading import Logged, read
 from models.errors import Conflict, Erased, TooMany
-from models.schema import Delivery, Endpoint, Job
+from models.schema import Delivery, Endpoint, Job, Lane
 from models.settings import Settings
 from models.states import DeliveryState
 
@@ -81,7 +81,7 @@ async def _keep(pace: Pace, tx: Transaction, project_id: UUID) -> None:
 
 
 async def redeliver(tx: Transaction, project_id: UUID, delivery_id: UUID | None) -> Logged:
-    """held, finished or waiting → pending: send a delivery again at once, with a fresh schedule.
+    """held, finished, or paused → pending: send a delivery again at once, with a fresh schedule.
 
     It passes by the pause, the slowness and the line of its lane: whoever asks knows its receiver.
     Raises `NotFound`, `Conflict` while it is on its way, or when its endpoint is disabled or gone, and
@@ -107,7 +107,7 @@ async def redeliver(tx: Transaction, project_id: UUID, delivery_id: UUID | None)
         .returning(Delivery.id)
     )
     if moved.one_or_none() is None:
-        raise Conflict("The delivery is on its way already; see in a moment what it met.")
+        raise Conflict("The delivery is on its way already; see its `next_try_at`.")
     tx.ring("deliveries")
     return await read(tx, project_id, delivery_id)
 
@@ -161,8 +161,10 @@ _REPLAY = text("""
 
 
 def _idle() -> ColumnElement[bool]:
-    """Tell, in SQL, whether a delivery is neither being sent nor about to be by hand."""
-    waits = and_(Delivery.state == "pending", ~Delivery.lane.startswith(lanes.HAND))
+    """Tell, in SQL, whether a delivery is not on its way: it has ended, is held, or its receiver's pause lasts."""
+    rows = (Delivery.lane, lanes.of_url_in_sql(Delivery.project_id, Delivery.url))
+    paused = exists().where(Lane.lane.in_(rows), Lane.paused_until > func.now())
+    waits = and_(Delivery.state == "pending", ~Delivery.lane.startswith(lanes.HAND), paused)
     return or_(waits, Delivery.state.not_in(_UNDER_WAY))
 
 

@@ -111,7 +111,7 @@ async def record(
     sent = await tx.get(Delivery, delivery_id, populate_existing=True)
     if sent is None:
         return None
-    fate = None
+    fate, by_hand = None, lanes.usual(sent.lane) != sent.lane
     if sent.state == "sending" and sent.tries == number:
         fate = await _fate(tx, sent, tried, patience)
         fate = fate if await _move(tx, sent, number, fate) else None
@@ -133,6 +133,7 @@ async def record(
     tx.ring("deliveries")  # a place in the lane is free
     if not lanes.is_ping(sent.lane):
         await _tell_others(tx, sent, tried, fate)
+        await _slow_or_recover(tx, sent, fate, by_hand=by_hand)
     return fate.state
 
 
@@ -152,7 +153,10 @@ async def _address(tx: Transaction, vault: Vault, taken: Delivery) -> tuple[str,
     if taken.url != endpoint.url:
         taken.url = endpoint.url
         await tx.flush()
-    return endpoints.secrets(vault, endpoint, datetime.now(UTC))
+    own = endpoints.secrets(vault, endpoint, datetime.now(UTC))
+    if not endpoint.project_secret:
+        return own
+    return await projects.webhook_secrets(tx, vault, taken.project_id) + own
 
 
 async def _url_pause(tx: Transaction, taken: Delivery) -> datetime | None:
@@ -230,7 +234,7 @@ async def _move(tx: Transaction, sent: Delivery, number: int, fate: _Fate) -> bo
 
 
 async def _tell_others(tx: Transaction, sent: Delivery, tried: Try, fate: _Fate) -> None:
-    """Let a try have its effect on the endpoint, on the job's other deliveries, and on the lane."""
+    """Let a try have its effect on the endpoint, and on the job's other deliveries."""
     if sent.endpoint_id is None:
         if tried.endpoint == "disable":
             await _end_job_urls(tx, sent)
@@ -238,16 +242,16 @@ async def _tell_others(tx: Transaction, sent: Delivery, tried: Try, fate: _Fate)
         await disable(tx, sent.endpoint_id, fate.reason)
     elif fate.state == "delivered":
         await endpoints.recover(tx, sent.endpoint_id)
-    await _slow_or_recover(tx, sent, fate)
 
 
-async def _slow_or_recover(tx: Transaction, sent: Delivery, fate: _Fate) -> None:
+async def _slow_or_recover(tx: Transaction, sent: Delivery, fate: _Fate, *, by_hand: bool) -> None:
+    """Let a try have its effect on the lane; one that was sent by hand has it on the usual one."""
     lane = lanes.usual(sent.lane)
     if fate.pause is not None and sent.endpoint_id is None:
         await lanes.slow_origin(tx, lane, sent.project_id, sent.url, fate.pause)
     elif fate.pause is not None:
         await lanes.slow(tx, lane, fate.pause)
-    elif fate.state == "delivered" and sent.lane != lane:
+    elif fate.state == "delivered" and by_hand:
         for paused in (lane, lanes.of_url(sent.project_id, sent.url)):
             await lanes.resume(tx, paused)
     elif fate.state == "delivered":

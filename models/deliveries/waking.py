@@ -11,7 +11,19 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import Integer, Select, and_, case, cast, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    case,
+    cast,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from models import aside, lanes
 from models.db import Transaction
@@ -25,6 +37,7 @@ _AHEAD = timedelta(milliseconds=100)
 _LONG = timedelta(seconds=2)
 # What a project may hold for each place that is free, and what one whose tries take long.
 _SHARE, _SHARE_LONG = 3, 1
+_TRIES_MAX = 20  # twice what a schedule has: deaths of workers are among them
 _LANES = 200  # of one project that one look goes through; the next goes on after them
 
 
@@ -183,12 +196,14 @@ async def reap(tx: Transaction, batch: int, only: UUID | None = None) -> int:
     """Take back deliveries whose lease ran out; gives how many.
 
     A try that nobody took was never sent, so it does not count; one that was taken may have been sent:
-    it counts, and is sent again at once (at least once). But a ping is sent once.
+    it counts, and is sent again at once (at least once). But a ping is sent once, and what has no record
+    of so many tries would be sent for ever.
     """
     expired = _run_out(batch).with_for_update(skip_locked=True)
     if only is not None:
         expired = expired.where(Delivery.id == only)
-    over = and_(Delivery.lane.startswith(lanes.PING), Delivery.taken_at.is_not(None))
+    ping, endless = Delivery.lane.startswith(lanes.PING), _tries() >= _TRIES_MAX
+    over = and_(or_(ping, endless), Delivery.taken_at.is_not(None))
     rows = await tx.execute(
         update(Delivery)
         .where(Delivery.id.in_(expired))
@@ -208,6 +223,10 @@ async def reap(tx: Transaction, batch: int, only: UUID | None = None) -> int:
 async def run_out(tx: Transaction, batch: int) -> list[UUID]:
     """Give deliveries whose lease ran out, oldest first."""
     return list(await tx.scalars(_run_out(batch)))
+
+
+def _tries() -> ColumnElement[int]:
+    return Delivery.tries - Delivery.tries_before
 
 
 def _run_out(batch: int) -> Select[UUID]:

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import RowMapping
 
-from models import endpoints, ids, signing
+from models import endpoints, ids, projects, signing
 from models.db import Database
 from models.endpoints import Wish
 from models.errors import NotFound
@@ -386,3 +387,26 @@ async def test_a_try_of_a_delivery_that_retention_has_deleted_leaves_nothing(
     await bench.run("DELETE FROM deliveries")
     assert await record(bench, woken, DELIVERED) is None
     assert await record(bench, (uuid4(), 1), DELIVERED) is None
+
+
+@pytest.mark.parametrize("plain", [True, False], ids=["plain", "general"])
+async def test_one_secret_signs_for_a_jobs_url_and_an_endpoint_through_its_rotations(
+    bench: Bench, vault: Vault, *, plain: bool
+) -> None:
+    bench = replace(bench, plain=plain)
+    project_id = bench.caller.project_id
+    made, _ = await registered(bench, vault, Wish(URL, project_secret=True))
+
+    async def signed_with() -> list[tuple[str, ...]]:
+        await finished(bench, webhook_url=URL + "/own")
+        parcels = [await take(bench, vault, each) for each in await wake(bench)]
+        return sorted((each.secrets for each in parcels if each is not None), key=len)
+
+    for_job, for_endpoint = await signed_with()
+    private = endpoints.secrets(vault, made, datetime.now(UTC))
+    assert for_endpoint == for_job + private
+    fresh = signing.new_secret()
+    await bench.do(lambda tx: projects.rotate_webhook_secret(tx, vault, project_id, fresh))
+    rotated, of_endpoint = await signed_with()
+    assert rotated == (fresh, *for_job)
+    assert of_endpoint == rotated + private

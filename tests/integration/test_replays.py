@@ -175,12 +175,11 @@ async def test_what_is_finished_may_be_sent_again(bench: Bench, vault: Vault) ->
 
 async def test_what_is_on_its_way_is_not_sent_again(bench: Bench, vault: Vault) -> None:
     _, woken = await sending(bench, vault)
-    with pytest.raises(Conflict, match="on its way"):
-        await redeliver(bench, woken[0])
-    await record(bench, woken, LATER)
-    await redeliver(bench, woken[0])
-    with pytest.raises(Conflict, match="on its way"):
-        await redeliver(bench, woken[0])
+    for met in (None, LATER):
+        if met is not None:
+            await record(bench, woken, met)
+        with pytest.raises(Conflict, match="on its way"):
+            await redeliver(bench, woken[0])
     with pytest.raises(NotFound):
         await redeliver(bench, uuid4())
 
@@ -204,6 +203,8 @@ async def test_what_waits_because_its_receiver_asked_for_it_is_sent_by_hand_all_
 
     shown = await redeliver(bench, first[0])
 
+    with pytest.raises(Conflict, match="on its way"):
+        await redeliver(bench, first[0])
     assert shown.next_try_at is not None
     assert shown.next_try_at <= datetime.now(UTC) + timedelta(minutes=1)
     (again,) = await wake(bench)

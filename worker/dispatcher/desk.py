@@ -128,9 +128,13 @@ async def all_at_once(
     go_on()
     try:
         async with desk.database.transaction() as tx:
-            return await work(tx, None)
+            moved = await work(tx, None)
+            if moved:
+                await aside.forget_due(tx, duty)
     except Exception as failed:  # noqa: BLE001 - if Postgres is away, the next line says so
         log.warning("batch.failed", duty=duty, error=_said(failed))
+    else:
+        return moved
     async with desk.database.transaction() as tx:
         found = await find(tx)
     return sum(await one_by_one(desk, duty, found, work))

@@ -198,8 +198,15 @@ async def test_a_ring_that_is_lost_costs_seconds(api: Api, box: Mailbox) -> None
 
 
 async def test_forty_tests_hold_no_connection(api: Api) -> None:
-    endpoint = await register(api, "https://example.com/hook")
-    tests = [begin(api, endpoint) for _ in range(40)]
+    tests = []
+    for n in range(8):
+        theirs = await api.another_project(f"p{n}")
+        made = await api.client.post(
+            "/v1/webhooks", json={"url": "https://example.com/hook"}, headers=theirs
+        )
+        where = f"/v1/webhooks/{made.json()['id']}/test"
+        posts = (api.client.post(where, headers=theirs) for _ in range(5))
+        tests += [asyncio.create_task(each) for each in posts]
     await held(api, 40)
     assert (await api.client.get("/v1/webhooks")).status_code == 200
     api.state.waiting.drain()

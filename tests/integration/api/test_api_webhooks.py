@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pytest
 from sqlalchemy import text
@@ -52,8 +53,8 @@ async def test_an_endpoint_is_registered_and_its_secret_shown_once(api: Api) -> 
     assert made | {"id": None, "created_at": None, "public_keys": None} == {
         "id": None, "object": "webhook", "url": URL, "description": "the shop",
         "events": TERMINAL, "enabled": True, "disabled_reason": None, "disabled_at": None,
-        "failing_since": None, "rate_limit": None, "public_keys": None, "rotated_at": None,
-        "old_secret_until": None, "created_at": None,
+        "failing_since": None, "rate_limit": None, "signed_by": "own", "public_keys": None,
+        "rotated_at": None, "old_secret_until": None, "created_at": None,
     }  # fmt: skip
     one = await api.client.get(f"/v1/webhooks/{made['id']}")
     many = await api.client.get("/v1/webhooks")
@@ -63,6 +64,20 @@ async def test_an_endpoint_is_registered_and_its_secret_shown_once(api: Api) -> 
         assert "whsec_" not in shown.text
         assert "whsk_" not in shown.text
     assert secret in await secrets(api, made)
+
+
+async def test_the_projects_secret_may_sign_for_an_endpoint_and_is_not_rotated_there(
+    api: Api,
+) -> None:
+    made = await register(api, secret="project")
+    shared = (await api.client.get("/v1/webhooks/project-secret")).json()["secret"]
+    assert (made["signed_by"], made["secret"]) == ("project", shared)
+    assert len(cast("list[str]", made["public_keys"])) == 1, "its own pair signs beside it"
+    refused = await api.client.post(f"/v1/webhooks/{made['id']}/rotate")
+    assert "project-secret/rotate" in str(problem(refused, 409, "conflict")["detail"])
+    assert pointers(await api.client.post("/v1/webhooks", json={"url": URL, "secret": "mine"})) == [
+        "/secret"
+    ]
 
 
 async def test_an_endpoint_may_begin_disabled_and_with_a_rate_of_its_own(api: Api) -> None:
