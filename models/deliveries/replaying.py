@@ -161,7 +161,7 @@ _REPLAY = text("""
 
 
 def _idle() -> ColumnElement[bool]:
-    """Tell, in SQL, whether a delivery is not on its way: it has ended, is held, or its receiver's pause lasts."""
+    """Tell, in SQL, whether a delivery is not on its way: ended, held, or paused by its receiver."""
     rows = (Delivery.lane, lanes.of_url_in_sql(Delivery.project_id, Delivery.url))
     paused = exists().where(Lane.lane.in_(rows), Lane.paused_until > func.now())
     waits = and_(Delivery.state == "pending", ~Delivery.lane.startswith(lanes.HAND), paused)
