@@ -9,6 +9,7 @@ import structlog
 
 from models import budgets, duties, jobs, notices, views
 from models.db import Transaction
+from models.views import Json
 from worker.dispatcher.desk import Desk, one_by_one
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -64,6 +65,6 @@ async def _tell(tx: Transaction, budget_id: UUID) -> UUID | None:
         return None
     standing, percent = crossed
     log.info("budget.threshold", budget=str(budget_id), percent=percent)
-    told = {"percent": percent, "budget": views.budget(standing)}
+    told: Json = {"percent": percent, "budget": views.budget(standing)}
     await notices.tell(tx, standing.budget.project_id, "budget.threshold", told)
     return budget_id
