@@ -72,7 +72,7 @@ async def test_a_hard_budget_holds_though_the_price_rises_while_jobs_wait(house:
         ("succeeded", None, 0, DEARER)
     ]
     await limit(house, 3 * DEARER)
-    while await budgeting.turn(house.books.desk):
+    while await budgeting.fund(house.books.desk):
         pass
     await work(house)
     now = await standing(house)
@@ -142,7 +142,7 @@ async def test_a_job_that_waited_for_a_budget_is_failed_when_its_own_limit_is_pa
     assert (job["status"], job["waiting_reason"], job["held"]) == ("queued", "budget", 0)
     assert (await house.bench.job(blocking))["status"] == "failed"
     await rise(house, DEARER + 1)
-    await budgeting.turn(house.books.desk)
+    await budgeting.fund(house.books.desk)
     job = await house.bench.job(made)
     assert (job["status"], job["error"]["code"]) == ("failed", "max_cost_reached")
     assert house.provider.world.calls.all == []
