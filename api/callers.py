@@ -1,6 +1,5 @@
 """Who is asking: API keys, looked up once and believed for a few seconds, and counted."""
 
-import asyncio
 import time
 from hashlib import sha256
 from typing import TypeVar
@@ -8,6 +7,7 @@ from uuid import UUID
 
 from fastapi import Request
 
+from api.lookups import Lookups
 from api.rates import Quota, Rates, exhausted
 from models import projects
 from models.db import Database
@@ -23,9 +23,9 @@ _KEPT_MAX = 10_000  # of each kind
 class Callers:
     """Keys seen lately, and whose they are.
 
-    A key costs one query in `_BELIEVED`, good or not, however many requests come with it at once. Of keys
-    never seen to be good only so many are looked up in a second: garbage cannot keep Postgres busy, nor get
-    into the way of known keys.
+    A key is looked up once in `_BELIEVED`, good or not, however many requests come with it at once. One
+    whose form or CRC is wrong costs nothing; all others are looked up together (`lookups.py`), so that
+    garbage cannot keep Postgres busy, nor get into the way of good keys, seen before or not.
     """
 
     def __init__(self, database: Database, rates: Rates) -> None:
@@ -33,7 +33,7 @@ class Callers:
         self._rates = rates
         self._known: dict[bytes, tuple[float, Caller]] = {}
         self._unknown: dict[bytes, float] = {}
-        self._asking: dict[bytes, asyncio.Task[Caller | None]] = {}
+        self._lookups = Lookups(database)
 
     async def admit(self, request: Request) -> Caller:
         """Tell whose key came with a request, which counts once; raises as `identify`, and `TooMany`.
@@ -51,7 +51,7 @@ class Callers:
         return caller
 
     async def identify(self, authorization: str | None) -> Caller:
-        """Tell who presents `Authorization: Bearer <key>`; raises `Unauthenticated`, `TooMany`."""
+        """Tell who presents `Authorization: Bearer <key>`; raises `Unauthenticated`."""
         scheme, _, key = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise Unauthenticated("Send `Authorization: Bearer <API key>`.")
@@ -61,25 +61,10 @@ class Callers:
             return known[1]
         if not projects.well_formed(key.strip()) or now < self._unknown.get(digest, now):
             raise _unauthenticated()
-        asking = self._asking.get(digest)
-        if asking is None:
-            if known is None:
-                self._rates.meet_stranger()
-            asking = asyncio.create_task(self._look_up(digest, key.strip()))
-            self._asking[digest] = asking
-            asking.add_done_callback(lambda _: self._asking.pop(digest))
-        caller = await asyncio.shield(
-            asking
-        )  # who goes away must not take the others' answer along
+        caller = await self._lookups.find(key.strip())
+        self._remember(digest, caller, now)
         if caller is None:
             raise _unauthenticated()
-        return caller
-
-    async def _look_up(self, digest: bytes, key: str) -> Caller | None:
-        now = time.monotonic()
-        async with self._database.transaction() as tx:
-            caller = await projects.caller(tx, key)
-        self._remember(digest, caller, now)
         return caller
 
     def _remember(self, digest: bytes, caller: Caller | None, now: float) -> None:

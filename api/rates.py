@@ -15,7 +15,6 @@ from uuid import UUID
 from models.errors import TooMany
 
 _KEYS_MAX = 10_000
-_STRANGERS = 200  # keys never seen before that may be looked up in a second: each costs a query
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,6 @@ class Rates:
         self._clock = clock
         self._per_minute = per_minute
         self._keys = _Windows(60, clock)
-        self._strangers = _Windows(1, clock)
 
     def spend(self, key_id: UUID) -> tuple[Quota, bool]:
         """Count a request of a key; gives what is left, and whether there was room for this one."""
@@ -50,15 +48,6 @@ class Rates:
         seconds = max(1, ceil(end - self._clock()))
         left = max(0, self._per_minute - count)
         return Quota(self._per_minute, left, seconds), count <= self._per_minute
-
-    def meet_stranger(self) -> None:
-        """Count a key that this process has never seen to be good; raises `TooMany`."""
-        count, _ = self._strangers.count(None)
-        if count > _STRANGERS:
-            raise TooMany(
-                "Too many unknown API keys come here at the moment; try again in a second.",
-                retry_after=timedelta(seconds=1),
-            )
 
 
 def exhausted(quota: Quota) -> TooMany:
@@ -79,9 +68,9 @@ class _Windows:
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
         self._seconds = seconds
         self._clock = clock
-        self._counts: OrderedDict[UUID | None, tuple[int, float]] = OrderedDict()
+        self._counts: OrderedDict[UUID, tuple[int, float]] = OrderedDict()
 
-    def count(self, key: UUID | None) -> tuple[int, float]:
+    def count(self, key: UUID) -> tuple[int, float]:
         """Count once, in a window that the first count begins; gives the count, and the window's end."""
         now = self._clock()
         count, end = self._counts.get(key, (0, now))

@@ -3,15 +3,17 @@
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from hashlib import shake_256
 from io import BytesIO
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
+from zlib import crc32
 
 import pytest
 from PIL import Image
+from sqlalchemy import Engine, event
 from starlette.types import Message
 
 from api.callers import Callers
@@ -20,8 +22,11 @@ from api.queues import Queues
 from api.rates import Rates
 from api.room import Room
 from models import projects
-from models.errors import BodyTooLarge, TooMany, TooSlow, Unauthenticated
+from models.db import Database
+from models.errors import BodyTooLarge, TooMany, TooSlow, Unauthenticated, Unavailable
+from models.projects import Caller
 from models.settings import Settings
+from tests.conftest import make_settings
 from tests.integration.api.client import Api, bearer, body, input_, path, problem
 from tests.integration.api.conftest import Serve
 
@@ -120,23 +125,61 @@ async def test_a_key_that_is_no_good_is_looked_up_once_in_a_while(api: Api, cloc
         await callers.identify(f"Bearer {key}")
 
 
-async def test_unknown_keys_cannot_keep_the_database_busy_nor_stop_a_known_one(
-    api: Api, clock: Clock
-) -> None:
+async def test_garbage_refuses_no_good_key_that_was_never_seen(api: Api, clock: Clock) -> None:
+    """As after a start: nothing tells a good key from well-formed garbage before it was looked up."""
     callers = Callers(api.state.database, Rates(10, clock))
-    known = f"Bearer {api.key}"
-    await callers.identify(known)
-    refused = await asyncio.gather(
-        *(callers.identify(f"Bearer {projects.new_key()}") for _ in range(220)),
-        return_exceptions=True,
-    )
-    kinds = [type(each) for each in refused]
-    assert kinds.count(Unauthenticated) == 199, "one of 200 was the known key"
-    assert kinds.count(TooMany) == 21
-    await callers.identify(known)
-    clock.now += 1
-    with pytest.raises(Unauthenticated):
-        await callers.identify(f"Bearer {projects.new_key()}")
+    garbage = [projects.new_key() for _ in range(5_000)]
+    public_id = api.key.split("_")[2]
+    likeness = [fake for fake in _alike(public_id, 100) if fake != api.key]
+    asked = [callers.identify(f"Bearer {key}") for key in (*garbage, api.key, *likeness)]
+    with counted() as questions:
+        found = await asyncio.gather(*asked, return_exceptions=True)
+    good = found.pop(len(garbage))
+    assert isinstance(good, Caller)
+    assert good.key_id == api.life.caller.key_id
+    assert {type(each) for each in found} == {Unauthenticated}
+    assert 1 <= len(questions) < 20, "they were looked up together"
+
+
+async def test_what_is_malformed_or_mistyped_costs_no_question(clock: Clock) -> None:
+    nowhere = Callers(Database(make_settings(), ring=lambda _topic, _key: None), Rates(10, clock))
+    key = projects.new_key()
+    for wrong in (key[:-1], key[:-1] + ("0" if key[-1] != "0" else "1"), "x" * 10_000, "dr_live_"):
+        with pytest.raises(Unauthenticated):
+            await nowhere.identify(f"Bearer {wrong}")
+
+
+async def test_what_postgres_did_not_answer_is_asked_again(api: Api, clock: Clock) -> None:
+    away = make_settings(database_url="postgresql://nobody@127.0.0.1:1/nowhere")
+    callers = Callers(Database(away, ring=lambda _topic, _key: None), Rates(10, clock))
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await callers.identify(f"Bearer {api.key}")
+
+
+def _alike(public_id: str, count: int) -> list[str]:
+    """Make keys of the same id as a good one, with other secrets and right CRCs."""
+    made = []
+    for _ in range(count):
+        body = f"dr_live_{public_id}_{projects.new_key().split('_')[3][:40]}"
+        number, letters = crc32(body.encode()), "0123456789abcdefghjkmnpqrstvwxyz"
+        made.append(body + "".join(letters[(number >> shift) & 31] for shift in range(30, -1, -5)))
+    return made
+
+
+@contextmanager
+def counted() -> Iterator[list[str]]:
+    """Collect the statements of this process that ask for API keys."""
+    asked: list[str] = []
+
+    def count(*given: object) -> None:
+        asked.extend(str(each) for each in given[2:3] if "FROM api_keys" in str(each))
+
+    event.listen(Engine, "before_cursor_execute", count)
+    try:
+        yield asked
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
 
 
 async def test_a_thousand_requests_with_one_new_key_are_one_question(
