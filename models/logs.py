@@ -1,11 +1,19 @@
-"""Structured logs: one JSON object a line, with job, attempt and request ids; never a secret."""
+"""Structured logs: one JSON object a line, with job, attempt and request ids; never a secret.
 
+Whatever a process says is such a line: its libraries' logs, Python's warnings, and the exception that ends
+a thread or the process. A number that JSON has no word for (infinity) is written as text.
+"""
+
+import json
 import logging
+import math
 import re
 import sys
+import threading
 from collections.abc import MutableMapping
 from logging import getLevelNamesMapping
-from typing import TextIO
+from types import TracebackType
+from typing import Any, TextIO
 
 import structlog
 
@@ -51,7 +59,7 @@ def configure(role: str, level: str, *, stream: TextIO | None = None) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.EventRenamer("event"),
-                structlog.processors.JSONRenderer(),
+                structlog.processors.JSONRenderer(serializer=_json),
             ],
         )
     )
@@ -60,6 +68,45 @@ def configure(role: str, level: str, *, stream: TextIO | None = None) -> None:
     root.setLevel(level.upper())
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _log_the_end
+    threading.excepthook = _log_the_threads_end
+
+
+def _log_the_end(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Log the exception that ends the process; Ctrl-C is no failure."""
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    logging.getLogger("darkroom").critical("process.failed", exc_info=(kind, error, trace))
+
+
+def _log_the_threads_end(ended: threading.ExceptHookArgs) -> None:
+    """Log the exception that ends a thread."""
+    if ended.exc_value is not None and not isinstance(ended.exc_value, SystemExit):
+        error = (ended.exc_type, ended.exc_value, ended.exc_traceback)
+        logging.getLogger("darkroom").critical("thread.failed", exc_info=error)
+
+
+def _json(event: object, **options: Any) -> str:  # noqa: ANN401 -- json's own keywords
+    try:
+        return json.dumps(event, allow_nan=False, **options)
+    except ValueError:  # RFC 8259 has no infinity
+        return json.dumps(_finite(event), **options)
+
+
+def _finite(value: object) -> object:
+    """Return the value with each number that is not finite as text."""
+    match value:
+        case float() if not math.isfinite(value):
+            return str(value)
+        case dict():
+            return {str(name): _finite(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_finite(each) for each in value]
+        case _:
+            return value
 
 
 def _hide_secrets(

@@ -3,7 +3,9 @@
 Order, retries, delays and results are Postgres' business. Celery carries what may run now.
 """
 
+import celery.apps.worker
 from celery import Celery
+from celery.apps.worker import install_worker_term_handler
 from kombu.entity import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 
@@ -14,7 +16,19 @@ GENERATE, DELIVER = "generate", "deliver"
 # By the alias and not by `broker_transport`, so that `rediss://` still means TLS.
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.broker:Transport"))
 
+
+class Worker(celery.apps.worker.Worker):  # type: ignore[misc]  # not typed
+    """Celery's worker, which drains at SIGTERM and SIGINT alike, and prints nothing beside the log."""
+
+    def install_platform_tweaks(self, worker: object) -> None:
+        """Install the handlers of signals once more, told to be silent."""
+        super().install_platform_tweaks(worker)
+        for number in ("SIGTERM", "SIGINT"):
+            install_worker_term_handler(worker, sig=number, verbose=False)
+
+
 app = Celery("darkroom")
+app.Worker = app.subclass_with_self(Worker)
 app.conf.update(
     task_queues=[
         # An exchange each: with the default one, both queues would get every message.
