@@ -1,8 +1,12 @@
 """`python -m api`: the HTTP front end, on uvicorn with uvloop and httptools."""
 
 import signal
-import socket
 import sys
+
+if __name__ == "__main__":  # process 1 has no default action: told to stop while it loads, it would go on
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+import socket
 
 from api.app import create_app
 from api.serving import Server

@@ -1,7 +1,12 @@
 """The operator's commands: `python -m models COMMAND`, listed by `--help`."""
 
-import asyncio
+import signal
 import sys
+
+if __name__ == "__main__":  # process 1 has no default action: told to stop while it loads, it would go on
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+import asyncio
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace

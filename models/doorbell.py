@@ -6,19 +6,21 @@ deliver. Channel `darkroom:{topic}`, payload the key.
 """
 
 import asyncio
+import ssl
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
-from models.errors import Misconfigured
+from models.redis_url import RedisUrl
 from models.waiters import Waiter, Waiters
 
 _CHANNEL = "darkroom:"
@@ -37,11 +39,15 @@ class Doorbell:
     """Rings and listens, on one event loop. An async context manager: it leaves no task behind.
 
     `dropped` counts the rings that were not sent; `connected` tells whether the subscription stands.
+    `refusal` says in words why Redis has never taken us: a wrong password, or a certificate that is not to
+    be believed, does not mend itself as an absence does. Once Redis has answered, it stays None.
     """
 
     def __init__(self, url: str, *, ping_every: timedelta = _PING_EVERY) -> None:
         self.dropped = 0
         self.connected = False
+        self.refusal: str | None = None
+        self._answered = False
         self._redis = _connect(url)
         self._ping_every = ping_every
         self._rings: dict[tuple[str, str], None] = {}  # a queue without repeats
@@ -95,9 +101,12 @@ class Doorbell:
         """Tell whether Redis answers a PING, within seconds."""
         try:
             async with asyncio.timeout(2 * _TIMEOUT.total_seconds()):
-                return bool(await self._redis.ping())
-        except _AWAY:
+                await self._redis.ping()
+        except _AWAY as away:
+            self._note(away)
             return False
+        self._note(None)
+        return True
 
     def waiter(self, topic: str, key: str = "") -> Waiter:
         """Make a waiter for exactly this topic and key; it hears from `with` on."""
@@ -140,15 +149,23 @@ class Doorbell:
     async def _hear_rings(self) -> None:
         pauses = _pauses()
         while True:
-            with suppress(*_AWAY):
+            try:
                 async with self._redis.pubsub() as subscription:
                     await _subscribe(subscription, self._topics)
+                    self._note(None)
                     pauses = _pauses()
                     self.connected = True
                     self._waiters.wake_all()
                     await self._pass_on(subscription)
+            except _AWAY as away:
+                self._note(away)
             self.connected = False
             await asyncio.sleep(next(pauses))
+
+    def _note(self, away: Exception | None) -> None:
+        """Remember whether Redis has ever taken us, and why not."""
+        self._answered = self._answered or away is None
+        self.refusal = None if self._answered or away is None else _refusal(away)
 
     async def _pass_on(self, subscription: PubSub) -> None:
         """Wake who is rung for, until the connection fails or twice says nothing, asked to."""
@@ -168,16 +185,30 @@ class Doorbell:
 
 def _connect(url: str) -> Redis:
     seconds = _TIMEOUT.total_seconds()
-    try:
-        return Redis.from_url(
-            url,
-            protocol=2,  # spares a handshake; pub/sub needs nothing of 3
-            socket_timeout=seconds,
-            socket_connect_timeout=seconds,
-            retry=Retry(NoBackoff(), 0),  # a failed ring is dropped, and listening has its own
-        )
-    except ValueError as error:
-        raise Misconfigured(f"REDIS_URL: {error}") from None
+    place = RedisUrl.parse(url)
+    options: dict[str, Any] = {
+        **place.options,
+        "protocol": 2,  # spares a handshake; pub/sub needs nothing of 3
+        "socket_timeout": seconds,
+        "socket_connect_timeout": seconds,
+        "retry": Retry(NoBackoff(), 0),  # a failed ring is dropped, and listening has its own
+    }
+    tls: dict[str, Any] = {} if place.ssl is None else {"ssl": True, **place.ssl}
+    if place.service is None:
+        host, port = place.servers[0]
+        return Redis(host=host, port=port, **options, **tls)
+    of_sentinels = {**place.sentinel_options, **tls, "socket_timeout": seconds}
+    known = Sentinel(place.servers, sentinel_kwargs=of_sentinels, **options, **tls)  # type: ignore[no-untyped-call]  # redis-py's
+    primary: Redis = known.master_for(place.service)
+    return primary
+
+
+def _refusal(away: Exception) -> str | None:
+    if isinstance(away, AuthenticationError | NoPermissionError):
+        return "Redis refuses the user or password of REDIS_URL"
+    if isinstance(away.__cause__, ssl.SSLError):
+        return f"Redis' TLS is not to be believed: {away.__cause__.reason}"
+    return None
 
 
 async def _subscribe(subscription: PubSub, topics: tuple[str, ...]) -> None:

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models import environment
 from models.errors import Misconfigured
+from models.redis_url import RedisUrl
 
 Read = TypeVar("Read", bound=BaseSettings)
 
@@ -65,6 +66,12 @@ def _postgres(value: SecretStr) -> SecretStr:
     return value
 
 
+def _redis(value: SecretStr) -> SecretStr:
+    RedisUrl.parse(value.get_secret_value())
+    return value
+
+
+RedisAddress = Annotated[SecretStr, AfterValidator(_redis)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres)]
 WebUrl = Annotated[str, AfterValidator(_web)]
 Level = Annotated[str, AfterValidator(_level)]
@@ -92,7 +99,7 @@ class Settings(BaseSettings):
 
     # Where things are.
     database_url: PostgresUrl = Field(validation_alias="DATABASE_URL")
-    redis_url: SecretStr = Field(validation_alias="REDIS_URL")
+    redis_url: RedisAddress = Field(validation_alias="REDIS_URL")
     storage_url: str = ".darkroom/images"
     public_url: WebUrl = "http://127.0.0.1:8000"
 
@@ -221,7 +228,7 @@ class LocalSettings(BaseSettings):
     data: Path = Path(".darkroom")
     api_key: SecretStr | None = None  # the key to create; otherwise one is generated
     database_url: PostgresUrl | None = Field(default=None, validation_alias="DATABASE_URL")
-    redis_url: SecretStr | None = Field(default=None, validation_alias="REDIS_URL")
+    redis_url: RedisAddress | None = Field(default=None, validation_alias="REDIS_URL")
     aimlapi_key: SecretStr | None = Field(default=None, validation_alias="AIMLAPI_KEY")
     secret: SecretStr | None = None
     storage_url: str | None = None

@@ -1,10 +1,14 @@
 """`python -m worker`: a Celery worker with one event loop; after SIGTERM it finishes its work."""
 
+import signal
+import sys
+
+if __name__ == "__main__":  # process 1 has no default action: told to stop while it loads, it would go on
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
 import asyncio
 import os
-import signal
 import socket
-import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,6 +16,7 @@ from contextlib import suppress
 import structlog
 from celery import signals
 from celery.platforms import SecurityWarning
+from redis.exceptions import AskError, ClusterCrossSlotError, ClusterError
 from sqlalchemy import text as sql
 
 from models import descriptors, migrate, settings
@@ -21,7 +26,7 @@ from models.ids import JOB, new, text
 from models.logs import configure
 from models.settings import Settings
 from worker import broker, health, heart, storeroom
-from worker.app import DELIVER, GENERATE, connect
+from worker.app import DELIVER, GENERATE, Worker, connect
 from worker.context import Context
 from worker.loop import loop
 from worker.pulse import Watch
@@ -64,7 +69,17 @@ def main() -> int:
         loop.run(heart.leave(context))
         loop.stop()
         log.info("worker.stopped", worker=name)
-    return 0
+    if context.draining:
+        return 0
+    print(f"darkroom worker: it takes no messages from Redis any more: {_why()}", file=sys.stderr)
+    return 1
+
+
+def _why() -> str:
+    failure = Worker.failure
+    if isinstance(failure, AskError | ClusterCrossSlotError | ClusterError):
+        return "REDIS_URL leads to a Redis Cluster, which Celery cannot use"
+    return "its log says why" if failure is None else f"{type(failure).__name__}: {failure}"
 
 
 def _arguments(loaded: Settings, name: str) -> list[str]:
@@ -107,7 +122,7 @@ async def _serve_health(context: Context, watched: Sequence[Watch]) -> None:
             return f"waits for {context.waits_for}"
         # A Redis that is away makes nobody unready: messages are taken when it is back.
         starts = not context.consuming and await context.doorbell.answers()
-        return "takes no messages yet" if starts else None
+        return "takes no messages yet" if starts else context.doorbell.refusal
 
     try:
         async with health.serve(context.settings, healthy=healthy, ready=ready):

@@ -3,22 +3,35 @@
 Order, retries, delays and results are Postgres' business. Celery carries what may run now.
 """
 
+import sys
+
 import celery.apps.worker
 from celery import Celery
 from celery.apps.worker import install_worker_term_handler
 from kombu.entity import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 
+from models.redis_url import RedisUrl
 from models.settings import Settings
+
+_SENTINEL = 3.0  # seconds for a sentinel to answer
 
 GENERATE, DELIVER = "generate", "deliver"
 
 # By the alias and not by `broker_transport`, so that `rediss://` still means TLS.
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.broker:Transport"))
+TRANSPORT_ALIASES["sentinel"] = "worker.broker:SentinelTransport"
 
 
 class Worker(celery.apps.worker.Worker):  # type: ignore[misc]  # not typed
     """Celery's worker, which drains at SIGTERM and SIGINT alike, and prints nothing beside the log."""
+
+    failure: BaseException | None = None  # what ended it, if nobody told it to stop
+
+    def stop(self, in_sighandler: bool = False, exitcode: int | None = None) -> None:  # noqa: FBT001, FBT002  # Celery's signature
+        """Remember what it is stopped for: Celery logs that, and forgets it."""
+        Worker.failure = Worker.failure or sys.exc_info()[1]
+        super().stop(in_sighandler=in_sighandler, exitcode=exitcode)
 
     def install_platform_tweaks(self, worker: object) -> None:
         """Install the handlers of signals once more, told to be silent."""
@@ -73,5 +86,18 @@ app.conf.update(
 
 def connect(settings: Settings) -> Celery:
     """Point Celery at the broker."""
-    app.conf.update(broker_url=settings.redis_url.get_secret_value())
+    place = RedisUrl.parse(settings.redis_url.get_secret_value())
+    options = dict(app.conf.broker_transport_options)
+    if place.service is not None:
+        tls = {} if place.ssl is None else {"ssl": True, **place.ssl}
+        options |= {
+            "master_name": place.service,
+            "sentinel_kwargs": {**place.sentinel_options, **tls, "socket_timeout": _SENTINEL},
+        }
+    app.conf.update(
+        broker_url=place.celery_url(),
+        # Without it kombu takes any certificate; redis-py's own default is to check it.
+        broker_use_ssl=None if place.ssl is None else {"ssl_cert_reqs": "required", **place.ssl},
+        broker_transport_options=options,
+    )
     return app

@@ -1,9 +1,13 @@
-"""Celery's transport over Redis, with one wrong answer put right.
+"""Celery's transport over Redis, with two wrong answers put right.
 
 When Redis goes away, kombu 5.7 asks the channels it has just closed for a client once more: to restore
 what was not acknowledged, and for acknowledgements that come late. A closed channel answers with an
 AttributeError, which Celery does not take for a lost connection: it ends the worker, and with it every
 paid call. Here it answers that the connection is lost, so that Celery waits for Redis as it should.
+
+A primary that became a replica refuses to write, which kombu takes for a fault of the channel, and Celery
+for the end of the worker. Here it is a lost connection too: the next one leads to the new primary, by the
+name of the service or by sentinels.
 
 And it tells that the consumer lives. `pulse` beats whenever Redis has answered the consumer's BRPOP, with a
 message or with none, which is once a second; and while the pool is full, when nothing is asked for.
@@ -11,6 +15,7 @@ message or with none, which is once a second; and while the pool is full, when n
 
 from kombu.transport import redis
 from redis.exceptions import ConnectionError as ConnectionLost
+from redis.exceptions import MasterDownError, ReadOnlyError
 
 from worker.pulse import Pulse
 
@@ -48,11 +53,22 @@ class Poller(redis.MultiChannelPoller):
             pulse.beat()
 
 
+class SentinelChannel(Channel, redis.SentinelChannel):
+    """The channel of whichever server sentinels say is the primary."""
+
+
 class Transport(redis.Transport):
     """kombu's transport, with our channels and our poller."""
 
     Channel = Channel
+    connection_errors = (*redis.Transport.connection_errors, ReadOnlyError, MasterDownError)
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]  # kombu's
         self.cycle = Poller()  # type: ignore[assignment, no-untyped-call]  # kombu's
+
+
+class SentinelTransport(Transport):
+    """The same, by sentinels."""
+
+    Channel = SentinelChannel

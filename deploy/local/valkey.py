@@ -31,14 +31,14 @@ maxmemory-policy noeviction
 
 
 @contextmanager
-def serve(data: Path, *, port: int | None = None) -> Iterator[Server]:
+def serve(data: Path, *, port: int | None = None, extra: str = "") -> Iterator[Server]:
     """Run a server on the folder's data: `redis://:<password>@127.0.0.1:<port>/0`.
 
-    It keeps its port from start to start where it can. Raises `Misconfigured` when no binary is
-    found, a port is taken, or the folder cannot be written.
+    It keeps its port from start to start where it can; `extra` are lines for its configuration. Raises
+    `Misconfigured` when no binary is found, a port is taken, or the folder cannot be written.
     """
     with folder.held(data) as held:
-        server = _server(held, port or ports.remembered(held / "port"))
+        server = _server(held, port or ports.remembered(held / "port"), extra)
         try:
             server.start()
             yield server
@@ -60,15 +60,14 @@ def binary(path: str | None = None, *, wheel: bool = True) -> Path:
     )
 
 
-def _server(held: Path, port: int) -> Server:
+def _server(held: Path, port: int, extra: str) -> Server:
     home = held / "data"
     home.mkdir(exist_ok=True)
     password = folder.secret(held / "password")
     # In a file, not as arguments: everybody on the machine can read those.
     configuration = held / "valkey.conf"
-    folder.keep(
-        configuration, _CONFIGURATION.format(port=port, home=_quoted(home), password=password)
-    )
+    base = _CONFIGURATION.format(port=port, home=_quoted(home), password=password)
+    folder.keep(configuration, base + extra)
     return Server(
         name="valkey",
         url=f"redis://:{password}@127.0.0.1:{port}/0",

@@ -37,6 +37,7 @@ ALLOWED = {
     "models/usage.py": {"psycopg"},
     # REDIS_URL.
     "models/doorbell.py": {"redis"},
+    "models/redis_url.py": {"redis"},
     "worker/app.py": {"celery", "kombu"},
     "worker/broker.py": {"kombu", "redis"},
     "worker/dispatcher/desk.py": {"celery"},
@@ -45,7 +46,7 @@ ALLOWED = {
     "models/storage.py": {"obstore"},
     # They listen, or ask what this machine is called; Celery's own start is in the worker's.
     "worker/health.py": {"aiohttp"},
-    "worker/__main__.py": {"celery", "socket"},
+    "worker/__main__.py": {"celery", "redis", "socket"},
     "worker/dispatcher/__main__.py": {"socket"},
     "api/__main__.py": {"socket"},
 }

@@ -13,7 +13,6 @@ from redis.asyncio import Redis
 from deploy.local import ports, valkey
 from deploy.local.server import Server
 from models.doorbell import Doorbell
-from models.errors import Misconfigured
 
 SOON = timedelta(seconds=5)  # far more than a ring takes, even on a busy machine
 MOMENT = timedelta(milliseconds=150)
@@ -244,6 +243,15 @@ async def test_nothing_is_left_after_the_end(
     assert caplog.records == []
 
 
-def test_a_url_that_is_none_is_a_misconfiguration() -> None:
-    with pytest.raises(Misconfigured, match="REDIS_URL"):
-        Doorbell("postgres://127.0.0.1")
+async def test_a_wrong_password_is_told_from_an_absence(server: Server) -> None:
+    async with Doorbell(server.url) as bell:
+        assert await bell.answers()
+        assert bell.refusal is None
+    wrong = f"redis://:wrong@127.0.0.1:{server.port}/0"
+    async with Doorbell(wrong) as bell:
+        assert not await bell.answers()
+        assert bell.refusal == "Redis refuses the user or password of REDIS_URL"
+    server.kill()
+    async with Doorbell(wrong) as bell:
+        assert not await bell.answers()
+        assert bell.refusal is None

@@ -1,10 +1,14 @@
 """`python -m worker.dispatcher`: every duty, repeated until SIGTERM."""
 
+import signal
+import sys
+
+if __name__ == "__main__":  # process 1 has no default action: told to stop while it loads, it would go on
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
 import asyncio
 import os
-import signal
 import socket
-import sys
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
 from functools import partial
@@ -106,7 +110,7 @@ def _health(desk: Desk, started: asyncio.Event) -> AbstractAsyncContextManager[N
         return desk.rounds.stuck()
 
     async def ready() -> str | None:
-        return None if started.is_set() else "waits for Postgres, or its schema"
+        return desk.doorbell.refusal if started.is_set() else "waits for Postgres, or its schema"
 
     return health.serve(desk.settings, healthy=healthy, ready=ready)
 

@@ -1,7 +1,12 @@
 """`python -m worker.restore`: book what was paid since the backup, while everything is paused."""
 
-import asyncio
+import signal
 import sys
+
+if __name__ == "__main__":  # process 1 has no default action: told to stop while it loads, it would go on
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+import asyncio
 from argparse import ArgumentParser
 from contextlib import AsyncExitStack
 from datetime import datetime

@@ -1,0 +1,110 @@
+"""REDIS_URL: one server, or the sentinels that know which server is the primary.
+
+    redis://:password@host:6379/0
+    rediss://:password@host:6379/0?ssl_ca_certs=/run/ca.pem
+    redis+sentinel://:password@host-1:26379,host-2:26379/service/0?sentinel_password=…
+
+`rediss` is TLS, and the server's certificate and name are checked unless `ssl_cert_reqs=none` says not to.
+The query takes redis-py's `ssl_…` options. `sentinel://` is another name for `redis+sentinel://`, and
+Celery's form of it (`sentinel://a:26379;sentinel://b:26379/service`) is read as well.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from redis.connection import parse_url
+
+_SENTINEL = 26_379
+_SCHEMES = {  # and whether they mean TLS, and sentinels
+    "redis": (False, False),
+    "rediss": (True, False),
+    "sentinel": (False, True),
+    "redis+sentinel": (False, True),
+    "rediss+sentinel": (True, True),
+}
+_MORE = re.compile(r";(redis\+)?sentinel://")
+_SERVICE = ("service_name", "master_name")
+
+
+@dataclass(frozen=True, slots=True)
+class RedisUrl:
+    """Where Redis is.
+
+    `servers` are pairs of host and port: one, or the sentinels of `service`. `options` are redis-py's for a
+    connection (`username`, `password`, `db`); `ssl` those of TLS, and None without it.
+    """
+
+    servers: tuple[tuple[str, int], ...]
+    service: str | None
+    options: Mapping[str, object] = field(repr=False)
+    ssl: Mapping[str, object] | None
+    sentinel_options: Mapping[str, object] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> "RedisUrl":
+        """Read a URL; raises ValueError, whose text repeats nothing of it."""
+        try:
+            return _parse(url)
+        except ValueError:
+            raise ValueError(
+                "not a URL of Redis; give redis://:password@host:6379/0, rediss://… for TLS, or "
+                "redis+sentinel://host:26379,host:26379/service"
+            ) from None
+
+    def celery_url(self) -> str:
+        """Return the broker's URL in Celery's form; TLS and the service are told by options."""
+        options = self.options
+        user, password = (quote(str(options.get(each, "")), safe="") for each in _CREDENTIALS)
+        login = f"{user}:{password}@" if user or password else ""
+        scheme = "sentinel" if self.service else ("rediss" if self.ssl is not None else "redis")
+        database = options.get("db", 0)
+        return ";".join(
+            f"{scheme}://{login}{f'[{host}]' if ':' in host else host}:{port}/{database}"
+            for host, port in self.servers
+        )
+
+
+_CREDENTIALS = ("username", "password")
+
+
+def _parse(url: str) -> RedisUrl:
+    scheme, _, rest = _MORE.sub(",", url).partition("://")
+    tls, sentinels = _SCHEMES.get(scheme, (False, None))
+    if sentinels is None:
+        raise ValueError(scheme)
+    place, _, query = rest.partition("?")
+    asked = dict(parse_qsl(query, strict_parsing=bool(query)))
+    netloc, _, path = place.partition("/")
+    login, at, hosts = netloc.rpartition("@")
+    servers = tuple(_server(each, _SENTINEL if sentinels else 6379) for each in hosts.split(","))
+    if not sentinels and len(servers) > 1:
+        raise ValueError("several servers without a sentinel")
+    service: str | None = None
+    of_sentinels: dict[str, object] = {}
+    if sentinels:
+        named, _, path = path.partition("/")
+        service = next((found for key in _SERVICE if (found := asked.pop(key, ""))), named)
+        if not service:
+            raise ValueError("no service")
+        of_sentinels = {
+            key: found for key in _CREDENTIALS if (found := asked.pop(f"sentinel_{key}", ""))
+        }
+    if path and not path.isdecimal():
+        raise ValueError("the database is no number")
+    options: dict[str, object] = parse_url(  # type: ignore[no-untyped-call]  # redis-py's
+        f"redis://{login}{at}host/{path or 0}?{urlencode(asked)}"
+    )
+    ssl = {key: value for key, value in options.items() if key.startswith("ssl_")}
+    if ssl and not tls:
+        raise ValueError("options of TLS without it")
+    kept = {key: value for key, value in options.items() if key not in {*ssl, "host"}}
+    return RedisUrl(servers, service, kept, ssl if tls else None, of_sentinels)
+
+
+def _server(written: str, default: int) -> tuple[str, int]:
+    parts = urlsplit(f"//{written}")
+    if parts.username is not None:
+        raise ValueError("more than one login")
+    return parts.hostname or "localhost", parts.port or default
