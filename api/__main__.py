@@ -3,7 +3,9 @@
 import signal
 import sys
 
-if __name__ == "__main__":  # process 1 has no default action: told to stop while it loads, it would go on
+# Process 1 has no default action: told to stop while it loads what follows, it would go on. And uvicorn
+# sends itself the signal again once everything is closed: it has been obeyed, so the status is 0.
+if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 import socket
@@ -29,8 +31,6 @@ def main() -> int:
         print(f"darkroom api: {refused}", file=sys.stderr)
         return 2
     server = Server(create_app(loaded), loaded)
-    # uvicorn sends itself the signal again once everything is closed: it has been obeyed, so exit with 0.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     collect_less()
     with listener:
         server.run(sockets=[listener])

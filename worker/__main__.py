@@ -3,7 +3,9 @@
 import signal
 import sys
 
-if __name__ == "__main__":  # process 1 has no default action: told to stop while it loads, it would go on
+# Process 1 has no default action: told to stop while it loads what follows, it would go on. Until Celery
+# takes SIGTERM over, nothing is in flight: it ends at once, and in good order.
+if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 import asyncio
@@ -44,8 +46,6 @@ def main() -> int:
         loaded = settings.load()
         configure("worker", loaded.log_level)
         descriptors.raise_limit()
-        # Until Celery takes SIGTERM over, nothing is in flight: end at once, and in good order.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         name = f"{socket.gethostname()}-{os.getpid()}-{new().hex[-6:]}"
         context = loop.start(loaded, name)
         watched: list[Watch] = []

@@ -3,8 +3,9 @@
 import signal
 import sys
 
-if __name__ == "__main__":  # process 1 has no default action: told to stop while it loads, it would go on
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+# Process 1 has no default action: told to stop while it loads what follows, it would go on.
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 import asyncio
 from argparse import ArgumentParser
