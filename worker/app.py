@@ -4,6 +4,7 @@ Order, retries, delays and results are Postgres' business. Celery carries what m
 """
 
 import sys
+from typing import Any
 
 import celery.apps.worker
 from celery import Celery
@@ -33,7 +34,7 @@ class Worker(celery.apps.worker.Worker):  # type: ignore[misc]  # not typed
         Worker.failure = Worker.failure or sys.exc_info()[1]
         super().stop(in_sighandler=in_sighandler, exitcode=exitcode)
 
-    def install_platform_tweaks(self, worker: object) -> None:
+    def install_platform_tweaks(self, worker: Any) -> None:  # noqa: ANN401 -- not typed
         """Install the handlers of signals once more, told to be silent."""
         super().install_platform_tweaks(worker)
         for number in ("SIGTERM", "SIGINT"):
