@@ -1,17 +1,21 @@
-"""Gates: while one is closed no call is released, for anybody; it moves no job.
+"""Gates: while one is closed no call is released, for anybody or for one project; it moves no job.
 
 closed     No call passes. Whoever owns the reason says when it may be tried again.
 half-open  One job at a time may pass, the probe: a call whose outcome says whether the trouble is over.
            A probe that is refused closes the gate again, for as long as it had been closed by then.
 (no row)   Open.
+
+No job is probe twice while another waits that was not, and one project's refused probe does not close
+again what is closed to all: the next is another project's, if one waits.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, literal, select, update
+from sqlalchemy import ColumnElement, delete, func, literal, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from models.db import Transaction
@@ -20,82 +24,138 @@ from models.states import WaitingReason
 
 _LONGEST = timedelta(minutes=5)  # a key that was put right works again after at most this long
 _AT_ONCE = timedelta(0)
+_LOOKED_AT = 200  # half-open gates that one look judges
 # A limit that is reached, a worker that died, our own store: they say nothing about any trouble there.
-_SAYS_NOTHING = frozenset({"slow_down", "worker_lost", "storage"})
+_SAYS_NOTHING = frozenset({"slow_down", "worker_lost", "storage", "forbidden", "wallet_doubted"})
+_FORBIDDEN = 403
 
-Passage = Literal["open", "probe", "closed"]
+_CLOSED = {"half_open_at": None, "refused_by": None, "checked_at": func.now()}
+
 Standing = Literal["open", "closed", "half_open"]
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What may pass the gates that are closed to all: every call, one as a probe, or none.
+
+    No job of `but_jobs` passes, and none of a project of `but_projects`: they were probes.
+    """
+
+    way: Literal["open", "probe", "closed"] = "open"
+    but_jobs: Sequence[UUID] = ()
+    but_projects: Sequence[UUID] = ()
 
 
 async def closed(tx: Transaction) -> list[str]:
     """Give why calls may not be released freely at present; an empty list when all gates are open."""
-    return list(await tx.scalars(select(Gate.reason).order_by(Gate.closed_at)))
+    for_all = select(Gate.reason).where(Gate.project_id.is_(None))
+    return list(await tx.scalars(for_all.order_by(Gate.closed_at)))
+
+
+async def untried(tx: Transaction) -> set[str]:
+    """Give the reasons for which a gate, to all or to a project, is closed and not half-open."""
+    shut = select(Gate.reason).where(Gate.half_open_at.is_(None)).distinct()
+    return set(await tx.scalars(shut))
+
+
+async def of_projects(tx: Transaction) -> dict[str, int]:
+    """Give to how many projects a gate is closed that is not closed to all, by reason."""
+    own = select(Gate.reason, func.count()).where(Gate.project_id.is_not(None))
+    rows = await tx.execute(own.group_by(Gate.reason))
+    return {row[0]: row[1] for row in rows}
 
 
 def shut(reason: WaitingReason) -> ColumnElement[bool]:
-    """Tell in a statement whether a gate is closed."""
-    return select(Gate.reason).where(Gate.reason == reason).exists()
+    """Tell in a statement whether a gate is closed to all."""
+    return select(Gate.id).where(Gate.reason == reason, Gate.project_id.is_(None)).exists()
 
 
-async def close(tx: Transaction, reason: WaitingReason, detail: str) -> None:
-    """Close a gate, saying why; one that is closed already stays as it is."""
-    row = insert(Gate).values(reason=reason, detail=detail)
+def closed_to(job: type[Job] = Job) -> ColumnElement[str]:
+    """Give, beside a job, the reason that has closed a gate to its project for the longest time."""
+    own = or_(Gate.project_id.is_(None), Gate.project_id == job.project_id)
+    oldest = select(Gate.reason).where(own).order_by(Gate.closed_at).limit(1)
+    return oldest.correlate(job).scalar_subquery()
+
+
+async def close(
+    tx: Transaction, reason: WaitingReason, detail: str, project_id: UUID | None = None
+) -> None:
+    """Close a gate to all, or to one project, saying why; one that is closed stays as it is."""
+    row = insert(Gate).values(reason=reason, detail=detail, project_id=project_id)
     await tx.execute(row.on_conflict_do_nothing())
 
 
 async def passage(tx: Transaction) -> Passage:
-    """Tell what may pass: every call, one as a probe, or none."""
-    rows = (await tx.execute(select(Gate.half_open_at, Gate.probe_id))).all()
-    if not rows:
-        return "open"
-    waiting = all(row.half_open_at is not None and row.probe_id is None for row in rows)
-    return "probe" if waiting else "closed"
+    """Tell what may pass."""
+    columns = (Gate.project_id, Gate.half_open_at, Gate.probe_id, Gate.probed, Gate.refused_by)
+    told = or_(Gate.project_id.is_(None), Gate.half_open_at.is_not(None))
+    rows = (await tx.execute(select(*columns).where(told))).all()
+    jobs = [job for row in rows for job in row.probed]
+    for_all = [row for row in rows if row.project_id is None]
+    if not for_all:
+        return Passage("open", jobs)
+    waiting = all(row.half_open_at is not None and row.probe_id is None for row in for_all)
+    projects = [row.refused_by for row in for_all if row.refused_by is not None]
+    return Passage("probe" if waiting else "closed", jobs, projects)
 
 
-async def send_probe(tx: Transaction, job_id: UUID) -> None:
-    """Remember which job was let through; nothing else passes until its outcome is judged."""
-    await tx.execute(update(Gate).values(probe_id=job_id, half_open_at=func.now()))
+async def send_probes(tx: Transaction, calls: Sequence[UUID]) -> list[UUID]:
+    """Remember which of these jobs were let through half-open gates; gives them.
+
+    Nothing else passes until their outcomes are judged.
+    """
+    rows = await tx.execute(_SEND_PROBES, {"calls": list(calls)})
+    return list(dict.fromkeys(row.probe_id for row in rows))
 
 
 async def half_open(
-    tx: Transaction, reason: WaitingReason, *, shortest: timedelta = _AT_ONCE
+    tx: Transaction,
+    reason: WaitingReason,
+    *,
+    shortest: timedelta = _AT_ONCE,
+    projects: bool = False,
 ) -> bool:
     """Let one job try whether it is over; False when it is too early, or the gate is not closed.
 
     The wait after each refused probe is as long as the gate had been closed, up to five minutes, and
-    never less than `shortest`.
+    never less than `shortest`. Gates to single projects are tried beside that to all, or they alone.
     """
     closed_for = func.least(Gate.checked_at - Gate.closed_at, literal(_LONGEST))
     patience = func.greatest(closed_for, literal(shortest))
-    tried = await tx.scalar(
+    tried = await tx.execute(
         update(Gate)
         .where(
             Gate.reason == reason,
             Gate.half_open_at.is_(None),
             func.now() >= Gate.checked_at + patience,
+            *([Gate.project_id.is_not(None)] if projects else []),
         )
         .values(half_open_at=func.now())
-        .returning(Gate.reason)
+        .returning(Gate.id)
     )
-    if tried is not None:
-        tx.ring("jobs")
-    return tried is not None
+    if not tried.all():
+        return False
+    tx.ring("jobs")
+    return True
+
+
+async def half_opened(tx: Transaction) -> list[Gate]:
+    """Give the half-open gates whose probes may have an outcome, and take them."""
+    half = select(Gate).where(Gate.half_open_at.is_not(None)).order_by(Gate.half_open_at)
+    return list(await tx.scalars(half.limit(_LOOKED_AT).with_for_update(skip_locked=True)))
 
 
 async def judge(
-    tx: Transaction, reason: WaitingReason, proofs: Sequence[str], refusals: Sequence[str]
+    tx: Transaction, gate: Gate, proofs: Sequence[str], refusals: Sequence[str]
 ) -> Standing:
-    """Say where a gate stands after what its probe came to: `proofs` open it, `refusals` close it again.
+    """Say where a half-open gate stands after what its probe came to, and set it so.
 
-    Both are outcomes. Anything else (a message that was lost, a job that was canceled) says nothing about
-    the trouble: the next job is the probe.
+    `proofs` are outcomes that open it, `refusals` those that close it again. Anything else (a message that
+    was lost, a job that was canceled) says nothing about the trouble: the next job is the probe.
     """
-    gate = await tx.scalar(select(Gate).where(Gate.reason == reason).with_for_update())
-    if gate is None:
-        return "open"
-    if gate.half_open_at is None:
-        return "closed"
-    if gate.probe_id is None or await _under_way(tx, gate.probe_id):
+    if gate.probe_id is None:
+        return await _without_probe(tx, gate)
+    if await _under_way(tx, gate.probe_id):
         return "half_open"
     attempt = await tx.scalar(
         select(Attempt)
@@ -105,28 +165,73 @@ async def judge(
     )
     outcome = None if attempt is None else _said(attempt)
     if outcome in proofs:
-        await open_(tx, reason)
+        await tx.execute(delete(Gate).where(Gate.id == gate.id))
+        tx.ring("jobs")
         return "open"
-    refused = outcome in refusals
-    values = {"half_open_at": None, "checked_at": func.now()} if refused else {}
-    await tx.execute(update(Gate).where(Gate.reason == reason).values(probe_id=None, **values))
+    probed = [*gate.probed, *([] if attempt is None else [gate.probe_id])]
     tx.ring("jobs")
-    return "closed" if refused else "half_open"
+    if outcome not in refusals:
+        return await _set(tx, gate, "half_open", probe_id=None, probed=probed)
+    refused_by = await tx.scalar(select(Job.project_id).where(Job.id == gate.probe_id))
+    first = gate.project_id is None and gate.refused_by is None
+    if first and await _somebody_else(tx, gate, probed, refused_by):
+        return await _set(
+            tx, gate, "half_open", probe_id=None, probed=probed, refused_by=refused_by
+        )
+    return await _set(tx, gate, "closed", probe_id=None, probed=probed, **_CLOSED)
 
 
 async def open_(tx: Transaction, reason: WaitingReason) -> bool:
-    """Open a gate; False when it was open."""
-    opened = await tx.scalar(delete(Gate).where(Gate.reason == reason).returning(Gate.reason))
-    if opened is not None:
+    """Open a gate that is closed to all; False when it was open."""
+    for_all = (Gate.reason == reason) & Gate.project_id.is_(None)
+    return await _open(tx, for_all)
+
+
+async def open_projects(tx: Transaction, reason: WaitingReason) -> bool:
+    """Open the gates of single projects for a reason; False when there was none."""
+    return await _open(tx, (Gate.reason == reason) & Gate.project_id.is_not(None))
+
+
+async def _open(tx: Transaction, which: ColumnElement[bool]) -> bool:
+    opened = await tx.execute(delete(Gate).where(which).returning(Gate.id))
+    if not opened.all():
+        return False
+    tx.ring("jobs")
+    return True
+
+
+async def _without_probe(tx: Transaction, gate: Gate) -> Standing:
+    """See that some job may be the probe: when all have been, they begin anew."""
+    if await _somebody_else(tx, gate, gate.probed, gate.refused_by):
+        return "half_open"
+    if gate.refused_by is not None:
+        return await _set(tx, gate, "closed", **_CLOSED)
+    if gate.probed:
         tx.ring("jobs")
-    return opened is not None
+        return await _set(tx, gate, "half_open", probed=[])
+    return "half_open"
+
+
+async def _set(tx: Transaction, gate: Gate, standing_: Standing, **values: object) -> Standing:
+    await tx.execute(update(Gate).where(Gate.id == gate.id).values(**values))
+    return standing_
+
+
+async def _somebody_else(
+    tx: Transaction, gate: Gate, probed: Sequence[UUID], refused_by: UUID | None
+) -> bool:
+    """Tell whether a job is due that was not the probe, of another project than refused it just now."""
+    asked = {"project": gate.project_id, "but_jobs": list(probed), "but_project": refused_by}
+    return await tx.scalar(_SOMEBODY_ELSE, asked) is not None
 
 
 def _said(attempt: Attempt) -> str | None:
     """Give what the provider's answer, or its silence, came to; None for what was not its doing."""
     ours = attempt.outcome == "refused" and attempt.http_status is None  # a reference that is gone
+    # An edge refuses a request before anybody behind it has seen it.
+    at_the_edge = attempt.outcome == "refused" and attempt.http_status == _FORBIDDEN
     code = (attempt.error or {}).get("code")
-    return None if ours or code in _SAYS_NOTHING else attempt.outcome
+    return None if ours or at_the_edge or code in _SAYS_NOTHING else attempt.outcome
 
 
 async def _under_way(tx: Transaction, job_id: UUID) -> bool:
@@ -136,3 +241,23 @@ async def _under_way(tx: Transaction, job_id: UUID) -> bool:
     """
     going = Job.status.in_(("released", "running")) & (Job.phase == "call")
     return await tx.scalar(select(Job.id).where(Job.id == job_id, going)) is not None
+
+
+_SEND_PROBES = text("""
+    UPDATE gates SET probe_id = call.id, half_open_at = now()
+      FROM (SELECT id, project_id FROM jobs WHERE id = ANY (:calls)) call
+     WHERE gates.half_open_at IS NOT NULL AND gates.probe_id IS NULL
+       AND (gates.project_id IS NULL OR gates.project_id = call.project_id)
+       AND NOT (gates.project_id IS NULL AND EXISTS (
+           SELECT FROM gates shut WHERE shut.project_id IS NULL AND shut.half_open_at IS NULL))
+    RETURNING gates.probe_id
+""")
+
+_SOMEBODY_ELSE = text("""
+    SELECT id FROM jobs
+     WHERE status = 'queued' AND phase = 'call' AND run_after <= now()
+       AND (CAST(:project AS uuid) IS NULL OR project_id = :project)
+       AND (CAST(:but_project AS uuid) IS NULL OR project_id <> :but_project)
+       AND id <> ALL (CAST(:but_jobs AS uuid[])) AND queue_expires_at > now()
+     LIMIT 1
+""")

@@ -7,7 +7,17 @@ indexes cover what is waiting, so that cost follows the backlog and not the hist
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, func, text
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    Index,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.db import Base
@@ -641,22 +651,28 @@ class Worker(Base):
 
 
 class Gate(Base):
-    """A closed gate: while a row is here no call is released. Parks every job, moves none.
+    """A closed gate: while a row is here no call is released, of one project or of anybody. Moves no job.
 
-    Half-open it lets one job through at a time, the probe; `models/gates.py` has the rules.
+    Half-open it lets one job through at a time, the probe; `models/gates.py` has the rules. `probed` are
+    the jobs that were; `refused_by` is the project of a probe that was refused since it was opened by half.
     """
 
     __tablename__ = "gates"
-    reason: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    reason: Mapped[str]
+    project_id: Mapped[UUID | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
     detail: Mapped[str] = mapped_column(server_default="")
     closed_at: Mapped[datetime] = mapped_column(server_default=_now)
     # When a probe was last refused; the longer the gate has been closed by then, the later the next.
     checked_at: Mapped[datetime] = mapped_column(server_default=_now)
     half_open_at: Mapped[datetime | None]
     probe_id: Mapped[UUID | None]
+    probed: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), server_default=_empty_list)
+    refused_by: Mapped[UUID | None]
 
     __table_args__ = (
         CheckConstraint("probe_id IS NULL OR half_open_at IS NOT NULL", "probe_is_half_open"),
+        UniqueConstraint("reason", "project_id", postgresql_nulls_not_distinct=True),
     )
 
 
@@ -700,11 +716,12 @@ class Limit(Base):
 
 
 class Breaker(Base):
-    """How many answers in a row went wrong for one cause; enough of them close the gate."""
+    """How many answers in a row went wrong for one cause, since when, and when the last one did."""
 
     __tablename__ = "breakers"
     cause: Mapped[str] = mapped_column(primary_key=True)
     failures: Mapped[int]
+    since: Mapped[datetime] = mapped_column(server_default=_now)
     last_at: Mapped[datetime] = mapped_column(server_default=_now)
 
     __table_args__ = (
@@ -728,6 +745,24 @@ class Aside(Base):
     again_at: Mapped[datetime]
 
     __table_args__ = (CheckConstraint("failures >= 1", "failures"),)
+
+
+class ProjectBreaker(Base):
+    """The same of one project's calls: in its own row, and of these those in the row of all (`share`)."""
+
+    __tablename__ = "project_breakers"
+    project_id: Mapped[UUID] = mapped_column(
+        ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True
+    )
+    cause: Mapped[str] = mapped_column(primary_key=True)
+    failures: Mapped[int]
+    share: Mapped[int]
+    last_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+    __table_args__ = (
+        CheckConstraint("cause IN ('errors', 'lost')", "cause"),
+        CheckConstraint("failures >= share AND share >= 1", "failures"),
+    )
 
 
 class Duty(Base):

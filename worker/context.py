@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 from models.attempts import Ref
 from models.db import Database
@@ -20,6 +21,14 @@ from worker.pulse import Pulse
 
 _FETCHED = 64  # images on their way to the store, each with up to 1 MiB of it in memory
 _LOOKED_AT = 3  # whole ones: one for each decoding child, and one ready for the next
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSays:
+    """What the provider's account said: nothing, that it refuses the key, or how many credits there are."""
+
+    key: Literal["silent", "refused", "accepted"]
+    credits: int = 0
 
 
 @dataclass(slots=True)
@@ -47,6 +56,9 @@ class Context:
     # What a store that refused an image is tried with, one at a time; and how often it was.
     trying_store: asyncio.Lock = field(default_factory=asyncio.Lock)
     store_tries: int = 0
+    # What the provider's account said of key and wallet, and when it was asked; one call asks at a time.
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    account: tuple[float, AccountSays | None] = (0.0, None)
     waits_for: str = "Postgres, or its schema"  # until it is ready
     consuming: bool = False  # before Celery takes messages, what is released for it would only wait
     draining: bool = False

@@ -18,7 +18,7 @@ from models.ids import JOB, new, text
 from models.jobs import Release, Start, Terms
 from models.references import ReferenceLost, kept_in, restore_input
 from models.storage import Missing, StoreUnavailable
-from worker import keep, metrics, storeroom
+from worker import confirming, keep, metrics, storeroom
 from worker.backoff import delay
 from worker.context import Context
 from worker.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown
@@ -26,6 +26,8 @@ from worker.persistence import insist
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+# What is no sign that the provider is in trouble: our store's fault, or its opinion of this one request.
+_NO_TROUBLE = frozenset({"storage", "forbidden", "wallet_doubted"})
 _KEY_PREFIX = 8  # characters of the provider's key that tell which one made a call
 
 
@@ -94,6 +96,7 @@ async def _call(context: Context, start: Start) -> Outcome:
             client_request_id=start.client_request_id,
             timeout=settings.attempt_timeout_large if start.large else settings.attempt_timeout,
         )
+    outcome = await confirming.confirm(context, outcome)
     metrics.ATTEMPTS.labels(type(outcome).__name__, outcome.charge).inc()
     metrics.CREDITS.inc(outcome.credits or 0 if outcome.charge == "settled" else 0)
     log.info(
@@ -141,8 +144,10 @@ async def _conclude(context: Context, start: Start, outcome: Outcome) -> None:
                 ),
             )  # fmt: skip
         case Parked():
-            reason = outcome.reason
-            await insist(context, lambda tx: jobs.park(tx, lens, ref, answer, reason))
+            reason, for_all = outcome.reason, outcome.for_all
+            await insist(
+                context, lambda tx: jobs.park(tx, lens, ref, answer, reason, for_all=for_all)
+            )
         case Unknown():
             await insist(context, lambda tx: _lose(tx, context, ref, answer))
 
@@ -157,7 +162,7 @@ async def _retry_later(
         metrics.SLOW_DOWNS.inc()
         calls = await limits.refused(tx, context.settings, ref.job_id, ref.number)
         log.info("provider.limit_reached", limit=calls)
-    elif code != "storage":
+    elif code not in _NO_TROUBLE:
         await breakers.failed(tx, context.settings, "errors", ref.job_id, ref.number)
 
 

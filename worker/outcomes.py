@@ -117,10 +117,17 @@ class Refused(_Outcome):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parked(_Outcome):
-    """No job can run until the wallet is filled or the provider's key is put right."""
+    """No job can run until the wallet is filled or the provider's key is put right.
+
+    `said` are the provider's own words, for whoever sent the job. Not `certain`: it may be about this one
+    call, and is to be confirmed. Not `for_all`: only this job's project is held.
+    """
 
     reason: Literal["wallet_empty", "provider_key"]
     message: str
+    said: str = ""
+    certain: bool = False
+    for_all: bool = True
 
     @property
     def charge(self) -> Charge:

@@ -24,6 +24,12 @@ View = Callable[[web.Request, World, str], dict[str, object]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _LOG_WINDOW = timedelta(days=92)
 _MINUTE = 60.0
+_FAULTS = {
+    "401": "unauthorized",
+    "403": "forbidden_other",
+    "429": "legacy_rate_limit",
+    "500": "partner_failure",
+}
 _MODELS_MAX = 50
 _PAGE_MAX, _PAGE_DEFAULT = 100, 50
 _TYPES = {
@@ -71,7 +77,7 @@ def _route(view: View) -> Handler:
 def _fault(request: web.Request, fault: str) -> web.Response:
     if fault == "reset":
         return wire.reset(request)
-    name = {"500": "partner_failure", "429": "legacy_rate_limit"}[fault]
+    name = _FAULTS[fault]
     return wire.whole(answers.failure(name, new_request_id(), path=request.path))
 
 

@@ -82,6 +82,14 @@ _ROWS = (
     Scenario("403_credits", FREE, "403, out of credits", "out_of_credits", door=True),
     Scenario("403_funds", FREE, "403, the same in newer words", "out_of_funds", door=True),
     Scenario("403_other", FREE, "403, not about money", "forbidden_other", door=True),
+    Scenario(
+        "403_html",
+        FREE,
+        "403, HTML of a firewall; never logged",
+        "edge_forbidden",
+        door=True,
+        logged=False,
+    ),
     Scenario("404", FREE, "404, the model is gone", "model_gone", door=True),
     Scenario("429", FREE, "429 without Retry-After", "legacy_rate_limit", door=True),
     Scenario(

@@ -52,16 +52,29 @@ async def refuse(
 
 
 async def park(
-    tx: Transaction, lens: Lens, ref: Ref, answer: Answer, reason: WaitingReason
+    tx: Transaction,
+    lens: Lens,
+    ref: Ref,
+    answer: Answer,
+    reason: WaitingReason,
+    *,
+    for_all: bool = True,
 ) -> Job | None:
-    """running → queued, in its old place, and close the gate for everybody: it is not the job's fault.
+    """running → queued, in its old place, and close the gate to all, or to its project: no job's fault.
 
-    The gate is closed even when the job has moved on: what it says is true for all.
+    The gate is closed even when the job has moved on: what it says is true for the others too. A job that
+    is refused so a second time, though its account says otherwise or nothing, was a probe: it has used up a
+    try, or who is alone would be the probe for ever.
     """
     message = str((answer.error or {}).get("message", ""))
-    await gates.close(tx, reason, message)
     job = await _finish(tx, lens, ref, answer)
-    return None if job is None else await again(tx, lens, job, timedelta(0), counts=False)
+    project_id = None if for_all else await _project(tx, ref.job_id)
+    await gates.close(tx, reason, message, project_id)
+    if job is None:
+        return None
+    unbacked = reason == "provider_key" or not for_all
+    counts = unbacked and await _parked_before(tx, ref, reason)
+    return await again(tx, lens, job, timedelta(0), counts=counts)
 
 
 async def lose(tx: Transaction, lens: Lens, ref: Ref, answer: Answer) -> Job | None:
@@ -155,6 +168,20 @@ async def fund(tx: Transaction, lens: Lens, job_id: UUID) -> Job | None:
     if held is None:
         return None
     return await queue(tx, held, reason="queue", run_after=timedelta(0), counted=job.counted)
+
+
+async def _project(tx: Transaction, job_id: UUID) -> UUID | None:
+    return await tx.scalar(select(Job.project_id).where(Job.id == job_id))
+
+
+async def _parked_before(tx: Transaction, ref: Ref, reason: WaitingReason) -> bool:
+    before = select(Attempt.id).where(
+        Attempt.job_id == ref.job_id,
+        Attempt.number < ref.number,
+        Attempt.outcome == "parked",
+        Attempt.error["code"].as_string() == reason,
+    )
+    return await tx.scalar(before.limit(1)) is not None
 
 
 async def _finish(tx: Transaction, lens: Lens, ref: Ref, answer: Answer) -> Job | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import select, text
+from sqlalchemy import or_, select, text
 
 from models import budgets, ids, limits, pauses, views
 from models.db import Transaction
@@ -22,6 +22,11 @@ _GATES = {
 _KEEPING = {
     "storage": "our store did not take it: it is tried again",
     "image_download": "is fetched from the provider's URL",
+}
+_GATES_OF_PROJECT = {
+    "provider_down": "Calls of this project have gone wrong one after the other, so only a probe is sent",
+    "wallet_empty": "The provider says that the wallet is empty, and its account does not answer, so "
+    "nothing of this project is sent until it does",
 }
 
 
@@ -110,15 +115,21 @@ async def gates(tx: Transaction, job: Job) -> list[Binding]:
     """Say which gates are closed; their details are the operator's, for they tell of others' calls."""
     if job.phase == "keep":
         return []
-    rows = await tx.scalars(select(Gate).order_by(Gate.closed_at))
+    own = or_(Gate.project_id.is_(None), Gate.project_id == job.project_id)
+    rows = await tx.scalars(select(Gate).where(own).order_by(Gate.closed_at))
     return [
         Binding(
             each.reason,
-            f"{_GATES.get(each.reason, 'Nothing is sent')}; since {views.time(each.closed_at)}.",
+            f"{_gate(each)}; since {views.time(each.closed_at)}.",
             {"since": views.time(each.closed_at), "half_open": each.half_open_at is not None},
         )
         for each in rows
     ]
+
+
+def _gate(gate: Gate) -> str:
+    words = _GATES if gate.project_id is None else _GATES_OF_PROJECT
+    return words.get(gate.reason, "Nothing is sent")
 
 
 def crowd(job: Job, project: Project, around: Places, place: Position | None) -> list[Binding]:

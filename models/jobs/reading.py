@@ -7,12 +7,12 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, Select, Uuid, case, func, or_, select, tuple_
 
-from models import attempts, caps, ids, pauses, views
+from models import attempts, caps, gates, ids, pauses, views
 from models.db import Transaction
 from models.direct import Direct, Statement, attributes, given, loaded, prepared
 from models.errors import NotFound
 from models.jobs.announcing import images_of
-from models.schema import Attempt, Gate, Image, Job
+from models.schema import Attempt, Image, Job
 from models.views import Json, Lens
 
 _NIL, _MAX = UUID(int=0), UUID(int=(1 << 128) - 1)  # no id is one of them (RFC 9562, 5.9 and 5.10)
@@ -130,9 +130,6 @@ async def finished(tx: Transaction, job_ids: Sequence[UUID]) -> list[UUID]:
     return list(await tx.scalars(ended))
 
 
-_GATE = select(Gate.reason).order_by(Gate.closed_at).limit(1).scalar_subquery()
-
-
 def closed_to(job: type[Job] = Job) -> ColumnElement[str | None]:
     """Tell, beside a job, why it is not released though it is due; None when nothing is closed to it.
 
@@ -143,7 +140,7 @@ def closed_to(job: type[Job] = Job) -> ColumnElement[str | None]:
         (job.status.not_in(("queued", "released")), None),
         (pauses.holding(job), "paused"),
         (job.phase == "keep", None),
-        else_=func.coalesce(_GATE, capped),
+        else_=func.coalesce(gates.closed_to(job), capped),
     )
 
 

@@ -33,13 +33,16 @@ async def release(
     lease: timedelta,
     typical_call: timedelta,
     calls: int | None = None,
+    but_jobs: Sequence[UUID] = (),
+    but_projects: Sequence[UUID] = (),
 ) -> list[Release]:
     """Release at most `slots` jobs, of which `calls` may be paid calls. Their messages follow the commit.
 
     First what is paid already, by when it was due: a job in phase `keep` never expires, and waits for
     no cap. Then calls: a turn for each project that waits, inside a project by rank, and never more
     than its cap, or the cap of a `concurrency_key`, allows. What is past its queue ttl, or could not
-    end by its deadline, is left to `expire`; what is paused stays.
+    end by its deadline, is left to `expire`; what is paused stays. Those of a project whose gate is closed
+    stay too, but for one when it is half-open; and `but_jobs`, and all of `but_projects`.
     """
     if slots <= 0:
         return []
@@ -51,7 +54,10 @@ async def release(
     for _ in range(_LOOKS):
         if left <= 0:
             break
-        asked = {"calls": left, "lease": lease, "typical_call": typical_call}
+        asked = {
+            "calls": left, "lease": lease, "typical_call": typical_call,
+            "but_jobs": list(but_jobs), "but_projects": list(but_projects),
+        }  # fmt: skip
         rows = (await tx.execute(sharing.CALLS, asked)).all()
         found = [Release(row.id, row.fence) for row in rows if row.id is not None]
         released += found

@@ -15,8 +15,10 @@ _READY = "status = 'queued' AND run_after IS NOT NULL AND phase = 'call'"
 # A job that met a full key is parked: it keeps its rank, and its key's line is looked at instead.
 _PARKED = "status = 'queued' AND waiting_reason = 'concurrency_key'"
 _IN_TIME = "queue_expires_at > now() AND (deadline IS NULL OR deadline > now() + :typical_call)"
-_DUE = f"run_after <= now() AND {_IN_TIME}"
-_OPEN = f"run_after IS NULL AND phase = 'call' AND {_IN_TIME}"
+# What was the probe of a gate is not its probe again, while another waits.
+_FRESH = "id <> ALL (CAST(:but_jobs AS uuid[]))"
+_DUE = f"run_after <= now() AND {_IN_TIME} AND {_FRESH}"
+_OPEN = f"run_after IS NULL AND phase = 'call' AND {_IN_TIME} AND {_FRESH}"
 _IN_FLIGHT = "status IN ('released', 'running')"
 
 # One release at a time: turns and caps are counted, and only rows can be locked. What waits comes and
@@ -68,6 +70,10 @@ CALLS = text(f"""
                coalesce(array_agg(name) FILTER (WHERE scope = 'project'), '{{}}') AS projects,
                coalesce(bool_or(scope = 'all'), false) AS everything
           FROM pauses
+    ), gated AS MATERIALIZED (
+        SELECT project_id,
+               bool_and(half_open_at IS NOT NULL AND probe_id IS NULL)::int AS room
+          FROM gates WHERE project_id IS NOT NULL GROUP BY project_id
     ), lines AS (
         SELECT project_id, model, NULL AS concurrency_key, NULL AS room, rank
           FROM heads, paused WHERE model <> ALL (paused.models)
@@ -85,16 +91,19 @@ CALLS = text(f"""
                array_agg(room) FILTER (WHERE model IS NULL) AS rooms
           FROM lines GROUP BY project_id
     ), standing AS MATERIALIZED (
-        SELECT w.*, p.key_cap, least(:calls, p.cap - coalesce(busy.n, 0)) AS room,
+        SELECT w.*, p.key_cap, least(:calls, p.cap - coalesce(busy.n, 0), gated.room) AS room,
                greatest(turns.turn, v.turn) AS base
           FROM waiting w
           JOIN projects p ON p.id = w.project_id
           LEFT JOIN turns ON turns.project_id = w.project_id
           LEFT JOIN (SELECT project_id, sum(n)::bigint AS n FROM flight GROUP BY 1) busy
-                 ON busy.project_id = w.project_id,
+                 ON busy.project_id = w.project_id
+          LEFT JOIN gated ON gated.project_id = w.project_id,
                (SELECT coalesce(max(turn) - 1, 0) AS turn FROM turns) v, paused
          WHERE (p.cap IS NULL OR coalesce(busy.n, 0) < p.cap)
            AND NOT paused.everything AND w.project_id::text <> ALL (paused.projects)
+           AND coalesce(gated.room, 1) > 0
+           AND w.project_id <> ALL (CAST(:but_projects AS uuid[]))
     ), winners AS MATERIALIZED (
         SELECT ordered.* FROM (SELECT * FROM standing ORDER BY base, rank, project_id) ordered,
                LATERAL (

@@ -45,10 +45,10 @@ async def others(database: Database, lens: Lens, vault: Vault) -> list[Bench]:
     return [Bench(database, lens, caller) for caller, _ in made]
 
 
-async def release(bench: Bench, slots: int, **bounds: int) -> list[Release]:
+async def release(bench: Bench, slots: int, calls: int | None = None) -> list[Release]:
     """Release so many, as a dispatcher does."""
     return await bench.do(
-        lambda tx: jobs.release(tx, slots, lease=LEASE, typical_call=NOTHING, **bounds)
+        lambda tx: jobs.release(tx, slots, lease=LEASE, typical_call=NOTHING, calls=calls)
     )
 
 

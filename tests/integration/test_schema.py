@@ -77,6 +77,18 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "ck_attempts_under_way_is_unknown": ("UPDATE attempts SET finished_at = NULL, outcome = NULL",),
     "ck_deliveries_lease_has_owner": ("UPDATE deliveries SET lease_until = now()",),
     "ck_deliveries_pending_has_time": ("UPDATE deliveries SET next_at = NULL",),
+    "ck_project_breakers_cause": (
+        """INSERT INTO project_breakers (project_id, cause, failures, share)
+           SELECT id, 'mood', 1, 1 FROM projects""",
+    ),
+    "ck_project_breakers_failures": (
+        """INSERT INTO project_breakers (project_id, cause, failures, share)
+           SELECT id, 'lost', 1, 2 FROM projects""",
+    ),
+    "uq_gates_reason_project_id": (
+        "INSERT INTO gates (reason) VALUES ('storage')",
+        "INSERT INTO gates (reason) VALUES ('storage')",
+    ),
     "ck_gates_probe_is_half_open": (
         "INSERT INTO gates (reason, probe_id) VALUES ('wallet_empty', gen_random_uuid())",
     ),

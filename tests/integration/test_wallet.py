@@ -256,12 +256,29 @@ async def test_only_the_probe_passes_a_half_open_gate(house: House) -> None:
     assert await statuses(house, *made) == ["succeeded"] * 10
 
 
-async def test_a_refusal_though_the_balance_is_there_is_asked_about_less_and_less(
+async def test_a_refusal_though_the_balance_is_there_is_that_jobs_affair(house: House) -> None:
+    liar, good = await house.submit("403_funds", max_attempts=2), await house.submit()
+    for _ in range(3):
+        await settle_down(house)
+        assert await gates(house) == []
+        await house.bench.run("UPDATE jobs SET run_after = now() WHERE waiting_reason = 'backoff'")
+    assert await statuses(house, liar, good) == ["failed", "succeeded"]
+    job = await house.bench.job(liar)
+    assert job["error"]["code"] == "attempts_exhausted"
+    made = await house.bench.attempts(liar)
+    assert [row["error"]["code"] for row in made] == ["wallet_doubted"] * 2
+    assert refused(house) == 2
+
+
+async def test_a_refusal_that_no_account_confirms_is_asked_about_less_and_less(
     house: House,
 ) -> None:
+    house.provider.world.change({"account_fault": "500"})
     made = [await house.submit("403_funds") for _ in range(10)]
     await settle_down(house)
     assert await gates(house) == ["wallet_empty"]
+    (gate,) = await house.bench.rows("SELECT project_id FROM gates")
+    assert gate["project_id"] == house.bench.caller.project_id
 
     async def probes(*, closed: int, asked: int) -> int:
         """Look a few times at a gate that was closed and last probed so many seconds ago."""
@@ -282,6 +299,9 @@ async def test_a_refusal_though_the_balance_is_there_is_asked_about_less_and_les
     assert await probes(closed=3600, asked=240) == 0
     assert await probes(closed=3600, asked=310) == 1  # five minutes, however long it was closed
     assert await statuses(house, *made) == ["queued"] * 10
+    house.provider.world.change({"account_fault": ""})
+    await park(house)
+    assert await gates(house) == []  # the balance is fine: at once
 
 
 async def test_a_key_that_may_read_but_not_generate_costs_one_call_a_look(house: House) -> None:

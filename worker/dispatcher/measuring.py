@@ -24,6 +24,11 @@ _GAUGES = {
     "generate_slots": Gauge("darkroom_generate_slots", "Paid calls these could have in flight"),
 }
 _GATE = Gauge("darkroom_gate_closed", "1 while nothing is released for this reason", ["reason"])
+_GATES_OF_PROJECTS = Gauge(
+    "darkroom_project_gates_closed",
+    "Projects to which a gate is closed for this reason",
+    ["reason"],
+)
 _LIMIT = Gauge("darkroom_provider_limit", "Paid calls that may be in flight, as far as found out")
 _IN_FLIGHT = Gauge("darkroom_provider_calls", "Paid calls in flight, or about to be")
 _FAILURES = Gauge(
@@ -50,6 +55,7 @@ async def turn(desk: Desk) -> bool:
     """Look once; always False."""
     async with desk.database.transaction() as tx:
         seen, closed = await backlog.look(tx), await gates.closed(tx)
+        of_projects = await gates.of_projects(tx)
         left = await jobs.left_over(tx, known_keys(desk.settings))
         limit, failures = await limits.look(tx, desk.settings), await breakers.counts(tx)
         folded_age, put_by = await hours.age(tx), await aside.counts(tx)
@@ -60,6 +66,7 @@ async def turn(desk: Desk) -> bool:
         _ASIDE.labels(duty).set(put_by.get(duty, 0))
     for reason in _REASONS:
         _GATE.labels(reason).set(reason in closed)
+        _GATES_OF_PROJECTS.labels(reason).set(of_projects.get(reason, 0))
     if folded_age is not None:
         _FOLDED.set(folded_age.total_seconds())
     _LIMIT.set(limit.calls)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from models import breakers, duties, gates, prices
-from models.gates import Standing
+from models.db import Transaction
 from models.states import WaitingReason
 from worker.dispatcher import wallet
 from worker.dispatcher.accounting import Books
@@ -39,23 +39,31 @@ _TRIALS: dict[WaitingReason, _Trial] = {
 
 async def turn(books: Books) -> bool:
     """Judge the probes, and look whether what closed a gate is over; always False."""
-    standing: dict[WaitingReason, Standing] = {}
     tried: list[WaitingReason] = []
     async with books.desk.database.transaction() as tx:
-        if not await duties.claim(tx, "park") or not await gates.closed(tx):
+        if not await duties.claim(tx, "park"):
             return False
-        for reason, trial in _TRIALS.items():
-            standing[reason] = await gates.judge(tx, reason, trial.proofs, trial.refusals)
+        await _judge(tx)
+        shut = await gates.untried(tx)
+        closed = [reason for reason in _TRIALS if reason in shut]
         after = books.desk.settings.gate_probe
         if await gates.half_open(tx, "provider_down", shortest=after):
             tried.append("provider_down")
-    closed = [reason for reason, stands in standing.items() if stands == "closed"]
+        # What one project has been told, the account may never confirm or deny.
+        await gates.half_open(tx, "wallet_empty", shortest=after, projects=True)
     of_account = [reason for reason in closed if reason != "provider_down"]
     if of_account:
         tried += await _ask_account(books, of_account)
     if closed:
         log.info("gates.looked_at", gates=closed, half_open=tried)
     return False
+
+
+async def _judge(tx: Transaction) -> None:
+    for gate in await gates.half_opened(tx):
+        trial = next((each for reason, each in _TRIALS.items() if reason == gate.reason), None)
+        if trial is not None:
+            await gates.judge(tx, gate, trial.proofs, trial.refusals)
 
 
 async def _ask_account(books: Books, closed: Sequence[WaitingReason]) -> list[WaitingReason]:
@@ -70,6 +78,8 @@ async def _ask_account(books: Books, closed: Sequence[WaitingReason]) -> list[Wa
         # The account has answered our key, so the key is worth a try in any case.
         for reason in closed:
             worth_it = reason == "provider_key" or credits_ >= price
+            if worth_it and await gates.open_projects(tx, reason):
+                log.info("gates.opened", gates=[reason], of="projects")
             if worth_it and await gates.half_open(tx, reason):
                 tried.append(reason)
     return tried

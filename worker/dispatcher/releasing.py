@@ -60,18 +60,19 @@ async def _release(tx: Transaction, settings: Settings, slots: int) -> list[Rele
         tx,
         slots,
         calls=await _calls(tx, settings, limit, passage),
+        but_jobs=passage.but_jobs,
+        but_projects=passage.but_projects,
         lease=settings.lease_release,
         typical_call=settings.typical_call,
     )
-    probe = next((each for each in released if not each.paid), None)
-    if passage == "probe" and probe is not None:
-        log.info("gate.probe", job_id=ids.text(ids.JOB, probe.job_id))
-        await gates.send_probe(tx, probe.job_id)
+    calls = [each.job_id for each in released if not each.paid]
+    for probe in await gates.send_probes(tx, calls) if calls else ():
+        log.info("gate.probe", job_id=ids.text(ids.JOB, probe))
     return released
 
 
 async def _calls(tx: Transaction, settings: Settings, limit: int, passage: gates.Passage) -> int:
-    match passage:
+    match passage.way:
         case "closed":
             return 0
         case "probe":

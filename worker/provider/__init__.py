@@ -4,13 +4,14 @@
 `read` is the one table by which an answer is understood.
 """
 
-from worker.provider.account import Account, AccountUnavailable
+from worker.provider.account import Account, AccountRefused, AccountUnavailable
 from worker.provider.client import Provider
 from worker.provider.pages import LogPage, LogRow, TransactionPage, TransactionRow
 from worker.provider.reading import read
 
 __all__ = [
     "Account",
+    "AccountRefused",
     "AccountUnavailable",
     "LogPage",
     "LogRow",

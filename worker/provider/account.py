@@ -21,6 +21,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 DEADLINE = timedelta(seconds=30)
 PAGE_MAX = 100
 _OK = 200
+_REFUSED = frozenset({401, 403})
 
 _ODD = Counter(
     "darkroom_provider_odd_rows",
@@ -33,6 +34,10 @@ T = TypeVar("T")
 
 class AccountUnavailable(DarkroomError):
     """The provider's account routes gave no answer that can be believed; ask again later."""
+
+
+class AccountRefused(AccountUnavailable):
+    """An account route does not accept the key."""
 
 
 class Account:
@@ -122,6 +127,8 @@ class Account:
         reply = await line.exchange(self._client, request, self._deadline)
         if reply.body is None:
             raise AccountUnavailable(f"{path}: {type(reply.failure).__name__}")
+        if reply.status in _REFUSED:
+            raise AccountRefused(f"{path}: HTTP status {reply.status}")
         if reply.status != _OK:
             raise AccountUnavailable(f"{path}: HTTP status {reply.status}")
         try:

@@ -13,7 +13,7 @@ import structlog
 
 from worker import outcomes
 from worker.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown
-from worker.provider import answers
+from worker.provider import answers, edges
 from worker.provider.answers import Answer
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -95,7 +95,13 @@ def _wallet_empty(answer: Answer) -> Outcome:
 
 def _key_bad(answer: Answer) -> Outcome:
     message = f"The provider does not accept our key (HTTP status {answer.status})."
-    return Parked(reason="provider_key", message=message, receipt=answer.receipt)
+    return Parked(reason="provider_key", message=message, certain=True, receipt=answer.receipt)
+
+
+def _forbidden(answer: Answer) -> Outcome:
+    message = f"The provider does not accept our key (HTTP status {answer.status})."
+    said = edges.refusal(answer)
+    return Parked(reason="provider_key", message=message, said=said, receipt=answer.receipt)
 
 
 def _unknown(reason: str, message: str) -> Callable[[Answer], Outcome]:
@@ -129,7 +135,7 @@ _TABLE = (
     _Row(lambda a: a.status in {200, 201}, _try_later(outcomes.EMPTY_ANSWER)),
     _Row(lambda a: a.status == 401, _key_bad),  # noqa: PLR2004 -- a status is its own name here
     _Row(lambda a: a.status in {402, 403} and a.says(_WALLET), _wallet_empty),
-    _Row(lambda a: a.status == 403, _key_bad),  # noqa: PLR2004 -- as above
+    _Row(lambda a: a.status == 403, _forbidden),  # noqa: PLR2004 -- as above
     _Row(lambda a: a.status == 404, _model_gone),  # noqa: PLR2004 -- as above
     # A limit, not a failure: ends only by the job's own deadlines.
     _Row(lambda a: a.status == 429, _try_later("slow_down", counts=False)),  # noqa: PLR2004 -- as above
