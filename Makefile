@@ -9,7 +9,7 @@ TESTS ?= tests
 # Where a container's environment forbids bytecode, each of a hundred starts would compile for half a
 # second; it is ignored by git, and `make clean` removes it.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help up demo test credits webhooks chaos limit bench check fmt lock clean
+.PHONY: help up demo test credits webhooks chaos limit storm bench check fmt lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ limit: $(STAMP) ## Find and follow a hidden limit of the provider's, in five min
 chaos: $(STAMP) ## Kill, freeze and starve everything under load, and compare all books
 	$(BIN)/python -m tests.e2e.chaos --celery --jobs $(or $(JOBS),300) --kills $(or $(KILLS),15) \
 		--seed $(or $(SEED),1)
+
+storm: $(STAMP) ## Let one project do all that it may beside a quiet one, and compare what that one sees
+	$(BIN)/python -m tests.e2e.storm --jobs $(or $(JOBS),60) --amount $(or $(AMOUNT),400)
 
 # The peers have environments of their own: arq and Celery want different clients of Redis.
 PEERS := .bench

@@ -368,7 +368,7 @@ def opened(
         )
         stage = Stage(folder, settings, redis_url, receiver, cdn,
                       role_environment(settings, environment or {}))  # fmt: skip
-        stage.key, receiver.secret = asyncio.run(_project(settings))
+        stage.key, receiver.secret = asyncio.run(project(settings))
         stage.client.headers["authorization"] = f"Bearer {stage.key}"
         stage.execute(_UNCOUNTED)
         try:
@@ -419,11 +419,11 @@ def _database(server: str) -> Iterator[str]:
             admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-async def _project(settings: Settings) -> tuple[str, str]:
+async def project(settings: Settings, name: str = "e2e") -> tuple[str, str]:
     """Make a project; gives an API key of it, and the secret that signs its webhooks."""
     database, vault = Database(settings, ring=lambda _topic, _key: None), Vault.of(settings)
     try:
-        caller, key = await make_project(database, vault, "e2e")
+        caller, key = await make_project(database, vault, name)
         async with database.transaction() as tx:
             return key, (await projects.webhook_secrets(tx, vault, caller.project_id))[0]
     finally:

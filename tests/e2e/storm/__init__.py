@@ -1,0 +1,8 @@
+"""A storm: one hostile project does all that it may beside a quiet one, whose figures are compared.
+
+    python -m tests.e2e.storm --jobs 60 --amount 400 --attacks hanging_origins pings
+
+`play.py` reads as the whole story: the quiet project works alone (`quiet.py`), then beside the attacks
+(`attacks.py`, one function each), and `Report` tells each figure as a ratio. An attack is whatever a
+project may do with a key of its own; another one is a function and a line in `ATTACKS`.
+"""
