@@ -50,7 +50,7 @@ async def submit(request: Request, caller: Writer, body: SubmitBody) -> Response
     """Accept a job. The paid call is made later; poll, wait, or be called back."""
     here, key = state_of(request), idempotency_key(request)
     asked, inline = await submission.check(here, caller, body)
-    name = submission.idempotency(caller, key, body)
+    name = await submission.idempotency(caller, key, body)
     full = await here.queues.full(caller.project_id)
     await submission.keep(here, caller, inline, name, full=full)
     found, replayed = await submission.accept(here, caller, asked, name, full=full)

@@ -52,12 +52,15 @@ async def check(
     return submission, checked.inline
 
 
-def idempotency(caller: Caller, key: str | None, body: SubmitBody) -> Idempotency | None:
+async def idempotency(caller: Caller, key: str | None, body: SubmitBody) -> Idempotency | None:
     """Name a request that `check` has judged: route, key, fingerprint. Raises as `demand_key` does."""
     demand_key(caller, key)
     if key is None:
         return None
-    return "submit", key, fingerprint(body.model_dump(mode="json", exclude_unset=True))
+    dumped = body.model_dump(mode="json", exclude_unset=True)
+    if _weight(body.input) > _INLINE:
+        return "submit", key, await asyncio.to_thread(fingerprint, dumped)
+    return "submit", key, fingerprint(dumped)
 
 
 def demand_key(caller: Caller, key: str | None) -> None:
@@ -113,11 +116,15 @@ async def accept(
 
 async def _check_input(here: State, raw: object) -> Checked:
     opened = here.settings.egress_allow
-    urls = raw.get("image_urls") if isinstance(raw, dict) else None
-    size = sum(len(url) for url in urls if isinstance(url, str)) if isinstance(urls, list) else 0
-    if size > _INLINE:
+    if _weight(raw) > _INLINE:
         return await asyncio.to_thread(catalog.check, raw, opened)
     return catalog.check(raw, opened)
+
+
+def _weight(raw: object) -> int:
+    """Return the characters of an input's references."""
+    urls = raw.get("image_urls") if isinstance(raw, dict) else None
+    return sum(len(url) for url in urls if isinstance(url, str)) if isinstance(urls, list) else 0
 
 
 def _check_webhook(here: State, body: SubmitBody) -> None:

@@ -112,6 +112,18 @@ def test_a_size_is_judged_as_the_provider_does(width: int, height: int, says: st
     assert says in found if says and found else found is says
 
 
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 196_605, 196_608, 196_609, 400_001])
+def test_base64_is_read_in_slices_as_it_is_in_one(length: int) -> None:
+    data = image_of("BMP") + bytes(length)
+    assert references.parse(url_of("BMP", data)).data == data
+
+
+def test_padding_inside_is_not_base64() -> None:
+    start = url_of("BMP", image_of("BMP"))
+    slice_ = "A" * (262_142 - len(start.partition(",")[2])) + "=="
+    assert "not base64" in problem_of(start.rstrip("=") + slice_ + "AAAA" * 9)
+
+
 @pytest.mark.parametrize(("more", "fits"), [(0, True), (1, False), (2_000_000, False)])
 def test_ten_megabytes_are_the_most(more: int, *, fits: bool) -> None:
     start = image_of("BMP")
