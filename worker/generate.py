@@ -22,7 +22,7 @@ from worker import confirming, keep, metrics, storeroom
 from worker.backoff import delay
 from worker.context import Context
 from worker.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown
-from worker.persistence import insist
+from worker.persistence import book, insist
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -90,13 +90,19 @@ async def _call(context: Context, start: Start) -> Outcome:
     except (Missing, ReferenceLost) as lost:
         return Refused(code="invalid_input", message=f"A reference image is gone: {lost}")
     log.info("attempt.sent", client_request_id=start.client_request_id)
-    with metrics.CALL_SECONDS.time():
-        outcome = await context.provider.generate(
-            body,
-            client_request_id=start.client_request_id,
-            timeout=settings.attempt_timeout_large if start.large else settings.attempt_timeout,
+    try:
+        with metrics.CALL_SECONDS.time():
+            outcome = await context.provider.generate(
+                body,
+                client_request_id=start.client_request_id,
+                timeout=settings.attempt_timeout_large if start.large else settings.attempt_timeout,
+            )
+        outcome = await confirming.confirm(context, outcome)
+    except Exception as bug:
+        log.exception("answer.unread")
+        outcome = Unknown(
+            reason="unreadable", message=f"The answer was not read: {type(bug).__name__}."
         )
-    outcome = await confirming.confirm(context, outcome)
     metrics.ATTEMPTS.labels(type(outcome).__name__, outcome.charge).inc()
     metrics.CREDITS.inc(outcome.credits or 0 if outcome.charge == "settled" else 0)
     log.info(
@@ -133,11 +139,13 @@ async def _conclude(context: Context, start: Start, outcome: Outcome) -> None:
                 retry_after=outcome.retry_after,
                 random=random.random,
             )
-            await insist(context, lambda tx: _retry_later(tx, context, ref, answer, wait))
+            await book(
+                context, ref, answer, lambda tx: _retry_later(tx, context, ref, answer, wait)
+            )
         case Refused():
             details = [{"path": d.path, "message": d.message} for d in outcome.details]
-            await insist(
-                context,
+            await book(
+                context, ref, answer,
                 lambda tx: jobs.refuse(
                     tx, lens, ref, answer,
                     code=outcome.code, message=outcome.message, details=details or None,
@@ -145,11 +153,12 @@ async def _conclude(context: Context, start: Start, outcome: Outcome) -> None:
             )  # fmt: skip
         case Parked():
             reason, for_all = outcome.reason, outcome.for_all
-            await insist(
-                context, lambda tx: jobs.park(tx, lens, ref, answer, reason, for_all=for_all)
-            )
+            await book(
+                context, ref, answer,
+                lambda tx: jobs.park(tx, lens, ref, answer, reason, for_all=for_all),
+            )  # fmt: skip
         case Unknown():
-            await insist(context, lambda tx: _lose(tx, context, ref, answer))
+            await book(context, ref, answer, lambda tx: _lose(tx, context, ref, answer))
 
 
 async def _retry_later(

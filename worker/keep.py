@@ -7,8 +7,8 @@ inline can be fetched from nowhere: the worker holds them meanwhile.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -31,7 +31,7 @@ from worker.backoff import delay
 from worker.context import Context
 from worker.fetch import Gone, Missing, NoImage, NotKept, NotStored, opened
 from worker.outcomes import Image
-from worker.persistence import insist
+from worker.persistence import book, insist, said
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -59,13 +59,26 @@ async def _receive(
     context: Context, ref: Ref, answer: Answer
 ) -> tuple[Literal["keep", "spare"], Ref] | None:
     lease, ttl = context.settings.lease_run, context.settings.keep_ttl
-    with suppress(Unavailable):  # whether it took effect, the general way finds out
+    with _no_matter("image.received_plainly"):
         if await jobs.receive_plain(context.database.direct, ref, answer, lease=lease, ttl=ttl):
             return "keep", ref
-    lens = context.lens
-    return await insist(
-        context, lambda tx: jobs.receive(tx, lens, ref, answer, lease=lease, ttl=ttl)
-    )
+    receive = partial(jobs.receive, lens=context.lens, ref=ref, lease=lease, ttl=ttl)
+    with _no_matter("image.received"):
+        return await insist(context, partial(receive, answer=answer))
+    # The image is worth more than its line in the ledger, which the provider's books can still tell.
+    unpriced = replace(answer, charge="unknown", credits=None)
+    return await book(context, ref, answer, partial(receive, answer=unpriced))
+
+
+@contextmanager
+def _no_matter(what: str) -> Iterator[None]:
+    """Go on after whatever goes wrong: another way does the same, and finds out whether this one did."""
+    try:
+        yield
+    except Unavailable:
+        pass
+    except Exception as failed:  # noqa: BLE001 - nothing may escape between an answer and its booking
+        log.error("not_written", what=what, reason=said(failed))  # noqa: TRY400 - as in `book`
 
 
 async def run(
@@ -169,7 +182,7 @@ async def _put(
         return await jobs.succeed(tx, context.lens, ref, kept)
 
     if not spare:
-        with suppress(Unavailable):  # whether it took effect, the general way finds out
+        with _no_matter("image.kept_plainly"):
             plain = await jobs.succeed_plain(context.database.direct, context.lens, ref, kept)
             if plain is not None:
                 return kept, plain

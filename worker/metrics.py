@@ -12,6 +12,10 @@ CALL_SECONDS = Histogram(
     buckets=(1, 2, 5, 10, 20, 30, 40, 50, 60, 80, 120, 180, 300),
 )
 SLOW_DOWNS = Counter("darkroom_slow_downs_total", "Answers 429: the provider's limit was reached")
+NOT_BOOKED = Counter(
+    "darkroom_answers_not_booked_total",
+    "Answers to paid calls that could not be written down; their charge is looked up",
+)
 IN_FLIGHT = Gauge("darkroom_in_flight", "Jobs in the hands of this worker")
 NOT_KEPT = Counter(
     "darkroom_images_not_kept_total",

@@ -1,4 +1,8 @@
-"""Writing down what must not be dropped because the database blinked, nor be tried for ever."""
+"""Writing down what must not be dropped because the database blinked, nor be tried for ever.
+
+Between a paid answer and its booking nothing may escape: the lease would run out, the answer would count
+as lost, and the call would be paid again.
+"""
 
 import asyncio
 import random
@@ -9,7 +13,9 @@ from typing import TypeVar
 import structlog
 from sqlalchemy.exc import DBAPIError
 
+from models import jobs
 from models.absences import Busy
+from models.attempts import Answer, Ref
 from models.db import Transaction
 from models.errors import Unavailable
 from worker import metrics
@@ -45,7 +51,7 @@ async def insist(
                 return await write(tx)
         except (Unavailable, DBAPIError) as failed:
             n += 1
-            reason = _said(failed)
+            reason = said(failed)
             for kind in left:
                 left[kind] -= isinstance(failed, kind)
             if min(left.values()) <= 0:
@@ -57,6 +63,38 @@ async def insist(
             await asyncio.sleep(wait.total_seconds())
 
 
-def _said(failed: Unavailable | DBAPIError) -> str:
+async def book(
+    context: Context,
+    ref: Ref,
+    answer: Answer,
+    write: Callable[[Transaction], Awaitable[Result]],
+) -> Result | None:
+    """Write down what came of a paid call; None when that cannot be done, whatever the reason.
+
+    Then the evidence is logged, and the job waits until the provider's books tell what the call cost:
+    nobody pays for another meanwhile, whatever it asked for.
+    """
+    try:
+        return await insist(context, write)
+    except Exception as failed:  # noqa: BLE001 - nothing may escape here
+        metrics.NOT_BOOKED.inc()
+        log.error(  # noqa: TRY400 - a traceback would show the statement's parameters
+            "answer.not_booked",
+            reason=said(failed),
+            outcome=answer.outcome,
+            http_status=answer.http_status,
+            inference_id=answer.inference_id,
+            charge=answer.charge,
+            credits=answer.credits,
+            has_url=answer.provider_url is not None,
+        )
+    await insist(context, lambda tx: jobs.set_aside(tx, context.lens, ref, answer))
+    return None
+
+
+def said(failed: Exception) -> str:
     """Say what went wrong, without the statement's parameters, which are people's."""
-    return failed.detail if isinstance(failed, Unavailable) else str(failed.orig).partition("\n")[0]
+    if isinstance(failed, Unavailable):
+        return failed.detail
+    reason = failed.orig if isinstance(failed, DBAPIError) else failed
+    return f"{type(reason).__name__}: {reason}".partition("\n")[0]

@@ -34,7 +34,7 @@ first. Every arrow into a terminal state writes the ledger, the event and its de
 
 from models.images import Kept
 from models.jobs.admitting import admit
-from models.jobs.answering import fund, lose, park, refuse, retry_later, unfunded
+from models.jobs.answering import fund, lose, park, refuse, retry_later, set_aside, unfunded
 from models.jobs.charging import (
     LeftOver,
     Verdict,
@@ -73,7 +73,7 @@ __all__ = [
     "fingerprint", "finished", "follow_up", "fund", "glance", "hand_back", "keep_at_once", "keep_later",
     "keep_spare", "late", "left_over", "listing", "look", "lose", "note_absent", "open_charges",
     "overdue", "park", "pass_by", "queue_full", "queued", "reap", "receive", "receive_plain", "refuse",
-    "release", "renew", "resolve", "resolve_by_hand", "retry", "retry_later", "settle", "snapshot",
-    "start", "start_plain", "started", "submit", "succeed", "succeed_plain", "unfunded",
+    "release", "renew", "resolve", "resolve_by_hand", "retry", "retry_later", "set_aside", "settle",
+    "snapshot", "start", "start_plain", "started", "submit", "succeed", "succeed_plain", "unfunded",
     "unknown_charges", "waiting",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ job, which only the holder of the fence may do. A job that has a spare succeeds 
 fetch it (`ending.conclude`).
 """
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -21,6 +22,15 @@ from models.schema import Attempt, Job
 from models.states import WaitingReason
 from models.views import Lens
 
+_NOT_BOOKED = Answer(
+    outcome="unknown",
+    charge="unknown",
+    error={
+        "code": "not_booked",
+        "message": "The call was answered, and the answer could not be written down; what it cost is "
+        "looked up in the provider's log and ledger.",
+    },
+)
 _MAX_UNKNOWN = 1  # lost answers after which a job tries again at once; after one more it waits
 
 
@@ -81,6 +91,19 @@ async def lose(tx: Transaction, lens: Lens, ref: Ref, answer: Answer) -> Job | N
     """The answer was lost: nobody knows whether it was paid, and `on_unknown_charge` decides."""
     job = await _finish(tx, lens, ref, answer)
     return None if job is None else await after_unknown(tx, lens, job)
+
+
+async def set_aside(tx: Transaction, lens: Lens, ref: Ref, answer: Answer) -> Job | None:
+    """running → queued until the charge is known: the call was answered, and that cannot be written down.
+
+    Whatever `on_unknown_charge` says, for the next answer might not be written down either. It counts.
+    """
+    lost = replace(_NOT_BOOKED, http_status=answer.http_status, inference_id=answer.inference_id)
+    job = await _finish(tx, lens, ref, lost)
+    if job is None:
+        return None
+    counted = job.counted + 1
+    return await queue(tx, job, reason="unknown_charge", run_after=None, counted=counted)
 
 
 async def after_unknown(tx: Transaction, lens: Lens, job: Job) -> Job | None:

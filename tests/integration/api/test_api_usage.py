@@ -401,7 +401,8 @@ async def test_a_quote_is_what_a_submission_holds(api: Api) -> None:
 
 async def test_a_price_that_was_learned_is_quoted_and_says_so(api: Api) -> None:
     await api.life.alter(
-        "INSERT INTO prices (model, credits) VALUES (:model, 100000)", model=input_()["model"]
+        "INSERT INTO prices (model, credits, quoted) VALUES (:model, 100000, 100000)",
+        model=input_()["model"],
     )
     quote = (await api.client.post("/v1/quotes", json={"input": input_()})).json()
     assert quote["price"] == {
