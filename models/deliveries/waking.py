@@ -46,12 +46,14 @@ class Woken:
     """What was handed out: pairs of delivery and number of the try.
 
     `again_in` is when the first lane that waits for its rate alone may go on; None when there is none.
-    `seen` names, for each project with more lanes than one look goes through, the last that was seen.
+    `seen` names, for each project with more lanes than one look goes through, the last that was seen;
+    `cut` tells whether this very look ended so.
     """
 
     due: Sequence[tuple[UUID, int]]
     again_in: timedelta | None = None
     seen: Mapping[UUID, str] = field(default_factory=dict)
+    cut: bool = False
 
 
 async def wake(
@@ -92,7 +94,8 @@ async def wake(
     ).all()
     due = [(row.id, row.tries) for row in rows if row.id]
     further = {UUID(project): lane for project, lane in rows[0].seen or ()}
-    return Woken(due, rows[0].again_in, further)
+    passed = {each: last[each] for each in rows[0].passed or () if each in last}
+    return Woken(due, rows[0].again_in, passed | further, cut=bool(further))
 
 
 _CONSTANTS = {
@@ -106,9 +109,10 @@ _CONSTANTS = {
 
 # Every lane is looked at by itself: a backlog of one must not hide what is due in the others. `owners` hops
 # from project to project over ix_deliveries_waiting, and `waiting` from lane to lane, so that a lane costs
-# one look however much waits in it, and a project no more than `hops`. In the order of their load, those
-# of a project are let pass as long as it would hold no more than its share of what is free by then. The
-# arrays keep the planner from joining with the whole table. With nothing due there is still one row.
+# one look however much waits in it, and a project no more than `hops`, or none while it holds its share.
+# In the order of their load, those of a project are let pass as long as it would hold no more than its
+# share of what is free by then. The arrays keep the planner from joining with the whole table. With
+# nothing due there is still one row.
 _WAKE = text("""
     WITH RECURSIVE owners AS (
         (SELECT project_id FROM deliveries WHERE state = 'pending' ORDER BY project_id LIMIT 1)
@@ -117,27 +121,31 @@ _WAKE = text("""
                SELECT project_id FROM deliveries
                 WHERE state = 'pending' AND project_id > owners.project_id ORDER BY project_id LIMIT 1
                ) following
-    ), waiting AS (
-        SELECT first.*, 1 AS n
-          FROM owners LEFT JOIN unnest(CAST(:projects AS uuid[]), CAST(:lanes AS text[]))
-                             AS last (project_id, lane) USING (project_id)
-               CROSS JOIN LATERAL (
-               SELECT project_id, lane, next_at, endpoint_id FROM deliveries
-                WHERE state = 'pending' AND project_id = owners.project_id
-                  AND lane > coalesce(last.lane, '') ORDER BY lane, next_at LIMIT 1
-               ) first
-        UNION ALL
-        SELECT following.*, n + 1 FROM waiting CROSS JOIN LATERAL (
-               SELECT project_id, lane, next_at, endpoint_id FROM deliveries
-                WHERE state = 'pending' AND project_id = waiting.project_id
-                  AND lane > waiting.lane ORDER BY lane, next_at LIMIT 1
-               ) following WHERE n < :hops
     ), busy AS (
         SELECT project_id, lane, count(*) AS n, bool_or(taken_at < now() - :long) AS hangs
           FROM deliveries WHERE state = 'sending' GROUP BY project_id, lane
     ), held AS (
         SELECT project_id, CAST(sum(n) AS bigint) AS n, bool_or(hangs) AS hangs
           FROM busy GROUP BY project_id
+    ), looked_at AS (
+        SELECT project_id,
+               coalesce(n, 0) < CASE WHEN hangs THEN :share_long ELSE :share END * :free AS may
+          FROM owners LEFT JOIN held USING (project_id)
+    ), waiting AS (
+        SELECT first.*, 1 AS n
+          FROM looked_at LEFT JOIN unnest(CAST(:projects AS uuid[]), CAST(:lanes AS text[]))
+                             AS last (project_id, lane) USING (project_id)
+               CROSS JOIN LATERAL (
+               SELECT project_id, lane, next_at, endpoint_id FROM deliveries
+                WHERE state = 'pending' AND project_id = looked_at.project_id
+                  AND lane > coalesce(last.lane, '') ORDER BY lane, next_at LIMIT 1
+               ) first WHERE may
+        UNION ALL
+        SELECT following.*, n + 1 FROM waiting CROSS JOIN LATERAL (
+               SELECT project_id, lane, next_at, endpoint_id FROM deliveries
+                WHERE state = 'pending' AND project_id = waiting.project_id
+                  AND lane > waiting.lane ORDER BY lane, next_at LIMIT 1
+               ) following WHERE n < :hops
     ), due AS (
         SELECT waiting.project_id, lane, CAST(coalesce(endpoints.rate_limit, :rate) AS float8) AS rate,
                greatest(lanes.free_at, now()) AS free_at,
@@ -183,12 +191,14 @@ _WAKE = text("""
          GROUP BY lane, open.free_at, open.rate ORDER BY lane
             ON CONFLICT (lane) DO UPDATE SET free_at = excluded.free_at
     )
-    SELECT sent.id, sent.tries, again_in, seen FROM (
+    SELECT sent.id, sent.tries, again_in, seen, passed FROM (
            SELECT min(free_at + make_interval(secs => pace / rate) - :ahead) - now() AS again_in
              FROM open WHERE pace < room
            ) later CROSS JOIN (
            SELECT array_agg(ARRAY[CAST(project_id AS text), lane]) AS seen FROM waiting WHERE n = :hops
-           ) further LEFT JOIN sent ON true
+           ) further CROSS JOIN (
+           SELECT array_agg(project_id) FILTER (WHERE NOT may) AS passed FROM looked_at
+           ) others LEFT JOIN sent ON true
 """)
 
 

@@ -133,6 +133,25 @@ async def test_a_project_of_very_many_origins_is_gone_through_by_and_by(
     assert (await look(hog, seen=seen)).seen != {} or seen == {}
 
 
+async def test_a_project_that_holds_its_share_is_passed_and_goes_on_where_it_was(
+    hog: Bench, quiet: Bench
+) -> None:
+    await due(hog, 500)
+    first = await look(hog)
+    (reached,) = first.seen.values()
+    await due(quiet, 1, since="0 s")
+    second = await look(hog, seen=first.seen)
+    assert (dict(second.seen), second.cut) == ({hog.caller.project_id: reached}, False)
+    assert await held(quiet) == 1
+    await hog.run(
+        "UPDATE deliveries SET state = 'delivered', lease_until = NULL, finished_at = now()"
+        " WHERE state = 'sending'"
+    )
+    third = await look(hog, seen=second.seen)
+    assert third.cut
+    assert third.seen[hog.caller.project_id] > reached
+
+
 async def test_a_look_says_when_to_look_again(hog: Bench) -> None:
     await due(hog, 3)
     none = await look(hog)

@@ -49,7 +49,7 @@ async def turn(desk: Desk, rounds: Rounds) -> bool | timedelta:
         return False
     if due and len(due) == most < free:
         return True
-    soon = [each for each in (woken.again_in, _SOONEST if woken.seen else None) if each is not None]
+    soon = [each for each in (woken.again_in, _SOONEST if woken.cut else None) if each is not None]
     return max(min(soon), _SOONEST) if soon else False
 
 
