@@ -17,6 +17,7 @@ from models.errors import DarkroomError, Misconfigured
 from models.garbage import collect_less
 from models.logs import configure
 from models.settings import Settings
+from models.storage import Store
 
 _BACKLOG = 2048
 
@@ -26,6 +27,7 @@ def main() -> int:
     try:
         loaded = settings.load()
         configure("api", loaded.log_level)
+        Store(loaded.storage_url)  # the app opens its own; here a wrong URL is one line
         listener = _listen(loaded)
     except DarkroomError as refused:
         print(f"darkroom api: {refused}", file=sys.stderr)
@@ -34,7 +36,10 @@ def main() -> int:
     collect_less()
     with listener:
         server.run(sockets=[listener])
-    return 0
+    if server.refusal is None:
+        return 0
+    print(f"darkroom api: {server.refusal}", file=sys.stderr)
+    return 2
 
 
 def _listen(loaded: Settings) -> socket.socket:

@@ -33,9 +33,10 @@ from api.rates import Rates
 from api.references import CPU, DECODERS, WALL, References
 from api.state import State
 from api.waiting import Waiting
-from models import migrate
+from models import premises
 from models.db import Database
 from models.doorbell import Doorbell
+from models.errors import Misconfigured
 from models.pictures import Pictures
 from models.prices import PriceList
 from models.settings import Settings
@@ -112,12 +113,8 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         vault, waiting = Vault.of(settings), Waiting(database, doorbell)
         sweep = asyncio.create_task(waiting.sweep_for_ever())
         stack.push_async_callback(_cancel, sweep)
-        # Requests are answered meanwhile, each by itself; this only says what is missing.
-        schema_seen = asyncio.Event()
-        waits = asyncio.create_task(_see_schema(database, schema_seen))
-        stack.push_async_callback(_cancel, waits)
         decoders = Pictures(children=DECODERS, cpu=CPU, wall=WALL)
-        yield State(
+        state = State(
             settings=settings,
             database=database,
             doorbell=doorbell,
@@ -129,13 +126,20 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             waiting=waiting,
             prices=PriceList(database),
             references=References(await stack.enter_async_context(decoders)),
-            schema_seen=schema_seen,
         )
+        # Requests are answered meanwhile, each by itself; this only says what is missing.
+        waits = asyncio.create_task(_see_premises(state))
+        stack.push_async_callback(_cancel, waits)
+        yield state
 
 
-async def _see_schema(database: Database, seen: asyncio.Event) -> None:
-    await migrate.wait_for_schema(database)
-    seen.set()
+async def _see_premises(state: State) -> None:
+    try:
+        await premises.wait(state.database, state.vault)
+    except Misconfigured as wrong:
+        state.refusal = str(wrong)
+    else:
+        state.schema_seen.set()
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -7,7 +7,7 @@ from api.answers import Answer
 from api.deps import Here
 from api.documentation import HEALTHY, METRICS, READY
 from api.state import State
-from models import migrate
+from models import migrate, premises
 from models.errors import Misconfigured, Unavailable
 
 router = APIRouter(tags=["health"])
@@ -45,12 +45,15 @@ async def _look(here: State) -> tuple[str | None, str | None]:
         return "draining", None
     try:
         async with here.database.transaction() as tx:
-            await migrate.demand_schema(tx)
-    except Misconfigured as old:
-        return str(old), None
+            if here.schema_seen.is_set():
+                await migrate.demand_schema(tx)
+            else:
+                await premises.demand(tx, here.vault)
+    except Misconfigured as wrong:
+        return str(wrong), None
     except Unavailable:
         if here.schema_seen.is_set():
             return None, "Postgres does not answer at present"
         return "Postgres has not answered since the start; see DATABASE_URL, and the log", None
     here.schema_seen.set()
-    return None, None
+    return here.doorbell.refusal, None

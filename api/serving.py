@@ -19,6 +19,7 @@ class Server(uvicorn.Server):
     After SIGTERM it is not ready and answers whoever waits. It takes requests as ever for
     `DARKROOM_DRAIN`, each answered with `Connection: close`, because balancers learn only by and by that
     it is leaving. Then it takes no connection more, and finishes what is under way within the grace.
+    `refusal` is set when it ended by itself, for its database is not what its settings say.
     """
 
     def __init__(self, app: FastAPI, settings: Settings, *, loop: str = "uvloop") -> None:
@@ -26,6 +27,7 @@ class Server(uvicorn.Server):
         self._window = settings.drain.total_seconds()
         self._crowd = Crowd.of(settings, descriptors.raise_limit())
         self._told = False
+        self.refusal: str | None = None  # why it ended by itself
         super().__init__(
             uvicorn.Config(
                 app,
@@ -48,6 +50,13 @@ class Server(uvicorn.Server):
             asyncio.get_running_loop().call_soon_threadsafe(self._drain, sig)
         if not first or not self.started or not self._window or sig == signal.SIGINT:
             super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell uvicorn, ten times a second, whether to stop; also when the database is not ours."""
+        state = getattr(self._app.state, "darkroom", None)
+        self.refusal = None if state is None else state.refusal
+        self.should_exit = self.should_exit or self.refusal is not None
+        return await super().on_tick(counter)
 
     def _drain(self, sig: int) -> None:
         self._crowd.draining = True

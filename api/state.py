@@ -1,7 +1,7 @@
 """What the routes of one process stand on."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from fastapi import Request
@@ -38,7 +38,9 @@ class State:
     waiting: Waiting
     prices: PriceList
     references: References
-    schema_seen: asyncio.Event  # since this process has started
+    # Since this process has started; and why it must not go on, in one line.
+    schema_seen: asyncio.Event = field(default_factory=asyncio.Event)
+    refusal: str | None = None
 
     def log_accepted(self, job: Job, *, replayed: bool) -> None:
         """Leave a line in the log: the first of a job's life."""

@@ -2,6 +2,7 @@
 
     DarkroomError
     ├── Misconfigured              a process cannot start: one line, exit status 2
+    │   └── SchemaBehind           until the database is migrated
     └── Refusal                    a caller asked for what cannot be: becomes problem+json
         ├── MalformedBody          400 malformed_json
         ├── MalformedRequest       400 malformed_request
@@ -43,6 +44,10 @@ class DarkroomError(Exception):
 
 class Misconfigured(DarkroomError):
     """The process cannot start as it is configured."""
+
+
+class SchemaBehind(Misconfigured):
+    """The database has not been migrated to what this code needs."""
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,15 @@
 """Brings the schema to the code's revision, and tells whether it is there."""
 
-import asyncio
-from datetime import timedelta
 from functools import cache
-from itertools import count
 from pathlib import Path
 
-import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from models.db import Database, Transaction, open_engine
-from models.errors import Misconfigured, Unavailable
+from models.db import Transaction, open_engine
+from models.errors import Misconfigured, SchemaBehind
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-# Between two looks at a database that is not there yet: soon at first, then six lines a minute.
-_WAIT_FIRST, _WAIT_LONGEST = timedelta(seconds=0.5), timedelta(seconds=10)
-_DOUBLINGS = 10  # beyond the longest wait
 _HERE = Path(__file__).parent / "migrations"
 # Two deployments that migrate at once must take turns; any fixed number will do.
 _LOCK = 7_266_510_183
@@ -67,31 +58,13 @@ async def current(tx: Transaction) -> str | None:
 
 
 async def demand_schema(tx: Transaction) -> None:
-    """Raise `Misconfigured` unless the database is at least at the code's revision."""
+    """Raise `SchemaBehind` unless the database is at least at the code's revision."""
     at, wanted = await current(tx), head()
     if at is None or at < wanted:
-        raise Misconfigured(
+        raise SchemaBehind(
             f"The database is at revision {at or 'none'}, this code needs {wanted}: "
             "run `python -m models migrate` first."
         )
-
-
-async def wait_for_schema(database: Database) -> None:
-    """Wait until Postgres answers and has the schema; each try logs what is waited for, and why."""
-    for tries in count():
-        try:
-            async with database.transaction() as tx:
-                await demand_schema(tx)
-        except Unavailable as away:
-            # What the driver says names the server and the user, and never the password.
-            waits, why = "waiting.postgres", f"{away.detail} {_reason(away)}"
-        except Misconfigured as old:
-            waits, why = "waiting.schema", str(old)
-        else:
-            return
-        wait = min(_WAIT_FIRST * 2 ** min(tries, _DOUBLINGS), _WAIT_LONGEST).total_seconds()
-        log.warning(waits, detail=why.strip(), tries=tries + 1, again_in=wait)
-        await asyncio.sleep(wait)
 
 
 def _revision(on: Connection | Session) -> str | None:
@@ -99,8 +72,3 @@ def _revision(on: Connection | Session) -> str | None:
         return None
     revision: str | None = on.scalar(text("SELECT version_num FROM alembic_version"))
     return revision
-
-
-def _reason(away: Unavailable) -> str:
-    driver = getattr(away.__cause__, "orig", None)
-    return "" if driver is None else f"({' '.join(str(driver).split())})"

@@ -48,6 +48,11 @@ class Vault:
     def __repr__(self) -> str:
         return f"Vault({len(self._known)} keys)"
 
+    @property
+    def names(self) -> tuple[bytes, ...]:
+        """The names of the keys that open: the four bytes that follow the first of what is sealed."""
+        return tuple(keys.name for keys in self._known)
+
     def seal(self, plain: str, context: bytes) -> bytes:
         """Encrypt a secret; only the same context (say, its row's id) opens it again."""
         head = _VERSION + self._keys.name

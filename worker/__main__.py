@@ -21,7 +21,7 @@ from celery.platforms import SecurityWarning
 from redis.exceptions import AskError, ClusterCrossSlotError, ClusterError
 from sqlalchemy import text as sql
 
-from models import descriptors, migrate, settings
+from models import descriptors, premises, settings
 from models.errors import DarkroomError, Misconfigured, Unavailable
 from models.garbage import collect_less
 from models.ids import JOB, new, text
@@ -100,7 +100,7 @@ def _arguments(loaded: Settings, name: str) -> list[str]:
 async def _be_ready(context: Context) -> None:
     """Wait for Postgres, the schema and the store, saying so; then report, without room for work yet."""
     while True:
-        await migrate.wait_for_schema(context.database)
+        await premises.wait(context.database, context.vault)
         with suppress(Unavailable):  # it went away again
             await storeroom.wait_until_it_takes(context)
             return await heart.beat(context)

@@ -17,7 +17,7 @@ from functools import partial
 import structlog
 import uvloop
 
-from models import descriptors, migrate, settings
+from models import descriptors, premises, settings
 from models.db import Database
 from models.doorbell import Doorbell
 from models.errors import DarkroomError, Misconfigured
@@ -97,7 +97,7 @@ async def _run(loaded: Settings) -> None:
         )
         started = asyncio.Event()
         await stack.enter_async_context(_health(desk, started))
-        await migrate.wait_for_schema(database)
+        await premises.wait(database, vault)
         await doorbell.listen("jobs", "deliveries", "followers")
         collect_less()
         log.info("dispatcher.started", dispatcher=desk.name)
