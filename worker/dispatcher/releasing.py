@@ -65,6 +65,10 @@ async def _release(tx: Transaction, settings: Settings, slots: int) -> list[Rele
         lease=settings.lease_release,
         typical_call=settings.typical_call,
     )
+    # A gate may have closed between the look and the choice, and given back the very job that was chosen.
+    if passage.way != "closed" and (await gates.passage(tx)).way == "closed":
+        await jobs.hand_back(tx, [each for each in released if not each.paid])
+        released = [each for each in released if each.paid]
     calls = [each.job_id for each in released if not each.paid]
     for probe in await gates.send_probes(tx, calls) if calls else ():
         log.info("gate.probe", job_id=ids.text(ids.JOB, probe))
