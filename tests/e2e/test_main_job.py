@@ -64,6 +64,7 @@ ANSWERS = {
     "no_price": again_after(),
     "tokens_used": again_after(),
     "images_list": again_after(),
+    "png_with_workflow": again_after(),
     "drip=1": again_after(),
 }
 

@@ -473,6 +473,9 @@ async def test_defects_are_in_the_image_and_not_in_the_answer(caller: Caller) ->
     with pytest.raises(httpx.RemoteProtocolError):
         await caller.http.get(await url("cut_image"))
     assert (await caller.http.get(await url("not_an_image"))).content.startswith(b"<html>")
+    odd = await caller.http.get(await url("png_with_workflow"))
+    with pytest.raises(ValueError, match="too large"):
+        Image.open(io.BytesIO(odd.content))
     assert (await caller.http.get(await url("image_gone"))).status_code == 404
 
 
