@@ -1,7 +1,6 @@
 """Bodies: read for whoever has a key, of a type we take, and JSON to the letter."""
 
 import json
-from collections.abc import Callable, Coroutine
 from math import isfinite
 from typing import NoReturn
 
@@ -9,35 +8,50 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from api.deps import Key
+from api.intake import Intake
+from api.routes import Handle, Query
 from api.state import state_of
-from models.errors import MalformedBody, UnsupportedMedia
-from models.wording import shown
+from models.errors import FieldError, InvalidRequest, MalformedBody, UnsupportedMedia
+from models.wording import printable, shown
+
+_NAMED_MAX = 20  # fields that a refusal names
 
 
 class JsonRoute(APIRoute):
-    """A route whose body is judged before FastAPI sees it; a route without one is left as it is.
+    """A route for who has a key: its query and its body are judged before FastAPI sees them.
+
+    A route that takes no body takes `{}` too, and refuses any other: whoever sends one means something
+    by it, and it would change nothing. What comes with a GET is dropped.
 
     FastAPI reads the body before any dependency is asked, so it would take 64 MB from whoever has no
     key, or one without the scope; it takes what Python's `json` takes, which is more than JSON; and it
     answers 400 to whatever is raised while the body is read.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[object, object, Response]]:
-        """Wrap the handler of a route with a body."""
-        handle = super().get_route_handler()
+    def get_route_handler(self) -> Handle:
+        """Wrap the handler."""
+        handle, query = super().get_route_handler(), Query(self)
         keys = [each.call for each in self.dependant.dependencies if isinstance(each.call, Key)]
+        takes_one, is_read = self.body_field is not None, "GET" not in (self.methods or ())
 
         async def judged(request: Request) -> Response:
             caller = await state_of(request).callers.admit(request)
             for key in keys:
                 caller.demand(key.scope)
+            query.demand(request)
+            if not is_read:
+                return await handle(request)
             read = _JsonRequest(request.scope, request.receive)
             if body := await read.body():
                 _demand_json(request.headers.get("content-type", ""))
                 read.parsed = parse(body)
+                if read.parsed is None:
+                    raise _no_body("the body is null; send a JSON object")
+                if not takes_one:
+                    _demand_nothing(read.parsed)
             return await handle(read)
 
-        return handle if self.body_field is None else judged
+        return judged
 
 
 class _JsonRequest(Request):
@@ -47,6 +61,22 @@ class _JsonRequest(Request):
 
     async def json(self) -> object:
         return self.parsed
+
+    def empty(self) -> None:
+        """Drop the bytes, and of what was parsed the references, which are what is large."""
+        self._body = b""
+        given = self.parsed.get("input") if isinstance(self.parsed, dict) else None
+        if isinstance(given, dict):
+            given.pop("image_urls", None)
+
+
+def let_go(request: Request) -> None:
+    """Let go of a body that has been used, and of its room, for its sender is held from now on."""
+    if isinstance(request, _JsonRequest):
+        request.empty()
+    intake = getattr(request.state, "intake", None)
+    if isinstance(intake, Intake):
+        intake.release()
 
 
 def parse(body: bytes) -> object:
@@ -80,6 +110,25 @@ def _demand_json(content_type: str) -> None:
             f"The body came as {shown(content_type)}; send JSON in UTF-8, with the header "
             "`Content-Type: application/json`."
         )
+
+
+def _demand_nothing(parsed: object) -> None:
+    if not isinstance(parsed, dict):
+        raise _no_body(f"the body is {shown(parsed)}; this route takes none, or `{{}}`")
+    if parsed:
+        names = [printable(name) for name in list(parsed)[:_NAMED_MAX]]
+        message = "this route takes no fields; remove it"
+        pointers = [name.replace("~", "~0").replace("/", "~1") for name in names]
+        raise InvalidRequest(
+            f"This route takes no body, and one came with {', '.join(names)}.",
+            errors=tuple(FieldError(f"/{each}", message) for each in pointers),
+        )
+
+
+def _no_body(message: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"The request cannot be used: {message}.", errors=(FieldError("", message),)
+    )
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -3,12 +3,13 @@
 from fastapi import APIRouter, Response
 
 from api.answers import Answer
+from api.bodies import JsonRoute
 from api.deps import Reader
 from api.documentation import MODELS, REFUSALS
 from models import catalog
 from models.catalog import Model
 
-router = APIRouter(prefix="/v1/models", tags=["models"], responses=REFUSALS)
+router = APIRouter(prefix="/v1/models", tags=["models"], responses=REFUSALS, route_class=JsonRoute)
 
 
 @router.get("", responses=MODELS)

@@ -31,7 +31,7 @@ ACCEPTED = _answer(
     "Accepted: the job survives whatever dies from here on.",
     "AcceptedJob",
     status=202,
-)
+) | _answer(shapes.Job, "Accepted, waited for, and finished.", "Job")
 JOBS = _answer(shapes.JobPage, "A page, newest first.", "JobPage")
 STREAM: Responses = {200: {
     "description": "Server-Sent Events named `job`: a snapshot first, then each change. `data` is the "
@@ -181,6 +181,12 @@ def _parameter(
 
 
 WAIT_MAX = 60  # seconds that a client is held at most
+_HELD = [
+    _parameter(
+        "query", "wait", "Wait", "seconds to hold", type="integer", minimum=0, maximum=WAIT_MAX
+    ),
+    _parameter("header", "prefer", "Prefer", "`wait=30` holds like `?wait=30`"),
+]
 WITH_KEY = {
     "parameters": [
         _parameter(
@@ -188,17 +194,28 @@ WITH_KEY = {
             "idempotency-key",
             "Idempotency-Key",
             "1-255 visible ASCII characters; one key, one job.",
-        )
+        ),
+        *_HELD,
     ]
 }
 WITH_POLL = {
     "parameters": [
-        _parameter(
-            "query", "wait", "Wait", "seconds to hold", type="integer", minimum=0, maximum=WAIT_MAX
-        ),
-        _parameter("header", "prefer", "Prefer", "`wait=30` holds like `?wait=30`"),
+        *_HELD,
         _parameter(
             "header", "if-none-match", "If-None-Match", "an ETag: 304 while it still stands"
         ),
+    ]
+}
+WITH_METADATA = {
+    "parameters": [
+        _parameter(
+            "query",
+            "metadata",
+            "Metadata",
+            "jobs with all of these pairs: `metadata[order]=A-17`",
+            type="object",
+            additionalProperties={"type": "string"},
+        )
+        | {"style": "deepObject", "explode": True}
     ]
 }

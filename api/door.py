@@ -21,7 +21,7 @@ _REQUESTS = Counter("darkroom_http_requests", "Answers", ["method", "route", "st
 _SECONDS = Histogram("darkroom_http_seconds", "Time to the answer's headers", ["method", "route"])
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _WITHOUT_BODY = {"GET", "HEAD"}  # what comes all the same is dropped, not kept
-_WITH_INPUT = {"/v1/jobs", "/v1/quotes"}  # which may carry references
+_WITH_INPUT = re.compile(r"/v1/(jobs|quotes|jobs/[^/]+/retry)")  # which may carry references
 
 
 class Door:
@@ -67,7 +67,7 @@ class Door:
         if refused is not None:
             await problem(request, refused)(scope, receive, send)
             return
-        most = self._submission_max if scope["path"] in _WITH_INPUT else SMALL
+        most = self._submission_max if _WITH_INPUT.fullmatch(scope["path"]) else SMALL
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length) > most:
             await problem(request, too_large(most))(scope, receive, send)
@@ -77,6 +77,7 @@ class Door:
             return
         owner = partial(owner_of, request)
         intake = Intake(receive, self._room, self._pace, most=most, owner=owner)
+        request.state.intake = intake
         try:
             await self._app(scope, intake.receive, send)
         finally:

@@ -5,12 +5,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.answers import Answer
 from api.deps import Here
-from api.documentation import HEALTHY, METRICS, READY
+from api.documentation import HEALTHY, METRICS, READY, REFUSALS
+from api.routes import Route
 from api.state import State
 from models import migrate, premises
 from models.errors import Misconfigured, Unavailable
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], responses={422: REFUSALS[422]}, route_class=Route)
 
 
 @router.get("/healthz", responses=HEALTHY)

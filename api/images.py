@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from api.deps import Here, JobId, documented_reader
 from api.documentation import BYTES, REFUSALS
 from api.etags import matches
+from api.routes import Route
 from api.state import State
 from models import jobs
 from models.errors import Erased, ImageExpired, NotFinished, NotFound, SignatureInvalid
@@ -21,7 +22,11 @@ from models.storage import Missing
 from models.views import signed_message
 
 router = APIRouter(
-    prefix="/v1/jobs", tags=["images"], dependencies=documented_reader, responses=REFUSALS
+    prefix="/v1/jobs",
+    tags=["images"],
+    dependencies=documented_reader,
+    responses=REFUSALS,
+    route_class=Route,
 )
 
 _NOTHING = (0, 0)  # a range that no byte of the image is in

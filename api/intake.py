@@ -72,6 +72,7 @@ class Intake:
         """Free the room that this body took: its request is answered."""
         if self._hold is not None:
             self._room.end(self._hold)
+            self._hold = None
 
     async def _take_room(self) -> None:
         if self._read <= _FREE:

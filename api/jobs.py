@@ -7,9 +7,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api import cursors, submission
+from api import cursors, retries, submission
 from api.answers import Answer
-from api.bodies import JsonRoute
+from api.bodies import JsonRoute, let_go
 from api.deps import Here, JobId, Reader, Tx, Writer, idempotency_key
 from api.documentation import (
     ACCEPTED,
@@ -21,13 +21,15 @@ from api.documentation import (
     REFUSALS,
     WAIT_MAX,
     WITH_KEY,
+    WITH_METADATA,
     WITH_POLL,
 )
 from api.etags import matches
-from api.schemas import ListQuery, SubmitBody
+from api.queries import ListQuery
+from api.schemas import RetryBody, SubmitBody
 from api.state import State, state_of
 from models import ids, jobs
-from models.errors import FieldError, InvalidRequest
+from models.errors import FieldError, InvalidRequest, Unavailable
 from models.jobs import Filter, Snapshot
 from models.states import TERMINAL
 from models.storage import Missing
@@ -42,19 +44,19 @@ router = APIRouter(
 
 _POLL = timedelta(seconds=2)  # what `Retry-After` tells: an image takes about forty
 _WAIT = re.compile(r"[0-9]{1,9}")
+_AS_IT_WAS = RetryBody()
 _SECONDS = re.compile(r'\s*"?([0-9]{1,9})"?\s*')
 
 
 @router.post("", status_code=202, responses=ACCEPTED, openapi_extra=WITH_KEY)
 async def submit(request: Request, caller: Writer, body: SubmitBody) -> Response:
-    """Accept a job. The paid call is made later; poll, wait, or be called back."""
-    here, key = state_of(request), idempotency_key(request)
-    asked, inline = await submission.check(here, caller, body)
-    name = await submission.idempotency(caller, key, body)
-    full = await here.queues.full(caller.project_id)
-    await submission.keep(here, caller, inline, name, full=full)
-    found, replayed = await submission.accept(here, caller, asked, name, full=full)
-    return _accepted(here, found, replayed=replayed)
+    """Accept a job. The paid call is made later; poll, wait, or be called back.
+
+    With `wait` the answer is the finished job and 200, or 202 and the job as it is when the time is over.
+    """
+    held, key = _patience(request), idempotency_key(request)
+    made = await submission.take(state_of(request), caller, body, key)
+    return await _accepted(request, *made, *held)
 
 
 @router.get("/{id}", responses=POLLED, openapi_extra=WITH_POLL)
@@ -70,7 +72,7 @@ async def read(request: Request, caller: Reader, job_id: JobId) -> Response:
     return Answer(found.show(here.lens, await _inline(here, found)), headers=headers)
 
 
-@router.get("", responses=JOBS)
+@router.get("", responses=JOBS, openapi_extra=WITH_METADATA)
 async def read_many(
     request: Request, query: Annotated[ListQuery, Query()], caller: Reader, tx: Tx, here: Here
 ) -> Response:
@@ -97,14 +99,13 @@ async def cancel(caller: Writer, job_id: JobId, tx: Tx, here: Here) -> Response:
 
 
 @router.post("/{id}/retry", status_code=202, responses=ACCEPTED, openapi_extra=WITH_KEY)
-async def retry(request: Request, caller: Writer, job_id: JobId, tx: Tx, here: Here) -> Response:
-    """Accept a new job with the input of a finished one."""
-    key = idempotency_key(request)
-    submission.demand_key(caller, key)
-    full = await here.queues.full(caller.project_id)
-    again = jobs.retry(tx, here.lens, caller, job_id, idempotency_key=key, full=full)
-    job, replayed = await again
-    return _accepted(here, await jobs.snapshot(tx, caller.project_id, job.id), replayed=replayed)
+async def retry(
+    request: Request, caller: Writer, job_id: JobId, body: RetryBody = _AS_IT_WAS
+) -> Response:
+    """Accept a new job with the input of a finished one, and what the body changes of it."""
+    held, key = _patience(request), idempotency_key(request)
+    made = await retries.take(state_of(request), caller, job_id, body, key)
+    return await _accepted(request, *made, *held)
 
 
 @router.delete("/{id}", status_code=204, responses=ERASED)
@@ -114,13 +115,27 @@ async def erase(caller: Writer, job_id: JobId, tx: Tx) -> Response:
     return Response(status_code=204)
 
 
-def _accepted(here: State, found: Snapshot, *, replayed: bool) -> Response:
-    headers = _headers(found) | {"location": f"/v1/jobs/{ids.text(ids.JOB, found.job.id)}"}
+async def _accepted(
+    request: Request,
+    found: Snapshot,
+    replayed: bool,  # noqa: FBT001 - as `take` gives it
+    patience: timedelta,
+    applied: dict[str, str],
+) -> Response:
+    here, job = state_of(request), found.job
+    if not replayed and job.status == "queued":
+        here.queues.accepted(job.project_id)
+    here.log_accepted(job, replayed=replayed)
+    if patience:
+        # The job is there: an absent database now is no reason to let anybody submit it again.
+        let_go(request)
+        with suppress(Unavailable):
+            found = await here.waiting.terminal(request, job.project_id, job.id, patience)
+    headers = _headers(found) | {"location": f"/v1/jobs/{ids.text(ids.JOB, job.id)}"} | applied
     if replayed:
         headers["idempotent-replayed"] = "true"
-    elif found.job.status == "queued":
-        here.queues.accepted(found.job.project_id)
-    here.log_accepted(found.job, replayed=replayed)
+    if patience and found.job.status in TERMINAL:
+        return Answer(found.show(here.lens, await _inline(here, found)), 200, headers)
     return Answer(found.show(here.lens), 202, headers)
 
 
@@ -171,15 +186,13 @@ async def _inline(here: State, found: Snapshot) -> bytes | None:
 
 
 def _filter(request: Request, query: ListQuery) -> Filter:
-    """Read the filters. Raises `InvalidRequest`, also for a name that is none: it would filter nothing."""
+    """Read the filters. Raises `InvalidRequest` for a NUL, which Postgres cannot even compare with."""
     metadata = {}
     for name, value in request.query_params.items():
         if name.startswith("metadata[") and name.endswith("]"):
-            if "\0" in name + value:  # Postgres cannot even compare with it
+            if "\0" in name + value:
                 raise _wrong(name, "it has a NUL, which no job's metadata has")
             metadata[name.removeprefix("metadata[").removesuffix("]")] = value
-        elif name not in ListQuery.model_fields:
-            raise _wrong(name, "there is no such parameter; remove it, or correct its name")
     before = None if query.cursor is None else cursors.read(query.cursor)
     filters = query.model_dump(exclude={"limit", "cursor"})
     return Filter(**filters, metadata=metadata, before=before)

@@ -1,15 +1,15 @@
-"""What is asked of the books in a URL: which time, how grouped, which lines."""
+"""What is asked for in a URL: which jobs; of the books which time, how grouped, which lines."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from api.schemas import Customer, Moment, Zone
+from api.schemas import Customer, Moment, Name, Tag, Value, Zone
 from models import ids
 from models.bookings import Selection
 from models.errors import FieldError, InvalidRequest
-from models.states import LedgerKind
+from models.states import LedgerKind, WaitingReason
 from models.usage import Dimension, Period
 
 _USUAL = timedelta(days=30)
@@ -38,6 +38,23 @@ def _id(prefix: str) -> AfterValidator:
         return written
 
     return AfterValidator(check)
+
+
+class ListQuery(BaseModel):
+    """The filters of `GET /v1/jobs`, beside `metadata[key]=value`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    status: Literal["queued", "running", "succeeded", "failed", "canceled", "expired"] | None = None
+    model: Value | None = None
+    tag: Tag | None = None
+    customer: Name | None = None
+    charge_state: Literal["none", "unknown", "settled", "released"] | None = None
+    waiting_reason: WaitingReason | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    cursor: Annotated[str, Field(max_length=256)] | None = None
 
 
 class Times(BaseModel):

@@ -29,7 +29,6 @@ from models.states import (
     Priority,
     Reuse,
     Scope,
-    WaitingReason,
 )
 
 NO_KEY = UUID(int=0)
@@ -115,14 +114,9 @@ class JobWebhook(Strict):
     events: Subscribed | None = None
 
 
-class SubmitBody(Strict):
-    """A request for one image. `input` is the provider's own body; all else is optional."""
+class Options(Strict):
+    """What a submission may say beside its input."""
 
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, json_schema_extra={"examples": [_EXAMPLE]}
-    )
-
-    input: catalog.RawInput
     webhook: JobWebhook | None = None
     metadata: Annotated[dict[Name, Value], Field(max_length=_MAX_PAIRS)] = {}
     tags: Annotated[list[Tag], Field(max_length=10), AfterValidator(unique)] = []
@@ -140,6 +134,43 @@ class SubmitBody(Strict):
     def queue_expiry(self) -> timedelta:
         """How long the job may wait."""
         return timedelta(seconds=self.queue_ttl)
+
+
+class SubmitBody(Options):
+    """A request for one image. `input` is the provider's own body; all else is optional."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, json_schema_extra={"examples": [_EXAMPLE]}
+    )
+
+    input: catalog.RawInput
+
+
+def _without_defaults(schema: JsonDict) -> None:
+    """Show no defaults: what is left out stays as the old job had it."""
+    properties = schema["properties"]
+    assert isinstance(properties, dict)  # noqa: S101 - tells the type checker
+    for each in properties.values():
+        if isinstance(each, dict):
+            each.pop("default", None)
+
+
+class RetryBody(Options):
+    """What a retry changes of the old job's submission; what is not named stays as it was.
+
+    `metadata`, `tags` and `webhook` are replaced whole. A deadline is not repeated, nor is `reuse`.
+    """
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, json_schema_extra=_without_defaults
+    )
+
+    input: Annotated[
+        dict[str, object],
+        Field(
+            description="fields of the input to put in place of the old ones; null leaves one out"
+        ),
+    ] = {}
 
 
 class KeyBody(Strict):
@@ -203,20 +234,3 @@ class BudgetBody(Strict):
             key_id=None if self.key_id is None else ids.parse(ids.KEY, self.key_id) or NO_KEY,
             customer=self.customer,
         )
-
-
-class ListQuery(BaseModel):
-    """The filters of `GET /v1/jobs`, beside `metadata[key]=value`."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    status: Literal["queued", "running", "succeeded", "failed", "canceled", "expired"] | None = None
-    model: Value | None = None
-    tag: Tag | None = None
-    customer: Name | None = None
-    charge_state: Literal["none", "unknown", "settled", "released"] | None = None
-    waiting_reason: WaitingReason | None = None
-    created_after: Moment | None = None
-    created_before: Moment | None = None
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
-    cursor: Annotated[str, Field(max_length=256)] | None = None

@@ -11,10 +11,11 @@ from fastapi import APIRouter, Header
 from pydantic_core import to_json
 from starlette.responses import StreamingResponse
 
+from api.bodies import JsonRoute
 from api.deps import Here, JobId, Reader
 from api.documentation import REFUSALS, STREAM
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=REFUSALS)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=REFUSALS, route_class=JsonRoute)
 
 _HEADERS = {"cache-control": "private, no-store", "x-accel-buffering": "no"}
 

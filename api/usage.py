@@ -73,6 +73,7 @@ async def quote(
     """Tell what a job would cost, by the same rules as its submission. It binds nothing."""
     options = body.model_dump(exclude_unset=True)
     asked, _ = await submission.check(here, caller, SubmitBody(**options))
+    await submission.demand_now(here, asked)
     return Answer(await _quote(tx, asked))
 
 

@@ -142,7 +142,7 @@ def check(raw: object, exceptions: Sequence[Network] = ()) -> Checked:
         model=model,
         input=dict(raw),
         response_format="b64_json" if raw.get("response_format") == "b64_json" else "url",
-        large=_is_large(raw, model),
+        large=is_large(model, raw),
         inline=inline,
         links=links,
     )
@@ -223,7 +223,8 @@ def _sort_references(
     return tuple(inline), tuple(links)
 
 
-def _is_large(given: Mapping[str, object], model: Model) -> bool:
+def is_large(model: Model, given: Mapping[str, object]) -> bool:
+    """Tell whether a checked input takes longer than most."""
     size = resolve(given.get("image_size"), model)
     many = len(urls_of(given)) > model.large_references
     if isinstance(size, str):

@@ -55,7 +55,7 @@ from models.jobs.plain import receive_plain, start_plain, succeed_plain
 from models.jobs.reading import Filter, Snapshot, finished, glance, listing, look, snapshot
 from models.jobs.reaping import overdue, reap
 from models.jobs.releasing import Release, hand_back, release
-from models.jobs.retrying import retry
+from models.jobs.retrying import again, retry, retry_name
 from models.jobs.starting import Start, Terms, renew, start, started
 from models.jobs.submitting import (
     Idempotency,
@@ -68,12 +68,12 @@ from models.jobs.submitting import (
 )
 
 __all__ = [
-    "Filter", "Idempotency", "Kept", "LeftOver", "Release", "Snapshot", "Start", "Submission", "Terms",
-    "Verdict", "admit", "believed_free", "cancel", "earlier", "erase", "expire", "explain",
-    "fingerprint", "finished", "follow_up", "fund", "glance", "hand_back", "keep_at_once", "keep_later",
-    "keep_spare", "late", "left_over", "listing", "look", "lose", "note_absent", "open_charges",
-    "overdue", "park", "pass_by", "queue_full", "queued", "reap", "receive", "receive_plain", "refuse",
-    "release", "renew", "resolve", "resolve_by_hand", "retry", "retry_later", "set_aside", "settle",
-    "snapshot", "start", "start_plain", "started", "submit", "succeed", "succeed_plain", "unfunded",
-    "unknown_charges", "waiting",
+    "Filter", "Idempotency", "Kept", "LeftOver", "Release", "Snapshot", "Start", "Submission",
+    "Terms", "Verdict", "admit", "again", "believed_free", "cancel", "earlier", "erase", "expire",
+    "explain", "fingerprint", "finished", "follow_up", "fund", "glance", "hand_back",
+    "keep_at_once", "keep_later", "keep_spare", "late", "left_over", "listing", "look", "lose",
+    "note_absent", "open_charges", "overdue", "park", "pass_by", "queue_full", "queued", "reap",
+    "receive", "receive_plain", "refuse", "release", "renew", "resolve", "resolve_by_hand", "retry",
+    "retry_later", "retry_name", "set_aside", "settle", "snapshot", "start", "start_plain",
+    "started", "submit", "succeed", "succeed_plain", "unfunded", "unknown_charges", "waiting",
 ]  # fmt: skip

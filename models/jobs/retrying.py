@@ -1,4 +1,4 @@
-"""(terminal) → (new): the same input once more, for an image of its own."""
+"""(terminal) → (new): the same input once more, or as its caller changes it, for an image of its own."""
 
 from hashlib import sha256
 from uuid import UUID
@@ -21,26 +21,41 @@ async def retry(
     caller: Caller,
     job_id: UUID,
     *,
-    idempotency_key: str | None,
+    asked: Submission | None = None,
+    idempotency: Idempotency | None = None,
     full: bool = False,
 ) -> tuple[Job, bool]:
-    """Accept a new job with the input of a finished one; it makes an image of its own.
+    """Accept a new job for a finished one: as `asked`, or as that one was.
 
-    A request that came before gives its job, whatever became of the old one since. Raises `NotFound`,
-    `NotFinished`, `Erased`, `Conflict` where the old `max_cost` pays for no call any more, and what
-    `submit` does.
+    A request that came before gives its job, whatever became of the old one since. Raises what `again`
+    and `submit` do, and `Conflict` where the old `max_cost` pays for no call any more.
     """
-    name = _name(job_id, idempotency_key)
-    found = await earlier(tx, caller, name)
+    found = await earlier(tx, caller, idempotency)
     if found is not None:
         return found, True
+    old = await again(tx, caller, job_id)
+    asked = asked or old
+    if asked.max_cost is not None and asked.max_cost < asked.estimate:
+        raise Conflict(
+            f"One call costs {asked.estimate:,} credits now, and the job's max_cost is "
+            f"{asked.max_cost:,}; send a higher `max_cost` with the retry."
+        )
+    return await submit(tx, lens, caller, asked, idempotency=idempotency, full=full)
+
+
+async def again(tx: Transaction, caller: Caller, job_id: UUID) -> Submission:
+    """Return what a finished job asked for, at what a call costs now.
+
+    Its deadline and its reuse are not repeated: the one has passed, and the other would give the image
+    that is there. It is kept from being erased until the transaction ends. Raises `NotFound`,
+    `NotFinished`, `Erased`.
+    """
     job = await _retriable(tx, caller, job_id)
-    price = await _price(tx, job)
-    again = Submission(
+    return Submission(
         model=job.model,
         input=job.input,
         input_hash=job.input_hash,
-        estimate=price,
+        estimate=(await prices.present(tx)).get(job.model, job.estimate),
         large=job.large,
         priority=_priority(job.priority),
         tags=tuple(job.tags),
@@ -55,15 +70,14 @@ async def retry(
         on_unknown_charge=_on_unknown(job.on_unknown_charge),
         retried_from=job.id,
     )
-    return await submit(tx, lens, caller, again, idempotency=name, full=full)
 
 
-def _name(job_id: UUID, key: str | None) -> Idempotency | None:
-    return None if key is None else ("retry", key, sha256(job_id.bytes).digest())
+def retry_name(job_id: UUID, key: str | None, changes: bytes = b"") -> Idempotency | None:
+    """Name a retry: its route, the caller's key, and a fingerprint of the job and of what it changes."""
+    return None if key is None else ("retry", key, sha256(job_id.bytes + changes).digest())
 
 
 async def _retriable(tx: Transaction, caller: Caller, job_id: UUID) -> Job:
-    """Find a finished job, and keep it from being erased until the new one has its input."""
     job = await tx.scalar(
         select(Job)
         .where(Job.id == job_id, Job.project_id == caller.project_id)
@@ -78,17 +92,6 @@ async def _retriable(tx: Transaction, caller: Caller, job_id: UUID) -> Job:
     if job.erased_at is not None:
         raise Erased("The job was erased, and its input with it; submit it anew.")
     return job
-
-
-async def _price(tx: Transaction, job: Job) -> int:
-    """Give what one call costs at present, if the old job's `max_cost` pays for it."""
-    price = (await prices.present(tx)).get(job.model, job.estimate)
-    if job.max_cost < price:
-        raise Conflict(
-            f"One call costs {price:,} credits now, and the job's max_cost is {job.max_cost:,}; "
-            "submit it anew with a higher one."
-        )
-    return price
 
 
 def _priority(word: str) -> Priority:

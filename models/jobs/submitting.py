@@ -84,7 +84,7 @@ async def submit(
             return await _there_already(tx, caller, idempotency), True
         made = await _insert(tx, caller, submission, idempotency, place)
         if made is not None:
-            await _refer(tx, made, new=submission.retried_from is None)
+            await _refer(tx, made)
             await _admit(tx, lens, made, place)
             return made, False
         found = await earlier(tx, caller, idempotency)
@@ -144,12 +144,12 @@ def queue_full() -> QueueFull:
     )
 
 
-async def _refer(tx: Transaction, job: Job, *, new: bool) -> None:
-    """Write down which blobs a job's input needs. A new job's have just been claimed and put."""
+async def _refer(tx: Transaction, job: Job) -> None:
+    """Write down which blobs a job's input needs: just claimed and put, or the job's that is retried."""
     blobs = [(job.project_id, digest) for digest in {each.sha256 for each in kept_in(job.input)}]
     if not blobs:
         return
-    if new and not await remnants.take(tx, blobs):
+    if not await remnants.take(tx, blobs):
         raise Unavailable("A reference of the input was being deleted just now; send it again.")
     rows = [{"job_id": job.id, "project_id": job.project_id, "sha256": each} for _, each in blobs]
     await tx.execute(insert(InputImage).values(rows))

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
 from api.bodies import JsonRoute
+from api.routes import Route
 
 ROOT = Path(__file__).parents[2]
 METHODS = {"get", "post", "put", "patch", "delete", "head"}
@@ -85,7 +86,7 @@ def test_the_caller_is_known_before_an_id_or_a_key_is_refused() -> None:
     assert late == []
 
 
-def test_every_body_is_judged_before_fastapi_reads_it() -> None:
+def test_every_query_and_every_body_is_judged_before_fastapi_reads_it() -> None:
     rooms = [import_module(f"api.{path.stem}") for path in (ROOT / "api").glob("[a-z]*.py")]
     routers = [
         each for room in rooms if isinstance(each := getattr(room, "router", None), APIRouter)
@@ -95,9 +96,14 @@ def test_every_body_is_judged_before_fastapi_reads_it() -> None:
         f"{route.methods} {route.path}"
         for router in routers
         for route in router.routes
-        if isinstance(route, APIRoute) and route.body_field and not isinstance(route, JsonRoute)
+        if isinstance(route, APIRoute) and not isinstance(route, _judging(route))
     ]
     assert lax == []
+
+
+def _judging(route: APIRoute) -> tuple[type[APIRoute], ...]:
+    """Give the classes that judge what comes with such a route's requests."""
+    return (JsonRoute, Route) if route.methods in ({"GET"}, {"HEAD"}) else (JsonRoute,)
 
 
 def test_a_task_is_two_lines() -> None:

@@ -165,9 +165,7 @@ async def test_an_erased_job_cannot_be_retried(bench: Bench) -> None:
     job_id = await succeeded(bench)
     await erase(bench, job_id)
     with pytest.raises(Erased):
-        await bench.do(
-            lambda tx: jobs.retry(tx, bench.lens, bench.caller, job_id, idempotency_key=None)
-        )
+        await bench.do(lambda tx: jobs.retry(tx, bench.lens, bench.caller, job_id))
 
 
 async def test_its_idempotency_key_still_names_it(bench: Bench) -> None:

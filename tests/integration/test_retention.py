@@ -120,9 +120,7 @@ async def test_a_reference_inside_an_input_goes_with_the_last_job_that_needs_it(
     await store.put(str(bench.caller.project_id), PICTURE, "image/png")
     first = await bench.submit(input={"prompt": "a", "image_urls": [url, url]})
     await bench.cancel(first)
-    again, _ = await bench.do(
-        lambda tx: jobs.retry(tx, bench.lens, bench.caller, first, idempotency_key=None)
-    )
+    again, _ = await bench.do(lambda tx: jobs.retry(tx, bench.lens, bench.caller, first))
     for job_id, left in ((first, True), (again.id, False)):
         await bench.cancel(job_id)
         await erase(bench, job_id)

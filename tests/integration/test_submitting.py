@@ -116,9 +116,7 @@ async def test_a_retry_is_a_new_job_with_the_same_input(bench: Bench) -> None:
     )  # fmt: skip
     await bench.cancel(first)
 
-    again, known = await bench.do(
-        lambda tx: jobs.retry(tx, bench.lens, bench.caller, first, idempotency_key=None)
-    )
+    again, known = await bench.do(lambda tx: jobs.retry(tx, bench.lens, bench.caller, first))
 
     old, new = await bench.job(first), await bench.job(again.id)
     same = (
@@ -139,7 +137,9 @@ async def test_twenty_retries_with_one_key_make_one_job(bench: Bench) -> None:
     made = await asyncio.gather(
         *(
             bench.do(
-                lambda tx: jobs.retry(tx, bench.lens, bench.caller, first, idempotency_key="k")
+                lambda tx: jobs.retry(
+                    tx, bench.lens, bench.caller, first, idempotency=jobs.retry_name(first, "k")
+                )
             )
             for _ in range(20)
         )
@@ -154,14 +154,10 @@ async def test_only_a_finished_job_of_ones_own_project_is_retried(
     job_id = await bench.submit()
     stranger = (await make_project(bench.database, vault, "other"))[0]
     with pytest.raises(NotFinished):
-        await bench.do(
-            lambda tx: jobs.retry(tx, bench.lens, bench.caller, job_id, idempotency_key=None)
-        )
+        await bench.do(lambda tx: jobs.retry(tx, bench.lens, bench.caller, job_id))
     await bench.cancel(job_id)
     with pytest.raises(NotFound):
-        await bench.do(
-            lambda tx: jobs.retry(tx, bench.lens, stranger, job_id, idempotency_key=None)
-        )
+        await bench.do(lambda tx: jobs.retry(tx, bench.lens, stranger, job_id))
 
 
 json_values = st.recursive(

@@ -44,15 +44,15 @@ class Operation:
         client: httpx.AsyncClient,
         things: Mapping[str, str],
         headers: Mapping[str, str],
+        content: bytes | str | None = None,
         **query: str,
     ) -> httpx.Response:
-        """Ask for these things; for what nobody has, where one is missing."""
+        """Ask for these things; for what nobody has, where one is missing. `content` is another body."""
         where = self.path.replace("{n}", "0")
         for name, prefix in self.of.items():
             where = where.replace(f"{{{name}}}", things.get(prefix) or nobodys(prefix))
-        return await client.request(
-            self.method, where, headers=headers, params=query, json=self.body
-        )
+        sent = {"json": self.body} if content is None else {"content": content}
+        return await client.request(self.method, where, headers=headers, params=query, **sent)
 
 
 def operations() -> list[Operation]:

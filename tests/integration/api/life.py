@@ -84,6 +84,10 @@ class Life:
     async def expire(self, job: UUID) -> None:
         """Let a queued job wait past its time."""
         await self.alter("UPDATE jobs SET queue_expires_at = now() WHERE id = :job", job=job)
+        await self.clear_away(job)
+
+    async def clear_away(self, job: UUID) -> None:
+        """Expire a job one of whose times has come."""
         async with self.database.transaction() as tx:
             assert await jobs.expire(tx, self.lens, job, timedelta(0)) is not None
 
