@@ -19,6 +19,7 @@ from api import (
     images,
     jobs,
     keys,
+    pages,
     problems,
     streams,
     usage,
@@ -82,11 +83,14 @@ def create_app(settings: Settings) -> FastAPI:
         description=_DESCRIPTION,
         lifespan=lifespan,
         default_response_class=Answer,
+        docs_url=None,  # `pages` has its own
         redoc_url=None,
+        redirect_slashes=False,  # Starlette would send callers to where their Host header says
         webhooks=events.router(),
         generate_unique_id_function=_name,
     )
     problems.install(app)
+    pages.install(app)
     rooms = (
         *(jobs, streams, images, webhooks, deliveries, keys),
         *(budgets, usage, catalog, health),

@@ -46,7 +46,7 @@ STREAM: Responses = {200: {
             },
         },
     }}},
-}}  # fmt: skip
+}, 204: {"description": "`Last-Event-ID` is the last event of a job that has ended."}}  # fmt: skip
 ERASED: Responses = {204: {"description": "Its input and images are erased, or were before."}}
 EXPLANATION = _answer(
     shapes.Explanation,

@@ -10,8 +10,9 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.callers import owner_of, quota_of
+from api.heads import as_get
 from api.intake import SMALL, Intake, Pace, too_large
-from api.problems import problem
+from api.problems import CLIENT_GONE, NOSNIFF, problem
 from api.room import Room
 from models.ids import new, text
 
@@ -20,7 +21,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _REQUESTS = Counter("darkroom_http_requests", "Answers", ["method", "route", "status"])
 _SECONDS = Histogram("darkroom_http_seconds", "Time to the answer's headers", ["method", "route"])
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_WITHOUT_BODY = {"GET", "HEAD"}  # what comes all the same is dropped, not kept
+_WITHOUT_BODY = {"GET"}  # what comes all the same is dropped, not kept
 _WITH_INPUT = re.compile(r"/v1/(jobs|quotes|jobs/[^/]+/retry)")  # which may carry references
 
 
@@ -38,29 +39,39 @@ class Door:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        method = scope["method"]
+        if method == "HEAD":
+            scope, send = as_get(scope, send)
         request = Request(scope)
         given = request.headers.get("x-request-id", "")
         request_id = given if _ID.fullmatch(given) else text("req", new())
         request.state.request_id = request_id
-        started, status = time.perf_counter(), 500
+        started, status, gone = time.perf_counter(), 500, False
+
+        async def hear() -> Message:
+            nonlocal gone
+            message = await receive()
+            gone = gone or message["type"] == "http.disconnect"
+            return message
 
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = CLIENT_GONE if gone else message["status"]
                 quota = quota_of(request)
                 message["headers"] = [
                     *message.get("headers", []),
                     (b"x-request-id", request_id.encode()),
+                    NOSNIFF,
                     *(quota.headers if quota else ()),
                 ]
             await send(message)
 
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
-            await self._enter(scope, receive, answer, request)
+            await self._enter(scope, hear, answer, request)
         finally:
-            _measure(scope, status, time.perf_counter() - started)
+            _measure(scope, method, status, time.perf_counter() - started)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send, request: Request) -> None:
         refused = getattr(request.state, "refused", None)  # by its connection, for its head
@@ -84,9 +95,8 @@ class Door:
             intake.release()
 
 
-def _measure(scope: Scope, status: int, seconds: float) -> None:
+def _measure(scope: Scope, method: str, status: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path", "none")
-    method = scope["method"]
     _REQUESTS.labels(method, route, status).inc()
     _SECONDS.labels(method, route).observe(seconds)
     if route not in {"/healthz", "/readyz", "/metrics"}:

@@ -13,7 +13,7 @@ from api.documentation import BYTES, REFUSALS
 from api.etags import matches
 from api.routes import Route
 from api.state import State
-from models import jobs
+from models import ids, jobs
 from models.errors import Erased, ImageExpired, NotFinished, NotFound, SignatureInvalid
 from models.jobs import Snapshot
 from models.schema import Image
@@ -39,7 +39,6 @@ Expiry = Annotated[int | None, Query(description="of a signed URL: unix seconds"
 Signature = Annotated[str | None, Query(description="of a signed URL")]
 
 
-@router.head("/{id}/images/{n}", include_in_schema=False)
 @router.get("/{id}/images/{n}", response_class=StreamingResponse, responses=BYTES)
 async def image(  # noqa: PLR0917 - each parameter is a header or a part of the URL
     request: Request, job_id: JobId, n: Number, here: Here,
@@ -49,10 +48,10 @@ async def image(  # noqa: PLR0917 - each parameter is a header or a part of the 
     """Give the image's bytes."""
     found, kept = await _find(request, here, job_id, n, exp, sig)
     key = f"{found.job.project_id}/{kept.sha256}"
-    return await _bytes(request, here, key, kept.sha256, kept.content_type, range_)
+    named = _named(job_id, kept.content_type)
+    return await _bytes(request, here, key, kept.sha256, named, range_)
 
 
-@router.head("/{id}/images/{n}/thumbnail", include_in_schema=False)
 @router.get("/{id}/images/{n}/thumbnail", response_class=StreamingResponse, responses=BYTES)
 async def thumbnail(  # noqa: PLR0917 - the same as `image`
     request: Request, job_id: JobId, n: Number, here: Here,
@@ -66,7 +65,8 @@ async def thumbnail(  # noqa: PLR0917 - the same as `image`
     if kept.thumbnail == "impossible":
         raise NotFound("This image could not be drawn small; take the image itself.")
     key = f"{found.job.project_id}/{kept.sha256}.thumb"
-    return await _bytes(request, here, key, f"{kept.sha256}-t", "image/jpeg", range_)
+    named = _named(job_id, "image/jpeg", "-thumbnail")
+    return await _bytes(request, here, key, f"{kept.sha256}-t", named, range_)
 
 
 async def _find(
@@ -101,11 +101,25 @@ def _check_signature(request: Request, here: State, exp: int | None, sig: str) -
         raise SignatureInvalid("The URL's signature does not fit it; use the URL as it was given.")
 
 
+def _named(job_id: UUID, content_type: str, suffix: str = "") -> dict[str, str]:
+    """Say what the bytes are, and under which name a browser saves them.
+
+    Whatever a model drew into them, a browser runs none of it.
+    """
+    ending = content_type.partition("/")[2].replace("jpeg", "jpg")
+    name = f"{ids.text(ids.JOB, job_id)}{suffix}.{ending}"
+    return {
+        "content-type": content_type,
+        "content-disposition": f'inline; filename="{name}"',
+        "content-security-policy": "default-src 'none'; sandbox",
+    }
+
+
 async def _bytes(
-    request: Request, here: State, key: str, tag: str, content_type: str, range_: str | None
+    request: Request, here: State, key: str, tag: str, named: dict[str, str], range_: str | None
 ) -> Response:
     etag = f'"{tag}"'
-    headers = {"etag": etag, "cache-control": _CACHING, "accept-ranges": "bytes"}
+    headers = {"etag": etag, "cache-control": _CACHING, "accept-ranges": "bytes", **named}
     if matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     size = await here.store.size(key)
@@ -122,7 +136,7 @@ async def _bytes(
         chunks = await here.store.open(key, start=start, end=end)
     except Missing:
         raise ImageExpired("The image is no longer in the store.") from None
-    return StreamingResponse(chunks, 206 if wanted else 200, headers, content_type)
+    return StreamingResponse(chunks, 206 if wanted else 200, headers)
 
 
 def _range(header: str | None, size: int) -> tuple[int, int] | None:

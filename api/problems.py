@@ -5,9 +5,10 @@ from http import HTTPStatus
 from typing import cast
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from api.answers import Answer
 from models.errors import FieldError, InternalError, InvalidRequest, Refusal, Unavailable
@@ -15,6 +16,8 @@ from models.storage import StoreUnavailable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+CLIENT_GONE = 499  # as nginx counts who went away before an answer; nobody is sent it
+NOSNIFF = (b"x-content-type-options", b"nosniff")  # what we say that it is, it is
 _RETRY_AFTER = "5"
 _SHOWN = 200  # characters of a value that a message repeats
 
@@ -24,6 +27,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, _refusal)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(StoreUnavailable, _store_away)
     app.add_exception_handler(Exception, _bug)
 
@@ -89,11 +93,20 @@ def _field(error: dict[str, object]) -> FieldError:
     return FieldError(pointer, message)
 
 
+async def _gone(_request: Request, _gone: Exception) -> Response:
+    """Answer nobody: the client went away in the middle of its body, which is no bug of ours."""
+    return Response(status_code=CLIENT_GONE)
+
+
 async def _http(request: Request, raised: Exception) -> Answer:
-    status = cast("HTTPException", raised).status_code
-    refused = Refusal(f"{HTTPStatus(status).phrase}: {request.method} {request.url.path}.")
+    status, path = cast("HTTPException", raised).status_code, request.url.path
+    is_slashed = status == HTTPStatus.NOT_FOUND and path.endswith("/")
+    advice = " Leave out the slash at its end." if is_slashed else ""
+    refused = Refusal(f"{HTTPStatus(status).phrase}: {request.method} {path}.{advice}")
     response = problem(request, _with_status(refused, status))
     response.headers.update(cast("HTTPException", raised).headers or {})
+    if "GET" in response.headers.get("allow", ""):
+        response.headers["allow"] += ", HEAD"
     return response
 
 
@@ -109,6 +122,7 @@ def _with_status(refused: Refusal, status: int) -> Refusal:
 
 async def _bug(request: Request, _raised: Exception) -> Answer:
     answer = problem(request, InternalError("Tell us the request_id; our log says more under it."))
-    # Starlette answers this one from outside of the door, which gives every other answer its id.
+    # Starlette answers this one from outside of the door, which gives every other answer these two.
     answer.headers["x-request-id"] = request_id(request)
+    answer.raw_headers.append(NOSNIFF)
     return answer

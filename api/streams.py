@@ -2,18 +2,20 @@
 
 The stream tells states, not steps: what changes twice before it is read is told once, as it is then. An
 event's id names its state (the ETag), so `Last-Event-ID` resumes: the state that a client has is not
-told again. The stream ends with the job, and when this process is told to stop: clients come back.
+told again. The stream ends with the job, and when this process is told to stop: clients come back, and are
+told 204 when they have all there will be.
 """
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Response
 from pydantic_core import to_json
 from starlette.responses import StreamingResponse
 
 from api.bodies import JsonRoute
 from api.deps import Here, JobId, Reader
 from api.documentation import REFUSALS, STREAM
+from models.states import TERMINAL
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=REFUSALS, route_class=JsonRoute)
 
@@ -26,9 +28,14 @@ async def stream(
     job_id: JobId,
     here: Here,
     last_event_id: Annotated[str | None, Header(description="the last event that came")] = None,
-) -> StreamingResponse:
-    """Stream a job: as it is, then at each change, until it has ended."""
-    await here.waiting.look(caller.project_id, job_id)
+) -> Response:
+    """Stream a job: as it is, then at each change, until it has ended.
+
+    204 to whoever has its last event: a browser's `EventSource` would else come back for ever.
+    """
+    found = await here.waiting.look(caller.project_id, job_id)
+    if found.job.status in TERMINAL and found.etag == last_event_id:
+        return Response(status_code=204)
     changes = here.waiting.changes(caller.project_id, job_id, last_event_id)
     told = (_write(each.etag, each.show(here.lens)) if each else ":\n\n" async for each in changes)
     return StreamingResponse(told, media_type="text/event-stream", headers=_HEADERS)

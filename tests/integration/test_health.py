@@ -87,6 +87,7 @@ async def test_a_trouble_is_a_503_that_says_which(settings: Settings) -> None:
         assert await asyncio.to_thread(healthcheck.main, [url]) == 1
         trouble.clear()
         assert (await client.get(url)).status_code == 200
+        assert (await client.head(url)).status_code == 200, "some balancers ask so"
         assert await asyncio.to_thread(healthcheck.main, [url]) == 0
 
 

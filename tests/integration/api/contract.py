@@ -6,7 +6,7 @@ A new route is in these tests by itself. Only a new noun must be made by hand, i
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -38,6 +38,14 @@ class Operation:
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+    def as_head(self) -> "Operation":
+        """Ask about the answer alone."""
+        return replace(self, method="HEAD")
+
+    def with_slash(self) -> "Operation":
+        """Ask under a path that is one slash too long."""
+        return replace(self, path=f"{self.path}/")
 
     async def ask(
         self,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import httpx
+import pytest
 
 from tests.integration.api.client import Api, bearer, path, problem
 
@@ -81,6 +82,48 @@ async def test_a_stream_is_resumed_after_the_last_event(api: Api) -> None:
         await api.life.fail(job)
         ring(api, job)
         assert (await coming).status == "failed"
+
+
+async def last_event(api: Api, job: UUID, seen: str) -> str | None:
+    """Come back as a browser does; gives the last event that it is told, None for a 204."""
+    headers = {"last-event-id": seen}
+    async with api.client.stream("GET", path(job, "/events"), headers=headers) as answer:
+        told = [each async for each in events(answer)]
+        if answer.status_code == 204:
+            assert told == []
+            return None
+        assert answer.status_code == 200
+        return told[-1].id
+
+
+async def test_who_has_the_last_event_is_told_to_stay_away(api: Api) -> None:
+    job = await api.submit()
+    async with asyncio.timeout(10), listening(api, job) as told:
+        first = await anext(told)
+        await api.life.fail(job)
+        ring(api, job)
+        last = [each async for each in told][-1]
+    assert await last_event(api, job, last.id) is None
+    for stale in (first.id, "", "garbage", '"999"', f"W/{last.id}", "*"):
+        assert await last_event(api, job, stale) == last.id, "it has missed something"
+    assert (await api.client.delete(path(job))).status_code == 204
+    erased = await last_event(api, job, last.id)
+    assert erased not in {None, last.id}, "that it was erased is news"
+    assert await last_event(api, job, erased or "") is None
+
+
+@pytest.mark.parametrize("end", ["succeed", "fail", "expire", "cancel"])
+async def test_every_end_is_an_end(api: Api, end: str) -> None:
+    job = await api.submit()
+    if end == "cancel":
+        await api.client.post(path(job, "/cancel"))
+    else:
+        await {"succeed": api.life.succeed, "fail": api.life.fail, "expire": api.life.expire}[end](
+            job
+        )
+    last = await last_event(api, job, "")
+    assert last is not None
+    assert await last_event(api, job, last) is None
 
 
 async def test_a_ring_without_a_change_tells_nothing(api: Api) -> None:
