@@ -60,7 +60,7 @@ class Attempt(BaseModel):
     """A paid call: `outcome` and `finished_at` are null while it is under way."""
 
     number: int
-    outcome: Literal["image", "try_later", "refused", "parked", "unknown"] | None
+    outcome: Literal["image", "try_later", "unusable", "refused", "parked", "unknown"] | None
     charge: AttemptCharge
     http_status: int | None
     inference_id: str | None

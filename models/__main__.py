@@ -17,6 +17,7 @@ from models import (
     audit,
     caps,
     catalog,
+    evidence,
     ids,
     jobs,
     migrate,
@@ -177,6 +178,17 @@ async def _set_aside(database: Database, _: Namespace, __: Settings) -> str:
     return "\n".join(lines) or "nothing is set aside"
 
 
+async def _evidence(database: Database, asked: Namespace, _: Settings) -> str:
+    """Show what an attempt was answered with; a line for people goes to stderr, the body to stdout."""
+    async with database.transaction() as tx:
+        await migrate.demand_schema(tx)
+        found, at = await evidence.read(tx, asked.attempt)
+    kind = found.content_type or "no content type"
+    told = f"{len(found.body)} of {found.length} bytes, {kind}, kept at {views.time(at)}"
+    print(told, file=sys.stderr)
+    return found.body.decode(errors="backslashreplace")
+
+
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="python -m models", description="Darkroom, for its operator.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -200,6 +212,8 @@ def _parser() -> ArgumentParser:
     hand.add_argument("attempt", help="its client_request_id, as the job's JSON shows it: job_…:1")
     hand.add_argument("verdict", choices=("charged", "free"))
     hand.add_argument("--credits", type=int, help="what was charged; without it, what is held")
+    answer = commands.add_parser("evidence", help="show a paid answer that had no image in it")
+    answer.add_argument("attempt", help="its client_request_id: job_…:1")
     for name, does in (("pause", "let no call begin"), ("resume", "let calls begin again")):
         stop = commands.add_parser(name, help=f"{does}: any, a model's, or a project's")
         which = stop.add_mutually_exclusive_group()
@@ -226,6 +240,7 @@ def _count(word: str) -> int:
 _SAID: dict[str, Callable[[Database, Namespace, Settings], Awaitable[str]]] = {
     "resolve": _resolve, "pause": _pause, "resume": _pause, "limit": _limit,
     "set-aside": _set_aside,
+    "evidence": _evidence,
 }  # fmt: skip
 
 

@@ -14,8 +14,9 @@ from uuid import UUID
 import structlog
 from sqlalchemy import func, insert, or_, select, update
 
-from models import ids, ledger, prices
+from models import evidence, ids, ledger, prices
 from models.db import Transaction
+from models.evidence import Evidence
 from models.schema import Attempt, Image, Job
 from models.states import Charge
 
@@ -46,6 +47,7 @@ class Answer:
     provider_url: str | None = None
     counts: bool = True
     error: dict[str, object] | None = field(default=None)
+    evidence: Evidence | None = None
 
 
 LOST = Answer(
@@ -59,7 +61,7 @@ def bare(answer: Answer) -> Answer:
     """Take from an answer what it tells of the input and the image: its job was erased."""
     code = (answer.error or {}).get("code")
     error = None if answer.error is None else {"code": code, "message": ERASED}
-    return replace(answer, provider_url=None, error=error)
+    return replace(answer, provider_url=None, error=error, evidence=None)
 
 
 def client_request_id(job_id: UUID, number: int | Literal[""]) -> str:
@@ -121,6 +123,8 @@ async def finish(
     ).one_or_none()
     if found is None:
         return None
+    if answer.evidence is not None:
+        await evidence.write(tx, found.id, answer.evidence)
     job = await ledger.book(tx, job, *_entries(found, answer.charge, answer.credits))
     await prices.observe(tx, job.model, found)
     return found, job

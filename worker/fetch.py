@@ -8,7 +8,7 @@ NotKept           not this time
     └── Gone      there is nothing to fetch it from
 """
 
-from base64 import b64decode
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from models.errors import EgressRefused
 from models.states import WaitingReason
+from worker import inline
 from worker.connection import Unreachable
 from worker.context import Context
 from worker.egress import Download
@@ -92,7 +93,7 @@ async def opened(
 
 
 async def _inline(b64: str) -> AsyncIterator[bytes]:
-    try:
-        yield b64decode(b64, validate=True)
-    except ValueError:
-        raise NoImage("the provider's inline image is not base 64") from None
+    image = await asyncio.to_thread(inline.decode, b64)
+    if image is None:
+        raise NoImage("the provider's inline image is not base 64")
+    yield image

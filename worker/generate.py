@@ -21,7 +21,7 @@ from models.storage import Missing, StoreUnavailable
 from worker import confirming, keep, metrics, storeroom
 from worker.backoff import delay
 from worker.context import Context
-from worker.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown
+from worker.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown, Unusable
 from worker.persistence import book, insist
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -151,6 +151,11 @@ async def _conclude(context: Context, start: Start, outcome: Outcome) -> None:
                     code=outcome.code, message=outcome.message, details=details or None,
                 ),
             )  # fmt: skip
+        case Unusable():
+            await book(
+                context, ref, answer,
+                lambda tx: _give_up(tx, context, ref, answer, outcome.message),
+            )  # fmt: skip
         case Parked():
             reason, for_all = outcome.reason, outcome.for_all
             await book(
@@ -175,6 +180,16 @@ async def _retry_later(
         await breakers.failed(tx, context.settings, "errors", ref.job_id, ref.number)
 
 
+async def _give_up(
+    tx: Transaction, context: Context, ref: Ref, answer: Answer, message: str
+) -> None:
+    """Fail the job: it was paid, and who would call again would pay again. Several in a row are trouble."""
+    await jobs.refuse(
+        tx, context.lens, ref, answer, code="paid_without_image", message=message, retryable=True
+    )
+    await breakers.failed(tx, context.settings, "errors", ref.job_id, ref.number)
+
+
 async def _lose(tx: Transaction, context: Context, ref: Ref, answer: Answer) -> None:
     await jobs.lose(tx, context.lens, ref, answer)
     await breakers.failed(tx, context.settings, "lost", ref.job_id, ref.number)
@@ -193,6 +208,7 @@ def _answer(outcome: Outcome) -> Answer:
         provider_url=outcome.url if isinstance(outcome, Image) else None,
         counts=counts,
         error=None if code is None else {"code": code, "message": message},
+        evidence=outcome.evidence,
     )
 
 
@@ -204,6 +220,8 @@ def _words(outcome: Outcome) -> tuple[str, str | None, str, bool]:
             return "try_later", outcome.reason, outcome.message, outcome.counts
         case Refused():
             return "refused", outcome.code, outcome.message, True
+        case Unusable():
+            return "unusable", "paid_without_image", outcome.message, True
         case Parked():
             return "parked", outcome.reason, outcome.message, False
         case Unknown():

@@ -3,6 +3,7 @@
     Outcome
     ├── Image      there is an image: keep it, succeed
     ├── TryLater   no image, and trying again makes sense
+    ├── Unusable   no image, but a price: another call would be paid too, so fail the job
     ├── Refused    no image, and trying again cannot help: fail the job
     ├── Parked     not the job's fault: wait until the operator or the wallet has recovered
     └── Unknown    it was sent, and nobody can say what became of it
@@ -14,6 +15,8 @@ answer's own headers and body said, whatever the outcome.
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, TypeAlias
+
+from models.evidence import Evidence
 
 Charge: TypeAlias = Literal["none", "unknown", "settled"]
 
@@ -48,9 +51,10 @@ class Detail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcome:
-    """What all outcomes carry."""
+    """What all outcomes carry; `evidence` when it may have been paid, and no image was found in it."""
 
     receipt: Receipt = field(default_factory=Receipt)
+    evidence: Evidence | None = None
 
     @property
     def credits(self) -> int | None:
@@ -98,6 +102,18 @@ class TryLater(_Outcome):
         """None, but for a success without an image: that may have been billed."""
         if self.reason == EMPTY_ANSWER and self.receipt.credits is None:
             return "unknown"
+        return self._charge_if_told()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unusable(_Outcome):
+    """A success that names a price, and no image can be found in it: another call would be paid too."""
+
+    message: str
+
+    @property
+    def charge(self) -> Charge:
+        """As the answer says."""
         return self._charge_if_told()
 
 
@@ -152,4 +168,4 @@ class Unknown(_Outcome):
         return "unknown"
 
 
-Outcome: TypeAlias = Image | TryLater | Refused | Parked | Unknown
+Outcome: TypeAlias = Image | TryLater | Unusable | Refused | Parked | Unknown

@@ -50,14 +50,15 @@ async def refuse(
     *,
     code: str,
     message: str,
+    retryable: bool = False,
     details: object = None,
 ) -> Job | None:
-    """running → failed: the provider refuses this input, and would again."""
+    """running → failed: the provider refuses this input, and would again; or was paid for no image."""
     job = await _finish(tx, lens, ref, answer)
     if job is None:
         return None
     return await conclude(tx, lens, job) or await fail(
-        tx, lens, job, code, message, retryable=False, details=details
+        tx, lens, job, code, message, retryable=retryable, details=details
     )
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import delete, func, null, select, update
 
-from models import attempts, bodies, remnants
+from models import attempts, bodies, evidence, remnants
 from models.db import Transaction
 from models.errors import NotFinished, NotFound
 from models.schema import Attempt, Delivery, Event, Image, InputImage, Job
@@ -44,6 +44,7 @@ async def erase(tx: Transaction, project_id: UUID, job_id: UUID) -> None:
 
 async def _empty_attempts(tx: Transaction, job: Job) -> None:
     mine = Attempt.job_id == job.id
+    await evidence.erase(tx, job.id)
     await tx.execute(update(Attempt).where(mine).values(provider_url=None))
     error = func.jsonb_build_object("code", Attempt.error["code"], "message", attempts.ERASED)
     told = func.jsonb_typeof(Attempt.error) == "object"

@@ -31,9 +31,9 @@ class _Trial:
 
 # A refused input proves that the key is good, but is refused before the money is looked at.
 _TRIALS: dict[WaitingReason, _Trial] = {
-    "wallet_empty": _Trial(("image",), ("parked",)),
-    "provider_key": _Trial(("image", "refused"), ("parked",)),
-    "provider_down": _Trial(breakers.PROPER, ("try_later", "unknown")),
+    "wallet_empty": _Trial(("image", "unusable"), ("parked",)),
+    "provider_key": _Trial(("image", "refused", "unusable"), ("parked",)),
+    "provider_down": _Trial(breakers.PROPER, ("try_later", "unknown", "unusable")),
 }
 
 

@@ -11,19 +11,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from models.evidence import Evidence
 from worker.backoff import parse_date, parse_retry_after
 from worker.outcomes import Detail, Receipt
 from worker.provider import credits as money
+from worker.provider import images, words
+from worker.provider.images import Found
 
 # Long enough for every message seen, short enough for a row and a log line.
 _MESSAGE_MAX = 500
 _ID_MAX = 200
 _DETAILS_MAX = 50
-_SIZE = re.compile(r"[0-9]{1,5}x[0-9]{1,5}")
 # Where an answer repeats what the caller sent: words there are not the provider's.
 _ECHOES = frozenset({"received", "prompt", "revised_prompt", "image_urls", "input", "url"})
 # What names an error in the provider's `error` object.
 _NAMES = ("name", "code", "type")
+# Where providers behind it put the words for people.
+_WORDS = ("message", "msg", "detail", "reason", "description")
+_ERROR_STATUSES = range(400, 600)
+_EVIDENCE_MAX = 64 * 1024  # bytes: the schema holds no more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +59,39 @@ class Answer:
             error.get(key) and isinstance(error[key], str) for key in _NAMES
         )
         return named or ("message" in body and ("statusCode" in body or "status" in body))
+
+    @property
+    def image(self) -> Found | None:
+        """The image of a success, or None; out of an answer that broke off, if its URL came whole."""
+        if not self.success:
+            return None
+        return images.find(self.json) if self.readable else images.rescue(self.raw)
+
+    @property
+    def paid(self) -> bool:
+        """Whether it is a success that names a price above 0: it was paid, whatever else it says."""
+        return self.success and bool(self.receipt.credits)
+
+    @property
+    def has_words(self) -> bool:
+        """Whether it says anything for people."""
+        return bool(_messages(self.json))
+
+    @property
+    def meaning(self) -> words.Meaning | None:
+        """What the error inside of a success means, or None."""
+        found = _errors(self.json)
+        if not self.success or not found:
+            return None
+        codes = " ".join(text for error in found for text in _codes(error))
+        return words.meaning(codes, self.message, _status(found))
+
+    @property
+    def evidence(self) -> Evidence:
+        """Its body, bounded, for an operator to look at."""
+        kind = self.headers.get("content-type", "")[:_ID_MAX] or None
+        kind = None if kind is None else _clean(kind, _ID_MAX)
+        return Evidence(kind, len(self.raw), self.raw[:_EVIDENCE_MAX])
 
     @property
     def retry_after(self) -> timedelta | None:
@@ -105,34 +144,6 @@ def receipt(status: int, headers: Mapping[str, str], body: object = None) -> Rec
     )
 
 
-def item(body: object) -> dict[str, object] | None:
-    """Give `data[0]`, or `images[0]` (seen for other models), if it has an image; else None."""
-    lists = [body.get("data"), body.get("images")] if isinstance(body, dict) else []
-    firsts = [each[0] for each in lists if isinstance(each, list) and each]
-    found = [first for first in firsts if isinstance(first, dict)]
-    return next((first for first in found if link(first) or base64(first)), None)
-
-
-def link(image: dict[str, object]) -> str | None:
-    """Give the URL of an image, or None."""
-    url = image.get("url")
-    if not isinstance(url, str) or not url.startswith(("https://", "http://")):
-        return None
-    return url if url.isprintable() else None
-
-
-def base64(image: dict[str, object]) -> str | None:
-    """Give the bytes of an image, still in base 64, or None."""
-    encoded = image.get("b64_json")
-    return encoded if isinstance(encoded, str) and encoded else None
-
-
-def size(image: dict[str, object]) -> str | None:
-    """Give the size of an image as told (`2048x2048`), or None."""
-    told = image.get("size")
-    return told if isinstance(told, str) and _SIZE.fullmatch(told) else None
-
-
 def _loads(body: bytes) -> tuple[bool, object]:
     try:
         return True, json.loads(body)
@@ -140,12 +151,51 @@ def _loads(body: bytes) -> tuple[bool, object]:
         return False, None
 
 
+def _errors(body: object) -> list[dict[str, object]]:
+    """List the errors of an answer as objects: its own, those of its items, or itself if it is one."""
+    if not isinstance(body, dict):
+        return []
+    given = [body.get("error"), body.get("errors")]
+    for name in ("data", "images", "output"):
+        items = body.get(name)
+        given += [
+            each.get("error")
+            for each in (items if isinstance(items, list) else [items])
+            if isinstance(each, dict)
+        ]
+    listed: list[dict[str, object]] = []
+    for each in (one for some in given for one in (some if isinstance(some, list) else [some])):
+        if isinstance(each, str):
+            listed.append({"message": each})
+        elif isinstance(each, dict) and each:
+            listed.append(each)
+    bare = "message" in body and any(key in body for key in ("status", "statusCode", *_NAMES))
+    return [*listed, body] if listed or bare else []
+
+
+def _codes(error: dict[str, object]) -> Iterator[str]:
+    data = error.get("data")
+    kind = data.get("kind") if isinstance(data, dict) else None
+    yield from (text for text in (*map(error.get, _NAMES), kind) if isinstance(text, str))
+
+
+def _status(errors: list[dict[str, object]]) -> int | None:
+    """Return the HTTP status that an answer tells beside its own."""
+    for error in errors:
+        for key in ("statusCode", "status", "code"):
+            told = money.whole(error.get(key))
+            if told is not None and told in _ERROR_STATUSES:
+                return told
+    return None
+
+
 def _messages(body: object) -> list[str]:
     if not isinstance(body, dict):
         return []
     error = body.get("error")
     inner = error.get("message") if isinstance(error, dict) else error
-    for said in (body.get("message"), inner, body.get("detail"), body.get("title")):
+    items = [each.get(key) for each in _errors(body) for key in _WORDS]
+    for said in (body.get("message"), inner, body.get("detail"), *items, body.get("title")):
         texts = said if isinstance(said, list) else [said]
         found = [text for text in texts if isinstance(text, str) and text.strip()]
         if found:
@@ -158,9 +208,11 @@ def _details(body: object) -> Iterator[Detail]:
         return
     if isinstance(body.get("message"), list):
         yield from (Detail("", _clean(text, _MESSAGE_MAX)) for text in _messages(body))
-    error = body.get("error")
-    if not isinstance(error, dict):
-        return
+    for error in _errors(body):
+        yield from _of_error(error)
+
+
+def _of_error(error: dict[str, object]) -> Iterator[Detail]:
     param, message, data = error.get("param"), error.get("message"), error.get("data")
     if param and isinstance(param, str) and isinstance(message, str):
         yield Detail(_clean(param, _ID_MAX), _clean(message, _MESSAGE_MAX))

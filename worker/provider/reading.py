@@ -5,24 +5,18 @@ answer says, and a refusal for content comes dressed as any status. An answer th
 `Unknown`, and asks for a row.
 """
 
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from worker import outcomes
-from worker.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown
-from worker.provider import answers, edges
+from worker.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown, Unusable
+from worker.provider import answers, edges, words
 from worker.provider.answers import Answer
+from worker.provider.images import Found
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-# The moderation service itself failed, and did not look at the content.
-_MODERATION_DOWN = re.compile("ContentSecurityDetectionError", re.IGNORECASE)
-_CONTENT = re.compile("SensitiveContent|RiskDetection|content_policy", re.IGNORECASE)
-# `err_insufficent_credits` is the provider's spelling; newer wordings speak of funds and balance.
-_WALLET = re.compile("err_insuffic|credit|fund|balance", re.IGNORECASE)
 
 # What a request that timed out on the provider's side is answered with.
 _GATEWAY_TIMEOUTS = frozenset({408, 504, 524})
@@ -39,7 +33,10 @@ def read(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
     line, without the body, for an answer that the table does not know.
     """
     answer = answers.parse(status, headers, body)
-    return next(row.then(answer) for row in _TABLE if row.when(answer))
+    outcome = next(row.then(answer) for row in _TABLE if row.when(answer))
+    if answer.success and not isinstance(outcome, Image) and outcome.charge != "none":
+        return replace(outcome, evidence=answer.evidence)
+    return outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +48,8 @@ class _Row:
 
 
 def _image(answer: Answer) -> Outcome:
-    found = answers.item(answer.json) or {}
-    return Image(
-        url=answers.link(found),
-        b64=answers.base64(found),
-        size=answers.size(found),
-        receipt=answer.receipt,
-    )
+    found = answer.image or Found()
+    return Image(url=found.url, b64=found.b64, size=found.size, receipt=answer.receipt)
 
 
 def _try_later(reason: str, *, counts: bool = True) -> Callable[[Answer], Outcome]:
@@ -77,6 +69,12 @@ def _invalid(answer: Answer) -> Outcome:
         details=answer.details,
         receipt=answer.receipt,
     )
+
+
+def _unusable(answer: Answer) -> Outcome:
+    said = f" It says: {answer.message}" if answer.readable and answer.has_words else ""
+    message = f"The call was charged, and no image could be found in the provider's answer.{said}"
+    return Unusable(message=message, receipt=answer.receipt)
 
 
 def _content_refused(answer: Answer) -> Outcome:
@@ -124,19 +122,26 @@ def _unlisted(answer: Answer) -> Outcome:
 
 
 _TABLE = (
+    _Row(lambda a: a.image is not None, _image),
+    # At any status; the broken moderation service first, for its text may name what it looks for.
+    _Row(lambda a: a.says(words.MODERATION_DOWN) and not a.paid, _try_later("moderation_down")),
+    _Row(lambda a: (a.readable or not a.success) and a.says(words.CONTENT), _content_refused),
+    _Row(lambda a: a.meaning == "invalid", _invalid),
+    # Whatever it says, another call would be paid as well.
+    _Row(lambda a: a.paid, _unusable),
     _Row(
         lambda a: a.success and not a.readable,
         _unknown("unreadable", "The provider's answer could not be read"),
     ),
-    _Row(lambda a: a.success and answers.item(a.json) is not None, _image),
-    # At any status; the broken moderation service first, for its text may name what it looks for.
-    _Row(lambda a: a.says(_MODERATION_DOWN), _try_later("moderation_down")),
-    _Row(lambda a: a.says(_CONTENT), _content_refused),
+    _Row(lambda a: a.meaning == "wallet", _wallet_empty),
+    _Row(lambda a: a.meaning == "slow_down", _try_later("slow_down", counts=False)),
     _Row(lambda a: a.status in {200, 201}, _try_later(outcomes.EMPTY_ANSWER)),
     _Row(lambda a: a.status == 401, _key_bad),  # noqa: PLR2004 -- a status is its own name here
-    _Row(lambda a: a.status in {402, 403} and a.says(_WALLET), _wallet_empty),
+    _Row(lambda a: a.status == 402, _wallet_empty),  # noqa: PLR2004 -- as above
+    _Row(lambda a: a.status == 403 and a.says(words.MONEY), _wallet_empty),  # noqa: PLR2004 -- as above
     _Row(lambda a: a.status == 403, _forbidden),  # noqa: PLR2004 -- as above
     _Row(lambda a: a.status == 404, _model_gone),  # noqa: PLR2004 -- as above
+    _Row(lambda a: a.status == 429 and a.says(words.EMPTY_WALLET), _wallet_empty),  # noqa: PLR2004 -- as above
     # A limit, not a failure: ends only by the job's own deadlines.
     _Row(lambda a: a.status == 429, _try_later("slow_down", counts=False)),  # noqa: PLR2004 -- as above
     _Row(
