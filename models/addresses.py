@@ -87,12 +87,19 @@ def exempt(address: Address, exceptions: Sequence[Network]) -> bool:
     return any(address in network or _unwrap(address) in network for network in exceptions)
 
 
-def check_url(url: str, *, exceptions: Sequence[Network], ports: AbstractSet[int]) -> Target:
+def check_url(
+    url: str,
+    *,
+    exceptions: Sequence[Network],
+    ports: AbstractSet[int],
+    longest: int = _URL_MAX,
+) -> Target:
     """Read a URL that a user or the provider chose, or raise `EgressRefused` saying what to change.
 
-    A name passes here when it may turn out to be allowed; `check_reach` has the last word.
+    A name passes here when it may turn out to be allowed; `check_reach` has the last word. `longest` is
+    in characters.
     """
-    _check_text(url)
+    _check_text(url, longest)
     parts = _SPLIT.fullmatch(url)
     if parts is None or parts[1].lower() not in _DEFAULT_PORTS:
         raise EgressRefused(f"The URL's scheme must be https: it starts with {url[:12]!r}.")
@@ -151,9 +158,9 @@ def _check_regular(target: Target, ports: AbstractSet[int]) -> None:
         raise EgressRefused(f"The URL's port {target.port} is not open; use one of: {known}.")
 
 
-def _check_text(url: str) -> None:
-    if len(url) > _URL_MAX:
-        raise EgressRefused(f"The URL has {len(url)} characters; {_URL_MAX} are the most.")
+def _check_text(url: str, longest: int) -> None:
+    if len(url) > longest:
+        raise EgressRefused(f"The URL has {len(url)} characters; {longest} are the most.")
     for letter in url:
         # Parsers disagree about these: some strip them, some read the backslash as a slash.
         unseen = letter.isspace() or unicodedata.category(letter) in {"Cc", "Cf", "Cs"}

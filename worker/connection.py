@@ -3,11 +3,9 @@
 The connector looks nothing up: it is given the checked answers, and every socket is made by `pin`,
 which refuses any other address, also for literals, which skip resolvers.
 
-What comes in is metered before it is parsed: 1xx answers, empty lines and the extensions of chunks
-are no body, have no end, and hold up the whole loop while they last.
+What comes in is metered and mended before it is parsed (`worker/wire.py`).
 """
 
-import asyncio
 import ssl
 from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address
@@ -17,10 +15,10 @@ from typing import Literal
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.tracing import Trace
 
 from models.addresses import Address
+from worker import wire
+from worker.wire import Connector, Meter
 
 Reason = Literal["dns", "connect", "tls", "timeout", "reset", "too_large", "redirect", "protocol"]
 
@@ -35,14 +33,6 @@ class Unreachable(Exception):
         self.reason: Reason = reason
 
 
-class Meter:
-    """How many bytes may still come in: head, framing and body; `overrun` when more came."""
-
-    def __init__(self, allowance: int) -> None:
-        self.unread = allowance
-        self.overrun = False
-
-
 def open_session(answers: Sequence[Address], meter: Meter) -> aiohttp.ClientSession:
     """Open a session that can connect to these addresses and no other, whatever the URL's name."""
     return aiohttp.ClientSession(
@@ -52,6 +42,7 @@ def open_session(answers: Sequence[Address], meter: Meter) -> aiohttp.ClientSess
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the deadline is ours
         read_bufsize=_BUFFER,
+        **wire.PARSER,
     )
 
 
@@ -106,57 +97,16 @@ def _reason(failure: Exception) -> Reason:
             return "reset"
 
 
-class _Connector(aiohttp.TCPConnector):
+class _Connector(Connector):
     def __init__(self, answers: Sequence[Address], meter: Meter) -> None:
         super().__init__(
+            lambda: meter,
             resolver=_Pinned(answers),
             socket_factory=pin(answers),
             use_dns_cache=False,
             force_close=True,
             limit=0,
         )
-        self._meter = meter
-
-    async def _create_connection(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
-    ) -> ResponseHandler:
-        """Put the meter between the socket and aiohttp's parser, which has no bound of its own."""
-        handler = await super()._create_connection(req, traces, timeout)
-        if handler.transport is not None:
-            handler.transport.set_protocol(_Metered(handler, handler.transport, self._meter))
-        return handler
-
-
-class _Metered(asyncio.Protocol):
-    def __init__(
-        self, handler: ResponseHandler, transport: asyncio.Transport, meter: Meter
-    ) -> None:
-        self._handler, self._transport, self._meter = handler, transport, meter
-
-    def data_received(self, data: bytes) -> None:
-        meter = self._meter
-        meter.overrun = meter.overrun or len(data) > meter.unread
-        given = data[: meter.unread]
-        meter.unread -= len(given)
-        if given:
-            self._handler.data_received(given)
-        if meter.overrun:
-            self._transport.abort()
-
-    def eof_received(self) -> None:
-        self._handler.eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._handler.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        self._handler.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._handler.resume_writing()
 
 
 class _Pinned(AbstractResolver):

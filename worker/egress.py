@@ -11,7 +11,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
@@ -25,7 +25,9 @@ import aiohttp
 from yarl import URL
 
 from models.addresses import Address, Network, Target, check_reach, check_url
-from worker.connection import Meter, Unreachable, open_session, plainly
+from worker import links, wire
+from worker.connection import Unreachable, open_session, plainly
+from worker.wire import Meter
 
 Lookup = Callable[[str, int], Sequence[Address]]
 
@@ -33,7 +35,13 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_MAX = 3
 _CHUNK = 64 * 1024  # bytes given to a reader at once, at most
 _LOOKUPS = 64  # a hostile name server holds a thread for up to half a minute
-_HEAD = 64 * 1024  # bytes of an answer that are not its body; the framing of chunks comes on top
+_HEAD = 256 * 1024  # bytes of an answer's head; of a longer one to a post the status counts
+_FRAMING = (
+    64 * 1024
+)  # bytes for the framing of a body; that of chunks may cost as much as they carry
+_SILENCE = (
+    2.0  # seconds without a byte, after which nobody waits for the rest of what is thrown away
+)
 _HEADERS = {"user-agent": "Darkroom", "accept": "*/*", "accept-encoding": "identity"}
 
 
@@ -61,7 +69,7 @@ class _Reply:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        return {name.lower(): value for name, value in self.response.headers.items()}
+        return wire.headers_of(self.response.headers.items())
 
 
 @dataclass(frozen=True)
@@ -116,16 +124,17 @@ class Egress:
         deadline: timedelta,
         read_max: int,
     ) -> Answer:
-        """Send bytes and wait for the whole answer, of which at most `read_max` bytes are read.
+        """Send bytes and wait for the answer: its head, and of its body at most `read_max` bytes.
 
-        A longer body is cut off, not an error: what counts, the status, has been said by then.
+        What counts, the status, has been said before the body: one that is too long, breaks off, is
+        garbage or falls silent is dropped. One that drips on until the deadline is a timeout.
         """
         clock = asyncio.get_running_loop().time
         started = clock()
         with plainly():
             async with asyncio.timeout(deadline.total_seconds()), AsyncExitStack() as stack:
-                target, allowance = self._check(url), _allowance(read_max)
-                reply = await self._send(stack, "POST", target, allowance, headers, content)
+                target, meter = self._check(url), _meter(read_max)
+                reply = await self._send(stack, "POST", target, meter, headers, content)
                 await _read_away(reply, read_max)
                 elapsed = timedelta(seconds=clock() - started)
                 return Answer(reply.response.status, reply.headers, elapsed)
@@ -134,7 +143,7 @@ class Egress:
     async def download(
         self, url: str, *, deadline: timedelta, max_bytes: int
     ) -> AsyncIterator[Download]:
-        """Open a URL for reading, following at most three redirects.
+        """Open a URL for reading, tidied up as a browser would, following at most three redirects.
 
         The deadline covers the whole `async with`, the reader's own work too. More than `max_bytes`
         raises `Unreachable("too_large")` from `chunks`, after at most that many bytes.
@@ -143,22 +152,22 @@ class Egress:
         try:
             async with timer, AsyncExitStack() as stack:
                 with plainly():
-                    reply = await self._follow(stack, url, _allowance(max_bytes))
+                    reply = await self._follow(stack, url, max_bytes)
                 yield Download(reply.response.status, reply.headers, _chunks(reply, max_bytes))
         except TimeoutError:
             if not timer.expired():  # the reader's own
                 raise
             raise Unreachable("timeout") from None
 
-    async def _follow(self, stack: AsyncExitStack, url: str, allowance: int) -> _Reply:
-        target = self._check(url)
+    async def _follow(self, stack: AsyncExitStack, url: str, max_bytes: int) -> _Reply:
+        target = self._check_link(url)
         for _ in range(1 + _REDIRECTS_MAX):
-            reply = await self._send(stack, "GET", target, allowance)
+            reply = await self._send(stack, "GET", target, _meter(max_bytes))
             location = reply.response.headers.get("location")
             if reply.response.status not in _REDIRECTS or location is None:
                 return reply
             reply.response.close()
-            target = self._check(urljoin(target.url, location))
+            target = self._check_link(urljoin(target.url, links.clean(location)))
         raise Unreachable("redirect")
 
     async def _send(
@@ -166,11 +175,11 @@ class Egress:
         stack: AsyncExitStack,
         method: str,
         target: Target,
-        allowance: int,
+        meter: Meter,
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
     ) -> _Reply:
-        answers, meter = await self._resolve(target), Meter(allowance)
+        answers = await self._resolve(target)
         check_reach(target, answers, exceptions=self._exceptions, ports=self._ports)
         session = await stack.enter_async_context(open_session(answers, meter))
         with plainly(meter):
@@ -199,6 +208,15 @@ class Egress:
             raise Unreachable("dns")
         return tuple(answers)
 
+    def _check_link(self, url: str) -> Target:
+        """Check a URL that servers wrote: what they mean is plain, and there is nobody to tell."""
+        return check_url(
+            links.tidy(url) or url,
+            exceptions=self._exceptions,
+            ports=self._ports,
+            longest=links.LONGEST,
+        )
+
     def _check(self, url: str) -> Target:
         return check_url(url, exceptions=self._exceptions, ports=self._ports)
 
@@ -208,18 +226,19 @@ def _ask_system(host: str, port: int) -> Sequence[Address]:
     return tuple(dict.fromkeys(ip_address(place[0]) for *_, place in answers))
 
 
-def _allowance(max_bytes: int) -> int:
-    """Give the bytes that may come for a body of this size: chunks may cost as much as they carry."""
-    return _HEAD + 2 * max_bytes
+def _meter(max_bytes: int) -> Meter:
+    return Meter(_HEAD + _FRAMING + 2 * max_bytes, _HEAD)
 
 
 async def _read_away(reply: _Reply, most: int) -> None:
-    try:
-        while most > 0 and (chunk := await reply.read(most)):
+    """Read what follows a status, so that whoever writes it is not cut off; whatever it is."""
+    with suppress(Unreachable, TimeoutError):
+        while most > 0:
+            async with asyncio.timeout(_SILENCE):
+                chunk = await reply.read(most)
+            if not chunk:
+                return
             most -= len(chunk)
-    except Unreachable as failed:
-        if failed.reason != "too_large":
-            raise
 
 
 async def _chunks(reply: _Reply, max_bytes: int) -> AsyncIterator[bytes]:

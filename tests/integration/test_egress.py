@@ -33,8 +33,9 @@ from tests.unit.test_addresses import (
     GATEWAYS,
     SPELLINGS,
 )
-from worker.connection import Meter, Unreachable, open_session, pin
+from worker.connection import Unreachable, open_session, pin
 from worker.egress import Answer, Egress, Lookup
+from worker.wire import Meter
 
 OUTSIDE, INSIDE = "127.0.0.2", "127.0.0.1"
 OPENED = (ip_network(OUTSIDE),)
@@ -335,7 +336,7 @@ def test_a_socket_is_made_for_a_checked_address_only() -> None:
 
 
 async def test_a_connection_cannot_go_to_a_literal_that_was_not_checked(canary: Listener) -> None:
-    async with open_session([ip_address(OUTSIDE)], Meter(1 << 20)) as session:
+    async with open_session([ip_address(OUTSIDE)], Meter(1 << 20, 1 << 20)) as session:
         with pytest.raises(ClientConnectorError):
             await session.get(f"http://{INSIDE}:{canary.port}/")
 
@@ -345,7 +346,7 @@ async def test_no_spelling_leads_the_connector_past_its_pins(
     spelling: str, canary: Listener
 ) -> None:
     url = f"http://{SPELLINGS[spelling](IPv4Address(INSIDE))}:{canary.port}/"
-    async with open_session([ip_address(OUTSIDE)], Meter(1 << 20)) as session:
+    async with open_session([ip_address(OUTSIDE)], Meter(1 << 20, 1 << 20)) as session:
         with suppress(ClientError, ValueError):  # a name, for some: it leads outside
             await session.get(url)
 
@@ -515,11 +516,113 @@ async def test_an_endless_answer_to_a_post_is_cut_off_and_its_status_counts() ->
     assert answer.status == 200
 
 
-@pytest.mark.parametrize("pieces", [[b"X: " + b"a" * 20_000], [b"X: a\r\n"] * 1000])
-async def test_endless_headers_are_a_breach_of_protocol(pieces: list[bytes]) -> None:
-    async with listen(say(b"HTTP/1.1 200 OK\r\n", *pieces)) as server, opened() as egress:
-        with pytest.raises(Unreachable, match="protocol"):
-            await post(egress, f"http://{OUTSIDE}:{server.port}/")
+# What stands in a head, or behind it, does not undo its first line.
+HEADS = {
+    "a header of 8,200 bytes": b"X: " + b"a" * 8_200,
+    "a header of 64 kB": b"X: " + b"a" * 65_536,
+    "a name of 9,000 bytes": b"x" * 9_000 + b": a",
+    "129 headers": b"\r\n".join(b"X-%d: a" % n for n in range(129)),
+    "5,000 headers": b"\r\n".join(b"X-%d: a" % n for n in range(5_000)),
+    "a folded header": b"X: a\r\n b\r\n\tc",
+    "a folded line after nothing": b"no header\r\n b",
+    "bytes that are not ASCII": b"X: caf\xe9\r\nX\xff: a",
+    "controls": b"X: a\x00b\x01\x7f",
+    "no colon": b"no header at all",
+    "no name": b": a",
+    "a space before the colon": b"X : a",
+    "the same twice": b"Server: a\r\nServer: a\r\nETag: 1\r\nETag: 2",
+    "an upgrade": b"Connection: upgrade\r\nUpgrade: h2c",
+    "an old websocket": b"Sec-WebSocket-Key1: x",
+    "a cookie": b"Set-Cookie: =;;;\x00",
+}
+FINE = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize("lines", HEADS.values(), ids=HEADS)
+async def test_no_head_costs_an_answer_its_status_its_headers_or_its_body(lines: bytes) -> None:
+    head = FINE + lines + b"\r\nRetry-After: 7\r\nContent-Length: 5\r\n\r\n"
+    got = bytearray()
+    async with listen(say(head, b"hello and more")) as server, opened() as egress:
+        url = f"http://{OUTSIDE}:{server.port}/"
+        answer = await post(egress, url)
+        await fetch(egress, url, into=got)
+    assert (answer.status, answer.headers["retry-after"]) == (200, "7")
+    assert bytes(got) == b"hello"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 204 No Content\r\n\r\n{}",
+        b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        FINE + b"Content-Length: 10\r\n\r\nhalf",
+        FINE + b"Content-Length: 2\r\n\r\nmore than two",
+        FINE + b"Content-Length: no\r\n\r\nhello",
+        FINE + b"Content-Length: -1\r\n\r\nhello",
+        FINE + b"Content-Length: 5\r\nContent-Length: 7\r\n\r\nhello",
+        FINE + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        FINE + b"Transfer-Encoding: chunked\r\n\r\nno chunk",
+        FINE + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        FINE + b"Transfer-Encoding: chunked\r\n\r\n0\r\nodd trailer\r\n\r\n",
+        FINE + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello",
+        FINE + b"Content-Encoding: nonsense\r\n\r\nhello",
+        b"HTTP/1.1 200\r\n\r\n",
+        b"HTTP/1.1  200  caf\xe9\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\n\r\nhello",
+        b"HTTP/2 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\n\nhello",
+        b"\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 E\r\nLink: <a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+    ],
+    ids=repr,
+)  # fmt: skip
+@pytest.mark.parametrize("pieces", [1, 3], ids=["at once", "in pieces"])
+async def test_the_status_line_decides_whatever_follows_it(said: bytes, pieces: int) -> None:
+    third = -(-len(said) // pieces)
+    parts = [said[at : at + third] for at in range(0, len(said), third)]
+    async with listen(say(*parts)) as server, opened() as egress:
+        answer = await post(egress, f"http://{OUTSIDE}:{server.port}/")
+    assert answer.status in {200, 204}
+
+
+async def test_nobody_waits_for_a_body_that_is_not_sent() -> None:
+    async def respond(writer: asyncio.StreamWriter) -> None:
+        writer.write(FINE + b"Content-Length: 100\r\n\r\nhalf")
+        await asyncio.Event().wait()
+
+    async with listen(respond) as server, opened() as egress:
+        answer = await post(egress, f"http://{OUTSIDE}:{server.port}/", timedelta(seconds=60))
+    assert (answer.status, answer.elapsed < timedelta(seconds=30)) == (200, True)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [b" /image b.png ", b"/image b.png", b"/im\xe9age.png", b"\t/image.png", b"/a|b<c>.png"],
+)
+async def test_a_location_is_read_as_a_browser_would(location: bytes) -> None:
+    async def respond(writer: asyncio.StreamWriter) -> None:
+        if server.connections == 1:
+            writer.write(b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\n\r\n")
+        else:
+            writer.write(FINE + b"Content-Length: 5\r\n\r\nhello")
+
+    got = bytearray()
+    async with listen(respond) as server, opened() as egress:
+        await fetch(egress, f"http://{OUTSIDE}:{server.port}/", into=got)
+    assert bytes(got) == b"hello"
+
+
+async def test_a_url_may_have_as_many_characters_as_signatures_need() -> None:
+    async with listen(say(FINE + b"\r\nhello")) as server, opened() as egress:
+        url = f"http://{OUTSIDE}:{server.port}/"
+        got = bytearray()
+        await fetch(egress, f" {url}a b?" + "x" * 12_000, into=got)
+        assert bytes(got) == b"hello"
+        with pytest.raises(EgressRefused, match="16384 are the most"):
+            await fetch(egress, url + "x" * 16_384)
+        with pytest.raises(EgressRefused, match="2048 are the most"):
+            await post(egress, url + "x" * 2_049)
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -528,15 +631,15 @@ FLOODS = {
     "1xx": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, "too_large", "too_large"),
     "early hints": (b"", b"HTTP/1.1 103 E\r\nLink: </a>\r\n\r\n" * 999, "too_large", "too_large"),
     "empty lines": (b"", b"\r\n" * 9999, "too_large", "too_large"),
-    "headers": (b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n" * 999, "protocol", "protocol"),
-    "one header": (b"HTTP/1.1 200 OK\r\nX-A: ", b"a" * 9999, "protocol", "protocol"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n" * 999, "200", "too_large"),
+    "one header": (b"HTTP/1.1 200 OK\r\nX-A: ", b"a" * 9999, "200", "too_large"),
     "body": (b"HTTP/1.1 200 OK\r\n\r\n", b"a" * 65536, "200", "too_large"),
     "chunks": (CHUNKED, b"1000\r\n" + b"a" * 4096 + b"\r\n", "200", "too_large"),
     "tiny chunks": (CHUNKED, b"1\r\na\r\n" * 9999, "200", "too_large"),
     "chunk extensions": (CHUNKED, b"1;" + b"a" * 9999 + b"\r\na\r\n", "200", "too_large"),
     "one extension": (CHUNKED + b"5;", b"a" * 65536, "200", "too_large"),
     "a chunk's length": (CHUNKED, b"0" * 65536, "200", "too_large"),
-    "trailers": (CHUNKED + b"0\r\n", b"X-A: b\r\n" * 999, "protocol", "protocol"),
+    "trailers": (CHUNKED + b"0\r\n", b"X-A: b\r\n" * 999, "200", r"reset|protocol|too_large"),
 }
 
 
@@ -582,8 +685,7 @@ async def test_a_body_without_a_length_is_not_taken_for_whole_where_it_was_cut()
 async def test_garbage_for_chunks_is_a_breach_of_protocol(garbage: bytes) -> None:
     async with listen(say(CHUNKED, garbage)) as server, opened() as egress:
         url = f"http://{OUTSIDE}:{server.port}/"
-        with pytest.raises(Unreachable, match=r"protocol|reset"):
-            await post(egress, url)
+        assert (await post(egress, url)).status == 200
         with pytest.raises(Unreachable, match=r"protocol|reset"):
             await fetch(egress, url)
 
@@ -642,9 +744,8 @@ async def test_whoever_cancels_a_post_is_obeyed() -> None:
     [
         (b"", "reset"),
         (b"HTTP/1.1 200 OK\r\nContent-Le", "reset"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "reset"),
         (b"\x00\x01\x02 garbage\r\n\r\n", "protocol"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: no\r\n\r\n", "protocol"),
+        (b"HTTP/1.1 OK\r\n\r\n", "protocol"),
     ],
 )
 async def test_a_broken_answer_has_a_reason(said: bytes, reason: str) -> None:
@@ -663,12 +764,9 @@ async def test_a_broken_answer_has_a_reason(said: bytes, reason: str) -> None:
         b"HTTP/1.1 ",
         b"HTTP/1.1 200 OK\r\nContent-Le",
         b"HTTP/1.1 100 Continue\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
-        CHUNKED + b"5\r\nhal",
-        CHUNKED + b"5\r\nwhole\r\n",
     ],
 )
-async def test_a_reset_at_any_stage_is_a_reason(said: bytes) -> None:
+async def test_a_reset_before_the_head_has_come_is_a_reason(said: bytes) -> None:
     async def respond(writer: asyncio.StreamWriter) -> None:
         writer.write(said)
         await writer.drain()

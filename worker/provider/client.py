@@ -12,7 +12,7 @@ import structlog
 from pydantic import SecretStr
 
 from worker.outcomes import Outcome, Receipt, TryLater, Unknown
-from worker.provider import answers, line, reading
+from worker.provider import answers, bodies, line, reading
 from worker.provider.account import Account
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -65,10 +65,11 @@ class Provider:
             raise ValueError("a client request id is 1-128 of A-Z a-z 0-9 . _ : -")
         request = self._request(input, client_request_id)
         reply = await line.exchange(self._open, request, timeout)
-        if reply.status is None or reply.body is None:
+        body = bodies.whole(reply)
+        if reply.status is None or body is None:
             return _broken(reply)
         _check_echo(reply.status, reply.headers, client_request_id)
-        return reading.read(reply.status, reply.headers, self._without_key(reply))
+        return reading.read(reply.status, reply.headers, self._without_key(body))
 
     async def __aenter__(self) -> Self:
         self._client = line.open_client(self._base_url, self._connect_timeout)
@@ -104,12 +105,10 @@ class Provider:
             },
         )
 
-    def _without_key(self, reply: line.Reply) -> bytes:
+    def _without_key(self, body: bytes) -> bytes:
         # An error may repeat the key that it does not like; nothing behind here ever sees it.
-        body, key = reply.body or b"", self._key.get_secret_value().encode()
-        if reply.status is None or reply.status < _ERRORS or len(key) < _KEY_TO_HIDE:
-            return body
-        return body.replace(key, b"[key]")
+        key = self._key.get_secret_value().encode()
+        return body if len(key) < _KEY_TO_HIDE else body.replace(key, b"[key]")
 
 
 def _broken(reply: line.Reply) -> Outcome:

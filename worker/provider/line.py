@@ -18,8 +18,12 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 from pydantic import SecretStr
 
+from worker import wire
+
 # A 4096 x 4096 image is about 3.3 MB, a third more in base 64. Beyond this, somebody is mistaken.
 BODY_MAX = 64 * 1024 * 1024
+# A head beyond this ends a call as lost, with what its first mebibyte said.
+_HEAD_MAX = 1024 * 1024
 _PIECE = 64 * 1024
 _LATE = 1.0  # seconds by which a loop that runs never misses a deadline
 _LAST_LOOK = 5.0  # seconds to read what had come before a deadline that was slept through
@@ -35,12 +39,13 @@ class TooLarge(Exception):
 class Reply:
     """As much of an answer as came.
 
-    `body` is None unless all of it did; `failure` says what broke.
+    `body` is None unless all of it did, `part` is what did; `failure` says what broke.
     """
 
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    part: bytearray = field(default_factory=bytearray)
     failure: Exception | None = None
 
     @property
@@ -68,9 +73,10 @@ def open_client(base_url: str, connect_timeout: timedelta) -> httpx.AsyncClient:
     url.host.encode("idna")  # UnicodeError, a ValueError: no resolver takes such a name
     tls = _tls()
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, force_close=True, ssl=tls),
+        connector=wire.Connector(_meter, limit=0, force_close=True, ssl=tls),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
+        **wire.PARSER,
     )
     connect = connect_timeout.total_seconds()
     return httpx.AsyncClient(
@@ -127,8 +133,8 @@ async def _read(client: httpx.AsyncClient, request: httpx.Request, reply: Reply)
         response = await client.send(request, stream=True)
         try:
             reply.status = response.status_code
-            reply.headers = {k.lower(): v for k, v in response.headers.items()}
-            reply.body = await _body(response)
+            reply.headers = wire.headers_of(response.headers.multi_items())
+            await _read_body(response, reply)
         finally:
             await response.aclose()
     except Exception as failure:  # noqa: BLE001 -- whatever broke, the call may have been paid for
@@ -148,13 +154,17 @@ async def _wait(reading: "asyncio.Task[None]", seconds: float) -> None:
         await asyncio.wait({reading}, timeout=_LAST_LOOK)
 
 
-async def _body(response: httpx.Response) -> bytes:
-    body = bytearray()
-    async for piece in response.aiter_bytes():
-        body += piece
-        if len(body) > BODY_MAX:
+async def _read_body(response: httpx.Response, reply: Reply) -> None:
+    # As it comes: httpx would inflate without bound, and refuse what is not compressed after all.
+    async for piece in response.aiter_raw():
+        reply.part += piece
+        if len(reply.part) > BODY_MAX:
             raise TooLarge
-    return bytes(body)
+    reply.body = bytes(reply.part)
+
+
+def _meter() -> wire.Meter:
+    return wire.Meter(_HEAD_MAX + 2 * BODY_MAX, _HEAD_MAX)
 
 
 @cache
