@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
-from deploy.simulator import clock
+from deploy.simulator import clock, shapes
 from deploy.simulator.money import usd
 
 _PROBLEM = "application/problem+json; charset=utf-8"
@@ -16,6 +16,19 @@ _CANNED: Mapping[str, dict[str, object]] = {
     row["name"]: row for row in json.loads(Path(__file__).with_name("answers.json").read_bytes())
 }
 _PATH = "/v1/images/generations"
+_SHORT: Mapping[str, tuple[int, dict[str, object]]] = {
+    "402": (402, {"message": "Payment Required"}),
+    "429_quota": (
+        429,
+        {
+            "error": {
+                "message": "You exceeded your current quota, please check your plan.",
+                "type": "insufficient_quota",
+                "code": "insufficient_quota",
+            }
+        },
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,9 @@ def failure(
     if name == "unavailable":
         text = "Service is temporarily unavailable. Please, try again later."
         return problem(503, text, request_id, path=path)
+    if name in _SHORT:
+        status, short = _SHORT[name]
+        return Answer(status, json.dumps(short).encode(), headers=headers or {})
     row = _CANNED[name]
     body, kind = row["body"], str(row["content_type"])
     if isinstance(body, dict):
@@ -74,6 +90,9 @@ def success(shape: str, url: str, size: str, price: int, jpeg: bytes | None) -> 
     """Give a 200 in one of its shapes; `jpeg` stands for the URL when base 64 was asked for."""
     if shape == "not_json":
         return Answer(200, b'{"data": [{"url": https://', headers=_price(price))
+    if shape in shapes.ALL:
+        odd = json.dumps(shapes.body(shape, url, price or None, jpeg)).encode()
+        return Answer(200, odd, headers=_price(price) if price else {})
     item: dict[str, object] = {"url": url, "size": size}
     if jpeg is not None:
         item = {"b64_json": base64.b64encode(jpeg).decode(), "size": size}

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from deploy.simulator import account, catalog, images, lies, scenarios, wire, witness
+from deploy.simulator import account, catalog, images, lies, wire, witness
 from deploy.simulator.config import Config
 from deploy.simulator.generate import generate
+from deploy.simulator.table import TABLE
 from deploy.simulator.world import WORLD, World
 
 _BODY_MAX = 256 * 1024 * 1024  # 14 inline references of 10 MB each, in base 64
+_LINE_MAX = 64 * 1024  # some signed URLs are longer than the 8 kB that are usual
 _BACKLOG = 2048  # a thousand callers may connect at the same moment
 
 
@@ -28,7 +30,9 @@ class Running:
 async def serve(config: Config) -> AsyncIterator[Running]:
     """Run a simulator until the block ends; calls still in flight a second later are cut off."""
     world = World(config)
-    runner = web.AppRunner(create_app(world), access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(
+        create_app(world), access_log=None, shutdown_timeout=1.0, max_line_size=_LINE_MAX
+    )
     try:
         await runner.setup()
         await web.TCPSite(runner, config.host, config.port, backlog=_BACKLOG).start()
@@ -72,9 +76,9 @@ async def _badge(_: web.Request, response: web.StreamResponse) -> None:
 async def _root(request: web.Request) -> web.Response:
     """`GET /`: say what this is, and list the scenarios."""
     rows = "".join(
-        f"<tr><td><code>{html.escape(row.name)}{'=SECONDS' if row.number is not None else ''}"
+        f"<tr><td><code>{html.escape(row.name)}{'=NUMBER' if row.number is not None else ''}"
         f"</code><td>{html.escape(row.says)}<td>{'charged' if row.charged else 'not charged'}"
-        for row in scenarios.TABLE.values()
+        for row in TABLE.values()
     )
     lied = "".join(
         f"<tr><td><code>+{html.escape(row.name)}{'=NUMBER' if row.number is not None else ''}"

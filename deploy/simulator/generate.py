@@ -10,15 +10,19 @@ from dataclasses import dataclass, replace
 
 from aiohttp import web
 
-from deploy.simulator import answers, calls, checks, lies, lying, scenarios, wire
+from deploy.simulator import answers, calls, checks, lies, lying, scenarios, shapes, wire
 from deploy.simulator.answers import Answer
 from deploy.simulator.calls import Call
 from deploy.simulator.checks import Order
-from deploy.simulator.scenarios import Delivery, Play
+from deploy.simulator.scenarios import Play
+from deploy.simulator.table import Delivery
 from deploy.simulator.world import WORLD, World
 
 log = logging.getLogger("simulator")
-_SUCCESSES = {"image", "b64", "no_meta", "no_price", "tokens_used", "images_list", "not_json"}
+_SUCCESSES = {
+    *("image", "b64", "no_meta", "no_price", "tokens_used", "images_list", "not_json"),
+    *shapes.ALL,
+}
 
 
 @dataclass(frozen=True)
@@ -133,9 +137,11 @@ async def _answer(
     seed = order.seed if order.seed is not None else call.number
     size = (order.width, order.height)
     picture = world.images.make(order.prompt, seed, size, row.defect)
-    jpeg = await world.images.paint(picture) if order.b64 or row.body == "b64" else None
+    inline = order.b64 or row.body in {"b64", *shapes.OF_JPEG}
+    jpeg = await world.images.paint(picture) if inline else None
     url = (world.config.public_url or f"http://{request.host}").rstrip("/") + picture.path
     price = lies.told(play.lies, world.config.price if call.charged == 0 else call.charged)
+    price = price if row.charged else 0
     return answers.success(row.body, url, f"{order.width}x{order.height}", price, jpeg)
 
 

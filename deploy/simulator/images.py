@@ -12,8 +12,9 @@ from aiohttp import web
 
 from deploy.simulator import clock, pictures, references, wire
 from deploy.simulator.journal import Journal, Json
-from deploy.simulator.scenarios import Defect
+from deploy.simulator.table import Defect
 
+_LONG = 64_000  # bytes of one header
 _WORDS = 120  # characters of the prompt that are shown
 
 
@@ -99,6 +100,11 @@ async def fetch(request: web.Request) -> web.StreamResponse:
         raise web.HTTPForbidden(text="SignatureDoesNotMatch")
     if picture.defect is Defect.GONE:
         raise web.HTTPNotFound(text="NoSuchKey")
+    if picture.defect is Defect.GONE_FOR_GOOD:
+        raise web.HTTPGone(text="NoSuchKey")
+    if picture.defect is Defect.REDIRECT and "to" not in request.query:
+        there = f" {picture.path}&to=another place "
+        return web.Response(status=302, headers={"Location": there})
     if picture.defect is Defect.NOT_AN_IMAGE:
         return web.Response(body=b"<html>not an image</html>", content_type="image/jpeg")
     drawn = await images.paint(picture)
@@ -107,6 +113,9 @@ async def fetch(request: web.Request) -> web.StreamResponse:
     half = drawn[: len(drawn) // 2]
     if picture.defect is Defect.CUT:
         return wire.cut(request, wire.head(200, "image/jpeg", len(drawn)) + half)
+    if picture.defect is Defect.LONG_HEADER:
+        top = wire.head(200, "image/jpeg", len(drawn), {"x-padding": "x" * _LONG})
+        return wire.cut(request, top + drawn)
     body = half if picture.defect is Defect.TRUNCATED else drawn
     return web.Response(body=body, content_type="image/jpeg")
 

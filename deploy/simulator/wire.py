@@ -4,6 +4,7 @@ Everything but a whole answer goes around aiohttp to the transport, once the req
 """
 
 import asyncio
+import gzip
 import socket
 import struct
 from collections.abc import Mapping
@@ -12,11 +13,32 @@ from http import HTTPStatus
 from aiohttp import web
 
 from deploy.simulator.answers import Answer
-from deploy.simulator.scenarios import Delivery
+from deploy.simulator.table import Delivery
 
 BADGE = {"x-simulator": "darkroom"}  # on every answer: nobody should mistake this for the provider
 _KNOWN = frozenset(int(status) for status in HTTPStatus)
 _GARBAGE = b"\x16\x03\x01\x02\x00\x01\x00\xfc\x03\x03 this is not HTTP\r\n\r\n"
+_LONG = 64_000  # bytes of one header
+_ODD = {
+    Delivery.SHORT_BODY,
+    Delivery.LONG_HEADER,
+    Delivery.MANY_HEADERS,
+    Delivery.ODD_HEADERS,
+    Delivery.GZIP,
+}
+_ODD_LINES = (
+    b"x-folded: one\r\n two\r\n\tthree",
+    b"x-twice: a\r\nx-twice: a",
+    b"server: one\r\nserver: two",
+    b"x-latin: caf\xe9",
+    b"x-control: a\x01b\x00c",
+    b"a line without a colon",
+    b": a value without a name",
+    b"x-spaced : value",
+    b"x na\xefve: value",
+    b"upgrade: h2c\r\nconnection: upgrade",
+    b"sec-websocket-key1: x",
+)
 
 
 async def deliver(
@@ -24,7 +46,7 @@ async def deliver(
 ) -> tuple[web.StreamResponse, int | None]:
     """Send the answer in the given way; also gives the status line that was sent, if one was.
 
-    `seconds` is how long a drip takes.
+    `seconds` is how long a drip takes, or how many more headers there are.
     """
     if delivery is Delivery.WHOLE:
         return whole(answer), answer.status
@@ -33,6 +55,8 @@ async def deliver(
     if delivery is Delivery.DRIP:
         await _drip(request, _head_of(answer) + answer.body, seconds)
         return cut(request, b""), answer.status
+    if delivery in _ODD:
+        return cut(request, _odd(answer, delivery, round(seconds))), answer.status
     raw, status = _broken(answer, delivery)
     return cut(request, raw), status
 
@@ -86,6 +110,25 @@ def _broken(answer: Answer, delivery: Delivery) -> tuple[bytes, int | None]:
     if delivery is Delivery.HALF_HEADERS:
         return top[: len(top) // 2], answer.status
     return top + answer.body[: len(answer.body) // 2], answer.status
+
+
+def _odd(answer: Answer, delivery: Delivery, number: int) -> bytes:
+    """Write an answer that is whole, in a way that parsers trip over."""
+    body, lines, head_ = answer.body, list[bytes](), _head_of(answer)
+    match delivery:
+        case Delivery.LONG_HEADER:
+            lines = [b"x-padding: " + b"x" * _LONG]
+        case Delivery.MANY_HEADERS:
+            lines = [b"x-number-%d: %d" % (n, n) for n in range(number)]
+        case Delivery.ODD_HEADERS:
+            lines = list(_ODD_LINES)
+        case Delivery.GZIP:
+            body, lines = gzip.compress(body), [b"content-encoding: gzip"]
+            head_ = head(answer.status, answer.content_type, len(body), answer.headers)
+        case Delivery.SHORT_BODY:
+            head_ = head(answer.status, answer.content_type, len(body) + 100, answer.headers)
+    first, _, rest = head_.partition(b"\r\n")
+    return b"\r\n".join([first, *lines, rest]) + body
 
 
 def _head_of(answer: Answer) -> bytes:

@@ -22,7 +22,6 @@ LOST = {
     "half_headers": CHARGED,
     "half_body": CHARGED,
     "garbage": CHARGED,
-    "not_json": CHARGED,
     "502_html": FREE,
     "524": FREE,
     f"hang={CALL + 1:g}": CHARGED,

@@ -25,6 +25,7 @@ ALLOWED = {
     # Addresses that users and the provider choose: each is checked at the moment of connecting.
     "worker/egress.py": {"aiohttp", "socket", "getaddrinfo"},
     "worker/connection.py": {"aiohttp", "socket"},
+    "worker/wire.py": {"aiohttp"},  # what comes over both, metered and mended
     # AIMLAPI_BASE_URL.
     "worker/provider/line.py": {"aiohttp", "httpx", "httpx_aiohttp"},
     "worker/provider/client.py": {"httpx"},

@@ -20,7 +20,7 @@ from PIL import Image, ImageFile
 
 from deploy import simulator
 from deploy.simulator import clock, scenarios
-from deploy.simulator.scenarios import Delivery
+from deploy.simulator.table import TABLE, Delivery, Scenario
 from tests.conftest import PLAIN
 
 PRICE = 91_000
@@ -102,7 +102,9 @@ STATUSES = {
     "403_funds": 403,
     "403_other": 403,
     "403_html": 403,
+    "402": 402,
     "404": 404,
+    "429_quota": 429,
     "429": 429,
     "429_retry_after": 429,
     "moderation_400": 400,
@@ -119,9 +121,9 @@ STATUSES = {
 }
 
 
-@pytest.mark.parametrize("row", scenarios.TABLE.values(), ids=lambda row: row.name)
+@pytest.mark.parametrize("row", TABLE.values(), ids=lambda row: row.name)
 async def test_each_scenario_answers_and_charges_as_its_row_says(
-    caller: Caller, row: scenarios.Scenario
+    caller: Caller, row: Scenario
 ) -> None:
     short = "=0.05" if row.name in {"latency", "hang", "drip"} else ""
     raw = await raw_call(caller.running.url, row.name + short)
@@ -369,7 +371,7 @@ async def test_holds_count_against_the_balance_and_are_rolled_back() -> None:
 
 
 async def test_money_is_conserved_whatever_happens_to_the_calls() -> None:
-    rates = {name: 0.04 for name, row in scenarios.TABLE.items() if row.number is None}
+    rates = {name: 0.04 for name, row in TABLE.items() if row.number is None}
     rates = dict(list(rates.items())[:24])
     config = simulator.Config(rates=rates, limit=12, latency=0.01, pictures="stamped")
     async with simulator.serve(config) as running:
