@@ -32,6 +32,7 @@ from api.intake import Pace
 from api.queues import Queues
 from api.rates import Rates
 from api.references import CPU, DECODERS, WALL, References
+from api.reports import Reports
 from api.state import State
 from api.waiting import Waiting
 from models import premises
@@ -130,6 +131,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             waiting=waiting,
             prices=PriceList(database),
             references=References(await stack.enter_async_context(decoders)),
+            reports=Reports(database, settings),
         )
         # Requests are answered meanwhile, each by itself; this only says what is missing.
         waits = asyncio.create_task(_see_premises(state))

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 
 from api.answers import Answer
 from api.bodies import JsonRoute
-from api.deps import Admin, BudgetId, Here, Tx, Usage
+from api.deps import Admin, BudgetId, Here, Reading, Tx, Usage
 from api.documentation import BUDGET, BUDGETS, REFUSALS
 from api.schemas import BudgetBody
 from models import budgets, views
@@ -25,7 +25,7 @@ async def put(body: BudgetBody, caller: Admin, tx: Tx, here: Here) -> Response:
 
 
 @router.get("", responses=BUDGETS)
-async def read_many(caller: Usage, tx: Tx) -> Response:
+async def read_many(caller: Usage, tx: Reading) -> Response:
     """List the project's budgets, oldest first, with what is held, spent and left now."""
     found = await budgets.standings(tx, caller.project_id)
     return Answer({"object": "list", "data": [views.budget(each) for each in found]})

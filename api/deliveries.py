@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from api import cursors
 from api.answers import Answer
 from api.bodies import JsonRoute
-from api.deps import DeliveryId, EndpointId, Here, Hooker, JobId, Reader, Tx
+from api.deps import DeliveryId, EndpointId, Here, Hooker, JobId, Reader, Reading, Tx
 from api.documentation import DELIVERIES, DELIVERY, REDELIVERED, REFUSALS, REPLAYED, TESTED
 from api.subscriptions import DeliveryQuery, ReplayBody
 from models import deliveries, endpoints, ids, jobs, usage
@@ -57,7 +57,7 @@ async def ping(
 
 @router.get("/webhooks/{id}/deliveries", responses=DELIVERIES)
 async def read_of_endpoint(
-    caller: Hooker, endpoint_id: EndpointId, query: Annotated[DeliveryQuery, Query()], tx: Tx
+    caller: Hooker, endpoint_id: EndpointId, query: Annotated[DeliveryQuery, Query()], tx: Reading
 ) -> Response:
     """List the deliveries of an endpoint, newest first, each with all its tries."""
     of = (await endpoints.find(tx, caller.project_id, endpoint_id)).id
@@ -69,7 +69,7 @@ async def read_of_endpoint(
 
 @router.get("/jobs/{id}/deliveries", responses=DELIVERIES)
 async def read_of_job(
-    caller: Reader, job_id: JobId, query: Annotated[DeliveryQuery, Query()], tx: Tx
+    caller: Reader, job_id: JobId, query: Annotated[DeliveryQuery, Query()], tx: Reading
 ) -> Response:
     """List the deliveries of a job's events, newest first, each with all its tries."""
     of = (await jobs.snapshot(tx, caller.project_id, job_id)).job.id

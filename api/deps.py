@@ -38,6 +38,16 @@ async def _transaction(here: Here) -> AsyncIterator[Transaction]:
 Tx = Annotated[Transaction, Depends(_transaction, scope="function")]
 
 
+async def _reading(request: Request, here: Here) -> AsyncIterator[Transaction]:
+    caller = await here.callers.admit(request)
+    async with here.reports.open(caller.project_id) as tx:
+        yield tx
+
+
+# For whatever reads rows of which a project may have many.
+Reading = Annotated[Transaction, Depends(_reading, scope="function")]
+
+
 class _Bearer(SecurityBase):
     """What OpenAPI says of API keys; FastAPI finds it among a route's dependencies."""
 

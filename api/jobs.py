@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from api import cursors, retries, submission
 from api.answers import Answer
 from api.bodies import JsonRoute, let_go
-from api.deps import Here, JobId, Reader, Tx, Writer, idempotency_key
+from api.deps import Here, JobId, Reader, Reading, Tx, Writer, idempotency_key
 from api.documentation import (
     ACCEPTED,
     ERASED,
@@ -74,7 +74,7 @@ async def read(request: Request, caller: Reader, job_id: JobId) -> Response:
 
 @router.get("", responses=JOBS, openapi_extra=WITH_METADATA)
 async def read_many(
-    request: Request, query: Annotated[ListQuery, Query()], caller: Reader, tx: Tx, here: Here
+    request: Request, query: Annotated[ListQuery, Query()], caller: Reader, tx: Reading, here: Here
 ) -> Response:
     """List jobs, newest first."""
     found, more = await jobs.listing(tx, caller.project_id, _filter(request, query), query.limit)
@@ -84,7 +84,7 @@ async def read_many(
 
 
 @router.get("/{id}/explain", responses=EXPLANATION)
-async def explain(caller: Reader, job_id: JobId, tx: Tx, here: Here) -> Response:
+async def explain(caller: Reader, job_id: JobId, tx: Reading, here: Here) -> Response:
     """Say why a job waits: every limit that binds it now, its place, and when it may start."""
     found = await jobs.explain(tx, here.settings, caller.project_id, job_id)
     return Answer(found, headers={"cache-control": "private, no-store"})

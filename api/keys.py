@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 
 from api.answers import Answer
 from api.bodies import JsonRoute
-from api.deps import Admin, KeyId, Tx
+from api.deps import Admin, KeyId, Reading, Tx
 from api.documentation import KEY, KEY_MADE, KEYS, REFUSALS
 from api.schemas import KeyBody, RotateBody
 from models import ids, projects
@@ -31,7 +31,7 @@ async def create(caller: Admin, body: KeyBody, tx: Tx) -> Response:
 
 
 @router.get("", responses=KEYS)
-async def read_many(caller: Admin, tx: Tx) -> Response:
+async def read_many(caller: Admin, tx: Reading) -> Response:
     """List the project's keys, newest first, revoked ones too."""
     found = await projects.list_keys(tx, caller.project_id)
     return Answer({"object": "list", "data": [_shown(each) for each in found]})

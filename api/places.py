@@ -14,10 +14,11 @@ _Turn = asyncio.Future[None]
 class Places:
     """So many `places`: a project has at most `share` of them at once, while `line` of its own may wait."""
 
-    def __init__(self, places: int, *, share: int, line: int) -> None:
+    def __init__(self, places: int, *, share: int, line: int, crowded: str) -> None:
         self._free = places
         self._share = share
         self._line = line
+        self._crowded = crowded
         self._taken: Counter[UUID] = Counter()
         self._lines: dict[UUID, deque[_Turn]] = {}
 
@@ -33,7 +34,7 @@ class Places:
     async def _enter(self, project_id: UUID, patience: float) -> None:
         line = self._lines.setdefault(project_id, deque())
         if len(line) >= self._line:
-            raise _too_many()
+            raise TooMany(self._crowded)
         turn: _Turn = asyncio.get_running_loop().create_future()
         line.append(turn)
         self._let_in()
@@ -45,7 +46,7 @@ class Places:
                 self._leave(project_id)  # its turn came in the very moment in which it gave up
             self._forget(project_id, turn)
             if isinstance(ended, TimeoutError):
-                raise _too_many() from None
+                raise TooMany(self._crowded) from None
             raise
 
     def _leave(self, project_id: UUID) -> None:
@@ -76,9 +77,3 @@ class Places:
             line.remove(turn)
         if not line:
             self._lines.pop(project_id, None)
-
-
-def _too_many() -> TooMany:
-    return TooMany(
-        "Too many pictures of this project wait to be looked at; send fewer at once, or https:// URLs."
-    )

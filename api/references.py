@@ -17,6 +17,9 @@ DECODERS = (
 _SHARE = 1  # of them that one project may keep busy
 _LINE = 64  # pictures of a project that may wait
 _PATIENCE = timedelta(seconds=20)  # for all pictures of a request: clients wait for 30 s, often
+_CROWDED = (
+    "Too many pictures of this project wait to be looked at; send fewer at once, or https:// URLs."
+)
 CPU = timedelta(seconds=8)  # for one picture: 36 megapixels take about 2
 WALL = timedelta(seconds=20)
 
@@ -26,7 +29,7 @@ class References:
 
     def __init__(self, pictures: Pictures) -> None:
         self._pictures = pictures
-        self._places = Places(DECODERS, share=_SHARE, line=_LINE)
+        self._places = Places(DECODERS, share=_SHARE, line=_LINE, crowded=_CROWDED)
 
     async def judge(self, project_id: UUID, inline: tuple[Inline, ...]) -> None:
         """Decode each reference; raises `InvalidRequest` with each one that the provider would refuse.

@@ -9,6 +9,7 @@ from fastapi import Request
 from api.callers import Callers
 from api.queues import Queues
 from api.references import References
+from api.reports import Reports
 from api.waiting import Waiting
 from models import ids
 from models.db import Database
@@ -38,6 +39,7 @@ class State:
     waiting: Waiting
     prices: PriceList
     references: References
+    reports: Reports
     # Since this process has started; and why it must not go on, in one line.
     schema_seen: asyncio.Event = field(default_factory=asyncio.Event)
     refusal: str | None = None

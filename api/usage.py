@@ -2,6 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -10,11 +11,13 @@ from fastapi import APIRouter, Header, Query, Response
 from api import spreadsheet, submission
 from api.answers import Answer
 from api.bodies import JsonRoute
-from api.deps import Here, Reader, Tx, Usage
+from api.deps import Here, Reader, Reading, Tx, Usage
 from api.documentation import LEDGER, QUOTE, REFUSALS, USAGE
 from api.queries import LedgerQuery, UsageQuery
 from api.schemas import QuoteBody, SubmitBody
+from api.state import State
 from models import bookings, ids, prices, usage
+from models.bookings import Selection
 from models.db import Transaction
 from models.errors import FieldError, InvalidRequest
 from models.jobs import Submission
@@ -25,6 +28,7 @@ from models.views import Json, time
 
 router = APIRouter(prefix="/v1", tags=["usage"], responses=REFUSALS, route_class=JsonRoute)
 
+_EXPORT = 60.0  # seconds that each part of a file may wait for its turn
 _BIGGEST = (1 << 63) - 1  # of the ledger's ids
 _COLUMNS = (
     "at", "made_at", "job", "attempt", "kind", "credits", "usd", "key", "customer",
@@ -33,7 +37,7 @@ _COLUMNS = (
 
 
 @router.get("/usage", responses=USAGE)
-async def read_usage(caller: Usage, query: Annotated[UsageQuery, Query()], tx: Tx) -> Response:
+async def read_usage(caller: Usage, query: Annotated[UsageQuery, Query()], tx: Reading) -> Response:
     """Sum up jobs, attempts and credits. Rows by tag overlap; `totals` count everything once.
 
     Jobs count when they were submitted (and what they hold with them) and when they ended, attempts
@@ -54,9 +58,9 @@ async def read_ledger(
     """List the ledger's lines, the newest booking first. `from` and `to` choose by `made_at`, else `at`."""
     selection = query.selection(_read_cursor(query.cursor))
     if spreadsheet.preferred(accept):
-        every = _rows(bookings.pages(here.database, caller.project_id, selection))
+        every = _rows(here, caller.project_id, selection)
         return await spreadsheet.stream(_COLUMNS, every, "ledger.csv")
-    async with here.database.transaction() as tx:
+    async with here.reports.open(caller.project_id) as tx:
         found, more = await bookings.lines(tx, caller.project_id, selection, query.limit)
     page: Json = {"object": "list", "data": [_line(each) for each in found], "has_more": more}
     cursor = _cursor(found[-1].id) if more else None
@@ -123,8 +127,10 @@ def _cost(credits_: int) -> Json:
     return {"credits": credits_, "usd": usd(credits_)}
 
 
-async def _rows(pages: AsyncIterator[list[LedgerEntry]]) -> AsyncIterator[list[Json]]:
-    async for page in pages:
+async def _rows(here: State, project_id: UUID, selection: Selection) -> AsyncIterator[list[Json]]:
+    """Read every line of an export; each part of it waits for its turn."""
+    opened = partial(here.reports.open, project_id, _EXPORT)
+    async for page in bookings.pages(opened, project_id, selection):
         yield [_line(each) for each in page]
 
 

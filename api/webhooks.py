@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from api.answers import Answer
 from api.bodies import JsonRoute
-from api.deps import EndpointId, Here, Hooker, Tx
+from api.deps import EndpointId, Here, Hooker, Reading, Tx
 from api.documentation import (
     ENDPOINT,
     ENDPOINT_MADE,
@@ -46,7 +46,7 @@ async def create(body: EndpointBody, caller: Hooker, tx: Tx, here: Here) -> Resp
 
 
 @router.get("", responses=ENDPOINTS)
-async def read_many(caller: Hooker, tx: Tx, here: Here) -> Response:
+async def read_many(caller: Hooker, tx: Reading, here: Here) -> Response:
     """List the project's endpoints, newest first."""
     found = await endpoints.of(tx, caller.project_id)
     return Answer({"object": "list", "data": [_shown(here, each) for each in found]})

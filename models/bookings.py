@@ -1,6 +1,7 @@
 """The ledger's lines, as a project reads them: by page, or all of them."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -8,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, select, tuple_
 
 from models import ids
-from models.db import Database, Transaction
+from models.db import Transaction
 from models.schema import LedgerEntry
 from models.states import LedgerKind
 
@@ -40,7 +41,9 @@ async def lines(
 
 
 async def pages(
-    database: Database, project_id: UUID, selection: Selection
+    opened: Callable[[], AbstractAsyncContextManager[Transaction]],
+    project_id: UUID,
+    selection: Selection,
 ) -> AsyncIterator[list[LedgerEntry]]:
     """Read every selected line, page by page; at least one page, which may be empty.
 
@@ -49,7 +52,7 @@ async def pages(
     """
     more = True
     while more:
-        async with database.transaction() as tx:
+        async with opened() as tx:
             found, more = await lines(tx, project_id, selection, _PAGE)
         yield found
         selection = replace(selection, before=found[-1].id if more else None)

@@ -152,6 +152,7 @@ class Settings(BaseSettings):
     generate_slots: int = Field(default=64, ge=1)  # paid calls one worker may have in flight
     deliver_slots: int = Field(default=64, ge=1)  # webhooks one worker may have in flight
     database_pool: int = Field(default=10, ge=1)  # connections per process, of each of two pools
+    read_timeout: Duration = timedelta(seconds=8)  # one statement of a list, report or export
     log_level: Level = "INFO"
 
     # Leases: a worker that dies is noticed after one, so they are short, and renewed.

@@ -330,7 +330,9 @@ async def test_pages_give_every_line_once_and_hold_nothing_between_them(bench: B
     await bench.run(more, id=job, least=1, most=2_500)
     sizes: list[int] = []
     credits_: list[int] = []
-    async for page in bookings.pages(bench.database, bench.caller.project_id, Selection()):
+    async for page in bookings.pages(
+        bench.database.transaction, bench.caller.project_id, Selection()
+    ):
         await bench.run(more, id=job, least=10_000 + len(sizes), most=10_000 + len(sizes))
         (open_,) = await bench.rows(
             "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database()"
@@ -344,7 +346,7 @@ async def test_pages_give_every_line_once_and_hold_nothing_between_them(bench: B
 
 
 async def test_pages_of_nothing_are_one_empty_page(bench: Bench) -> None:
-    found = bookings.pages(bench.database, bench.caller.project_id, Selection())
+    found = bookings.pages(bench.database.transaction, bench.caller.project_id, Selection())
     assert [page async for page in found] == [[]]
 
 

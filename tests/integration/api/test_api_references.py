@@ -160,7 +160,7 @@ async def test_a_decoder_that_dies_is_our_fault_and_replaced(api: Api) -> None:
 
 
 async def test_a_line_that_is_full_or_does_not_move_says_when_to_come_again() -> None:
-    places, one, two = Places(2, share=1, line=1), uuid4(), uuid4()
+    places, one, two = Places(2, share=1, line=1, crowded="full"), uuid4(), uuid4()
     async with places.take(one, 5):
         waiting = asyncio.create_task(_held(places, one))
         await asyncio.sleep(0)
@@ -176,7 +176,7 @@ async def test_a_line_that_is_full_or_does_not_move_says_when_to_come_again() ->
 
 
 async def test_lines_are_served_in_turn() -> None:
-    places, served = Places(1, share=1, line=9), list[str]()
+    places, served = Places(1, share=1, line=9, crowded="full"), list[str]()
     owners = {"a": uuid4(), "b": uuid4(), "c": uuid4()}
 
     async def ask(name: str) -> None:
