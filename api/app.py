@@ -125,7 +125,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             doorbell=doorbell,
             store=Store(settings.storage_url),
             vault=vault,
-            lens=Lens(settings.public_url, vault),
+            lens=Lens.of(settings, vault),
             callers=Callers(database, Rates(settings.requests_per_minute)),
             queues=Queues(database, settings.queued_max),
             waiting=waiting,

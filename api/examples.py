@@ -30,7 +30,7 @@ JOB: Json = {
         {
             "number": 1,
             "outcome": "image",
-            "charge": {"state": "settled", "credits": 91000},
+            "charge": {"state": "settled", "credits": 91000, "adjusted": 0},
             "http_status": 200,
             "inference_id": "inf-7c1f",
             "client_request_id": "job_01kar4d2c9ez7t6p1m8n5q0rvw:1",
@@ -42,10 +42,18 @@ JOB: Json = {
     "cost": {
         "estimated": 91000,
         "charged": 91000,
+        "adjusted": 0,
         "unknown": 0,
+        "unknown_until": None,
         "held": 0,
         "unit": "credits",
-        "usd": {"estimated": "0.0455", "charged": "0.0455", "unknown": "0.00", "held": "0.00"},
+        "usd": {
+            "estimated": "0.0455",
+            "charged": "0.0455",
+            "adjusted": "0.00",
+            "unknown": "0.00",
+            "held": "0.00",
+        },
     },
     "result": {
         "data": [
@@ -83,10 +91,18 @@ ACCEPTED: Json = JOB | {
     "cost": {
         "estimated": 91000,
         "charged": 0,
+        "adjusted": 0,
         "unknown": 0,
+        "unknown_until": None,
         "held": 91000,
         "unit": "credits",
-        "usd": {"estimated": "0.0455", "charged": "0.00", "unknown": "0.00", "held": "0.0455"},
+        "usd": {
+            "estimated": "0.0455",
+            "charged": "0.00",
+            "adjusted": "0.00",
+            "unknown": "0.00",
+            "held": "0.0455",
+        },
     },
 }
 

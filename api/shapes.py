@@ -43,10 +43,14 @@ class Page(BaseModel):
 
 
 class AttemptCharge(BaseModel):
-    """What is known of an attempt's money; `credits` once it is settled."""
+    """What is known of an attempt's money; `credits` once it is settled.
+
+    `adjusted` is what of them the provider's own ledger has corrected or refunded since, signed.
+    """
 
     state: Charge
     credits: Credits | None
+    adjusted: Credits
 
 
 class AttemptError(BaseModel):
@@ -75,16 +79,23 @@ class JobCostUsd(BaseModel):
 
     estimated: Usd
     charged: Usd
+    adjusted: Usd
     unknown: Usd
     held: Usd
 
 
 class JobCost(BaseModel):
-    """What a job may cost, has cost, and what of it is held; `unknown` belongs to lost answers."""
+    """What a job may cost, has cost, and what of it is held.
+
+    `unknown` belongs to lost answers: by `unknown_until` it is known what they cost, as long as the
+    provider tells. `adjusted` is what of `charged` was corrected or refunded later, signed.
+    """
 
     estimated: Credits
     charged: Credits
+    adjusted: Credits
     unknown: Credits
+    unknown_until: datetime | None
     held: Credits
     unit: Literal["credits"]
     usd: JobCostUsd

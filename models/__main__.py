@@ -116,7 +116,7 @@ async def _resolve(database: Database, asked: Namespace, loaded: Settings) -> st
     charged = asked.verdict == "charged"
     if asked.credits is not None and (asked.credits < 0 or not charged):
         raise InvalidRequest("--credits goes with `charged`, and is not negative.")
-    lens = Lens(loaded.public_url, Vault.of(loaded))
+    lens = Lens.of(loaded, Vault.of(loaded))
     async with database.transaction() as tx:
         await migrate.demand_schema(tx)
         attempt, job = await jobs.resolve_by_hand(

@@ -17,7 +17,16 @@ from models.db import Transaction
 from models.schema import Aside
 
 Duty = Literal[
-    "reap", "expire", "fund", "budgets", "follow", "deliveries", "images", "jobs", "events"
+    "reap",
+    "expire",
+    "fund",
+    "budgets",
+    "follow",
+    "deliveries",
+    "images",
+    "jobs",
+    "events",
+    "correct",
 ]
 
 # A moment's trouble of Postgres puts a row off by seconds, a row that never works costs a try an hour.
@@ -50,7 +59,9 @@ async def put(tx: Transaction, duty: Duty, subject: UUID, reason: str) -> int:
     return failures or 1
 
 
-def passed_by(duty: Duty, subject: InstrumentedAttribute[UUID]) -> ColumnElement[bool]:
+def passed_by(
+    duty: Duty, subject: InstrumentedAttribute[UUID] | InstrumentedAttribute[UUID | None]
+) -> ColumnElement[bool]:
     """Tell, in SQL, whether a duty passes this row by."""
     return exists(
         select(Aside.subject).where(

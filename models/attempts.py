@@ -221,6 +221,37 @@ async def resolve(
     return found, job
 
 
+async def adjust(
+    tx: Transaction,
+    job: Job,
+    attempt: Attempt,
+    entries: Sequence[ledger.Entry],
+    *,
+    made_at: datetime | None = None,
+) -> tuple[Attempt, Job]:
+    """Book refunds and adjustments of an attempt; one that was free until now is settled by them.
+
+    The caller has taken the job's row, and read the attempt since.
+    """
+    if not entries:
+        return attempt, job
+    moved = sum(each.credits for each in entries)
+    adjusted = await tx.scalars(
+        update(Attempt)
+        .where(Attempt.id == attempt.id)
+        .values(
+            charge="settled",
+            credits=func.coalesce(Attempt.credits, 0) + moved,
+            adjusted=Attempt.adjusted + moved,
+            charged_at=func.coalesce(Attempt.charged_at, made_at, func.now()),
+            inference_id=func.coalesce(Attempt.inference_id, entries[-1].inference_id),
+        )
+        .returning(Attempt),
+        execution_options={"populate_existing": True},
+    )
+    return adjusted.one(), await ledger.book(tx, job, *entries)
+
+
 async def unkept(tx: Transaction, job: Job) -> int | None:
     """Give the first attempt whose image was received and never kept, while its URL lives; else None.
 

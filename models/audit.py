@@ -1,4 +1,6 @@
-"""Compares the ledger, the sums on jobs, and the attempts; any difference is a bug or a tampering.
+"""Compares the ledger, the sums on jobs, the attempts, and what was read of the provider's own ledger.
+
+Any difference is a bug or a tampering.
 
 The books of each job are closed in themselves, so they are compared some jobs at a time: no statement takes
 longer because the history is long.
@@ -64,7 +66,7 @@ async def audit_lately(database: Database, within: timedelta) -> list[Difference
 async def of_jobs(tx: Transaction, jobs: Sequence[UUID]) -> list[Difference]:
     """Give every difference in the books of these jobs."""
     found: list[Difference] = []
-    for query in (_SUMS, _TERMINAL_HOLDS, _CHARGES, _HOLDS):
+    for query in (_SUMS, _TERMINAL_HOLDS, _CHARGES, _HOLDS, _STATEMENT):
         rows = await tx.execute(query, {"jobs": jobs})
         found += [Difference(ids.text(ids.JOB, row.job_id), row.message) for row in rows]
     return found
@@ -137,6 +139,19 @@ _CHARGES = text("""
             WHERE kind NOT IN ('hold', 'release') AND job_id = ANY (:jobs) GROUP BY job_id, attempt
            ) l ON l.job_id = a.job_id AND l.attempt = a.number
      WHERE a.job_id = ANY (:jobs) AND coalesce(a.credits, 0) <> coalesce(l.charged, 0)
+""")
+
+# A line that was read and is not booked yet waits for its duty; what is booked must agree.
+_STATEMENT = text("""
+    SELECT a.job_id,
+           format('attempt %s is booked with %s credits, the account''s own ledger has %s',
+                  a.number, coalesce(a.credits, 0), l.credits) AS message
+      FROM attempts a JOIN (
+           SELECT attempt_id, sum(credits) AS credits FROM account_lines
+            WHERE attempt_id IN (SELECT id FROM attempts WHERE job_id = ANY (:jobs))
+            GROUP BY attempt_id
+           HAVING bool_and(booked) AND bool_or(kind = 'MODEL_USAGE')) l ON l.attempt_id = a.id
+     WHERE coalesce(a.credits, 0) <> l.credits
 """)
 
 _HOLDS = text("""

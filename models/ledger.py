@@ -50,6 +50,24 @@ def charge(
     return Entry(attempt, "charge", amount, inference_id, made_at)
 
 
+def refund(
+    attempt: int, amount: int, inference_id: str | None, reference: str, made_at: datetime
+) -> Entry:
+    """Record what the provider gave back of a charge: `amount` is negative, `reference` the movement."""
+    return Entry(attempt, "refund", amount, inference_id, made_at, reference)
+
+
+def adjustment(
+    attempt: int,
+    amount: int,
+    inference_id: str | None,
+    reference: str,
+    made_at: datetime | None = None,
+) -> Entry:
+    """Correct a charge that was booked, up or down; `reference` says by what."""
+    return Entry(attempt, "adjustment", amount, inference_id, made_at, reference)
+
+
 async def write(tx: Transaction, job: Job, *entries: Entry) -> None:
     """Append entries to the ledger, and move the budgets that they fall under.
 

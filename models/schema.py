@@ -28,6 +28,7 @@ from models.states import (
     Charge,
     DeliveryState,
     LedgerKind,
+    MovementKind,
     OnUnknown,
     Phase,
     Priority,
@@ -276,6 +277,8 @@ class Attempt(Base):
     hold: Mapped[int]
     charge: Mapped[str] = mapped_column(server_default="unknown")
     credits: Mapped[int | None]
+    # What of `credits` was booked as refund or adjustment, after the charge was known: signed.
+    adjusted: Mapped[int] = mapped_column(server_default="0")
     charged_at: Mapped[datetime | None]
     http_status: Mapped[int | None]
     inference_id: Mapped[str | None]
@@ -401,6 +404,44 @@ class LedgerEntry(Base):
         Index("ix_ledger_project_id", "project_id", "id"),
         # Entries arrive in this order.
         Index("ix_ledger_at", "at", postgresql_using="brin"),
+    )
+
+
+class AccountLine(Base):
+    """One line of the account's own ledger at the provider, as it was read (`models/statement.py`).
+
+    `credits` is what it took, negative when it gave back. Lines have no id there, so all that a line says
+    is its name, and `nth` counts those that say the same. `booked` once our books agree with it. No foreign
+    key: what was moved stays moved.
+    """
+
+    __tablename__ = "account_lines"
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    at: Mapped[datetime]
+    kind: Mapped[str]
+    credits: Mapped[int]
+    reference: Mapped[str | None]
+    nth: Mapped[int]
+    attempt_id: Mapped[UUID | None]
+    booked: Mapped[bool] = mapped_column(server_default=text("false"))
+    seen_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+    __table_args__ = (
+        CheckConstraint(one_of("kind", MovementKind), "kind"),
+        UniqueConstraint(
+            "reference", "at", "kind", "credits", "nth", postgresql_nulls_not_distinct=True
+        ),
+        Index(
+            "ix_account_lines_attempt_id",
+            "attempt_id",
+            postgresql_where=text("attempt_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_account_lines_unbooked",
+            "id",
+            postgresql_where=text("attempt_id IS NOT NULL AND NOT booked"),
+        ),
+        Index("ix_account_lines_nobodys", "at", postgresql_where=text("attempt_id IS NULL")),
     )
 
 

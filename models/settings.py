@@ -211,6 +211,14 @@ class Settings(BaseSettings):
     body_rate: int = Field(default=64 * 1024, ge=1)
     body_grace: Duration = timedelta(seconds=10)
 
+    @property
+    def unknown_for(self) -> timedelta:
+        """How long after it was sent a lost call's charge may stay unknown, while the provider answers.
+
+        The longest that a call may take, and four times the log's lag (`worker/dispatcher/absence.py`).
+        """
+        return max(self.attempt_timeout, self.attempt_timeout_large) + 4 * self.log_lag
+
 
 def load() -> Settings:
     """Read the environment, or raise `Misconfigured` naming the variables and what to do."""

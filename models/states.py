@@ -17,6 +17,8 @@ DeliveryState = Literal[
     "pending", "sending", "delivered", "exhausted", "blocked", "aborted", "held"
 ]
 LedgerKind = Literal["hold", "release", "charge", "refund", "adjustment"]
+# Movements of the account's ledger at the provider that are about calls, in the provider's words.
+MovementKind = Literal["MODEL_USAGE", "REFUND", "ADJUSTMENT"]
 EventType = Literal[
     "job.running", "job.succeeded", "job.failed", "job.canceled", "job.expired",
     "job.charge_resolved", "budget.threshold", "webhook.disabled",

@@ -7,12 +7,14 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Self
 from uuid import UUID
 
 from models import ids
 from models.budgets import Standing
 from models.money import usd
 from models.schema import Attempt, Image, Job
+from models.settings import Settings
 from models.vault import Vault
 
 _URL_LIFE = timedelta(days=7)
@@ -22,10 +24,19 @@ Json = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Lens:
-    """What a view needs beside rows: where we are reached from outside, and what signs URLs."""
+    """What a view needs beside rows: where we are reached from outside, and what signs URLs.
+
+    `unknown_for` is how long after it was sent the charge of a lost call may stay unknown.
+    """
 
     public_url: str
     vault: Vault
+    unknown_for: timedelta = timedelta(minutes=65)
+
+    @classmethod
+    def of(cls, settings: Settings, vault: Vault) -> Self:
+        """Build the lens of a process."""
+        return cls(settings.public_url, vault, settings.unknown_for)
 
     def image_url(self, job: Job, image: Image, now: datetime, suffix: str = "") -> str:
         """Sign a URL that shows this image without a key, for 7 days or its retention."""
@@ -111,7 +122,7 @@ def job(
         "expired_by": _expired_by(job),
         "waiting_reason": waiting_reason(job, now, closed_gate),
         "attempts": [_attempt(each) for each in attempts],
-        "cost": _cost(job, attempts),
+        "cost": _cost(lens, job, attempts),
         "result": None if shown is None else _result(lens, job, shown, attempts, now, inline),
         "error": None if job.error is None else {**job.error, "charged": _charged(job, attempts)},
         "cancel": None
@@ -129,9 +140,11 @@ def _charged(job: Job, attempts: Sequence[Attempt]) -> str:
 
 def _unknown(attempts: Sequence[Attempt]) -> int:
     """Sum what lost answers hold; a call under way is not lost yet."""
-    return sum(
-        each.hold for each in attempts if each.charge == "unknown" and each.finished_at is not None
-    )
+    return sum(each.hold for each in attempts if _is_unknown(each))
+
+
+def _is_unknown(attempt: Attempt) -> bool:
+    return attempt.charge == "unknown" and attempt.finished_at is not None
 
 
 def _expired_by(job: Job) -> str | None:
@@ -147,7 +160,11 @@ def _attempt(attempt: Attempt) -> Json:
     return {
         "number": attempt.number,
         "outcome": attempt.outcome,
-        "charge": {"state": attempt.charge, "credits": attempt.credits},
+        "charge": {
+            "state": attempt.charge,
+            "credits": attempt.credits,
+            "adjusted": attempt.adjusted,
+        },
         "http_status": attempt.http_status,
         "inference_id": attempt.inference_id,
         "client_request_id": attempt.client_request_id,
@@ -157,15 +174,22 @@ def _attempt(attempt: Attempt) -> Json:
     }
 
 
-def _cost(job: Job, attempts: Sequence[Attempt]) -> Json:
+def _cost(lens: Lens, job: Job, attempts: Sequence[Attempt]) -> Json:
     credits_ = {
         "estimated": job.estimate,
         "charged": job.charged,
+        "adjusted": sum(each.adjusted for each in attempts),
         "unknown": _unknown(attempts),
         "held": job.held,
     }
     in_usd = {name: usd(each) for name, each in credits_.items()}
-    return {**credits_, "unit": "credits", "usd": in_usd}
+    until = max((each.sent_at for each in attempts if _is_unknown(each)), default=None)
+    return {
+        **credits_,
+        "unknown_until": None if until is None else time(until + lens.unknown_for),
+        "unit": "credits",
+        "usd": in_usd,
+    }
 
 
 def _result(

@@ -4,6 +4,7 @@ The simulator is the independent witness: `House.compare` sets its books beside 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -84,6 +85,8 @@ class House:
         await self.bench.run(
             "UPDATE attempts SET sent_at = sent_at - :by, absent_at = absent_at - :by", by=by
         )
+        await self.bench.run("UPDATE account_lines SET at = at - :by", by=by)
+        await self.bench.run("UPDATE duties SET done_at = done_at - :by", by=by)
         world = self.provider.world
         for call in world.calls.all:
             call.received_at -= by
@@ -107,13 +110,20 @@ class House:
         )
 
     def strangers(
-        self, count: int, *, credits_: int = PRICE, odd: Collection[int] = ()
+        self,
+        count: int,
+        *,
+        credits_: int = PRICE,
+        odd: Collection[int] = (),
+        after: timedelta = timedelta(0),
+        named: str | None = None,
     ) -> list[Call]:
-        """Let somebody else make paid calls with our key; some of their rows are odd."""
+        """Let somebody else make paid calls with our key, `after` now; some of their rows are odd."""
         calls, wallet = self.provider.world.calls, self.provider.world.wallet
         made = []
         for number in range(count):
-            call = calls.receive(None)
+            call = calls.receive(named)
+            call.received_at += after
             call.key, call.model, call.logged = mark(self.provider.world.config.key), MODEL, True
             call.lies = {"odd_row": 0.0} if number in odd else {}
             wallet.hold(credits_)
@@ -138,17 +148,22 @@ class House:
             for row in attempts
             if row["charge"] != "unknown" and row["client_request_id"] not in self.by_hand
         ]
-        theirs = {call.client_request_id: call for call in self.provider.world.calls.all}
+        calls = {
+            call.client_request_id: call.inference_id for call in self.provider.world.calls.all
+        }
+        moved: Counter[str | None] = Counter()
+        for entry in self.provider.world.wallet.entries:
+            moved[entry.reference_id] -= entry.signed
         ours = {row["client_request_id"]: row["credits"] for row in known}
-        assert ours == {id_: theirs[id_].charged if id_ in theirs else 0 for id_ in ours}
-        entries = {entry.reference_id: entry for entry in self.provider.world.wallet.entries}
-        found = [entries.get(theirs[id_].inference_id) for id_ in ours if id_ in theirs]
+        theirs = {id_: moved[calls[id_]] if id_ in calls else 0 for id_ in ours}
+        wrong = {id_: (ours[id_], theirs[id_]) for id_ in ours if ours[id_] != theirs[id_]}
+        assert wrong == {}, "(ours, the provider's)"
         booked = await self.bench.rows(
-            "SELECT coalesce(sum(credits), 0) AS sum FROM ledger WHERE kind = 'charge' "
-            "AND job_id::text || ':' || attempt <> ALL(:by_hand)",
+            "SELECT coalesce(sum(credits), 0) AS sum FROM ledger "
+            "WHERE kind NOT IN ('hold', 'release') AND job_id::text || ':' || attempt <> ALL(:by_hand)",
             by_hand=[_row_name(each) for each in self.by_hand],
         )
-        assert booked[0]["sum"] == sum(entry.credits for entry in found if entry is not None)
+        assert booked[0]["sum"] == sum(theirs.values())
         assert self.provider.world.wallet.held == 0
 
 

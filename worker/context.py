@@ -96,5 +96,5 @@ async def open_context(settings: Settings, worker: str) -> AsyncIterator[Context
             ),
             pictures=await stack.enter_async_context(Pictures()),
             vault=vault,
-            lens=Lens(settings.public_url, vault),
+            lens=Lens.of(settings, vault),
         )

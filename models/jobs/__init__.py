@@ -39,13 +39,17 @@ from models.jobs.charging import (
     LeftOver,
     Verdict,
     believed_free,
+    identify,
+    inferences,
     left_over,
+    named,
     note_absent,
-    open_charges,
+    open_charge,
     resolve,
     resolve_by_hand,
     unknown_charges,
 )
+from models.jobs.correcting import Correction, correct, write_off
 from models.jobs.ending import cancel, expire, late
 from models.jobs.erasing import erase
 from models.jobs.explaining import explain
@@ -68,12 +72,13 @@ from models.jobs.submitting import (
 )
 
 __all__ = [
-    "Filter", "Idempotency", "Kept", "LeftOver", "Release", "Snapshot", "Start", "Submission",
-    "Terms", "Verdict", "admit", "again", "believed_free", "cancel", "earlier", "erase", "expire",
-    "explain", "fingerprint", "finished", "follow_up", "fund", "glance", "hand_back",
-    "keep_at_once", "keep_later", "keep_spare", "late", "left_over", "listing", "look", "lose",
-    "note_absent", "open_charges", "overdue", "park", "pass_by", "queue_full", "queued", "reap",
-    "receive", "receive_plain", "refuse", "release", "renew", "resolve", "resolve_by_hand", "retry",
-    "retry_later", "retry_name", "set_aside", "settle", "snapshot", "start", "start_plain",
-    "started", "submit", "succeed", "succeed_plain", "unfunded", "unknown_charges", "waiting",
+    "Correction", "Filter", "Idempotency", "Kept", "LeftOver", "Release", "Snapshot", "Start",
+    "Submission", "Terms", "Verdict", "admit", "again", "believed_free", "cancel", "correct",
+    "earlier", "erase", "expire", "explain", "fingerprint", "finished", "follow_up", "fund",
+    "glance", "hand_back", "identify", "inferences", "keep_at_once", "keep_later", "keep_spare",
+    "late", "left_over", "listing", "look", "lose", "named", "note_absent", "open_charge",
+    "overdue", "park", "pass_by", "queue_full", "queued", "reap", "receive", "receive_plain",
+    "refuse", "release", "renew", "resolve", "resolve_by_hand", "retry", "retry_later",
+    "retry_name", "set_aside", "settle", "snapshot", "start", "start_plain", "started", "submit",
+    "succeed", "succeed_plain", "unfunded", "unknown_charges", "waiting", "write_off",
 ]  # fmt: skip

@@ -68,7 +68,9 @@ async def places(tx: Transaction, settings: Settings, job: Job) -> Places:
     return Places(limit, row.busy, row.of_project, row.of_key, row.slots)
 
 
-async def own(tx: Transaction, job: Job, project: Project, around: Places) -> list[Binding]:
+async def own(
+    tx: Transaction, settings: Settings, job: Job, project: Project, around: Places
+) -> list[Binding]:
     """Say what a job that is not due waits for."""
     until = views.time(job.run_after)
     match job.waiting_reason:
@@ -79,7 +81,7 @@ async def own(tx: Transaction, job: Job, project: Project, around: Places) -> li
             message = f"It follows {leader}, which makes the same image."
             return [Binding("following", message, {"leader": leader})]
         case "unknown_charge":
-            return [await _unknown_charge(tx, job)]
+            return [await _unknown_charge(tx, settings, job)]
         case "concurrency_key":
             numbers: Json = {"in_flight": around.of_key, "cap": project.key_cap}
             message = (
@@ -187,12 +189,18 @@ async def _budget(tx: Transaction, job: Job) -> list[Binding]:
     ] or [Binding("budget", "A budget had no room for it, and has it now: it goes on at once.")]
 
 
-async def _unknown_charge(tx: Transaction, job: Job) -> Binding:
-    unknown = select(Attempt.number).where(Attempt.job_id == job.id, Attempt.charge == "unknown")
-    numbers = list(await tx.scalars(unknown.order_by(Attempt.number)))
+async def _unknown_charge(tx: Transaction, settings: Settings, job: Job) -> Binding:
+    unknown = select(Attempt).where(Attempt.job_id == job.id, Attempt.charge == "unknown")
+    found = list(await tx.scalars(unknown.order_by(Attempt.number)))
+    numbers = [each.number for each in found]
     which = " and ".join(str(number) for number in numbers)
-    message = f"What attempt {which} cost is unknown, until the provider's log shows it."
-    return Binding("unknown_charge", message, {"attempts": numbers})
+    last = max((each.sent_at for each in found), default=None)
+    until = None if last is None else views.time(last + settings.unknown_for)
+    message = (
+        f"What attempt {which} cost is unknown until the provider's log or ledger shows it, or goes on "
+        f"without it: by {until} at the latest, as long as the provider answers."
+    )
+    return Binding("unknown_charge", message, {"attempts": numbers, "until": until})
 
 
 _PLACES = text("""

@@ -80,16 +80,32 @@ async def left_over(tx: Transaction, known_keys: Collection[str]) -> LeftOver:
     return LeftOver(*row)
 
 
-async def open_charges(tx: Transaction, client_request_ids: Sequence[str]) -> list[Attempt]:
-    """Give those of these attempts that a row of the provider's log can still say something new of."""
-    rows = await tx.scalars(
-        select(Attempt).where(
-            Attempt.client_request_id.in_(client_request_ids),
-            Attempt.charge.in_(("unknown", "released")),
-            Attempt.finished_at.is_not(None),
-        )
+async def named(tx: Transaction, client_request_ids: Collection[str]) -> list[Attempt]:
+    """Return those of these attempts that are ours; a row of the provider's log names each."""
+    ours = Attempt.client_request_id.in_(client_request_ids)
+    return list(await tx.scalars(select(Attempt).where(ours)))
+
+
+def open_charge(attempt: Attempt) -> bool:
+    """Tell whether a row of the provider's log can still say something new of an attempt."""
+    return attempt.charge in {"unknown", "released"} and attempt.finished_at is not None
+
+
+async def inferences(
+    tx: Transaction, names: Collection[str], since: datetime, until: datetime
+) -> set[str]:
+    """Return those of these inferences that calls of ours name, made in a time."""
+    made = Attempt.sent_at.between(since, until) & Attempt.inference_id.in_(names)
+    return {each for each in await tx.scalars(select(Attempt.inference_id).where(made)) if each}
+
+
+async def identify(tx: Transaction, attempt: Attempt, inference_id: str) -> None:
+    """Remember which inference an attempt was, if that is news."""
+    await tx.execute(
+        update(Attempt)
+        .where(Attempt.id == attempt.id, Attempt.inference_id.is_(None))
+        .values(inference_id=inference_id)
     )
-    return list(rows)
 
 
 async def note_absent(tx: Transaction, attempts_: Sequence[Attempt]) -> None:

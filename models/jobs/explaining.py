@@ -78,7 +78,7 @@ async def _waiting(
     parked = not in_line and job.waiting_reason == "concurrency_key"
     place = await forecasting.position(tx, job, parked=parked) if in_line or parked else None
     # The same order as in `waiting_reason`: what the job itself waits for, then what is closed to all.
-    found = [] if due else await binding.own(tx, job, project, around)
+    found = [] if due else await binding.own(tx, settings, job, project, around)
     closed = [*await binding.paused(tx, job), *await binding.gates(tx, job)]
     found += [*closed, *binding.crowd(job, project, around, place)]
     found = found or [Binding("queue", "Its turn has come: it begins at once.")]

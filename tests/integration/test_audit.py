@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from models import ids
+from models import ids, statement
 from models.audit import audit
 from models.db import Database
 from models.projects import Caller
 from models.settings import Settings
+from models.statement import Line
 from models.views import Lens
 from tests.making import LOST, PRICE, Bench
 
@@ -42,6 +43,24 @@ async def test_books_that_agree_are_not_worth_a_word(bench: Bench, settings: Set
     await bench.lose(await bench.running(on_unknown_charge="fail"), LOST)
     done = run_audit(settings)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+async def test_an_attempt_that_parts_from_what_the_provider_charged_is_named(bench: Bench) -> None:
+    ref = await bench.running()
+    await bench.receive(ref)
+    (attempt,) = await bench.attempts(ref.job_id)
+    line = Line(attempt["sent_at"], "MODEL_USAGE", PRICE, attempt["inference_id"])
+    (read,) = await bench.do(lambda tx: statement.take(tx, [line]))
+    await bench.do(lambda tx: statement.assign(tx, read, attempt["id"]))
+    await bench.do(lambda tx: statement.note_booked(tx, attempt["id"]))
+    assert await audit(bench.database) == []
+
+    await bench.run("UPDATE account_lines SET credits = 5")
+
+    (found,) = await audit(bench.database)
+    assert found.message == (
+        f"attempt 1 is booked with {PRICE} credits, the account's own ledger has 5"
+    )
 
 
 async def test_a_difference_is_one_line_that_names_the_job_and_both_sums(

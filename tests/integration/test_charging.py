@@ -29,14 +29,14 @@ async def test_a_call_under_way_is_nobodys_business_yet(bench: Bench) -> None:
 
     assert await unknown(bench) == []
     named = [attempt["client_request_id"]]
-    assert await bench.do(lambda tx: jobs.open_charges(tx, named)) == []
+    assert not any(map(jobs.open_charge, await bench.do(lambda tx: jobs.named(tx, named))))
     assert await bench.resolve(ref.job_id) is None
     assert await bench.resolve(ref.job_id, credits_=PRICE) is None
     assert await bench.everything_of(ref.job_id) == before
 
     await bench.lose(ref)
     assert await unknown(bench) == [1]
-    assert len(await bench.do(lambda tx: jobs.open_charges(tx, named))) == 1
+    assert all(map(jobs.open_charge, await bench.do(lambda tx: jobs.named(tx, named))))
 
 
 async def test_what_the_log_can_say_something_new_of(bench: Bench) -> None:
@@ -46,7 +46,9 @@ async def test_what_the_log_can_say_something_new_of(bench: Bench) -> None:
     named = [attempt["client_request_id"], "job_another:1"]
 
     async def numbers() -> list[int]:
-        return [each.number for each in await bench.do(lambda tx: jobs.open_charges(tx, named))]
+        found = await bench.do(lambda tx: jobs.named(tx, named))
+        assert [each.number for each in found] == [1]
+        return [each.number for each in found if jobs.open_charge(each)]
 
     assert await numbers() == [1]
     await bench.resolve(ref.job_id)

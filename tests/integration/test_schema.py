@@ -34,6 +34,9 @@ _USED = """
     INSERT INTO usage_hours (project_id, hour, key_id)
     SELECT project_id, date_trunc('hour', now()), id FROM api_keys
 """
+_LINE = """
+    INSERT INTO account_lines (at, kind, credits, nth) VALUES ('2026-01-01Z', 'REFUND', -1, 1)
+"""
 _QUEUED, _SUCCEEDED = "WHERE status = 'queued'", "WHERE status = 'succeeded'"
 
 # Constraint → statements that prepare the ground, and last the one that must be refused.
@@ -158,6 +161,8 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "uq_budgets_project_id_scope_key_id_customer_window": (_BUDGET, _BUDGET),
     "ck_usage_hours_hour": (_USED, "UPDATE usage_hours SET hour = hour + interval '1 minute'"),
     "uq_usage_hours_project_id_hour_key_id_model_customer": (_USED, _USED),
+    "ck_account_lines_kind": (_LINE, "UPDATE account_lines SET kind = 'GIFT'"),
+    "uq_account_lines_reference_at_kind_credits_nth": (_LINE, _LINE),
 }
 
 

@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import cast
 from uuid import UUID
 
 import pytest
@@ -38,7 +39,7 @@ def attempt(number: int = 1, **changes: object) -> Attempt:
     values: dict[str, object] = {
         "number": number, "outcome": "image", "charge": "settled", "credits": PRICE, "hold": PRICE,
         "http_status": 200, "inference_id": "inf-1", "client_request_id": f"job_x:{number}",
-        "sent_at": NOW, "finished_at": NOW, "error": None,
+        "sent_at": NOW, "finished_at": NOW, "error": None, "adjusted": 0,
     }  # fmt: skip
     return Attempt(**(values | changes))
 
@@ -111,11 +112,30 @@ def test_what_is_unknown_is_what_lost_calls_hold_and_not_the_one_under_way() -> 
     going = attempt(2, charge="unknown", credits=None, outcome=None, finished_at=None)
     shown = show(job(status="running", held=2 * PRICE, charged=0), lost, going)
     assert shown["cost"] == {
-        "estimated": PRICE, "charged": 0, "unknown": PRICE, "held": 2 * PRICE, "unit": "credits",
-        "usd": {"estimated": "0.0455", "charged": "0.00", "unknown": "0.0455", "held": "0.091"},
+        "estimated": PRICE, "charged": 0, "adjusted": 0, "unknown": PRICE, "held": 2 * PRICE,
+        "unknown_until": views.time(NOW + LENS.unknown_for), "unit": "credits",
+        "usd": {
+            "estimated": "0.0455", "charged": "0.00", "adjusted": "0.00", "unknown": "0.0455",
+            "held": "0.091",
+        },
     }  # fmt: skip
     assert shown["charged"] == "unknown"
     assert show(job(status="running", charged=0), going)["charged"] == "no", "not lost yet"
+
+
+def test_what_was_corrected_later_is_shown_beside_what_was_charged() -> None:
+    made = [attempt(1, credits=0, adjusted=-PRICE), attempt(2, adjusted=5)]
+    shown = show(job(charged=PRICE), *made)
+    assert shown["cost"] == {
+        "estimated": PRICE, "charged": PRICE, "adjusted": 5 - PRICE, "unknown": 0, "held": 0,
+        "unknown_until": None, "unit": "credits",
+        "usd": {
+            "estimated": "0.0455", "charged": "0.0455", "adjusted": "-0.0454975", "unknown": "0.00",
+            "held": "0.00",
+        },
+    }  # fmt: skip
+    charges = [each["charge"] for each in cast("list[Json]", shown["attempts"])]
+    assert charges[0] == {"state": "settled", "credits": 0, "adjusted": -PRICE}
 
 
 @pytest.mark.parametrize(

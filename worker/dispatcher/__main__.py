@@ -55,7 +55,7 @@ from worker.provider import Provider
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _RECONCILE_FASTEST, _RECONCILE_SLOWEST = timedelta(seconds=1), timedelta(seconds=60)
-_RECHECK_SLOWEST = timedelta(hours=1)
+_RECHECK_SLOWEST, _STATEMENT_SLOWEST = timedelta(hours=1), timedelta(minutes=15)
 _PRICES = timedelta(minutes=10)
 _MINUTE, _LOOK = timedelta(seconds=60), timedelta(seconds=10)
 _AUDIT = timedelta(minutes=10)
@@ -90,7 +90,7 @@ async def _run(loaded: Settings) -> None:
             database=database,
             doorbell=doorbell,
             celery=connect(loaded),
-            lens=Lens(loaded.public_url, vault),
+            lens=Lens.of(loaded, vault),
         )
         provider = await stack.enter_async_context(
             Provider(loaded.aimlapi_base_url, key, loaded.connect_timeout)
@@ -124,6 +124,7 @@ async def _until_told(desk: Desk, books: Books) -> None:
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     reconcile = min(max(settings_.log_lag / 4, _RECONCILE_FASTEST), _RECONCILE_SLOWEST)
     recheck = min(max(4 * settings_.log_lag, _RECONCILE_FASTEST), _RECHECK_SLOWEST)
+    statement = min(max(settings_.log_lag, _RECONCILE_FASTEST), _STATEMENT_SLOWEST)
     tick = settings_.tick
     work = [
         repeat(desk, "release", partial(releasing.turn, desk), every=tick, topic="jobs"),
@@ -147,7 +148,7 @@ async def _until_told(desk: Desk, books: Books) -> None:
         repeat(desk, "retain", partial(retaining.turn, desk, store), every=_MINUTE),
         repeat(desk, "reconcile", partial(reconciling.turn, books), every=reconcile),
         repeat(desk, "recheck", partial(reconciling.recheck, books), every=recheck),
-        repeat(desk, "match", partial(matching.turn, books, Strangers()), every=recheck),
+        repeat(desk, "match", partial(matching.turn, books, Strangers()), every=statement),
         repeat(desk, "prices", partial(pricing.turn, books), every=_PRICES),
         repeat(desk, "wallet", partial(wallet.turn, books), every=_MINUTE),
         repeat(desk, "park", partial(parking.turn, books), every=settings_.gate_probe),

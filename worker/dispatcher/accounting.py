@@ -7,15 +7,16 @@ has room for less than half. What is urgent may use more of it than what can wai
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
 import structlog
+from prometheus_client import Counter
 from pydantic import SecretStr
 
-from models import duties, jobs
-from models.jobs import Verdict
+from models import duties, jobs, statement
+from models.jobs import Correction, Verdict
 from models.schema import Attempt
 from models.settings import Settings
 from worker.dispatcher.desk import Desk, go_on
@@ -23,22 +24,58 @@ from worker.provider import Provider
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-Duty = Literal["wallet", "prices", "reconcile", "unmatched"]
+Duty = Literal["wallet", "prices", "reconcile", "statement"]
 
 _LEASE = timedelta(seconds=60)  # longer than any answer is waited for
-_SHARE: dict[Duty, int] = {"wallet": 90, "prices": 90, "reconcile": 80, "unmatched": 40}
+_SHARE: dict[Duty, int] = {"wallet": 90, "prices": 90, "reconcile": 80, "statement": 60}
 _PAUSE = 1.0  # seconds between two looks for room in the minute
 _PREFIX = 8  # characters of the key that an attempt remembers
-_BEFORE = timedelta(seconds=60)  # the provider's clock and ours
-_AFTER = timedelta(seconds=60)  # the same, and a charge lands after the answer
+# How far the provider's clock may be from ours before its rows have shown by how much; and in its ledger,
+# where rows are read on end and a wide margin costs nothing.
+MARGIN, APART = timedelta(minutes=2), timedelta(minutes=15)
+_FOREIGN = 10_000
+_ABSURD = timedelta(hours=6)
+
+_CORRECTED = Counter(
+    "darkroom_charges_corrected",
+    "Charges that were booked otherwise than the provider's own books have them",
+    ["by"],
+)
+_CORRECTED_CREDITS = Counter(
+    "darkroom_charges_corrected_credits", "What these differed by, up and down alike", ["by"]
+)
+
+
+@dataclass(slots=True)
+class Skew:
+    """How far the times in the provider's log are from ours, as its rows have shown: from, and to."""
+
+    lo: timedelta = timedelta(0)
+    hi: timedelta = timedelta(0)
+
+    def learn(self, sent_at: datetime, created: datetime) -> None:
+        """Learn from a row that names a call of ours."""
+        offset = created - sent_at
+        if abs(offset) < _ABSURD:
+            self.lo, self.hi = min(self.lo, offset), max(self.hi, offset)
 
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """A dispatcher's desk, with the provider's account on it."""
+    """A dispatcher's desk, with the provider's account on it, and what was learned of its clock."""
 
     desk: Desk
     provider: Provider
+    skew: Skew = field(default_factory=Skew)
+    foreign: dict[str, None] = field(
+        default_factory=dict
+    )  # inferences that the log gives to others
+
+    def note_foreign(self, inference_id: str) -> None:
+        """Remember the inference of a call that the log names as somebody else's; the last ten thousand."""
+        self.foreign[inference_id] = None
+        if len(self.foreign) > _FOREIGN:
+            del self.foreign[next(iter(self.foreign))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +119,31 @@ def longest_call(settings: Settings) -> timedelta:
     return max(settings.attempt_timeout, settings.attempt_timeout_large)
 
 
-def spans(attempts: Sequence[Attempt], settings: Settings) -> Iterator[Span]:
-    """Group attempts whose stretches of time would overlap, so that few pages cover many."""
-    after = longest_call(settings) + _AFTER
+def spans(attempts: Sequence[Attempt], books: Books) -> Iterator[Span]:
+    """Group attempts whose stretches of time would overlap, so that few pages cover many.
+
+    A stretch is that of the provider's clock, as far as it is known.
+    """
+    before = MARGIN - books.skew.lo
+    after = longest_call(books.desk.settings) + MARGIN + books.skew.hi
     group: list[Attempt] = []
     for attempt in sorted(attempts, key=lambda each: each.sent_at):
-        if group and attempt.sent_at - group[-1].sent_at > _BEFORE + after:
-            yield _span(group, after)
+        if group and attempt.sent_at - group[-1].sent_at > before + after:
+            yield _span(group, before, after)
             group = []
         group.append(attempt)
     if group:
-        yield _span(group, after)
+        yield _span(group, before, after)
 
 
 async def resolve(books: Books, attempt: Attempt, verdict: Verdict) -> None:
-    """Write down what an attempt cost, and say so."""
+    """Write down what an attempt cost, and say so: what the account's ledger is known to say goes first."""
+    lens = books.desk.lens
     async with books.desk.database.transaction() as tx:
-        job = await jobs.resolve(tx, books.desk.lens, attempt.job_id, attempt.number, verdict)
+        name = verdict.inference_id
+        if name is not None and await statement.claim(tx, attempt, name):
+            corrected(await jobs.correct(tx, lens, attempt.id), by="ledger")
+        job = await jobs.resolve(tx, lens, attempt.job_id, attempt.number, verdict)
     if job is not None:
         log.info(
             "charge.resolved",
@@ -108,5 +153,36 @@ async def resolve(books: Books, attempt: Attempt, verdict: Verdict) -> None:
         )
 
 
-def _span(group: Sequence[Attempt], after: timedelta) -> Span:
-    return Span(group[0].sent_at - _BEFORE, group[-1].sent_at + after, tuple(group))
+async def identify(books: Books, attempt: Attempt, inference_id: str) -> None:
+    """Remember which inference a call was, which decides nothing; what names it there is booked next."""
+    if attempt.inference_id is None and attempt.finished_at is not None:
+        async with books.desk.database.transaction() as tx:
+            await jobs.identify(tx, attempt, inference_id)
+            await statement.claim(tx, attempt, inference_id)
+
+
+def corrected(made: Correction | None, *, by: str) -> None:
+    """Count and log a correction; what was unknown until then is resolved by it, and no correction."""
+    if made is None:
+        return
+    if made.charge in {"unknown", "released"}:
+        log.info(
+            "charge.resolved",
+            client_request_id=made.client_request_id,
+            charge="settled",
+            credits=made.after,
+        )
+        return
+    _CORRECTED.labels(by).inc()
+    _CORRECTED_CREDITS.labels(by).inc(abs(made.after - made.before))
+    log.warning(
+        "charge.corrected",
+        client_request_id=made.client_request_id,
+        booked=made.before,
+        credits=made.after,
+        by=by,
+    )
+
+
+def _span(group: Sequence[Attempt], before: timedelta, after: timedelta) -> Span:
+    return Span(group[0].sent_at - before, group[-1].sent_at + after, tuple(group))

@@ -1,143 +1,197 @@
-"""Compares the account's own ledger with ours: money truth, whatever the log of requests says.
+"""Compares the account's own ledger with ours: money truth for every attempt, whatever else was said.
 
-The ledger knows a call by its inference id alone, but it shows those of every key. So it tells what an
-attempt cost whose answer named its inference and then broke, and it shows charges that are none of ours.
+The ledger is read on from where it was read last (`statements`), with a stretch read again: a line may be
+shown later than it was written. A line that names no inference of ours may still be ours: it is paired with
+a call by amount and time where that is unambiguous. What is left is counted: charges that are nobody's.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
+from prometheus_client import Counter as Metric
 from prometheus_client import Gauge
 from sqlalchemy import func, select
 
-from models import unmatched
-from models.jobs import Verdict
-from models.schema import Attempt
-from models.unmatched import Charge
-from worker.dispatcher.accounting import (
-    Books,
-    Duty,
-    longest_call,
-    reserve_request,
-    resolve,
-    spans,
-)
-from worker.provider import AccountUnavailable, TransactionRow
+from models import jobs, statement
+from models.schema import AccountLine, Attempt
+from worker.dispatcher import statements
+from worker.dispatcher.accounting import APART, Books, corrected, longest_call
+from worker.dispatcher.desk import one_by_one
+from worker.dispatcher.pairing import Candidate, pair
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-Rows = Sequence[TransactionRow]
-
-_DAY = timedelta(days=1)
+_DAY, _AHEAD = timedelta(days=1), timedelta(hours=1)
 _NAMED = 10  # charges that one log line names
+_BATCH = 500  # lines and attempts that are paired at once
 
 _UNMATCHED = Gauge(
     "darkroom_provider_unmatched_charges",
     "Charges of the last day on the provider's account that belong to none of our attempts",
 )
+_UNMATCHED_OTHERS = Gauge(
+    "darkroom_provider_unmatched_corrections",
+    "Refunds and adjustments of the last day there that belong to none of our attempts",
+)
+_UNCONFIRMED = Metric(
+    "darkroom_charges_unconfirmed",
+    "Charges of ours that the account's ledger does not show, though one of nobody's may be theirs",
+)
 
 
 @dataclass(slots=True)
 class Strangers:
-    """The charges that are none of ours, as one dispatcher has seen them, and until when it looked."""
+    """The lines that are nobody's, as one dispatcher has told them."""
 
-    until: datetime | None = None
-    found: dict[str, Charge] = field(default_factory=dict)
-
-
-async def settle(books: Books, attempts: Sequence[Attempt]) -> None:
-    """Settle those of these attempts whose inference the account's ledger shows as charged.
-
-    That it is not there proves nothing: whether a call was free is for the log to say.
-    """
-    named = [attempt for attempt in attempts if attempt.inference_id is not None]
-    for span in spans(named, books.desk.settings):
-        wanted = {attempt.inference_id: attempt for attempt in span.attempts}
-
-        async def take(rows: Rows, wanted: dict[str | None, Attempt] = wanted) -> bool:
-            for row in rows:
-                attempt = wanted.pop(row.reference_id, None)
-                if attempt is not None:
-                    verdict = Verdict(row.credits, row.reference_id, row.created_at)
-                    await resolve(books, attempt, verdict)
-            return bool(wanted)
-
-        if not await _read(books, "reconcile", span.start, span.end, take):
-            return
+    told: set[int] = field(default_factory=set)
 
 
 async def turn(books: Books, strangers: Strangers) -> bool:
-    """Look for charges of the last day that are none of ours; always False.
-
-    Only for those that are older than the log's lag: by then a lost attempt knows its inference.
-    """
-    lag = books.desk.settings.log_lag
+    """Read the account's ledger on, correct our books by it, count what is nobody's; always False."""
+    settings = books.desk.settings
     async with books.desk.database.transaction() as tx:
         now = (await tx.execute(select(func.now()))).scalar_one()
-        begun = await unmatched.begun_at(tx)
+        begun, done = await statement.begun_at(tx), await statement.mark(tx, statement.DUTY)
     if begun is None:
         return False
-    # A charge may have landed late: the last stretch is read twice.
-    since = now - _DAY if strangers.until is None else strangers.until - lag
-    seen: list[Charge] = []
-
-    async def take(rows: Rows) -> bool:
-        seen.extend(await _unmatched(books, [_charge(row) for row in rows]))
-        return True
-
-    if not await _read(books, "unmatched", max(begun, since), now - lag, take):
-        _UNMATCHED.set(0)  # another dispatcher shows it, or nobody knows
+    # A line may be shown four times the lag after it was written, as a row of the log may.
+    again = 4 * settings.log_lag + APART
+    since = max(begun - APART, (now - _DAY if done is None else done) - again)
+    newest = await statements.read(books, "statement", since, now + _AHEAD)
+    if newest is None:
+        _show(None)  # another dispatcher shows it, or nobody knows
         return False
-    # What was nobody's may have been claimed since.
-    kept = [each for each in strangers.found.values() if each.at > now - _DAY]
-    known = {each.reference: each for each in await _unmatched(books, kept)}
-    _tell([each for each in seen if each.reference not in known])
-    strangers.found = known | {each.reference: each for each in seen}
-    strangers.until = now - lag
-    _UNMATCHED.set(len(strangers.found))
+    await _look_again(books, since - longest_call(settings))
+    await explain(books, now)
+    await _write_off(books, now, newest)
+    async with books.desk.database.transaction() as tx:
+        await statement.set_mark(tx, statement.DUTY, now)
+        counted = now - settings.log_lag - longest_call(settings)
+        found = await statement.nobodys(tx, now - _DAY, counted, limit=_BATCH)
+        _show(await statement.unmatched(tx, now - _DAY, counted))
+    _tell([each for each in found if each.id not in strangers.told])
+    strangers.told = {each.id for each in found}
     return False
 
 
-async def _read(
-    books: Books,
-    duty: Duty,
-    since: datetime,
-    until: datetime,
-    take: Callable[[Rows], Awaitable[bool]],
-) -> bool:
-    """Page through the account's charges until `take` has enough; False when it could not be done."""
-    cursor: str | None = None
-    while since < until:
-        if not await reserve_request(books, duty):
-            return False
-        try:
-            page = await books.provider.account.transactions(since, until, cursor)
-        except AccountUnavailable as failed:
-            log.warning("matching.later", duty=duty, reason=str(failed))
-            return False
-        cursor = page.next_cursor
-        if not await take(page.rows) or cursor is None:
-            break
-    return True
+async def explain(books: Books, now: datetime) -> None:
+    """Find the attempts of charges that name no inference of ours, by amount and time, and book them.
 
-
-async def _unmatched(books: Books, charges: Sequence[Charge]) -> list[Charge]:
+    First those that we know to have been charged, then those that may have been, then those believed free.
+    These last only if it leaves no such charge over: else somebody else uses the account, and it may be
+    theirs.
+    """
+    settings = books.desk.settings
+    known = now - settings.log_lag - longest_call(settings)  # until then its log will tell by name
     async with books.desk.database.transaction() as tx:
-        return await unmatched.unmatched(tx, charges, longest=longest_call(books.desk.settings))
+        found = await statement.nobodys(tx, now - _DAY, known, limit=_BATCH)
+        lines = [
+            each
+            for each in found
+            if each.kind == "MODEL_USAGE" and each.reference not in books.foreign
+        ]
+        if not lines:
+            return
+        first, last = lines[0].at - longest_call(settings) - APART, lines[-1].at + APART
+        calls = await statement.unnamed(tx, first, min(last, known), limit=_BATCH)
+        if _BATCH not in (len(found), len(calls)):
+            for line, attempt in _pairs(books, lines, calls):
+                await statement.assign(tx, line.id, attempt.id)
+    await statements.book(books)
 
 
-def _charge(row: TransactionRow) -> Charge:
-    # A charge without a reference is nobody's for certain; its moment tells it from others.
-    return Charge(row.reference_id or f"at {row.created_at}", row.credits, row.created_at)
+def _pairs(
+    books: Books, lines: Sequence[AccountLine], calls: Sequence[Attempt]
+) -> list[tuple[AccountLine, Attempt]]:
+    after = longest_call(books.desk.settings) + APART
+    left = [Candidate(each.at, each.credits, each) for each in lines]
+    found: list[tuple[AccountLine, Attempt]] = []
+
+    def fits(line: Candidate[AccountLine], call: Attempt) -> bool:
+        amount = call.hold if call.credits is None else call.credits
+        near = call.sent_at - APART <= line.at <= call.sent_at + after
+        return near and line.shown.credits == amount
+
+    for charges in (
+        ("settled",),
+        ("settled", "unknown"),
+        ("settled", "unknown", "released", "none"),
+    ):
+        done = {attempt.id for _, attempt in found}
+        some = [each for each in calls if each.charge in charges and each.id not in done]
+        pairs = [(line.shown, attempt) for line, attempt in pair(left, some, fits).found]
+        taken = {line.id for line, _ in pairs}
+        rest = [each for each in left if each.shown.id not in taken]
+        if "none" in charges:
+            strange = {each.shown.credits for each in rest}
+            pairs = [each for each in pairs if each[0].credits not in strange]
+        found, left = found + pairs, rest
+    return found
 
 
-def _tell(fresh: Sequence[Charge]) -> None:
+async def _look_again(books: Books, since: datetime) -> None:
+    """Look for the attempts of lines that were nobody's: their calls may have ended since."""
+    async with books.desk.database.transaction() as tx:
+        found = await statement.nobodys(tx, since, since + 10 * _DAY, limit=20 * _BATCH)
+        await statements.attribute(books, tx, [each.id for each in found])
+    await statements.book(books)
+
+
+async def _write_off(books: Books, now: datetime, newest: datetime) -> None:
+    """Take back charges of ours that the account's ledger does not show, where it has gone on since.
+
+    Not at the first look: the ledger is read around them once more. A line of nobody's with their amount
+    near them may be theirs, whatever it names: then they stay.
+    """
+    settings = books.desk.settings
+    over = longest_call(settings) + APART
+    until = min(now - over - 4 * settings.log_lag, newest - over)
+    async with books.desk.database.transaction() as tx:
+        judged = await statement.mark(tx, statement.JUDGED) or now - _DAY
+        missing = await statement.uncharged(tx, judged, until, limit=_BATCH)
+    if missing and not await statements.around(books, missing):
+        return
+    if missing:
+        async with books.desk.database.transaction() as tx:
+            missing = await statement.uncharged(tx, judged, until, limit=_BATCH)
+            strange = await statement.nobodys(
+                tx, judged - APART, until + over + _DAY, limit=20 * _BATCH
+            )
+        sure = [each.id for each in missing if not maybe_of(each, strange, over)]
+        _UNCONFIRMED.inc(len(missing) - len(sure))
+        told = await one_by_one(
+            books.desk, "correct", sure, lambda tx, each: jobs.write_off(tx, books.desk.lens, each)
+        )
+        for each in told:
+            corrected(each, by="absence")
+    if until > judged and len(missing) < _BATCH:
+        async with books.desk.database.transaction() as tx:
+            await statement.set_mark(tx, statement.JUDGED, until)
+
+
+def maybe_of(attempt: Attempt, strange: Sequence[AccountLine], over: timedelta) -> bool:
+    """Tell whether a line of nobody's may be an attempt's, by its amount and time."""
+    amount = attempt.hold if attempt.credits is None else attempt.credits
+    return any(
+        each.credits == amount and attempt.sent_at - APART <= each.at <= attempt.sent_at + over
+        for each in strange
+    )
+
+
+def _show(counted: dict[str, int] | None) -> None:
+    found = dict(counted or {})
+    _UNMATCHED.set(found.pop("MODEL_USAGE", 0))
+    _UNMATCHED_OTHERS.set(sum(found.values()))
+
+
+def _tell(fresh: Sequence[AccountLine]) -> None:
     if fresh:
         log.warning(
             "charges.unmatched",
             charges=len(fresh),
             credits=sum(each.credits for each in fresh),
+            kinds=sorted({each.kind for each in fresh}),
             inference_ids=[each.reference for each in fresh[:_NAMED]],
         )

@@ -1,18 +1,17 @@
-"""Finds out what lost calls cost, from the provider's log of requests.
+"""Finds out what lost calls cost, from the provider's log of requests and the account's own ledger.
 
 One page settles many attempts: whatever rows it shows are matched against every attempt of ours whose
-charge is open. The log lags, so "not there" is believed only twice: when an attempt is absent at the
-lag and again at four times the lag, with newer rows present. What was believed free is looked for again
-for a day. Offset paging over a list that grows at its head shows a row twice rather than never.
-
-What the log does not tell, the account's ledger may (`matching`).
+charge is open. A row that says `failed` is believed when the account's ledger does not charge the call; one
+that says `failed` and names a cost says nothing. What neither shows was never charged: when that is
+believed stands in `absence`. What was believed free is looked for again for a day. Offset paging over a
+list that grows at its head shows a row twice rather than never.
 """
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import structlog
 from pydantic import SecretStr
@@ -21,23 +20,25 @@ from sqlalchemy import func, select
 from models import jobs
 from models.jobs import Verdict
 from models.schema import Attempt
-from models.settings import Settings
-from worker.dispatcher import matching
+from worker.dispatcher import absence, statements
 from worker.dispatcher.accounting import (
     Books,
+    identify,
     known_keys,
-    longest_call,
     reserve_request,
     resolve,
     spans,
 )
-from worker.provider import AccountUnavailable, LogRow
+from worker.dispatcher.pairing import Candidate, pair
+from worker.provider import AccountUnavailable, LogRow, OddRow
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _BATCH = 10_000
 _PAGE = 100
 _FAILURES = 3  # unanswered pages after which a turn asks with that key no more
+_ANONYMOUS = 500  # rows without our name that a window is searched for
+_NEAR = timedelta(seconds=10)  # from a call's beginning to its row's
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,14 @@ class Window:
     attempts: tuple[Attempt, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Seen:
-    """What the log of a window's keys showed: which of the attempts, and the newest row."""
+    """What the log of a window's keys has shown; attempts go by their `client_request_id`."""
 
-    client_request_ids: frozenset[str]
-    newest: datetime | None
+    decided: set[str] = field(default_factory=set)
+    failed: dict[str, LogRow] = field(default_factory=dict)
+    anonymous: dict[str, LogRow] = field(default_factory=dict)  # by their inferences
+    news: absence.News = field(default_factory=absence.News)
 
 
 async def turn(books: Books) -> bool:
@@ -71,7 +74,7 @@ async def turn(books: Books) -> bool:
     await _look(books, unknown, now)
     async with books.desk.database.transaction() as tx:
         unknown = await jobs.unknown_charges(tx, limit=_BATCH)
-    await matching.settle(books, unknown)
+    await statements.around(books, [each for each in unknown if each.inference_id is not None])
     return False
 
 
@@ -83,9 +86,9 @@ async def recheck(books: Books) -> bool:
     return False
 
 
-def windows(settings: Settings, attempts: Sequence[Attempt]) -> Iterator[Window]:
+def windows(books: Books, attempts: Sequence[Attempt]) -> Iterator[Window]:
     """Group attempts by the key they used and by time, so that few pages cover many."""
-    keys = known_keys(settings)
+    keys = known_keys(books.desk.settings)
     by_key: dict[str, list[Attempt]] = {}
     for attempt in attempts:
         by_key.setdefault(attempt.key_prefix, []).append(attempt)
@@ -93,13 +96,13 @@ def windows(settings: Settings, attempts: Sequence[Attempt]) -> Iterator[Window]
         if prefix not in keys:
             log.warning("reconcile.key_unknown", key_prefix=prefix, attempts=len(made))
             continue
-        for span in spans(made, settings):
+        for span in spans(made, books):
             yield Window(prefix, keys[prefix], span.start, span.end, span.attempts)
 
 
 async def _look(books: Books, attempts: Sequence[Attempt], now: datetime | None) -> None:
     """Read the log around these attempts, settling as it goes; at `now`, judge what it does not show."""
-    found = list(windows(books.desk.settings, attempts))
+    found = list(windows(books, attempts))
     # A long way through the log may be broken off: in another order each time, none waits for ever.
     random.shuffle(found)
     failures: Counter[str] = Counter()
@@ -114,14 +117,17 @@ async def _look(books: Books, attempts: Sequence[Attempt], now: datetime | None)
             continue
         if seen is None:
             return
+        contested = await _take_anonymous(books, window, seen)
+        await _take_failed(books, window, seen)
         if now is not None:
-            await _judge_absent(books, window, seen, now)
+            left = [each for each in window.attempts if each.client_request_id not in seen.decided]
+            looked = absence.Looked(window.keys, window.start, window.end, seen.news)
+            await absence.judge(books, looked, left, contested, now)
 
 
 async def _read(books: Books, window: Window) -> Seen | None:
     """Page through a window with each of its keys; None when another dispatcher took the duty over."""
-    wanted = {attempt.client_request_id for attempt in window.attempts}
-    seen, newest = set[str](), list[datetime]()
+    seen = Seen()
     for key in window.keys:
         offset, more = 0, True
         while more:
@@ -130,68 +136,87 @@ async def _read(books: Books, window: Window) -> Seen | None:
             page = await books.provider.account.logs(
                 window.start, window.end, _PAGE, offset, key=key
             )
-            await _settle(books, page.rows)
-            seen |= wanted & {row.client_request_id or "" for row in page.rows}
-            newest += [max(row.created for row in page.rows)] if page.rows else []
+            await _take(books, window, seen, page.rows)
+            await _identify(books, page.odd)
             offset, more = offset + page.length, page.has_more and page.length > 0
-    return Seen(frozenset(seen), max(newest, default=None))
+    return seen
 
 
-async def _settle(books: Books, rows: Sequence[LogRow]) -> None:
+async def _take(books: Books, window: Window, seen: Seen, rows: Sequence[LogRow]) -> None:
+    """Settle what these rows show as charged; what they say else is kept for when all were read."""
+    named = await absence.learn(books, seen.news, rows)
+    by_inference = {each.inference_id: each for each in window.attempts if each.inference_id}
     # Should the log show a call twice, the row that was charged has the last word.
-    in_order = sorted(rows, key=lambda row: row.status == "succeeded")
-    said = {row.client_request_id: row for row in in_order if row.client_request_id}
+    for row in sorted(rows, key=lambda each: each.status == "succeeded"):
+        attempt = named.get(row.client_request_id or "") or by_inference.get(row.inference_id or "")
+        if attempt is not None:
+            await _decide(books, seen, attempt, row)
+        elif row.client_request_id is None and len(seen.anonymous) < _ANONYMOUS:
+            seen.anonymous[row.inference_id or f"at {row.created}"] = row
+
+
+async def _identify(books: Books, rows: Sequence[OddRow]) -> None:
+    """Learn from rows that cannot be read which inferences our calls were: the ledger tells the rest."""
+    told = {each.client_request_id: each.inference_id for each in rows if each.client_request_id}
     async with books.desk.database.transaction() as tx:
-        found = await jobs.open_charges(tx, list(said))
+        found = await jobs.named(tx, told.keys()) if told else []
     for attempt in found:
-        row = said[attempt.client_request_id]
-        verdict = Verdict(
-            credits=row.credits if row.status == "succeeded" else None,
-            inference_id=row.inference_id,
-            made_at=row.created,
-        )
-        await resolve(books, attempt, verdict)
+        if (inference_id := told[attempt.client_request_id]) is not None:
+            await identify(books, attempt, inference_id)
 
 
-async def _judge_absent(books: Books, window: Window, seen: Seen, now: datetime) -> None:
-    """Believe "not there" at the lag and again at four times the lag, if newer rows are there."""
-    settings = books.desk.settings
-    # The log lags behind a call's end, and a call whose worker died goes on at the provider.
-    lag, longest = settings.log_lag, longest_call(settings)
-    due = [
-        attempt
-        for attempt in window.attempts
-        if attempt.client_request_id not in seen.client_request_ids
-        and now - attempt.sent_at - longest >= (lag if attempt.absent_at is None else 4 * lag)
-    ]
-    newest = await _newest(books, window, seen, due)
-    absent = [attempt for attempt in due if newest is not None and newest > attempt.sent_at]
-    if fresh := [attempt for attempt in absent if attempt.absent_at is None]:
-        async with books.desk.database.transaction() as tx:
-            await jobs.note_absent(tx, fresh)
-    for attempt in absent:
-        if attempt.absent_at is not None and now - attempt.absent_at >= lag:
-            await resolve(books, attempt, Verdict(credits=None))
+async def _decide(books: Books, seen: Seen, attempt: Attempt, row: LogRow) -> None:
+    name = attempt.client_request_id
+    if row.status == "succeeded":
+        seen.decided.add(name)
+        seen.failed.pop(name, None)
+        if jobs.open_charge(attempt):
+            await resolve(books, attempt, Verdict(row.credits, row.inference_id, row.created))
+    elif row.credits and row.inference_id is not None:
+        await identify(books, attempt, row.inference_id)
+    elif not row.credits and name not in seen.decided:
+        seen.failed[name] = row
 
 
-async def _newest(
-    books: Books, window: Window, seen: Seen, due: Sequence[Attempt]
-) -> datetime | None:
-    """Give the newest row that proves that the log has gone on, in the window or since.
+async def _take_anonymous(books: Books, window: Window, seen: Seen) -> Sequence[Attempt]:
+    """Find the attempts of rows that name nobody, by their time; returns those that may be one's.
 
-    On a quiet account the next call may come hours later.
+    Only where the log shows them: what a stranger called with our key, and a call of ours, look alike.
     """
-    if not due or (seen.newest is not None and seen.newest > max(each.sent_at for each in due)):
-        return seen.newest
-    newest = [] if seen.newest is None else [seen.newest]
-    until = max(window.end, datetime.now(UTC))
-    for key in window.keys:
-        if not await reserve_request(books, "reconcile"):
-            break
-        try:
-            page = await books.provider.account.logs(window.end, until, _PAGE, key=key)
-        except AccountUnavailable as failed:
-            log.warning("reconcile.later", reason=str(failed), attempts=len(due))
-            break
-        newest += [row.created for row in page.rows]
-    return max(newest, default=None)
+    missing = [
+        each
+        for each in window.attempts
+        if each.client_request_id not in seen.decided | seen.failed.keys()
+    ]
+    if not missing or not seen.anonymous or len(seen.anonymous) >= _ANONYMOUS:
+        return ()
+    async with books.desk.database.transaction() as tx:
+        known = await jobs.inferences(tx, seen.anonymous, window.start - _NEAR, window.end)
+    rows = [
+        Candidate(row.created, row.credits if row.status == "succeeded" else None, row)
+        for id_, row in seen.anonymous.items()
+        if id_ not in known
+    ]
+    first, last = books.skew.lo - _NEAR, books.skew.hi + _NEAR
+
+    def fits(row: Candidate[LogRow], call: Attempt) -> bool:
+        return call.sent_at + first <= row.at <= call.sent_at + last
+
+    pairs = pair(rows, missing, fits)
+    for row, attempt in pairs.found:
+        await _decide(books, seen, attempt, row.shown)
+    paid = [each for each in rows if each.shown.status == "succeeded"]
+    return [each for each in pairs.contested if any(fits(row, each) for row in paid)]
+
+
+async def _take_failed(books: Books, window: Window, seen: Seen) -> None:
+    """Release what the log shows as failed, unless the account's ledger charges it all the same."""
+    ours = {each.client_request_id: each for each in window.attempts}
+    failed: Mapping[str, LogRow] = {
+        name: row for name, row in seen.failed.items() if name not in seen.decided and name in ours
+    }
+    if not failed or not await statements.around(books, [ours[name] for name in failed]):
+        return
+    for name, row in failed.items():
+        seen.decided.add(name)
+        await resolve(books, ours[name], Verdict(None, row.inference_id, row.created))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import structlog
 from prometheus_client import Counter
 
-from models import duties, remnants, retention
+from models import duties, remnants, retention, statement
 from models.remnants import Doomed
 from models.storage import Store, StoreUnavailable
 from worker.dispatcher.desk import Desk, all_at_once
@@ -50,6 +50,7 @@ async def turn(desk: Desk, store: Store) -> bool:
     }
     async with desk.database.transaction() as tx:
         removed["remnants"] = await remnants.forget(tx, _ROWS)
+        removed["account_lines"] = await statement.forget(tx, jobs_kept, _ROWS)
     for what, count in removed.items():
         _note(what, count)
     return await _delete_blobs(desk, store) or _ROWS in removed.values()

@@ -6,7 +6,7 @@
 
 from worker.provider.account import Account, AccountRefused, AccountUnavailable
 from worker.provider.client import Provider
-from worker.provider.pages import LogPage, LogRow, TransactionPage, TransactionRow
+from worker.provider.pages import LogPage, LogRow, OddRow, TransactionPage, TransactionRow
 from worker.provider.reading import read
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "AccountUnavailable",
     "LogPage",
     "LogRow",
+    "OddRow",
     "Provider",
     "TransactionPage",
     "TransactionRow",

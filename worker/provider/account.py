@@ -49,12 +49,17 @@ class Account:
     """
 
     def __init__(
-        self, client: httpx.AsyncClient, key: SecretStr, deadline: timedelta = DEADLINE
+        self,
+        client: httpx.AsyncClient,
+        key: SecretStr,
+        deadline: timedelta = DEADLINE,
+        *,
+        told: set[str] | None = None,
     ) -> None:
         self._client = client
         self._key = key
         self._deadline = deadline
-        self._told: set[str] = set()
+        self._told = set[str]() if told is None else told
 
     async def logs(
         self,
@@ -82,18 +87,18 @@ class Account:
         until: datetime,
         cursor: str | None = None,
         *,
-        kind: str = "MODEL_USAGE",
+        kind: str | None = "MODEL_USAGE",
         key: SecretStr | None = None,
     ) -> TransactionPage:
         """Give one page of the account's money movements, newest first.
 
         `cursor` is the previous page's `next_cursor`, verbatim. `kind` is one of `MODEL_USAGE`,
-        `REFUND`, `ADJUSTMENT`, and the others of the published list.
+        `REFUND`, `ADJUSTMENT`, and the others of the published list; None for all of them.
         """
         query = {
             "from": _written(since),
             "to": _written(until),
-            "type": kind,
+            **({} if kind is None else {"type": kind}),
             "limit": str(PAGE_MAX),
             **({} if cursor is None else {"cursor": cursor}),
         }
@@ -118,7 +123,9 @@ class Account:
             kind = f"{page}: {each.reason}"  # our own words, so there are few kinds
             if kind not in self._told:
                 self._told.add(kind)
-                log.warning("provider.odd_row", page=page, reason=each.reason, named=each.named)
+                log.warning(
+                    "provider.odd_row", page=page, reason=each.reason, named=each.client_request_id
+                )
 
     async def _get(self, path: str, query: Mapping[str, str], key: SecretStr | None) -> object:
         request = self._client.build_request(

@@ -42,11 +42,12 @@ class Provider:
         self._key = key
         self._connect_timeout = connect_timeout
         self._client: httpx.AsyncClient | None = None
+        self._odd: set[str] = set()  # kinds of rows of the account's that were told
 
     @property
     def account(self) -> Account:
         """The account that the key belongs to."""
-        return Account(self._open, self._key)
+        return Account(self._open, self._key, told=self._odd)
 
     async def generate(
         self,

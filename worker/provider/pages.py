@@ -7,7 +7,7 @@ published shape. A page sets aside rows of another shape as `odd`: one must not 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self, TypeGuard, TypeVar
 
 from worker.provider import credits as money
 
@@ -20,10 +20,11 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True, slots=True)
 class OddRow:
-    """A row that is not of the published shape: why, and what it names."""
+    """A row that is not of the published shape: why, and the call that it names, as far as it does."""
 
     reason: str
-    named: str
+    client_request_id: str | None = None
+    inference_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,14 +142,14 @@ def _rows(
         try:
             rows.append(read(_object(each, "the row")))
         except ValueError as error:
-            odd.append(OddRow(str(error), _named(each)))
+            odd.append(OddRow(str(error), *_named(each)))
     return tuple(rows), tuple(odd)
 
 
-def _named(row: object) -> str:
-    names = ("client_request_id", "inference_id", "reference_id")
-    found = (row.get(name) for name in names) if isinstance(row, dict) else iter(())
-    return next((each[:_TEXT_MAX] for each in found if isinstance(each, str)), "")
+def _named(row: object) -> tuple[str | None, str | None]:
+    found = row if isinstance(row, dict) else {}
+    client, inference = found.get("client_request_id"), found.get("inference_id")
+    return client if _kept(client) else None, inference if _kept(inference) else None
 
 
 def _object(value: object, name: str) -> Mapping[str, object]:
@@ -181,13 +182,13 @@ def _amount(row: Mapping[str, object], name: str) -> int:
 def _text_or_none(row: Mapping[str, object], name: str) -> str | None:
     value = row.get(name)
     # Postgres has no text with a NUL in it, and UTF-8 has no half of a surrogate pair.
-    if value is None or (isinstance(value, str) and len(value) <= _TEXT_MAX and _storable(value)):
+    if value is None or _kept(value):
         return value
     raise ValueError(f"{name} is not text")
 
 
-def _storable(text: str) -> bool:
-    return "\0" not in text and text.isprintable()
+def _kept(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and len(value) <= _TEXT_MAX and value.isprintable()
 
 
 def _flag(row: Mapping[str, object], name: str) -> bool:

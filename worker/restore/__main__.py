@@ -65,7 +65,7 @@ async def _run(loaded: Settings, since: datetime | None) -> Recalled:
         provider = await stack.enter_async_context(
             Provider(loaded.aimlapi_base_url, key, loaded.connect_timeout)
         )
-        lens = Lens(loaded.public_url, Vault.of(loaded))
+        lens = Lens.of(loaded, Vault.of(loaded))
         desk = Desk(loaded, "restore", database, doorbell, connect(loaded), lens)
         return await recalling.recall(Books(desk, provider), since)
 

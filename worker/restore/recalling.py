@@ -12,12 +12,11 @@ from models import ids, pauses
 from models.errors import Misconfigured
 from models.jobs import restoring
 from models.jobs.restoring import Call
-from worker.dispatcher.accounting import Books, known_keys, longest_call, reserve_request
+from worker.dispatcher.accounting import APART, Books, known_keys, longest_call, reserve_request
 from worker.provider import LogRow
 
 _PAGE = 100
 _BATCH = 1000  # jobs looked up at once
-_MARGIN = timedelta(seconds=60)  # the provider's clock and ours
 _LOG_LIFE = timedelta(days=90)  # the provider shows 92
 _OURS = re.compile(r"(job_[0-9a-z]{26}):([1-9][0-9]{0,5})")
 
@@ -68,7 +67,7 @@ async def recall(books: Books, since: datetime | None = None) -> Recalled:
             f"The provider's log may lag until {complete_at:%Y-%m-%d %H:%M:%S %Z}; nothing was booked. "
             "Run this again then."
         )
-    found = Recalled(max(seen - _MARGIN if seen else now - _LOG_LIFE, now - _LOG_LIFE))
+    found = Recalled(max(seen - APART if seen else now - _LOG_LIFE, now - _LOG_LIFE))
     calls = await _read(books, found, now)
     for job_id in await _sorted(books, calls, found):
         async with books.desk.database.transaction() as tx:

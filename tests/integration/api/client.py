@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import cast
 from uuid import UUID
 
 import httpx
@@ -63,10 +64,18 @@ def input_(**fields: object) -> Body:
     return {"model": MODEL, "prompt": "A lighthouse in the snow."} | fields
 
 
-def cost(**credits_: int) -> Body:
-    """Write what a job costs as it is shown; what is not named is 0."""
-    named = {"estimated": 0, "charged": 0, "unknown": 0, "held": 0} | credits_
-    return named | {"unit": "credits", "usd": {name: usd(each) for name, each in named.items()}}
+def cost(until: object = None, **credits_: int) -> Body:
+    """Write what a job costs as it is shown; what is not named is 0, and known."""
+    named = {"estimated": 0, "charged": 0, "adjusted": 0, "unknown": 0, "held": 0} | credits_
+    in_usd = {name: usd(each) for name, each in named.items()}
+    return named | {"unit": "credits", "usd": in_usd, "unknown_until": until}
+
+
+def unknown_until(shown: Body) -> str:
+    """Read by when a job's lost call is known."""
+    until = cast("dict[str, object]", shown["cost"])["unknown_until"]
+    assert isinstance(until, str)
+    return until
 
 
 def bearer(key: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from models import ids
-from tests.integration.api.client import Api, Body, body, path, problem
+from tests.integration.api.client import Api, Body, body, path, problem, unknown_until
 
 
 class Estimate(TypedDict):
@@ -239,7 +239,15 @@ async def test_an_unknown_charge_names_the_attempt(api: Api) -> None:
     await api.life.lose(await api.life.start(job))
     found = await explain(api, job)
     assert found["waiting_reason"] == "unknown_charge"
-    assert found["binding"][0]["attempts"] == [1]
+    (binding,) = found["binding"]
+    assert binding["attempts"] == [1]
+    shown = await api.job(job)
+    until = unknown_until(shown)
+    assert binding["until"] == until
+    assert until in found["message"]
+    (attempt,) = cast("list[Body]", shown["attempts"])
+    waits = datetime.fromisoformat(until) - datetime.fromisoformat(str(attempt["sent_at"]))
+    assert waits == timedelta(minutes=65)  # the longest call, and four lags
 
 
 async def test_a_running_job_says_since_when_and_how_long_it_takes(api: Api) -> None:

@@ -5,7 +5,16 @@ from base64 import b64decode
 import pytest
 
 from models.settings import Settings
-from tests.integration.api.client import PRICE, Api, cost, input_, path, pointers, problem
+from tests.integration.api.client import (
+    PRICE,
+    Api,
+    cost,
+    input_,
+    path,
+    pointers,
+    problem,
+    unknown_until,
+)
 from tests.integration.api.conftest import Serve
 from tests.integration.api.life import PICTURE
 
@@ -84,7 +93,7 @@ async def test_an_unknown_charge_is_shown_as_such(api: Api) -> None:
     job = await api.submit(on_unknown_charge="fail")
     await api.life.lose(await api.life.start(job))
     shown = await api.job(job)
-    assert shown["cost"] == cost(estimated=PRICE, unknown=PRICE, held=PRICE)
+    assert shown["cost"] == cost(unknown_until(shown), estimated=PRICE, unknown=PRICE, held=PRICE)
     assert shown["charged"] == "unknown"
     error = shown["error"]
     assert isinstance(error, dict)

@@ -106,7 +106,7 @@ async def test_a_finished_job_looks_exactly_as_documented(api: Api) -> None:
         "sent_at", "finished_at", "error",
     }]  # fmt: skip
     assert attempts[0]["client_request_id"] == f"{shown['id']}:1"
-    assert attempts[0]["charge"] == {"state": "settled", "credits": PRICE}
+    assert attempts[0]["charge"] == {"state": "settled", "credits": PRICE, "adjusted": 0}
     assert shown["cost"] == cost(estimated=PRICE, charged=PRICE)
     assert (shown["has_image"], shown["charged"]) == (True, "yes")
     assert set(result["data"][0]) == {

@@ -1,0 +1,120 @@
+"""Reads the account's own ledger at the provider, and books what it says.
+
+Each line is kept once (`models/statement.py`), finds its attempt by the inference it names, and our books
+follow it (`jobs.correct`). Cursor paging: what comes meanwhile is read the next time.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+
+from models import jobs, statement
+from models.db import Transaction
+from models.schema import Attempt
+from models.statement import Line
+from models.states import MovementKind
+from worker.dispatcher.accounting import (
+    APART,
+    Books,
+    Duty,
+    corrected,
+    longest_call,
+    reserve_request,
+    spans,
+)
+from worker.dispatcher.desk import one_by_one
+from worker.provider import AccountUnavailable, TransactionRow
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_BATCH = 500  # attempts that are corrected between two looks
+_KINDS: dict[str, MovementKind] = {
+    "MODEL_USAGE": "MODEL_USAGE", "REFUND": "REFUND", "ADJUSTMENT": "ADJUSTMENT",
+}  # fmt: skip
+
+
+async def around(books: Books, attempts: Sequence[Attempt]) -> bool:
+    """Read and book what the account's ledger shows of these attempts; False when it could not be."""
+    for span in spans(attempts, books):
+        if await read(books, "reconcile", span.start, span.end) is None:
+            return False
+    return True
+
+
+async def read(books: Books, duty: Duty, since: datetime, until: datetime) -> datetime | None:
+    """Read the account's ledger of a time, and book it; returns the time of its newest line.
+
+    None when it could not be done. The time it was asked from, when it shows nothing.
+    """
+    cursor: str | None = None
+    newest, twins = since, _Twins()
+    while since < until:
+        if not await reserve_request(books, duty):
+            return None
+        try:
+            page = await books.provider.account.transactions(since, until, cursor, kind=None)
+        except AccountUnavailable as failed:
+            log.warning("matching.later", duty=duty, reason=str(failed))
+            return None
+        async with books.desk.database.transaction() as tx:
+            fresh = await statement.take(tx, list(twins.lines(page.rows)))
+            await attribute(books, tx, fresh)
+        newest = max([newest, *(row.created_at for row in page.rows)])
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    await book(books)
+    return newest
+
+
+async def book(books: Books) -> None:
+    """Bring our books in line with lines that were attributed and are not booked yet."""
+    while True:
+        async with books.desk.database.transaction() as tx:
+            waiting = await statement.unbooked(tx, limit=_BATCH)
+        if not waiting or not await _correct(books, waiting):
+            return
+
+
+async def attribute(books: Books, tx: Transaction, lines: Sequence[int]) -> None:
+    """Find the attempts of lines by the inferences that these name."""
+    longest = longest_call(books.desk.settings)
+    await statement.attribute(tx, lines, longest=longest, apart=APART)
+
+
+async def _correct(books: Books, waiting: Sequence[UUID]) -> bool:
+    """Correct these attempts; False when none of them could be: they are left for the next turn."""
+    done = 0
+
+    async def one(tx: Transaction, attempt_id: UUID) -> jobs.Correction | None:
+        nonlocal done
+        made = await jobs.correct(tx, books.desk.lens, attempt_id)
+        done += 1
+        return made
+
+    for each in await one_by_one(books.desk, "correct", waiting, one):
+        corrected(each, by="ledger")
+    return done > 0
+
+
+class _Twins:
+    """Numbers rows that say the same: they lie side by side, for rows come in the order of time."""
+
+    def __init__(self) -> None:
+        self._at: datetime | None = None
+        self._seen: Counter[tuple[object, ...]] = Counter()
+
+    def lines(self, rows: Sequence[TransactionRow]) -> Iterator[Line]:
+        for row in rows:
+            kind = _KINDS.get(row.kind)
+            if kind is None:
+                continue
+            if row.created_at != self._at:
+                self._at, self._seen = row.created_at, Counter()
+            signed = row.credits if row.direction == "CHARGE" else -row.credits
+            told = (kind, signed, row.reference_id)
+            self._seen[told] += 1
+            yield Line(row.created_at, kind, signed, row.reference_id, self._seen[told])
