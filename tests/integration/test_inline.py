@@ -151,7 +151,7 @@ async def test_one_that_was_lost_with_its_worker_is_told_at_once(
     [
         ("", "no bytes at all"),
         ("AAAA", "starts with"),
-        ("not base 64", "not base 64"),
+        ("no base 64!!", "not base 64"),
         (jpeg()[:400], "has no end"),
     ],
 )
