@@ -10,8 +10,10 @@ deleted, a new job may be bringing those very bytes again. So a row here says so
                            of any transaction, and `gone` says so for a day
 
 No transaction lives as long as the grace, so `doom` sees every reference that was made without a row in the
-way. Bytes that were put while their blob was deleted find the row at `take`, and are put again. A worker,
-whose images hardly ever come twice, does not claim: it looks (`stand`) and claims only when a row is there.
+way. Bytes that were put while their blob was deleted find the row at `take`, and are put again. A row that
+is neither doomed nor gone is a claim, ours or that of somebody who brings the same bytes: whoever takes
+first takes the row for all, and for as long as the grace their bytes are safe without it. A worker, whose
+images hardly ever come twice, does not claim: it looks (`stand`) and claims only when a row is there.
 
 A worker that dies between putting an image and saying so, and whose job then fails for good, leaves a blob
 without a row; only a listing of the bucket beside `images` and `input_images` finds that one.
@@ -22,7 +24,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    delete,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from models.db import Transaction
@@ -95,10 +108,19 @@ async def take(tx: Transaction, blobs: Collection[Blob]) -> bool:
     """Refer to blobs that were claimed and put; False when one was, or is being, deleted."""
     if not blobs:
         return True
-    mine = _among(blobs)
-    taken = delete(Remnant).where(mine, Remnant.doomed_until.is_(None), Remnant.gone_at.is_(None))
-    await tx.execute(taken)
-    return not await stand(tx, blobs)
+    plain = Remnant.doomed_until.is_(None), Remnant.gone_at.is_(None)
+    # Locked in the order of `claim`, or two who bring the same would lock each other out.
+    claimed = (
+        select(Remnant.project_id, Remnant.sha256)
+        .where(_among(blobs), *plain)
+        .order_by(Remnant.project_id, Remnant.sha256)
+        .with_for_update()
+    )
+    await tx.execute(
+        delete(Remnant).where(tuple_(Remnant.project_id, Remnant.sha256).in_(claimed), *plain)
+    )
+    # Asked anew: what others have claimed since that statement began is as good as no row.
+    return not await tx.scalar(select(exists().where(_among(blobs), not_(and_(*plain)))))
 
 
 async def stand(tx: Transaction, blobs: Collection[Blob]) -> bool:
