@@ -4,12 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TESTS ?= tests
+# The peers of the bench have environments of their own: arq and Celery want different clients of Redis.
+PEERS := .bench
 
 .DEFAULT_GOAL := help
 # Where a container's environment forbids bytecode, each of a hundred starts would compile for half a
 # second; it is ignored by git, and `make clean` removes it.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help up demo test credits webhooks chaos limit storm bench check fmt lock clean
+.PHONY: help up demo test servers credits webhooks chaos limit storm bench check fmt lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +32,16 @@ webhooks: $(STAMP) ## Tell 100 endpoints of 2,000 jobs while five misbehave, kil
 	$(BIN)/python -m pytest -q -s tests/e2e/test_webhooks.py --webhook-jobs $(or $(JOBS),2000) \
 		--endpoints 100 --pace $(or $(PACE),5) --events 1000 --deaths 21
 
+# What is missing is a skipped test that names its package: apt-get install postgresql redis-server pgbouncer
+DEBIAN_POSTGRES = $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
+servers: $(STAMP) $(PEERS)/requirements/.installed $(PEERS)/arq/.installed ## Run on Debian's PostgreSQL, Redis, pgbouncer, and S3
+	$(BIN)/python -m pytest -q -s -rs tests/servers
+	$(BIN)/python -m pytest -q -rs -n $(or $(PROCESSES),2) --debian \
+		tests/integration/test_releasing.py tests/integration/test_plans.py
+	$(BIN)/python -m tests.bench overhead submitting --out $(PEERS)/debian \
+		--peers $(PEERS)/requirements/bin/python --arq $(PEERS)/arq/bin/python \
+		$(addprefix --postgres ,$(DEBIAN_POSTGRES))
+
 limit: $(STAMP) ## Find and follow a hidden limit of the provider's, in five minutes
 	$(BIN)/python -m pytest -q -s tests/e2e/test_limit.py --long
 
@@ -40,8 +52,6 @@ chaos: $(STAMP) ## Kill, freeze and starve everything under load, and compare al
 storm: $(STAMP) ## Let one project do all that it may beside a quiet one, and compare what that one sees
 	$(BIN)/python -m tests.e2e.storm --jobs $(or $(JOBS),60) --amount $(or $(AMOUNT),400)
 
-# The peers have environments of their own: arq and Celery want different clients of Redis.
-PEERS := .bench
 bench: $(STAMP) $(PEERS)/requirements/.installed $(PEERS)/arq/.installed ## Measure Darkroom beside its peers (FULL=1: all sizes; ROWS="submitting reading")
 	$(BIN)/python -m tests.bench $(ROWS) $(if $(FULL),--full) --out docs \
 		--peers $(PEERS)/requirements/bin/python --arq $(PEERS)/arq/bin/python

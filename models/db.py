@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -36,19 +37,16 @@ from models.direct import Direct
 from models.errors import Unavailable
 from models.settings import Settings
 
-# What bounds a forgotten or frozen client; behind pgbouncer (which drops `options` when told to
-# ignore it) set the same on the role.
-_SESSION = " ".join(
-    f"-c {name}={value}"
-    for name, value in {
-        "idle_in_transaction_session_timeout": "5s",
-        # Packaged servers compile what looks dear: 2 to 5 s for a release that runs for 5 ms.
-        "jit": "off",
-        "lock_timeout": "10s",
-        "statement_timeout": "30s",
-        "timezone": "UTC",
-    }.items()
-)
+# What bounds a forgotten or frozen client, for each session. pgbouncer drops it, when told to ignore
+# `options`: then it must stand on the user or the database, and `premises` looks whether it does.
+SESSION = {
+    "idle_in_transaction_session_timeout": "5s",
+    # Packaged servers compile what looks dear: 2 to 5 s for a release that runs for 5 ms.
+    "jit": "off",
+    "lock_timeout": "10s",
+    "statement_timeout": "30s",
+    "timezone": "UTC",
+}
 
 _CONNECT: dict[str, str | int] = {
     "connect_timeout": 5,
@@ -56,7 +54,7 @@ _CONNECT: dict[str, str | int] = {
     "keepalives_idle": 10,
     "keepalives_interval": 3,
     "keepalives_count": 3,
-    "options": _SESSION,
+    "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
 }
 
 # Who names the server to SQLAlchemy is psycopg: it alone knows libpq's URLs, with several hosts.
@@ -129,10 +127,13 @@ class Database:
         size, url = pool or settings.database_pool, settings.database_url.get_secret_value()
         # What the URL says itself (`application_name`) it keeps.
         connect = make_conninfo(url, **_CONNECT, fallback_application_name=name)
-        self.direct = Direct(connect, size=size, patience=self._patience, ring=ring)
+        prepares: dict[str, Any] = {} if settings.database_prepare else {"prepare_threshold": None}
+        self.direct = Direct(
+            connect, size=size, patience=self._patience, ring=ring, options=prepares
+        )
         self._engine = create_async_engine(
             _DRIVER,
-            async_creator=partial(psycopg.AsyncConnection.connect, connect),
+            async_creator=partial(psycopg.AsyncConnection.connect, connect, **prepares),
             pool_size=size,
             max_overflow=0,
             pool_timeout=self._patience / 2,

@@ -54,10 +54,11 @@ class Direct:
         size: int,
         patience: float,
         ring: Callable[[str, str], None],
+        options: Values,
     ) -> None:
         self._patience = patience
         self._ring = ring
-        settings = {"autocommit": True, "row_factory": dict_row, "context": _ADAPTERS}
+        settings = {**options, "autocommit": True, "row_factory": dict_row, "context": _ADAPTERS}
         self._make = partial(
             AsyncConnectionPool[AsyncConnection[DictRow]],
             connect,

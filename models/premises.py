@@ -1,7 +1,7 @@
-"""What a role must find in its database before it works: the schema, grants on it, and secrets it can open.
+"""What a role must find in its database before it works: session settings, grants, the schema, its secret.
 
-A Postgres that is away, and a migration that is to come, are waited for. Grants that are missing and a
-DARKROOM_SECRET that is not this database's do not mend themselves: the role ends, with the reason.
+A Postgres that is away, and a migration that is to come, are waited for. What else is wrong does not mend
+itself: the role ends, with the reason.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import text
 
 from models import migrate
-from models.db import Base, Database, Transaction
+from models.db import SESSION, Base, Database, Transaction
 from models.errors import Misconfigured, SchemaBehind, Unavailable
 from models.vault import Vault
 
@@ -27,7 +27,7 @@ _NAMED = 5  # tables that one line names
 async def wait(database: Database, vault: Vault) -> None:
     """Wait until Postgres answers and has the schema; each try logs what is waited for, and why.
 
-    Raises `Misconfigured` when a grant is missing, or when `vault` does not open this database's secrets.
+    Raises `Misconfigured` for what waiting does not mend, as `demand` does.
     """
     for tries in count():
         try:
@@ -47,9 +47,24 @@ async def wait(database: Database, vault: Vault) -> None:
 
 async def demand(tx: Transaction, vault: Vault) -> None:
     """Raise `SchemaBehind`, or another `Misconfigured` for what a migration will not mend."""
+    await _demand_session(tx)
     await _demand_grants(tx)
     await migrate.demand_schema(tx)
     await _demand_secret(tx, vault)
+
+
+async def _demand_session(tx: Transaction) -> None:
+    """Raise `Misconfigured` where something on the way has dropped what each session is told."""
+    rows = await tx.execute(_TOLD, {"names": list(SESSION)})
+    other = {row.name for row in rows if row.value != SESSION[row.name]} & {"jit", "timezone"}
+    if not other:
+        return
+    user = await tx.scalar(text("SELECT quote_ident(current_user)"))
+    commands = "; ".join(f"ALTER ROLE {user} SET {name} = '{SESSION[name]}'" for name in SESSION)
+    raise Misconfigured(
+        f"DATABASE_URL leads through something that drops the options of a session ({', '.join(other)}), "
+        f"as pgbouncer does with ignore_startup_parameters = options: {commands}"
+    )
 
 
 async def _demand_grants(tx: Transaction) -> None:
@@ -82,6 +97,10 @@ def _reason(away: Unavailable) -> str:
     driver = getattr(away.__cause__, "orig", None)
     return "" if driver is None else f"({' '.join(str(driver).split())})"
 
+
+_TOLD = text(
+    "SELECT name, current_setting(name) AS value FROM unnest(CAST(:names AS text[])) AS name"
+)
 
 _LACKING = text("""
     SELECT quote_ident(current_user) AS user, quote_ident(current_schema()) AS schema,

@@ -153,6 +153,9 @@ class Settings(BaseSettings):
     deliver_slots: int = Field(default=64, ge=1)  # webhooks one worker may have in flight
     database_pool: int = Field(default=10, ge=1)  # connections per process, of each of two pools
     read_timeout: Duration = timedelta(seconds=8)  # one statement of a list, report or export
+    # Off where a statement may come to another server process than the one before: pgbouncer before 1.21,
+    # in transaction mode.
+    database_prepare: bool = True
     log_level: Level = "INFO"
 
     # Leases: a worker that dies is noticed after one, so they are short, and renewed.

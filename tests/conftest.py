@@ -20,6 +20,7 @@ from models.signing import new_secret
 from models.states import SCOPES
 from models.vault import Vault
 from models.views import Lens
+from tests import debian
 from tests.databases import TEMPLATE, Databases
 from tests.promises import PROMISES
 
@@ -33,7 +34,8 @@ PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _CHEAP: tuple[LiteralString, ...] = (
     "ALTER SYSTEM SET autovacuum = off",
     "SELECT pg_reload_conf()",
-    "SET scram_iterations = 1",
+    # It is new in 16.
+    "SELECT set_config(name, '1', false) FROM pg_settings WHERE name = 'scram_iterations'",
 )
 
 
@@ -45,6 +47,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--jobs", type=int, default=60, help="jobs of the credits run")
     group.addoption("--long", action="store_true", help="runs that take minutes: make limit")
     group.addoption("--kills", type=int, default=2, help="workers killed in the credits run")
+    group.addoption(
+        "--debian", action="store_true", help="PostgreSQL is the one of Debian's package"
+    )
     group.addoption("--seed", type=int, default=7, help="what the chaos run is drawn from")
     group.addoption("--webhook-jobs", type=int, default=30, help="jobs of the webhooks run")
     group.addoption("--endpoints", type=int, default=12, help="endpoints that are told of them")
@@ -76,9 +81,13 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[str]:
     """Run one PostgreSQL for all tests, with a migrated template database; gives its URL."""
-    with postgres.serve(tmp_path_factory.mktemp("postgres"), durable=False) as server:
+    programs = debian.postgres_programs() if pytestconfig.getoption("debian") else None
+    folder = tmp_path_factory.mktemp("postgres")
+    with postgres.serve(folder, durable=False, programs=programs) as server:
         with psycopg.connect(server.url, autocommit=True) as admin:
             for statement in _CHEAP:
                 admin.execute(statement)

@@ -15,11 +15,12 @@ from deploy.local.server import Server
 @contextmanager
 def following(primary: Server, folder: Path) -> Iterator[Server]:
     """Run a hot standby of this server, with its data, its users and a port of its own."""
-    with postgres.serve(folder, durable=False) as standby:
+    programs = Path(primary.command[0]).parent
+    with postgres.serve(folder, durable=False, programs=programs) as standby:
         standby.stop()
         owner = standby.home.stat()
         shutil.rmtree(standby.home)
-        backup = str(Path(standby.command[0]).with_name("pg_basebackup"))
+        backup = str(programs / "pg_basebackup")
         arguments = ("-d", primary.url, "-D", str(standby.home), "-R", "-c", "fast", "-X", "stream")
         subprocess.run((backup, *arguments), check=True, capture_output=True)
         for path in (standby.home, *standby.home.rglob("*")):

@@ -43,6 +43,11 @@ class Watched:
         """Make the replica the primary, and wait until the sentinel says so."""
         with redis.Redis(port=self.sentinel.port) as asked:
             asked.execute_command("SENTINEL", "FAILOVER", SERVICE)
+        self.until_switched()
+
+    def until_switched(self) -> None:
+        """Wait until the sentinel says that the replica is the primary."""
+        with redis.Redis(port=self.sentinel.port) as asked:
             assert wait_until(
                 lambda: asked.sentinel_get_master_addr_by_name(SERVICE)[1] == self.replica.port,
                 _SOON,

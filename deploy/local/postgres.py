@@ -23,6 +23,7 @@ from deploy.local.server import Server, launched
 from models.errors import Misconfigured
 
 _ELSEWHERE = Path("/var/tmp")  # noqa: S108  # survives a reboot, and `nobody` may go there
+_BUILTIN = 17  # the first version with a locale provider of its own
 _CONNECTIONS = 200  # every role's pool, a few psql and the tests'
 # Only for tests: a crash of the machine may lose data, a crash of PostgreSQL does not.
 _NOT_DURABLE = ("-c", "fsync=off", "-c", "full_page_writes=off")
@@ -35,15 +36,21 @@ def serve(
     port: int | None = None,
     durable: bool = True,
     account: Account | None = None,
+    programs: Path | None = None,
 ) -> Iterator[Server]:
     """Run PostgreSQL on the folder's data: `postgresql://postgres:<password>@127.0.0.1:<port>/postgres`.
 
     The first start makes the cluster (0.4 s), later ones are warm (0.12 s); the port is kept from
-    start to start where it can be. Raises `Misconfigured` when it cannot run here.
+    start to start where it can be. `programs` is the folder of another PostgreSQL's. Raises
+    `Misconfigured` when it cannot run here.
     """
     with folder.held(data) as held:
         under = account or accounts.choose()
-        server = _server(held, port or ports.remembered(held / "port"), under, durable=durable)
+        place = held if under.owner is None else _place_elsewhere(held, under.owner)
+        binaries = programs or _binaries(place if under.owner else None)
+        server = _server(
+            held, place, binaries, port or ports.remembered(held / "port"), under, durable=durable
+        )
         try:
             server.start()
             yield server
@@ -51,9 +58,9 @@ def serve(
             server.stop()
 
 
-def _server(held: Path, port: int, account: Account, *, durable: bool) -> Server:
-    place = held if account.owner is None else _place_elsewhere(held, account.owner)
-    binaries = _binaries(place if account.owner else None)
+def _server(
+    held: Path, place: Path, binaries: Path, port: int, account: Account, *, durable: bool
+) -> Server:
     cluster = place / "cluster"
     password = _password(held, cluster)
     if not cluster.exists():
@@ -104,7 +111,7 @@ def _initialise(binaries: Path, cluster: Path, password: str, account: Account) 
     command = (
         str(binaries / "initdb"),
         *("-D", str(draft), "-U", "postgres", f"--pwfile={note}", "--auth=scram-sha-256"),
-        *("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+        *("--encoding=UTF8", *_locale(binaries)),
         *("--no-instructions",),
     )
     made = subprocess.run(  # noqa: S603  # our own binary, by its full path
@@ -118,6 +125,17 @@ def _initialise(binaries: Path, cluster: Path, password: str, account: Account) 
     if made.returncode != 0:
         raise Misconfigured(f"PostgreSQL cannot make its data in {cluster}: {made.stderr.strip()}")
     draft.rename(cluster)
+
+
+def _locale(binaries: Path) -> tuple[str, ...]:
+    """Choose what orders text alike everywhere; before 17 only the system's own `C` does."""
+    said = subprocess.run(  # noqa: S603  # our own binary, by its full path
+        (str(binaries / "initdb"), "--version"), capture_output=True, text=True, check=True
+    ).stdout
+    version = int(said.split()[2].partition(".")[0])
+    if version < _BUILTIN:
+        return ("--locale=C",)
+    return ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 
 
 def _answers(url: str) -> bool:

@@ -35,6 +35,7 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="all sizes, as the goals name them")
     parser.add_argument("--peers", type=Path, required=True, help="the peers' Python")
     parser.add_argument("--arq", type=Path, required=True, help="arq's Python")
+    parser.add_argument("--postgres", type=Path, help="the programs of another PostgreSQL")
     parser.add_argument("--out", type=Path, default=Path(), help="where bench.json and .svg go")
     asked = parser.parse_args()
     if unknown := set(asked.rows) - set(_ROWS):
@@ -52,7 +53,11 @@ async def _run(asked: argparse.Namespace, console: Console) -> list[Figure]:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="darkroom-bench-") as folder:
         async with opened(
-            Path(folder), full=asked.full, peers=asked.peers.absolute(), arq=asked.arq.absolute()
+            Path(folder),
+            full=asked.full,
+            peers=asked.peers.absolute(),
+            arq=asked.arq.absolute(),
+            programs=asked.postgres,
         ) as ground:
             for name in asked.rows or _ROWS:
                 console.print(f"{time.monotonic() - started:4.0f} s  {name}")

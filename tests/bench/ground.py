@@ -251,9 +251,14 @@ class Darkroom:
 
 
 @asynccontextmanager
-async def opened(folder: Path, *, full: bool, peers: Path, arq: Path) -> AsyncIterator[Ground]:
-    """Start the servers, the simulator and the receiver."""
-    with postgres.serve(folder / "postgres") as server, valkey.serve(folder / "valkey") as redis:
+async def opened(
+    folder: Path, *, full: bool, peers: Path, arq: Path, programs: Path | None = None
+) -> AsyncIterator[Ground]:
+    """Start the servers, the simulator and the receiver; `programs` are another PostgreSQL's."""
+    with (
+        postgres.serve(folder / "postgres", programs=programs) as server,
+        valkey.serve(folder / "valkey") as redis,
+    ):
         with psycopg.connect(server.url, autocommit=True) as admin:
             admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
         url = f"{server.url.rpartition('/')[0]}/{TEMPLATE}"

@@ -416,7 +416,8 @@ async def test_a_release_looks_at_no_more_of_a_long_backlog(
     await bench.run("UPDATE jobs SET model = 'paused' WHERE concurrency_key = 'k'")
     await bench.do(lambda tx: pauses.pause(tx, "model", "paused"))
     await bench.run("ANALYZE jobs")
-    asked = {"slots": 40, "calls": 40, "lease": LEASE, "typical_call": NOTHING}
+    nobody: dict[str, object] = {"but_jobs": [], "but_projects": []}
+    asked = {"slots": 40, "calls": 40, "lease": LEASE, "typical_call": NOTHING, **nobody}
     for statement in (sharing.PAID, sharing.CALLS):
         names = statement.compile().params
         plan = await _explain(bench, statement.text, {name: asked[name] for name in names})
