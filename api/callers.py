@@ -5,11 +5,12 @@ from hashlib import sha256
 from typing import TypeVar
 from uuid import UUID
 
+import structlog
 from fastapi import Request
 
 from api.lookups import Lookups
 from api.rates import Quota, Rates, exhausted
-from models import projects
+from models import ids, projects
 from models.db import Database
 from models.errors import Unauthenticated
 from models.projects import Caller
@@ -48,6 +49,7 @@ class Callers:
         if not fits:
             raise exhausted(request.state.quota)
         request.state.caller = caller
+        structlog.contextvars.bind_contextvars(project_id=ids.text(ids.PROJECT, caller.project_id))
         return caller
 
     async def identify(self, authorization: str | None) -> Caller:

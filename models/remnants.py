@@ -26,10 +26,12 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    Interval,
     and_,
     delete,
     exists,
     func,
+    literal,
     not_,
     or_,
     select,
@@ -181,6 +183,15 @@ async def forget(tx: Transaction, limit: int) -> int:
         .returning(Remnant.sha256)
     )
     return len(rows.all())
+
+
+async def overdue(tx: Transaction) -> timedelta:
+    """Return for how long the oldest blob should be gone; nothing, while all are deleted in time."""
+    oldest = func.min(Remnant.since)
+    late: timedelta | None = await tx.scalar(
+        select(func.now() - oldest - literal(GRACE, Interval())).where(Remnant.gone_at.is_(None))
+    )
+    return max(late or timedelta(), timedelta())
 
 
 def _left_alone() -> ColumnElement[bool]:

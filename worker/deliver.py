@@ -16,7 +16,7 @@ import structlog
 from models import deliveries
 from models.deliveries import Parcel, Patience, Try
 from models.errors import EgressRefused, Unavailable
-from models.ids import DELIVERY, EVENT, text
+from models.ids import DELIVERY, EVENT, JOB, PROJECT, text
 from models.settings import Settings
 from models.signing import sign
 from models.states import DeliveryState
@@ -44,6 +44,9 @@ async def run(context: Context, delivery_id: UUID, number: int) -> None:
     if parcel is None:
         log.info("webhook.not_mine", number=number)
         return
+    structlog.contextvars.bind_contextvars(project_id=text(PROJECT, parcel.project_id))
+    if parcel.job_id is not None:
+        structlog.contextvars.bind_contextvars(job_id=text(JOB, parcel.job_id))
     at, started = datetime.now(UTC), time.monotonic()
     met = await _send(context, parcel, at)
     elapsed = timedelta(seconds=time.monotonic() - started)

@@ -14,7 +14,7 @@ from models import breakers, jobs, limits
 from models.attempts import Answer, Ref
 from models.db import Transaction
 from models.errors import Unavailable
-from models.ids import JOB, new, text
+from models.ids import JOB, PROJECT, new, text
 from models.jobs import Release, Start, Terms
 from models.references import ReferenceLost, kept_in, restore_input
 from models.storage import Missing, StoreUnavailable
@@ -42,7 +42,9 @@ async def run(context: Context, job_id: UUID, fence: int) -> None:
         if not await storeroom.returned(context, Release(job_id, fence)):
             log.info("job.not_mine", fence=fence)
         return
-    structlog.contextvars.bind_contextvars(attempt=start.ref.number)
+    structlog.contextvars.bind_contextvars(
+        project_id=text(PROJECT, start.project_id), attempt=start.ref.number
+    )
     context.running.add(start.ref)
     metrics.IN_FLIGHT.inc()
     try:

@@ -37,6 +37,8 @@ async def take_plain(
         secrets = endpoints.secrets(vault, endpoint, now)
     return Parcel(
         delivery_id=delivery_id,
+        project_id=row["project_id"],
+        job_id=row["job_id"],
         number=number,
         nth=number - row["tries_before"],
         event_id=row["event_id"],
@@ -83,7 +85,7 @@ _TAKE = prepared(
            AND (endpoint_id IS NULL OR EXISTS (
                SELECT FROM endpoints e WHERE e.id = d.endpoint_id AND deleted_at IS NULL
                   AND e.url = d.url AND NOT project_secret AND (enabled OR starts_with(d.lane, 'ping:'))))
-        RETURNING project_id, event_id, endpoint_id, url, lane, tries_before
+        RETURNING project_id, job_id, event_id, endpoint_id, url, lane, tries_before
     )
     SELECT taken.*, body, coalesce(e.secret, p.webhook_secret) AS secret,
            CASE WHEN e.id IS NULL THEN p.webhook_secret_old ELSE e.secret_old END AS secret_old,

@@ -27,6 +27,8 @@ class Parcel:
     """
 
     delivery_id: UUID
+    project_id: UUID
+    job_id: UUID | None
     number: int
     nth: int
     event_id: UUID
@@ -89,6 +91,8 @@ async def take(
     body = await tx.scalar(select(Event.body).where(Event.id == taken.event_id))
     return Parcel(
         delivery_id=delivery_id,
+        project_id=taken.project_id,
+        job_id=taken.job_id,
         number=number,
         nth=number - taken.tries_before,
         event_id=taken.event_id,

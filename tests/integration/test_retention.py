@@ -196,6 +196,19 @@ async def test_a_worker_finds_out_by_itself(bench: Bench, store: Store, settings
     assert await bench.rows("SELECT 1 FROM remnants") == []
 
 
+async def test_it_is_told_how_long_a_blob_should_be_gone(
+    bench: Bench, store: Store, desk: Desk
+) -> None:
+    job_id = await succeeded(bench, store)
+    assert await bench.do(remnants.overdue) == timedelta()
+    await erase(bench, job_id)
+    assert await bench.do(remnants.overdue) == timedelta(), "its time has not come"
+    await pass_time(bench)
+    assert HOUR - remnants.GRACE <= await bench.do(remnants.overdue) < 2 * HOUR
+    await retaining.turn(desk, store)
+    assert await bench.do(remnants.overdue) == timedelta()
+
+
 async def test_a_blob_whose_deletion_died_halfway_is_deleted_by_the_next(
     bench: Bench, store: Store, desk: Desk
 ) -> None:

@@ -29,8 +29,10 @@ def judged(
 ) -> Try:
     number = nth + 40  # it was replayed: its tries count on, its schedule began anew
     parcel = Parcel(
-        UUID(int=1), number, nth, UUID(int=2), "https://r.example/", endpoint, ping, b"{}", ()
-    )
+        delivery_id=UUID(int=1), project_id=UUID(int=3), job_id=None, number=number, nth=nth,
+        event_id=UUID(int=2), url="https://r.example/", endpoint=endpoint, ping=ping, body=b"{}",
+        secrets=(),
+    )  # fmt: skip
     return judge(SETTINGS, parcel, met, ELAPSED, now=NOW, random=lambda: draw)
 
 

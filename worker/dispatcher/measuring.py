@@ -5,7 +5,18 @@ from typing import get_args
 
 from prometheus_client import Gauge
 
-from models import aside, backlog, breakers, gates, hours, jobs, limits, prices, wallet
+from models import (
+    aside,
+    backlog,
+    breakers,
+    gates,
+    hours,
+    jobs,
+    limits,
+    prices,
+    remnants,
+    wallet,
+)
 from models.db import Transaction
 from worker.dispatcher.accounting import known_keys
 from worker.dispatcher.desk import Desk
@@ -48,6 +59,9 @@ _DRIFTS = Gauge(
 _DRIFT = Gauge("darkroom_price_drift_credits", "What these differ by, in all", ["model"])
 _FOLDED = Gauge("darkroom_usage_folded_age_seconds", "How long ago the last folded hour ended")
 _ASIDE = Gauge("darkroom_set_aside", "Rows that a duty failed at and passes by for now", ["duty"])
+_BLOBS = Gauge(
+    "darkroom_blobs_overdue_seconds", "How long the oldest blob that was erased should be deleted"
+)
 _REASONS = ("wallet_empty", "provider_key", "provider_down", "paused", "storage")
 
 
@@ -59,6 +73,7 @@ async def turn(desk: Desk) -> bool:
         left = await jobs.left_over(tx, known_keys(desk.settings))
         limit, failures = await limits.look(tx, desk.settings), await breakers.counts(tx)
         folded_age, put_by = await hours.age(tx), await aside.counts(tx)
+        overdue = await remnants.overdue(tx)
         await _measure_money(tx)
     for name, value in asdict(seen).items():
         _GAUGES[name].set(value)
@@ -69,6 +84,7 @@ async def turn(desk: Desk) -> bool:
         _GATES_OF_PROJECTS.labels(reason).set(of_projects.get(reason, 0))
     if folded_age is not None:
         _FOLDED.set(folded_age.total_seconds())
+    _BLOBS.set(overdue.total_seconds())
     _LIMIT.set(limit.calls)
     _IN_FLIGHT.set(limit.in_flight)
     for cause in ("errors", "lost"):
