@@ -50,7 +50,8 @@ chaos: $(STAMP) ## Kill, freeze and starve everything under load, and compare al
 		--seed $(or $(SEED),1)
 
 storm: $(STAMP) ## Let one project do all that it may beside a quiet one, and compare what that one sees
-	$(BIN)/python -m tests.e2e.storm --jobs $(or $(JOBS),60) --amount $(or $(AMOUNT),400)
+	$(BIN)/python -m tests.e2e.storm --jobs $(or $(JOBS),60) --amount $(or $(AMOUNT),400) \
+		--rounds $(or $(ROUNDS),3)
 
 bench: $(STAMP) $(PEERS)/requirements/.installed $(PEERS)/arq/.installed ## Measure Darkroom beside its peers (FULL=1: all sizes; ROWS="submitting reading")
 	$(BIN)/python -m tests.bench $(ROWS) $(if $(FULL),--full) --out docs \

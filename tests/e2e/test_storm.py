@@ -11,18 +11,21 @@ import pytest
 from tests.e2e import stage as stages
 from tests.e2e.storm.play import ENVIRONMENT, ROLES, play
 
-_JOBS, _AMOUNT = 12, 120
+_JOBS, _AMOUNT = 5, 40
+_TRY = float(ENVIRONMENT["DARKROOM_WEBHOOK_TIMEOUT"])
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(180)
 def test_a_quiet_project_is_served_while_a_hostile_one_still_waits(
     tmp_path: Path, postgres_server: str, redis_server: str
 ) -> None:
     redis = f"{redis_server.rpartition('/')[0]}/9"
     with stages.opened(tmp_path, postgres_server, redis, ENVIRONMENT) as stage:
         stage.start(*ROLES)
-        report = play(stage, ("hanging_origins", "pings", "followers"), _JOBS, _AMOUNT)
+        report = play(stage, ("hanging_origins", "pings"), _JOBS, _AMOUNT)
     print(report)  # noqa: T201 - the line to quote
     assert report.undelivered > 0, "or there was no storm"
-    assert report.beside.webhook < 15, "no webhook has waited for a try of the hostile to time out"
-    assert report.told[429] > 0, "pings have a bound"
+    assert report.beside.webhook < _TRY, (
+        "no webhook has waited for a try of the hostile to time out"
+    )
+    assert report.told["429"] > 0, "pings have a bound"

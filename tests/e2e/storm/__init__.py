@@ -3,6 +3,7 @@
     python -m tests.e2e.storm --jobs 60 --amount 400 --attacks hanging_origins pings
 
 `play.py` reads as the whole story: the quiet project works alone (`quiet.py`), then beside the attacks
-(`attacks.py`, one function each), and `Report` tells each figure as a ratio. An attack is whatever a
-project may do with a key of its own; another one is a function and a line in `ATTACKS`.
+(`attacks.py`, and below HTTP `sockets.py`, one function each, in a process of their own: `attackers.py`),
+and `Report` tells each figure as a ratio. An attack is whatever a project may do with a key of its
+own, or a stranger without one; another one is a function and a line in `ATTACKS`.
 """

@@ -1,4 +1,4 @@
-"""`python -m tests.e2e.storm`: one storm, one line to quote; 1 when a ratio is above what was asked for."""
+"""`python -m tests.e2e.storm`: some storms, one line to quote; 1 when a ratio is above what was asked."""
 
 import argparse
 import sys
@@ -8,8 +8,8 @@ from pathlib import Path
 from deploy.local import postgres, valkey
 from tests.e2e import stage as stages
 from tests.e2e.chaos.play import make_template
-from tests.e2e.storm.attacks import ATTACKS
-from tests.e2e.storm.play import ENVIRONMENT, ROLES, play
+from tests.e2e.storm.attackers import ATTACKS
+from tests.e2e.storm.play import ENVIRONMENT, ROLES, Report, middle, play
 
 
 def main() -> int:
@@ -22,10 +22,15 @@ def main() -> int:
         valkey.serve(folder / "valkey") as doorbell,
     ):
         make_template(database)
-        with stages.opened(folder / "stage", database.url, doorbell.url, ENVIRONMENT) as stage:
-            stage.start(*ROLES)
-            report = play(stage, asked.attacks, asked.jobs, asked.amount)
-    print(report, flush=True)
+        reports: list[Report] = []
+        for n in range(asked.rounds):
+            place = folder / f"round-{n}"
+            with stages.opened(place, database.url, doorbell.url, ENVIRONMENT) as stage:
+                stage.start(*ROLES)
+                reports.append(play(stage, asked.attacks, asked.jobs, asked.amount))
+            print(f"round {n + 1}: {reports[-1]}", flush=True)
+    report = middle(reports)
+    print(f"medians of {len(reports)} rounds: {report}", flush=True)
     return 0 if max(report.ratios.values()) <= asked.most else 1
 
 
@@ -34,6 +39,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--attacks", nargs="+", choices=ATTACKS, default=list(ATTACKS))
     parser.add_argument("--jobs", type=int, default=60, help="of the quiet project, each time")
     parser.add_argument("--amount", type=int, default=400, help="of whatever an attack makes")
+    parser.add_argument("--rounds", type=int, default=3, help="each alone, then beside the attacks")
     parser.add_argument("--most", type=float, default=2.0, help="the greatest ratio that is good")
     parser.add_argument("--folder", type=Path, help="where logs and data go; a new one by default")
     return parser.parse_args()

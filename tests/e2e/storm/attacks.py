@@ -3,20 +3,22 @@
 None of them costs it a credit, but for the jobs that it lets run.
 """
 
-import socket
-import threading
+import zlib
+from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count, takewhile
+from multiprocessing.synchronize import Event
 
 import httpx
 
-from tests.conftest import PLAIN
+from models.projects import new_key
+from tests.drawing import chunk, png_with
 from tests.e2e.stage import MODEL
 
-_DEAF = 100  # receivers; each is an origin of its own
-_BACKLOG = 256  # connections that one of them leaves waiting
+_UNPACKED = 48 * 1024 * 1024  # bytes of text in a picture of as many kilobytes
+_ROWS = 100  # of a list, the most that may be asked for
 
 
 @dataclass
@@ -26,12 +28,15 @@ class Hostile:
     client: httpx.Client
     deaf: list[str]
     amount: int
+    over: Event
     told: Counter[int] = field(default_factory=Counter)
-    over: threading.Event = field(default_factory=threading.Event)
 
-    def ask(self, method: str, path: str, json: object = None) -> httpx.Response:
-        """Ask, and count the status of the answer."""
-        answer = self.client.request(method, path, json=json)
+    def ask(
+        self, method: str, path: str, json: object = None, key: str | None = None
+    ) -> httpx.Response:
+        """Ask, with a key of its own if none is given, and count the status of the answer."""
+        headers = None if key is None else {"authorization": f"Bearer {key}"}
+        answer = self.client.request(method, path, json=json, headers=headers)
         self.told[answer.status_code] += 1
         return answer
 
@@ -40,6 +45,10 @@ class Hostile:
         body = {"input": {"model": MODEL, "prompt": prompt}} | fields
         answer = self.ask("POST", "/v1/jobs", body)
         return str(answer.json()["id"]) if answer.is_success else None
+
+    def ceaselessly(self) -> Iterator[int]:
+        """Count until the storm is over: for what leaves nothing behind."""
+        return takewhile(lambda _: not self.over.is_set(), count())
 
     def turns(self) -> Iterator[int]:
         """Count to the amount, or until the storm is over."""
@@ -98,25 +107,30 @@ def backlog(hostile: Hostile) -> None:
         hostile.submit(f"one of very many {n}")
 
 
-ATTACKS: Mapping[str, Callable[[Hostile], None]] = {
-    each.__name__: each
-    for each in (hanging_origins, pings, endpoints, followers, soft_budgets, backlog)
-}
+def gate_closers(hostile: Hostile) -> None:
+    """Submit prompts that the provider's edge refuses, and such as it fails at."""
+    for n in hostile.turns():
+        hostile.submit(f"refused {n} [sim: {('403_html', '500')[n % 2]}]")
 
 
-@contextmanager
-def arrived(url: str, key: str, amount: int) -> Iterator[Hostile]:
-    """Give the hostile project; its receivers take connections, and never say a word."""
-    with ExitStack() as stack:
-        deaf = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG))
-            for _ in range(_DEAF)
-        ]
-        client = stack.enter_context(
-            httpx.Client(
-                base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=60,
-                trust_env=False, verify=PLAIN,
-            )
-        )  # fmt: skip
-        urls = [f"http://127.0.0.1:{each.getsockname()[1]}" for each in deaf]
-        yield Hostile(client, urls, amount)
+def references(hostile: Hostile) -> None:
+    """Bring pictures whose texts are a thousand times as large as they are."""
+    bomb = chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(_UNPACKED), 9))
+    picture = b64encode(png_with(bomb)).decode()
+    for n in hostile.ceaselessly():
+        url = f"data:image/png;base64,{picture}"
+        body = {"model": MODEL, "prompt": f"like this {n}", "image_urls": [url]}
+        hostile.ask("POST", "/v1/quotes", {"input": body})
+
+
+def slow_lists(hostile: Hostile) -> None:
+    """List all that there is, and nothing that is found."""
+    for n in hostile.ceaselessly():
+        hostile.ask("GET", f"/v1/jobs?limit={_ROWS}&tag=none:{n}")
+        hostile.ask("GET", "/v1/usage?group_by=day,model,tag,customer")
+
+
+def garbage_keys(hostile: Hostile) -> None:
+    """Come with keys that look right, and are nobody's."""
+    for _ in hostile.ceaselessly():
+        hostile.ask("GET", "/v1/jobs", key=new_key())

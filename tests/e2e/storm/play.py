@@ -1,21 +1,22 @@
 """One storm from the first quiet job to the last line."""
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from statistics import median
 
 from tests.e2e import stage as stages
 from tests.e2e.hostile import Crowd, gathered
 from tests.e2e.stage import Stage, eventually
 from tests.e2e.storm import quiet
-from tests.e2e.storm.attacks import ATTACKS, arrived
+from tests.e2e.storm.attackers import attacking
 from tests.e2e.storm.quiet import Figures
 
 ROLES = ("simulator", "api", "dispatcher", "worker")
-# As it is in earnest, but for the simulator's pace: a try that hangs holds its place for 15 s.
+# As it is in earnest, but for the provider's pace (`_CALL`): a try that hangs holds its place for 15 s.
 ENVIRONMENT = {
     "DARKROOM_DELIVERY_LEASE": "30",
     "DARKROOM_WEBHOOK_TIMEOUT": "15",
@@ -25,6 +26,7 @@ ENVIRONMENT = {
     "DARKROOM_WORKER_SEEN": "10",
     "DARKROOM_TICK": "1",
 }
+_CALL = 2.0  # seconds of a paid call; in earnest 40: at once, one machine would be busy with pictures alone
 _FLOOR = 0.05  # seconds: below it a figure is this machine's noise, and its ratio says nothing
 _HEAD_START = 20.0  # seconds that the attacks have at most before the quiet project comes
 
@@ -36,8 +38,9 @@ class Report:
     attacks: Sequence[str]
     alone: Figures
     beside: Figures
-    told: Counter[int]
+    told: Counter[str]
     undelivered: int  # webhooks of the hostile project that were still on their way at the end
+    load: float  # of the machine, in the minute before
 
     @property
     def ratios(self) -> dict[str, float]:
@@ -53,7 +56,8 @@ class Report:
         )
         return (
             f"storm of {', '.join(self.attacks)}: {figures}; the hostile project was told "
-            f"{dict(self.told)}, {self.undelivered} of its webhooks were on their way"
+            f"{dict(self.told)}, {self.undelivered} of its webhooks were on their way; "
+            f"the machine's load was {self.load:.1f} before"
         )
 
 
@@ -61,20 +65,33 @@ def play(stage: Stage, attacks: Sequence[str], jobs: int, amount: int) -> Report
     """Play a storm on a stage whose roles run."""
     key, _ = asyncio.run(stages.project(stage.settings, "hostile"))
     stage.top_up(10_000)
-    with gathered() as crowd, arrived(str(stage.client.base_url), key, amount) as hostile:
+    stage.configure(latency=_CALL)
+    load = os.getloadavg()[0]
+    with gathered() as crowd:
         alone = quiet.work(stage.client, crowd, jobs, "/alone")
-        with ThreadPoolExecutor(len(attacks)) as pool:
-            under_way = [pool.submit(ATTACKS[name], hostile) for name in attacks]
-            try:
-                _head_start(under_way_until=time.monotonic() + _HEAD_START, stage=stage)
-                beside = quiet.work(stage.client, crowd, jobs, "/beside")
-                undelivered = stage.number(_UNDELIVERED)
-            finally:
-                hostile.over.set()
-            for each in under_way:
-                each.result()
+        with attacking(str(stage.client.base_url), key, attacks, amount) as told:
+            _head_start(stage, min(amount, _MANY), time.monotonic() + _HEAD_START)
+            beside = quiet.work(stage.client, crowd, jobs, "/beside")
+            undelivered = stage.number(_UNDELIVERED)
         _nobody_else(crowd, jobs)
-        return Report(tuple(attacks), alone, beside, hostile.told, undelivered)
+    return Report(tuple(attacks), alone, beside, told, undelivered, load)
+
+
+def middle(reports: Sequence[Report]) -> Report:
+    """Give the medians of several storms, each figure by itself; what was told is their sum."""
+    return Report(
+        reports[0].attacks,
+        _middle([each.alone for each in reports]),
+        _middle([each.beside for each in reports]),
+        sum((each.told for each in reports), Counter()),
+        round(median(each.undelivered for each in reports)),
+        median(each.load for each in reports),
+    )
+
+
+def _middle(figures: Sequence[Figures]) -> Figures:
+    rows = [asdict(each) for each in figures]
+    return Figures(**{name: median(each[name] for each in rows) for name in rows[0]})
 
 
 _UNDELIVERED = """
@@ -83,10 +100,10 @@ _UNDELIVERED = """
 """
 
 
-def _head_start(*, under_way_until: float, stage: Stage) -> None:
+def _head_start(stage: Stage, many: int, until: float) -> None:
     """Let the attacks come to hold what they can: all places that one project may, or enough time."""
     eventually(
-        lambda: stage.number(_UNDELIVERED) >= _MANY or time.monotonic() > under_way_until,
+        lambda: stage.number(_UNDELIVERED) >= many or time.monotonic() > until,
         "the attacks have begun", _HEAD_START + 10,
     )  # fmt: skip
 

@@ -1,0 +1,48 @@
+"""What a hostile client does below HTTP: bodies that are announced and heads that do not end."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from urllib.parse import urlsplit
+
+from tests.e2e.storm.attacks import Hostile
+
+_CONNECTIONS = 6
+_LARGE = 64 * 1024 * 1024  # bytes of the largest body that may come
+_PIECE = 64 * 1024
+
+
+def announced_bodies(hostile: Hostile) -> None:
+    """Announce the largest bodies there are, send none of them, and wait to be thrown out."""
+    for _ in hostile.ceaselessly():
+        head = f"content-length: {_LARGE}\r\n\r\n{{"
+        with _connected(hostile, head) as connections:
+            hostile.over.wait(1)
+            for each in connections:
+                with suppress(OSError):
+                    each.sendall(b" ")
+
+
+def endless_heads(hostile: Hostile) -> None:
+    """Send a header that does not end, until the connection does."""
+    for _ in hostile.ceaselessly():
+        with _connected(hostile, "x-endless: ") as connections, suppress(OSError):
+            while not hostile.over.is_set():
+                for each in connections:
+                    each.sendall(b"x" * _PIECE)
+
+
+@contextmanager
+def _connected(hostile: Hostile, rest: str) -> Iterator[list[socket.socket]]:
+    """Give connections that have begun a submission."""
+    to = urlsplit(str(hostile.client.base_url))
+    head = f"POST /v1/jobs HTTP/1.1\r\nhost: {to.netloc}\r\ncontent-type: application/json\r\n"
+    head += f"authorization: {hostile.client.headers['authorization']}\r\n{rest}"
+    with ExitStack() as stack:
+        made = [
+            stack.enter_context(socket.create_connection((to.hostname, to.port or 80), 10))
+            for _ in range(_CONNECTIONS)
+        ]
+        for each in made:
+            each.sendall(head.encode())
+        yield made
