@@ -61,6 +61,15 @@ def _cut_input(data: Json) -> Json:
     return {**data, "input": cut}
 
 
+def _cut_links(data: Json) -> Json:
+    """Leave out where the provider keeps the images: such a URL may be longer than the body may be."""
+    result = data["result"]
+    if not isinstance(result, dict):
+        return data
+    images = [{**image, "provider_url": None} for image in result["data"]]
+    return {**data, "result": {**result, "data": images}}
+
+
 def _cut_attempts(data: Json) -> Json:
     attempts = data["attempts"]
     return {**data, "attempts": attempts[-1:] if isinstance(attempts, list) else []}
@@ -76,7 +85,7 @@ def _cut_metadata(data: Json) -> Json:
 
 
 _CUTS: tuple[Callable[[Json], Json], ...] = (
-    _cut_input, _cut_attempts, _cut_error, _cut_metadata,
+    _cut_input, _cut_links, _cut_attempts, _cut_error, _cut_metadata,
 )  # fmt: skip
 
 

@@ -150,6 +150,10 @@ class _Stack:
             self.screen.say(demo.price_warning(self.places.environment["AIMLAPI_BASE_URL"]))
         else:
             self.screen.say("no AIMLAPI_KEY: the provider is a SIMULATOR; nothing is spent")
+            self.screen.say(
+                "it fails as a prompt asks, “a red fox [sim: 429, 500, ok]”; all that it can do: "
+                f"{self.places.simulator}/ or docs/testing-failures.md"
+            )
 
     def _say_where_webhooks_may_go(self) -> None:
         allowed = self.places.environment["DARKROOM_EGRESS_ALLOW"]

@@ -319,6 +319,18 @@ def test_any_body_is_json_of_at_most_20_kb(
     assert data(body)["id"]
 
 
+def test_a_providers_url_that_is_longer_than_a_body_may_be_is_left_out() -> None:
+    far = image(provider_url="https://cdn.example/" + WIDE * 16_000)
+    body = webhook(job(), attempt(), images=(far,))
+    assert len(body) <= BODY_MAX
+    shown = data(body)
+    assert shown["input_truncated"] is True
+    assert isinstance(shown["result"], dict)
+    (left,) = shown["result"]["data"]
+    assert (left["provider_url"], left["sha256"]) == (None, far.sha256)
+    assert left["url"].startswith("http")
+
+
 def test_no_bytes_of_an_image_are_in_a_webhook() -> None:
     inline = views.job(LENS, job(), [attempt()], [image()], NOW, inline=b"\xff\xd8")
     assert "b64_json" in json.dumps(inline)
