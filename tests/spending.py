@@ -64,16 +64,22 @@ class House:
             pass
         return made
 
-    async def work(self) -> int:
-        """Release what the dispatcher lets pass, and run each to its end; gives how many ran."""
+    async def work(self, *, together: bool = True) -> int:
+        """Release what the dispatcher lets pass, and run each to its end; return how many ran.
+
+        All at once, or one after the other by rank.
+        """
         while await releasing.turn(self.books.desk):
             pass
         released = await self.bench.rows(
             "SELECT id, fence FROM jobs WHERE status = 'released' ORDER BY rank, id"
         )
-        await asyncio.gather(
-            *(generate.run(self.context, row["id"], row["fence"]) for row in released)
-        )
+        runs = [generate.run(self.context, row["id"], row["fence"]) for row in released]
+        if together:
+            await asyncio.gather(*runs)
+        else:
+            for run in runs:
+                await run
         return len(released)
 
     async def dispatcher(self, name: str) -> Books:

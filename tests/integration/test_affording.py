@@ -137,7 +137,7 @@ async def test_a_job_that_waited_for_a_budget_is_failed_when_its_own_limit_is_pa
     made = await house.submit(max_cost=DEARER)
     blocking = await house.submit()
     await rise(house)
-    await house.work()  # the other holds some of it
+    await house.work(together=False)  # the other holds some of it
     job = await house.bench.job(made)
     assert (job["status"], job["waiting_reason"], job["held"]) == ("queued", "budget", 0)
     assert (await house.bench.job(blocking))["status"] == "failed"

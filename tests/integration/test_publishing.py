@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import redis
+from celery import Celery
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
@@ -17,9 +19,11 @@ from models.projects import Caller
 from models.settings import Settings
 from tests import spending
 from tests.spending import House
+from worker.app import app
 from worker.dispatcher import releasing
 from worker.dispatcher.publishing import Patience
 
+_SAME = ("task_queues", "task_routes", "task_ignore_result", "broker_transport_options")
 SEEN = "darkroom_broker_refused_total"
 
 
@@ -46,6 +50,10 @@ async def house(
 ) -> AsyncIterator[House]:
     ours = {"redis_url": server.url}
     async with spending.opened(settings, database, caller, provider, **ours) as opened:
+        # The one of this process keeps its connections to the Redis of the tests before.
+        celery = Celery("full", broker=server.url)
+        celery.conf.update({name: app.conf[name] for name in _SAME})
+        opened.books = replace(opened.books, desk=replace(opened.books.desk, celery=celery))
         yield opened
 
 

@@ -358,11 +358,11 @@ async def test_an_image_that_comes_after_the_job_had_its_spare_is_a_spare(bench:
 # The spare is not kept yet, and lies at a URL: it is fetched before another call is paid.
 
 
-async def fetched(bench: Bench, job_id: UUID) -> Ref:
+async def fetched(bench: Bench, job_id: UUID, waiting: str = "image_download") -> Ref:
     """Demand that a job waits to fetch its first image, and begin that."""
     job = await bench.job(job_id)
     assert (job["status"], job["phase"], job["attempt"]) == ("queued", "keep", 1)
-    assert (job["waiting_reason"], job["run_after"] is None) == ("image_download", False)
+    assert (job["waiting_reason"], job["run_after"] is None) == (waiting, False)
     assert await bench.audit() == []
     begun = await bench.start(job_id, await bench.release(job_id))
     assert begun is not None
@@ -434,7 +434,7 @@ async def test_a_spare_that_cannot_be_fetched_until_its_url_is_dead_is_lost(benc
     await bench.retry_later(fresh)
     keeper = await fetched(bench, late.job_id)
     assert await bench.keep_later(keeper) is not None
-    keeper = await fetched(bench, late.job_id)
+    keeper = await fetched(bench, late.job_id, waiting="storage")
     await bench.change(late.job_id, "keep_until = now()")
     assert await bench.keep_later(keeper) is not None
     job = await bench.job(late.job_id)

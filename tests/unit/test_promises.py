@@ -27,7 +27,7 @@ def answer(status: int, body: object, request: httpx.Request = JOB) -> httpx.Res
         (answer(200, examples.JOB | {"deadline": "2026-11-22T10:00:00+01:00"}), "$.deadline"),
         (answer(201, examples.JOB), "no such status"),
         (answer(404, examples.JOB), "no application/json"),
-        (answer(200, examples.JOB, httpx.Request("POST", f"{JOB.url}/retry")), "no such status"),
+        (answer(202, examples.JOB, httpx.Request("POST", f"{JOB.url}/cancel")), "no such status"),
     ],
 )  # fmt: skip
 async def test_what_openapi_does_not_tell_is_a_broken_promise(

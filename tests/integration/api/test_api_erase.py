@@ -18,6 +18,7 @@ from tests.integration.api.life import PICTURE
 ERASED = {
     "id", "object", "status", "customer", "priority", "created_at", "started_at", "finished_at",
     "erased_at", "queue_expires_at", "deadline", "attempts", "cost",
+    "sequence", "charged",
 }  # fmt: skip
 
 
