@@ -13,7 +13,8 @@ from typing import Protocol
 
 from prometheus_client import Counter, Gauge
 
-from models.settings import Network, Settings
+from models.settings import Settings
+from models.values import Network
 
 _SPARE = 256  # descriptors for everything else: Postgres, Redis, the store, files
 _OPEN = Gauge("darkroom_http_connections", "Connections of clients that are open")

@@ -12,9 +12,12 @@ Celery's form of it (`sentinel://a:26379;sentinel://b:26379/service`) is read as
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
+from redis.asyncio import Redis, SSLConnection
 from redis.connection import parse_url
+from redis.exceptions import RedisError
 
 _SENTINEL = 26_379
 _SCHEMES = {  # and whether they mean TLS, and sentinels
@@ -52,6 +55,21 @@ class RedisUrl:
                 "not a URL of Redis; give redis://:password@host:6379/0, rediss://… for TLS, or "
                 "redis+sentinel://host:26379,host:26379/service"
             ) from None
+
+    def demand_client(self) -> None:
+        """Raise ValueError unless redis-py takes the options, and can read the files that they name."""
+        tls: dict[str, Any] = {} if self.ssl is None else {"ssl": True, **self.ssl}
+        options: dict[str, Any] = {**self.options, **tls}
+        try:
+            made = Redis(**options).connection_pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py's
+            if isinstance(made, SSLConnection):
+                made.ssl_context.get()
+        except OSError as unreadable:
+            raise ValueError(
+                f"what its ssl_… options name cannot be read ({unreadable.strerror})"
+            ) from None
+        except (TypeError, ValueError, RedisError):
+            raise ValueError("redis-py does not take one of its options, or its value") from None
 
     def celery_url(self) -> str:
         """Return the broker's URL in Celery's form; TLS and the service are told by options."""

@@ -6,81 +6,33 @@ its reason beside it; the README lists the variables people set.
 
 import os
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models import environment
 from models.errors import Misconfigured
-from models.redis_url import RedisUrl
+from models.values import (
+    Duration,
+    FormerSecret,
+    Key,
+    Keys,
+    Level,
+    Networks,
+    Port,
+    Ports,
+    PostgresUrl,
+    RedisAddress,
+    Schedule,
+    Secret,
+    Span,
+    WebUrl,
+)
 
 Read = TypeVar("Read", bound=BaseSettings)
-
-_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_LONGEST = 10 * 365 * 86_400  # seconds: ten years, beyond any lease, timeout or retention
-
-
-def _seconds(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    seconds = float(value)
-    if not 0 <= seconds <= _LONGEST:
-        raise ValueError(f"{value} is not a duration; give 0 to {_LONGEST:,} seconds")
-    return timedelta(seconds=seconds)
-
-
-def _words(value: object) -> object:
-    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
-
-
-def _level(value: str) -> str:
-    if value.upper() not in _LEVELS:
-        raise ValueError(f"{value!r} is no level; give one of {', '.join(_LEVELS)}")
-    return value.upper()
-
-
-def _web(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"{value!r} is not an address such as https://darkroom.example.com")
-    return value.rstrip("/")
-
-
-def _postgres(value: SecretStr) -> SecretStr:
-    url = value.get_secret_value()
-    try:
-        ports = str(conninfo_to_dict(url).get("port") or "").split(",")
-    except ProgrammingError:  # its text may repeat the password
-        ports = ["none"]
-    known = url.startswith(("postgresql://", "postgres://"))
-    if not known or not all(each.isdecimal() or not each for each in ports):
-        raise ValueError(
-            "not the URL of a database; give postgresql://user:password@host:5432/name"
-        )
-    return value
-
-
-def _redis(value: SecretStr) -> SecretStr:
-    RedisUrl.parse(value.get_secret_value())
-    return value
-
-
-RedisAddress = Annotated[SecretStr, AfterValidator(_redis)]
-PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres)]
-WebUrl = Annotated[str, AfterValidator(_web)]
-Level = Annotated[str, AfterValidator(_level)]
-Duration = Annotated[timedelta, BeforeValidator(_seconds)]
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
-Network = IPv4Network | IPv6Network
-Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_words)]
-Ports = Annotated[frozenset[int], NoDecode, BeforeValidator(_words)]
-
 
 # Where balancers, ingresses and sidecars are: loopback, RFC 1918, RFC 6598, RFC 4193.
 _PRIVATE = tuple(
@@ -100,27 +52,27 @@ class Settings(BaseSettings):
     # Where things are.
     database_url: PostgresUrl = Field(validation_alias="DATABASE_URL")
     redis_url: RedisAddress = Field(validation_alias="REDIS_URL")
-    storage_url: str = ".darkroom/images"
+    storage_url: str = Field(default=".darkroom/images", min_length=1)
     public_url: WebUrl = "http://127.0.0.1:8000"
 
     # Secrets. `secret` encrypts webhook secrets and signs image URLs; `secret_old` only reads.
-    secret: SecretStr = Field(min_length=32)
-    secret_old: SecretStr | None = None
+    secret: Secret
+    secret_old: FormerSecret | None = None
 
     # The provider.
-    aimlapi_key: SecretStr | None = Field(default=None, validation_alias="AIMLAPI_KEY")
-    aimlapi_keys_old: Words = Field(default=(), validation_alias="AIMLAPI_KEYS_OLD", repr=False)
+    aimlapi_key: Key | None = Field(default=None, validation_alias="AIMLAPI_KEY")
+    aimlapi_keys_old: Keys = Field(default=(), validation_alias="AIMLAPI_KEYS_OLD", repr=False)
     aimlapi_base_url: WebUrl = Field(
         default="https://api.aimlapi.com", validation_alias="AIMLAPI_BASE_URL"
     )
-    connect_timeout: Duration = timedelta(seconds=10)
-    attempt_timeout: Duration = timedelta(seconds=180)  # p95 is 51-70 s for 2K at other hosts
-    attempt_timeout_large: Duration = timedelta(seconds=300)  # 4K, or more than 4 references
+    connect_timeout: Span = timedelta(seconds=10)
+    attempt_timeout: Span = timedelta(seconds=180)  # p95 is 51-70 s for 2K at other hosts
+    attempt_timeout_large: Span = timedelta(seconds=300)  # 4K, or more than 4 references
     # Calls in flight over all workers: the provider publishes no limit, so it is found between these.
     provider_limit_floor: int = Field(default=4, ge=1)
     provider_limit: int = Field(default=256, ge=1)
-    limit_window: Duration = timedelta(seconds=5)  # doubles once per window until the first 429
-    limit_probe: Duration = timedelta(seconds=30)  # afterwards: one more, this long after a 429
+    limit_window: Span = timedelta(seconds=5)  # doubles once per window until the first 429
+    limit_probe: Span = timedelta(seconds=30)  # afterwards: one more, this long after a 429
     breaker_errors: int = Field(default=10, ge=1)  # 5xx in a row: 30 % of them never open it
     breaker_lost: int = Field(default=5, ge=1)  # answers lost in a row: each may have been paid
     typical_call: Duration = timedelta(seconds=45)  # p50 is 37-47 s: a later deadline can be met
@@ -128,7 +80,7 @@ class Settings(BaseSettings):
     wallet_low: int = Field(default=10_000_000, ge=0)  # credits ($5): some hundred images are left
     operator_project: str | None = None  # the one project whose endpoints hear of the wallet
 
-    gate_probe: Duration = timedelta(seconds=15)  # how often a closed gate is looked at
+    gate_probe: Span = timedelta(seconds=15)  # how often a closed gate is looked at
 
     # Addresses that users and the provider choose; the default refuses all that is not public.
     # A network in `egress_allow` is exempt from every rule: any port, plain http too.
@@ -137,12 +89,12 @@ class Settings(BaseSettings):
 
     # The processes.
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: Port = 8000
     metrics_host: str = "127.0.0.1"
-    metrics_port: int = 9090
+    metrics_port: Port = 9090
     # How the api is reached. Balancers keep connections for 60 s, and must be the ones that close them.
     keep_alive: Duration = timedelta(seconds=75)
-    head_timeout: Duration = timedelta(seconds=10)  # for all headers, and for a body nobody reads
+    head_timeout: Span = timedelta(seconds=10)  # for all headers, and for a body nobody reads
     drain: Duration = timedelta(seconds=5)  # it goes on taking requests after SIGTERM
     connections_max: int = Field(default=4_096, ge=1)  # per api process: 2,000 may wait at once
     connections_per_address: int = Field(default=1_024, ge=1)
@@ -152,42 +104,42 @@ class Settings(BaseSettings):
     generate_slots: int = Field(default=64, ge=1)  # paid calls one worker may have in flight
     deliver_slots: int = Field(default=64, ge=1)  # webhooks one worker may have in flight
     database_pool: int = Field(default=10, ge=1)  # connections per process, of each of two pools
-    read_timeout: Duration = timedelta(seconds=8)  # one statement of a list, report or export
+    read_timeout: Span = timedelta(seconds=8)  # one statement of a list, report or export
     # Off where a statement may come to another server process than the one before: pgbouncer before 1.21,
     # in transaction mode.
     database_prepare: bool = True
     log_level: Level = "INFO"
 
     # Leases: a worker that dies is noticed after one, so they are short, and renewed.
-    lease_release: Duration = timedelta(seconds=30)
-    lease_run: Duration = timedelta(seconds=60)
-    heartbeat: Duration = timedelta(seconds=15)
-    worker_seen: Duration = timedelta(seconds=20)  # an older report of free slots is not believed
+    lease_release: Span = timedelta(seconds=30)
+    lease_run: Span = timedelta(seconds=60)
+    heartbeat: Span = timedelta(seconds=15)
+    worker_seen: Span = timedelta(seconds=20)  # an older report of free slots is not believed
     # A worker whose consumer or heartbeat gets nothing through for so long, though Redis and Postgres
     # answer, is not healthy. Beyond the 30 s that Celery lets pass between two tries to connect.
-    deaf_after: Duration = timedelta(seconds=45)
-    tick: Duration = timedelta(seconds=1)  # what a lost doorbell costs at most
+    deaf_after: Span = timedelta(seconds=45)
+    tick: Span = timedelta(seconds=1)  # what a lost doorbell costs at most
 
     # Retries of paid calls, and of keeping a paid image.
     retry_base: Duration = timedelta(seconds=1)
     retry_cap: Duration = timedelta(seconds=60)
-    keep_ttl: Duration = timedelta(hours=24)  # the provider's URL lives as long
+    keep_ttl: Span = timedelta(hours=24)  # the provider's URL lives as long
     # How long a URL that answers 404 or 410 may yet come to be: some nine tries. Stores of the
     # provider's kind show what was written within seconds.
     image_missing: Duration = timedelta(minutes=2)
-    image_max_bytes: int = 64 * 1024 * 1024
+    image_max_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
 
     # How long data is kept.
-    job_retention: Duration = timedelta(days=90)
-    image_retention: Duration = timedelta(days=30)
-    delivery_retention: Duration = timedelta(days=30)
+    job_retention: Span = timedelta(days=90)
+    image_retention: Span = timedelta(days=30)
+    delivery_retention: Span = timedelta(days=30)
 
     # Webhooks.
-    webhook_timeout: Duration = timedelta(seconds=15)
-    webhook_read_max_bytes: int = 64 * 1024
-    delivery_lease: Duration = timedelta(seconds=30)
+    webhook_timeout: Span = timedelta(seconds=15)
+    webhook_read_max_bytes: int = Field(default=64 * 1024, ge=0)
+    delivery_lease: Span = timedelta(seconds=30)
     # Ten tries over about 76 h, each delay +-20 %.
-    webhook_schedule: tuple[timedelta, ...] = tuple(
+    webhook_schedule: Schedule = tuple(
         timedelta(seconds=s) for s in (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
     )
 
@@ -206,10 +158,10 @@ class Settings(BaseSettings):
     pings_at_once: int = Field(default=5, ge=1)
     pings_per_minute: int = Field(default=30, ge=1)
     requests_per_minute: int = Field(default=30_000, ge=1)  # per key and api process
-    body_max_bytes: int = 64 * 1024 * 1024
+    body_max_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
     # All bodies over 64 KiB in hand at once, half of it for one project; what is made of one takes about
     # five times as much.
-    bodies_max_bytes: int = 128 * 1024 * 1024
+    bodies_max_bytes: int = Field(default=128 * 1024 * 1024, ge=1)
     # A body must come at this many bytes a second, after so long: a bad mobile network does better.
     body_rate: int = Field(default=64 * 1024, ge=1)
     body_grace: Duration = timedelta(seconds=10)
@@ -225,7 +177,24 @@ class Settings(BaseSettings):
 
 def load() -> Settings:
     """Read the environment, or raise `Misconfigured` naming the variables and what to do."""
-    return _read(Settings)
+    loaded = _read(Settings)
+    for longer, times, shorter, otherwise in _LONGER:
+        if getattr(loaded, longer) < times * getattr(loaded, shorter):
+            least = f"{times} x " if times > 1 else ""
+            raise Misconfigured(
+                f"DARKROOM_{longer.upper()}: must be at least {least}DARKROOM_{shorter.upper()}, "
+                f"or {otherwise}"
+            )
+    return loaded
+
+
+# Each is right by itself and wrong beside the other.
+_LONGER = (
+    ("lease_run", 2, "heartbeat", "calls under way lose their leases and are paid again"),
+    ("worker_seen", 1, "heartbeat", "nothing is released to workers that live"),
+    ("delivery_lease", 1, "webhook_timeout", "webhooks under way are sent again"),
+    ("bodies_max_bytes", 1, "body_max_bytes", "the largest body never finds room"),
+)
 
 
 class LocalSettings(BaseSettings):

@@ -51,11 +51,34 @@ def test_what_is_missing_is_named_in_one_line(environment: pytest.MonkeyPatch) -
         ("DARKROOM_GENERATE_SLOTS", "0"),
         ("DARKROOM_EGRESS_ALLOW", "10.0.0.0/8 not-a-network"),
         ("DARKROOM_EGRESS_PORTS", "443,https"),
+        ("DARKROOM_PORT", "99999"),
+        ("DARKROOM_METRICS_PORT", "-1"),
+        ("DARKROOM_EGRESS_PORTS", "0"),
+        ("DARKROOM_HEARTBEAT", "15s"),
+        ("DARKROOM_HEARTBEAT", "0"),
+        ("DARKROOM_IMAGE_RETENTION", "0"),
+        ("DARKROOM_IMAGE_MAX_BYTES", "0"),
+        ("DARKROOM_BODY_MAX_BYTES", "-1"),
+        ("DARKROOM_WEBHOOK_SCHEDULE", "5,soon"),
+        ("DARKROOM_STORAGE_URL", ""),
         ("DARKROOM_SECRET", "too-short"),
+        ("DARKROOM_SECRET_OLD", "too-short"),
         ("DARKROOM_LOG_LEVEL", "chatty"),
         ("DARKROOM_PUBLIC_URL", "darkroom.example.com"),
         ("DARKROOM_PUBLIC_URL", "https://darkroom.example.com/?a=b"),
+        ("DARKROOM_PUBLIC_URL", "https://darkroom.example.com:port"),
+        ("DARKROOM_PUBLIC_URL", "https://me:word@darkroom.example.com"),
+        ("DARKROOM_PUBLIC_URL", "https://dark room.example.com"),
         ("AIMLAPI_BASE_URL", "ftp://127.0.0.1"),
+        ("AIMLAPI_KEY", "key-of-the-provider\n"),
+        ("AIMLAPI_KEY", "key of the provider"),
+        ("AIMLAPI_KEYS_OLD", "schlüssel"),
+        ("REDIS_URL", "redis://127.0.0.1/0?mistyped=1"),
+        ("REDIS_URL", "rediss://127.0.0.1/0?ssl_cert_reqs=perhaps"),
+        ("REDIS_URL", "rediss://127.0.0.1/0?ssl_ca_certs=/nowhere/ca.pem"),
+        ("DATABASE_URL", "postgresql://127.0.0.1:99999/darkroom"),
+        ("DATABASE_URL", "postgresql://127.0.0.1/darkroom?sslmode=perhaps"),
+        ("DATABASE_URL", "postgresql://a,b/darkroom?target_session_attrs=read-only"),
         ("DATABASE_URL", "mysql://darkroom:pass@127.0.0.1/darkroom"),
         ("DATABASE_URL", "postgresql://darkroom:pass%zz@127.0.0.1/darkroom"),
     ],
@@ -68,6 +91,34 @@ def test_what_is_wrong_is_named_in_one_line_and_a_secret_is_not_repeated(
     assert said.startswith(f"{name}: ")
     assert "\n" not in said
     assert name not in SECRETS or value not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [
+        ("DARKROOM_HEARTBEAT", "100", "DARKROOM_LEASE_RUN"),
+        ("DARKROOM_LEASE_RUN", "20", "DARKROOM_LEASE_RUN"),
+        ("DARKROOM_WORKER_SEEN", "10", "DARKROOM_WORKER_SEEN"),
+        ("DARKROOM_WEBHOOK_TIMEOUT", "60", "DARKROOM_DELIVERY_LEASE"),
+        ("DARKROOM_BODY_MAX_BYTES", "300000000", "DARKROOM_BODIES_MAX_BYTES"),
+    ],
+)
+def test_what_is_wrong_beside_another_setting_is_one_line_that_names_both(
+    environment: pytest.MonkeyPatch, name: str, value: str, named: str
+) -> None:
+    environment.setenv(name, value)
+    said = refusal()
+    assert said.startswith(f"{named}: must be at least ")
+    assert name in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("written", ["5, 300", "5 300", "[5, 300]"])
+def test_the_tries_of_a_webhook_are_a_list_of_seconds(
+    environment: pytest.MonkeyPatch, written: str
+) -> None:
+    environment.setenv("DARKROOM_WEBHOOK_SCHEDULE", written)
+    assert settings.load().webhook_schedule == (timedelta(seconds=5), timedelta(seconds=300))
 
 
 @pytest.mark.parametrize("name", sorted(SECRETS))
