@@ -6,6 +6,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -16,6 +17,7 @@ from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import Connection, text
 
+from deploy.local.server import wait_until
 from models import migrate
 from models.db import Database, open_engine
 from models.errors import Misconfigured
@@ -23,6 +25,7 @@ from models.settings import Settings
 from tests.conftest import make_settings
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = 30.0  # seconds on a busy machine
 
 
 @pytest.fixture
@@ -135,6 +138,39 @@ def test_the_command_says_in_one_line_what_is_wrong_with_the_url(url: str, says:
 async def test_two_that_migrate_at_once_take_turns(empty: str) -> None:
     done = await asyncio.gather(*(asyncio.to_thread(migrate.migrate, empty) for _ in range(3)))
     assert set(done) == {migrate.head()}
+
+
+async def test_a_migration_that_a_backup_holds_up_holds_up_nobody_else(empty: str) -> None:
+    engine = open_engine(empty)
+    with engine.begin() as connection:
+        command.upgrade(config(connection), "0005")
+    engine.dispose()
+    with psycopg.connect(empty) as backup, psycopg.connect(empty) as other:
+        backup.execute("LOCK TABLE jobs IN ACCESS SHARE MODE")
+        migrating = asyncio.create_task(asyncio.to_thread(migrate.migrate, empty))
+        waits = "SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
+        with psycopg.connect(empty, autocommit=True) as look:
+            await asyncio.to_thread(
+                wait_until, lambda: bool(look.execute(waits).fetchall()), PATIENCE
+            )
+        # Postgres lets nobody past who waits: a write gets through because the migration gives up.
+        other.execute("SET lock_timeout = '20s'")
+        await asyncio.to_thread(other.execute, "LOCK TABLE jobs IN ROW EXCLUSIVE MODE")
+        other.rollback()
+        backup.rollback()
+        assert await migrating == migrate.head()
+
+
+def test_a_table_that_is_held_for_good_is_one_line(empty: str) -> None:
+    engine = open_engine(empty)
+    with engine.begin() as connection:
+        command.upgrade(config(connection), "0005")
+    engine.dispose()
+    with psycopg.connect(empty) as backup:
+        backup.execute("LOCK TABLE jobs IN ACCESS SHARE MODE")
+        with pytest.raises(Misconfigured, match="Another transaction holds a table") as refused:
+            migrate.migrate(empty, patience=timedelta(0))
+        assert "\n" not in str(refused.value)
 
 
 async def test_code_refuses_a_database_that_is_behind(empty: str, settings: Settings) -> None:
