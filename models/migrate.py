@@ -1,5 +1,6 @@
 """Brings the schema to the code's revision, and tells whether it is there."""
 
+import threading
 import time
 from datetime import timedelta
 from functools import cache
@@ -46,7 +47,7 @@ def migrate(url: str, *, patience: timedelta = _PATIENCE) -> str:
                     f"Another transaction holds a table that is to be changed ({said}): wait for the "
                     "backup or report to end, or end it (pg_stat_activity), and run this again."
                 ) from None
-        time.sleep(_AGAIN.total_seconds())
+        threading.Event().wait(_AGAIN.total_seconds())
 
 
 def _migrate(url: str) -> str:
