@@ -3,7 +3,7 @@
 Resolve once, check every answer, connect to that very address with the TLS name and Host kept
 (`worker/connection.py`). No redirects but a download's, each checked again; no proxies of the
 environment; one deadline over everything, because timeouts between bytes never fire on a server
-that drips them; a cap on what comes over the wire, whatever it is, and nothing is ever inflated.
+that drips XX
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
@@ -21,27 +21,21 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urljoin
 
-import aiohttp
 from yarl import URL
 
 from models.addresses import Address, Network, Target, check_reach, check_url
-from worker import links, wire
+from worker import links
 from worker.connection import Unreachable, open_session, plainly
+from worker.replies import Reply
 from worker.wire import Meter
 
 Lookup = Callable[[str, int], Sequence[Address]]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_MAX = 3
-_CHUNK = 64 * 1024  # bytes given to a reader at once, at most
 _LOOKUPS = 64  # a hostile name server holds a thread for up to half a minute
 _HEAD = 256 * 1024  # bytes of an answer's head; of a longer one to a post the status counts
-_FRAMING = (
-    64 * 1024
-)  # bytes for the framing of a body; that of chunks may cost as much as they carry
-_SILENCE = (
-    2.0  # seconds without a byte, after which nobody waits for the rest of what is thrown away
-)
+_FRAMING = 64 * 1024  # bytes around a body; those around chunks may be as many as they carry
 _HEADERS = {"user-agent": "Darkroom", "accept": "*/*", "accept-encoding": "identity"}
 
 
@@ -52,24 +46,6 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     elapsed: timedelta
-
-
-@dataclass(frozen=True)
-class _Reply:
-    response: aiohttp.ClientResponse
-    meter: Meter
-
-    async def read(self, most: int) -> bytes:
-        """Give the next bytes of the body, none at its end; raises `Unreachable`."""
-        with plainly(self.meter):
-            chunk = await self.response.content.read(most)
-        if not chunk and self.meter.overrun:  # a body without a length ends wherever it is cut
-            raise Unreachable("too_large")
-        return chunk
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return wire.headers_of(self.response.headers.items())
 
 
 @dataclass(frozen=True)
@@ -135,9 +111,9 @@ class Egress:
             async with asyncio.timeout(deadline.total_seconds()), AsyncExitStack() as stack:
                 target, meter = self._check(url), _meter(read_max)
                 reply = await self._send(stack, "POST", target, meter, headers, content)
-                await _read_away(reply, read_max)
+                await reply.read_away(read_max)
                 elapsed = timedelta(seconds=clock() - started)
-                return Answer(reply.response.status, reply.headers, elapsed)
+                return Answer(reply.status, reply.headers, elapsed)
 
     @asynccontextmanager
     async def download(
@@ -145,26 +121,26 @@ class Egress:
     ) -> AsyncIterator[Download]:
         """Open a URL for reading, tidied up as a browser would, following at most three redirects.
 
-        The deadline covers the whole `async with`, the reader's own work too. More than `max_bytes`
-        raises `Unreachable("too_large")` from `chunks`, after at most that many bytes.
+        The deadline covers the whole `async with`, the reader's own work too. More than `max_bytes`,
+        inflated, raises `Unreachable("too_large")` from `chunks`, after at most that many bytes.
         """
         timer = asyncio.timeout(deadline.total_seconds())
         try:
             async with timer, AsyncExitStack() as stack:
                 with plainly():
                     reply = await self._follow(stack, url, max_bytes)
-                yield Download(reply.response.status, reply.headers, _chunks(reply, max_bytes))
+                yield Download(reply.status, reply.headers, reply.chunks(max_bytes))
         except TimeoutError:
             if not timer.expired():  # the reader's own
                 raise
             raise Unreachable("timeout") from None
 
-    async def _follow(self, stack: AsyncExitStack, url: str, max_bytes: int) -> _Reply:
+    async def _follow(self, stack: AsyncExitStack, url: str, max_bytes: int) -> Reply:
         target = self._check_link(url)
         for _ in range(1 + _REDIRECTS_MAX):
             reply = await self._send(stack, "GET", target, _meter(max_bytes))
             location = reply.response.headers.get("location")
-            if reply.response.status not in _REDIRECTS or location is None:
+            if reply.status not in _REDIRECTS or location is None:
                 return reply
             reply.response.close()
             target = self._check_link(urljoin(target.url, links.clean(location)))
@@ -178,7 +154,7 @@ class Egress:
         meter: Meter,
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
-    ) -> _Reply:
+    ) -> Reply:
         answers = await self._resolve(target)
         check_reach(target, answers, exceptions=self._exceptions, ports=self._ports)
         session = await stack.enter_async_context(open_session(answers, meter))
@@ -194,7 +170,7 @@ class Egress:
                 )
             )
         stack.callback(response.close)  # leaving must not wait for a body that nobody reads
-        return _Reply(response, meter)
+        return Reply(response, meter)
 
     async def _resolve(self, target: Target) -> tuple[Address, ...]:
         if target.address is not None:
@@ -228,30 +204,6 @@ def _ask_system(host: str, port: int) -> Sequence[Address]:
 
 def _meter(max_bytes: int) -> Meter:
     return Meter(_HEAD + _FRAMING + 2 * max_bytes, _HEAD)
-
-
-async def _read_away(reply: _Reply, most: int) -> None:
-    """Read what follows a status, so that whoever writes it is not cut off; whatever it is."""
-    with suppress(Unreachable, TimeoutError):
-        while most > 0:
-            async with asyncio.timeout(_SILENCE):
-                chunk = await reply.read(most)
-            if not chunk:
-                return
-            most -= len(chunk)
-
-
-async def _chunks(reply: _Reply, max_bytes: int) -> AsyncIterator[bytes]:
-    if reply.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Unreachable("protocol")  # it was told to send the bytes as they are
-    unread = max_bytes
-    if (reply.response.content_length or 0) > unread:
-        raise Unreachable("too_large")
-    while chunk := await reply.read(_CHUNK):
-        unread -= len(chunk)
-        if unread < 0:
-            raise Unreachable("too_large")
-        yield chunk
 
 
 @cache

@@ -46,6 +46,11 @@ class HeadReader:
         self._raw = bytearray()
         self._looked = 0
 
+    @property
+    def begun(self) -> bool:
+        """Whether a status line has come."""
+        return _STATUS.match(self._raw) is not None
+
     def feed(self, data: bytes, *, last: bool = False) -> Head | None:
         """Return the head once it is there, or too long, or `last` is said; what is no HTTP, as it is."""
         self._raw += data
@@ -58,14 +63,15 @@ class HeadReader:
                 self._looked = len(self._raw)
                 too_long = last or self._looked > self._left
                 return _mended(bytes(self._raw), b"", whole=False) if too_long else None
-            head, rest = bytes(self._raw[: end.start()]), bytes(self._raw[end.end() :])
+            head = bytes(self._raw[: end.start()])
             status = _STATUS.match(head)
             if status is None or int(status[2]) >= _FINAL or int(status[2]) == _SWITCHING:
-                return _mended(head, rest, whole=True)
+                return _mended(head, bytes(self._raw[end.end() :]), whole=True)
             self._left -= end.end()
             if self._left < 0:  # nothing but 1xx: nothing was said
                 return Head(b"", whole=False)
-            self._raw, self._looked = bytearray(rest), 0
+            del self._raw[: end.end()]  # copies nothing, however many there are
+            self._looked = 0
 
     def _skip_lines(self) -> None:
         if self._looked == 0 and self._raw.startswith((b"\r", b"\n")):
@@ -79,13 +85,14 @@ def _mended(head: bytes, rest: bytes, *, whole: bool) -> Head:
     if status is None:
         return Head(head + b"\r\n\r\n" + rest)
     code = int(status[2])
-    fields = _fields(head.split(b"\n", _LINES_MAX)[1:_LINES_MAX])
+    lines = head.split(b"\n", _LINES_MAX)[1:_LINES_MAX]
+    fields = _fields(lines if whole else lines[:-1])  # of the last one the end may be missing
     kept = [field for field in fields if field[0] not in _DROPPED]
     # Of a head that was cut nobody knows where the body begins: it never comes.
     kept += _framing(fields) if whole else [(b"content-length", b"1")]
     version = b"1.0" if status[1] == b"1.0" else b"1.1"
-    lines = [b"HTTP/%b %d " % (version, code), *(b"%b: %b" % field for field in kept)]
-    return Head(b"\r\n".join(lines) + b"\r\n\r\n", rest, whole, bodiless=code in _BODILESS)
+    text = [b"HTTP/%b %d " % (version, code), *(b"%b: %b" % field for field in kept)]
+    return Head(b"\r\n".join(text) + b"\r\n\r\n", rest, whole, bodiless=code in _BODILESS)
 
 
 def _fields(lines: list[bytes]) -> list[Field]:

@@ -85,9 +85,11 @@ class _Wire(asyncio.Protocol):
             self._transport.abort()
 
     def eof_received(self) -> None:
+        self._end_head()
         self._handler.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._end_head()
         self._handler.connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -96,15 +98,20 @@ class _Wire(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._handler.resume_writing()
 
-    def _take(self, data: bytes) -> None:
+    def _end_head(self) -> None:
+        """Pass on what was said of a head that broke off: the status, and perhaps what the call cost."""
+        if self._head is not None and self._head.begun:
+            self._take(b"", last=True)
+
+    def _take(self, data: bytes, *, last: bool = False) -> None:
         if self._head is None:
             self._give(data)
             return
-        head = self._head.feed(data, last=self._meter.overrun)
+        head = self._head.feed(data, last=last or self._meter.overrun)
         if head is None:
             return
         self._head = None
-        self._meter.overrun = self._meter.overrun or not head.whole
+        self._meter.overrun = self._meter.overrun or not (head.whole or last)
         if head.text:
             self._give(head.text)
         self._deaf = head.bodiless

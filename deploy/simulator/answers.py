@@ -92,7 +92,7 @@ def success(shape: str, url: str, size: str, price: int, jpeg: bytes | None) -> 
         return Answer(200, b'{"data": [{"url": https://', headers=_price(price))
     if shape in shapes.ALL:
         odd = json.dumps(shapes.body(shape, url, price or None, jpeg)).encode()
-        return Answer(200, odd, headers=_price(price) if price else {})
+        return Answer(200, odd, headers=_price(price) if price and shape != "price_first" else {})
     item: dict[str, object] = {"url": url, "size": size}
     if jpeg is not None:
         item = {"b64_json": base64.b64encode(jpeg).decode(), "size": size}

@@ -3,6 +3,7 @@
 Only the parameters are kept, about 500 bytes an image; the file is drawn whenever it is asked for.
 """
 
+import gzip
 import secrets
 from asyncio import get_running_loop
 from concurrent.futures import ThreadPoolExecutor
@@ -116,8 +117,10 @@ async def fetch(request: web.Request) -> web.StreamResponse:
     if picture.defect is Defect.LONG_HEADER:
         top = wire.head(200, "image/jpeg", len(drawn), {"x-padding": "x" * _LONG})
         return wire.cut(request, top + drawn)
-    body = half if picture.defect is Defect.TRUNCATED else drawn
-    return web.Response(body=body, content_type="image/jpeg")
+    packed = picture.defect is Defect.GZIP
+    body = gzip.compress(drawn) if packed else half if picture.defect is Defect.TRUNCATED else drawn
+    coding = {"Content-Encoding": "gzip"} if packed else {}
+    return web.Response(body=body, content_type="image/jpeg", headers=coding)
 
 
 async def refuse_head(_: web.Request) -> web.StreamResponse:

@@ -29,6 +29,7 @@ _BY_URL: Mapping[str, Callable[[str], Json]] = {
     "image_url": lambda url: _item(image_url={"url": url}),
     "image_key": lambda url: {"image": url},
     "output_list": lambda url: {"output": [url]},
+    "price_first": lambda url: _item(size="2048x2048", url=url),
     "paid_empty": lambda _: {"data": []},
     "paid_odd": lambda url: {"generation": {"file": {"href": url}}},
     "200_invalid": lambda _: {"error": _INVALID},
@@ -60,4 +61,5 @@ ALL = _BY_URL.keys() | OF_JPEG
 def body(shape: str, url: str, price: int | None, jpeg: bytes | None) -> Json:
     """Make the body of a shape; None as the price names none."""
     made = _BY_JPEG[shape](jpeg) if jpeg is not None else _BY_URL[shape](url)
-    return made if price is None else {**made, "meta": {"usage": {"credits_used": price}}}
+    meta: Json = {} if price is None else {"meta": {"usage": {"credits_used": price}}}
+    return {**meta, **made} if shape == "price_first" else {**made, **meta}

@@ -17,6 +17,7 @@ class Delivery(StrEnum):
     HALF_HEADERS = "half_headers"
     HALF_BODY = "half_body"
     SHORT_BODY = "short_body"
+    LOST_TAIL = "lost_tail"
     LONG_HEADER = "long_header"
     MANY_HEADERS = "many_headers"
     ODD_HEADERS = "odd_headers"
@@ -37,6 +38,7 @@ class Defect(StrEnum):
     GONE_FOR_GOOD = "gone_for_good"
     REDIRECT = "redirect"
     LONG_HEADER = "long_header"
+    GZIP = "gzip"
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,12 @@ _ROWS = (
         CHARGED,
         "200; the image comes with a header of 64 kB",
         defect=Defect.LONG_HEADER,
+    ),
+    Scenario(
+        "image_gzip",
+        CHARGED,
+        "200; the image comes compressed though nobody asked",
+        defect=Defect.GZIP,
     ),
     Scenario("url_long", CHARGED, "200; the image's URL has over 8,192 characters", "url_long"),
     Scenario("url_spaces", CHARGED, "200; spaces around and inside of the URL", "url_spaces"),
@@ -178,7 +186,32 @@ _ROWS = (
     Scenario("fin", FREE, "closed without an answer", delivery=Delivery.FIN),
     Scenario("fin_charged", CHARGED, "closed without an answer", delivery=Delivery.FIN),
     Scenario("half_headers", CHARGED, "closed amid the headers", delivery=Delivery.HALF_HEADERS),
-    Scenario("half_body", CHARGED, "200, closed amid the JSON", delivery=Delivery.HALF_BODY),
+    Scenario(
+        "half_body",
+        CHARGED,
+        "200, closed amid the JSON; a header names the price",
+        delivery=Delivery.HALF_BODY,
+    ),
+    Scenario(
+        "half_priced",
+        CHARGED,
+        "the same; only the JSON names it, at its beginning",
+        "price_first",
+        delivery=Delivery.HALF_BODY,
+    ),
+    Scenario(
+        "half_silent",
+        CHARGED,
+        "the same; no price is named",
+        "no_price",
+        delivery=Delivery.HALF_BODY,
+    ),
+    Scenario(
+        "lost_tail",
+        CHARGED,
+        "as ok; Content-Length is less than there is, and ends amid the JSON",
+        delivery=Delivery.LOST_TAIL,
+    ),
     Scenario("garbage", CHARGED, "bytes that are not HTTP", delivery=Delivery.GARBAGE),
     Scenario("not_json", CHARGED, "200, a body that is not JSON", "not_json"),
     Scenario(

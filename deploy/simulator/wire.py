@@ -21,6 +21,7 @@ _GARBAGE = b"\x16\x03\x01\x02\x00\x01\x00\xfc\x03\x03 this is not HTTP\r\n\r\n"
 _LONG = 64_000  # bytes of one header
 _ODD = {
     Delivery.SHORT_BODY,
+    Delivery.LOST_TAIL,
     Delivery.LONG_HEADER,
     Delivery.MANY_HEADERS,
     Delivery.ODD_HEADERS,
@@ -127,6 +128,8 @@ def _odd(answer: Answer, delivery: Delivery, number: int) -> bytes:
             head_ = head(answer.status, answer.content_type, len(body), answer.headers)
         case Delivery.SHORT_BODY:
             head_ = head(answer.status, answer.content_type, len(body) + 100, answer.headers)
+        case Delivery.LOST_TAIL:
+            head_ = head(answer.status, answer.content_type, len(body) - 20, answer.headers)
     first, _, rest = head_.partition(b"\r\n")
     return b"\r\n".join([first, *lines, rest]) + body
 

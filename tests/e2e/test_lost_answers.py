@@ -20,7 +20,7 @@ LOST = {
     "reset_before_charge": FREE,
     "reset_after_charge": CHARGED,
     "half_headers": CHARGED,
-    "half_body": CHARGED,
+    "half_silent": CHARGED,
     "garbage": CHARGED,
     "502_html": FREE,
     "524": FREE,

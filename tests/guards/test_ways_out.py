@@ -23,7 +23,8 @@ CALLS = {
 # The reason is where each one's address comes from.
 ALLOWED = {
     # Addresses that users and the provider choose: each is checked at the moment of connecting.
-    "worker/egress.py": {"aiohttp", "socket", "getaddrinfo"},
+    "worker/egress.py": {"socket", "getaddrinfo"},
+    "worker/replies.py": {"aiohttp"},  # names the type of an answer that egress has opened
     "worker/connection.py": {"aiohttp", "socket"},
     "worker/wire.py": {"aiohttp"},  # what comes over both, metered and mended
     # AIMLAPI_BASE_URL.

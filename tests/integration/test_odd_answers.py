@@ -18,6 +18,7 @@ from models.views import Lens
 from tests import spending
 from tests.making import Bench
 from tests.spending import PRICE, House
+from worker.dispatcher import reconciling
 
 
 @pytest.fixture
@@ -59,10 +60,14 @@ SCRIPTS = {
     "b64_url, ok": KEPT,
     "image_redirect, ok": KEPT,
     "image_long_header, ok": KEPT,
+    "image_gzip, ok": KEPT,
+    "lost_tail, ok": KEPT,
     # What is paid and no image ends the job.
     "paid_empty, ok": End("failed", "paid_without_image", PRICE, 1),
     "paid_odd, ok": End("failed", "paid_without_image", PRICE, 1),
     "not_json, ok": End("failed", "paid_without_image", PRICE, 1),
+    "half_body, ok": End("failed", "paid_without_image", PRICE, 1),
+    "half_priced, ok": End("failed", "paid_without_image", PRICE, 1),
     # An error inside of a success is what it is outside.
     "200_invalid, ok": End("failed", "invalid_input", 0, 1),
     "200_invalid_paid, ok": End("failed", "invalid_input", PRICE, 1),
@@ -134,6 +139,41 @@ async def test_what_was_paid_for_nothing_is_kept_for_the_operator(
     await house.bench.do(lambda tx: jobs.erase(tx, house.bench.caller.project_id, job_id))
     assert await house.bench.rows("SELECT * FROM evidence") == []
     assert ids.text(ids.JOB, job_id) in attempt["client_request_id"]
+
+
+@pytest.mark.parametrize("script", ["half_body", "half_priced", "half_silent"])
+async def test_what_came_of_a_broken_answer_is_kept_for_the_operator(
+    house: House, script: str
+) -> None:
+    await house.spend(script)
+    (kept,) = await house.bench.rows("SELECT * FROM evidence")
+    assert kept["body"].startswith(b'{"')
+    assert kept["length"] == len(kept["body"]) < 200
+
+
+async def test_a_half_answer_that_names_no_price_is_tried_again(house: House) -> None:
+    (job_id,) = await house.spend("half_silent, ok", on_unknown_charge="retry")
+    assert (await house.bench.job(job_id))["status"] == "succeeded"
+    assert [row["outcome"] for row in await house.bench.attempts(job_id)] == ["unknown", "image"]
+
+
+@pytest.mark.parametrize("told", [1, 91_000_000])
+@pytest.mark.parametrize("script", ["paid_odd", "half_body", "half_priced"])
+async def test_a_doubted_price_without_an_image_ends_the_job_and_the_books_settle_it(
+    house: House, script: str, told: int
+) -> None:
+    (job_id,) = await house.spend(f"{script}+told={told}, ok", on_unknown_charge="retry")
+    job, (attempt,) = await house.bench.job(job_id), await house.bench.attempts(job_id)
+    assert (job["status"], job["error"]["code"]) == ("failed", "paid_without_image")
+    assert (attempt["outcome"], attempt["charge"], job["held"]) == ("unusable", "unknown", PRICE)
+    assert len(await house.bench.rows("SELECT * FROM evidence")) == 1
+
+    await reconciling.turn(house.books)
+
+    job, (attempt,) = await house.bench.job(job_id), await house.bench.attempts(job_id)
+    assert (job["status"], job["charged"], job["held"]) == ("failed", PRICE, 0)
+    assert (attempt["charge"], attempt["credits"]) == ("settled", PRICE)
+    assert len(await house.events("job.charge_resolved")) == 1
 
 
 async def test_evidence_goes_with_its_job(database: Database, lens: Lens, caller: Caller) -> None:

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from tests.certificates import Authority
-from worker.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown
+from worker.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown, Unusable
 from worker.provider import Provider, line
 
 KEY = "sk-live-0123456789abcdef"
@@ -406,14 +406,76 @@ async def test_a_success_cut_short_is_an_image_if_its_url_came_whole(status: byt
         assert_unknown(await generate(server.url), reason)
 
 
-async def test_a_broken_answer_still_names_its_inference() -> None:
-    headers = "x-inference-id: inf-1\r\nx-aimlapi-credits-used: 91000\r\n"
-    raw = http(IMAGE, headers=headers)
+@pytest.mark.parametrize("price", ["", "x-aimlapi-credits-used: 0\r\n"])
+async def test_a_broken_answer_still_names_its_inference(price: str) -> None:
+    raw = http(IMAGE, headers=f"x-inference-id: inf-1\r\n{price}")
     async with serving(says(raw[: raw.index(b".jpeg")])) as server:
         got = await generate(server.url)
     assert_unknown(got, "connection_lost")
     assert (got.receipt.http_status, got.receipt.inference_id) == (200, "inf-1")
+    assert got.evidence is not None
+    assert got.evidence.body.endswith(b"/x")
+
+
+PRICED = {"meta": {"usage": {"credits_used": 91_000}}, "data": [{"url": IMAGE_URL}]}
+TOLD = "x-aimlapi-credits-used: 91000\r\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "end"),
+    [
+        (http(IMAGE, headers=TOLD), b".jpeg"),
+        (http(IMAGE, headers=TOLD), b"{"),
+        (http(IMAGE, "201 Created", headers=TOLD), b".jpeg"),
+        (http(PRICED), b".jpeg"),
+    ],
+    ids=["in the URL", "before the body", "201", "told by the body"],
+)
+@pytest.mark.parametrize("silent", [False, True], ids=["closed", "silent"])
+async def test_a_success_that_names_its_price_is_never_called_for_again(
+    raw: bytes, end: bytes, *, silent: bool
+) -> None:
+    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(raw[: raw.index(end)])
+        if silent:
+            await hang(request, writer)
+
+    async with serving(answer) as server:
+        got = await generate(server.url, within=SHORT if silent else LONG)
+    assert isinstance(got, Unusable), got
+    assert (got.charge, got.credits) == ("settled", 91_000)
+    assert (got.evidence is None) == (end == b"{")
+
+
+async def test_a_price_is_read_though_the_head_breaks_off_behind_it() -> None:
+    async with serving(says(f"HTTP/1.1 200 OK\r\n{TOLD}x-more: ".encode())) as server:
+        got = await generate(server.url)
+    assert isinstance(got, Unusable), got
     assert got.credits == 91_000
+
+
+@pytest.mark.parametrize("told", ["9", "91", "9100"])
+async def test_a_price_that_is_cut_off_is_not_believed(told: str) -> None:
+    whole = json.dumps(PRICED).encode()
+    cut = whole[: whole.index(b"91000")] + told.encode()
+    async with serving(says(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n" + cut)) as server:
+        assert_unknown(await generate(server.url), "connection_lost")
+    raw = b"HTTP/1.1 200 OK\r\nx-aimlapi-credits-used: " + told.encode()
+    async with serving(says(raw)) as server:
+        got = await generate(server.url)
+    assert_unknown(got, "connection_lost")
+    assert (got.receipt.http_status, got.credits) == (200, None)
+
+
+@pytest.mark.parametrize(
+    "odd", [{"image": IMAGE_URL}, {"output": [IMAGE_URL]}, {"data": [{"image_url": {"url": IMAGE_URL}}]}]
+)  # fmt: skip
+async def test_an_image_is_found_in_what_came_whatever_its_shape(odd: dict[str, object]) -> None:
+    raw = http({**odd, "more": "x"})
+    async with serving(says(raw[:-4])) as server:
+        got = await generate(server.url)
+    assert isinstance(got, Image), got
+    assert got.url == IMAGE_URL
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "nonsense"])
@@ -427,7 +489,7 @@ async def test_beyond_a_mebibyte_of_head_what_can_be_known_is_kept() -> None:
     headers = "x-inference-id: inf-1\r\nx-aimlapi-credits-used: 91000\r\n" + "x: y\r\n" * 400_000
     async with serving(says(http(IMAGE, headers=headers))) as server:
         got = await generate(server.url)
-    assert_unknown(got, "connection_lost")
+    assert isinstance(got, Unusable), got
     assert (got.receipt.inference_id, got.credits) == ("inf-1", 91_000)
 
 

@@ -307,7 +307,7 @@ async def test_what_the_log_forgets_soon_is_left_to_the_operator(house: House) -
     assert left_to_operator("too_old") == 1
 
 
-@pytest.mark.parametrize("script", ["no_price", "524_charged", "half_body"])
+@pytest.mark.parametrize("script", ["no_price", "524_charged", "half_silent"])
 async def test_the_ledger_of_the_account_settles_what_the_log_does_not_show(
     house: House, script: str
 ) -> None:

@@ -15,7 +15,7 @@ from models.evidence import Evidence
 from worker.backoff import parse_date, parse_retry_after
 from worker.outcomes import Detail, Receipt
 from worker.provider import credits as money
-from worker.provider import images, words
+from worker.provider import images, remains, words
 from worker.provider.images import Found
 
 # Long enough for every message seen, short enough for a row and a log line.
@@ -34,13 +34,14 @@ _EVIDENCE_MAX = 64 * 1024  # bytes: the schema holds no more
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer taken apart once; `json` is None when `readable` is False."""
+    """An answer taken apart once; `json` is None when `readable` is False, `remains` what is left of it."""
 
     status: int
     headers: Mapping[str, str]
     raw: bytes
     json: object
     readable: bool
+    remains: object = None
 
     @property
     def success(self) -> bool:
@@ -65,7 +66,9 @@ class Answer:
         """The image of a success, or None; out of an answer that broke off, if its URL came whole."""
         if not self.success:
             return None
-        return images.find(self.json) if self.readable else images.rescue(self.raw)
+        if self.readable:
+            return images.find(self.json)
+        return images.find(self.remains) or images.rescue(self.raw)
 
     @property
     def paid(self) -> bool:
@@ -102,7 +105,7 @@ class Answer:
     @property
     def receipt(self) -> Receipt:
         """What the answer tells about the call."""
-        return receipt(self.status, self.headers, self.json)
+        return receipt(self.status, self.headers, self.json if self.readable else self.remains)
 
     @property
     def message(self) -> str:
@@ -131,6 +134,7 @@ def parse(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
         raw=body,
         json=content,
         readable=readable,
+        remains=None if readable else remains.of(body),
     )
 
 

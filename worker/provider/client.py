@@ -11,8 +11,8 @@ import httpx
 import structlog
 from pydantic import SecretStr
 
-from worker.outcomes import Outcome, Receipt, TryLater, Unknown
-from worker.provider import answers, bodies, line, reading
+from worker.outcomes import Outcome, TryLater, Unknown
+from worker.provider import bodies, line, reading
 from worker.provider.account import Account
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -68,7 +68,7 @@ class Provider:
         reply = await line.exchange(self._open, request, timeout)
         body = bodies.whole(reply)
         if reply.status is None or body is None:
-            return _broken(reply)
+            return self._broken(reply)
         _check_echo(reply.status, reply.headers, client_request_id)
         return reading.read(reply.status, reply.headers, self._without_key(body))
 
@@ -106,31 +106,31 @@ class Provider:
             },
         )
 
+    def _broken(self, reply: line.Reply) -> Outcome:
+        if not reply.sent:
+            return TryLater(
+                reason="not_sent",
+                message="The provider could not be reached; nothing was sent.",
+                counts=False,
+                sent=False,
+            )
+        match reply.failure:
+            case TimeoutError():
+                lost = "deadline", "The provider did not answer in time."
+            case line.TooLarge():
+                lost = "too_large", "The provider's answer is too large to be an image."
+            case _:
+                lost = "connection_lost", "The connection broke after the request was sent."
+        log.info("paid call broke", reason=lost[0], error=type(reply.failure).__name__)
+        if reply.status is None:
+            return Unknown(reason=lost[0], message=lost[1])
+        part = self._without_key(bodies.plain(bytes(reply.part)))
+        return reading.read_part(reply.status, reply.headers, part, *lost)
+
     def _without_key(self, body: bytes) -> bytes:
         # An error may repeat the key that it does not like; nothing behind here ever sees it.
         key = self._key.get_secret_value().encode()
         return body if len(key) < _KEY_TO_HIDE else body.replace(key, b"[key]")
-
-
-def _broken(reply: line.Reply) -> Outcome:
-    if not reply.sent:
-        return TryLater(
-            reason="not_sent",
-            message="The provider could not be reached; nothing was sent.",
-            counts=False,
-            sent=False,
-        )
-    # The headers of a broken answer may name the inference: the provider's ledger knows it by that.
-    receipt = Receipt() if reply.status is None else answers.receipt(reply.status, reply.headers)
-    match reply.failure:
-        case TimeoutError():
-            reason, message = "deadline", "The provider did not answer in time."
-        case line.TooLarge():
-            reason, message = "too_large", "The provider's answer is too large to be an image."
-        case _:
-            reason, message = "connection_lost", "The connection broke after the request was sent."
-    log.info("paid call broke", reason=reason, error=type(reply.failure).__name__)
-    return Unknown(reason=reason, message=message, receipt=receipt)
 
 
 def _check_echo(status: int, headers: Mapping[str, str], sent: str) -> None:

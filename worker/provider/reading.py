@@ -39,6 +39,24 @@ def read(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
     return outcome
 
 
+def read_part(
+    status: int, headers: Mapping[str, str], part: bytes, reason: str, message: str
+) -> Outcome:
+    """Say what an answer means of which only `part` came; `reason` and `message` say why.
+
+    It is `Unknown`, but for a success with its image's URL, and for one that names a price: whoever calls
+    again would pay again. Never raises.
+    """
+    answer = answers.parse(status, headers, part)
+    if answer.image is not None:
+        return _image(answer)
+    evidence = answer.evidence if answer.success and part else None
+    if answer.paid:
+        told = f"The call was charged, and no image is in what came of its answer. {message}"
+        return Unusable(message=told, receipt=answer.receipt, evidence=evidence)
+    return Unknown(reason=reason, message=message, receipt=answer.receipt, evidence=evidence)
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     """An answer, and what it is read as."""
