@@ -25,6 +25,11 @@ ENVIRONMENT = {
     "DARKROOM_LEASE_RELEASE": "20",
     "DARKROOM_WORKER_SEEN": "10",
     "DARKROOM_TICK": "1",
+    "DARKROOM_HEARTBEAT": "3",
+    "DARKROOM_LOG_LAG": "900",
+    "DARKROOM_GATE_PROBE": "15",
+    "DARKROOM_BREAKER_ERRORS": "10",
+    "DARKROOM_BREAKER_LOST": "5",
 }
 _CALL = 2.0  # seconds of a paid call; in earnest 40: at once, one machine would be busy with pictures alone
 _FLOOR = 0.05  # seconds: below it a figure is this machine's noise, and its ratio says nothing
