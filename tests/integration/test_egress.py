@@ -671,7 +671,9 @@ async def test_no_flood_is_swallowed(flood: str) -> None:
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert peak < 8_000_000
+    assert (
+        peak < 12_000_000
+    )  # 16,000 lines of a head that breaks off, of some 500 bytes each when read
     assert server.written < 40_000_000  # most of it lies in the system's own buffers
 
 
