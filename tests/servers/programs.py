@@ -110,7 +110,7 @@ def debian_pgbouncer(folder: Path, behind: Server) -> Iterator[Server]:
         command=(str(program), str(configuration)),
         home=folder,
         log=folder / "log",
-        stop_signal=signal.SIGINT,
+        stop_signal=signal.SIGTERM,
         answers=_postgres_answers,
         account=under.launch,
     )
@@ -142,7 +142,7 @@ def s3(folder: Path) -> Iterator[dict[str, str]]:
         ),
         home=folder,
         log=folder / "log",
-        stop_signal=signal.SIGINT,
+        stop_signal=signal.SIGKILL,
         answers=_s3_answers,
     )  # fmt: skip
     for _ in _running(server):
