@@ -1,6 +1,6 @@
 """Refusals as RFC 9457 problem+json; the only place where an exception becomes an answer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from typing import cast
 
@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from api.answers import Answer
 from models.errors import FieldError, InternalError, InvalidRequest, Refusal, Unavailable
@@ -105,9 +106,17 @@ async def _http(request: Request, raised: Exception) -> Answer:
     refused = Refusal(f"{HTTPStatus(status).phrase}: {request.method} {path}.{advice}")
     response = problem(request, _with_status(refused, status))
     response.headers.update(cast("HTTPException", raised).headers or {})
-    if "GET" in response.headers.get("allow", ""):
-        response.headers["allow"] += ", HEAD"
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["allow"] = ", ".join(_allowed(request))
     return response
+
+
+def _allowed(request: Request) -> Iterator[str]:
+    """List what this path takes; the router knows only what the first of its routes does."""
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        asked = {**request.scope, "method": method}
+        if any(route.matches(asked)[0] is Match.FULL for route in request.app.routes):
+            yield from ("GET", "HEAD") if method == "GET" else (method,)
 
 
 def _with_status(refused: Refusal, status: int) -> Refusal:

@@ -67,6 +67,15 @@ async def test_a_refused_head_is_refused_as_a_get_is(api: Api) -> None:
     assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
     wrong = await api.client.put("/v1/models")
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, HEAD")
+    for asked, allowed in (
+        ("/v1/jobs", "GET, HEAD, POST"),
+        (path(await api.submit()), "GET, HEAD, DELETE"),
+        ("/v1/webhooks/whk_nope", "GET, HEAD, PATCH, DELETE"),
+        ("/docs", "GET, HEAD"),
+        ("/healthz", "GET, HEAD"),
+    ):
+        refused = await api.client.request("OPTIONS", asked)
+        assert (refused.status_code, refused.headers["allow"]) == (405, allowed), asked
     assert await api.life.count("jobs WHERE status = 'canceled'") == 0
 
 
