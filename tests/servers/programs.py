@@ -137,8 +137,10 @@ def s3(folder: Path) -> Iterator[dict[str, str]]:
         port=chosen["s3.port"],
         command=(
             str(program), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}",
-            "-filer", "-s3", f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0",
-            "-s3.port.lance=0", "-volume.max=0", "-master.volumeSizeLimitMB=64", *(f"-{name}={port}" for name, port in chosen.items()),
+            "-filer", "-s3", f"-s3.config={folder / 's3.json'}",
+            "-s3.port.iceberg=0", "-s3.port.lance=0",
+            "-volume.max=0", "-master.volumeSizeLimitMB=64",
+            *(f"-{name}={port}" for name, port in chosen.items()),
         ),
         home=folder,
         log=folder / "log",
