@@ -57,7 +57,7 @@ class Places:
         self._let_in()
 
     def _let_in(self) -> None:
-        """Give what is free to the first of each line in turn: who was served goes behind the others."""
+        """Hand what is free to the first of each line in turn: who was served goes behind the others."""
         while self._free and (project_id := self._next()) is not None:
             turn = self._lines[project_id][0]
             self._forget(project_id, turn)

@@ -92,6 +92,6 @@ async def counts(tx: Transaction) -> dict[str, int]:
 
 
 async def listing(tx: Transaction, limit: int) -> list[Aside]:
-    """Give what is set aside, the longest first."""
+    """Return what is set aside, the longest first."""
     rows = await tx.scalars(select(Aside).order_by(Aside.since, Aside.subject).limit(limit))
     return list(rows)

@@ -162,7 +162,7 @@ async def drifts(tx: Transaction) -> list[tuple[UUID, str]]:
 
 
 async def crossing(tx: Transaction, after: UUID, look_at: int) -> tuple[list[UUID], UUID | None]:
-    """Give soft budgets whose present window has reached 80 or 100 % and nobody was told, to `cross` them.
+    """Return soft budgets whose window has reached 80 or 100 % and nobody was told, to `cross` them.
 
     Looks at so many budgets after this id, and gives the id to go on after; None when these were the last.
     """

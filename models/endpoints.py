@@ -219,7 +219,7 @@ def keyring(endpoint: Endpoint) -> Keyring:
 
 
 def secrets(vault: Vault, endpoint: Endpoint, now: datetime) -> tuple[str, ...]:
-    """Give the endpoint's own secrets that sign: `whsec_…`, `whsk_…`, then the old ones.
+    """Return the endpoint's own secrets that sign: `whsec_…`, `whsk_…`, then the old ones.
 
     Where the project's secret signs, the private halves of its pairs alone do beside that.
     """

@@ -39,5 +39,5 @@ def charged(lies: Mapping[str, float], honest: bool) -> bool:  # noqa: FBT001 - 
 
 
 def told(lies: Mapping[str, float], price: int) -> int:
-    """Give the credits that the answer tells."""
+    """Return the credits that the answer tells."""
     return int(lies.get("told", price))

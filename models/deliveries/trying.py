@@ -164,7 +164,7 @@ async def _address(tx: Transaction, vault: Vault, taken: Delivery) -> tuple[str,
 
 
 async def _url_pause(tx: Transaction, taken: Delivery) -> datetime | None:
-    """Give until when a job's own URL has asked to be left alone, unless this is sent by hand."""
+    """Return until when a job's own URL has asked to be left alone, unless this is sent by hand."""
     if lanes.usual(taken.lane) != taken.lane:
         return None
     return await lanes.paused_until(tx, lanes.of_url(taken.project_id, taken.url))

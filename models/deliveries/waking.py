@@ -231,7 +231,7 @@ async def reap(tx: Transaction, batch: int, only: UUID | None = None) -> int:
 
 
 async def run_out(tx: Transaction, batch: int) -> list[UUID]:
-    """Give deliveries whose lease ran out, oldest first."""
+    """Return deliveries whose lease ran out, oldest first."""
     return list(await tx.scalars(_run_out(batch)))
 
 
