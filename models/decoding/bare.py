@@ -23,14 +23,14 @@ _TRAILER, _IMAGE, _EXTENSION = 0x3B, 0x2C, 0x21  # what a block of a GIF begins 
 def bare(image: bytes, *, whole: bool = False, drawn: bool = False) -> bytes:
     """Return an image that decodes to the same pixels: a PNG or JPEG without its metadata.
 
-    With `whole`, raises `ValueError` for a PNG or GIF that has no end, and for a PNG whose sums are
-    wrong where it matters; without it, what is there is taken. With `drawn`, what tells transparency
-    and orientation stays.
+    With `whole`, raises `ValueError` for a PNG, JPEG or GIF that has no end, and for a PNG whose sums
+    are wrong where it matters; without it, what is there is taken. With `drawn`, what tells
+    transparency and orientation stays.
     """
     if image.startswith(PNG):
         return _png(image, whole=whole, drawn=drawn)
     if image.startswith(JPEG):
-        return _jpeg(image, drawn=drawn)
+        return _jpeg(image, whole=whole, drawn=drawn)
     if whole and image.startswith(GIF):
         _walk_gif(image)
     return image
@@ -61,7 +61,7 @@ def _png(image: bytes, *, whole: bool, drawn: bool) -> bytes:
     return b"".join(kept)
 
 
-def _jpeg(image: bytes, *, drawn: bool) -> bytes:
+def _jpeg(image: bytes, *, whole: bool, drawn: bool) -> bytes:
     needed = (_ADOBE, _JFIF, _EXIF_SEGMENT) if drawn else (_ADOBE, _JFIF)
     view, at = memoryview(image), 2
     kept: list[bytes | memoryview] = [view[:2]]
@@ -74,6 +74,9 @@ def _jpeg(image: bytes, *, drawn: bool) -> bytes:
             at += 1 if marker == _FILL else 2
             continue
         if marker in {_SOS, _EOI}:
+            # A decoder that has all pixels need not look for it; pixels never look like it (T.81, B.1.1.5).
+            if whole and image.find(b"\xff\xd9", at) < 0:
+                raise ValueError("the file ends before its end")
             kept.append(view[at:])
             return b"".join(kept)
         end = at + 2 + int.from_bytes(view[at + 2 : at + 4])

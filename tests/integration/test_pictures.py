@@ -186,6 +186,12 @@ async def test_a_file_without_all_of_its_pixels_or_its_end_is_broken(
     assert not found.passing
 
 
+async def test_a_jpeg_needs_its_end_whatever_its_pixels_are(pictures: Pictures) -> None:
+    for _ in range(100):  # a decoder has all pixels of one in forty before it looks for the end
+        found = await pictures.decode(BROKEN["jpeg: all but a byte"](), most=PLENTY, whole=True)
+        assert isinstance(found, Broken)
+
+
 async def test_pixels_without_an_end_are_a_picture_to_whoever_paid_for_it(
     pictures: Pictures,
 ) -> None:
