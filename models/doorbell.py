@@ -30,6 +30,7 @@ _TIMEOUT = timedelta(seconds=2)  # for Redis to answer anything at all
 _PING_EVERY = timedelta(seconds=15)  # of silence on the subscription; twice, and it is lost
 _SILENCES = 2
 _PAUSE_FIRST, _PAUSE_LAST = timedelta(milliseconds=50), timedelta(seconds=2)
+_AGAIN = timedelta(milliseconds=100)  # a task that was told to end is told again
 _GOODBYE = timedelta(milliseconds=500)  # for the last rings, when the process ends
 
 _AWAY = (RedisError, OSError)  # what a Redis that is not there raises
@@ -229,6 +230,11 @@ def _pauses() -> Iterator[float]:
 
 
 async def _stop(task: "asyncio.Task[None] | None") -> None:
-    if task is not None:
+    """Cancel a task until it has ended.
+
+    Once is not enough: redis-py sends within `asyncio.wait_for`, which before Python 3.12 drops a
+    cancellation that comes as the sending ends.
+    """
+    while task is not None and not task.done():
         task.cancel()
-        await asyncio.wait({task})
+        await asyncio.wait({task}, timeout=_AGAIN.total_seconds())

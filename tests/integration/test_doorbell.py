@@ -227,6 +227,14 @@ async def test_two_thousand_waiters_are_cheap_and_each_is_woken(server: Server) 
         assert bell.waiting("job") == []
 
 
+async def test_leaving_while_it_begins_to_listen_ends_at_any_moment(server: Server) -> None:
+    for steps in range(40):  # of the loop; it has connected and subscribed by then
+        async with asyncio.timeout(5), Doorbell(server.url) as bell:
+            await bell.listen("job")
+            for _ in range(steps):
+                await asyncio.sleep(0)
+
+
 async def test_nothing_is_left_after_the_end(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
