@@ -128,7 +128,12 @@ def s3(folder: Path) -> Iterator[dict[str, str]]:
         "actions": ["Admin", "Read", "Write", "List"],
     }
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    names = ("master.port", "volume.port", "filer.port", "s3.port")
+    # What is not chosen is 10,000 above, where outgoing connections have their ports.
+    names = [
+        f"{name}.port{kind}"
+        for name in ("master", "volume", "filer", "s3")
+        for kind in ("", ".grpc")
+    ]
     chosen = {name: ports.pick() for name in names}
     url = f"http://127.0.0.1:{chosen['s3.port']}"
     server = Server(
@@ -139,7 +144,7 @@ def s3(folder: Path) -> Iterator[dict[str, str]]:
             str(program), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}",
             "-filer", "-s3", f"-s3.config={folder / 's3.json'}",
             "-s3.port.iceberg=0", "-s3.port.lance=0",
-            "-volume.max=0", "-master.volumeSizeLimitMB=64",
+            "-volume.max=0", "-master.volumeSizeLimitMB=64", "-master.telemetry=false",
             *(f"-{name}={port}" for name, port in chosen.items()),
         ),
         home=folder,
