@@ -80,6 +80,10 @@ async def assert_unavailable_everywhere(api: Api, seconds: float) -> None:
     for answer in answers:
         if answer.request.url.path in {"/v1/models", "/v1/quotes"} and answer.status_code == 200:
             continue  # the catalog is in this process, and the key was known
+        if answer.request.method == "GET" and answer.status_code == 429:
+            # A project reads few lists at once; those before this one are stuck.
+            assert problem(answer, 429, "rate_limited")["retryable"] is True
+            continue
         said = problem(answer, 503, "unavailable")
         assert said["retryable"] is True
         assert int(answer.headers["retry-after"]) >= 1
