@@ -32,6 +32,12 @@ def variables(kind: Kind) -> dict[str, str]:
     }
 
 
+def names(*kinds: Kind) -> set[str]:
+    """Return every variable that these settings are read from, with those that name files."""
+    plain = {variable for kind in kinds for variable in variables(kind).values()}
+    return plain | {variable + _FILE for kind in kinds for _, variable in _secrets(kind)}
+
+
 def from_files(kind: Kind, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the secrets that `NAME_FILE` says to read from files, by field.
 
@@ -55,25 +61,33 @@ def from_files(kind: Kind, environment: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def refuse_unknown(kinds: Sequence[Kind], environment: Mapping[str, str]) -> None:
-    """Raise `Misconfigured` for each `DARKROOM_…` name that no setting has: it would do nothing."""
-    known = {variable for kind in kinds for variable in variables(kind).values()}
-    known |= {variable + _FILE for kind in kinds for _, variable in _secrets(kind)}
-    unknown = sorted(
+def refuse_unknown(
+    environment: Mapping[str, str], known: Sequence[Kind], elsewhere: Sequence[Kind] = ()
+) -> None:
+    """Raise `Misconfigured` for each name like ours that would do nothing, or not what it says.
+
+    That is a `DARKROOM_…` name that none of the `known` settings has, and any of their names that is not
+    in capitals: pydantic would read it, beside the right one, and the order would decide between the two.
+    `elsewhere` are the settings that only other programs of ours read.
+    """
+    here, there = names(*known), names(*elsewhere)
+    wrong = sorted(
         name
         for name in environment
-        if name.startswith(_OURS) and name not in known and not _SERVICE_LINK.search(name)
+        if name not in here
+        and (name.upper().startswith(_OURS) or name.upper() in here)
+        and not _SERVICE_LINK.search(name)
     )
-    if unknown:
-        raise Misconfigured("; ".join(_unknown(name, known) for name in unknown))
+    if wrong:
+        raise Misconfigured("; ".join(f"{name}: {_mistake(name, here, there)}" for name in wrong))
 
 
 def explain(refused: ValidationError, kind: Kind, environment: Mapping[str, str]) -> str:
     """Say in one line which variables were refused and why, without repeating a value."""
-    names = variables(kind)
+    named = variables(kind)
     said = []
     for error in refused.errors(include_input=False):
-        name = names.get(str(error["loc"][0]), str(error["loc"][0]))
+        name = named.get(str(error["loc"][0]), str(error["loc"][0]))
         why = (
             "not set" if error["type"] == "missing" else error["msg"].removeprefix("Value error, ")
         )
@@ -95,7 +109,15 @@ def _hides(annotation: object) -> bool:
     return annotation is SecretStr or any(_hides(part) for part in get_args(annotation))
 
 
-def _unknown(name: str, known: set[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else "take it away"
-    return f"{name}: there is no such setting; {hint}"
+def _mistake(name: str, here: set[str], there: set[str]) -> str:
+    if name.upper() in here:
+        return f"names are in capitals: {name.upper()}"
+    if name.upper() in there:
+        return "only the local stack (`make up`) reads it; take it away"
+    if name.upper().removesuffix(_FILE) in here:
+        return f"only secrets are read from files; set {name.upper().removesuffix(_FILE)}"
+    # Without the prefix, which makes everything alike.
+    bare = {each.removeprefix(_OURS): each for each in sorted(here)}
+    close = get_close_matches(name.upper().removeprefix(_OURS), bare, n=1)
+    hint = f"did you mean {bare[close[0]]}?" if close else "take it away"
+    return f"there is no such setting; {hint}"

@@ -6,7 +6,8 @@
 
 `rediss` is TLS, and the server's certificate and name are checked unless `ssl_cert_reqs=none` says not to.
 The query takes redis-py's `ssl_…` options. `sentinel://` is another name for `redis+sentinel://`, and
-Celery's form of it (`sentinel://a:26379;sentinel://b:26379/service`) is read as well.
+Celery's form of it (`sentinel://a:26379/0;sentinel://b:26379/0`) is read as well. A service whose name is a
+number, which elsewhere is the database, is named in the query: `…/0?service_name=1`.
 """
 
 import re
@@ -27,7 +28,7 @@ _SCHEMES = {  # and whether they mean TLS, and sentinels
     "redis+sentinel": (False, True),
     "rediss+sentinel": (True, True),
 }
-_MORE = re.compile(r";(redis\+)?sentinel://")
+_MORE = re.compile(r";(?:rediss?\+)?sentinel://")
 _SERVICE = ("service_name", "master_name")
 
 
@@ -50,10 +51,11 @@ class RedisUrl:
         """Read a URL; raises ValueError, whose text repeats nothing of it."""
         try:
             return _parse(url)
-        except ValueError:
+        except ValueError as wrong:
+            why = f" ({wrong})" if isinstance(wrong, _MalformedError) else ""
             raise ValueError(
-                "not a URL of Redis; give redis://:password@host:6379/0, rediss://… for TLS, or "
-                "redis+sentinel://host:26379,host:26379/service"
+                f"not a URL of Redis{why}; give redis://:password@host:6379/0, rediss://… for TLS, or "
+                "redis+sentinel://host:26379,host:26379/service/0"
             ) from None
 
     def demand_client(self) -> None:
@@ -87,42 +89,79 @@ class RedisUrl:
 _CREDENTIALS = ("username", "password")
 
 
+class _MalformedError(ValueError):
+    """A URL is not what it must be; the text says why, and repeats nothing of it."""
+
+
 def _parse(url: str) -> RedisUrl:
-    scheme, _, rest = _MORE.sub(",", url).partition("://")
+    if "#" in url:
+        raise _MalformedError("a # is written %23")
+    scheme, _, rest = url.partition("://")
     tls, sentinels = _SCHEMES.get(scheme, (False, None))
     if sentinels is None:
-        raise ValueError(scheme)
-    place, _, query = rest.partition("?")
+        raise _MalformedError("its scheme is none of Redis")
+    place, _, query = _joined(rest).partition("?")
     asked = dict(parse_qsl(query, strict_parsing=bool(query)))
     netloc, _, path = place.partition("/")
     login, at, hosts = netloc.rpartition("@")
-    servers = tuple(_server(each, _SENTINEL if sentinels else 6379) for each in hosts.split(","))
-    if not sentinels and len(servers) > 1:
-        raise ValueError("several servers without a sentinel")
+    if "," in login and "@" in login:
+        raise _MalformedError("more than one login")
+    written = hosts.split(",")
+    if len(written) > 1 and not (sentinels and all(written)):
+        raise _MalformedError(
+            "several servers, and no sentinels" if all(written) else "a server is empty"
+        )
+    servers = tuple(_server(each, _SENTINEL if sentinels else 6379) for each in written)
     service: str | None = None
     of_sentinels: dict[str, object] = {}
     if sentinels:
-        named, _, path = path.partition("/")
-        service = next((found for key in _SERVICE if (found := asked.pop(key, ""))), named)
-        if not service:
-            raise ValueError("no service")
+        service, path = _service(path, asked)
         of_sentinels = {
             key: found for key in _CREDENTIALS if (found := asked.pop(f"sentinel_{key}", ""))
         }
     if path and not path.isdecimal():
-        raise ValueError("the database is no number")
+        raise _MalformedError("its database is no number")
     options: dict[str, object] = parse_url(  # type: ignore[no-untyped-call]  # redis-py's
         f"redis://{login}{at}host/{path or 0}?{urlencode(asked)}"
     )
     ssl = {key: value for key, value in options.items() if key.startswith("ssl_")}
     if ssl and not tls:
-        raise ValueError("options of TLS without it")
+        raise _MalformedError("options of TLS, which is rediss://")
     kept = {key: value for key, value in options.items() if key not in {*ssl, "host"}}
     return RedisUrl(servers, service, kept, ssl if tls else None, of_sentinels)
 
 
+def _joined(rest: str) -> str:
+    """Return what follows the scheme, with the servers of Celery's form as ours lists them."""
+    first, *more = _MORE.split(rest)
+    if not more:
+        return rest
+    last, question, query = more.pop().partition("?")
+    places = [each.partition("/") for each in (first, *more, last)]
+    logins = {place.rpartition("@")[0] for place, _, _ in places}
+    paths = {path for _, _, path in places if path}
+    if len(paths) > 1 or len(logins) > 1:
+        raise _MalformedError("its servers have different logins or paths")
+    hosts = ",".join(place.rpartition("@")[2] for place, _, _ in places)
+    login, path = "".join(logins), "".join(paths)
+    return f"{login}{'@' if login else ''}{hosts}/{path}{question}{query}"
+
+
+def _service(path: str, asked: dict[str, str]) -> tuple[str, str]:
+    """Return the service and the database of `service/0`, or of the query and `0`."""
+    told = [found for key in _SERVICE if (found := asked.pop(key, ""))]
+    named, _, database = path.partition("/")
+    if told and (not named or named.isdecimal()) and not database:
+        return told[0], named
+    if told and told[0] != named:
+        raise _MalformedError("its path and its query name different services")
+    if not named or named.isdecimal():
+        raise _MalformedError("it names no service")
+    return named, database
+
+
 def _server(written: str, default: int) -> tuple[str, int]:
     parts = urlsplit(f"//{written}")
-    if parts.username is not None:
-        raise ValueError("more than one login")
+    if parts.port == 0:
+        raise _MalformedError("port 0")
     return parts.hostname or "localhost", parts.port or default

@@ -220,7 +220,12 @@ class LocalSettings(BaseSettings):
 
 def load_local() -> LocalSettings:
     """Read the local stack's settings, or raise `Misconfigured` naming the variables."""
-    return _read(LocalSettings)
+    return _read(LocalSettings, LocalSettings)
+
+
+def local_only() -> set[str]:
+    """Return the names that the local stack reads and its roles refuse."""
+    return environment.names(LocalSettings) - environment.names(Settings)
 
 
 def inherited() -> dict[str, str]:
@@ -239,9 +244,9 @@ def database_url() -> str:
     return _read(_Database).database_url.get_secret_value()
 
 
-def _read(kind: type[Read]) -> Read:
+def _read(kind: type[Read], *local: type[LocalSettings]) -> Read:
     variables = inherited()
-    environment.refuse_unknown((Settings, LocalSettings), variables)
+    environment.refuse_unknown(variables, (Settings, *local), (LocalSettings,))
     given: dict[str, Any] = environment.from_files(kind, variables)
     try:
         return kind(**given)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deploy.local import folder, ports
 from deploy.local.supervisor import Role
-from models.settings import LocalSettings, inherited
+from models.settings import LocalSettings, inherited, local_only
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LOOPBACK = "127.0.0.0/8,::1/128"
@@ -33,7 +33,8 @@ def place(
     settings: LocalSettings, data: Path, database_url: str | None, redis_url: str | None
 ) -> Places:
     """Decide every address and write the environment of the roles; what the user set stays."""
-    environment = inherited()
+    ours_alone = local_only()
+    environment = {name: value for name, value in inherited().items() if name not in ours_alone}
     api = f"http://127.0.0.1:{settings.port}"
     simulator = None
     if settings.aimlapi_key is None:

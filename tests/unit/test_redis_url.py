@@ -39,6 +39,15 @@ from models.redis_url import RedisUrl
             None,
         ),
         ("rediss+sentinel://a/main", (("a", 26_379),), "main", {"db": 0}, {}),
+        ("sentinel://a/3?master_name=main", (("a", 26_379),), "main", {"db": 3}, None),
+        ("redis+sentinel://a/1?service_name=0", (("a", 26_379),), "0", {"db": 1}, None),
+        (
+            "sentinel://:word@a/2;sentinel://:word@b/2?master_name=main",
+            (("a", 26_379), ("b", 26_379)),
+            "main",
+            {"password": "word", "db": 2},
+            None,
+        ),
     ],
 )
 def test_a_url_names_the_servers_and_how_to_reach_them(
@@ -60,25 +69,45 @@ def test_sentinels_may_have_a_password_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("url", "why"),
     [
-        "",
-        "127.0.0.1:6379",
-        "http://h:6379",
-        "redis://:hidden@h:port/0",
-        "redis://:hidden@h:99999/0",
-        "redis://:hid/den@h:6379/0",
-        "redis://:hidden@h/zero",
-        "redis://a,b/0",
-        "redis+sentinel://a:26379",
-        "redis://h?ssl_ca_certs=/run/ca.pem",
-        "redis://h?db=zero",
+        ("", "its scheme is none of Redis"),
+        ("127.0.0.1:6379", "its scheme is none of Redis"),
+        ("http://h:6379", "its scheme is none of Redis"),
+        ("redis://:hidden@h:port/0", None),
+        ("redis://:hidden@h:99999/0", None),
+        ("redis://:hidden@h:0/0", "port 0"),
+        ("redis://:hid/den@h:6379/0", None),
+        ("redis://:hid#den@h:6379/0", "a # is written %23"),
+        ("redis://:hidden@h/zero", "its database is no number"),
+        ("redis://a,b/0", "several servers, and no sentinels"),
+        ("redis+sentinel://a,,b/main", "a server is empty"),
+        ("redis+sentinel://a:26379", "it names no service"),
+        ("redis+sentinel://a:26379/", "it names no service"),
+        ("redis+sentinel://a:26379/0", "it names no service"),
+        ("redis+sentinel://a:26379/0/0", "it names no service"),
+        (
+            "redis+sentinel://a/main/0?service_name=other",
+            "its path and its query name different services",
+        ),
+        ("redis+sentinel://:hidden@a,:hidden@b/main", "more than one login"),
+        (
+            "sentinel://:hidden@a;sentinel://:hid@b/main",
+            "its servers have different logins or paths",
+        ),
+        ("redis://h?ssl_ca_certs=/run/ca.pem", "options of TLS, which is rediss://"),
+        ("redis://h?db=zero", None),
     ],
 )
-def test_what_is_no_url_is_refused_without_repeating_it(url: str) -> None:
+def test_what_is_no_url_is_refused_without_repeating_it(url: str, why: str | None) -> None:
     with pytest.raises(ValueError, match="not a URL of Redis") as refused:
         RedisUrl.parse(url)
-    assert "hid" not in str(refused.value)
+    said = str(refused.value)
+    assert said.startswith(
+        f"not a URL of Redis{f' ({why})' if why else ''}; give redis://:password@"
+    )
+    assert said.endswith("redis+sentinel://host:26379,host:26379/service/0")
+    assert "hid" not in said
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from deploy.local import roles
 from models import settings
 from models.errors import Misconfigured
 from models.settings import Settings
@@ -146,13 +147,55 @@ def test_a_secret_whose_file_is_missing_or_that_is_set_twice_is_one_line(
     )
 
 
-def test_a_name_that_no_setting_has_is_refused_with_the_one_that_was_meant(
-    environment: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "DARKROOM_GENERATE_SLOT",
+            "there is no such setting; did you mean DARKROOM_GENERATE_SLOTS?",
+        ),
+        ("DARKROOM_REDIS_URL", "there is no such setting; did you mean REDIS_URL?"),
+        ("DARKROOM_HELLO_WORLD", "there is no such setting; take it away"),
+        (
+            "darkroom_generate_slot",
+            "there is no such setting; did you mean DARKROOM_GENERATE_SLOTS?",
+        ),
+        ("darkroom_port", "names are in capitals: DARKROOM_PORT"),
+        ("Darkroom_Port", "names are in capitals: DARKROOM_PORT"),
+        ("darkroom_secret_file", "names are in capitals: DARKROOM_SECRET_FILE"),
+        ("aimlapi_base_url", "names are in capitals: AIMLAPI_BASE_URL"),
+        ("database_url", "names are in capitals: DATABASE_URL"),
+        ("DARKROOM_PORT_FILE", "only secrets are read from files; set DARKROOM_PORT"),
+        ("DARKROOM_DATA", "only the local stack (`make up`) reads it; take it away"),
+        ("DARKROOM_API_KEY", "only the local stack (`make up`) reads it; take it away"),
+        ("DARKROOM_API_KEY_FILE", "only the local stack (`make up`) reads it; take it away"),
+    ],
+)
+def test_a_name_that_would_do_nothing_is_refused_with_the_one_that_was_meant(
+    environment: pytest.MonkeyPatch, name: str, said: str
 ) -> None:
-    environment.setenv("DARKROOM_GENERATE_SLOT", "8")
-    assert refusal() == (
-        "DARKROOM_GENERATE_SLOT: there is no such setting; did you mean DARKROOM_GENERATE_SLOTS?"
-    )
+    environment.setenv(name, "8")
+    assert refusal() == f"{name}: {said}"
+    with pytest.raises(Misconfigured, match=name):
+        settings.database_url()
+
+
+def test_the_local_stack_reads_its_own_names_and_keeps_them_from_its_roles(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text("dk_of_a_file\n")
+    environment.setenv("DARKROOM_DATA", str(tmp_path))
+    environment.setenv("DARKROOM_API_KEY_FILE", str(tmp_path / "key"))
+    loaded = settings.load_local()
+    assert loaded.data == tmp_path
+    assert loaded.api_key is not None
+    assert loaded.api_key.get_secret_value() == "dk_of_a_file"
+    given = roles.place(loaded, tmp_path, None, None).environment
+    for name in settings.inherited():
+        environment.delenv(name)
+    for name, value in given.items():
+        environment.setenv(name, value)
+    settings.load()
 
 
 def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_mistake_until_it_hides_a_setting(
