@@ -3,7 +3,7 @@
 Resolve once, check every answer, connect to that very address with the TLS name and Host kept
 (`worker/connection.py`). No redirects but a download's, each checked again; no proxies of the
 environment; one deadline over everything, because timeouts between bytes never fire on a server
-that drips XX
+that drips.
 """
 
 import asyncio
@@ -102,18 +102,25 @@ class Egress:
     ) -> Answer:
         """Send bytes and wait for the answer: its head, and of its body at most `read_max` bytes.
 
-        What counts, the status, has been said before the body: one that is too long, breaks off, is
-        garbage or falls silent is dropped. One that drips on until the deadline is a timeout.
+        What counts is the first line, with the status. What follows it, headers or body, may be too
+        long, break off, be garbage, fall silent, or drip until the deadline: it is dropped.
         """
         clock = asyncio.get_running_loop().time
-        started = clock()
-        with plainly():
-            async with asyncio.timeout(deadline.total_seconds()), AsyncExitStack() as stack:
-                target, meter = self._check(url), _meter(read_max)
-                reply = await self._send(stack, "POST", target, meter, headers, content)
-                await reply.read_away(read_max)
-                elapsed = timedelta(seconds=clock() - started)
-                return Answer(reply.status, reply.headers, elapsed)
+        started, meter, said = clock(), _meter(read_max), dict[str, str]()
+        try:
+            with plainly():
+                async with asyncio.timeout(deadline.total_seconds()), AsyncExitStack() as stack:
+                    reply = await self._send(
+                        stack, "POST", self._check(url), meter, headers, content
+                    )
+                    status = reply.status
+                    said.update(reply.headers)
+                    await reply.read_away(read_max)
+        except Unreachable:
+            if meter.status is None:
+                raise
+            status = meter.status
+        return Answer(status, said, timedelta(seconds=clock() - started))
 
     @asynccontextmanager
     async def download(

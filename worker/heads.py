@@ -47,9 +47,12 @@ class HeadReader:
         self._looked = 0
 
     @property
-    def begun(self) -> bool:
-        """Whether a status line has come."""
-        return _STATUS.match(self._raw) is not None
+    def status(self) -> int | None:
+        """The final status, once its line has come whole; None before, and of what is no HTTP."""
+        told = _STATUS.match(self._raw)
+        if told is None or not _is_final(told) or b"\n" not in self._raw:
+            return None
+        return int(told[2])
 
     def feed(self, data: bytes, *, last: bool = False) -> Head | None:
         """Return the head once it is there, or too long, or `last` is said; what is no HTTP, as it is."""
@@ -65,7 +68,7 @@ class HeadReader:
                 return _mended(bytes(self._raw), b"", whole=False) if too_long else None
             head = bytes(self._raw[: end.start()])
             status = _STATUS.match(head)
-            if status is None or int(status[2]) >= _FINAL or int(status[2]) == _SWITCHING:
+            if status is None or _is_final(status):
                 return _mended(head, bytes(self._raw[end.end() :]), whole=True)
             self._left -= end.end()
             if self._left < 0:  # nothing but 1xx: nothing was said
@@ -78,6 +81,10 @@ class HeadReader:
             self._left -= len(self._raw)
             self._raw = self._raw.lstrip(b"\r\n")
             self._left += len(self._raw)
+
+
+def _is_final(status: re.Match[bytes]) -> bool:
+    return int(status[2]) >= _FINAL or int(status[2]) == _SWITCHING
 
 
 def _mended(head: bytes, rest: bytes, *, whole: bool) -> Head:

@@ -30,12 +30,14 @@ class Meter:
     """How many bytes may still come in: head, framing and body; `overrun` when more came.
 
     `head` is how many of them may be the head's: beyond, what was said by then is the answer.
+    `status` is the answer's, once its first line has come.
     """
 
     def __init__(self, allowance: int, head: int) -> None:
         self.unread = allowance
         self.head = head
         self.overrun = False
+        self.status: int | None = None
 
 
 class Connector(aiohttp.TCPConnector):
@@ -100,7 +102,7 @@ class _Wire(asyncio.Protocol):
 
     def _end_head(self) -> None:
         """Pass on what was said of a head that broke off: the status, and perhaps what the call cost."""
-        if self._head is not None and self._head.begun:
+        if self._head is not None and self._head.status is not None:
             self._take(b"", last=True)
 
     def _take(self, data: bytes, *, last: bool = False) -> None:
@@ -108,6 +110,7 @@ class _Wire(asyncio.Protocol):
             self._give(data)
             return
         head = self._head.feed(data, last=last or self._meter.overrun)
+        self._meter.status = self._head.status
         if head is None:
             return
         self._head = None
