@@ -49,12 +49,14 @@ async def failed(
     row = (await tx.execute(_COUNT, call)).one_or_none()
     own = (await tx.execute(_COUNT_OWN, call)).one_or_none()
     if own is not None and own.failures >= _limit(settings, cause):
-        await gates.close(tx, "provider_down", _DETAILS[cause].format(own.failures), own.project_id)
+        await gates.close(
+            tx, "provider_down", _DETAILS[cause].format(own.failures), own.project_id, met_by=job_id
+        )
     if row is None:
         return 0
     failures = int(row.failures)
     if failures >= _limit(settings, cause) and await _of_several(tx, settings, cause):
-        await gates.close(tx, "provider_down", _DETAILS[cause].format(failures))
+        await gates.close(tx, "provider_down", _DETAILS[cause].format(failures), met_by=job_id)
     return failures
 
 

@@ -5,8 +5,9 @@ half-open  One job at a time may pass, the probe: a call whose outcome says whet
            A probe that is refused closes the gate again, for as long as it had been closed by then.
 (no row)   Open.
 
-No job is probe twice while another waits that was not, and one project's refused probe does not close
-again what is closed to all: the next is another project's, if one waits.
+No job is probe twice while another waits that was not, nor at once the job that closed the gate; and one
+project's refused probe does not close again what is closed to all: the next is another project's, if one
+waits. Nobody is waited for longer than a minute: who waits may be held up by a pause or a cap.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from models.states import WaitingReason
 
 _LONGEST = timedelta(minutes=5)  # a key that was put right works again after at most this long
 _AT_ONCE = timedelta(0)
+_TURN = timedelta(minutes=1)  # a half-open gate waits so long for a job that was no probe
 _LOOKED_AT = 200  # half-open gates that one look judges
 # A limit that is reached, a worker that died, our own store: they say nothing about any trouble there.
 _SAYS_NOTHING = frozenset({"slow_down", "worker_lost", "storage", "forbidden", "wallet_doubted"})
@@ -78,10 +80,19 @@ def closed_to(job: type[Job] = Job) -> ColumnElement[str]:
 
 
 async def close(
-    tx: Transaction, reason: WaitingReason, detail: str, project_id: UUID | None = None
+    tx: Transaction,
+    reason: WaitingReason,
+    detail: str,
+    project_id: UUID | None = None,
+    *,
+    met_by: UUID | None = None,
 ) -> None:
-    """Close a gate to all, or to one project, saying why; one that is closed stays as it is."""
-    row = insert(Gate).values(reason=reason, detail=detail, project_id=project_id)
+    """Close a gate to all, or to one project, saying why; one that is closed stays as it is.
+
+    The job that met the trouble has been the first probe, in effect.
+    """
+    probed = [] if met_by is None else [met_by]
+    row = insert(Gate).values(reason=reason, detail=detail, project_id=project_id, probed=probed)
     await tx.execute(row.on_conflict_do_nothing())
 
 
@@ -122,7 +133,7 @@ async def half_open(
     """
     closed_for = func.least(Gate.checked_at - Gate.closed_at, literal(_LONGEST))
     patience = func.greatest(closed_for, literal(shortest))
-    tried = await tx.execute(
+    tried = await tx.scalars(
         update(Gate)
         .where(
             Gate.reason == reason,
@@ -131,12 +142,14 @@ async def half_open(
             *([Gate.project_id.is_not(None)] if projects else []),
         )
         .values(half_open_at=func.now())
-        .returning(Gate.id)
+        .returning(Gate)
     )
-    if not tried.all():
-        return False
-    tx.ring("jobs")
-    return True
+    opened = tried.all()
+    for gate in opened:
+        await _without_probe(tx, gate)
+    if opened:
+        tx.ring("jobs")
+    return bool(opened)
 
 
 async def half_opened(tx: Transaction) -> list[Gate]:
@@ -201,8 +214,9 @@ async def _open(tx: Transaction, which: ColumnElement[bool]) -> bool:
 
 
 async def _without_probe(tx: Transaction, gate: Gate) -> Standing:
-    """See that some job may be the probe: when all have been, they begin anew."""
-    if await _somebody_else(tx, gate, gate.probed, gate.refused_by):
+    """See that some job may be the probe: when all have been, or none comes, they begin anew."""
+    late = await tx.scalar(select(func.now() - literal(_TURN) > gate.half_open_at))
+    if not late and await _somebody_else(tx, gate, gate.probed, gate.refused_by):
         return "half_open"
     if gate.refused_by is not None:
         return await _set(tx, gate, "closed", **_CLOSED)

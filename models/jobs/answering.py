@@ -31,6 +31,7 @@ _NOT_BOOKED = Answer(
         "looked up in the provider's log and ledger.",
     },
 )
+_APART = timedelta(seconds=30)  # between the calls of a job that alone is refused
 _MAX_UNKNOWN = 1  # lost answers after which a job tries again at once; after one more it waits
 
 
@@ -75,17 +76,22 @@ async def park(
 
     The gate is closed even when the job has moved on: what it says is true for the others too. A job that
     is refused so a second time, though its account says otherwise or nothing, was a probe: it has used up a
-    try, or who is alone would be the probe for ever.
+    try, or who is alone would be the probe for ever. And when the same key has made an image since the
+    first time, it says nothing about the others, who say it themselves.
     """
     message = str((answer.error or {}).get("message", ""))
     job = await _finish(tx, lens, ref, answer)
     project_id = None if for_all else await _project(tx, ref.job_id)
-    await gates.close(tx, reason, message, project_id)
+    before = await _parked_before(tx, ref, reason)
+    alone = before is not None and reason == "provider_key" and await _served(tx, before)
+    unbacked = reason == "provider_key" or not for_all
+    if not alone:
+        met_by = ref.job_id if unbacked else None
+        await gates.close(tx, reason, message, project_id, met_by=met_by)
     if job is None:
         return None
-    unbacked = reason == "provider_key" or not for_all
-    counts = unbacked and await _parked_before(tx, ref, reason)
-    return await again(tx, lens, job, timedelta(0), counts=counts)
+    counts = before is not None and unbacked
+    return await again(tx, lens, job, _APART if alone else timedelta(0), counts=counts)
 
 
 async def lose(tx: Transaction, lens: Lens, ref: Ref, answer: Answer) -> Job | None:
@@ -198,14 +204,25 @@ async def _project(tx: Transaction, job_id: UUID) -> UUID | None:
     return await tx.scalar(select(Job.project_id).where(Job.id == job_id))
 
 
-async def _parked_before(tx: Transaction, ref: Ref, reason: WaitingReason) -> bool:
-    before = select(Attempt.id).where(
+async def _parked_before(tx: Transaction, ref: Ref, reason: WaitingReason) -> Attempt | None:
+    """Return the job's first call, before this one, that was refused for the same reason."""
+    before = select(Attempt).where(
         Attempt.job_id == ref.job_id,
         Attempt.number < ref.number,
         Attempt.outcome == "parked",
         Attempt.error["code"].as_string() == reason,
     )
-    return await tx.scalar(before.limit(1)) is not None
+    return await tx.scalar(before.order_by(Attempt.number).limit(1))
+
+
+async def _served(tx: Transaction, refused: Attempt) -> bool:
+    """Tell whether the key of a call that was refused has made an image in a later one."""
+    later = select(Attempt.id).where(
+        Attempt.sent_at > refused.finished_at,
+        Attempt.key_prefix == refused.key_prefix,
+        Attempt.outcome == "image",
+    )
+    return await tx.scalar(later.limit(1)) is not None
 
 
 async def _finish(tx: Transaction, lens: Lens, ref: Ref, answer: Answer) -> Job | None:

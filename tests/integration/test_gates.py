@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from deploy.simulator import Running
-from models import jobs, workers
+from models import jobs, pauses, workers
 from models.db import Database
 from models.projects import Caller
 from models.settings import Settings
@@ -142,6 +142,69 @@ async def test_no_job_is_the_probe_twice_while_another_waits(house: House) -> No
     assert [await probe(house) for _ in range(4)] == [1] * 4
     assert sorted(calls_by_job(house).values()) == [1] * 4
     assert await statuses(house, *made) == ["queued"] * 4
+
+
+@pytest.mark.parametrize(
+    ("play", "shut"), [("401", "provider_key"), ("500", "provider_down")], ids=["key", "down"]
+)
+async def test_the_job_that_closed_a_gate_is_not_its_probe_while_another_waits(
+    house: House, play: str, shut: str
+) -> None:
+    bad = await house.submit(play)
+    for _ in range(ERRORS if play == "500" else 1):
+        await house.bench.run("UPDATE jobs SET run_after = now()")
+        await house.work()
+    assert [reason for reason, _ in await gates(house)] == [shut]
+    called = sum(calls_by_job(house).values())
+    good = await house.submit()
+    assert await probe(house) == 1
+    assert await statuses(house, bad, good) == ["queued", "succeeded"]
+    assert sum(calls_by_job(house).values()) == called + 1
+    assert await gates(house) == []
+
+
+async def test_a_prompt_that_makes_a_401_closes_the_gate_once(house: House, other: House) -> None:
+    bad = await house.submit("401", max_attempts=3)
+    await house.work()
+    assert await gates(house) == [("provider_key", None)]
+    first = await other.submit()
+    await probe(house)
+    assert await gates(house) == []
+    good = [await other.submit() for _ in range(2)]
+    for _ in range(3):
+        await house.bench.run("UPDATE jobs SET run_after = now() WHERE waiting_reason = 'backoff'")
+        await house.work()
+        assert await gates(house) == []
+    assert await statuses(house, first, *good) == ["succeeded"] * 3
+    assert (await error(house, bad))[0] == "attempts_exhausted"
+    assert [row["outcome"] for row in await house.bench.attempts(bad)] == ["parked"] * 4
+
+
+async def test_a_key_that_serves_nobody_any_more_closes_the_gate_again(house: House) -> None:
+    bad = await house.submit("401")
+    await house.work()
+    await house.submit()
+    await probe(house)
+    house.provider.world.change({"key": "another"})
+    good = await house.submit()
+    await house.work()
+    assert await gates(house) == [("provider_key", None)]
+    assert await statuses(house, bad, good) == ["queued"] * 2
+
+
+async def test_a_gate_waits_a_minute_at_most_for_a_job_that_may_not_run(
+    house: House, other: House
+) -> None:
+    bad = await house.submit("401, ok")
+    await house.work()
+    await other.submit()
+    async with house.bench.database.transaction() as tx:
+        await pauses.pause(tx, "project", str(other.bench.caller.project_id))
+    assert await probe(house) == 0
+    await house.bench.run("UPDATE gates SET half_open_at = half_open_at - interval '61 s'")
+    assert await probe(house) == 1
+    assert await statuses(house, bad) == ["succeeded"]
+    assert await gates(house) == []
 
 
 async def test_a_job_that_is_alone_uses_up_its_tries(house: House) -> None:
