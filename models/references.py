@@ -94,14 +94,18 @@ def parse(url: str, index: int = 0) -> Inline:
 def judge_size(width: int, height: int) -> str | None:
     """Say why the provider would refuse an image of so many pixels; None when it would not."""
     found = f"the image is {width}x{height}"
-    if width * height > PIXELS_MAX:
-        return f"{found}, and has more than {PIXELS_MAX:,} pixels, the provider's limit; scale it down."
     if min(width, height) <= SIDE_OVER:
         return f"{found}; the provider needs each side over {SIDE_OVER} pixels."
     if max(width, height) > RATIO_MAX * min(width, height):
         return (
             f"{found}; the provider takes shapes from 1:{RATIO_MAX} to {RATIO_MAX}:1, so crop it, "
             "or put it on a wider ground."
+        )
+    if width * height > PIXELS_MAX:
+        scale = (PIXELS_MAX / (width * height)) ** 0.5
+        return (
+            f"{found}, {width * height:,} pixels, and the provider takes {PIXELS_MAX:,} at most; scale "
+            f"it down to {int(width * scale)}x{int(height * scale)} or less."
         )
     return None
 

@@ -113,11 +113,15 @@ def _answer(
 
 
 def _open(data: bytes, most: int) -> Image.Image:
-    image = Image.open(BytesIO(data), formats=_FORMATS)
+    image = _look(data)
     width, height = image.size
     if width * height > most:
         raise ValueError(f"{width}x{height} has more than {most:,} pixels")
     return image
+
+
+def _look(data: bytes) -> Image.Image:
+    return Image.open(BytesIO(data), formats=_FORMATS)
 
 
 def _size(data: bytes) -> bytes:
@@ -127,7 +131,7 @@ def _size(data: bytes) -> bytes:
 
 def _decode(data: bytes, most: int, *, whole: bool) -> bytes:
     """Decode all pixels, unless there are more than `most`: then only the size is told."""
-    with _open(bare(data, whole=whole), _CLAIMED) as image:
+    with _look(bare(data, whole=whole)) as image:
         size = struct.pack(">II", *image.size)
         if image.width * image.height <= most:
             image.draft(
