@@ -197,8 +197,9 @@ async def _unknown_charge(tx: Transaction, settings: Settings, job: Job) -> Bind
     last = max((each.sent_at for each in found), default=None)
     until = None if last is None else views.time(last + settings.unknown_for)
     message = (
-        f"What attempt {which} cost is unknown until the provider's log or ledger shows it, or goes on "
-        f"without it: by {until} at the latest, as long as the provider answers."
+        f"It is not known yet whether attempt {which} was charged. The job goes on once the provider's "
+        f"log or ledger shows it, or has not shown it by {until}. While the provider's account cannot be "
+        "read, that takes longer."
     )
     return Binding("unknown_charge", message, {"attempts": numbers, "until": until})
 
