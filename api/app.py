@@ -84,8 +84,7 @@ def create_app(settings: Settings) -> FastAPI:
         description=_DESCRIPTION,
         lifespan=lifespan,
         default_response_class=Answer,
-        docs_url=None,  # `pages` has its own
-        redoc_url=None,
+        openapi_url=None,  # `pages` serves it, and has docs of its own
         redirect_slashes=False,  # Starlette would send callers to where their Host header says
         webhooks=events.router(),
         generate_unique_id_function=_name,

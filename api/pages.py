@@ -4,6 +4,7 @@ Swagger UI comes out of a package, for a page that needs somebody else's server 
 The pages run nothing but what is served here, and name it relatively: they work under any prefix.
 """
 
+from collections.abc import Callable, Coroutine
 from importlib.resources import as_file, files
 
 from fastapi import FastAPI
@@ -13,6 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import Answer
+from api.routes import demand_none
+
+Page = Callable[[Request], Coroutine[object, object, Response]]
 
 # React sets styles by script, which a policy does not ask about; its icons are `data:` URLs.
 _POLICY = (
@@ -48,7 +52,7 @@ fill="#1b1b1f"/><circle cx="16" cy="16" r="9" fill="#c8372d"/><circle cx="16" cy
 
 
 def install(app: FastAPI) -> None:
-    """Serve the pages of an app. They are no part of its description."""
+    """Serve the pages of an app, and its description, of which they are no part."""
 
     async def root(request: Request) -> Response:
         said = {
@@ -62,11 +66,22 @@ def install(app: FastAPI) -> None:
             return HTMLResponse(page, headers=_HEADERS | {"vary": "Accept"})
         return Answer(said, headers={"vary": "Accept"})
 
+    async def described(_request: Request) -> Response:
+        return Answer(app.openapi())
+
     for path, route in (
         ("/", root), ("/docs", _docs), ("/docs/start.js", _start), ("/docs/{name}", _vendored),
-        ("/favicon.ico", _favicon),
+        ("/favicon.ico", _favicon), ("/openapi.json", described),
     ):  # fmt: skip
-        app.add_route(path, route, include_in_schema=False)
+        app.add_route(path, _without_query(route), include_in_schema=False)
+
+
+def _without_query(page: Page) -> Page:
+    async def judged(request: Request) -> Response:
+        demand_none(request)
+        return await page(request)
+
+    return judged
 
 
 async def _docs(_request: Request) -> Response:

@@ -1,8 +1,10 @@
 """What every route demands of a request before its handler sees it: a query that it knows.
 
-A parameter that nobody reads would change nothing, in silence: `?statsu=failed` lists every job.
+A parameter that nobody reads would change nothing, in silence: `?statsu=failed` lists every job. Of one
+that comes twice only the last would be read; no route takes a list.
 """
 
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 
 from fastapi import Request, Response
@@ -15,7 +17,7 @@ from models.wording import printable
 
 Handle = Callable[[Request], Coroutine[object, object, Response]]
 
-_NAMED_MAX = 20  # unknown parameters that a refusal names
+_NAMED_MAX = 20  # parameters that a refusal names
 
 
 class Route(APIRoute):
@@ -41,20 +43,35 @@ class Query:
         self._objects = tuple(f"{name}[" for name in _documented(route, "deepObject"))
 
     def demand(self, request: Request) -> None:
-        """Raise `InvalidRequest` where the query names what this route does not know."""
+        """Raise `InvalidRequest` where the query names what this route does not know, or anything twice."""
         if not request.scope["query_string"]:
             return
-        unknown = [name for name in request.query_params if not self._knows(name)]
-        if unknown:
+        given = Counter(name for name, _ in request.query_params.multi_items())
+        if unknown := [name for name in given if not self._knows(name)]:
             message = "there is no such parameter; remove it, or correct its name"
-            named = ", ".join(dict.fromkeys(printable(name) for name in unknown[:_NAMED_MAX]))
-            raise InvalidRequest(
-                f"This route has no parameter {named}.",
-                errors=tuple(FieldError(f"query:{name}", message) for name in unknown[:_NAMED_MAX]),
-            )
+            raise _refusal("This route has no parameter {}.", unknown, message)
+        if repeated := [name for name, times in given.items() if times > 1]:
+            message = "it is given more than once; give it once"
+            raise _refusal("The query repeats {}: only one value can count.", repeated, message)
 
     def _knows(self, name: str) -> bool:
         return name in self._names or (name.endswith("]") and name.startswith(self._objects))
+
+
+def demand_none(request: Request) -> None:
+    """Raise `InvalidRequest` where a query is given to what takes none."""
+    if names := list(request.query_params):
+        raise _refusal(
+            "This page has no parameter {}.", names, "there is no such parameter; remove it"
+        )
+
+
+def _refusal(detail: str, names: list[str], message: str) -> InvalidRequest:
+    named = names[:_NAMED_MAX]
+    return InvalidRequest(
+        detail.format(", ".join(dict.fromkeys(map(printable, named)))),
+        errors=tuple(FieldError(f"query:{name}", message) for name in named),
+    )
 
 
 def _read_by(dependant: Dependant) -> Iterator[str]:

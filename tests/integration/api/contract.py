@@ -16,6 +16,7 @@ from models import ids
 from tests.integration.api.client import Api, Body, path
 
 OPEN = {"/healthz", "/readyz", "/metrics"}
+PAGES = {"/", "/docs", "/docs/swagger-ui.css", "/favicon.ico", "/openapi.json"}
 # What a query calls the things whose ids it takes.
 NAMED = {"job": ids.JOB, "key": ids.KEY}
 
@@ -53,7 +54,7 @@ class Operation:
         things: Mapping[str, str],
         headers: Mapping[str, str],
         content: bytes | str | None = None,
-        **query: str,
+        **query: str | list[str],
     ) -> httpx.Response:
         """Ask for these things; for what nobody has, where one is missing. `content` is another body."""
         where = self.path.replace("{n}", "0")

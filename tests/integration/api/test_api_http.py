@@ -12,11 +12,10 @@ from structlog.testing import capture_logs
 
 from tests.conftest import PLAIN
 from tests.integration.api.client import Api, body, path, problem
-from tests.integration.api.contract import OPEN, Operation, one_of_each, operations
+from tests.integration.api.contract import OPEN, PAGES, Operation, one_of_each, operations
 from tests.integration.api.life import PICTURE
 from tests.integration.api.test_api_wait import waiting
 
-PAGES = {"/", "/docs", "/docs/swagger-ui.css", "/favicon.ico", "/openapi.json"}
 NOT_THE_SAME = {"x-request-id", "ratelimit", "date", "content-length"}  # of metrics, which move
 
 

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -23,7 +24,7 @@ from tests.integration.api.client import (
     pointers,
     problem,
 )
-from tests.integration.api.contract import OPEN, one_of_each, operations
+from tests.integration.api.contract import OPEN, PAGES, one_of_each, operations
 
 JSON = {"content-type": "application/json"}
 
@@ -212,13 +213,27 @@ async def test_a_parameter_that_nobody_reads_is_refused_on_every_route(api: Api)
         refused = await each.ask(api.client, things, {}, statsu="failed")
         said = problem(refused, 422, "invalid_request")
         assert pointers(refused) == ["query:statsu"], (str(each), said)
-    for where in sorted(OPEN):
+    for where in sorted(OPEN | PAGES):
         refused = await api.client.get(where, params={"statsu": "failed"})
         assert (refused.status_code, pointers(refused)) == (422, ["query:statsu"])
     twice = await api.client.get("/v1/jobs?a=1&b[x]=2&metadata[k]=v&metadata=1&limit=5&a=3")
     assert pointers(twice) == ["query:a", "query:b[x]", "query:metadata"]
     async with httpx.AsyncClient(base_url=api.url, trust_env=False) as stranger:
         assert (await stranger.get("/v1/jobs?statsu=failed")).status_code == 401
+
+
+async def test_a_parameter_that_comes_twice_is_refused_on_every_route(api: Api) -> None:
+    things = await one_of_each(api)
+    for each in operations():
+        for name in each.query:
+            key = f"{name}[k]" if name == "metadata" else name
+            twice: dict[str, Any] = {key: ["1", "1"]}
+            refused = await each.ask(api.client, things, {}, **twice)
+            said = problem(refused, 422, "invalid_request")
+            assert pointers(refused) == [f"query:{key}"], (str(each), said)
+            assert "more than once" in json.dumps(said)
+    several = await api.client.get("/v1/jobs?metadata[a]=1&metadata[b]=1&limit=5&status=failed")
+    assert several.status_code == 200
 
 
 async def test_every_parameter_that_is_documented_is_known(api: Api) -> None:
