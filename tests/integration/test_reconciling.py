@@ -370,9 +370,18 @@ async def test_a_lost_call_of_ours_is_no_strangers_charge(house: House, believed
     if believed == RELEASED:
         await house.bench.resolve(job)  # somebody says that it was free
     await house.age(HOUR)
+    await look(house)
     await matching.turn(house.books, Strangers())
     assert unmatched() == 0
     assert await house.charge(job) == SETTLED
+
+
+async def test_no_charge_is_guessed_to_be_a_calls_that_the_log_may_yet_name(house: House) -> None:
+    (job,) = await house.spend(FREE)
+    house.strangers(1)
+    await house.age(HOUR)
+    await matching.turn(house.books, Strangers())
+    assert await house.charge(job) == UNKNOWN
 
 
 async def test_charges_from_before_our_first_call_are_not_counted(house: House) -> None:

@@ -102,9 +102,7 @@ async def judge(
     due = [
         each
         for each in missing
-        if each.id not in held_back
-        and _over(books, each, now) >= lag
-        and _covered(books, each, looked.start)
+        if _over(books, each, now) >= lag and _covered(books, each, looked.start)
     ]
     if due and not news.ours_after(max(each.sent_at for each in due)):
         await _look_further(books, looked, len(due))
@@ -116,6 +114,7 @@ async def judge(
         each
         for each in absent
         if each.absent_at is not None
+        and each.id not in held_back
         and now - each.absent_at >= lag
         and _over(books, each, now) >= (2 if news.ours_after(each.sent_at) else 4) * lag
     ]

@@ -81,7 +81,7 @@ async def explain(books: Books, now: datetime) -> None:
 
     First those that we know to have been charged, then those that may have been, then those believed free.
     These last only if it leaves no such charge over: else somebody else uses the account, and it may be
-    theirs.
+    theirs. And nothing is guessed near a call of which the log, which names calls, was not asked in time.
     """
     settings = books.desk.settings
     known = now - settings.log_lag - longest_call(settings)  # until then its log will tell by name
@@ -121,7 +121,8 @@ def _pairs(
     ):
         done = {attempt.id for _, attempt in found}
         some = [each for each in calls if each.charge in charges and each.id not in done]
-        pairs = [(line.shown, attempt) for line, attempt in pair(left, some, fits).found]
+        told = pair(left, some, fits, _may_be_named).found
+        pairs = [(line.shown, attempt) for line, attempt in told]
         taken = {line.id for line, _ in pairs}
         rest = [each for each in left if each.shown.id not in taken]
         if "none" in charges:
@@ -129,6 +130,11 @@ def _pairs(
             pairs = [each for each in pairs if each[0].credits not in strange]
         found, left = found + pairs, rest
     return found
+
+
+def _may_be_named(call: Attempt) -> bool:
+    """Tell whether the log may yet name a call: it has not been asked since the row must be there."""
+    return call.charge == "unknown" and call.absent_at is None
 
 
 async def _look_again(books: Books, since: datetime) -> None:
@@ -143,7 +149,8 @@ async def _write_off(books: Books, now: datetime, newest: datetime) -> None:
     """Take back charges of ours that the account's ledger does not show, where it has gone on since.
 
     Not at the first look: the ledger is read around them once more. A line of nobody's with their amount
-    near them may be theirs, whatever it names: then they stay.
+    near them may be theirs, whatever it names: they are judged again for a day, until it is somebody's,
+    and then they stay.
     """
     settings = books.desk.settings
     over = longest_call(settings) + APART
@@ -159,8 +166,11 @@ async def _write_off(books: Books, now: datetime, newest: datetime) -> None:
             strange = await statement.nobodys(
                 tx, judged - APART, until + over + _DAY, limit=20 * _BATCH
             )
-        sure = [each.id for each in missing if not maybe_of(each, strange, over)]
-        _UNCONFIRMED.inc(len(missing) - len(sure))
+        doubtful = [each for each in missing if maybe_of(each, strange, over)]
+        later = [each.sent_at for each in doubtful if each.sent_at > now - _DAY]
+        _UNCONFIRMED.inc(len(doubtful) - len(later))
+        sure = [each.id for each in missing if each not in doubtful]
+        until = min([until, *later])
         told = await one_by_one(
             books.desk, "correct", sure, lambda tx, each: jobs.write_off(tx, books.desk.lens, each)
         )

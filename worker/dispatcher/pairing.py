@@ -39,14 +39,19 @@ def pair(
     shown: Sequence[Candidate[Shown]],
     calls: Sequence[Attempt],
     fits: Callable[[Candidate[Shown], Attempt], bool],
+    named: Callable[[Attempt], bool] = lambda _: False,
 ) -> Pairs[Shown]:
-    """Pair what is shown with calls, group by group of what fits each other."""
+    """Pair what is shown with calls, group by group of what fits each other.
+
+    A call that may yet be `named` leaves its whole group unpaired: what fits it may turn out to be its own.
+    """
     found: list[tuple[Candidate[Shown], Attempt]] = []
     contested: list[Attempt] = []
     for candidates, attempts in _groups(shown, calls, fits):
         by_time = sorted(candidates, key=lambda each: each.at)
         in_order = sorted(attempts, key=lambda each: each.sent_at)
-        if len(by_time) == len(in_order) and _plain(by_time, in_order):
+        alike = len(by_time) == len(in_order) and _plain(by_time, in_order)
+        if alike and not any(map(named, attempts)):
             found += zip(by_time, in_order, strict=True)
         else:
             contested += attempts
