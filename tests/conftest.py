@@ -42,7 +42,7 @@ _CHEAP: tuple[LiteralString, ...] = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the long versions of some tests be asked for; the defaults are what `make test` runs."""
     group = parser.getgroup("darkroom")
-    group.addoption("--walks", type=int, default=200, help="random walks through the books")
+    group.addoption("--walks", type=int, default=100, help="random walks through the books")
     group.addoption("--steps", type=int, default=30, help="arrows of each walk")
     group.addoption("--jobs", type=int, default=60, help="jobs of the credits run")
     group.addoption("--long", action="store_true", help="runs that take minutes: make limit")
@@ -63,16 +63,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process, and all of `e2e`: they share what is dear to start.
+    """Keep a file's tests in one process: they share what is dear to start.
 
-    The longest group begins first, so that the processes end together.
+    The longest files begin first, so that the processes end together.
     """
     for item in items:
-        file = item.path.relative_to(ROOT / "tests")
-        group = "e2e" if file.parts[0] == "e2e" else str(file)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: "e2e" not in item.path.parts)
+        item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT / "tests"))))
+    items.sort(key=lambda item: not {"e2e", "servers"} & set(item.path.parts))
 
 
 @pytest.fixture(scope="session")
