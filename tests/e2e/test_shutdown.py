@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e import witnesses
-from tests.e2e.stage import Stage, eventually
+from tests.e2e.stage import CALL, Stage, eventually
 
 GRACE = 30.0  # seconds: DARKROOM_GRACE of a stage
 
@@ -37,10 +37,10 @@ def test_a_worker_told_to_stop_under_load_finishes_what_it_has_begun(stage: Stag
 def test_a_call_longer_than_the_grace_is_abandoned_and_its_job_passes_to_others(
     stage: Stage,
 ) -> None:
-    hurried, grace = stage.actor("worker"), 4.0
+    hurried, grace = stage.actor("worker"), 2.0
     hurried.kill()
     (hurried,) = stage.start("worker", environment={"DARKROOM_GRACE": str(grace)})
-    job_id = stage.submit("latency=10, ok")
+    job_id = stage.submit(f"latency={CALL - 1:g}, ok")  # no call may take longer than CALL
     eventually(lambda: bool(stage.calls(job_id)), "the call is under way")
     assert hurried.terminate(GRACE) == 0
     assert stage.job(job_id).status == "running", "it ended before the call did"
