@@ -662,7 +662,7 @@ async def test_whichever_comes_first_no_third_call_begins(
     bench: Bench, order: Order, way: str, early: Answer
 ) -> None:
     end, answer = WAYS[way]
-    for _ in range(6 if order is _at_once else 1):
+    for _ in range(3 if order is _at_once else 1):
         late, fresh = await overtaken(bench, early)
         await order(bench, late, fresh, end)
         status, held, charged = await ended(bench, late.job_id)
@@ -674,7 +674,7 @@ async def test_whichever_comes_first_no_third_call_begins(
 
 
 async def test_a_start_and_a_spare_at_once_leave_one_of_two_clean_ends(bench: Bench) -> None:
-    for _ in range(10):
+    for _ in range(5):
         late, fresh = await overtaken(bench, INLINE)
         await bench.retry_later(fresh)
         fence = await bench.release(late.job_id)
