@@ -171,6 +171,11 @@ class Connection(HttpToolsProtocol):
         """Close a connection on which no request is under way."""
         self.transport.close()
 
+    def shutdown(self) -> None:
+        """Close, or with the answer to what is under way; half a head has its time as ever."""
+        if not self._in_head:
+            super().shutdown()
+
     def drain(self) -> None:
         """Say with the answer under way that no other comes over this connection."""
         if self._running is not None and not self._running.response_started:
