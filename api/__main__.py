@@ -1,12 +1,14 @@
 """`python -m api`: the HTTP front end, on uvicorn with uvloop and httptools."""
 
+import os
 import signal
 import sys
 
-# Process 1 has no default action: told to stop while it loads what follows, it would go on. And uvicorn
-# sends itself the signal again once everything is closed: it has been obeyed, so the status is 0.
+# Process 1 has no default action: told to stop while it loads what follows, it would go on. Not by an
+# exception: Python drops those in a finalizer, and a class that is being made changes them. uvicorn sends
+# itself the signal again once everything is closed: it has been obeyed, so the status is 0.
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 import socket
 

@@ -1,14 +1,15 @@
 """`python -m worker.dispatcher`: every duty, repeated until SIGTERM."""
 
+import os
 import signal
 import sys
 
-# Process 1 has no default action: told to stop while it loads what follows, it would go on.
+# Process 1 has no default action: told to stop while it loads what follows, it would go on. Not by an
+# exception: Python drops those in a finalizer, and a class that is being made changes them.
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 import asyncio
-import os
 import socket
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
