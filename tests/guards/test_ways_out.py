@@ -52,6 +52,7 @@ ALLOWED = {
     "worker/__main__.py": {"celery", "redis", "socket"},
     "worker/dispatcher/__main__.py": {"socket"},
     "api/__main__.py": {"socket"},
+    "api/serving.py": {"socket"},
 }
 
 
