@@ -18,6 +18,16 @@ _CANNED: Mapping[str, dict[str, object]] = {
 _PATH = "/v1/images/generations"
 _SHORT: Mapping[str, tuple[int, dict[str, object]]] = {
     "402": (402, {"message": "Payment Required"}),
+    "400_billing": (
+        400,
+        {
+            "error": {
+                "message": "Billing hard limit has been reached.",
+                "type": "invalid_request_error",
+                "code": "billing_hard_limit_reached",
+            }
+        },
+    ),
     "429_quota": (
         429,
         {
@@ -90,6 +100,8 @@ def success(shape: str, url: str, size: str, price: int, jpeg: bytes | None) -> 
     """Give a 200 in one of its shapes; `jpeg` stands for the URL when base 64 was asked for."""
     if shape == "not_json":
         return Answer(200, b'{"data": [{"url": https://', headers=_price(price))
+    if shape == shapes.BARE and jpeg is not None:
+        return Answer(200, jpeg, "image/jpeg", _price(price))
     if shape in shapes.ALL:
         odd = json.dumps(shapes.body(shape, url, price or None, jpeg)).encode()
         return Answer(200, odd, headers=_price(price) if price and shape != "price_first" else {})

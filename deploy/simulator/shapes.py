@@ -45,6 +45,10 @@ _BY_URL: Mapping[str, Callable[[str], Json]] = {
     "200_wallet": lambda _: {
         "error": {"code": "insufficient_quota", "message": "You exceeded your current quota"}
     },
+    "200_gone": lambda _: {
+        "error": {"code": "ModelNotFound", "message": "The model has been taken out of service"}
+    },
+    "200_false": lambda _: {"success": False, "message": _INVALID["message"]},
     "item_invalid": lambda _: _item(url=None, b64_json=None, error=_INVALID),
 }
 # Each gets the JPEG.
@@ -54,7 +58,8 @@ _BY_JPEG: Mapping[str, Callable[[bytes], Json]] = {
     "b64_lines": lambda jpeg: _item(b64_json="\n".join(textwrap.wrap(_b64(jpeg), _LINE))),
     "b64_url": lambda jpeg: _item(b64_json=base64.urlsafe_b64encode(jpeg).decode().rstrip("=")),
 }
-OF_JPEG = _BY_JPEG.keys()
+BARE = "bare_image"
+OF_JPEG = _BY_JPEG.keys() | {BARE}
 ALL = _BY_URL.keys() | OF_JPEG
 
 

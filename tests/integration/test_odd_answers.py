@@ -58,6 +58,7 @@ SCRIPTS = {
     "b64_data, ok": KEPT,
     "b64_lines, ok": KEPT,
     "b64_url, ok": KEPT,
+    "bare_image, ok": KEPT,
     "image_redirect, ok": KEPT,
     "image_long_header, ok": KEPT,
     "image_gzip, ok": KEPT,
@@ -72,11 +73,14 @@ SCRIPTS = {
     "200_invalid, ok": End("failed", "invalid_input", 0, 1),
     "200_invalid_paid, ok": End("failed", "invalid_input", PRICE, 1),
     "item_invalid, ok": End("failed", "invalid_input", 0, 1),
+    "200_false, ok": End("failed", "invalid_input", 0, 1),
+    "200_gone, ok": End("failed", "model_unavailable", 0, 1),
     "200_moderation, ok": End("failed", "content_refused", 0, 1),
     "200_slow_down": End("queued", None, 0, None),
     "200_wallet": End("queued", None, 0, None),
     "402": End("queued", None, 0, None),
     "429_quota": End("queued", None, 0, None),
+    "400_billing": End("queued", None, 0, None),
 }
 
 
@@ -98,6 +102,7 @@ async def test_each_odd_answer_is_paid_once_and_ends_as_it_should(
 @pytest.mark.parametrize(
     ("script", "gate"),
     [("402", ["wallet_empty"]), ("429_quota", ["wallet_empty"]), ("200_wallet", ["wallet_empty"]),
+     ("400_billing", ["wallet_empty"]),
      ("429", []), ("200_slow_down", [])],
 )  # fmt: skip
 async def test_money_closes_the_gate_and_a_limit_does_not(
@@ -111,8 +116,16 @@ async def test_money_closes_the_gate_and_a_limit_does_not(
     assert [row["reason"] for row in rows] == gate
 
 
+async def test_a_job_whose_tries_are_used_up_says_what_the_last_one_met(house: House) -> None:
+    job_id = await house.submit("item_error", max_attempts=1)
+    await house.work()
+    error = (await house.bench.job(job_id))["error"]
+    assert error["code"] == "attempts_exhausted"
+    assert error["message"].endswith("The last one: generation failed")
+
+
 async def test_the_providers_words_are_told(house: House) -> None:
-    for script in ("200_invalid", "item_invalid"):
+    for script in ("200_invalid", "200_false", "item_invalid"):
         (job_id,) = await house.spend(script)
         error = (await house.bench.job(job_id))["error"]
         assert error["message"] == "expected the aspect ratio to be between 1/16 and 16"

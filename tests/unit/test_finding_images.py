@@ -209,6 +209,9 @@ EXPECTED = "expected the aspect ratio to be between 1/16 and 16"
         {"images": [{"error": {"code": "UnsupportedSize", "message": EXPECTED}}]},
         {"data": {"error": {"code": "MissingParameter", "message": EXPECTED}}},
         {"data": [], "error": {"code": "InvalidParameter", "msg": EXPECTED}},
+        {"success": False, "message": EXPECTED},
+        {"ok": False, "data": None, "msg": EXPECTED},
+        {"status": "failed", "detail": EXPECTED},
     ],
     ids=lambda body: json.dumps(body)[:60],
 )
@@ -257,6 +260,54 @@ def test_other_errors_inside_a_success_are_what_they_are_outside(
     assert (type(got), getattr(got, "reason", None)) == (kind, reason)
     # Charged for it, another call would be too.
     assert isinstance(read(200, PAID, json.dumps(body).encode()), Unusable)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "ModelNotFound", "message": "x"},
+        {"code": "model_not_found", "message": "The model `x` does not exist"},
+        {"message": "The model bytedance/seedream does not exist or you have no access to it."},
+        {"code": 404, "message": "x"},
+    ],
+)
+def test_a_model_that_is_gone_inside_a_success_is_gone(error: dict[str, object]) -> None:
+    for body in ({"error": error}, {"data": [{"error": error}]}):
+        got = read(200, {}, json.dumps(body).encode())
+        assert isinstance(got, Refused), got
+        assert (got.code, got.charge) == ("model_unavailable", "none")
+
+
+@pytest.mark.parametrize("magic", [BYTES, b"\x89PNG\r\n\x1a\n" + bytes(50)])
+def test_an_answer_that_is_the_image_is_an_image(magic: bytes) -> None:
+    got = read(200, PAID | {"content-type": "image/jpeg"}, magic)
+    assert isinstance(got, Image)
+    assert (got.charge, inline.decode(got.b64 or "")) == ("settled", magic)
+    assert not isinstance(read(500, {}, magic), Image)
+
+
+@pytest.mark.parametrize("status", [400, 403, 422, 429, 500, 503])
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "billing_hard_limit_reached", "message": "Billing hard limit has been reached"},
+        {"name": "OutOfFundsException", "message": "You've run out of funds"},
+        {"name": "BadRequestException", "message": "Insufficient balance to complete this call"},
+        {"name": "X", "message": "x", "data": {"kind": "err_insufficent_credits"}},
+    ],
+)
+def test_the_wallet_is_the_wallet_whatever_the_status(
+    status: int, error: dict[str, object]
+) -> None:
+    got = read(status, {}, json.dumps({"error": error}).encode())
+    assert isinstance(got, Parked), got
+    assert (got.reason, got.certain) == ("wallet_empty", False)
+
+
+@pytest.mark.parametrize("told", ["the prompt “top up billing, overdue” is too long", "bad size"])
+def test_a_message_that_only_speaks_of_money_is_about_the_input(told: str) -> None:
+    error = {"name": "BadRequestException", "message": told}
+    assert isinstance(read(400, {}, json.dumps({"error": error}).encode()), Refused)
 
 
 def test_moderation_inside_a_success_is_a_refusal_that_may_have_been_charged() -> None:

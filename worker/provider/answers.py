@@ -1,8 +1,7 @@
 """One answer of the provider, and what can be found in it, whatever its shape.
 
-Three shapes of error are in the wild: problem+json with an `error` object, the legacy one with
-`statusCode`, and an `error` object alone. Proxies in front of the provider answer in HTML, text
-and JSON of their own.
+Its errors are read in `errors.py`; proxies in front of the provider answer in HTML, text and JSON of
+their own.
 """
 
 import json
@@ -15,20 +14,12 @@ from models.evidence import Evidence
 from worker.backoff import parse_date, parse_retry_after
 from worker.outcomes import Detail, Receipt
 from worker.provider import credits as money
-from worker.provider import images, remains, words
+from worker.provider import errors, images, remains, words
 from worker.provider.images import Found
 
-# Long enough for every message seen, short enough for a row and a log line.
-_MESSAGE_MAX = 500
-_ID_MAX = 200
 _DETAILS_MAX = 50
 # Where an answer repeats what the caller sent: words there are not the provider's.
 _ECHOES = frozenset({"received", "prompt", "revised_prompt", "image_urls", "input", "url"})
-# What names an error in the provider's `error` object.
-_NAMES = ("name", "code", "type")
-# Where providers behind it put the words for people.
-_WORDS = ("message", "msg", "detail", "reason", "description")
-_ERROR_STATUSES = range(400, 600)
 _EVIDENCE_MAX = 64 * 1024  # bytes: the schema holds no more
 
 
@@ -57,7 +48,7 @@ class Answer:
             return False
         error = body.get("error")
         named = isinstance(error, dict) and any(
-            error.get(key) and isinstance(error[key], str) for key in _NAMES
+            error.get(key) and isinstance(error[key], str) for key in errors.NAMES
         )
         return named or ("message" in body and ("statusCode" in body or "status" in body))
 
@@ -78,22 +69,32 @@ class Answer:
     @property
     def has_words(self) -> bool:
         """Whether it says anything for people."""
-        return bool(_messages(self.json))
+        return bool(errors.messages(self.json))
 
     @property
     def meaning(self) -> words.Meaning | None:
         """What the error inside of a success means, or None."""
-        found = _errors(self.json)
+        found = errors.listed(self.json)
         if not self.success or not found:
             return None
-        codes = " ".join(text for error in found for text in _codes(error))
-        return words.meaning(codes, self.message, _status(found))
+        return words.meaning(self.codes, self.message, errors.status(found))
+
+    @property
+    def codes(self) -> str:
+        """What its errors say to programs."""
+        return " ".join(text for error in errors.listed(self.json) for text in errors.codes(error))
+
+    @property
+    def out_of_money(self) -> bool:
+        """Whether its codes, or its words, say that nobody pays for this call."""
+        said = words.EMPTY_WALLET.search(self.codes) or words.OUT_OF_MONEY.search(self.message)
+        return said is not None
 
     @property
     def evidence(self) -> Evidence:
         """Its body, bounded, for an operator to look at."""
-        kind = self.headers.get("content-type", "")[:_ID_MAX] or None
-        kind = None if kind is None else _clean(kind, _ID_MAX)
+        kind = self.headers.get("content-type", "")[: errors.ID_MAX] or None
+        kind = None if kind is None else errors.clean(kind, errors.ID_MAX)
         return Evidence(kind, len(self.raw), self.raw[:_EVIDENCE_MAX])
 
     @property
@@ -110,13 +111,13 @@ class Answer:
     @property
     def message(self) -> str:
         """The provider's own words for people, or a sentence with the status."""
-        said = _clean("; ".join(_messages(self.json)), _MESSAGE_MAX)
+        said = errors.clean("; ".join(errors.messages(self.json)), errors.MESSAGE_MAX)
         return said or f"The provider answered with HTTP status {self.status}."
 
     @property
     def details(self) -> tuple[Detail, ...]:
         """The provider's field errors."""
-        return tuple(_details(self.json))[:_DETAILS_MAX]
+        return tuple(errors.details(self.json))[:_DETAILS_MAX]
 
     def says(self, pattern: re.Pattern[str]) -> bool:
         """Whether the pattern occurs in the body, outside of what only repeats the request."""
@@ -142,8 +143,8 @@ def receipt(status: int, headers: Mapping[str, str], body: object = None) -> Rec
     """Read what an answer tells about the call, with or without its body; names in lower case."""
     return Receipt(
         http_status=status,
-        inference_id=headers.get("x-inference-id", "")[:_ID_MAX] or None,
-        request_id=headers.get("x-request-id", "")[:_ID_MAX] or None,
+        inference_id=headers.get("x-inference-id", "")[: errors.ID_MAX] or None,
+        request_id=headers.get("x-request-id", "")[: errors.ID_MAX] or None,
         credits=money.told(headers, body),
     )
 
@@ -153,86 +154,6 @@ def _loads(body: bytes) -> tuple[bool, object]:
         return True, json.loads(body)
     except (ValueError, RecursionError):  # ValueError: bad JSON, bad UTF-8, numbers too long
         return False, None
-
-
-def _errors(body: object) -> list[dict[str, object]]:
-    """List the errors of an answer as objects: its own, those of its items, or itself if it is one."""
-    if not isinstance(body, dict):
-        return []
-    given = [body.get("error"), body.get("errors")]
-    for name in ("data", "images", "output"):
-        items = body.get(name)
-        given += [
-            each.get("error")
-            for each in (items if isinstance(items, list) else [items])
-            if isinstance(each, dict)
-        ]
-    listed: list[dict[str, object]] = []
-    for each in (one for some in given for one in (some if isinstance(some, list) else [some])):
-        if isinstance(each, str):
-            listed.append({"message": each})
-        elif isinstance(each, dict) and each:
-            listed.append(each)
-    bare = "message" in body and any(key in body for key in ("status", "statusCode", *_NAMES))
-    return [*listed, body] if listed or bare else []
-
-
-def _codes(error: dict[str, object]) -> Iterator[str]:
-    data = error.get("data")
-    kind = data.get("kind") if isinstance(data, dict) else None
-    yield from (text for text in (*map(error.get, _NAMES), kind) if isinstance(text, str))
-
-
-def _status(errors: list[dict[str, object]]) -> int | None:
-    """Return the HTTP status that an answer tells beside its own."""
-    for error in errors:
-        for key in ("statusCode", "status", "code"):
-            told = money.whole(error.get(key))
-            if told is not None and told in _ERROR_STATUSES:
-                return told
-    return None
-
-
-def _messages(body: object) -> list[str]:
-    if not isinstance(body, dict):
-        return []
-    error = body.get("error")
-    inner = error.get("message") if isinstance(error, dict) else error
-    items = [each.get(key) for each in _errors(body) for key in _WORDS]
-    for said in (body.get("message"), inner, body.get("detail"), *items, body.get("title")):
-        texts = said if isinstance(said, list) else [said]
-        found = [text for text in texts if isinstance(text, str) and text.strip()]
-        if found:
-            return found
-    return []
-
-
-def _details(body: object) -> Iterator[Detail]:
-    if not isinstance(body, dict):
-        return
-    if isinstance(body.get("message"), list):
-        yield from (Detail("", _clean(text, _MESSAGE_MAX)) for text in _messages(body))
-    for error in _errors(body):
-        yield from _of_error(error)
-
-
-def _of_error(error: dict[str, object]) -> Iterator[Detail]:
-    param, message, data = error.get("param"), error.get("message"), error.get("data")
-    if param and isinstance(param, str) and isinstance(message, str):
-        yield Detail(_clean(param, _ID_MAX), _clean(message, _MESSAGE_MAX))
-    for each in data if isinstance(data, list) else []:
-        if isinstance(each, dict) and isinstance(each.get("message"), str):
-            yield Detail(_path(each.get("path")), _clean(each["message"], _MESSAGE_MAX))
-
-
-def _path(path: object) -> str:
-    steps = path if isinstance(path, list) else [path]
-    return _clean(".".join(str(step) for step in steps if isinstance(step, str | int)), _ID_MAX)
-
-
-def _clean(text: str, length: int) -> str:
-    # JSON may hold what a database's text cannot: NUL, and halves of surrogate pairs.
-    return text[:length].encode(errors="replace").decode().replace("\0", "")
 
 
 def _texts(body: object) -> Iterator[str]:

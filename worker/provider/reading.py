@@ -5,11 +5,13 @@ answer says, and a refusal for content comes dressed as any status. An answer th
 `Unknown`, and asks for a row.
 """
 
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import structlog
 
+from models import formats
 from worker import outcomes
 from worker.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown, Unusable
 from worker.provider import answers, edges, words
@@ -23,6 +25,8 @@ _GATEWAY_TIMEOUTS = frozenset({408, 504, 524})
 # Cloudflare's own, about the origin: it may have finished, and billed.
 _EDGE = range(520, 528)
 _SERVER_ERRORS = range(500, 600)
+# In which the provider's own words may be of money as well; a 402 is always.
+_PERHAPS_MONEY = frozenset({400, 422, 500, 502, 503})
 _CLIENT_ERRORS = range(400, 500)
 
 
@@ -68,6 +72,10 @@ class _Row:
 def _image(answer: Answer) -> Outcome:
     found = answer.image or Found()
     return Image(url=found.url, b64=found.b64, size=found.size, receipt=answer.receipt)
+
+
+def _bare_image(answer: Answer) -> Outcome:
+    return Image(b64=b64encode(answer.raw).decode(), receipt=answer.receipt)
 
 
 def _try_later(reason: str, *, counts: bool = True) -> Callable[[Answer], Outcome]:
@@ -145,6 +153,8 @@ _TABLE = (
     _Row(lambda a: a.says(words.MODERATION_DOWN) and not a.paid, _try_later("moderation_down")),
     _Row(lambda a: (a.readable or not a.success) and a.says(words.CONTENT), _content_refused),
     _Row(lambda a: a.meaning == "invalid", _invalid),
+    _Row(lambda a: a.meaning == "gone", _model_gone),
+    _Row(lambda a: a.success and formats.sniff(a.raw) is not None, _bare_image),
     # Whatever it says, another call would be paid as well.
     _Row(lambda a: a.paid, _unusable),
     _Row(
@@ -160,6 +170,7 @@ _TABLE = (
     _Row(lambda a: a.status == 403, _forbidden),  # noqa: PLR2004 -- as above
     _Row(lambda a: a.status == 404, _model_gone),  # noqa: PLR2004 -- as above
     _Row(lambda a: a.status == 429 and a.says(words.EMPTY_WALLET), _wallet_empty),  # noqa: PLR2004 -- as above
+    _Row(lambda a: a.own and a.status in _PERHAPS_MONEY and a.out_of_money, _wallet_empty),
     # A limit, not a failure: ends only by the job's own deadlines.
     _Row(lambda a: a.status == 429, _try_later("slow_down", counts=False)),  # noqa: PLR2004 -- as above
     _Row(

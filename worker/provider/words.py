@@ -3,7 +3,7 @@
 import re
 from typing import Literal
 
-Meaning = Literal["wallet", "slow_down", "invalid"]
+Meaning = Literal["wallet", "slow_down", "invalid", "gone"]
 
 # The moderation service itself failed, and did not look at the content.
 MODERATION_DOWN = re.compile("ContentSecurityDetectionError", re.IGNORECASE)
@@ -21,6 +21,12 @@ EMPTY_WALLET = re.compile(
 # Of a 403, which is about the key or about money: newer wordings speak of funds and balance.
 MONEY = re.compile(
     rf"{EMPTY_WALLET.pattern}|(?<![a-z])(?:credits?|funds?|balance)(?![a-z])", re.IGNORECASE
+)
+# The same, where a message is about anything, and may repeat a prompt.
+OUT_OF_MONEY = re.compile(
+    r"err_insuffic|insufficient[ _-](?:quota|credits?|funds?|balance)|out of (?:credits|funds)"
+    r"|billing hard limit|exceeded your current quota",
+    re.IGNORECASE,
 )
 _SLOW_DOWN = re.compile(
     r"rate.?limit|too.?many.?requests|throttl|limit.?exceeded|quota.?exceeded|slow.?down|burst",
@@ -41,7 +47,12 @@ _INVALID_TEXT = re.compile(
     r"|\bexceeds?\b|\bnot valid\b",
     re.IGNORECASE,
 )
-_WALLET_STATUS, _SLOW_DOWN_STATUS, _SERVER_ERROR = 402, 429, 500
+_GONE = re.compile(
+    r"model\W{0,3}(?:is.?)?(?:not.?found|not.?exist|gone|deprecated|retired)"
+    r"|(?:no.?such|unknown|invalid).?model|model\b.{0,80}\b(?:does not exist|not found)",
+    re.IGNORECASE,
+)
+_WALLET_STATUS, _GONE_STATUS, _SLOW_DOWN_STATUS, _SERVER_ERROR = 402, 404, 429, 500
 _INVALID_STATUSES = frozenset({400, 413, 415, 422})
 
 
@@ -59,6 +70,8 @@ def meaning(codes: str, message: str, status: int | None = None) -> Meaning | No
         return "slow_down"
     if _TRY_LATER.search(codes) or (status or 0) >= _SERVER_ERROR:
         return None
+    if status == _GONE_STATUS or _GONE.search(said):
+        return "gone"
     if status in _INVALID_STATUSES or _INVALID.search(codes):
         return "invalid"
     wrong = _INVALID_TEXT.search(message) and not _TRY_LATER.search(message)
