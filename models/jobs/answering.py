@@ -160,13 +160,12 @@ async def again(
     if (ended := await conclude(tx, lens, job)) is not None:
         return ended
     if counted >= job.max_attempts:
-        return await fail(
-            tx, lens, job, "attempts_exhausted",
-            f"All {job.max_attempts} attempts ended without an image; see `attempts` for each.",
-            retryable=True,
-        )  # fmt: skip
+        told = f"All {job.max_attempts} attempts ended without an image; see `attempts` for each."
+        told += await _last_words(tx, job)
+        return await fail(tx, lens, job, "attempts_exhausted", told, retryable=True)
     job = await priced(tx, job)
     if (why := await unaffordable(tx, job)) is not None:
+        why += await _last_words(tx, job)
         return await fail(tx, lens, job, "max_cost_reached", why, retryable=True)
     held = await hold_next(tx, job)
     if held is None:
@@ -202,6 +201,13 @@ async def fund(tx: Transaction, lens: Lens, job_id: UUID) -> Job | None:
 
 async def _project(tx: Transaction, job_id: UUID) -> UUID | None:
     return await tx.scalar(select(Job.project_id).where(Job.id == job_id))
+
+
+async def _last_words(tx: Transaction, job: Job) -> str:
+    """Return what the last call met, as a sentence to add; empty when it said nothing."""
+    last = select(Attempt.error["message"].as_string()).where(Attempt.job_id == job.id)
+    said = await tx.scalar(last.order_by(Attempt.number.desc()).limit(1))
+    return f" The last one: {said}" if said else ""
 
 
 async def _parked_before(tx: Transaction, ref: Ref, reason: WaitingReason) -> Attempt | None:
