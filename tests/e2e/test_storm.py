@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import stage as stages
+from tests.e2e.storm.attackers import Plan
 from tests.e2e.storm.play import ENVIRONMENT, ROLES, play
 
-_JOBS, _AMOUNT = 5, 40
+_JOBS, _AMOUNT, _RATE = 5, 40, 100.0
 _TRY = float(ENVIRONMENT["DARKROOM_WEBHOOK_TIMEOUT"])
 
 
@@ -22,7 +23,7 @@ def test_a_quiet_project_is_served_while_a_hostile_one_still_waits(
     redis = f"{redis_server.rpartition('/')[0]}/9"
     with stages.opened(tmp_path, postgres_server, redis, ENVIRONMENT) as stage:
         stage.start(*ROLES)
-        report = play(stage, ("hanging_origins", "pings"), _JOBS, _AMOUNT)
+        report = play(stage, Plan(("hanging_origins", "pings"), _AMOUNT, _RATE), _JOBS)
     print(report)  # noqa: T201 - the line to quote
     assert report.undelivered > 0, "or there was no storm"
     assert report.beside.webhook < _TRY, (

@@ -8,13 +8,14 @@ from pathlib import Path
 from deploy.local import postgres, valkey
 from tests.e2e import stage as stages
 from tests.e2e.chaos.play import make_template
-from tests.e2e.storm.attackers import ATTACKS
-from tests.e2e.storm.play import ENVIRONMENT, ROLES, Report, middle, play
+from tests.e2e.storm.attackers import ATTACKS, CONTROL, Plan
+from tests.e2e.storm.play import ENVIRONMENT, RATE, ROLES, Report, middle, play
 
 
 def main() -> int:
     """Play what was asked for."""
     asked = _arguments()
+    plan = Plan(asked.attacks, asked.amount, asked.rate)
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="darkroom-storm-"))
     print(f"logs and data: {folder}", flush=True)
     with (
@@ -27,7 +28,7 @@ def main() -> int:
             place = folder / f"round-{n}"
             with stages.opened(place, database.url, doorbell.url, ENVIRONMENT) as stage:
                 stage.start(*ROLES)
-                reports.append(play(stage, asked.attacks, asked.jobs, asked.amount))
+                reports.append(play(stage, plan, asked.jobs))
             print(f"round {n + 1}: {reports[-1]}", flush=True)
     report = middle(reports)
     print(f"medians of {len(reports)} rounds: {report}", flush=True)
@@ -36,9 +37,11 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.storm", description=__doc__)
-    parser.add_argument("--attacks", nargs="+", choices=ATTACKS, default=list(ATTACKS))
+    every = [each for each in ATTACKS if each != CONTROL]
+    parser.add_argument("--attacks", nargs="+", choices=ATTACKS, default=every)
     parser.add_argument("--jobs", type=int, default=60, help="of the quiet project, each time")
     parser.add_argument("--amount", type=int, default=400, help="of whatever an attack makes")
+    parser.add_argument("--rate", type=float, default=RATE, help="requests a second of each attack")
     parser.add_argument("--rounds", type=int, default=3, help="each alone, then beside the attacks")
     parser.add_argument("--most", type=float, default=2.0, help="the greatest ratio that is good")
     parser.add_argument("--folder", type=Path, help="where logs and data go; a new one by default")

@@ -1,16 +1,17 @@
 """The hostile project's side of a storm, in a process of its own.
 
 It is a client: on a customer's machine it would take none of the servers' CPU. Here all share one machine,
-so it is as nice as can be: it asks for as much as the servers leave it the time for.
+so each attack asks at a pace (`Hostile.rate`): without one, what is measured is how two cores are shared
+with the attackers, which no server can help.
 """
 
 import multiprocessing
-import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 
@@ -22,7 +23,6 @@ from tests.e2e.storm.attacks import Hostile
 
 _DEAF = 100  # receivers; each is an origin of its own
 _BACKLOG = 256  # connections that one of them leaves waiting
-_NICE = 19
 _PATIENCE = 90.0  # seconds for it to end: a request of its own may take 60
 
 ATTACKS: Mapping[str, Callable[[Hostile], None]] = {
@@ -30,18 +30,28 @@ ATTACKS: Mapping[str, Callable[[Hostile], None]] = {
     for each in (
         *(attacks.hanging_origins, attacks.pings, attacks.endpoints, attacks.followers),
         *(attacks.soft_budgets, attacks.backlog, attacks.gate_closers, attacks.references),
-        *(attacks.slow_lists, attacks.garbage_keys),
+        *(attacks.slow_lists, attacks.garbage_keys, attacks.nobody_home),
         *(sockets.announced_bodies, sockets.endless_heads),
     )
 }
+CONTROL = "nobody_home"  # beside this one a figure is the machine's
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which attacks, how much of each, and how many requests of each a second."""
+
+    attacks: Sequence[str]
+    amount: int
+    rate: float
 
 
 @contextmanager
-def attacking(url: str, key: str, names: Sequence[str], amount: int) -> Iterator[Counter[str]]:
+def attacking(url: str, key: str, plan: Plan) -> Iterator[Counter[str]]:
     """Attack until the block ends; afterwards what is given counts what the hostile project was told."""
     spawning = multiprocessing.get_context("spawn")  # no thread of ours is in there
     over, (ours, theirs), told = spawning.Event(), spawning.Pipe(), Counter[str]()
-    process = spawning.Process(target=_attack, args=(url, key, names, amount, over, theirs))
+    process = spawning.Process(target=_attack, args=(url, key, plan, over, theirs))
     process.start()
     try:
         yield told
@@ -54,10 +64,7 @@ def attacking(url: str, key: str, names: Sequence[str], amount: int) -> Iterator
     assert process.exitcode == 0, "an attack has failed; see above"
 
 
-def _attack(
-    url: str, key: str, names: Sequence[str], amount: int, over: Event, telling: Connection
-) -> None:
-    os.nice(_NICE)
+def _attack(url: str, key: str, plan: Plan, over: Event, telling: Connection) -> None:
     with ExitStack() as stack:
         deaf = [
             stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG))
@@ -70,9 +77,9 @@ def _attack(
             )
         )  # fmt: skip
         urls = [f"http://127.0.0.1:{each.getsockname()[1]}" for each in deaf]
-        hostile = Hostile(client, urls, amount, over)
-        pool = stack.enter_context(ThreadPoolExecutor(len(names)))
-        for each in [pool.submit(ATTACKS[name], hostile) for name in names]:
+        hostile = Hostile(client, urls, plan.amount, plan.rate, over)
+        pool = stack.enter_context(ThreadPoolExecutor(len(plan.attacks)))
+        for each in [pool.submit(ATTACKS[name], hostile) for name in plan.attacks]:
             each.result()
         telling.send({str(status): times for status, times in hostile.told.items()})
         over.wait()

@@ -3,6 +3,8 @@
 None of them costs it a credit, but for the jobs that it lets run.
 """
 
+import threading
+import time
 import zlib
 from base64 import b64encode
 from collections import Counter
@@ -28,13 +30,22 @@ class Hostile:
     client: httpx.Client
     deaf: list[str]
     amount: int
+    rate: float  # requests, or connections, a second that each attack begins at most
     over: Event
     told: Counter[int] = field(default_factory=Counter)
+    _last: threading.local = field(default_factory=threading.local)  # an attack has a thread
+
+    def pace(self) -> None:
+        """Wait until this attack may ask again; what it was late by is not made up for."""
+        due = getattr(self._last, "at", 0.0) + 1 / self.rate
+        self.over.wait(max(due - time.monotonic(), 0))
+        self._last.at = time.monotonic()
 
     def ask(
         self, method: str, path: str, json: object = None, key: str | None = None
     ) -> httpx.Response:
-        """Ask, with a key of its own if none is given, and count the status of the answer."""
+        """Ask, with its own key if none is given, and count the status of the answer."""
+        self.pace()
         headers = None if key is None else {"authorization": f"Bearer {key}"}
         answer = self.client.request(method, path, json=json, headers=headers)
         self.told[answer.status_code] += 1
@@ -134,3 +145,9 @@ def garbage_keys(hostile: Hostile) -> None:
     """Come with keys that look right, and are nobody's."""
     for _ in hostile.ceaselessly():
         hostile.ask("GET", "/v1/jobs", key=new_key())
+
+
+def nobody_home(hostile: Hostile) -> None:
+    """Ask for what there is not: no attack, but what the requests alone cost a machine that all share."""
+    for n in hostile.ceaselessly():
+        hostile.ask("GET", f"/nothing/{n}")

@@ -12,7 +12,7 @@ from tests.e2e import stage as stages
 from tests.e2e.hostile import Crowd, gathered
 from tests.e2e.stage import Stage, eventually
 from tests.e2e.storm import quiet
-from tests.e2e.storm.attackers import attacking
+from tests.e2e.storm.attackers import Plan, attacking
 from tests.e2e.storm.quiet import Figures
 
 ROLES = ("simulator", "api", "dispatcher", "worker")
@@ -31,7 +31,11 @@ ENVIRONMENT = {
     "DARKROOM_BREAKER_ERRORS": "10",
     "DARKROOM_BREAKER_LOST": "5",
 }
-_CALL = 2.0  # seconds of a paid call; in earnest 40: at once, one machine would be busy with pictures alone
+_CALL = 5.0  # seconds of a paid call; in earnest 40
+RATE = 10.0  # requests, or connections, a second of each attack
+_WARM = (
+    5  # jobs before any is measured: the first of a process compiles statements and starts children
+)
 _FLOOR = 0.05  # seconds: below it a figure is this machine's noise, and its ratio says nothing
 _HEAD_START = 20.0  # seconds that the attacks have at most before the quiet project comes
 
@@ -66,20 +70,21 @@ class Report:
         )
 
 
-def play(stage: Stage, attacks: Sequence[str], jobs: int, amount: int) -> Report:
+def play(stage: Stage, plan: Plan, jobs: int) -> Report:
     """Play a storm on a stage whose roles run."""
     key, _ = asyncio.run(stages.project(stage.settings, "hostile"))
     stage.top_up(10_000)
     stage.configure(latency=_CALL)
     load = os.getloadavg()[0]
     with gathered() as crowd:
+        quiet.work(stage.client, crowd, _WARM, "/warm")
         alone = quiet.work(stage.client, crowd, jobs, "/alone")
-        with attacking(str(stage.client.base_url), key, attacks, amount) as told:
-            _head_start(stage, min(amount, _MANY), time.monotonic() + _HEAD_START)
+        with attacking(str(stage.client.base_url), key, plan) as told:
+            _head_start(stage, min(plan.amount, _MANY), time.monotonic() + _HEAD_START)
             beside = quiet.work(stage.client, crowd, jobs, "/beside")
             undelivered = stage.number(_UNDELIVERED)
         _nobody_else(crowd, jobs)
-    return Report(tuple(attacks), alone, beside, told, undelivered, load)
+    return Report(tuple(plan.attacks), alone, beside, told, undelivered, load)
 
 
 def middle(reports: Sequence[Report]) -> Report:

@@ -28,6 +28,7 @@ def endless_heads(hostile: Hostile) -> None:
     for _ in hostile.ceaselessly():
         with _connected(hostile, "x-endless: ") as connections, suppress(OSError):
             while not hostile.over.is_set():
+                hostile.pace()
                 for each in connections:
                     each.sendall(b"x" * _PIECE)
 
