@@ -7,6 +7,7 @@ from sqlalchemy import or_, select, text
 
 from models import budgets, ids, limits, pauses, views
 from models.db import Transaction
+from models.jobs import sharing
 from models.jobs.forecasting import Position
 from models.schema import Attempt, Gate, Job, Project
 from models.settings import Settings
@@ -52,10 +53,18 @@ class Places:
     of_project: int
     of_key: int
     slots: int
+    others: bool  # that had a turn lately: some places are kept for them
+
+    @property
+    def own(self) -> int:
+        """How many of all places the project may hold."""
+        places = min(self.slots, self.limit.calls)
+        return places - places // sharing.KEPT if self.others else places
 
     def free(self, project: Project) -> int:
         """Tell how many more calls of this project might begin right now."""
         rooms = [self.limit.calls - self.limit.in_flight, self.slots - self.busy]
+        rooms += [self.own - self.of_project]
         rooms += [] if project.cap is None else [project.cap - self.of_project]
         return max(0, min(rooms))
 
@@ -65,7 +74,7 @@ async def places(tx: Transaction, settings: Settings, job: Job) -> Places:
     asked = {"project": job.project_id, "key": job.concurrency_key, "seen": settings.worker_seen}
     row = (await tx.execute(_PLACES, asked)).one()
     limit = await limits.look(tx, settings)
-    return Places(limit, row.busy, row.of_project, row.of_key, row.slots)
+    return Places(limit, row.busy, row.of_project, row.of_key, row.slots, row.others)
 
 
 async def own(
@@ -141,6 +150,8 @@ def crowd(job: Job, project: Project, around: Places, place: Position | None) ->
     if job.phase == "keep":
         return _workers(around)
     found = [*_cap(project, around), *_limit(around), *_workers(around)]
+    if not found:
+        found += _kept(around)
     if found and place.projects > 1:
         message = f"{place.projects} projects wait, and take turns."
         found.append(Binding("fair_share", message, {"projects_waiting": place.projects}))
@@ -176,6 +187,13 @@ def _workers(around: Places) -> list[Binding]:
     return [Binding("workers", message, numbers)]
 
 
+def _kept(around: Places) -> list[Binding]:
+    if around.of_project < around.own:
+        return []
+    message = f"Its project holds {around.of_project} places; the rest are kept for other projects."
+    return [Binding("fair_share", message, {"in_flight": around.of_project, "share": around.own})]
+
+
 async def _budget(tx: Transaction, job: Job) -> list[Binding]:
     full = [each for each in await budgets.hard(tx, job) if each.left < job.estimate]
     return [
@@ -204,11 +222,11 @@ async def _unknown_charge(tx: Transaction, settings: Settings, job: Job) -> Bind
     return Binding("unknown_charge", message, {"attempts": numbers, "until": until})
 
 
-_PLACES = text("""
-    SELECT busy.*, w.*
+_PLACES = text(f"""
+    SELECT busy.*, w.*, EXISTS ({sharing.LATELY_SERVED} AND project_id <> :project) AS others
       FROM (SELECT count(*) AS busy, count(*) FILTER (WHERE project_id = :project) AS of_project,
                    count(*) FILTER (WHERE project_id = :project AND concurrency_key = :key) AS of_key
               FROM jobs WHERE status IN ('released', 'running')) busy,
            (SELECT coalesce(sum(generate_slots), 0)::bigint AS slots FROM workers
              WHERE NOT draining AND seen_at > now() - :seen) w
-""")
+""")  # noqa: S608 - constants of `sharing`

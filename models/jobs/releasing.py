@@ -33,10 +33,13 @@ async def release(
     lease: timedelta,
     typical_call: timedelta,
     calls: int | None = None,
+    free: int | None = None,
     but_jobs: Sequence[UUID] = (),
     but_projects: Sequence[UUID] = (),
 ) -> list[Release]:
     """Release at most `slots` jobs, of which `calls` may be paid calls. Their messages follow the commit.
+
+    `free` are the places there are, where that is more than one release fills: shares are of these.
 
     First what is paid already, by when it was due: a job in phase `keep` never expires, and waits for
     no cap. Then calls: a turn for each project that waits, inside a project by rank, and never more
@@ -51,17 +54,19 @@ async def release(
     released = [Release(row.id, row.fence, paid=True) for row in paid]
     left = slots - len(released)
     left = left if calls is None else min(calls, left)
+    free = max(free or slots, slots) - len(released)
+    free = free if calls is None else min(calls, free)
     for _ in range(_LOOKS):
         if left <= 0:
             break
         asked = {
-            "calls": left, "lease": lease, "typical_call": typical_call,
+            "calls": left, "free": free, "lease": lease, "typical_call": typical_call,
             "but_jobs": list(but_jobs), "but_projects": list(but_projects),
         }  # fmt: skip
         rows = (await tx.execute(sharing.CALLS, asked)).all()
         found = [Release(row.id, row.fence) for row in rows if row.id is not None]
         released += found
-        left -= len(found)
+        left, free = left - len(found), free - len(found)
         if not await _park(tx, [(row.project_id, row.model) for row in rows if row.id is None]):
             break
     return released

@@ -5,11 +5,18 @@ whoever had most; a project that waits begins at its own turn, or at V if that i
 credit. Its next jobs, by rank, would be its turns base + 1, base + 2, …; the smallest of all projects win.
 So whoever waits is within one turn of all others, and a project with one job waits for a round at most.
 
+A call lasts for most of a minute, so with turns alone whoever comes would wait for the end of another's. So
+no project holds the last eighth of the places, while another one waits or has had a turn among the last
+`LATELY`. Two that wait may fill them all.
+
 The first of each project and model is found by leaps over the index, and only the projects that win are
 looked into: the work is that of the places that are free, and a leap for each project that waits.
 """
 
 from sqlalchemy import text
+
+KEPT = 8  # of so many places one is kept free of each project
+LATELY = 1_000
 
 _READY = "status = 'queued' AND run_after IS NOT NULL AND phase = 'call'"
 # A job that met a full key is parked: it keeps its rank, and its key's line is looked at instead.
@@ -20,6 +27,11 @@ _FRESH = "id <> ALL (CAST(:but_jobs AS uuid[]))"
 _DUE = f"run_after <= now() AND {_IN_TIME} AND {_FRESH}"
 _OPEN = f"run_after IS NULL AND phase = 'call' AND {_IN_TIME} AND {_FRESH}"
 _IN_FLIGHT = "status IN ('released', 'running')"
+
+# Whoever had a turn lately; each turn moves the virtual time of who has most by one.
+LATELY_SERVED = f"""
+            SELECT project_id FROM turns
+             WHERE turn > (SELECT max(turn) FROM turns) - {LATELY}"""  # noqa: S608 - as below
 
 # One release at a time: turns and caps are counted, and only rows can be locked. What waits comes and
 # goes faster than its statistics, so the planner is told that the indexes are right; and those that give
@@ -90,20 +102,27 @@ CALLS = text(f"""
                array_agg(concurrency_key) FILTER (WHERE model IS NULL) AS keys,
                array_agg(room) FILTER (WHERE model IS NULL) AS rooms
           FROM lines GROUP BY project_id
+    ), others AS MATERIALIZED (
+        SELECT count(DISTINCT project_id) > 1 AS exist FROM (
+            SELECT project_id FROM waiting UNION ALL {LATELY_SERVED}) lately
     ), standing AS MATERIALIZED (
-        SELECT w.*, p.key_cap, least(:calls, p.cap - coalesce(busy.n, 0), gated.room) AS room,
-               greatest(turns.turn, v.turn) AS base
+        SELECT * FROM (
+        SELECT w.*, p.key_cap, greatest(turns.turn, v.turn) AS base,
+               least(:calls, p.cap - coalesce(busy.n, 0), gated.room, CASE WHEN others.exist
+                     THEN places.n - places.n / {KEPT} - coalesce(busy.n, 0) END) AS room
           FROM waiting w
           JOIN projects p ON p.id = w.project_id
           LEFT JOIN turns ON turns.project_id = w.project_id
           LEFT JOIN (SELECT project_id, sum(n)::bigint AS n FROM flight GROUP BY 1) busy
                  ON busy.project_id = w.project_id
           LEFT JOIN gated ON gated.project_id = w.project_id,
-               (SELECT coalesce(max(turn) - 1, 0) AS turn FROM turns) v, paused
+               (SELECT coalesce(max(turn) - 1, 0) AS turn FROM turns) v, paused, others,
+               (SELECT :free + coalesce(sum(n), 0)::bigint AS n FROM flight) places
          WHERE (p.cap IS NULL OR coalesce(busy.n, 0) < p.cap)
            AND NOT paused.everything AND w.project_id::text <> ALL (paused.projects)
            AND coalesce(gated.room, 1) > 0
            AND w.project_id <> ALL (CAST(:but_projects AS uuid[]))
+        ) each_one WHERE room > 0
     ), winners AS MATERIALIZED (
         SELECT ordered.* FROM (SELECT * FROM standing ORDER BY base, rank, project_id) ordered,
                LATERAL (

@@ -45,10 +45,14 @@ async def others(database: Database, lens: Lens, vault: Vault) -> list[Bench]:
     return [Bench(database, lens, caller) for caller, _ in made]
 
 
-async def release(bench: Bench, slots: int, calls: int | None = None) -> list[Release]:
-    """Release so many, as a dispatcher does."""
+async def release(
+    bench: Bench, slots: int, calls: int | None = None, free: int = 10_000
+) -> list[Release]:
+    """Release so many, as a dispatcher does; of so many places that what is kept free binds nobody."""
     return await bench.do(
-        lambda tx: jobs.release(tx, slots, lease=LEASE, typical_call=NOTHING, calls=calls)
+        lambda tx: jobs.release(
+            tx, slots, lease=LEASE, typical_call=NOTHING, calls=calls, free=free
+        )
     )
 
 
@@ -401,6 +405,45 @@ async def test_releases_at_once_respect_keys_and_caps_and_hand_out_each_job_once
     assert len(handed) == len(set(handed)) == 60
 
 
+# Places kept free.
+
+
+async def test_one_project_leaves_an_eighth_of_the_places_to_whoever_comes(
+    bench: Bench, others: list[Bench]
+) -> None:
+    await others[0].submit()
+    await release(others[0], 1)  # it had a turn lately, and waits for nothing now
+    await end(others[0])
+    await crowd(bench, 100)
+    assert len(await release(bench, 64, free=64)) == 56
+    assert await release(bench, 8, free=8) == []
+    mine = await crowd(others[0], 20)
+    come = [each.job_id for each in await release(others[0], 8, free=8)]
+    assert come[0] == mine
+    assert len(come) == 8
+    assert await shares(bench, bench, others[0]) == [56, 8]
+
+
+async def test_a_project_that_is_alone_has_all_places(bench: Bench) -> None:
+    await crowd(bench, 100)
+    assert len(await release(bench, 64, free=64)) == 64
+
+
+async def test_who_had_no_turn_for_long_is_not_waited_for(
+    bench: Bench, others: list[Bench]
+) -> None:
+    for each in (others[0], bench):
+        await each.submit()
+        await release(each, 1)
+        await end(each)
+    await bench.run(
+        "UPDATE turns SET turn = turn + :lately WHERE project_id = :project",
+        lately=sharing.LATELY, project=bench.caller.project_id,
+    )  # fmt: skip
+    await crowd(bench, 100)
+    assert len(await release(bench, 64, free=64)) == 64
+
+
 # Costs.
 
 
@@ -417,7 +460,14 @@ async def test_a_release_looks_at_no_more_of_a_long_backlog(
     await bench.do(lambda tx: pauses.pause(tx, "model", "paused"))
     await bench.run("ANALYZE jobs")
     nobody: dict[str, object] = {"but_jobs": [], "but_projects": []}
-    asked = {"slots": 40, "calls": 40, "lease": LEASE, "typical_call": NOTHING, **nobody}
+    asked = {
+        "slots": 40,
+        "calls": 40,
+        "free": 40,
+        "lease": LEASE,
+        "typical_call": NOTHING,
+        **nobody,
+    }
     for statement in (sharing.PAID, sharing.CALLS):
         names = statement.compile().params
         plan = await _explain(bench, statement.text, {name: asked[name] for name in names})

@@ -30,7 +30,7 @@ async def turn(desk: Desk) -> bool | timedelta:
             return False
         free = await _free(tx, settings, None)
         slots = min(free, desk.patience.batch(_BATCH))
-        released = await _release(tx, settings, slots)
+        released = await _release(tx, settings, slots, free)
     if not released:
         return False
     sent = await publish(
@@ -50,7 +50,7 @@ async def _free(tx: Transaction, settings: Settings, limit: int | None) -> int:
     return await workers.free_to_generate(tx, seen=settings.worker_seen, provider_limit=limit)
 
 
-async def _release(tx: Transaction, settings: Settings, slots: int) -> list[Release]:
+async def _release(tx: Transaction, settings: Settings, slots: int, free: int) -> list[Release]:
     """Release what is paid already, and as many calls as limit, wallet and gates let pass."""
     if slots <= 0:
         return []
@@ -60,6 +60,7 @@ async def _release(tx: Transaction, settings: Settings, slots: int) -> list[Rele
         tx,
         slots,
         calls=await _calls(tx, settings, limit, passage),
+        free=free,
         but_jobs=passage.but_jobs,
         but_projects=passage.but_projects,
         lease=settings.lease_release,
