@@ -21,7 +21,7 @@ from worker.connection import Unreachable
 from worker.context import Context
 from worker.egress import Download
 
-_OK = 200
+_FOUND = frozenset({200, 201, 203, 206})  # whether all of it came, is seen by decoding it
 _NOT_THERE = frozenset({404, 410})
 _DOWNLOAD = timedelta(seconds=60)
 
@@ -80,7 +80,7 @@ async def opened(
         async with context.egress.download(
             url, deadline=_DOWNLOAD, max_bytes=context.settings.image_max_bytes
         ) as download:
-            if download.status != _OK:
+            if download.status not in _FOUND:
                 kind = Missing if download.status in _NOT_THERE else NotFetched
                 raise kind(f"the provider's image URL answered {download.status}")
             yield chunks(download)

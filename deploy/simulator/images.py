@@ -16,6 +16,7 @@ from deploy.simulator.journal import Journal, Json
 from deploy.simulator.table import Defect
 
 _LONG = 64_000  # bytes of one header
+_CODINGS = {Defect.GZIP: "gzip", Defect.CODING: "aws-chunked"}
 _WORDS = 120  # characters of the prompt that are shown
 
 
@@ -119,8 +120,13 @@ async def fetch(request: web.Request) -> web.StreamResponse:
         return wire.cut(request, top + drawn)
     packed = picture.defect is Defect.GZIP
     body = gzip.compress(drawn) if packed else half if picture.defect is Defect.TRUNCATED else drawn
-    coding = {"Content-Encoding": "gzip"} if packed else {}
-    return web.Response(body=body, content_type="image/jpeg", headers=coding)
+    said = _CODINGS.get(picture.defect)
+    return web.Response(
+        status=206 if picture.defect is Defect.PARTIAL else 200,
+        body=body,
+        content_type="image/jpeg",
+        headers={"Content-Encoding": said} if said else {},
+    )
 
 
 async def refuse_head(_: web.Request) -> web.StreamResponse:

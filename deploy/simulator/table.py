@@ -39,6 +39,8 @@ class Defect(StrEnum):
     REDIRECT = "redirect"
     LONG_HEADER = "long_header"
     GZIP = "gzip"
+    CODING = "coding"
+    PARTIAL = "partial"
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,18 @@ _ROWS = (
         CHARGED,
         "200; the image comes compressed though nobody asked",
         defect=Defect.GZIP,
+    ),
+    Scenario(
+        "image_coding",
+        CHARGED,
+        "200; the image's host says Content-Encoding: aws-chunked, and sends it as it is",
+        defect=Defect.CODING,
+    ),
+    Scenario(
+        "image_206",
+        CHARGED,
+        "200; the image's host answers 206, with all of it",
+        defect=Defect.PARTIAL,
     ),
     Scenario("url_long", CHARGED, "200; the image's URL has over 8,192 characters", "url_long"),
     Scenario("url_spaces", CHARGED, "200; spaces around and inside of the URL", "url_spaces"),

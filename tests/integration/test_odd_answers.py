@@ -62,6 +62,8 @@ SCRIPTS = {
     "image_redirect, ok": KEPT,
     "image_long_header, ok": KEPT,
     "image_gzip, ok": KEPT,
+    "image_coding, ok": KEPT,
+    "image_206, ok": KEPT,
     "lost_tail, ok": KEPT,
     # What is paid and no image ends the job.
     "paid_empty, ok": End("failed", "paid_without_image", PRICE, 1),
