@@ -821,6 +821,18 @@ async def test_a_reset_before_the_head_has_come_is_a_reason(said: bytes) -> None
             await fetch(egress, url)
 
 
+@pytest.mark.parametrize("more", [b"", b"Retry-Af", b"Content-Length: 9\r\n\r\nhalf"])
+async def test_a_reset_after_the_status_line_leaves_the_status(more: bytes) -> None:
+    async def respond(writer: asyncio.StreamWriter) -> None:
+        writer.write(FINE + more)
+        await writer.drain()
+        await asyncio.sleep(0.01)  # a round of this loop, in which the other side reads it
+        reset(writer)
+
+    async with listen(respond) as server, opened() as egress:
+        assert (await post(egress, f"http://{OUTSIDE}:{server.port}/")).status == 200
+
+
 def reset(writer: asyncio.StreamWriter) -> None:
     """Break a connection with RST instead of FIN."""
     place: socket.socket = writer.get_extra_info("socket")
