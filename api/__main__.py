@@ -56,7 +56,7 @@ def _listen(loaded: Settings) -> socket.socket:
         listener.close()
         raise Misconfigured(
             f"port {loaded.port} on {loaded.host} cannot be used ({taken.strerror}); stop what uses "
-            "it, or set DARKROOM_PORT"
+            "it, or set DARKROOM_HOST and DARKROOM_PORT"
         ) from taken
     return listener
 

@@ -18,7 +18,12 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
 
 from models.redis_url import RedisUrl
 from models.waiters import Waiter, Waiters
@@ -207,8 +212,11 @@ def _connect(url: str) -> Redis:
 def _refusal(away: Exception) -> str | None:
     if isinstance(away, AuthenticationError | NoPermissionError):
         return "Redis refuses the user or password of REDIS_URL"
-    if isinstance(away.__cause__, ssl.SSLError):
-        return f"Redis' TLS is not to be believed: {away.__cause__.reason}"
+    if isinstance(away, ResponseError) and "DB index" in str(away):
+        return f"Redis has no such database as REDIS_URL names: {away}"
+    under = away.__cause__ or away.__context__  # redis-py raises some from nothing
+    if isinstance(under, ssl.SSLError):
+        return f"Redis' TLS is not to be believed: {under.reason}"
     return None
 
 

@@ -1,7 +1,7 @@
 """What a role must find in its database before it works: session settings, grants, the schema, its secret.
 
-A Postgres that is away, and a migration that is to come, are waited for. What else is wrong does not mend
-itself: the role ends, with the reason.
+A Postgres that is away or may only be read, and a migration that is to come, are waited for. What else is
+wrong does not mend itself: the role ends, with the reason.
 """
 
 import asyncio
@@ -22,6 +22,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _WAIT_FIRST, _WAIT_LONGEST = timedelta(seconds=0.5), timedelta(seconds=10)
 _DOUBLINGS = 10  # beyond the longest wait
 _NAMED = 5  # tables that one line names
+_READ_ONLY = "25006"  # read_only_sql_transaction
+_NAME_ALL = "name the primary, or every server with target_session_attrs=read-write"
 
 
 async def wait(database: Database, vault: Vault) -> None:
@@ -51,6 +53,7 @@ async def demand(tx: Transaction, vault: Vault) -> None:
     await _demand_grants(tx)
     await migrate.demand_schema(tx)
     await _demand_secret(tx, vault)
+    await _demand_primary(tx)
 
 
 async def _demand_session(tx: Transaction) -> None:
@@ -93,10 +96,20 @@ async def _demand_secret(tx: Transaction, vault: Vault) -> None:
         )
 
 
+async def _demand_primary(tx: Transaction) -> None:
+    """Fail as in an absence unless the server takes writes: a replica answers all the rest."""
+    await tx.execute(_WRITTEN)
+
+
 def _reason(away: Unavailable) -> str:
     driver = getattr(away.__cause__, "orig", None)
+    if getattr(driver, "sqlstate", None) == _READ_ONLY:
+        return f"({driver}: DATABASE_URL leads to a replica; {_NAME_ALL})"
     return "" if driver is None else f"({' '.join(str(driver).split())})"
 
+
+# It locks no row, and yet only a server that takes writes does it.
+_WRITTEN = text("SELECT FROM duties WHERE false FOR UPDATE")
 
 _TOLD = text(
     "SELECT name, current_setting(name) AS value FROM unnest(CAST(:names AS text[])) AS name"

@@ -14,7 +14,7 @@ import asyncio
 import socket
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager
 
 import structlog
 from celery import signals
@@ -23,7 +23,7 @@ from redis.exceptions import AskError, ClusterCrossSlotError, ClusterError
 from sqlalchemy import text as sql
 
 from models import descriptors, premises, settings
-from models.errors import DarkroomError, Misconfigured, Unavailable
+from models.errors import DarkroomError, Unavailable
 from models.garbage import collect_less
 from models.ids import JOB, new, text
 from models.logs import configure
@@ -38,6 +38,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _LAST_WORDS = 10  # seconds before the grace ends, in which to say what is abandoned
 _LEAVE = 2  # seconds before the grace ends, in which to close everything in good order
+_AGAIN = 1.0  # seconds until a Postgres that went away between two looks is looked at again
 _BEATS = 3  # heartbeats that may be missed
 
 
@@ -50,7 +51,7 @@ def main() -> int:
         name = f"{socket.gethostname()}-{os.getpid()}-{new().hex[-6:]}"
         context = loop.start(loaded, name)
         watched: list[Watch] = []
-        loop.spawn(_serve_health(context, watched))
+        loop.open(_health(context, watched))
         loop.run(_be_ready(context))
         watched += _watches(context)
     except DarkroomError as refused:
@@ -102,12 +103,15 @@ async def _be_ready(context: Context) -> None:
     """Wait for Postgres, the schema and the store, saying so; then report, without room for work yet."""
     while True:
         await premises.wait(context.database, context.vault)
-        with suppress(Unavailable):  # it went away again
+        try:
             await storeroom.wait_until_it_takes(context)
             return await heart.beat(context)
+        except Unavailable as away:  # it went away again
+            log.warning("waiting.postgres", detail=away.detail, again_in=_AGAIN)
+            await asyncio.sleep(_AGAIN)
 
 
-async def _serve_health(context: Context, watched: Sequence[Watch]) -> None:
+def _health(context: Context, watched: Sequence[Watch]) -> AbstractAsyncContextManager[None]:
     """Answer the platform, from before Postgres is there: it must not restart who waits."""
 
     async def healthy() -> str | None:
@@ -125,11 +129,7 @@ async def _serve_health(context: Context, watched: Sequence[Watch]) -> None:
         starts = not context.consuming and await context.doorbell.answers()
         return "takes no messages yet" if starts else context.doorbell.refusal
 
-    try:
-        async with health.serve(context.settings, healthy=healthy, ready=ready):
-            await asyncio.Event().wait()
-    except Misconfigured as taken:
-        log.warning("health.not_served", detail=str(taken))
+    return health.serve(context.settings, healthy=healthy, ready=ready)
 
 
 def _watches(context: Context) -> list[Watch]:

@@ -22,7 +22,7 @@ Check = Callable[[], Awaitable[str | None]]
 async def serve(settings: Settings, *, healthy: Check, ready: Check) -> AsyncIterator[None]:
     """Serve on `DARKROOM_METRICS_PORT`; a check gives None, or in words why not (503).
 
-    Raises `Misconfigured` when the port is taken.
+    Raises `Misconfigured` when it cannot listen there.
     """
     app = web.Application()
     app.router.add_get("/healthz", _route(healthy))
@@ -35,8 +35,8 @@ async def serve(settings: Settings, *, healthy: Check, ready: Check) -> AsyncIte
     except OSError as taken:
         await runner.cleanup()
         raise Misconfigured(
-            f"port {settings.metrics_port} is taken; stop what uses it, or set "
-            "DARKROOM_METRICS_PORT"
+            f"port {settings.metrics_port} on {settings.metrics_host} cannot be used "
+            f"({taken.strerror}); stop what uses it, or set DARKROOM_METRICS_HOST and DARKROOM_METRICS_PORT"
         ) from taken
     try:
         yield

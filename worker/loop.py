@@ -7,7 +7,7 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import TypeVar, cast
 
 import uvloop
@@ -33,8 +33,12 @@ class Loop:
     def start(self, settings: Settings, worker: str) -> Context:
         """Start the loop and open the context on it; raises `Misconfigured`."""
         self._thread.start()
-        self.context = self.run(self._stack.enter_async_context(open_context(settings, worker)))
+        self.context = self.open(open_context(settings, worker))
         return self.context
+
+    def open(self, manager: AbstractAsyncContextManager[Result]) -> Result:
+        """Enter a context manager on the loop, and leave it when the loop stops."""
+        return self.run(self._stack.enter_async_context(manager))
 
     def run(self, work: Coroutine[object, object, Result]) -> Result:
         """Run a coroutine on the loop and wait for what it gives."""

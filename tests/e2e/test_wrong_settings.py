@@ -1,6 +1,7 @@
 """A setting that is wrong for this database ends each role with status 2 and one line that says which."""
 
 import secrets
+import socket
 import string
 from collections.abc import Iterator
 
@@ -79,3 +80,16 @@ def test_a_user_without_grants(stage: Stage, role: str, reader: str) -> None:
 def test_a_store_that_is_none(stage: Stage, role: str) -> None:
     said = ended(stage, role, {"DARKROOM_STORAGE_URL": "ftp://bucket"})
     assert said.startswith("DARKROOM_STORAGE_URL 'ftp://bucket': ")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_port_that_is_taken_or_an_address_that_is_not_ours(stage: Stage, role: str) -> None:
+    prefix = "DARKROOM" if role == "api" else "DARKROOM_METRICS"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        said = ended(stage, role, {f"{prefix}_PORT": port})
+    assert said.startswith(f"port {port} on 127.0.0.1 cannot be used (")
+    assert "ddress already in use" in said
+    assert said.endswith(f"; stop what uses it, or set {prefix}_HOST and {prefix}_PORT")
+    said = ended(stage, role, {f"{prefix}_HOST": "192.0.2.1"})  # RFC 5737: of documentation
+    assert " on 192.0.2.1 cannot be used (" in said

@@ -263,3 +263,11 @@ async def test_a_wrong_password_is_told_from_an_absence(server: Server) -> None:
     async with Doorbell(wrong) as bell:
         assert not await bell.answers()
         assert bell.refusal is None
+
+
+async def test_a_database_that_redis_has_not_is_told_from_an_absence(server: Server) -> None:
+    async with Doorbell(server.url.replace("/0", "/99")) as bell:
+        assert not await bell.answers()
+        assert bell.refusal == (
+            "Redis has no such database as REDIS_URL names: DB index is out of range"
+        )

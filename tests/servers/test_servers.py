@@ -11,6 +11,7 @@ import pytest
 
 from deploy.local.server import Server
 from models.db import SESSION, Database
+from models.doorbell import Doorbell
 from tests import replicas, sentinels
 from tests.conftest import make_settings
 from tests.e2e import stage as stages
@@ -63,6 +64,14 @@ def test_no_connection_of_ours_compiles(stage: Stage, debian: Server) -> None:
     settings = make_settings(database_url=stage.settings.database_url.get_secret_value())
     assert default == ("on",), "a packaged server compiles by default: what this test is for"
     assert _shown(settings.database_url.get_secret_value()) == "off"
+
+
+async def test_a_redis_whose_authority_was_not_named_is_told_from_an_absence(
+    redis_tls: Server,
+) -> None:
+    async with Doorbell(redis_tls.url.partition("?")[0]) as bell:
+        assert not await bell.answers()
+        assert bell.refusal == "Redis' TLS is not to be believed: CERTIFICATE_VERIFY_FAILED"
 
 
 def test_a_job_waits_no_longer_for_its_release_than_on_our_own_server(
