@@ -211,11 +211,14 @@ async def _unknown_charge(tx: Transaction, settings: Settings, job: Job) -> Bind
     unknown = select(Attempt).where(Attempt.job_id == job.id, Attempt.charge == "unknown")
     found = list(await tx.scalars(unknown.order_by(Attempt.number)))
     numbers = [each.number for each in found]
+    if not found:
+        message = "Its charges are known by now: it goes on at once."
+        return Binding("unknown_charge", message, {"attempts": [], "until": None})
     which = " and ".join(str(number) for number in numbers)
-    last = max((each.sent_at for each in found), default=None)
-    until = None if last is None else views.time(last + settings.unknown_for)
+    were = f"attempt {which} was" if len(numbers) == 1 else f"attempts {which} were"
+    until = views.time(max(each.sent_at for each in found) + settings.unknown_for)
     message = (
-        f"It is not known yet whether attempt {which} was charged. The job goes on once the provider's "
+        f"It is not known yet whether {were} charged. The job goes on once the provider's "
         f"log or ledger shows it, or has not shown it by {until}. While the provider's account cannot be "
         "read, that takes longer."
     )

@@ -244,7 +244,8 @@ async def test_an_unknown_charge_names_the_attempt(api: Api) -> None:
     shown = await api.job(job)
     until = unknown_until(shown)
     assert binding["until"] == until
-    assert until in found["message"]
+    assert "whether attempt 1 was charged. The job goes on once" in found["message"]
+    assert f"has not shown it by {until}." in found["message"]
     (attempt,) = cast("list[Body]", shown["attempts"])
     waits = datetime.fromisoformat(until) - datetime.fromisoformat(str(attempt["sent_at"]))
     assert waits == timedelta(minutes=65)  # the longest call, and four lags
