@@ -64,7 +64,7 @@ def _server(
     cluster = place / "cluster"
     password = _password(held, cluster)
     if not cluster.exists():
-        _initialise(binaries, cluster, password, account)
+        _initialise(binaries, cluster, password, account, durable=durable)
     options = {
         "listen_addresses": "127.0.0.1",
         "port": str(port),
@@ -101,7 +101,9 @@ def _password(held: Path, cluster: Path) -> str:
     return folder.secret(file)
 
 
-def _initialise(binaries: Path, cluster: Path, password: str, account: Account) -> None:
+def _initialise(
+    binaries: Path, cluster: Path, password: str, account: Account, *, durable: bool
+) -> None:
     """Make the cluster beside its place and move it there, so that half of one is never found."""
     draft, note = cluster.with_name("cluster.new"), cluster.with_name("password.new")
     shutil.rmtree(draft, ignore_errors=True)
@@ -112,7 +114,7 @@ def _initialise(binaries: Path, cluster: Path, password: str, account: Account) 
         str(binaries / "initdb"),
         *("-D", str(draft), "-U", "postgres", f"--pwfile={note}", "--auth=scram-sha-256"),
         *("--encoding=UTF8", *_locale(binaries)),
-        *("--no-instructions",),
+        *(("--no-instructions",) if durable else ("--no-instructions", "--no-sync")),
     )
     made = subprocess.run(  # noqa: S603  # our own binary, by its full path
         launched(command, account=account.launch),
