@@ -34,6 +34,7 @@ from api.rates import Rates
 from api.references import CPU, DECODERS, WALL, References
 from api.reports import Reports
 from api.state import State
+from api.turns import Turns
 from api.waiting import Waiting
 from models import premises
 from models.db import Database
@@ -131,6 +132,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             prices=PriceList(database),
             references=References(await stack.enter_async_context(decoders)),
             reports=Reports(database, settings),
+            turns=Turns(database, settings),
         )
         # Requests are answered meanwhile, each by itself; this only says what is missing.
         waits = asyncio.create_task(_see_premises(state))

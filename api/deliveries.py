@@ -48,7 +48,7 @@ async def ping(
 ) -> Response:
     """Send a signed `ping`, also to a disabled endpoint, and show what it met; it is tried once."""
     pace = deliveries.Pace.of(here.settings)
-    async with here.database.transaction() as tx:
+    async with here.turns.open(caller.project_id) as tx:
         made = await deliveries.ping(tx, caller.project_id, endpoint_id, pace)
     patience = timedelta(seconds=wait)
     found = await here.waiting.tried(request, caller.project_id, made, patience)

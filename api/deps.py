@@ -28,8 +28,9 @@ async def _here(request: Request) -> State:
 Here = Annotated[State, Depends(_here)]
 
 
-async def _transaction(here: Here) -> AsyncIterator[Transaction]:
-    async with here.database.transaction() as tx:
+async def _transaction(request: Request, here: Here) -> AsyncIterator[Transaction]:
+    caller = await here.callers.admit(request)
+    async with here.turns.open(caller.project_id) as tx:
         yield tx
 
 

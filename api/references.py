@@ -4,11 +4,11 @@ import asyncio
 from datetime import timedelta
 from uuid import UUID
 
-from api.places import Places
 from models import catalog
 from models.catalog import Inline
 from models.errors import FieldError, Unavailable
 from models.pictures import Broken, Pictures, Size
+from models.places import Places
 from models.references import PIXELS_MAX, judge_size, unreadable
 
 DECODERS = (

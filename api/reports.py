@@ -11,8 +11,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from api.places import Places
 from models.db import Database, Transaction
+from models.places import Places
 from models.settings import Settings
 
 _LINE = 32  # of a project's that may wait

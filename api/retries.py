@@ -22,7 +22,7 @@ async def take(
     """
     submission.demand_key(caller, key)
     name = await _name(job_id, body, key)
-    async with here.database.transaction() as tx:
+    async with here.turns.open(caller.project_id) as tx:
         before = await jobs.earlier(tx, caller, name)
         if before is not None:
             return await jobs.snapshot(tx, caller.project_id, before.id), True
@@ -34,7 +34,7 @@ async def take(
     await submission.demand_now(here, asked, max_cost_given="max_cost" in body.model_fields_set)
     full = await here.queues.full(caller.project_id)
     await submission.keep(here, caller, inline, name, full=full)
-    async with here.database.transaction() as tx:
+    async with here.turns.open(caller.project_id) as tx:
         job, replayed = await jobs.retry(
             tx, here.lens, caller, job_id, idempotency=name, full=full,
             asked=replace(asked, retried_from=job_id),

@@ -10,6 +10,7 @@ from api.callers import Callers
 from api.queues import Queues
 from api.references import References
 from api.reports import Reports
+from api.turns import Turns
 from api.waiting import Waiting
 from models import ids
 from models.db import Database
@@ -40,6 +41,7 @@ class State:
     prices: PriceList
     references: References
     reports: Reports
+    turns: Turns
     # Since this process has started; and why it must not go on, in one line.
     schema_seen: asyncio.Event = field(default_factory=asyncio.Event)
     refusal: str | None = None

@@ -131,7 +131,7 @@ async def keep(
     """
     if not inline:
         return
-    async with here.database.transaction() as tx:
+    async with here.turns.open(caller.project_id) as tx:
         if await jobs.earlier(tx, caller, name) is not None:
             return
         if full:
@@ -149,17 +149,20 @@ async def accept(
 
     Raises what `jobs.submit` does.
     """
-    if not full:
-        made = await jobs.admit(here.database.direct, caller, asked, name)
-        if made is not None:
-            return made, False
-    async with here.database.transaction() as tx:
-        job, replayed = await jobs.submit(tx, here.lens, caller, asked, idempotency=name, full=full)
-        return await jobs.snapshot(tx, caller.project_id, job.id), replayed
+    async with here.turns.take(caller.project_id):
+        if not full:
+            made = await jobs.admit(here.database.direct, caller, asked, name)
+            if made is not None:
+                return made, False
+        async with here.database.transaction() as tx:
+            job, replayed = await jobs.submit(
+                tx, here.lens, caller, asked, idempotency=name, full=full
+            )
+            return await jobs.snapshot(tx, caller.project_id, job.id), replayed
 
 
 async def _earlier(here: State, caller: Caller, name: Idempotency | None) -> Snapshot | None:
-    async with here.database.transaction() as tx:
+    async with here.turns.open(caller.project_id) as tx:
         job = await jobs.earlier(tx, caller, name)
         return None if job is None else await jobs.snapshot(tx, caller.project_id, job.id)
 

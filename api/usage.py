@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Query, Response
 from api import spreadsheet, submission
 from api.answers import Answer
 from api.bodies import JsonRoute
-from api.deps import Here, Reader, Reading, Tx, Usage
+from api.deps import Here, Reader, Reading, Usage
 from api.documentation import LEDGER, QUOTE, REFUSALS, USAGE
 from api.queries import LedgerQuery, UsageQuery
 from api.schemas import QuoteBody, SubmitBody
@@ -71,14 +71,14 @@ async def read_ledger(
 async def quote(
     caller: Reader,
     body: QuoteBody,
-    tx: Tx,
     here: Here,
 ) -> Response:
     """Tell what a job would cost, by the same rules as its submission. It binds nothing."""
     options = body.model_dump(exclude_unset=True)
     asked, _ = await submission.check(here, caller, SubmitBody(**options))
     await submission.demand_now(here, asked)
-    return Answer(await _quote(tx, asked))
+    async with here.turns.open(caller.project_id) as tx:
+        return Answer(await _quote(tx, asked))
 
 
 def _report(query: UsageQuery, period: Period, found: Report) -> Json:

@@ -13,8 +13,8 @@ from zlib import compress, decompress
 
 import pytest
 
-from api.places import Places
 from models.errors import TooMany
+from models.places import Places
 from models.references import sniff
 from tests.drawing import BROKEN, ODD, chunk, draw, png_claiming, png_with
 from tests.integration.api.client import Api, body, input_, pointers, problem

@@ -4,27 +4,39 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from uuid import UUID
 
-from models.errors import TooMany
+from models.errors import Refusal, TooMany
 
 _Turn = asyncio.Future[None]
 
 
 class Places:
-    """So many `places`: a project has at most `share` of them at once, while `line` of its own may wait."""
+    """So many `places`: a project has at most `share` of them at once, while `line` of its own may wait.
 
-    def __init__(self, places: int, *, share: int, line: int, crowded: str) -> None:
+    Whoever finds no room is refused with these words.
+    """
+
+    def __init__(
+        self,
+        places: int,
+        *,
+        share: int,
+        line: int,
+        crowded: str,
+        refusal: type[Refusal] = TooMany,
+    ) -> None:
         self._free = places
         self._share = share
         self._line = line
-        self._crowded = crowded
+        self._crowded = partial(refusal, crowded)
         self._taken: Counter[UUID] = Counter()
         self._lines: dict[UUID, deque[_Turn]] = {}
 
     @asynccontextmanager
     async def take(self, project_id: UUID, patience: float) -> AsyncIterator[None]:
-        """Hold a place; raises `TooMany` where the line is full, or was not let in within seconds."""
+        """Hold a place; raises the refusal where the line is full, or was not let in within seconds."""
         await self._enter(project_id, patience)
         try:
             yield
@@ -34,7 +46,7 @@ class Places:
     async def _enter(self, project_id: UUID, patience: float) -> None:
         line = self._lines.setdefault(project_id, deque())
         if len(line) >= self._line:
-            raise TooMany(self._crowded)
+            raise self._crowded()
         turn: _Turn = asyncio.get_running_loop().create_future()
         line.append(turn)
         self._let_in()
@@ -46,7 +58,7 @@ class Places:
                 self._leave(project_id)  # its turn came in the very moment in which it gave up
             self._forget(project_id, turn)
             if isinstance(ended, TimeoutError):
-                raise TooMany(self._crowded) from None
+                raise self._crowded() from None
             raise
 
     def _leave(self, project_id: UUID) -> None:
