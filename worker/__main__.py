@@ -56,6 +56,8 @@ def main() -> int:
         watched += _watches(context)
     except DarkroomError as refused:
         print(f"darkroom worker: {refused}", file=sys.stderr)
+        if loop.context is not None:
+            loop.stop()
         return 2
     loop.spawn(heart.beat_for_ever(context))
     loop.spawn(storeroom.watch(context))

@@ -45,7 +45,9 @@ def ended(stage: Stage, role: str, environment: dict[str, str]) -> str:
     """Start a role that must end with status 2; return the one line it says beside its log."""
     actor = stage.begin(role, environment)
     assert actor.process.wait(START) == 2, actor.log.read_text()
-    (line,) = [each for each in actor.news() if not each.startswith("{")]
+    lines = actor.news()
+    (line,) = [each for each in lines if not each.startswith("{")]
+    assert not [each for each in lines if "was destroyed" in each or "Unclosed" in each]
     return line.removeprefix(f"darkroom {role}: ")
 
 
