@@ -16,7 +16,7 @@ from tests.e2e.storm.attackers import Plan, attacking
 from tests.e2e.storm.quiet import Figures
 
 ROLES = ("simulator", "api", "dispatcher", "worker")
-# As it is in earnest, but for the provider's pace (`_CALL`): a try that hangs holds its place for 15 s.
+# As it is in earnest, but for the provider's pace (`CALL`): a try that hangs holds its place for 15 s.
 ENVIRONMENT = {
     "DARKROOM_DELIVERY_LEASE": "30",
     "DARKROOM_WEBHOOK_TIMEOUT": "15",
@@ -33,7 +33,7 @@ ENVIRONMENT = {
     "DARKROOM_BREAKER_ERRORS": "10",
     "DARKROOM_BREAKER_LOST": "5",
 }
-_CALL = 5.0  # seconds of a paid call; in earnest 40
+CALL = 5.0  # seconds of a paid call; in earnest 40
 RATE = 10.0  # requests, or connections, a second of each attack
 _WARM = (
     5  # jobs before any is measured: the first of a process compiles statements and starts children
@@ -72,11 +72,11 @@ class Report:
         )
 
 
-def play(stage: Stage, plan: Plan, jobs: int) -> Report:
+def play(stage: Stage, plan: Plan, jobs: int, call: float = CALL) -> Report:
     """Play a storm on a stage whose roles run."""
     key, _ = asyncio.run(stages.project(stage.settings, "hostile"))
     stage.top_up(10_000)
-    stage.configure(latency=_CALL)
+    stage.configure(latency=call)
     load = os.getloadavg()[0]
     with gathered() as crowd:
         quiet.work(stage.client, crowd, _WARM, "/warm")
