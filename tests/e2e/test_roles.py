@@ -98,7 +98,7 @@ def test_an_api_on_a_database_without_the_schema_is_not_ready(
     assert "python -m models migrate" in answer.json()["detail"]
 
 
-def test_every_role_waits_for_postgres_and_for_its_schema_and_says_so(
+def test_every_role_waits_for_postgres_and_its_schema_and_says_so_and_ends_without_it(
     tmp_path: Path, redis_server: str, company: "Company"
 ) -> None:
     with postgres.serve(tmp_path / "postgres", durable=False) as server:
@@ -132,6 +132,13 @@ def test_every_role_waits_for_postgres_and_for_its_schema_and_says_so(
             lambda: _ask(f"{api}/v1/jobs", key).status_code == 401,
             "the api looks keys up",
         )
+
+        server.pause()
+        threading.Event().wait(1.5)  # in which each duty meets the frozen server
+        at_once = [company.processes[0], company.processes[2]]  # a worker has its grace
+        for process in at_once:
+            process.terminate()
+        assert [process.wait(25) for process in at_once] == [0, 0]
 
 
 def test_a_worker_whose_consumer_hears_nothing_from_a_redis_that_answers_is_not_healthy(

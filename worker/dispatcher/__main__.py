@@ -60,6 +60,7 @@ _RECHECK_SLOWEST, _STATEMENT_SLOWEST = timedelta(hours=1), timedelta(minutes=15)
 _PRICES = timedelta(minutes=10)
 _MINUTE, _LOOK = timedelta(seconds=60), timedelta(seconds=10)
 _AUDIT = timedelta(minutes=10)
+_LAST = timedelta(seconds=10)  # for turns to be rolled back when it is told to stop
 _BUDGETS = timedelta(seconds=5)  # what waits for room in a budget waits for hours, as a rule
 
 
@@ -118,7 +119,10 @@ def _health(desk: Desk, started: asyncio.Event) -> AbstractAsyncContextManager[N
 
 
 async def _until_told(desk: Desk, books: Books) -> None:
-    """Repeat every duty until SIGTERM or SIGINT; a turn that is under way is finished or rolled back."""
+    """Repeat every duty until SIGTERM or SIGINT; a turn that is under way is finished or rolled back.
+
+    Where Postgres does not answer, it is left to Postgres to roll back.
+    """
     told, settings_ = asyncio.Event(), desk.settings
     store = Store(settings_.storage_url)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -158,7 +162,10 @@ async def _until_told(desk: Desk, books: Books) -> None:
     await told.wait()
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    _, late = await asyncio.wait(tasks, timeout=_LAST.total_seconds())
+    if late:
+        log.warning("dispatcher.abandons", turns=len(late))
+        os._exit(0)
 
 
 if __name__ == "__main__":
