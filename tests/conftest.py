@@ -14,6 +14,7 @@ from deploy.local import postgres, valkey
 from deploy.simulator import Running
 from models import migrate, projects
 from models.db import Database
+from models.garbage import collect_less
 from models.projects import Caller
 from models.settings import Settings
 from models.signing import new_secret
@@ -42,7 +43,7 @@ _CHEAP: tuple[LiteralString, ...] = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the long versions of some tests be asked for; the defaults are what `make test` runs."""
     group = parser.getgroup("darkroom")
-    group.addoption("--walks", type=int, default=100, help="random walks through the books")
+    group.addoption("--walks", type=int, default=200, help="random walks through the books")
     group.addoption("--steps", type=int, default=30, help="arrows of each walk")
     group.addoption("--jobs", type=int, default=60, help="jobs of the credits run")
     group.addoption("--long", action="store_true", help="runs that take minutes: make limit")
@@ -63,15 +64,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process: they share what is dear to start.
+    """Begin with the files that take longest, so that the processes end together.
 
-    The longest files begin first, so that the processes end together.
+    A file's tests stay in one process (`--dist=loadfile`): they share what is dear to start.
     """
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT / "tests"))))
     items.sort(key=lambda item: not {"e2e", "servers"} & set(item.path.parts))
+
+
+def pytest_collection_finish() -> None:
+    """Let Python look for garbage as seldom as in our roles: four thousand tests are many objects."""
+    collect_less()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ _LINES = 60  # of each role's log, shown with a failure
 _open: list[Stage] = []  # calm stages on which somebody may still play
 
 
-@pytest.hookimpl(tryfirst=True)  # before the files are ordered
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Play on one stage after the other: a Darkroom without work still takes an eighth of a core."""
     items.sort(key=lambda item: [each in _fixtures(item) for each in ("mortal", "calm")])

@@ -352,7 +352,7 @@ def _explained(way: Way, each: Project, ear: Endpoint, jobs: list[str]) -> None:
     """See that the log has a line for each event, and says why it did not arrive."""
     why = {
         "hang": (None, "timeout"),
-        "drip": (None, "timeout"),
+        "drip": (200, "delivered"),  # its status line is its answer
         "fail": (500, "HTTP 500"),
         "redirect": (307, "redirect, never followed"),
         "gone": (410, "410 Gone"),

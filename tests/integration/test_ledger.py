@@ -477,7 +477,7 @@ class Walk:
 async def test_no_walk_upsets_the_books_or_leaves_the_diagram(
     bench: Bench, request: pytest.FixtureRequest
 ) -> None:
-    """Walk `--walks` times `--steps` arrows: 100 x 30 by default; the books are audited at each change."""
+    """Walk `--walks` times `--steps` arrows: 200 x 30 by default; the books are audited at each change."""
     walks, steps = request.config.getoption("--walks"), request.config.getoption("--steps")
     seen = set[Edge]()
     for seed in range(walks):
