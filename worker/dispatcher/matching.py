@@ -55,6 +55,7 @@ async def turn(books: Books, strangers: Strangers) -> bool:
         now = (await tx.execute(select(func.now()))).scalar_one()
         begun, done = await statement.begun_at(tx), await statement.mark(tx, statement.DUTY)
     if begun is None:
+        _show(None)  # before our first call no charge is looked at
         return False
     # A line may be shown four times the lag after it was written, as a row of the log may.
     again = 4 * settings.log_lag + APART
