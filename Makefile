@@ -11,7 +11,7 @@ PEERS := .bench
 # Where a container's environment forbids bytecode, each of a hundred starts would compile for half a
 # second; it is ignored by git, and `make clean` removes it.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help up demo test servers credits webhooks chaos limit storm bench check fmt lock clean
+.PHONY: help up demo test long servers credits webhooks chaos limit storm bench check fmt lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,8 +22,11 @@ up: $(STAMP) ## Run everything and the main job; stays up until Ctrl-C
 demo: $(STAMP) ## Run everything and the main job, and end
 	@exec $(BIN)/python -m deploy.local demo
 
-test: $(STAMP) ## Run every test
+test: $(STAMP) ## Run every test but the long ones
 	$(BIN)/python -m pytest -n $(or $(PROCESSES),2) $(TESTS)
+
+long: $(STAMP) ## Run the tests that take a minute each, which `make test` leaves out
+	$(BIN)/python -m pytest -q -m long --long tests
 
 credits: $(STAMP) ## Lose a third of 1,000 answers, kill 20 workers, and compare every credit
 	$(BIN)/python -m pytest -q -s tests/e2e/test_credits.py --jobs $(or $(JOBS),1000) --kills $(or $(KILLS),20)
@@ -35,7 +38,7 @@ webhooks: $(STAMP) ## Tell 100 endpoints of 2,000 jobs while five misbehave, kil
 # What is missing is a skipped test that names its package: apt-get install postgresql redis-server pgbouncer
 DEBIAN_POSTGRES = $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
 servers: $(STAMP) $(PEERS)/requirements/.installed $(PEERS)/arq/.installed ## Run on Debian's PostgreSQL, Redis, pgbouncer, and S3
-	$(BIN)/python -m pytest -q -s -rs tests/servers
+	$(BIN)/python -m pytest -q -s -rs --long tests/servers
 	$(BIN)/python -m pytest -q -rs -n $(or $(PROCESSES),2) --debian \
 		tests/integration/test_releasing.py tests/integration/test_plans.py
 	$(BIN)/python -m tests.bench overhead submitting --out $(PEERS)/debian \

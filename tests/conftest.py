@@ -46,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--walks", type=int, default=200, help="random walks through the books")
     group.addoption("--steps", type=int, default=30, help="arrows of each walk")
     group.addoption("--jobs", type=int, default=60, help="jobs of the credits run")
-    group.addoption("--long", action="store_true", help="runs that take minutes: make limit")
+    group.addoption("--long", action="store_true", help="tests that take minutes: make long")
     group.addoption("--kills", type=int, default=2, help="workers killed in the credits run")
     group.addoption(
         "--debian", action="store_true", help="PostgreSQL is the one of Debian's package"
@@ -64,11 +64,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the files that take longest, so that the processes end together.
 
-    A file's tests stay in one process (`--dist=loadfile`): they share what is dear to start.
+    A file's tests stay in one process (`--dist=loadfile`): they share what is dear to start. What takes a
+    minute by itself is left to `make long`.
     """
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="it takes a minute: make long"))
     items.sort(key=lambda item: not {"e2e", "servers"} & set(item.path.parts))
 
 

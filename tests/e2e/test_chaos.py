@@ -11,7 +11,7 @@ from tests.e2e.chaos.plan import Plan
 from tests.e2e.chaos.play import play
 
 SHORT = Plan(
-    jobs=30, kills=4, apis=1, dispatchers=2, workers=2, clients=8, latency=0.4, lease=3,
+    jobs=20, kills=3, apis=1, dispatchers=2, workers=2, clients=8, latency=0.4, lease=3,
     flushes=1, restarts=1, keep=120, pause=0.3, patience=90, takeover=60,
     faults=("freeze_worker", "lose_commits", "shut_store", "terminate_worker"),
 )  # fmt: skip

@@ -76,6 +76,7 @@ def test_a_second_start_is_warm_its_curl_works_and_ctrl_c_stops_all(data: Path) 
     assert _living(data) == []
 
 
+@pytest.mark.long
 async def test_a_provider_that_costs_money_is_paid_for_the_example_once(
     provider: Running, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ def unreliable(stage: Stage) -> Iterator[Stage]:
     stage.configure(rates={}, latency=0, limit=None)
 
 
+@pytest.mark.long
 def test_a_hundred_jobs_end_and_both_ledgers_agree(unreliable: Stage) -> None:
     stage = unreliable
     prompt = {"model": "bytedance/seedream-5-0-lite-preview", "prompt": "a red bicycle"}

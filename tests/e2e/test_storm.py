@@ -16,6 +16,7 @@ _JOBS, _CALL, _AMOUNT, _RATE = 4, 0.2, 16, 100.0
 _FEW = {"DARKROOM_DELIVER_SLOTS": "8"}  # places: twice as many origins hang
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_a_quiet_project_is_served_while_a_hostile_one_still_waits(
     tmp_path: Path, postgres_server: str, redis_server: str

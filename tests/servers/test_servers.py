@@ -74,6 +74,7 @@ async def test_a_redis_whose_authority_was_not_named_is_told_from_an_absence(
         assert bell.refusal == "Redis' TLS is not to be believed: CERTIFICATE_VERIFY_FAILED"
 
 
+@pytest.mark.long
 def test_a_job_waits_no_longer_for_its_release_than_on_our_own_server(
     stage: Stage, postgres_server: str, redis_server: str, tmp_path: Path
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_pgbouncer_that_drops_our_options_is_told_of_in_one_line(bounced: Stag
     assert "ALTER ROLE postgres SET jit = 'off'; " in line
 
 
+@pytest.mark.long
 def test_a_failover_of_postgres_costs_seconds_and_no_job(redis_server: str, tmp_path: Path) -> None:
     with (
         programs.debian_postgres(tmp_path / "first") as first,
@@ -141,6 +143,7 @@ def test_a_failover_of_postgres_costs_seconds_and_no_job(redis_server: str, tmp_
             first.start()  # where the stage's database is removed
 
 
+@pytest.mark.long
 def test_a_failover_of_redis_costs_seconds_and_no_job(debian: Server, tmp_path: Path) -> None:
     with (
         sentinels.watching(tmp_path / "redis") as watched,
