@@ -29,10 +29,10 @@ long: $(STAMP) ## Run the tests that take a minute each, which `make test` leave
 	$(BIN)/python -m pytest -q -m long --long tests
 
 credits: $(STAMP) ## Lose a third of 1,000 answers, kill 20 workers, and compare every credit
-	$(BIN)/python -m pytest -q -s tests/e2e/test_credits.py --jobs $(or $(JOBS),1000) --kills $(or $(KILLS),20)
+	$(BIN)/python -m pytest -q -s tests/e2e/test_credits.py --long --jobs $(or $(JOBS),1000) --kills $(or $(KILLS),20)
 
 webhooks: $(STAMP) ## Tell 100 endpoints of 2,000 jobs while five misbehave, kill 21 workers, rotate
-	$(BIN)/python -m pytest -q -s tests/e2e/test_webhooks.py --webhook-jobs $(or $(JOBS),2000) \
+	$(BIN)/python -m pytest -q -s tests/e2e/test_webhooks.py --long --webhook-jobs $(or $(JOBS),2000) \
 		--endpoints 100 --pace $(or $(PACE),5) --events 1000 --deaths 21
 
 # What is missing is a skipped test that names its package: apt-get install postgresql redis-server pgbouncer

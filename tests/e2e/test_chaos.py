@@ -17,6 +17,7 @@ SHORT = Plan(
 )  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_whatever_happens_nothing_is_lost_and_nothing_is_paid_twice(
     tmp_path: Path, request: pytest.FixtureRequest

@@ -34,6 +34,7 @@ def lossy(
         yield stage
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_when_the_log_has_caught_up_every_credit_is_explained(
     lossy: Stage, request: pytest.FixtureRequest

@@ -65,6 +65,7 @@ def test_a_worker_killed_while_it_delivers_a_webhook(stage: Stage) -> None:
     assert len(ids) == 1, "the same event has the same id on every try"
 
 
+@pytest.mark.long
 def test_a_worker_frozen_for_three_leases_moves_nothing_and_settles_its_attempt(
     stage: Stage,
 ) -> None:
@@ -91,6 +92,7 @@ def test_a_worker_frozen_for_three_leases_moves_nothing_and_settles_its_attempt(
     eventually(lambda: _spares(stage, job_id) == 1, "the image that was overtaken is kept as well")
 
 
+@pytest.mark.long
 def test_a_late_image_saves_the_job_whose_later_call_brings_none(stage: Stage) -> None:
     stage.start("worker")
     job_id = stage.submit(f"latency=1, latency={CALL - 0.5}+500, ok")

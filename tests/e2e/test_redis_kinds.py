@@ -38,6 +38,7 @@ def _says(actor: Actor, why: str) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_a_switch_to_the_replica_ends_no_worker_and_loses_no_job(
     stage: Stage, watched: Watched
 ) -> None:

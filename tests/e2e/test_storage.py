@@ -36,6 +36,7 @@ def away(stage: Stage) -> Iterator[None]:
         (stage.folder / "elsewhere").rename(images)
 
 
+@pytest.mark.long
 def test_a_dead_store_stops_the_paying_and_loses_nothing(stage: Stage) -> None:
     closed = "SELECT count(*) FROM gates WHERE reason = 'storage'"
     before = len(stage.calls())

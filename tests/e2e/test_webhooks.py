@@ -273,6 +273,7 @@ def test_no_delivery_across_a_rotation_is_signed_with_neither_secret(
     assert hits[-1].verifies(keys[2])
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_no_event_is_lost_with_the_workers_that_send_it(
     stage: Stage,

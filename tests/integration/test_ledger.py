@@ -488,6 +488,7 @@ async def test_no_walk_upsets_the_books_or_leaves_the_diagram(
     assert seen == arrows
 
 
+@pytest.mark.long
 async def test_no_walk_in_the_plain_way_upsets_the_books(bench: Bench) -> None:
     """Walk jobs that no budget watches and nobody follows: a worker takes most arrows in one statement."""
     for seed in range(30):

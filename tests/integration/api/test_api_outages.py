@@ -108,6 +108,7 @@ async def test_while_postgres_is_down_every_route_says_so_and_then_recovers(
     assert (await api.job(job))["status"] == "succeeded"
 
 
+@pytest.mark.long
 async def test_while_postgres_is_frozen_every_route_says_so_and_then_recovers(
     api: Api, own_postgres: Server
 ) -> None:

@@ -24,6 +24,7 @@ async def api(settings: Settings, serving: Serve) -> AsyncIterator[Api]:
         yield served
 
 
+@pytest.mark.long
 async def test_slow_reads_of_one_project_leave_the_others_alone(
     api: Api, database_url: str
 ) -> None:
