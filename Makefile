@@ -27,6 +27,7 @@ test: $(STAMP) ## Run every test but the long ones
 
 long: $(STAMP) ## Run the tests that take a minute each, which `make test` leaves out
 	$(BIN)/python -m pytest -q -m long --long tests
+	$(BIN)/python -m pytest -q --walks 200 tests/integration/test_ledger.py
 
 credits: $(STAMP) ## Lose a third of 1,000 answers, kill 20 workers, and compare every credit
 	$(BIN)/python -m pytest -q -s tests/e2e/test_credits.py --long --jobs $(or $(JOBS),1000) --kills $(or $(KILLS),20)
