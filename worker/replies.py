@@ -44,7 +44,7 @@ class Reply:
                 most -= len(chunk)
 
     async def chunks(self, max_bytes: int) -> AsyncIterator[bytes]:
-        """Give the body, inflated if it is compressed; raises `Unreachable`, also beyond `max_bytes`."""
+        """Return the body, inflated if it is compressed; raises `Unreachable`, also beyond `max_bytes`."""
         unread = max_bytes
         if (self.response.content_length or 0) > unread:
             raise Unreachable("too_large")

@@ -11,6 +11,7 @@ if __name__ == "__main__":
 
 import asyncio
 import socket
+from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
 from functools import partial
@@ -123,15 +124,27 @@ async def _until_told(desk: Desk, books: Books) -> None:
 
     Where Postgres does not answer, it is left to Postgres to roll back.
     """
-    told, settings_ = asyncio.Event(), desk.settings
-    store = Store(settings_.storage_url)
+    told, work = asyncio.Event(), _duties(desk, books)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
+    tasks = [asyncio.create_task(each) for each in work]
+    await told.wait()
+    for task in tasks:
+        task.cancel()
+    _, late = await asyncio.wait(tasks, timeout=_LAST.total_seconds())
+    if late:
+        log.warning("dispatcher.abandons", turns=len(late))
+        os._exit(0)
+
+
+def _duties(desk: Desk, books: Books) -> list[Coroutine[object, object, None]]:
+    """List every duty, each with how often it is done at least; raises `Misconfigured` for a bad store."""
+    settings_, store = desk.settings, Store(desk.settings.storage_url)
     reconcile = min(max(settings_.log_lag / 4, _RECONCILE_FASTEST), _RECONCILE_SLOWEST)
     recheck = min(max(4 * settings_.log_lag, _RECONCILE_FASTEST), _RECHECK_SLOWEST)
     statement = min(max(settings_.log_lag, _RECONCILE_FASTEST), _STATEMENT_SLOWEST)
     tick = settings_.tick
-    work = [
+    return [
         repeat(desk, "release", partial(releasing.turn, desk), every=tick, topic="jobs"),
         repeat(
             desk,
@@ -158,14 +171,6 @@ async def _until_told(desk: Desk, books: Books) -> None:
         repeat(desk, "wallet", partial(wallet.turn, books), every=_MINUTE),
         repeat(desk, "park", partial(parking.turn, books), every=settings_.gate_probe),
     ]
-    tasks = [asyncio.create_task(each) for each in work]
-    await told.wait()
-    for task in tasks:
-        task.cancel()
-    _, late = await asyncio.wait(tasks, timeout=_LAST.total_seconds())
-    if late:
-        log.warning("dispatcher.abandons", turns=len(late))
-        os._exit(0)
 
 
 if __name__ == "__main__":
