@@ -14,7 +14,7 @@ from api.documentation import DELIVERIES, DELIVERY, REDELIVERED, REFUSALS, REPLA
 from api.subscriptions import DeliveryQuery, ReplayBody
 from models import deliveries, endpoints, ids, jobs, usage
 from models.deliveries import Logged
-from models.views import Json, time
+from models.jsonable import Json, time
 
 # A try that met no answer, in words; the log has the word alone.
 _MET = {

@@ -1,6 +1,6 @@
 """What answers look like, for people who read the OpenAPI: each fits its shape."""
 
-from models.views import Json
+from models.jsonable import Json
 
 JOB: Json = {
     "id": "job_01kar4d2c9ez7t6p1m8n5q0rvw",

@@ -8,8 +8,8 @@ from api.deps import Admin, KeyId, Reading, Tx
 from api.documentation import KEY, KEY_MADE, KEYS, REFUSALS
 from api.schemas import KeyBody, RotateBody
 from models import ids, projects
+from models.jsonable import time
 from models.schema import ApiKey
-from models.views import time
 
 router = APIRouter(
     prefix="/v1/keys",

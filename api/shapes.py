@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from models.jsonable import Json
 from models.states import (
     BudgetMode,
     BudgetScope,
@@ -23,7 +24,6 @@ from models.states import (
     Scope,
     WaitingReason,
 )
-from models.views import Json
 
 JobId = Annotated[str, Field(pattern="^job_[0-9a-z]{26}$")]
 KeyId = Annotated[str, Field(pattern="^key_[0-9a-z]{26}$")]

@@ -10,9 +10,9 @@ from models import addresses, catalog, jobs, remnants, usage
 from models.catalog import Checked, Inline
 from models.errors import EgressRefused, FieldError, InvalidRequest, Unavailable
 from models.jobs import Idempotency, Snapshot, Submission, fingerprint
+from models.jsonable import time
 from models.projects import Caller
 from models.references import view_input
-from models.views import time
 
 _INLINE = 64 * 1024  # characters of references above which checking moves off the loop
 

@@ -21,10 +21,10 @@ from models.bookings import Selection
 from models.db import Transaction
 from models.errors import FieldError, InvalidRequest
 from models.jobs import Submission
+from models.jsonable import Json, time
 from models.money import usd
 from models.schema import LedgerEntry
 from models.usage import Period, Report, Sums, Value
-from models.views import Json, time
 
 router = APIRouter(prefix="/v1", tags=["usage"], responses=REFUSALS, route_class=JsonRoute)
 

@@ -20,9 +20,9 @@ from api.state import State
 from api.submission import check_url
 from api.subscriptions import EndpointBody, EndpointChanges
 from models import endpoints, ids, projects, signing
+from models.jsonable import Json, time
 from models.keyrings import OLD_FOR
 from models.schema import Endpoint
-from models.views import Json, time
 
 router = APIRouter(
     prefix="/v1/webhooks",

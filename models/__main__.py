@@ -22,12 +22,12 @@ from models import (
     evidence,
     ids,
     jobs,
+    jsonable,
     migrate,
     pauses,
     projects,
     resealing,
     settings,
-    views,
 )
 from models.db import Database
 from models.errors import DarkroomError, InvalidRequest, NotFound
@@ -146,7 +146,7 @@ async def _pause(database: Database, asked: Namespace, _: Settings) -> str:
         else:
             await act(tx, "model", asked.model)
         left = await pauses.described(tx)
-    lines = [f"paused since {views.time(since)}: {what}" for what, since in left]
+    lines = [f"paused since {jsonable.time(since)}: {what}" for what, since in left]
     if not lines:
         return "nothing is paused"
     return "\n".join([*lines, "calls that are under way end, no other begins; webhooks go on"])
@@ -173,8 +173,8 @@ async def _set_aside(database: Database, _: Namespace, __: Settings) -> str:
         await migrate.demand_schema(tx)
         rows = await aside.listing(tx, _ROWS)
     lines = [
-        f"{each.duty} {each.subject}: failed {each.failures} times since {views.time(each.since)}, "
-        f"again at {views.time(each.again_at)}: {each.reason}"
+        f"{each.duty} {each.subject}: failed {each.failures} times since {jsonable.time(each.since)}, "
+        f"again at {jsonable.time(each.again_at)}: {each.reason}"
         for each in rows
     ]
     return "\n".join(lines) or "nothing is set aside"
@@ -186,7 +186,7 @@ async def _evidence(database: Database, asked: Namespace, _: Settings) -> str:
         await migrate.demand_schema(tx)
         found, at = await evidence.read(tx, asked.attempt)
     kind = found.content_type or "no content type"
-    told = f"{len(found.body)} of {found.length} bytes, {kind}, kept at {views.time(at)}"
+    told = f"{len(found.body)} of {found.length} bytes, {kind}, kept at {jsonable.time(at)}"
     print(told, file=sys.stderr)
     return found.body.decode(errors="backslashreplace")
 

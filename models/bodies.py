@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 
-from models.views import Json, time
+from models.jsonable import Json, time
 
 _BODY_MAX = 20_000  # bytes of a webhook's body; many receivers cap requests at 32 kB
 _PROMPT_MAX = 2_000  # bytes, as JSON writes it

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from models import bodies, endpoints, events
 from models.db import Transaction
+from models.jsonable import Json
 from models.states import EventType
-from models.views import Json
 
 
 async def tell(

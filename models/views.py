@@ -12,14 +12,13 @@ from uuid import UUID
 
 from models import ids
 from models.budgets import Standing
+from models.jsonable import Json, time
 from models.money import usd
 from models.schema import Attempt, Image, Job
 from models.settings import Settings
 from models.vault import Vault
 
 _URL_LIFE = timedelta(days=7)
-
-Json = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +55,6 @@ def _url_end(image: Image, now: datetime) -> datetime:
 def signed_message(path: str, expiry: int) -> bytes:
     """Give the bytes that an image URL's signature covers."""
     return f"{path}\n{expiry}".encode()
-
-
-def time(moment: datetime | None) -> str | None:
-    """Write a time: UTC, ISO 8601, milliseconds."""
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def status(job: Job) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from api.openapi import describe
 from models.db import Database
-from models.views import Json
+from models.jsonable import Json
 
 _JSON = {"application/json", "application/problem+json"}
 

@@ -13,9 +13,9 @@ from sqlalchemy import exists, func, select, update
 
 from models import endpoints, ids, notices
 from models.db import Transaction
+from models.jsonable import time
 from models.schema import Delivery, DeliveryTry, Endpoint
 from models.settings import Settings
-from models.views import time
 
 # A try is dated when it begins, by its worker's clock; the failing, when it is recorded, by the database's.
 _CLOCKS_APART = timedelta(minutes=15)

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import or_, select, text
 
-from models import budgets, ids, limits, pauses, views
+from models import budgets, ids, jsonable, limits, pauses, views
 from models.db import Transaction
 from models.jobs import sharing
 from models.jobs.forecasting import Position
+from models.jsonable import Json
 from models.schema import Attempt, Gate, Job, Project
 from models.settings import Settings
-from models.views import Json
 
 _GATES = {
     "provider_down": "The provider answers with errors or not at all, so only a probe is sent",
@@ -81,7 +81,7 @@ async def own(
     tx: Transaction, settings: Settings, job: Job, project: Project, around: Places
 ) -> list[Binding]:
     """Say what a job that is not due waits for."""
-    until = views.time(job.run_after)
+    until = jsonable.time(job.run_after)
     match job.waiting_reason:
         case "budget":
             return await _budget(tx, job)
@@ -114,8 +114,8 @@ async def paused(tx: Transaction, job: Job) -> list[Binding]:
     return [
         Binding(
             "paused",
-            f"{what[each.scope]} is paused by the operator since {views.time(each.paused_at)}.",
-            {"scope": each.scope, "since": views.time(each.paused_at)},
+            f"{what[each.scope]} is paused by the operator since {jsonable.time(each.paused_at)}.",
+            {"scope": each.scope, "since": jsonable.time(each.paused_at)},
         )
         for each in standing
         if each.scope == "all" or job.phase == "call"
@@ -131,8 +131,8 @@ async def gates(tx: Transaction, job: Job) -> list[Binding]:
     return [
         Binding(
             each.reason,
-            f"{_gate(each)}; since {views.time(each.closed_at)}.",
-            {"since": views.time(each.closed_at), "half_open": each.half_open_at is not None},
+            f"{_gate(each)}; since {jsonable.time(each.closed_at)}.",
+            {"since": jsonable.time(each.closed_at), "half_open": each.half_open_at is not None},
         )
         for each in rows
     ]
@@ -216,7 +216,7 @@ async def _unknown_charge(tx: Transaction, settings: Settings, job: Job) -> Bind
         return Binding("unknown_charge", message, {"attempts": [], "until": None})
     which = " and ".join(str(number) for number in numbers)
     were = f"attempt {which} was" if len(numbers) == 1 else f"attempts {which} were"
-    until = views.time(max(each.sent_at for each in found) + settings.unknown_for)
+    until = jsonable.time(max(each.sent_at for each in found) + settings.unknown_for)
     message = (
         f"It is not known yet whether {were} charged. The job goes on once the provider's "
         f"log or ledger shows it, or has not shown it by {until}. While the provider's account cannot be "

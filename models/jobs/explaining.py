@@ -8,14 +8,14 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
-from models import attempts, ids, views
+from models import attempts, ids, jsonable, views
 from models.db import Transaction
 from models.errors import NotFound
 from models.jobs import binding, forecasting
 from models.jobs.binding import Binding, Places
+from models.jsonable import Json
 from models.schema import Job, Project
 from models.settings import Settings
-from models.views import Json
 
 _ENDED = {
     "succeeded": "it succeeded",
@@ -46,7 +46,7 @@ async def explain(tx: Transaction, settings: Settings, project_id: UUID, job_id:
         "running": None,
     }
     if job.finished_at is not None:
-        message = f"The job has ended: {_ENDED[job.status]} at {views.time(job.finished_at)}."
+        message = f"The job has ended: {_ENDED[job.status]} at {jsonable.time(job.finished_at)}."
         return shown | {"message": message, "no_estimate_because": "it has ended"}
     if job.status == "running":
         return shown | await _running(tx, settings, job)
@@ -56,7 +56,7 @@ async def explain(tx: Transaction, settings: Settings, project_id: UUID, job_id:
 async def _running(tx: Transaction, settings: Settings, job: Job) -> Json:
     begun = (await attempts.of(tx, [job.id]))[job.id]
     sent_at = next((each.sent_at for each in begun if each.number == job.attempt), job.started_at)
-    since = views.time(sent_at)
+    since = jsonable.time(sent_at)
     typical = await forecasting.typical_seconds(tx) or settings.typical_call.total_seconds()
     message = f"Its call is under way since {since}; one takes about {typical:.0f} s at present."
     if job.phase == "keep":

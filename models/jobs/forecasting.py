@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import text
 
-from models import catalog, views
+from models import catalog, jsonable
 from models.db import Transaction
+from models.jsonable import Json
 from models.schema import Job
 from models.settings import Settings
-from models.views import Json
 
 _COUNTED = 10_000  # jobs ahead, or projects that wait: beyond it the answer says "at least"
 _LATEST = timedelta(days=365)  # a forecast beyond is none
@@ -91,7 +91,7 @@ async def typical_seconds(tx: Transaction) -> float | None:
 
 
 def _range(earliest: datetime, latest: datetime | None) -> tuple[Json, None]:
-    return {"earliest": views.time(earliest), "latest": views.time(latest)}, None
+    return {"earliest": jsonable.time(earliest), "latest": jsonable.time(latest)}, None
 
 
 async def _projects(tx: Transaction) -> int:

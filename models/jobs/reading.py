@@ -12,8 +12,9 @@ from models.db import Transaction
 from models.direct import Direct, Statement, attributes, given, loaded, prepared
 from models.errors import NotFound
 from models.jobs.announcing import images_of
+from models.jsonable import Json
 from models.schema import Attempt, Image, Job
-from models.views import Json, Lens
+from models.views import Lens
 
 _NIL, _MAX = UUID(int=0), UUID(int=(1 << 128) - 1)  # no id is one of them (RFC 9562, 5.9 and 5.10)
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import bodies, ids, views
+from models import bodies, ids, jsonable, views
+from models.jsonable import Json
 from models.schema import Attempt, Image, Job
 from models.vault import Vault
-from models.views import Json, Lens
+from models.views import Lens
 
 NOW = datetime(2026, 6, 1, 12, 30, 15, 123_456, tzinfo=UTC)
 LENS = Lens("https://darkroom.example/", Vault("a-secret-of-at-least-thirty-two-letters"))
@@ -70,8 +71,8 @@ def data(body: bytes) -> dict[str, object]:
 
 
 def test_times_are_utc_with_milliseconds() -> None:
-    assert views.time(NOW) == "2026-06-01T12:30:15.123Z"
-    assert views.time(None) is None
+    assert jsonable.time(NOW) == "2026-06-01T12:30:15.123Z"
+    assert jsonable.time(None) is None
 
 
 @pytest.mark.parametrize("status", ["released", "queued"])
@@ -113,7 +114,7 @@ def test_what_is_unknown_is_what_lost_calls_hold_and_not_the_one_under_way() -> 
     shown = show(job(status="running", held=2 * PRICE, charged=0), lost, going)
     assert shown["cost"] == {
         "estimated": PRICE, "charged": 0, "adjusted": 0, "unknown": PRICE, "held": 2 * PRICE,
-        "unknown_until": views.time(NOW + LENS.unknown_for), "unit": "credits",
+        "unknown_until": jsonable.time(NOW + LENS.unknown_for), "unit": "credits",
         "usd": {
             "estimated": "0.0455", "charged": "0.00", "adjusted": "0.00", "unknown": "0.0455",
             "held": "0.091",
@@ -197,8 +198,8 @@ def test_an_image_says_when_its_urls_end_beside_when_it_does(kept: timedelta) ->
     told = shown["data"][0]
     for name in ("url", "thumbnail_url"):
         end = int(told[name].split("exp=")[1].split("&")[0])
-        assert told["url_expires_at"] == views.time(datetime.fromtimestamp(end, UTC))
-    assert told["expires_at"] == views.time(NOW + kept)
+        assert told["url_expires_at"] == jsonable.time(datetime.fromtimestamp(end, UTC))
+    assert told["expires_at"] == jsonable.time(NOW + kept)
 
 
 # The ETag.
@@ -232,7 +233,7 @@ def test_an_etag_changes_by_the_day_where_signed_urls_are_shown(
 def test_a_body_is_the_job_as_get_shows_it_and_its_sequence_is_its_version() -> None:
     body = webhook(job(version=9), attempt(), images=(image(),))
     read = json.loads(body)
-    assert (read["type"], read["timestamp"]) == ("job.succeeded", views.time(NOW))
+    assert (read["type"], read["timestamp"]) == ("job.succeeded", jsonable.time(NOW))
     assert read["data"]["sequence"] == 9
     assert read["data"] == json.loads(
         json.dumps(show(job(version=9), attempt(), images=(image(),)))

@@ -9,7 +9,7 @@ import structlog
 
 from models import budgets, duties, jobs, notices, views
 from models.db import Transaction
-from models.views import Json
+from models.jsonable import Json
 from worker.dispatcher.desk import Desk, one_by_one
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
