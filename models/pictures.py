@@ -21,6 +21,7 @@ _CHILD = "models.decoding.child"
 _MEMORY = 1024**3  # bytes; 36 megapixels with alpha, decoded and converted, need about half
 _CPU = timedelta(seconds=10)  # for one image; 36 megapixels of PNG take about 2
 _WALL = timedelta(seconds=20)  # the same on a machine that has other things to do
+_NICE = 5  # who waits for a picture has more time than who waits for an answer
 _OUT_OF_MEMORY = 75  # the child's exit status that says so
 _SIZE = struct.Struct(">II")
 _LAST_BREATH = timedelta(seconds=1)
@@ -46,8 +47,8 @@ class Broken:
 class Pictures:
     """A few warm children, each decoding one image at a time; requests wait for a free one.
 
-    `memory` in bytes per child; `cpu` and `wall` for one image. Nothing here raises because of an
-    image. An async context manager: no child outlives it.
+    `memory` in bytes per child; `cpu` and `wall` for one image; `nice` as the kernel has it. Nothing here
+    raises because of an image. An async context manager: no child outlives it.
     """
 
     def __init__(
@@ -57,9 +58,10 @@ class Pictures:
         memory: int = _MEMORY,
         cpu: timedelta = _CPU,
         wall: timedelta = _WALL,
+        nice: int = _NICE,
     ) -> None:
         self._count = children
-        self._limits = (memory, cpu.total_seconds(), wall.total_seconds())
+        self._limits = (memory, cpu.total_seconds(), wall.total_seconds(), nice)
         # The child ends itself in time; half as much again, and it cannot any more.
         self._patience = 1.5 * wall.total_seconds()
         self._free = asyncio.Semaphore(children)

@@ -35,15 +35,18 @@ class Places:
         self._lines: dict[UUID, deque[_Turn]] = {}
 
     @asynccontextmanager
-    async def take(self, project_id: UUID, patience: float) -> AsyncIterator[None]:
-        """Hold a place; raises the refusal where the line is full, or was not let in within seconds."""
+    async def take(self, project_id: UUID, patience: float | None) -> AsyncIterator[None]:
+        """Hold a place; raises the refusal where the line is full, or was not let in within seconds.
+
+        Without a patience it waits as long as it takes.
+        """
         await self._enter(project_id, patience)
         try:
             yield
         finally:
             self._leave(project_id)
 
-    async def _enter(self, project_id: UUID, patience: float) -> None:
+    async def _enter(self, project_id: UUID, patience: float | None) -> None:
         line = self._lines.setdefault(project_id, deque())
         if len(line) >= self._line:
             raise self._crowded()

@@ -20,6 +20,7 @@ from worker import deliver
 from worker.context import Context
 from worker.egress import Egress
 from worker.provider import Provider
+from worker.thumbnails import Thumbnails
 
 LEASE = timedelta(seconds=30)
 
@@ -43,6 +44,7 @@ class Post:
 async def posting(settings: Settings, ring: Callable[[str, str], None]) -> AsyncIterator[Post]:
     """Open what a worker needs to deliver, and nothing that it needs for images."""
     database = Database(settings, ring=ring, pool=2)
+    store = Store(settings.storage_url)
     vault, doorbell = Vault.of(settings), Doorbell(settings.redis_url.get_secret_value())
     async with Egress(settings.egress_allow, settings.egress_ports) as egress:
         yield Post(
@@ -52,10 +54,11 @@ async def posting(settings: Settings, ring: Callable[[str, str], None]) -> Async
                 database=database,
                 heartbeats=database,
                 doorbell=doorbell,
-                store=Store(settings.storage_url),
+                store=store,
                 provider=Provider("http://127.0.0.1:1", SecretStr("none"), LEASE),
                 egress=egress,
                 pictures=Pictures(),
+                thumbnails=Thumbnails(store, database.direct, Pictures()),
                 vault=vault,
                 lens=Lens(settings.public_url, vault),
             )

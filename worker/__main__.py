@@ -15,6 +15,7 @@ import socket
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 
 import structlog
 from celery import signals
@@ -39,6 +40,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _LAST_WORDS = 10  # seconds before the grace ends, in which to say what is abandoned
 _LEAVE = 2  # seconds before the grace ends, in which to close everything in good order
 _AGAIN = 1.0  # seconds until a Postgres that went away between two looks is looked at again
+_DRAWN = timedelta(seconds=2)  # for thumbnails that are asked for; the others are later
 _BEATS = 3  # heartbeats that may be missed
 
 
@@ -71,6 +73,7 @@ def main() -> int:
         connect(loaded).worker_main(_arguments(loaded, name))
     finally:
         loop.run(heart.leave(context))
+        loop.run(context.thumbnails.drawn(_DRAWN))
         loop.stop()
         log.info("worker.stopped", worker=name)
     if context.draining:

@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
+from uuid import UUID
 
 from models.attempts import Ref
 from models.db import Database
 from models.doorbell import Doorbell
 from models.errors import Misconfigured
 from models.pictures import Pictures
+from models.places import Places
 from models.settings import Settings
 from models.storage import Store
 from models.vault import Vault
@@ -18,9 +21,17 @@ from models.views import Lens
 from worker.egress import Egress
 from worker.provider import Provider
 from worker.pulse import Pulse
+from worker.thumbnails import CHILDREN, NICE, Thumbnails
 
 _FETCHED = 64  # images on their way to the store, each with up to 1 MiB of it in memory
-_LOOKED_AT = 3  # whole ones: one for each decoding child, and one ready for the next
+# Whole ones: one for each decoding child, and one ready for the next; and how many of one project's, so
+# that the next is never behind its pile. All that have places of calls may stand in its line.
+_LOOKED_AT, _SHARE = 3, 2
+_LINE = 1_000_000
+
+
+# Whose job or delivery a task is at, once it knows.
+whose: ContextVar[UUID | None] = ContextVar("whose", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +58,16 @@ class Context:
     provider: Provider
     egress: Egress
     pictures: Pictures
+    thumbnails: Thumbnails
     vault: Vault
     lens: Lens
     # A thousand answers may come at once; their images come in turns, and take bounded memory.
     fetching: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_FETCHED))
-    looking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LOOKED_AT))
+    looking: Places = field(
+        default_factory=lambda: Places(_LOOKED_AT, share=_SHARE, line=_LINE, crowded="")
+    )
+    # No project has more than half of a pool's connections: its statements may all wait for one row.
+    turns: Places = field(init=False)
     running: set[Ref] = field(default_factory=set)
     # What a store that refused an image is tried with, one at a time; and how often it was.
     trying_store: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -63,6 +79,18 @@ class Context:
     consuming: bool = False  # before Celery takes messages, what is released for it would only wait
     draining: bool = False
     heart: Pulse = field(default_factory=Pulse)  # beats with each heartbeat that got through
+
+    def __post_init__(self) -> None:
+        pool = self.settings.database_pool
+        self.turns = Places(2 * pool, share=max(pool // 2, 1), line=_LINE, crowded="")
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Hold a turn on the database for the project that this task is at, if it knows one by now."""
+        async with AsyncExitStack() as stack:
+            if (project_id := whose.get()) is not None:
+                await stack.enter_async_context(self.turns.take(project_id, patience=None))
+            yield
 
 
 @asynccontextmanager
@@ -81,13 +109,15 @@ async def open_context(settings: Settings, worker: str) -> AsyncIterator[Context
         stack.push_async_callback(database.close)
         heartbeats = Database(settings, ring=doorbell.ring, pool=1, name="darkroom-heartbeat")
         stack.push_async_callback(heartbeats.close)
+        store = Store(settings.storage_url)
+        drawing = await stack.enter_async_context(Pictures(children=CHILDREN, nice=NICE))
         yield Context(
             settings=settings,
             worker=worker,
             database=database,
             heartbeats=heartbeats,
             doorbell=doorbell,
-            store=Store(settings.storage_url),
+            store=store,
             provider=await stack.enter_async_context(
                 Provider(settings.aimlapi_base_url, key, settings.connect_timeout)
             ),
@@ -95,6 +125,7 @@ async def open_context(settings: Settings, worker: str) -> AsyncIterator[Context
                 Egress(settings.egress_allow, settings.egress_ports)
             ),
             pictures=await stack.enter_async_context(Pictures()),
+            thumbnails=await stack.enter_async_context(Thumbnails(store, database.direct, drawing)),
             vault=vault,
             lens=Lens.of(settings, vault),
         )

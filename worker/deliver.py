@@ -23,7 +23,7 @@ from models.states import DeliveryState
 from worker import metrics
 from worker.backoff import next_try, parse_retry_after, pause
 from worker.connection import Unreachable
-from worker.context import Context
+from worker.context import Context, whose
 from worker.egress import Answer
 from worker.persistence import insist
 
@@ -45,6 +45,7 @@ async def run(context: Context, delivery_id: UUID, number: int) -> None:
         log.info("webhook.not_mine", number=number)
         return
     structlog.contextvars.bind_contextvars(project_id=text(PROJECT, parcel.project_id))
+    whose.set(parcel.project_id)
     if parcel.job_id is not None:
         structlog.contextvars.bind_contextvars(job_id=text(JOB, parcel.job_id))
     at, started = datetime.now(UTC), time.monotonic()
@@ -85,8 +86,10 @@ async def _record(
 ) -> DeliveryState | None:
     patience = Patience.of(context.settings)
     with suppress(Unavailable):  # whether it took effect, the general way finds out
-        if await deliveries.record_plain(context.database.direct, delivery_id, number, at, tried):
-            return tried.state
+        async with context.turn():
+            direct = context.database.direct
+            if await deliveries.record_plain(direct, delivery_id, number, at, tried):
+                return tried.state
     return await insist(
         context, lambda tx: deliveries.record(tx, delivery_id, number, at, tried, patience)
     )

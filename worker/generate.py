@@ -20,7 +20,7 @@ from models.references import ReferenceLost, kept_in, restore_input
 from models.storage import Missing, StoreUnavailable
 from worker import confirming, keep, metrics, storeroom
 from worker.backoff import delay
-from worker.context import Context
+from worker.context import Context, whose
 from worker.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown, Unusable
 from worker.persistence import book, insist
 
@@ -45,6 +45,7 @@ async def run(context: Context, job_id: UUID, fence: int) -> None:
     structlog.contextvars.bind_contextvars(
         project_id=text(PROJECT, start.project_id), attempt=start.ref.number
     )
+    whose.set(start.project_id)
     context.running.add(start.ref)
     metrics.IN_FLIGHT.inc()
     try:

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import structlog
 
-from models import images, jobs, remnants
+from models import jobs, remnants
 from models.attempts import Answer, Ref
 from models.db import Transaction
 from models.errors import Unavailable
@@ -60,8 +60,10 @@ async def _receive(
 ) -> tuple[Literal["keep", "spare"], Ref] | None:
     lease, ttl = context.settings.lease_run, context.settings.keep_ttl
     with _no_matter("image.received_plainly"):
-        if await jobs.receive_plain(context.database.direct, ref, answer, lease=lease, ttl=ttl):
-            return "keep", ref
+        async with context.turn():
+            direct = context.database.direct
+            if await jobs.receive_plain(direct, ref, answer, lease=lease, ttl=ttl):
+                return "keep", ref
     receive = partial(jobs.receive, lens=context.lens, ref=ref, lease=lease, ttl=ttl)
     with _no_matter("image.received"):
         return await insist(context, partial(receive, answer=answer))
@@ -105,10 +107,10 @@ async def run(
     if job is None:
         log.info("image.spare" if spare else "job.not_mine", fence=ref.fence)
         return
-    context.running.discard(ref)  # its lease has ended with it: only the thumbnail is left
+    context.running.discard(ref)  # its lease has ended with it
     ended = f"job.{job.status}"
     log.info(ended, credits=job.charged)
-    await make_thumbnail(context, ref.job_id, project_id, kept.sha256)
+    context.thumbnails.ask(ref.job_id, project_id, kept.sha256)
 
 
 async def _put_off(context: Context, ref: Ref, failed: NotKept, *, inline: bool) -> None:
@@ -150,21 +152,6 @@ async def _hold(context: Context, ref: Ref, put: Callable[[], Awaitable[Put]]) -
             await asyncio.sleep(wait.total_seconds())
 
 
-async def make_thumbnail(context: Context, job_id: UUID, project_id: UUID, sha256: str) -> None:
-    """Draw the thumbnail, in a child process; an image that cannot be drawn is left without one."""
-    store = context.store
-    try:
-        async with context.looking:
-            drawn = await context.pictures.thumbnail(await store.read(f"{project_id}/{sha256}"))
-        if not isinstance(drawn, Broken):
-            await store.put_thumbnail(str(project_id), sha256, drawn)
-        await images.thumbnail_is(
-            context.database.direct, job_id, "impossible" if isinstance(drawn, Broken) else "made"
-        )
-    except (StorageError, Unavailable) as failed:
-        log.warning("thumbnail.later", reason=str(failed))
-
-
 async def _put(
     context: Context,
     ref: Ref,
@@ -183,7 +170,9 @@ async def _put(
 
     if not spare:
         with _no_matter("image.kept_plainly"):
-            plain = await jobs.succeed_plain(context.database.direct, context.lens, ref, kept)
+            async with context.turn():
+                direct = context.database.direct
+                plain = await jobs.succeed_plain(direct, context.lens, ref, kept)
             if plain is not None:
                 return kept, plain
     try:
@@ -205,9 +194,10 @@ async def _keep(context: Context, project_id: UUID, url: str | None, b64: str | 
     settings, store = context.settings, context.store
     try:
         async with context.fetching, opened(context, url, b64) as chunks:
-            most, decodes = settings.image_max_bytes, partial(_decodes, context)
+            most = settings.image_max_bytes
+            decodes = partial(_decodes, context, project_id)
             blob = await store.keep(str(project_id), chunks, max_bytes=most, decodes=decodes)
-        async with context.looking:
+        async with context.looking.take(project_id, patience=None):
             size = await context.pictures.inspect(await store.read(blob.key))
     except (NotAnImage, Truncated, TooLarge) as failed:
         raise NoImage(str(failed)) from failed
@@ -234,9 +224,9 @@ async def _keep(context: Context, project_id: UUID, url: str | None, b64: str | 
     )
 
 
-async def _decodes(context: Context, image: bytes) -> bool:
+async def _decodes(context: Context, project_id: UUID, image: bytes) -> bool:
     """Tell whether all pixels are there, of an image whose end is not where it should be."""
-    async with context.looking:
+    async with context.looking.take(project_id, patience=None):
         found = await context.pictures.decode(image, most=_DECODED, whole=False)
     if isinstance(found, Broken) and found.passing:
         raise NotKept(found.reason)

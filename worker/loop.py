@@ -5,10 +5,10 @@ A thread of the pool only waits: a thousand calls in flight cost a thousand idle
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
-from typing import TypeVar, cast
+from typing import TypeVar, TypeVarTuple, cast
 
 import uvloop
 
@@ -16,6 +16,7 @@ from models.settings import Settings
 from worker.context import Context, open_context
 
 Result = TypeVar("Result")
+Given = TypeVarTuple("Given")
 
 
 class Loop:
@@ -57,6 +58,10 @@ class Loop:
         spawned = self._enter(work)
         self._spawned.add(spawned)
         spawned.add_done_callback(self._spawned.discard)
+
+    def call(self, what: Callable[[*Given], object], *given: *Given) -> None:
+        """Call something on the loop, and do not wait for it."""
+        self._loop.call_soon_threadsafe(what, *given)
 
     def abandon(self) -> None:
         """Cancel what tasks are at: the time to see it through is over."""

@@ -47,7 +47,7 @@ async def insist(
     left = {Busy: busy, DBAPIError: faults}
     while True:
         try:
-            async with context.database.transaction() as tx:
+            async with context.turn(), context.database.transaction() as tx:
                 return await write(tx)
         except (Unavailable, DBAPIError) as failed:
             n += 1

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from worker import deliver, generate, keep
+from worker import deliver, generate
 from worker.app import app
 from worker.loop import current, loop
 
@@ -22,4 +22,4 @@ def deliver_event(delivery_id: str, number: int) -> None:
 @app.task(name="thumbnail")
 def make_thumbnail(job_id: str, project_id: str, sha256: str) -> None:
     """Draw a thumbnail that was lost with its worker."""
-    loop.see_through(keep.make_thumbnail(current(), UUID(job_id), UUID(project_id), sha256))
+    loop.call(current().thumbnails.ask, UUID(job_id), UUID(project_id), sha256)

@@ -1,6 +1,6 @@
 """The child that decodes images for `models.pictures`, a program of its own.
 
-    python -m models.decoding.child <bytes of memory> <seconds of CPU> <seconds>
+    python -m models.decoding.child <bytes of memory> <seconds of CPU> <seconds> <niceness>
 
 Bytes are hostile until decoded, so this process has nothing to lose: no secret in its environment, no
 file to write, bounded memory and time. It reads requests on stdin and answers on stdout:
@@ -21,7 +21,9 @@ import signal
 import struct
 import sys
 import warnings
+from contextlib import suppress
 from io import BytesIO
+from pathlib import Path
 
 from PIL import (
     BmpImagePlugin,
@@ -54,13 +56,12 @@ _DRAWN = (
 _CLAIMED = 1 << 28  # pixels that a header may announce: 16,384 x 16,384
 _QUALITY = 80
 _OUT_OF_MEMORY = 75  # the exit status that says so
-_NICE = 5  # who waits for a picture has more time than who waits for an answer
 
 
 def main() -> None:
     """Serve requests until stdin ends."""
     memory, cpu, seconds = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
-    _confine(memory)
+    _confine(memory, int(sys.argv[4]))
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     while header := requests.read(9):
         what, number, length = struct.unpack(">cII", header)
@@ -72,14 +73,21 @@ def main() -> None:
         answers.flush()
 
 
-def _confine(memory: int) -> None:
+def _confine(memory: int, nice: int) -> None:
+    _yield(nice)
     if sys.platform != "darwin":  # which refuses to limit the address space
         _limit(resource.RLIMIT_AS, memory)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_CORE, 0)
-    os.nice(_NICE)
     Image.MAX_IMAGE_PIXELS = None  # each request has a limit of its own
     warnings.simplefilter("ignore")
+
+
+def _yield(nice: int) -> None:
+    """Be so nice to all others: Linux may share the CPU between sessions first (sched(7), autogroup)."""
+    os.nice(nice)
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(nice))
 
 
 def _limit(what: int, value: int) -> None:

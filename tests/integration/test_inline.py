@@ -218,6 +218,7 @@ async def test_a_paid_picture_that_is_too_large_to_draw_is_kept_without_a_thumbn
     async with open_context(settings, "worker-1") as context:
         with keeping(context, ref, project, b64encode(data).decode()) as held:
             await held
+        await context.thumbnails.drawn()
     assert await outcome(bench, ref.job_id) == ("succeeded", None, PRICE)
     (image,) = await bench.rows("SELECT thumbnail FROM images WHERE job_id = :id", id=ref.job_id)
     assert image["thumbnail"] == "impossible"

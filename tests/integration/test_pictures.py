@@ -393,3 +393,14 @@ async def test_nothing_is_left_after_the_end() -> None:
     assert children() == set()
     assert asyncio.all_tasks() == tasks
     gc.collect()  # an unclosed pipe would warn, and warnings are errors
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="niceness is read from /proc")
+async def test_a_child_yields_to_whoever_waits_for_less() -> None:
+    async with Pictures(children=1, nice=15) as pictures:
+        assert isinstance(await pictures.inspect(draw("png")), Size)
+        (child,) = children()
+        of = Path(f"/proc/{child}")
+        assert int((of / "stat").read_text().rpartition(")")[2].split()[16]) == 15
+        if (group := of / "autogroup").exists():
+            assert group.read_text().split()[-1] == "15", "each session has a share of its own"

@@ -619,6 +619,7 @@ async def test_the_worker_that_ends_a_job_with_its_spare_draws_its_thumbnail(
     project = caller.project_id
     await keep.run(house.context, late, project, answered.url, answered.b64, spare=True)
     await generate.run(house.context, late.job_id, stale)
+    await house.context.thumbnails.drawn()
 
     assert await ended(house.bench, late.job_id) == ("succeeded", 0, PRICE)
     (image,) = await house.bench.rows("SELECT spare, thumbnail FROM images")
