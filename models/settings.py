@@ -152,7 +152,9 @@ class Settings(BaseSettings):
 
     # Bounds of what is accepted.
     queued_max: int = Field(default=100_000, ge=1)  # jobs of one project that may wait
-    endpoints_max: int = Field(default=100, ge=1)  # of a project: each is told of every job
+    endpoints_max: int = Field(
+        default=16, ge=1
+    )  # of a project, as at Stripe: each hears of every job
     budgets_max: int = Field(default=1_000, ge=1)  # of a project: each booking looks through them
     # Pings cost nothing and may hang: of one project this many are under way, and begin in a minute.
     pings_at_once: int = Field(default=5, ge=1)

@@ -177,6 +177,7 @@ def stage(
     patient = request.config.getoption("--webhook-jobs") >= _LONG_RUN
     environment = {
         "DARKROOM_DELIVER_SLOTS": "32",
+        "DARKROOM_ENDPOINTS_MAX": "100",
         "DARKROOM_WEBHOOK_TIMEOUT": "15" if patient else str(TIMEOUT),
         "DARKROOM_DELIVERY_LEASE": "30" if patient else "5",
     }

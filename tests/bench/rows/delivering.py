@@ -71,8 +71,9 @@ async def _end_jobs(ground: Ground, darkroom: Darkroom, jobs: int) -> float:
 
 async def _hundred(ground: Ground, jobs: int, *, dead: bool) -> float:
     """Tell 100 endpoints of the ends of jobs; one may accept connections and never answer."""
+    roles, most = ("api", "dispatcher", "worker"), {"DARKROOM_ENDPOINTS_MAX": 100}
     with ground.database() as database, _silent() as silent:
-        async with ground.darkroom(database, "api", "dispatcher", "worker") as darkroom:
+        async with ground.darkroom(database, *roles, **most) as darkroom:
             darkroom.execute("INSERT INTO pauses (scope) VALUES ('all')")
             events = ["job.canceled"]
             async with httpx.AsyncClient(
