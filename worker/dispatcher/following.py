@@ -1,5 +1,8 @@
 """Sees to the jobs whose leader has ended, some of each project at a time."""
 
+import time
+from datetime import timedelta
+
 import structlog
 
 from models import duties, jobs
@@ -10,8 +13,12 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _LEADERS, _FOLLOWERS = 5, 20  # of each project, and of each of those leaders, in one turn
 
 
-async def turn(desk: Desk) -> bool:
-    """See to a few followers of every project that has some; True when there may be more."""
+async def turn(desk: Desk) -> bool | timedelta:
+    """See to a few followers of every project that has some; then in how long to go on, or False.
+
+    It rests as long as it has worked: nobody paces whoever has thousands of them.
+    """
+    began = time.monotonic()
     async with desk.database.transaction() as tx:
         if not await duties.claim(tx, "follow"):
             return False
@@ -24,4 +31,4 @@ async def turn(desk: Desk) -> bool:
     settled = await one_by_one(desk, "follow", leaders, jobs.settle)
     if moved:
         log.info("followers.ended", followers=len(moved), leaders=len(settled))
-    return bool(moved or settled)
+    return timedelta(seconds=time.monotonic() - began) if moved or settled else False
