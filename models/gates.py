@@ -46,6 +46,9 @@ class Passage:
     way: Literal["open", "probe", "closed"] = "open"
     but_jobs: Sequence[UUID] = ()
     but_projects: Sequence[UUID] = ()
+    gated: bool = (
+        False  # there is a gate that a probe may be sent through, or that is closed to all
+    )
 
 
 async def closed(tx: Transaction) -> list[str]:
@@ -104,10 +107,10 @@ async def passage(tx: Transaction) -> Passage:
     jobs = [job for row in rows for job in row.probed]
     for_all = [row for row in rows if row.project_id is None]
     if not for_all:
-        return Passage("open", jobs)
+        return Passage("open", jobs, gated=bool(rows))
     waiting = all(row.half_open_at is not None and row.probe_id is None for row in for_all)
     projects = [row.refused_by for row in for_all if row.refused_by is not None]
-    return Passage("probe" if waiting else "closed", jobs, projects)
+    return Passage("probe" if waiting else "closed", jobs, projects, gated=True)
 
 
 async def send_probes(tx: Transaction, calls: Sequence[UUID]) -> list[UUID]:
@@ -115,6 +118,8 @@ async def send_probes(tx: Transaction, calls: Sequence[UUID]) -> list[UUID]:
 
     Nothing else passes until their outcomes are judged.
     """
+    if not calls:
+        return []
     rows = await tx.execute(_SEND_PROBES, {"calls": list(calls)})
     return list(dict.fromkeys(row.probe_id for row in rows))
 

@@ -1,5 +1,6 @@
 """What the workers can take: their own reports, and what is left of them."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import delete, func, text
@@ -40,15 +41,25 @@ async def forget(tx: Transaction) -> None:
     await tx.execute(delete(Worker).where(Worker.seen_at < func.now() - _FORGOTTEN))
 
 
-async def free_to_generate(tx: Transaction, *, seen: timedelta, provider_limit: int | None) -> int:
-    """Tell how many jobs may be released: by the workers' free slots, and by the provider's limit.
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many slots of workers are free, and how many calls are in flight."""
 
-    The limit is one of paid calls: an image that is only to be kept takes a slot, and none of it; without
-    a limit the slots alone count. Celery keeps what a pool cannot take yet, and a released job would
-    lose its lease there.
-    """
-    free = await tx.scalar(_FREE_TO_GENERATE, {"seen": seen, "limit": provider_limit})
-    return int(free or 0)
+    slots: int
+    calls: int
+
+    def within(self, limit: int) -> int:
+        """Tell how many calls may be released within the provider's limit.
+
+        The limit is one of paid calls: an image that is only to be kept takes a slot, and none of it.
+        """
+        return min(limit - self.calls, self.slots)
+
+
+async def room(tx: Transaction, *, seen: timedelta) -> Room:
+    """Tell how much may be released: what a pool cannot take Celery keeps, and its lease runs out there."""
+    row = (await tx.execute(_ROOM, {"seen": seen})).one()
+    return Room(int(row.slots), int(row.calls))
 
 
 async def free_to_deliver(tx: Transaction, *, seen: timedelta) -> int:
@@ -56,7 +67,7 @@ async def free_to_deliver(tx: Transaction, *, seen: timedelta) -> int:
     return int(await tx.scalar(_FREE_TO_DELIVER, {"seen": seen}) or 0)
 
 
-_FREE_TO_GENERATE = text("""
+_ROOM = text("""
     WITH slots AS (
         SELECT coalesce(sum(generate_slots), 0) AS n FROM workers
          WHERE NOT draining AND seen_at > now() - :seen
@@ -64,7 +75,7 @@ _FREE_TO_GENERATE = text("""
         SELECT count(*) AS n, count(*) FILTER (WHERE phase = 'call') AS calls FROM jobs
          WHERE status IN ('released', 'running')
     )
-    SELECT least(CAST(:limit AS bigint) - busy.calls, slots.n - busy.n) FROM slots, busy
+    SELECT slots.n - busy.n AS slots, busy.calls FROM slots, busy
 """)
 
 _FREE_TO_DELIVER = text("""

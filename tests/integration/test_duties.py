@@ -123,9 +123,7 @@ async def report(bench: Bench, name: str, slots: int, *, draining: bool = False)
 async def free(bench: Bench, limit: int = 100) -> tuple[int, int]:
     seen = timedelta(seconds=20)
     return (
-        await bench.do(
-            lambda tx: workers.free_to_generate(tx, seen=seen, provider_limit=limit)
-        ),
+        (await bench.do(lambda tx: workers.room(tx, seen=seen))).within(limit),
         await bench.do(lambda tx: workers.free_to_deliver(tx, seen=seen)),
     )  # fmt: skip
 

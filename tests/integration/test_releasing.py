@@ -250,14 +250,9 @@ async def test_an_image_that_is_being_kept_takes_a_slot_and_no_call(bench: Bench
     await bench.receive(await bench.running())
     await bench.running()
 
-    async def free(limit: int | None) -> int:
-        return await bench.do(
-            lambda tx: workers.free_to_generate(
-                tx, seen=timedelta(seconds=20), provider_limit=limit
-            )
-        )
-
-    assert [await free(limit) for limit in (None, 9, 3, 1)] == [3, 3, 2, 0]
+    room = await bench.do(lambda tx: workers.room(tx, seen=timedelta(seconds=20)))
+    assert room.slots == 3
+    assert [room.within(limit) for limit in (9, 3, 1)] == [3, 2, 0]
 
 
 async def test_whoever_leaves_a_place_rings_for_the_next(

@@ -12,6 +12,7 @@ from models import duties, gates, ids, jobs, limits, wallet, workers
 from models.db import Transaction
 from models.jobs import Release
 from models.settings import Settings
+from models.workers import Room
 from worker.dispatcher.desk import Desk
 from worker.dispatcher.publishing import publish
 
@@ -28,9 +29,9 @@ async def turn(desk: Desk) -> bool | timedelta:
     async with desk.database.transaction() as tx:
         if not await duties.claim(tx, "release"):
             return False
-        free = await _free(tx, settings, None)
-        slots = min(free, desk.patience.batch(_BATCH))
-        released = await _release(tx, settings, slots, free)
+        room = await workers.room(tx, seen=settings.worker_seen)
+        slots = min(room.slots, desk.patience.batch(_BATCH))
+        released = await _release(tx, settings, slots, room)
     if not released:
         return False
     sent = await publish(
@@ -43,14 +44,10 @@ async def turn(desk: Desk) -> bool | timedelta:
     if sent < len(released):
         await _hand_back(desk, released[sent:])
         return False
-    return len(released) == slots < free
+    return len(released) == slots < room.slots
 
 
-async def _free(tx: Transaction, settings: Settings, limit: int | None) -> int:
-    return await workers.free_to_generate(tx, seen=settings.worker_seen, provider_limit=limit)
-
-
-async def _release(tx: Transaction, settings: Settings, slots: int, free: int) -> list[Release]:
+async def _release(tx: Transaction, settings: Settings, slots: int, room: Room) -> list[Release]:
     """Release what is paid already, and as many calls as limit, wallet and gates let pass."""
     if slots <= 0:
         return []
@@ -59,32 +56,36 @@ async def _release(tx: Transaction, settings: Settings, slots: int, free: int) -
     released = await jobs.release(
         tx,
         slots,
-        calls=await _calls(tx, settings, limit, passage),
-        free=free,
+        calls=await _calls(tx, room, limit, passage),
+        free=room.slots,
         but_jobs=passage.but_jobs,
         but_projects=passage.but_projects,
         lease=settings.lease_release,
         typical_call=settings.typical_call,
     )
+    if not (calls := [each for each in released if not each.paid]):
+        return released
     # A gate may have closed between the look and the choice, and given back the very job that was chosen.
-    if passage.way != "closed" and (await gates.passage(tx)).way == "closed":
-        await jobs.hand_back(tx, [each for each in released if not each.paid])
-        released = [each for each in released if each.paid]
-    calls = [each.job_id for each in released if not each.paid]
-    for probe in await gates.send_probes(tx, calls) if calls else ():
+    passage = await gates.passage(tx)
+    if passage.way == "closed":
+        await jobs.hand_back(tx, calls)
+        return [each for each in released if each.paid]
+    for probe in await gates.send_probes(
+        tx, [each.job_id for each in calls] if passage.gated else []
+    ):
         log.info("gate.probe", job_id=ids.text(ids.JOB, probe))
     return released
 
 
-async def _calls(tx: Transaction, settings: Settings, limit: int, passage: gates.Passage) -> int:
+async def _calls(tx: Transaction, room: Room, limit: int, passage: gates.Passage) -> int:
     match passage.way:
         case "closed":
             return 0
         case "probe":
-            return min(1, await _free(tx, settings, limit))
+            return min(1, room.within(limit))
         case "open":
-            room = await wallet.room(tx)
-            return await _free(tx, settings, limit if room is None else min(room, limit))
+            paid_for = await wallet.room(tx)
+            return room.within(limit if paid_for is None else min(paid_for, limit))
 
 
 async def _hand_back(desk: Desk, unsent: Sequence[Release]) -> None:
