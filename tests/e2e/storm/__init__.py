@@ -7,8 +7,10 @@
 and `Report` tells each figure as a ratio. An attack is whatever a project may do with a key of its
 own, or a stranger without one; another one is a function and a line in `ATTACKS`.
 
-All processes share one machine, whose cores the attackers take too, and the pictures of the jobs that are
-made. So a figure is about Darkroom as long as these leave some: each attack asks at a stated pace (10 a
-second, some 120 with all of them), a call takes 5 s, and what the machine itself costs is told by the
-control: `--attacks nobody_home` asks at the same pace for what there is not.
+All processes share one machine. The attackers take only what the others leave, each attack asks at a
+stated pace at most (10 a second, some 120 with all of them), and a call takes 5 s. Still the attacks make
+Darkroom work, and where all cores are taken everything is late, whoever takes them. So the control is the
+quiet project alone on a stage of its own, while processes that have nothing to do with Darkroom take as
+many cores more as the attacks made its roles take (`cores.py`): what is judged is the ratio to that one,
+and the ratio to a machine that is idle is told beside it. Who else works on the machine is told, too.
 """

@@ -3,13 +3,14 @@
 import argparse
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from deploy.local import postgres, valkey
 from tests.e2e import stage as stages
 from tests.e2e.chaos.play import make_template
 from tests.e2e.storm.attackers import ATTACKS, CONTROL, Plan
-from tests.e2e.storm.play import ENVIRONMENT, RATE, ROLES, Report, middle, play
+from tests.e2e.storm.play import ENVIRONMENT, RATE, ROLES, Report, middle, play, without
 
 
 def main() -> int:
@@ -28,7 +29,13 @@ def main() -> int:
             place = folder / f"round-{n}"
             with stages.opened(place, database.url, doorbell.url, ENVIRONMENT) as stage:
                 stage.start(*ROLES)
-                reports.append(play(stage, plan, asked.jobs))
+                report = play(stage, plan, asked.jobs)
+            if not asked.without_control:
+                place = folder / f"control-{n}"
+                with stages.opened(place, database.url, doorbell.url, ENVIRONMENT) as stage:
+                    stage.start(*ROLES)
+                    report = replace(report, control=without(stage, report.more, asked.jobs))
+            reports.append(report)
             print(f"round {n + 1}: {reports[-1]}", flush=True)
     report = middle(reports)
     print(f"medians of {len(reports)} rounds: {report}", flush=True)
@@ -44,6 +51,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=RATE, help="requests a second of each attack")
     parser.add_argument("--rounds", type=int, default=3, help="each alone, then beside the attacks")
     parser.add_argument("--most", type=float, default=2.0, help="the greatest ratio that is good")
+    parser.add_argument("--without-control", action="store_true", help="judge by alone; quicker")
     parser.add_argument("--folder", type=Path, help="where logs and data go; a new one by default")
     return parser.parse_args()
 

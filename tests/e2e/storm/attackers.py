@@ -1,8 +1,9 @@
 """The hostile project's side of a storm, in a process of its own.
 
 It is a client: on a customer's machine it would take none of the servers' CPU. Here all share one machine,
-so each attack asks at a pace (`Hostile.rate`): without one, what is measured is how two cores are shared
-with the attackers, which no server can help.
+so it is as nice as can be and takes only what the servers leave, and each attack asks at a pace
+(`Hostile.rate`). Else what is measured is how two cores are shared with the attackers, which no server can
+help. What pace it came to is what it was told, by its time.
 """
 
 import multiprocessing
@@ -20,9 +21,11 @@ import httpx
 from tests.conftest import PLAIN
 from tests.e2e.storm import attacks, sockets
 from tests.e2e.storm.attacks import Hostile
+from tests.e2e.storm.cores import yield_to_others
 
 _DEAF = 100  # receivers; each is an origin of its own
 _BACKLOG = 256  # connections that one of them leaves waiting
+_NICE = 19  # the most
 _PATIENCE = 90.0  # seconds for it to end: a request of its own may take 60
 
 ATTACKS: Mapping[str, Callable[[Hostile], None]] = {
@@ -47,14 +50,14 @@ class Plan:
 
 
 @contextmanager
-def attacking(url: str, key: str, plan: Plan) -> Iterator[Counter[str]]:
-    """Attack until the block ends; afterwards what is given counts what the hostile project was told."""
+def attacking(url: str, key: str, plan: Plan) -> Iterator[tuple[Counter[str], int]]:
+    """Attack until the block ends; gives what it was told, counted by then, and its process's id."""
     spawning = multiprocessing.get_context("spawn")  # no thread of ours is in there
     over, (ours, theirs), told = spawning.Event(), spawning.Pipe(), Counter[str]()
     process = spawning.Process(target=_attack, args=(url, key, plan, over, theirs))
     process.start()
     try:
-        yield told
+        yield told, process.pid or 0
     finally:
         over.set()
         if ours.poll(_PATIENCE):
@@ -65,6 +68,7 @@ def attacking(url: str, key: str, plan: Plan) -> Iterator[Counter[str]]:
 
 
 def _attack(url: str, key: str, plan: Plan, over: Event, telling: Connection) -> None:
+    yield_to_others(_NICE)
     with ExitStack() as stack:
         deaf = [
             stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG))

@@ -1,4 +1,4 @@
-"""One storm from the first quiet job to the last line."""
+"""One storm from the first quiet job to the last line, and its control."""
 
 import asyncio
 import os
@@ -13,6 +13,7 @@ from tests.e2e.hostile import Crowd, gathered
 from tests.e2e.stage import Stage, eventually
 from tests.e2e.storm import quiet
 from tests.e2e.storm.attackers import Plan, attacking
+from tests.e2e.storm.cores import OTHERS, Cores, burnt, counted
 from tests.e2e.storm.quiet import Figures
 
 ROLES = ("simulator", "api", "dispatcher", "worker")
@@ -39,6 +40,7 @@ _WARM = (
     5  # jobs before any is measured: the first of a process compiles statements and starts children
 )
 _FLOOR = 0.05  # seconds: below it a figure is this machine's noise, and its ratio says nothing
+_IDLE = 0.005  # cores: nothing to speak of
 _HEAD_START = 20.0  # seconds that the attacks have at most before the quiet project comes
 
 
@@ -52,23 +54,31 @@ class Report:
     told: Counter[str]
     undelivered: int  # webhooks of the hostile project that were still on their way at the end
     load: float  # of the machine, in the minute before
+    cores: Cores  # that each process took beside the attacks
+    more: Cores  # of them, what the attacks made our processes take more than alone
+    control: Figures | None = None  # beside processes that take as many cores more, and do nothing
 
     @property
     def ratios(self) -> dict[str, float]:
-        """Each figure beside the attacks, as a multiple of what it was alone."""
-        before, after = asdict(self.alone), asdict(self.beside)
-        return {name: max(after[name], _FLOOR) / max(before[name], _FLOOR) for name in before}
+        """Each figure beside the attacks, as a multiple of what it was alone, or beside the control."""
+        return _ratios(self.beside, self.control or self.alone)
 
     def __str__(self) -> str:
         before, after = asdict(self.alone), asdict(self.beside)
         figures = "; ".join(
             f"{name} p95 {before[name]:.3f} s alone, {after[name]:.3f} s beside ({ratio:.1f} x)"
-            for name, ratio in self.ratios.items()
+            for name, ratio in _ratios(self.beside, self.alone).items()
         )
+        if self.control is not None:
+            same, others = _ratios(self.beside, self.control), asdict(self.control)
+            figures += "; where something else took the cores: " + ", ".join(
+                f"{name} {others[name]:.3f} s ({ratio:.1f} x)" for name, ratio in same.items()
+            )
+        cores = ", ".join(f"{name} {n:.2f}" for (name, _), n in self.cores.items() if n > _IDLE)
         return (
             f"storm of {', '.join(self.attacks)}: {figures}; the hostile project was told "
             f"{dict(self.told)}, {self.undelivered} of its webhooks were on their way; "
-            f"the machine's load was {self.load:.1f} before"
+            f"the machine's load was {self.load:.1f} before; cores taken: {cores}"
         )
 
 
@@ -80,13 +90,27 @@ def play(stage: Stage, plan: Plan, jobs: int, call: float = CALL) -> Report:
     load = os.getloadavg()[0]
     with gathered() as crowd:
         quiet.work(stage.client, crowd, _WARM, "/warm")
-        alone = quiet.work(stage.client, crowd, jobs, "/alone")
-        with attacking(str(stage.client.base_url), key, plan) as told:
+        roles = {each.pid: each.name for each in stage.actors}
+        with counted(roles) as before:
+            alone = quiet.work(stage.client, crowd, jobs, "/alone")
+        with attacking(str(stage.client.base_url), key, plan) as (told, attackers):
             _head_start(stage, min(plan.amount, _MANY), time.monotonic() + _HEAD_START)
-            beside = quiet.work(stage.client, crowd, jobs, "/beside")
+            with counted(roles | {attackers: "the attackers"}) as cores:
+                beside = quiet.work(stage.client, crowd, jobs, "/beside")
             undelivered = stage.number(_UNDELIVERED)
         _nobody_else(crowd, jobs)
-    return Report(tuple(plan.attacks), alone, beside, told, undelivered, load)
+    more = {who: n - before.get(who, 0) for who, n in cores.items() if who[0] != OTHERS}
+    return Report(tuple(plan.attacks), alone, beside, told, undelivered, load, cores, more)
+
+
+def without(stage: Stage, cores: Cores, jobs: int, call: float = CALL) -> Figures:
+    """Play the control on another stage: nobody attacks, but so many cores are taken by something else."""
+    stage.top_up(10_000)
+    stage.configure(latency=call)
+    with gathered() as crowd:
+        quiet.work(stage.client, crowd, _WARM, "/warm")
+        with burnt(cores):
+            return quiet.work(stage.client, crowd, jobs, "/control")
 
 
 def middle(reports: Sequence[Report]) -> Report:
@@ -98,7 +122,19 @@ def middle(reports: Sequence[Report]) -> Report:
         sum((each.told for each in reports), Counter()),
         round(median(each.undelivered for each in reports)),
         median(each.load for each in reports),
+        _median([each.cores for each in reports]),
+        _median([each.more for each in reports]),
+        _middle([each.control for each in reports if each.control]) if reports[0].control else None,
     )
+
+
+def _ratios(after: Figures, before: Figures) -> dict[str, float]:
+    was = asdict(before)
+    return {name: max(n, _FLOOR) / max(was[name], _FLOOR) for name, n in asdict(after).items()}
+
+
+def _median(cores: Sequence[Cores]) -> Cores:
+    return {who: median(each.get(who, 0) for each in cores) for who in cores[0]}
 
 
 def _middle(figures: Sequence[Figures]) -> Figures:
