@@ -16,14 +16,12 @@ from models.schema import Duty
 # which come as often, may have been missed.
 _AWAY = 1 / 4
 _WINDOW = timedelta(seconds=60)
+_CLAIM = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:duty, 0))")
 
 
 async def claim(tx: Transaction, duty: str) -> bool:
     """Take a duty for this transaction; False when another dispatcher is at it right now."""
-    taken = await tx.scalar(
-        text("SELECT pg_try_advisory_xact_lock(hashtextextended(:duty, 0))"), {"duty": duty}
-    )
-    return bool(taken)
+    return bool(await tx.scalar(_CLAIM, {"duty": duty}))
 
 
 async def may_reap(tx: Transaction, patience: timedelta) -> bool:
