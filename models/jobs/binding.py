@@ -57,8 +57,8 @@ class Places:
 
     @property
     def own(self) -> int:
-        """How many of all places the project may hold."""
-        places = min(self.slots, self.limit.calls)
+        """How many places the project may hold, of those that the others have left."""
+        places = min(self.slots, self.limit.calls) - (self.busy - self.of_project)
         return places - places // sharing.KEPT if self.others else places
 
     def free(self, project: Project) -> int:

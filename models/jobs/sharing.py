@@ -6,8 +6,8 @@ credit. Its next jobs, by rank, would be its turns base + 1, base + 2, …; the 
 So whoever waits is within one turn of all others, and a project with one job waits for a round at most.
 
 A call lasts for most of a minute, so with turns alone whoever comes would wait for the end of another's. So
-no project holds the last eighth of the places, while another one waits or has had a turn among the last
-`LATELY`. Two that wait may fill them all.
+of the places that the others have left no project holds the last eighth, while another one waits or
+has had a turn among the last `LATELY`: some are free, however many wait (as in `deliveries/waking.py`).
 
 The first of each project and model is found by leaps over the index, and only the projects that win are
 looked into: the work is that of the places that are free, and a leap for each project that waits.
@@ -15,7 +15,7 @@ looked into: the work is that of the places that are free, and a leap for each p
 
 from sqlalchemy import text
 
-KEPT = 8  # of so many places one is kept free of each project
+KEPT = 8  # of so many places that the others have left a project leaves one free
 LATELY = 1_000
 
 _READY = "status = 'queued' AND run_after IS NOT NULL AND phase = 'call'"
@@ -109,7 +109,7 @@ CALLS = text(f"""
         SELECT * FROM (
         SELECT w.*, p.key_cap, greatest(turns.turn, v.turn) AS base,
                least(:calls, p.cap - coalesce(busy.n, 0), gated.room, CASE WHEN others.exist
-                     THEN places.n - places.n / {KEPT} - coalesce(busy.n, 0) END) AS room
+                     THEN mine.n - mine.n / {KEPT} - coalesce(busy.n, 0) END) AS room
           FROM waiting w
           JOIN projects p ON p.id = w.project_id
           LEFT JOIN turns ON turns.project_id = w.project_id
@@ -117,7 +117,7 @@ CALLS = text(f"""
                  ON busy.project_id = w.project_id
           LEFT JOIN gated ON gated.project_id = w.project_id,
                (SELECT coalesce(max(turn) - 1, 0) AS turn FROM turns) v, paused, others,
-               (SELECT :free + coalesce(sum(n), 0)::bigint AS n FROM flight) places
+               LATERAL (SELECT :free + coalesce(busy.n, 0) AS n) mine  -- that the others have left
          WHERE (p.cap IS NULL OR coalesce(busy.n, 0) < p.cap)
            AND NOT paused.everything AND w.project_id::text <> ALL (paused.projects)
            AND coalesce(gated.room, 1) > 0

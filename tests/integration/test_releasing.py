@@ -415,8 +415,10 @@ async def test_one_project_leaves_an_eighth_of_the_places_to_whoever_comes(
     mine = await crowd(others[0], 20)
     come = [each.job_id for each in await release(others[0], 8, free=8)]
     assert come[0] == mine
-    assert len(come) == 8
-    assert await shares(bench, bench, others[0]) == [56, 8]
+    assert await shares(bench, bench, others[0]) == [56, 7], "and of what was left"
+    assert await release(bench, 1, free=1) == [], "neither of them has the last"
+    third = await crowd(others[1], 2)
+    assert [each.job_id for each in await release(others[1], 1, free=1)] == [third]
 
 
 async def test_a_project_that_is_alone_has_all_places(bench: Bench) -> None:

@@ -124,6 +124,26 @@ async def test_projects_that_wait_take_turns(api: Api) -> None:
     assert found["position"] == {"in_project": 0, "at_least": False, "projects_waiting": 2}
 
 
+async def test_the_places_that_are_kept_for_other_projects_are_told_with_the_share(
+    api: Api,
+) -> None:
+    await work(api, slots=8)
+    await api.life.alter("INSERT INTO limits (id, calls) VALUES (1, 8)")
+    await api.another_project()
+    released = [await api.submit() for _ in range(7)]
+    await api.life.release(released[0])  # and the others with it
+    waiting = await api.submit()
+    assert reasons(await explain(api, waiting)) == ["queue"], "nobody else was about"
+    await api.life.alter(
+        "INSERT INTO turns (project_id, turn) SELECT id, 1 FROM projects ON CONFLICT DO NOTHING"
+    )
+    found = await explain(api, waiting)
+    assert reasons(found) == ["fair_share"]
+    assert found["waiting_reason"] == "fair_share"
+    assert (found["binding"][0]["in_flight"], found["binding"][0]["share"]) == (7, 7)
+    assert "the rest are kept for other projects" in found["message"]
+
+
 async def test_rank_decides_the_place(api: Api) -> None:
     bulk, standard, first = [
         await api.submit(priority=each) for each in ("bulk", "standard", "interactive")
