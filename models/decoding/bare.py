@@ -1,14 +1,15 @@
 """A picture without its metadata, which is neither inflated nor believed.
 
 Profiles, texts and comments are larger than they look (a chunk of 48 kB inflates to 48 MB), and wrong
-more often than the pixels beside them. A decoder need not see them: what is left here of a PNG or
-JPEG decodes to the same pixels. Nothing is decoded; lengths are read, and sums are compared.
+more often than the pixels beside them. A decoder need not see them: what is left here of a PNG, JPEG
+or WebP decodes to the same pixels. Nothing is decoded; lengths are read, and sums are compared.
 """
 
 import struct
 import zlib
 
 PNG, JPEG, GIF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8"
+RIFF, WEBP = b"RIFF", b"WEBP"
 _IEND, _DRAWN = b"IEND", {b"tRNS", b"eXIf"}
 _ANCILLARY = 0x20  # of a PNG chunk's first letter: a decoder may do without it (PNG, 5.4)
 _ADOBE, _JFIF = (0xEE, b"Adobe", 14), (0xE0, b"JFIF\0", 16)  # they tell how colours are to be read
@@ -17,6 +18,14 @@ _METADATA = {*range(0xE0, 0xF0), 0xFE}  # the markers of applications' segments 
 _ALONE = {0x00, 0x01, *range(0xD0, 0xD9)}  # what has no length: stuffing, TEM, RST0-7, another SOI
 _SEGMENTS_MAX = 100_000  # a JPEG has a few dozen before its picture; 64 MiB hold 16 million
 _SOS, _EOI, _FILL = 0xDA, 0xD9, 0xFF
+_PICTURE = {
+    b"VP8X",
+    b"VP8 ",
+    b"VP8L",
+    b"ALPH",
+    b"ANIM",
+    b"ANMF",
+}  # the chunks that pixels are made of
 _TRAILER, _IMAGE, _EXTENSION = 0x3B, 0x2C, 0x21  # what a block of a GIF begins with
 
 
@@ -24,8 +33,8 @@ def bare(image: bytes, *, whole: bool = False, drawn: bool = False) -> bytes:
     """Return an image that decodes to the same pixels: a PNG or JPEG without its metadata.
 
     With `whole`, raises `ValueError` for a PNG, JPEG or GIF that has no end, and for a PNG whose sums
-    are wrong where it matters; without it, what is there is taken. With `drawn`, what tells
-    transparency and orientation stays.
+    are wrong where it matters; without it, what is there is taken, also of a WebP whose length is wrong.
+    With `drawn`, what tells transparency and orientation stays.
     """
     if image.startswith(PNG):
         return _png(image, whole=whole, drawn=drawn)
@@ -33,6 +42,8 @@ def bare(image: bytes, *, whole: bool = False, drawn: bool = False) -> bytes:
         return _jpeg(image, whole=whole, drawn=drawn)
     if whole and image.startswith(GIF):
         _walk_gif(image)
+    if not whole and image.startswith(RIFF) and image[8:12] == WEBP:
+        return _webp(image, drawn=drawn)
     return image
 
 
@@ -87,6 +98,20 @@ def _jpeg(image: bytes, *, whole: bool, drawn: bool) -> bytes:
             kept.append(view[at:end])
         at = max(end, at + 4)
     raise ValueError(f"more than {_SEGMENTS_MAX:,} segments stand before its picture")
+
+
+def _webp(image: bytes, *, drawn: bool) -> bytes:
+    """Keep the chunks that came; a decoder believes the length that the file tells of itself."""
+    kinds = _PICTURE | {b"EXIF"} if drawn else _PICTURE
+    view, at, kept = memoryview(image), 12, list[bytes | memoryview]()
+    while at + 8 <= len(image):
+        kind, length = struct.unpack_from("<4sI", image, at)
+        end = at + 8 + length
+        if kind in kinds and (end <= len(image) or kind in _PICTURE):
+            kept += [view[at:end], bytes(length % 2)]
+        at = end + length % 2
+    body = b"".join(kept)
+    return RIFF + struct.pack("<I", len(body) + len(WEBP)) + WEBP + body
 
 
 def _walk_gif(image: bytes) -> None:

@@ -22,6 +22,7 @@ import struct
 import sys
 import warnings
 from contextlib import suppress
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from PIL import (
 )
 
 from models.decoding.bare import bare
+from models.decoding.endless import ended
 
 # Importing a plugin is what lets Pillow open its format; it may open no other.
 _FORMATS = tuple(
@@ -55,6 +57,7 @@ _DRAWN = (
 )
 _CLAIMED = 1 << 28  # pixels that a header may announce: 16,384 x 16,384
 _QUALITY = 80
+_STRIP = 512  # rows that are hashed at once
 _OUT_OF_MEMORY = 75  # the exit status that says so
 
 
@@ -139,14 +142,15 @@ def _size(data: bytes) -> bytes:
 
 def _decode(data: bytes, most: int, *, whole: bool) -> bytes:
     """Decode all pixels, unless there are more than `most`: then only the size is told."""
-    with _look(bare(data, whole=whole)) as image:
+    data = bare(data, whole=whole)
+    with _look(data) as image:
         size = struct.pack(">II", *image.size)
-        if image.width * image.height <= most:
-            image.draft(
-                None, (1, 1)
-            )  # all of a JPEG is read then, and an eighth of each side drawn
-            image.load()
-        return size
+        if image.width * image.height > most:
+            return size
+    with _look(ended(data, _drawn)) as image:
+        image.draft(None, (1, 1))  # all of a JPEG is read then, and an eighth of each side drawn
+        image.load()
+    return size
 
 
 def _thumbnail(data: bytes, side: int) -> bytes:
@@ -159,7 +163,8 @@ def _thumbnail(data: bytes, side: int) -> bytes:
 
 
 def _draw(data: bytes, side: int, *, upright: bool) -> bytes:
-    with _open(data, _DRAWN) as image:
+    _open(data, _DRAWN).close()
+    with _look(ended(data, _drawn)) as image:
         # First smaller, then upright: a JPEG is then decoded at a fraction of its size.
         image.thumbnail((side, side))
         drawn = ImageOps.exif_transpose(image) if upright else image
@@ -171,6 +176,17 @@ def _draw(data: bytes, side: int, *, upright: bool) -> bytes:
         out = BytesIO()
         plain.save(out, "JPEG", quality=_QUALITY)
         return out.getvalue()
+
+
+def _drawn(data: bytes) -> bytes:
+    """Return the hash of an image's pixels, at full size."""
+    digest = sha256()
+    with _look(data) as image:
+        image.load()
+        for top in range(0, image.height, _STRIP):
+            strip = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
+            digest.update(strip.tobytes())
+    return digest.digest()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from models.pictures import Broken, Pictures, Size
-from tests.drawing import BROKEN, ODD, chunk, draw, png_claiming, png_with
+from tests.drawing import BROKEN, ODD, chunk, draw, png_claiming, png_with, webp_with
 
 PLENTY = 36_000_000  # pixels
 
@@ -199,9 +199,37 @@ async def test_pixels_without_an_end_are_a_picture_to_whoever_paid_for_it(
         draw("png")[:-12],
         draw("gif")[:-1],
         BROKEN["png: pixels whose checksum is wrong"](),
+        draw("jpeg")[:-1],
+        draw("jpeg")[:-2],
+        draw("jpeg", mode="CMYK")[:-2],
+        draw("jpeg", progressive=True)[:-2],
+        draw("jpeg", restart_marker_rows=1)[:-2],
+        webp_with(b"EXIF", b"MM\0*" + bytes(40))[:-20],
     ):
         assert isinstance(await pictures.decode(data, most=PLENTY, whole=False), Size)
         assert isinstance(await pictures.decode(data, most=PLENTY, whole=True), Broken)
+
+
+async def test_a_thumbnail_is_drawn_of_a_jpeg_without_its_end(pictures: Pictures) -> None:
+    assert opened(await pictures.thumbnail(picture("jpeg")[:-2])).size == (512, 384)
+
+
+async def test_a_jpeg_that_lacks_pixels_as_well_is_broken_to_whoever_paid_for_it(
+    pictures: Pictures,
+) -> None:
+    scan = b"\xff\xda"
+    progressive, restarting = draw("jpeg", progressive=True), draw("jpeg", restart_marker_rows=1)
+    for data in (
+        draw("jpeg")[:-20],
+        progressive[: progressive.rindex(scan)],  # each scan that came, came whole
+        progressive[: progressive.rindex(scan) + 8],
+        restarting[: restarting.rindex(b"\xff\xd5")],  # each row that came, came whole
+        restarting[: restarting.rindex(b"\xff\xd2") + 1],
+    ):
+        found = await pictures.decode(data, most=PLENTY, whole=False)
+        assert isinstance(found, Broken)
+        assert "truncated" in found.reason
+        assert not found.passing
 
 
 async def test_what_has_too_many_pixels_is_not_decoded_and_its_size_is_told(
