@@ -127,6 +127,9 @@ class Settings(BaseSettings):
     # How long a URL that answers 404 or 410 may yet come to be: some nine tries. Stores of the
     # provider's kind show what was written within seconds.
     image_missing: Duration = timedelta(minutes=2)
+    # The same of one that answers 403, or something that is no whole picture: ten tries. Caches and clocks
+    # of such hosts are minutes behind at most; a file that was stored in half stays so.
+    image_refused: Duration = timedelta(minutes=5)
     image_max_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
 
     # How long data is kept.

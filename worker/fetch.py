@@ -4,6 +4,7 @@ NotKept           not this time
 ├── NotStored     ours: the store refused, or was too slow
 └── NotFetched    theirs: the provider's URL did not give it
     ├── Missing   404 or 410: perhaps not there yet, perhaps never again
+    ├── Denied    its host will not give it: it may not know the signature yet, or has an opinion of us
     ├── NoImage   these very bytes are no image that is taken
     └── Gone      there is nothing to fetch it from
 """
@@ -23,6 +24,8 @@ from worker.egress import Download
 
 _FOUND = frozenset({200, 201, 203, 206})  # whether all of it came, is seen by decoding it
 _NOT_THERE = frozenset({404, 410})
+_LATER = frozenset({408, 425, 429})  # of a client's errors, those that say: come again
+_SERVER_ERROR = 500
 _DOWNLOAD = timedelta(seconds=60)
 
 
@@ -44,6 +47,10 @@ class NotFetched(NotKept):
 
 class Missing(NotFetched):
     """The provider's URL says that there is nothing: some minutes may mend that, a day does not."""
+
+
+class Denied(NotFetched):
+    """The host answers, and will not give it: minutes may mend that, a day does not."""
 
 
 class NoImage(NotFetched):
@@ -81,8 +88,7 @@ async def opened(
             url, deadline=_DOWNLOAD, max_bytes=context.settings.image_max_bytes
         ) as download:
             if download.status not in _FOUND:
-                kind = Missing if download.status in _NOT_THERE else NotFetched
-                raise kind(f"the provider's image URL answered {download.status}")
+                raise _refusal(download.status)
             yield chunks(download)
     except Unreachable as failed:
         if came:  # the one deadline covers the store's work too
@@ -90,6 +96,13 @@ async def opened(
         raise NotFetched(f"the provider's image could not be fetched: {failed}") from failed
     except EgressRefused as refused:
         raise NotFetched(f"the provider's image URL was refused: {refused}") from refused
+
+
+def _refusal(status: int) -> NotFetched:
+    said = f"the provider's image URL answered {status}"
+    if status in _NOT_THERE:
+        return Missing(said)
+    return NotFetched(said) if status >= _SERVER_ERROR or status in _LATER else Denied(said)
 
 
 async def _inline(b64: str) -> AsyncIterator[bytes]:

@@ -1,8 +1,9 @@
 """Keeping a paid image: its bytes are in the store before the job says `succeeded`.
 
 From *receive* on nobody pays again. Whatever goes wrong here (the URL, the bytes, the store) puts the
-job back in phase `keep`, to be fetched again from the provider's URL until that is dead. Bytes that came
-inline can be fetched from nowhere: the worker holds them meanwhile.
+job back in phase `keep`, to be fetched again from the provider's URL until that is dead, or has said for
+minutes that it has no image. Bytes that came inline can be fetched from nowhere: the worker holds them
+meanwhile.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ from models.storage import NotAnImage, StorageError, TooLarge, Truncated
 from worker import metrics, storeroom
 from worker.backoff import delay
 from worker.context import Context
-from worker.fetch import Gone, Missing, NoImage, NotKept, NotStored, opened
+from worker.fetch import Denied, Gone, Missing, NoImage, NotKept, NotStored, opened
 from worker.outcomes import Image
 from worker.persistence import book, insist, said
 
@@ -120,6 +121,8 @@ async def _put_off(context: Context, ref: Ref, failed: NotKept, *, inline: bool)
         patience = timedelta(0)
     elif isinstance(failed, Missing):
         patience = settings.image_missing
+    elif isinstance(failed, Denied | NoImage):
+        patience = settings.image_refused
     await insist(
         context,
         lambda tx: jobs.keep_later(

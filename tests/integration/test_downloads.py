@@ -79,6 +79,26 @@ async def test_an_image_that_is_not_there_may_yet_come_for_some_minutes(house: H
     assert len(house.provider.world.calls.all) == 1
 
 
+async def test_what_a_host_says_for_good_ends_the_job_within_minutes(house: House) -> None:
+    scripts = {
+        "image_403": "the provider's image URL answered 403",
+        "truncated_image": "has no end",
+        "not_an_image": "starts with b'<html>",
+    }
+    jobs = dict(zip(await house.spend(*scripts), scripts.values(), strict=True))
+    for job_id in jobs:
+        await again(house, job_id, after=house.settings.image_refused - timedelta(seconds=20))
+        assert (await house.bench.job(job_id))["status"] == "queued"
+        await again(house, job_id, after=house.settings.image_refused)
+
+    for job_id, reason in jobs.items():
+        job = await house.bench.job(job_id)
+        assert (job["status"], job["error"]["code"]) == ("failed", "image_lost")
+        assert reason in job["error"]["message"]
+        assert (job["error"]["retryable"], job["charged"]) == (True, PRICE)
+    assert len(house.provider.world.calls.all) == len(scripts)
+
+
 async def test_other_trouble_with_a_download_is_tried_while_its_url_lives(house: House) -> None:
     (job_id,) = await house.spend("cut_image")
     await again(house, job_id, after=house.settings.keep_ttl - timedelta(minutes=1))
