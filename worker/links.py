@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from urllib.parse import unquote
 
 LONGEST = 16_384  # characters; signed URLs with a session's token were seen beyond 4,000
 
@@ -9,6 +10,10 @@ _BETWEEN = str.maketrans(
     "", "", "\t\r\n"
 )  # dropped wherever they stand (https://url.spec.whatwg.org)
 _AROUND = " \"'<>\0\v\f\x1c\x1d\x1e\x1f\x85\xa0\u200b\ufeff"
+_AMPERSAND = re.compile(
+    r"&(?:(?:amp|#0*38|#x0*26);)+|\\u0026", re.IGNORECASE
+)  # out of HTML or JSON
+_WRITTEN_OUT = re.compile(r"https?%3A%2F%2F", re.IGNORECASE)
 _PARTS = re.compile(r"(https?)://([^/?#\s]+)([^?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _BYTES = range(0xDC80, 0xDD00)  # where `surrogateescape` puts bytes that are no UTF-8
 
@@ -16,11 +21,13 @@ _BYTES = range(0xDC80, 0xDD00)  # where `surrogateescape` puts bytes that are no
 def tidy(text: str) -> str | None:
     """Return the http or https URL that was meant, or None when it is none, or over `LONGEST`.
 
-    Spaces around it, line breaks, and a scheme in capitals or left out before `//` are mended, and what
-    may not stand in a path or query is percent-encoded. The host is left as it is: whoever connects
-    judges that.
+    Spaces around it, line breaks, escapes of HTML and JSON, and a scheme in capitals or left out before
+    `//` are mended, and what may not stand in a path or query is percent-encoded. The host is left as it
+    is: whoever connects judges that.
     """
     found = clean(text[: 2 * LONGEST])
+    if _WRITTEN_OUT.match(found):
+        found = unquote(found)
     parts = _PARTS.fullmatch(f"https:{found}" if found.startswith("//") else found)
     if parts is None or not parts[2].isprintable():
         return None
@@ -30,8 +37,8 @@ def tidy(text: str) -> str | None:
 
 
 def clean(text: str) -> str:
-    """Return a URL, or a reference to one, without what is around it and without line breaks."""
-    return text.translate(_BETWEEN).strip(_AROUND)
+    """Return a URL, or a reference to one, without what is around it, line breaks and others' escapes."""
+    return _AMPERSAND.sub("&", text.translate(_BETWEEN).strip(_AROUND).replace("\\/", "/"))
 
 
 def _escape(text: str) -> str:

@@ -100,6 +100,8 @@ async def fetch(request: web.Request) -> web.StreamResponse:
     picture = images.find(request.match_info["name"], request.query.get("sig"))
     if picture is None:
         raise web.HTTPForbidden(text="SignatureDoesNotMatch")
+    if picture.defect is Defect.DENIED:
+        raise web.HTTPForbidden(text="AccessDenied")
     if picture.defect is Defect.GONE:
         raise web.HTTPNotFound(text="NoSuchKey")
     if picture.defect is Defect.GONE_FOR_GOOD:
@@ -112,6 +114,7 @@ async def fetch(request: web.Request) -> web.StreamResponse:
     drawn = await images.paint(picture)
     if picture.defect is Defect.WORKFLOW:
         return web.Response(body=pictures.with_workflow(drawn), content_type="image/png")
+    drawn = drawn[:-2] if picture.defect is Defect.NO_END else drawn
     half = drawn[: len(drawn) // 2]
     if picture.defect is Defect.CUT:
         return wire.cut(request, wire.head(200, "image/jpeg", len(drawn)) + half)

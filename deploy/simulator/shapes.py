@@ -20,6 +20,10 @@ def _item(**fields: object) -> Json:
     return {"data": [fields]}
 
 
+def _chat(**message: object) -> Json:
+    return {"choices": [{"index": 0, "message": {"role": "assistant", "content": "", **message}}]}
+
+
 # Each gets the image's URL.
 _BY_URL: Mapping[str, Callable[[str], Json]] = {
     "url_long": lambda url: _item(url=f"{url}&token={_LONG}"),
@@ -29,9 +33,13 @@ _BY_URL: Mapping[str, Callable[[str], Json]] = {
     "image_url": lambda url: _item(image_url={"url": url}),
     "image_key": lambda url: {"image": url},
     "output_list": lambda url: {"output": [url]},
+    "urls_list": lambda url: {"urls": [url]},
+    "url_amp": lambda url: _item(url=f"{url}&note=red".replace("&", "&amp;")),
+    "chat_image": lambda url: _chat(images=[{"type": "image_url", "image_url": {"url": url}}]),
+    "chat_markdown": lambda url: _chat(content=f"Here it is: ![a picture]({url})"),
     "price_first": lambda url: _item(size="2048x2048", url=url),
     "paid_empty": lambda _: {"data": []},
-    "paid_odd": lambda url: {"generation": {"file": {"href": url}}},
+    "paid_odd": lambda _: {"generation": {"file": {"id": "file-7f3a", "expires_in": 3600}}},
     "200_invalid": lambda _: {"error": _INVALID},
     "200_moderation": lambda _: {
         "error": {
@@ -56,6 +64,11 @@ _BY_JPEG: Mapping[str, Callable[[bytes], Json]] = {
     "url_data": lambda jpeg: _item(url=f"data:image/jpeg;base64,{_b64(jpeg)}"),
     "b64_data": lambda jpeg: _item(b64_json=f"data:image/jpeg;base64,{_b64(jpeg)}"),
     "b64_lines": lambda jpeg: _item(b64_json="\n".join(textwrap.wrap(_b64(jpeg), _LINE))),
+    "inline_data": lambda jpeg: {
+        "candidates": [
+            {"content": {"parts": [{"inlineData": {"mimeType": "image/jpeg", "data": _b64(jpeg)}}]}}
+        ]
+    },
     "b64_url": lambda jpeg: _item(b64_json=base64.urlsafe_b64encode(jpeg).decode().rstrip("=")),
 }
 BARE = "bare_image"

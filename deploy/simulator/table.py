@@ -36,6 +36,8 @@ class Defect(StrEnum):
     GONE = "gone"
     WORKFLOW = "workflow"
     GONE_FOR_GOOD = "gone_for_good"
+    DENIED = "denied"
+    NO_END = "no_end"
     REDIRECT = "redirect"
     LONG_HEADER = "long_header"
     GZIP = "gzip"
@@ -82,6 +84,10 @@ _ROWS = (
     ),
     Scenario("image_gone", CHARGED, "200; 404 at the image's URL", defect=Defect.GONE),
     Scenario("image_410", CHARGED, "200; 410 at the image's URL", defect=Defect.GONE_FOR_GOOD),
+    Scenario("image_403", CHARGED, "200; 403 at the image's URL", defect=Defect.DENIED),
+    Scenario(
+        "image_no_end", CHARGED, "200; the image lacks its last two bytes", defect=Defect.NO_END
+    ),
     Scenario(
         "image_redirect",
         CHARGED,
@@ -120,6 +126,23 @@ _ROWS = (
     Scenario("image_url", CHARGED, "200; data[0].image_url.url", "image_url"),
     Scenario("image_key", CHARGED, "200; the URL under a top-level image", "image_key"),
     Scenario("output_list", CHARGED, "200; the URL in a top-level output[]", "output_list"),
+    Scenario("urls_list", CHARGED, "200; the URL in a top-level urls[]", "urls_list"),
+    Scenario("url_amp", CHARGED, "200; the URL's ampersands written as in HTML", "url_amp"),
+    Scenario(
+        "chat_image", CHARGED, "200; choices[0].message.images[0].image_url.url", "chat_image"
+    ),
+    Scenario(
+        "chat_markdown",
+        CHARGED,
+        "200; Markdown with the URL in choices[0].message.content",
+        "chat_markdown",
+    ),
+    Scenario(
+        "inline_data",
+        CHARGED,
+        "200; base 64 in candidates[0].content.parts[0].inlineData.data",
+        "inline_data",
+    ),
     Scenario("b64_data", CHARGED, "200; b64_json begins with data:", "b64_data"),
     Scenario("b64_lines", CHARGED, "200; b64_json in lines of 76 letters", "b64_lines"),
     Scenario("b64_url", CHARGED, "200; b64_json in the URL alphabet, unpadded", "b64_url"),

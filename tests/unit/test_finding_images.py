@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64encode, urlsafe_b64encode
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -53,12 +54,33 @@ def seen(body: object, headers: dict[str, str] = PAID) -> tuple[str | None, byte
         {"output": {"image_url": URL}},
         {"result": {"data": [{"url": URL}]}},
         {"url": URL},
+        {"urls": [URL]},
+        {"image_urls": [URL], "image": URL},
+        {"data": {"image_urls": [URL]}, "base_resp": {"status_msg": "success"}},
+        {"message": "success", "code": 0, "result": {"sample": URL}},
+        {"choices": [{"message": {"images": [{"type": "image_url", "image_url": {"url": URL}}]}}]},
+        {"choices": [{"message": {"content": [{"type": "text", "text": "x"}, {"image": URL}]}}]},
+        {"choices": [{"message": {"role": "assistant", "content": f"Here: ![a fox]({URL}) !"}}]},
+        {"choices": [{"message": {"content": f'<p><img alt="" src="{URL}"/></p>'}}]},
+        {"choices": [{"message": {"content": json.dumps({"data": [{"url": URL}]})}}]},
+        {"output": {"results": [{"url": URL}], "task_status": "SUCCEEDED"}},
+        {"data": {"task_result": {"images": [{"index": 0, "url": URL}]}}},
+        {"data": {"sub_task_result_list": [{"final_image_list": [{"img_url": URL}]}]}},
+        {"generations": [{"generated_images": [{"id": "x", "url": URL}]}]},
+        {"assets": {"image": URL}, "links": [{"rel": "self", "href": "https://api.example/1"}]},
+        {"id": "x", "urls": {"get": "https://api.example/1", "web": "https://example/1"}, "output": URL},
+        {"response": {"resultImage": URL, "thumbnailUrl": f"{URL}?small"}},
+        {"data": [{"thumbnail_url": f"{URL}?small", "url": URL}]},
+        {"preview": {"url": f"{URL}?small"}, "fileUrl": URL},
+        {"candidates": [{"content": {"parts": [{"fileData": {"fileUri": URL}}]}}]},
+        {"generation": {"made": {"with": URL}}},
+        json.dumps({"data": [{"url": URL}]}),
         *(
             {"data": [{"url": odd}]}
             for odd in (
                 f" {URL}", f"{URL} ", f"{URL}\n", f"\t{URL}\r\n", f"\ufeff{URL}", f'"{URL}"',
                 f"<{URL}>", URL.replace("https", "HTTPS"), URL.removeprefix("https:"),
-                URL[:20] + "\n" + URL[20:],
+                URL[:20] + "\n" + URL[20:], URL.replace("/", "\\/"), quote(URL, safe=""),
             )
         ),
     ],
@@ -83,6 +105,19 @@ def test_a_url_is_found_wherever_it_was_seen(body: object) -> None:
         {"images": [DATA]},
         {"image": DATA},
         {"output": DATA},
+        {"candidates": [{"content": {"parts": [{"text": "x"}, {"inlineData": {"data": B64}}]}}]},
+        {
+            "candidates": [
+                {"content": {"parts": [{"inline_data": {"mime_type": "x", "data": B64}}]}}
+            ]
+        },
+        {"choices": [{"message": {"images": [{"image_url": {"url": DATA}}], "content": ""}}]},
+        {"choices": [{"message": {"content": f"![]({DATA})"}}]},
+        {"output": [{"type": "image_generation_call", "result": B64}]},
+        {"predictions": [{"mimeType": "image/png", "bytesBase64Encoded": B64}]},
+        {"data": {"binary_data_base64": [B64], "image_urls": None}},
+        {"artifacts": [{"base64": B64, "finishReason": "SUCCESS"}]},
+        {"anything": {"at": [{"all": B64}]}},
     ],
     ids=lambda body: json.dumps(body)[:50],
 )
@@ -128,6 +163,12 @@ def test_what_is_no_base_64_is_none(text: str) -> None:
     assert inline.decode(text) is None
 
 
+@pytest.mark.parametrize("written", ["&amp;", "&AMP;", "&#38;", "&#x26;", "&amp;amp;", "\\u0026"])
+def test_a_query_out_of_html_is_the_one_that_was_signed(written: str) -> None:
+    url = f"{URL}?a=1{written}copy=2{written}sig=3"
+    assert seen({"data": [{"url": url}]}) == (f"{URL}?a=1&copy=2&sig=3", None)
+
+
 def test_a_url_and_bytes_beside_each_other_are_both_kept() -> None:
     assert seen({"data": [{"url": URL, "b64_json": B64}]}) == (URL, BYTES)
 
@@ -147,6 +188,15 @@ def test_a_url_and_bytes_beside_each_other_are_both_kept() -> None:
         {"data": [{"b64_json": "AAAA"}]},
         {"data": [{"file_id": "file-1"}]},
         {"input": {"image_urls": [URL]}, "data": []},
+        {"image_urls": [URL], "data": []},
+        {"request": {"image": DATA}},
+        {"messages": [{"content": [{"image_url": {"url": URL}}]}]},
+        {"data": [{"thumbnail": {"url": URL}, "status_url": URL, "mask": B64}]},
+        {"id": "x", "urls": {"get": URL, "cancel": URL, "web": URL}},
+        {"links": [{"rel": "self", "href": URL}]},
+        {"status": "queued", "response_url": "https://queue.example/requests/1"},
+        {"choices": [{"message": {"content": "see https://docs.example/a.png"}}]},
+        {"message": "moved", "see": [{"url": URL}]},
         {"id": "gen-1", "status": "queued"},
         {"error": {"message": "see https://docs.example", "url": URL}},
         {"message": "moved", "url": URL},
