@@ -12,6 +12,7 @@ _END = re.compile(rb"\r?\n\r?\n")
 _STATUS = re.compile(rb"HTTP/(1\.0|\d(?:\.\d)?)[ \t]+([1-9]\d\d)(?!\d)", re.IGNORECASE)
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROLS = bytes.maketrans(bytes(range(32)) + b"\x7f", b" " * 33)
+_CHUNK = re.compile(rb"[0-9A-Fa-f]+[ \t]*(?:[;\r\n]|$)")
 _LENGTH = re.compile(rb"[0-9]{1,15}")
 _LINES_MAX = 16_000  # what is read of a head, in some milliseconds
 # About the connection, which ends with the answer; and what the parser refuses or makes work of.
@@ -96,7 +97,7 @@ def _mended(head: bytes, rest: bytes, *, whole: bool) -> Head:
     fields = _fields(lines if whole else lines[:-1])  # of the last one the end may be missing
     kept = [field for field in fields if field[0] not in _DROPPED]
     # Of a head that was cut nobody knows where the body begins: it never comes.
-    kept += _framing(fields) if whole else [(b"content-length", b"1")]
+    kept += _framing(fields, rest) if whole else [(b"content-length", b"1")]
     version = b"1.0" if status[1] == b"1.0" else b"1.1"
     text = [b"HTTP/%b %d " % (version, code), *(b"%b: %b" % field for field in kept)]
     return Head(b"\r\n".join(text) + b"\r\n\r\n", rest, whole, bodiless=code in _BODILESS)
@@ -119,9 +120,15 @@ def _fields(lines: list[bytes]) -> list[Field]:
     return [(name, b" ".join(values)) for name, values in read]
 
 
-def _framing(fields: list[Field]) -> list[Field]:
-    """Say where the body ends: by its chunks, its length, or, when it says two things, the connection."""
-    if any(name == b"transfer-encoding" and b"chunked" in value.lower() for name, value in fields):
+def _framing(fields: list[Field], rest: bytes) -> list[Field]:
+    """Say where the body ends: by its chunks, its length, or, when it says two things, the connection.
+
+    Proxies that take chunks apart leave their header on: what has come of the body tells.
+    """
+    said = any(
+        name == b"transfer-encoding" and b"chunked" in value.lower() for name, value in fields
+    )
+    if said and (not rest or _CHUNK.match(rest)):
         return [(b"transfer-encoding", b"chunked")]
     told = b",".join(value for name, value in fields if name == b"content-length")
     lengths = {each.strip() for each in told.split(b",")}

@@ -27,6 +27,9 @@ def decode(text: str) -> bytes | None:
         letters = unquote_to_bytes(letters)
     if b"\\" in letters:
         letters = letters.replace(b"\\n", b"").replace(b"\\r", b"").replace(b"\\", b"")
+    pieces = letters.strip(_LEFT_OUT).split(b" ")
+    if b"+" not in letters and _were_pluses(pieces):
+        letters = b"+".join(pieces)
     letters = letters.translate(_ALPHABET, _LEFT_OUT).rstrip(b"=")
     if len(letters) % _GROUP == 1:  # six bits are no byte
         letters = letters[:-1]
@@ -40,3 +43,8 @@ def is_image(text: str) -> bool:
     """Tell whether an image begins here."""
     head = decode(text[:_HEAD])
     return head is not None and formats.sniff(head) is not None
+
+
+def _were_pluses(pieces: list[bytes]) -> bool:
+    """Tell whether spaces are what a form has made of `+`: who breaks lines with them, does it evenly."""
+    return len({len(each) for each in pieces[:-1]}) > 1

@@ -478,6 +478,17 @@ async def test_an_image_is_found_in_what_came_whatever_its_shape(odd: dict[str, 
     assert got.url == IMAGE_URL
 
 
+@pytest.mark.parametrize("length", ["", "Content-Length: 118\r\n"])
+async def test_chunks_that_are_only_said_are_overlooked(length: str) -> None:
+    raw = json.dumps(IMAGE).encode()
+    head = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{length}\r\n".encode()
+    assert not length or str(len(raw)) in length
+    async with serving(says(head + raw)) as server:
+        got = await generate(server.url)
+    assert isinstance(got, Image)
+    assert (got.url, got.credits) == (IMAGE_URL, 91_000)
+
+
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "nonsense"])
 async def test_a_coding_that_is_only_said_is_overlooked(coding: str) -> None:
     raw = http(IMAGE, headers=f"Content-Encoding: {coding}\r\n")

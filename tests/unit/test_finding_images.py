@@ -118,6 +118,7 @@ def test_a_url_is_found_wherever_it_was_seen(body: object) -> None:
         {"data": {"binary_data_base64": [B64], "image_urls": None}},
         {"artifacts": [{"base64": B64, "finishReason": "SUCCESS"}]},
         {"anything": {"at": [{"all": B64}]}},
+        {"data": [{"image": {"type": "Buffer", "data": [*BYTES]}}]},
     ],
     ids=lambda body: json.dumps(body)[:50],
 )
@@ -334,6 +335,31 @@ def test_an_answer_that_is_the_image_is_an_image(magic: bytes) -> None:
     assert isinstance(got, Image)
     assert (got.charge, inline.decode(got.b64 or "")) == ("settled", magic)
     assert not isinstance(read(500, {}, magic), Image)
+
+
+@pytest.mark.parametrize("raw", [URL, f"{URL}\n", f'"{URL}"', f" <{URL}>"])
+def test_so_is_one_that_is_its_url(raw: str) -> None:
+    got = read(200, PAID, raw.encode())
+    assert isinstance(got, Image)
+    assert (got.url, got.charge) == (URL, "settled")
+
+
+@pytest.mark.parametrize("raw", [B64, DATA, f'"{B64}"\n', b64encode(BYTES * 9).decode()])
+def test_so_is_one_that_is_its_base_64(raw: str) -> None:
+    got = read(200, PAID, raw.encode())
+    assert isinstance(got, Image)
+    assert (inline.decode(got.b64 or "") or b"").startswith(BYTES)
+
+
+def test_a_text_that_begins_with_a_url_is_none() -> None:
+    assert isinstance(read(200, PAID, f"{URL} is away".encode()), Unusable)
+    assert isinstance(read(200, PAID, f'<html><img src="{URL}"></html>'.encode()), Unusable)
+
+
+def test_base_64_that_came_through_a_form_is_read() -> None:
+    for extra in range(3):
+        written = b64encode(BYTES + bytes(extra)).decode()
+        assert inline.decode(written.replace("+", " ")) == BYTES + bytes(extra)
 
 
 @pytest.mark.parametrize("status", [400, 403, 422, 429, 500, 503])

@@ -62,6 +62,11 @@ class Answer:
         return images.find(self.remains) or images.rescue(self.raw)
 
     @property
+    def bare_image(self) -> Found | None:
+        """The image of a success that is nothing else, or None."""
+        return images.bare(self.raw) if self.success and not self.readable else None
+
+    @property
     def paid(self) -> bool:
         """Whether it is a success that names a price above 0: it was paid, whatever else it says."""
         return self.success and bool(self.receipt.credits)

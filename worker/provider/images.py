@@ -11,9 +11,11 @@ and in its trade there are `images[]`, `output`, `choices[].message.images[].ima
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from models import formats
 from worker import inline, links
 
 _FIRST = ("data", "images", "image", "image_url", "url", "b64_json", "b64", "base64", "output",
@@ -73,6 +75,17 @@ def rescue(raw: bytes) -> Found | None:
     return Found(url=url) if url else None
 
 
+def bare(raw: bytes) -> Found | None:
+    """Return the image of an answer that is nothing but its bytes, their base 64, or its URL."""
+    if formats.sniff(raw) is not None:
+        return Found(b64=b64encode(raw).decode())
+    text = raw.decode(errors="replace").strip()
+    if inline.is_image(text):
+        return Found(b64=text)
+    url = links.tidy(text) if len(text.split()) == 1 else None
+    return None if url is None else Found(url=url)
+
+
 def _find(body: object, depth: int) -> Found | None:
     if not isinstance(body, dict):
         return _read(body, "image", depth)
@@ -89,6 +102,8 @@ def _read(value: object, name: str, depth: int) -> Found | None:
     match value:
         case str():
             return _text(value, snake, depth)
+        case [int(), *_] if (raw := _bytes(value)) is not None:
+            return bare(raw)
         case list():
             return _first(_read(each, name, depth - 1) for each in value[:_LONGEST])
         case dict():
@@ -125,6 +140,14 @@ def _inside(item: dict[str, object], depth: int) -> Iterator[Found]:
 
 def _by_rank(item: dict[str, object]) -> list[str]:
     return sorted(item, key=lambda key: _RANKS.get(_snake(key).strip("_"), len(_RANKS)))
+
+
+def _bytes(numbers: Iterable[object]) -> bytes | None:
+    """Return the bytes that these are: so Node writes a buffer as JSON."""
+    try:
+        return bytes(each if isinstance(each, int) else -1 for each in numbers)
+    except ValueError:
+        return None
 
 
 def _snake(name: str) -> str:

@@ -5,13 +5,11 @@ answer says, and a refusal for content comes dressed as any status. An answer th
 `Unknown`, and asks for a row.
 """
 
-from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import structlog
 
-from models import formats
 from worker import outcomes
 from worker.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown, Unusable
 from worker.provider import answers, edges, words
@@ -70,12 +68,8 @@ class _Row:
 
 
 def _image(answer: Answer) -> Outcome:
-    found = answer.image or Found()
+    found = answer.image or answer.bare_image or Found()
     return Image(url=found.url, b64=found.b64, size=found.size, receipt=answer.receipt)
-
-
-def _bare_image(answer: Answer) -> Outcome:
-    return Image(b64=b64encode(answer.raw).decode(), receipt=answer.receipt)
 
 
 def _try_later(reason: str, *, counts: bool = True) -> Callable[[Answer], Outcome]:
@@ -154,7 +148,7 @@ _TABLE = (
     _Row(lambda a: (a.readable or not a.success) and a.says(words.CONTENT), _content_refused),
     _Row(lambda a: a.meaning == "invalid", _invalid),
     _Row(lambda a: a.meaning == "gone", _model_gone),
-    _Row(lambda a: a.success and formats.sniff(a.raw) is not None, _bare_image),
+    _Row(lambda a: a.bare_image is not None, _image),
     # Whatever it says, another call would be paid as well.
     _Row(lambda a: a.paid, _unusable),
     _Row(
