@@ -356,6 +356,14 @@ def test_a_text_that_begins_with_a_url_is_none() -> None:
     assert isinstance(read(200, PAID, f'<html><img src="{URL}"></html>'.encode()), Unusable)
 
 
+def test_whatever_is_inside_of_what_an_answer_ends() -> None:
+    nested = json.dumps({"data": [{"url": URL}]})
+    for _ in range(20):
+        nested = json.dumps({"data": [{"url": nested}]}) if len(nested) < 100_000 else nested
+    for text in ("![](" * 100_000, "<img " * 100_000, "[" * 100_000, "{" * 100_000, nested):
+        read(200, PAID, json.dumps({"choices": [{"message": {"content": text}}]}).encode())
+
+
 def test_base_64_that_came_through_a_form_is_read() -> None:
     for extra in range(3):
         written = b64encode(BYTES + bytes(extra)).decode()

@@ -48,7 +48,7 @@ _WELL = re.compile(
     r"\W*(?:ok|success(?:ful(?:ly)?)?|succeeded|done|completed?|finished)\W*", re.IGNORECASE
 )
 _IN_TEXT = re.compile(
-    r"""(?:!\[[^\]]{0,500}\]\(|<img\b[^>]{0,500}?\bsrc=["'])\s*([^\s"'<>)]+)""", re.IGNORECASE
+    r"""(?:!\[[^\[\]]{0,500}\]\(|<img\b[^<>]{0,500}?\bsrc=["'])\s*([^\s"'<>)]+)""", re.IGNORECASE
 )
 # Of an answer that was cut off: the URL that the schema promises, to its last letter.
 _CUT = re.compile(rb'"(?:data|images)"\s*:\s*\[\s*\{[^{}]*?"url"\s*:\s*"(https?:(?:[^"\\]|\\.)+)"')
@@ -119,9 +119,9 @@ def _text(text: str, snake: str, depth: int) -> Found | None:
         return Found(url=url) if known or named or _PICTURED.search(url) else None
     if inline.is_image(text):
         return Found(b64=text)
-    if (written := _IN_TEXT.search(text)) is not None:
-        return _text(written[1], "_image_", depth)
-    if text.lstrip()[:1] not in {"{", "["}:
+    if depth > 0 and (written := _IN_TEXT.search(text)) is not None:
+        return _text(written[1], "_image_", 0)
+    if depth <= 0 or text.lstrip()[:1] not in {"{", "["}:
         return None
     try:
         return _find(json.loads(text), depth - 1)
