@@ -20,6 +20,7 @@ from worker.provider.images import Found
 _DETAILS_MAX = 50
 # Where an answer repeats what the caller sent: words there are not the provider's.
 _ECHOES = frozenset({"received", "prompt", "revised_prompt", "image_urls", "input", "url"})
+_SAID_MAX = 64 * 1024  # characters of one text: what is longer is no message
 _EVIDENCE_MAX = 64 * 1024  # bytes: the schema holds no more
 
 
@@ -127,8 +128,8 @@ class Answer:
     def says(self, pattern: re.Pattern[str]) -> bool:
         """Whether the pattern occurs in the body, outside of what only repeats the request."""
         if not self.readable:
-            return bool(pattern.search(self.raw.decode(errors="replace")))
-        return any(pattern.search(text) for text in _texts(self.json))
+            return bool(pattern.search(self.raw[:_SAID_MAX].decode(errors="replace")))
+        return any(pattern.search(text[:_SAID_MAX]) for text in _texts(self.json))
 
 
 def parse(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
