@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import or_, select, text
+from sqlalchemy import func, or_, select, text
 
 from models import budgets, ids, jsonable, limits, pauses, views
 from models.db import Transaction
@@ -216,11 +216,19 @@ async def _unknown_charge(tx: Transaction, settings: Settings, job: Job) -> Bind
         return Binding("unknown_charge", message, {"attempts": [], "until": None})
     which = " and ".join(str(number) for number in numbers)
     were = f"attempt {which} was" if len(numbers) == 1 else f"attempts {which} were"
-    until = jsonable.time(max(each.sent_at for each in found) + settings.unknown_for)
+    due, now = (
+        max(each.sent_at for each in found) + settings.unknown_for,
+        await tx.scalar(select(func.now())),
+    )
+    until = jsonable.time(due)
+    shows = (
+        f"shows it, or has not shown it by {until}. While its account is silent, it takes longer."
+    )
+    if now is not None and due < now:
+        shows = f"shows it, as was due by {until}, or an operator tells: its account is silent or unclear."
     message = (
-        f"It is not known yet whether {were} charged. The job goes on once the provider's "
-        f"log or ledger shows it, or has not shown it by {until}. While the provider's account cannot be "
-        "read, that takes longer."
+        f"It is not known yet whether {were} charged. The job goes on once the provider's log or ledger "
+        f"{shows}"
     )
     return Binding("unknown_charge", message, {"attempts": numbers, "until": until})
 

@@ -270,6 +270,11 @@ async def test_an_unknown_charge_names_the_attempt(api: Api) -> None:
     waits = datetime.fromisoformat(until) - datetime.fromisoformat(str(attempt["sent_at"]))
     assert waits == timedelta(minutes=65)  # the longest call, and four lags
 
+    await api.life.alter("UPDATE attempts SET sent_at = sent_at - interval '2 hours'")
+    late = await explain(api, job)
+    due = unknown_until(await api.job(job))
+    assert f"shows it, as was due by {due}, or an operator tells" in late["message"]
+
 
 async def test_a_running_job_says_since_when_and_how_long_it_takes(api: Api) -> None:
     await api.life.succeed(await api.submit())
