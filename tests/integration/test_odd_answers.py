@@ -217,6 +217,7 @@ async def test_an_image_is_seen_in_the_shapes_of_the_trade(house: House) -> None
         assert (job["status"], job["charged"], job["attempt"]) == ("succeeded", PRICE, 1), job[
             "input"
         ]
+    await house.context.thumbnails.drawn()
     made = await house.bench.rows("SELECT DISTINCT thumbnail FROM images")
     assert [row["thumbnail"] for row in made] == ["made"]
 
