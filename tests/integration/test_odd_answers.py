@@ -211,15 +211,12 @@ async def test_answers_that_are_paid_for_nothing_close_the_gate_in_the_end(
 
 
 async def test_an_image_is_seen_in_the_shapes_of_the_trade(house: House) -> None:
-    shapes = ("urls_list", "url_amp", "chat_image", "chat_markdown", "inline_data", "image_no_end")
+    shapes = ("url_amp", "chat_image", "inline_data", "image_no_end")
     for job_id in await house.spend(*(f"{shape}, ok" for shape in shapes)):
         job = await house.bench.job(job_id)
         assert (job["status"], job["charged"], job["attempt"]) == ("succeeded", PRICE, 1), job[
             "input"
         ]
-    await house.context.thumbnails.drawn()
-    made = await house.bench.rows("SELECT DISTINCT thumbnail FROM images")
-    assert [row["thumbnail"] for row in made] == ["made"]
 
 
 async def test_a_missing_image_with_410_is_the_same_as_404(house: House) -> None:

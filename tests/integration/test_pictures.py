@@ -16,6 +16,7 @@ from models.pictures import Broken, Pictures, Size
 from tests.drawing import BROKEN, ODD, chunk, draw, png_claiming, png_with, webp_with
 
 PLENTY = 36_000_000  # pixels
+SMALL = (160, 120)
 
 
 @pytest.fixture
@@ -199,11 +200,11 @@ async def test_pixels_without_an_end_are_a_picture_to_whoever_paid_for_it(
         draw("png")[:-12],
         draw("gif")[:-1],
         BROKEN["png: pixels whose checksum is wrong"](),
-        draw("jpeg")[:-1],
-        draw("jpeg")[:-2],
-        draw("jpeg", mode="CMYK")[:-2],
-        draw("jpeg", progressive=True)[:-2],
-        draw("jpeg", restart_marker_rows=1)[:-2],
+        draw("jpeg", SMALL)[:-1],
+        draw("jpeg", SMALL)[:-2],
+        draw("jpeg", SMALL, "CMYK")[:-2],
+        draw("jpeg", SMALL, progressive=True)[:-2],
+        draw("jpeg", SMALL, restart_marker_rows=1)[:-2],
         webp_with(b"EXIF", b"MM\0*" + bytes(40))[:-20],
     ):
         assert isinstance(await pictures.decode(data, most=PLENTY, whole=False), Size)
@@ -218,9 +219,10 @@ async def test_a_jpeg_that_lacks_pixels_as_well_is_broken_to_whoever_paid_for_it
     pictures: Pictures,
 ) -> None:
     scan = b"\xff\xda"
-    progressive, restarting = draw("jpeg", progressive=True), draw("jpeg", restart_marker_rows=1)
+    progressive = draw("jpeg", SMALL, progressive=True)
+    restarting = draw("jpeg", SMALL, restart_marker_rows=1)
     for data in (
-        draw("jpeg")[:-20],
+        draw("jpeg", SMALL)[:-20],
         progressive[: progressive.rindex(scan)],  # each scan that came, came whole
         progressive[: progressive.rindex(scan) + 8],
         restarting[: restarting.rindex(b"\xff\xd5")],  # each row that came, came whole
