@@ -13,13 +13,13 @@ if __name__ == "__main__":
 import socket
 
 from api.app import create_app
-from api.serving import Server
+from api.edge.serving import Server
 from models import settings
 from models.errors import DarkroomError, Misconfigured
-from models.garbage import collect_less
-from models.logs import configure
+from models.images.storage import Store
+from models.platform.garbage import collect_less
+from models.platform.logs import configure
 from models.settings import Settings
-from models.storage import Store
 
 _BACKLOG = 2048
 

@@ -9,43 +9,42 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from api import (
+from api.contract import documentation, events
+from api.contract.answers import Answer
+from api.dependencies.state import State
+from api.edge import problems
+from api.edge.callers import Callers
+from api.edge.door import Door
+from api.edge.intake import Pace
+from api.edge.rates import Rates
+from api.routes import (
     budgets,
     catalog,
     deliveries,
-    documentation,
-    events,
     health,
     images,
     jobs,
     keys,
     pages,
-    problems,
     streams,
     usage,
     webhooks,
 )
-from api.answers import Answer
-from api.callers import Callers
-from api.door import Door
-from api.intake import Pace
-from api.queues import Queues
-from api.rates import Rates
-from api.references import CPU, DECODERS, WALL, References
-from api.reports import Reports
-from api.state import State
-from api.turns import Turns
-from api.waiting import Waiting
-from models import premises
-from models.db import Database
-from models.doorbell import Doorbell
+from api.sharing.queues import Queues
+from api.sharing.references import CPU, DECODERS, WALL, References
+from api.sharing.reports import Reports
+from api.sharing.turns import Turns
+from api.sharing.waiting import Waiting
 from models.errors import Misconfigured
-from models.pictures import Pictures
-from models.prices import PriceList
+from models.images.pictures import Pictures
+from models.images.storage import Store
+from models.jobs.view import Lens
+from models.money.prices import PriceList
+from models.platform import premises
+from models.platform.db import Database
+from models.platform.doorbell import Doorbell
+from models.platform.vault import Vault
 from models.settings import Settings
-from models.storage import Store
-from models.vault import Vault
-from models.views import Lens
 
 _PATIENCE = timedelta(seconds=10)  # with Postgres, in one request: clients wait for 30 s, often
 

@@ -14,28 +14,21 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from models import (
-    aside,
-    audit,
-    caps,
-    catalog,
-    evidence,
-    ids,
-    jobs,
-    jsonable,
-    migrate,
-    pauses,
-    projects,
-    resealing,
-    settings,
-)
-from models.db import Database
+from models import ids, jobs, settings
+from models.accounts import caps, projects
+from models.coordination import aside
 from models.errors import DarkroomError, InvalidRequest, NotFound
+from models.jobs import evidence
+from models.jobs.view import Lens
+from models.money import audit
+from models.platform import jsonable, migrate
+from models.platform.db import Database
+from models.platform.vault import Vault
+from models.provider import catalog, pauses
 from models.settings import Settings
-from models.signing import new_secret
 from models.states import SCOPES
-from models.vault import Vault
-from models.views import Lens
+from models.webhooks import resealing
+from models.webhooks.signing import new_secret
 
 _ROWS = 1_000  # of a listing
 _MOST = 1_000_000  # jobs in flight: more than any limit of a provider

@@ -12,15 +12,16 @@ from psycopg import sql
 from deploy import simulator
 from deploy.local import postgres, valkey
 from deploy.simulator import Running
-from models import migrate, projects
-from models.db import Database
-from models.garbage import collect_less
-from models.projects import Caller
+from models.accounts import projects
+from models.accounts.projects import Caller
+from models.jobs.view import Lens
+from models.platform import migrate
+from models.platform.db import Database
+from models.platform.garbage import collect_less
+from models.platform.vault import Vault
 from models.settings import Settings
-from models.signing import new_secret
 from models.states import SCOPES
-from models.vault import Vault
-from models.views import Lens
+from models.webhooks.signing import new_secret
 from tests import debian
 from tests.databases import TEMPLATE, Databases
 from tests.promises import PROMISES

@@ -12,13 +12,13 @@ from uuid import UUID, uuid4
 from sqlalchemy import RowMapping, select, text
 
 from models import jobs
-from models.attempts import Answer, Ref
-from models.audit import Difference, of_budgets, of_jobs
-from models.db import Database, Transaction
+from models.accounts.projects import Caller
 from models.jobs import Kept, Release, Start, Submission, Terms
-from models.projects import Caller
+from models.jobs.attempts import Answer, Ref
+from models.jobs.view import Lens
+from models.money.audit import Difference, of_budgets, of_jobs
+from models.platform.db import Database, Transaction
 from models.schema import Job
-from models.views import Lens
 
 PRICE = 91_000
 LEASE = timedelta(seconds=60)

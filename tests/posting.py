@@ -8,19 +8,19 @@ from datetime import timedelta
 from aiohttp import web
 from pydantic import SecretStr
 
-from models import deliveries
-from models.db import Database
-from models.doorbell import Doorbell
-from models.pictures import Pictures
+from models.images.pictures import Pictures
+from models.images.storage import Store
+from models.jobs.view import Lens
+from models.platform.db import Database
+from models.platform.doorbell import Doorbell
+from models.platform.vault import Vault
 from models.settings import Settings
-from models.storage import Store
-from models.vault import Vault
-from models.views import Lens
+from models.webhooks import deliveries
 from worker import deliver
-from worker.context import Context
-from worker.egress import Egress
+from worker.egress.guarded import Egress
 from worker.provider import Provider
-from worker.thumbnails import Thumbnails
+from worker.runtime.context import Context
+from worker.runtime.thumbnails import Thumbnails
 
 LEASE = timedelta(seconds=30)
 

@@ -11,8 +11,8 @@ from jsonschema.protocols import Validator
 from sqlalchemy import text
 
 from api.openapi import describe
-from models.db import Database
-from models.jsonable import Json
+from models.platform.db import Database
+from models.platform.jsonable import Json
 
 _JSON = {"application/json", "application/problem+json"}
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from models import deliveries, endpoints
-from models.deliveries import Logged, Parcel, Patience, Replayed, Try, Woken
-from models.endpoints import Wish
+from models.platform.vault import Vault
 from models.schema import Endpoint
 from models.states import DeliveryState
-from models.vault import Vault
+from models.webhooks import deliveries, endpoints
+from models.webhooks.deliveries import Logged, Parcel, Patience, Replayed, Try, Woken
+from models.webhooks.endpoints import Wish
 from tests.making import Bench
 
 URL = "https://receiver.example/hooks"

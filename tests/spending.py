@@ -16,19 +16,20 @@ from sqlalchemy import RowMapping
 
 from deploy.simulator import Running
 from deploy.simulator.calls import Call, mark
-from models import ids, workers
-from models.db import Database
-from models.projects import Caller
+from models import ids
+from models.accounts.projects import Caller
+from models.coordination import workers
+from models.jobs.view import Lens
+from models.platform.db import Database
 from models.settings import Settings
-from models.views import Lens
 from tests.making import Bench
 from worker import generate
-from worker.app import connect
-from worker.context import Context, open_context
 from worker.dispatcher import releasing
 from worker.dispatcher.accounting import Books
 from worker.dispatcher.desk import Desk
 from worker.provider import Provider
+from worker.runtime.app import connect
+from worker.runtime.context import Context, open_context
 
 MODEL = "bytedance/seedream-5-0-lite-preview"
 PRICE = 91_000

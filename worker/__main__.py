@@ -23,17 +23,18 @@ from celery.platforms import SecurityWarning
 from redis.exceptions import AskError, ClusterCrossSlotError, ClusterError
 from sqlalchemy import text as sql
 
-from models import descriptors, premises, settings
+from models import settings
 from models.errors import DarkroomError, Unavailable
-from models.garbage import collect_less
 from models.ids import JOB, new, text
-from models.logs import configure
+from models.platform import descriptors, premises
+from models.platform.garbage import collect_less
+from models.platform.logs import configure
 from models.settings import Settings
-from worker import broker, health, heart, storeroom
-from worker.app import DELIVER, GENERATE, Worker, connect
-from worker.context import Context
-from worker.loop import loop
-from worker.pulse import Watch
+from worker.runtime import broker, health, heart, storeroom
+from worker.runtime.app import DELIVER, GENERATE, Worker, connect
+from worker.runtime.context import Context
+from worker.runtime.loop import loop
+from worker.runtime.pulse import Watch
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

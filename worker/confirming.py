@@ -11,12 +11,13 @@ from decimal import ROUND_FLOOR
 
 import structlog
 
-from models import duties, prices
+from models.coordination import duties
 from models.errors import Unavailable
-from worker.context import AccountSays, Context
-from worker.outcomes import Outcome, Parked, Refused, TryLater
+from models.money import prices
 from worker.provider import AccountRefused, AccountUnavailable
 from worker.provider.credits import PER_USD
+from worker.provider.outcomes import Outcome, Parked, Refused, TryLater
+from worker.runtime.context import AccountSays, Context
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

@@ -13,19 +13,19 @@ from uuid import UUID
 
 import structlog
 
-from models import deliveries
-from models.deliveries import Parcel, Patience, Try
 from models.errors import EgressRefused, Unavailable
 from models.ids import DELIVERY, EVENT, JOB, PROJECT, text
 from models.settings import Settings
-from models.signing import sign
 from models.states import DeliveryState
-from worker import metrics
+from models.webhooks import deliveries
+from models.webhooks.deliveries import Parcel, Patience, Try
+from models.webhooks.signing import sign
 from worker.backoff import next_try, parse_retry_after, pause
-from worker.connection import Unreachable
-from worker.context import Context, whose
-from worker.egress import Answer
-from worker.persistence import insist
+from worker.egress.connection import Unreachable
+from worker.egress.guarded import Answer
+from worker.runtime import metrics
+from worker.runtime.context import Context, whose
+from worker.runtime.persistence import insist
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

@@ -17,10 +17,10 @@ from typing import ClassVar
 
 from models.errors import EgressRefused
 from models.states import WaitingReason
-from worker import inline
-from worker.connection import Unreachable
-from worker.context import Context
-from worker.egress import Download
+from worker.decoding import inline
+from worker.egress.connection import Unreachable
+from worker.egress.guarded import Download
+from worker.runtime.context import Context
 
 _FOUND = frozenset({200, 201, 203, 206})  # whether all of it came, is seen by decoding it
 _NOT_THERE = frozenset({404, 410})

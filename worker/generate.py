@@ -10,19 +10,21 @@ from uuid import UUID
 
 import structlog
 
-from models import breakers, jobs, limits
-from models.attempts import Answer, Ref
-from models.db import Transaction
+from models import jobs
 from models.errors import Unavailable
 from models.ids import JOB, PROJECT, new, text
+from models.images.references import ReferenceLost, kept_in, restore_input
+from models.images.storage import Missing, StoreUnavailable
 from models.jobs import Release, Start, Terms
-from models.references import ReferenceLost, kept_in, restore_input
-from models.storage import Missing, StoreUnavailable
-from worker import confirming, keep, metrics, storeroom
+from models.jobs.attempts import Answer, Ref
+from models.platform.db import Transaction
+from models.provider import breakers, limits
+from worker import confirming, keep
 from worker.backoff import delay
-from worker.context import Context, whose
-from worker.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown, Unusable
-from worker.persistence import book, insist
+from worker.provider.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown, Unusable
+from worker.runtime import metrics, storeroom
+from worker.runtime.context import Context, whose
+from worker.runtime.persistence import book, insist
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

@@ -18,21 +18,22 @@ from uuid import UUID
 
 import structlog
 
-from models import jobs, remnants
-from models.attempts import Answer, Ref
-from models.db import Transaction
+from models import jobs
 from models.errors import Unavailable
+from models.images import remnants
+from models.images.pictures import Broken
+from models.images.remnants import Contested
+from models.images.storage import NotAnImage, StorageError, TooLarge, Truncated
 from models.jobs import Kept, Start
-from models.pictures import Broken
-from models.remnants import Contested
+from models.jobs.attempts import Answer, Ref
+from models.platform.db import Transaction
 from models.schema import Job
-from models.storage import NotAnImage, StorageError, TooLarge, Truncated
-from worker import metrics, storeroom
 from worker.backoff import delay
-from worker.context import Context
 from worker.fetch import Denied, Gone, Missing, NoImage, NotKept, NotStored, opened
-from worker.outcomes import Image
-from worker.persistence import book, insist, said
+from worker.provider.outcomes import Image
+from worker.runtime import metrics, storeroom
+from worker.runtime.context import Context
+from worker.runtime.persistence import book, insist, said
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

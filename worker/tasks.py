@@ -3,8 +3,8 @@
 from uuid import UUID
 
 from worker import deliver, generate
-from worker.app import app
-from worker.loop import current, loop
+from worker.runtime.app import app
+from worker.runtime.loop import current, loop
 
 
 @app.task(name="generate")

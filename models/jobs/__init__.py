@@ -32,7 +32,7 @@ own attempt, which holds the price and perhaps the image. Whoever takes several 
 first. Every arrow into a terminal state writes the ledger, the event and its deliveries itself.
 """
 
-from models.images import Kept
+from models.images.kept import Kept
 from models.jobs.admitting import admit
 from models.jobs.answering import fund, lose, park, refuse, retry_later, set_aside, unfunded
 from models.jobs.charging import (
@@ -52,13 +52,13 @@ from models.jobs.charging import (
 from models.jobs.correcting import Correction, correct, write_off
 from models.jobs.ending import cancel, expire, late
 from models.jobs.erasing import erase
-from models.jobs.explaining import explain
 from models.jobs.following import follow_up, settle, waiting
 from models.jobs.keeping import keep_at_once, keep_later, keep_spare, pass_by, receive, succeed
 from models.jobs.plain import receive_plain, start_plain, succeed_plain
+from models.jobs.queue.explaining import explain
+from models.jobs.queue.releasing import Release, hand_back, release
 from models.jobs.reading import Filter, Snapshot, finished, glance, listing, look, snapshot
 from models.jobs.reaping import overdue, reap
-from models.jobs.releasing import Release, hand_back, release
 from models.jobs.retrying import again, retry, retry_name
 from models.jobs.starting import Start, Terms, renew, start, started
 from models.jobs.submitting import (
@@ -72,13 +72,78 @@ from models.jobs.submitting import (
 )
 
 __all__ = [
-    "Correction", "Filter", "Idempotency", "Kept", "LeftOver", "Release", "Snapshot", "Start",
-    "Submission", "Terms", "Verdict", "admit", "again", "believed_free", "cancel", "correct",
-    "earlier", "erase", "expire", "explain", "fingerprint", "finished", "follow_up", "fund",
-    "glance", "hand_back", "identify", "inferences", "keep_at_once", "keep_later", "keep_spare",
-    "late", "left_over", "listing", "look", "lose", "named", "note_absent", "open_charge",
-    "overdue", "park", "pass_by", "queue_full", "queued", "reap", "receive", "receive_plain",
-    "refuse", "release", "renew", "resolve", "resolve_by_hand", "retry", "retry_later",
-    "retry_name", "set_aside", "settle", "snapshot", "start", "start_plain", "started", "submit",
-    "succeed", "succeed_plain", "unfunded", "unknown_charges", "waiting", "write_off",
+    "Correction",
+    "Filter",
+    "Idempotency",
+    "Kept",
+    "LeftOver",
+    "Release",
+    "Snapshot",
+    "Start",
+    "Submission",
+    "Terms",
+    "Verdict",
+    "admit",
+    "again",
+    "attempts",
+    "believed_free",
+    "cancel",
+    "correct",
+    "earlier",
+    "erase",
+    "evidence",
+    "expire",
+    "explain",
+    "fingerprint",
+    "finished",
+    "follow_up",
+    "fund",
+    "glance",
+    "hand_back",
+    "identify",
+    "inferences",
+    "keep_at_once",
+    "keep_later",
+    "keep_spare",
+    "late",
+    "left_over",
+    "listing",
+    "look",
+    "lose",
+    "named",
+    "note_absent",
+    "open_charge",
+    "overdue",
+    "park",
+    "pass_by",
+    "queue",
+    "queue_full",
+    "queued",
+    "reap",
+    "receive",
+    "receive_plain",
+    "refuse",
+    "release",
+    "renew",
+    "resolve",
+    "resolve_by_hand",
+    "restoring",
+    "retention",
+    "retry",
+    "retry_later",
+    "retry_name",
+    "set_aside",
+    "settle",
+    "snapshot",
+    "start",
+    "start_plain",
+    "started",
+    "submit",
+    "succeed",
+    "succeed_plain",
+    "unfunded",
+    "unknown_charges",
+    "view",
+    "waiting",
+    "write_off",
 ]  # fmt: skip

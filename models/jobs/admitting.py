@@ -27,13 +27,14 @@ from sqlalchemy import inspect as mapped
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from sqlalchemy.orm import aliased
 
-from models import budgets, ids
-from models.db import Base
-from models.direct import Direct, Statement, given, loaded, prepared
+from models import ids
+from models.accounts.projects import Caller
+from models.images.references import kept_in
 from models.jobs.reading import Snapshot, closed_to
 from models.jobs.submitting import HANDICAP, Idempotency, Submission, columns
-from models.projects import Caller
-from models.references import kept_in
+from models.money import budgets
+from models.platform.db import Base
+from models.platform.direct import Direct, Statement, given, loaded, prepared
 from models.schema import Job, Project
 
 _TABLES = Base.metadata.tables

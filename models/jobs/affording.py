@@ -7,14 +7,14 @@ from datetime import timedelta
 
 from sqlalchemy import func, update
 
-from models import ledger, prices
-from models.db import Transaction
 from models.errors import BudgetExceeded
 from models.jobs.closing import release_pending_hold, unknown_hold
 from models.jobs.ending import conclude, fail
+from models.jobs.view import Lens
+from models.money import ledger, prices
+from models.platform.db import Transaction
 from models.schema import Job
 from models.states import WaitingReason
-from models.views import Lens
 
 
 async def afford(tx: Transaction, lens: Lens, job: Job) -> Job | None:

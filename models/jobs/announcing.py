@@ -5,11 +5,13 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from models import attempts, bodies, endpoints, events, views
-from models.db import Transaction
+from models.jobs import attempts
+from models.jobs import view as views
+from models.jobs.view import Lens
+from models.platform.db import Transaction
 from models.schema import Image, Job
 from models.states import TERMINAL_EVENTS, EventType
-from models.views import Lens
+from models.webhooks import bodies, endpoints, events
 
 
 async def announce(tx: Transaction, lens: Lens, job: Job, type_: EventType) -> None:

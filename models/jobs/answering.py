@@ -11,16 +11,17 @@ from uuid import UUID
 
 from sqlalchemy import func, select, text, update
 
-from models import attempts, gates
-from models.attempts import Answer, Ref
-from models.db import Transaction
+from models.jobs import attempts
 from models.jobs.affording import hold_next, priced, queue, unaffordable
 from models.jobs.announcing import announce, lock
+from models.jobs.attempts import Answer, Ref
 from models.jobs.closing import unknown_hold
 from models.jobs.ending import conclude, fail
+from models.jobs.view import Lens
+from models.platform.db import Transaction
+from models.provider import gates
 from models.schema import Attempt, Job
 from models.states import WaitingReason
-from models.views import Lens
 
 _NOT_BOOKED = Answer(
     outcome="unknown",

@@ -7,13 +7,14 @@ from uuid import UUID
 
 from sqlalchemy import func, not_, or_, select, update
 
-from models import attempts, ids
-from models.db import Transaction
+from models import ids
 from models.errors import Conflict, NotFound
+from models.jobs import attempts
 from models.jobs.announcing import lock
 from models.jobs.answering import after_resolved, tell_resolved
+from models.jobs.view import Lens
+from models.platform.db import Transaction
 from models.schema import Attempt, Job
-from models.views import Lens
 
 _LOG_LIFE = timedelta(days=90)  # the provider shows 92
 _SECOND_THOUGHTS = timedelta(days=1)  # how long what was believed free is looked for again

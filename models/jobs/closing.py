@@ -8,12 +8,12 @@ from typing import Literal
 
 from sqlalchemy import func, select, update
 
-from models import ledger
-from models.db import Transaction
 from models.jobs.announcing import announce
+from models.jobs.view import Lens
+from models.money import ledger
+from models.platform.db import Transaction
 from models.schema import Attempt, Job
 from models.states import EventType, Status
-from models.views import Lens
 
 Ending = Literal["succeeded", "failed", "canceled", "expired"]
 _EVENTS: dict[Ending, EventType] = {

@@ -6,14 +6,15 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from models import attempts, ledger, prices, statement
-from models.db import Transaction
+from models.jobs import attempts
 from models.jobs.announcing import lock
 from models.jobs.answering import after_resolved, tell_resolved
-from models.ledger import Entry
+from models.jobs.view import Lens
+from models.money import ledger, prices, statement
+from models.money.ledger import Entry
+from models.money.statement import Line
+from models.platform.db import Transaction
 from models.schema import AccountLine, Attempt, Job, LedgerEntry
-from models.statement import Line
-from models.views import Lens
 
 _CORRECTIONS = ("refund", "adjustment")
 

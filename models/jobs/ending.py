@@ -9,15 +9,16 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, or_, select, update
 
-from models import aside, attempts, images
-from models.db import Transaction
+from models.coordination import aside
 from models.errors import NotFound
-from models.jobs import following
+from models.images import kept as images
+from models.jobs import attempts, following
 from models.jobs.announcing import lock
 from models.jobs.closing import Ending, close, release_pending_hold, unknown_hold
+from models.jobs.view import Lens
+from models.platform.db import Transaction
 from models.schema import Job
 from models.states import Status, WaitingReason
-from models.views import Lens
 
 _HEAD_START = timedelta(seconds=2)  # of the worker that has just received the image
 

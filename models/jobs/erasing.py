@@ -5,10 +5,12 @@ from uuid import UUID
 
 from sqlalchemy import delete, func, null, select, update
 
-from models import attempts, bodies, evidence, remnants
-from models.db import Transaction
 from models.errors import NotFinished, NotFound
+from models.images import remnants
+from models.jobs import attempts, evidence
+from models.platform.db import Transaction
 from models.schema import Attempt, Delivery, Event, Image, InputImage, Job
+from models.webhooks import bodies
 
 _ORIGIN = "^[a-z]+://[^/?#]*"  # of a URL: a path or a query may say anything
 

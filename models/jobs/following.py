@@ -17,13 +17,13 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, exists, func, select, text, update
 from sqlalchemy.orm import aliased
 
-from models import images
-from models.db import Transaction
-from models.images import Kept
+from models.images import kept as images
+from models.images.kept import Kept
 from models.jobs.announcing import announce, lock
 from models.jobs.closing import close, release_pending_hold
+from models.jobs.view import Lens
+from models.platform.db import Transaction
 from models.schema import Image, Job
-from models.views import Lens
 
 # The provider refuses the input itself: it would refuse every follower's too.
 _REFUSALS = frozenset({"invalid_input", "content_refused", "model_unavailable"})

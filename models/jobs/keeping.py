@@ -6,18 +6,20 @@ from typing import Literal
 
 from sqlalchemy import func, select, update
 
-from models import attempts, images, remnants
-from models.attempts import Answer, Ref
-from models.db import Transaction
-from models.images import Kept
+from models.images import kept as images
+from models.images import remnants
+from models.images.kept import Kept
+from models.images.remnants import Contested
+from models.jobs import attempts
 from models.jobs.announcing import lock
 from models.jobs.answering import tell_resolved
+from models.jobs.attempts import Answer, Ref
 from models.jobs.closing import release_pending_hold
 from models.jobs.ending import conclude, end, fail, queue_keep
-from models.remnants import Contested
+from models.jobs.view import Lens
+from models.platform.db import Transaction
 from models.schema import Attempt, Job
 from models.states import Status, WaitingReason
-from models.views import Lens
 
 _FIRST_AGAIN, _LAST_AGAIN = timedelta(seconds=1), timedelta(minutes=10)
 

@@ -16,18 +16,23 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models import attempts, bodies, ids, images, prices, views
-from models.attempts import Answer, Ref
-from models.direct import Direct, Together, loaded, prepared
-from models.direct import listed as columns_of
-from models.events import DELIVERIES, addressed, listed
-from models.images import Kept
+from models import ids
+from models.images import kept as images
+from models.images.kept import Kept
+from models.jobs import attempts
+from models.jobs import view as views
+from models.jobs.attempts import Answer, Ref
 from models.jobs.reading import ATTEMPTS
 from models.jobs.starting import Start, Terms
-from models.prices import PRESENT
+from models.jobs.view import Lens
+from models.money import prices
+from models.money.prices import PRESENT
+from models.platform.direct import Direct, Together, loaded, prepared
+from models.platform.direct import listed as columns_of
 from models.schema import Attempt, Endpoint, Image, Job
 from models.states import EventType
-from models.views import Lens
+from models.webhooks import bodies
+from models.webhooks.events import DELIVERIES, addressed, listed
 
 
 async def start_plain(

@@ -7,14 +7,18 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, Select, Uuid, case, func, or_, select, tuple_
 
-from models import attempts, caps, gates, ids, pauses, views
-from models.db import Transaction
-from models.direct import Direct, Statement, attributes, given, loaded, prepared
+from models import ids
+from models.accounts import caps
 from models.errors import NotFound
+from models.jobs import attempts
+from models.jobs import view as views
 from models.jobs.announcing import images_of
-from models.jsonable import Json
+from models.jobs.view import Lens
+from models.platform.db import Transaction
+from models.platform.direct import Direct, Statement, attributes, given, loaded, prepared
+from models.platform.jsonable import Json
+from models.provider import gates, pauses
 from models.schema import Attempt, Image, Job
-from models.views import Lens
 
 _NIL, _MAX = UUID(int=0), UUID(int=(1 << 128) - 1)  # no id is one of them (RFC 9562, 5.9 and 5.10)
 

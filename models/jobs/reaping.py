@@ -10,14 +10,15 @@ from uuid import UUID
 
 from sqlalchemy import func, select, update
 
-from models import aside, attempts
-from models.db import Transaction
+from models.coordination import aside
+from models.jobs import attempts
 from models.jobs.announcing import lock
 from models.jobs.answering import after_unknown
 from models.jobs.ending import queue_keep
 from models.jobs.keeping import image_lost
+from models.jobs.view import Lens
+from models.platform.db import Transaction
 from models.schema import Job
-from models.views import Lens
 
 # A message that was lost, a call that was lost, an image that is still to be kept.
 Reaped = Literal["unsent", "lost", "keeping"]

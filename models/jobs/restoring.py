@@ -12,13 +12,15 @@ from uuid import UUID
 
 from sqlalchemy import func, insert, or_, select, update
 
-from models import attempts, hours, ids, ledger
-from models.db import Transaction
+from models import ids
+from models.jobs import attempts
 from models.jobs.announcing import lock
 from models.jobs.answering import after_resolved, tell_resolved
 from models.jobs.closing import release_pending_hold, unknown_hold
+from models.jobs.view import Lens
+from models.money import hours, ledger
+from models.platform.db import Transaction
 from models.schema import Attempt, Event, Job
-from models.views import Lens
 
 _ERROR = {"code": "restored", "message": "It was made after the backup that was restored."}
 

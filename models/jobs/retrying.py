@@ -5,14 +5,14 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from models import prices
-from models.db import Transaction
+from models.accounts.projects import Caller
 from models.errors import Conflict, Erased, NotFinished, NotFound
 from models.jobs.submitting import Idempotency, Submission, earlier, submit
-from models.projects import Caller
+from models.jobs.view import Lens
+from models.money import prices
+from models.platform.db import Transaction
 from models.schema import Job
 from models.states import TERMINAL, OnUnknown, Priority
-from models.views import Lens
 
 
 async def retry(

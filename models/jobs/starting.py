@@ -8,13 +8,15 @@ from uuid import UUID
 
 from sqlalchemy import case, func, or_, select, tuple_, update
 
-from models import attempts, endpoints, events, gates
-from models.attempts import Ref
-from models.db import Transaction
+from models.jobs import attempts
 from models.jobs.affording import afford
 from models.jobs.announcing import announce, lock
+from models.jobs.attempts import Ref
+from models.jobs.view import Lens
+from models.platform.db import Transaction
+from models.provider import gates
 from models.schema import Attempt, Job
-from models.views import Lens
+from models.webhooks import endpoints, events
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,18 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from models import ids, ledger, remnants
-from models.db import Transaction
+from models import ids
+from models.accounts.projects import Caller
 from models.errors import KeyReuse, QueueFull, Unavailable
+from models.images import remnants
+from models.images.references import kept_in
 from models.jobs import following
 from models.jobs.following import Place
-from models.projects import Caller
-from models.references import kept_in
+from models.jobs.view import Lens
+from models.money import ledger
+from models.platform.db import Transaction
 from models.schema import InputImage, Job
 from models.states import OnUnknown, Priority, Reuse
-from models.views import Lens
 
 # Ageing for free: a bulk job is overtaken by interactive ones for an hour, and then no longer.
 HANDICAP: dict[Priority, timedelta] = {

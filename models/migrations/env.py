@@ -4,7 +4,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from models import schema  # noqa: F401 - fills the metadata
-from models.db import Base, open_engine
+from models.platform.db import Base, open_engine
 from models.settings import database_url
 
 

@@ -20,10 +20,11 @@ from psycopg import sql
 from sqlalchemy import text
 
 from deploy.local import postgres
-from models import jobs, migrate
-from models.db import Database
-from models.jobs import sharing
-from models.vault import Vault
+from models import jobs
+from models.jobs.queue import sharing
+from models.platform import migrate
+from models.platform.db import Database
+from models.platform.vault import Vault
 from tests.bench.figures import Figure
 from tests.conftest import make_project, make_settings
 

@@ -22,10 +22,10 @@ from psycopg import sql
 
 from deploy.local import ports, postgres, valkey
 from deploy.local.server import launched, tail
-from models import migrate
-from models.db import Database
+from models.platform import migrate
+from models.platform.db import Database
+from models.platform.vault import Vault
 from models.settings import Settings, inherited
-from models.vault import Vault
 from tests.bench.receiver import Receiver
 from tests.conftest import SECRET, make_project, make_settings
 from tests.databases import TEMPLATE

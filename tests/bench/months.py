@@ -16,10 +16,11 @@ from uuid import UUID
 from sqlalchemy import text
 
 from deploy.local import postgres
-from models import hours, migrate, usage
-from models.db import Database
-from models.usage import Dimension, Period, Report
-from models.vault import Vault
+from models.money import hours, usage
+from models.money.usage import Dimension, Period, Report
+from models.platform import migrate
+from models.platform.db import Database
+from models.platform.vault import Vault
 from tests.bench.rows.growing import fill
 from tests.conftest import make_project, make_settings
 

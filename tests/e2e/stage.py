@@ -26,10 +26,10 @@ from psycopg import sql
 
 from deploy.local import ports
 from deploy.local.server import SAME_ACCOUNT, launched, tail
-from models import projects
-from models.db import Database
+from models.accounts import projects
+from models.platform.db import Database
+from models.platform.vault import Vault
 from models.settings import Settings, inherited
-from models.vault import Vault
 from tests.conftest import PLAIN, SECRET, make_project, make_settings
 from tests.databases import TEMPLATE
 from tests.e2e import cdn as cdns

@@ -13,7 +13,8 @@ import pytest
 
 from deploy.local import ports, postgres
 from deploy.local.server import launched
-from models import migrate, projects
+from models.accounts import projects
+from models.platform import migrate
 from tests.conftest import PLAIN, make_settings
 from tests.e2e import deaf
 from tests.e2e.stage import ROOT, START, eventually, role_environment

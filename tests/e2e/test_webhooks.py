@@ -23,8 +23,8 @@ import pytest
 from pydantic import BaseModel
 
 from deploy.local import valkey
-from models.db import Database
-from models.vault import Vault
+from models.platform.db import Database
+from models.platform.vault import Vault
 from tests.conftest import make_project
 from tests.e2e import hostile
 from tests.e2e import stage as stages

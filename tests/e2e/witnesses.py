@@ -9,10 +9,11 @@ import json
 from collections import Counter
 from uuid import UUID
 
-from models import audit, ids
-from models.db import Database
+from models import ids
+from models.images.storage import Store
+from models.money import audit
+from models.platform.db import Database
 from models.settings import Settings
-from models.storage import Store
 from tests.e2e.stage import PATIENCE, Stage, eventually
 
 _OPEN = """

@@ -1,4 +1,4 @@
-"""Only the boundary commits: `transaction()` in `models/db.py`."""
+"""Only the boundary commits: `transaction()` in `models/platform/db.py`."""
 
 import ast
 from pathlib import Path

@@ -1,10 +1,10 @@
-"""The environment has one reader: `models/settings.py`."""
+"""The environment has one reader: `models/settings/fields.py`."""
 
 import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-READER = "models/settings.py"
+READER = "models/settings/fields.py"
 WRITER = "tests/e2e/nursery.py"  # gives the process that it has forked an environment of its own
 NAMES = {"environ", "environb", "getenv", "getenvb", "putenv"}
 

@@ -8,16 +8,16 @@ from pathlib import Path
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
-from api.bodies import JsonRoute
-from api.routes import Route
+from api.dependencies.bodies import JsonRoute
+from api.edge.route import Route
 
 ROOT = Path(__file__).parents[2]
 METHODS = {"get", "post", "put", "patch", "delete", "head"}
 LINES = 12
 CALLERS = {"Writer", "Reader", "Hooker", "Usage", "Admin"}
 REFUSING = {"JobId", "EndpointId", "KeyId", "BudgetId", "DeliveryId", "IdempotencyKey"}
-OPEN = {"api/health.py"}
-SIGNED = {"api/images.py"}  # by key or by signed URL: `_find` demands one of them
+OPEN = {"api/routes/health.py"}
+SIGNED = {"api/routes/images.py"}  # by key or by signed URL: `_find` demands one of them
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -87,7 +87,9 @@ def test_the_caller_is_known_before_an_id_or_a_key_is_refused() -> None:
 
 
 def test_every_query_and_every_body_is_judged_before_fastapi_reads_it() -> None:
-    rooms = [import_module(f"api.{path.stem}") for path in (ROOT / "api").glob("[a-z]*.py")]
+    rooms = [
+        import_module(f"api.routes.{path.stem}") for path in (ROOT / "api/routes").glob("[a-z]*.py")
+    ]
     routers = [
         each for room in rooms if isinstance(each := getattr(room, "router", None), APIRouter)
     ]

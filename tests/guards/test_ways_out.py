@@ -23,36 +23,36 @@ CALLS = {
 # The reason is where each one's address comes from.
 ALLOWED = {
     # Addresses that users and the provider choose: each is checked at the moment of connecting.
-    "worker/egress.py": {"socket", "getaddrinfo"},
-    "worker/replies.py": {"aiohttp"},  # names the type of an answer that egress has opened
-    "worker/connection.py": {"aiohttp", "socket"},
-    "worker/wire.py": {"aiohttp"},  # what comes over both, metered and mended
+    "worker/egress/guarded.py": {"socket", "getaddrinfo"},
+    "worker/egress/replies.py": {"aiohttp"},  # names the type of an answer that egress has opened
+    "worker/egress/connection.py": {"aiohttp", "socket"},
+    "worker/egress/wire.py": {"aiohttp"},  # what comes over both, metered and mended
     # AIMLAPI_BASE_URL.
     "worker/provider/line.py": {"aiohttp", "httpx", "httpx_aiohttp"},
     "worker/provider/client.py": {"httpx"},
     "worker/provider/account.py": {"httpx"},
     # DATABASE_URL; absences.py and usage.py know the driver's errors, settings.py the URL's form.
-    "models/absences.py": {"psycopg"},
-    "models/db.py": {"create_async_engine", "create_engine", "psycopg"},
-    "models/direct.py": {"psycopg"},
-    "models/migrate.py": {"psycopg"},  # reads the SQLSTATE of an error
-    "models/values.py": {"psycopg"},
-    "models/usage.py": {"psycopg"},
+    "models/platform/absences.py": {"psycopg"},
+    "models/platform/db.py": {"create_async_engine", "create_engine", "psycopg"},
+    "models/platform/direct.py": {"psycopg"},
+    "models/platform/migrate.py": {"psycopg"},  # reads the SQLSTATE of an error
+    "models/settings/values.py": {"psycopg"},
+    "models/money/usage.py": {"psycopg"},
     # REDIS_URL.
-    "models/doorbell.py": {"redis"},
-    "models/redis_url.py": {"redis"},
-    "worker/app.py": {"celery", "kombu"},
-    "worker/broker.py": {"kombu", "redis"},
+    "models/platform/doorbell.py": {"redis"},
+    "models/settings/redis_url.py": {"redis"},
+    "worker/runtime/app.py": {"celery", "kombu"},
+    "worker/runtime/broker.py": {"kombu", "redis"},
     "worker/dispatcher/desk.py": {"celery"},
     "worker/dispatcher/publishing.py": {"celery", "kombu", "redis"},
     # DARKROOM_STORAGE_URL.
-    "models/storage.py": {"obstore"},
+    "models/images/storage.py": {"obstore"},
     # They listen, or ask what this machine is called; Celery's own start is in the worker's.
-    "worker/health.py": {"aiohttp"},
+    "worker/runtime/health.py": {"aiohttp"},
     "worker/__main__.py": {"celery", "redis", "socket"},
     "worker/dispatcher/__main__.py": {"socket"},
     "api/__main__.py": {"socket"},
-    "api/serving.py": {"socket"},
+    "api/edge/serving.py": {"socket"},
 }
 
 
@@ -123,4 +123,4 @@ def test_what_others_chose_is_fetched_through_egress_alone() -> None:
         if isinstance(node, ast.Call)
         and ast.unparse(node.func).rpartition(".")[2] in {"Egress", "open_session"}
     ]
-    assert makers == ["worker/context.py", "worker/egress.py"]
+    assert makers == ["worker/egress/guarded.py", "worker/runtime/context.py"]

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from models.absences import Busy
-from models.db import Database
 from models.errors import Unavailable
+from models.platform.absences import Busy
+from models.platform.db import Database
 from tests.conftest import make_settings
 from tests.databases import Databases
 

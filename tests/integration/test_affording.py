@@ -7,11 +7,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from deploy.simulator import Running
-from models import budgets, jobs, prices
-from models.budgets import Rule, Standing
-from models.db import Database
+from models import jobs
+from models.accounts.projects import Caller
 from models.jobs import Terms
-from models.projects import Caller
+from models.money import budgets, prices
+from models.money.budgets import Rule, Standing
+from models.platform.db import Database
 from models.settings import Settings
 from tests import spending
 from tests.making import LEASE, NOTHING, Bench

@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from models import jobs
-from models.attempts import Answer, Ref
-from models.db import Database
+from models.accounts.projects import Caller
 from models.jobs import Start
-from models.projects import Caller
-from models.views import Lens
+from models.jobs.attempts import Answer, Ref
+from models.jobs.view import Lens
+from models.platform.db import Database
 from tests.making import (
     EMPTY_PAID,
     FREE,

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from models import ids, statement
-from models.audit import audit
-from models.db import Database
-from models.projects import Caller
+from models import ids
+from models.accounts.projects import Caller
+from models.jobs.view import Lens
+from models.money import statement
+from models.money.audit import audit
+from models.money.statement import Line
+from models.platform.db import Database
 from models.settings import Settings
-from models.statement import Line
-from models.views import Lens
 from tests.making import LOST, PRICE, Bench
 
 ROOT = Path(__file__).parents[2]

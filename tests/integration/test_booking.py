@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from deploy.simulator import Running
-from models.db import Database
-from models.projects import Caller
+from models.accounts.projects import Caller
+from models.platform.db import Database
 from models.settings import Settings
 from tests import spending
 from tests.spending import PRICE, House

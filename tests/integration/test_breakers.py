@@ -9,13 +9,14 @@ import pytest
 from prometheus_client import REGISTRY
 
 from deploy.simulator import Running
-from models import breakers, jobs
-from models.attempts import Answer, Ref
-from models.breakers import Cause
-from models.db import Database, Transaction
-from models.projects import Caller
+from models import jobs
+from models.accounts.projects import Caller
+from models.jobs.attempts import Answer, Ref
+from models.jobs.view import Lens
+from models.platform.db import Database, Transaction
+from models.provider import breakers
+from models.provider.breakers import Cause
 from models.settings import Settings
-from models.views import Lens
 from tests import spending
 from tests.conftest import make_settings
 from tests.making import FREE, IMAGE, LOST, NOT_SENT, PARKED, REFUSED, Bench

@@ -8,12 +8,13 @@ import pytest
 from prometheus_client import REGISTRY
 
 from deploy.simulator import Running
-from models import budgets, endpoints
-from models.budgets import Rule
-from models.db import Database
-from models.projects import Caller
+from models.accounts.projects import Caller
+from models.money import budgets
+from models.money.budgets import Rule
+from models.platform.db import Database
+from models.platform.vault import Vault
 from models.settings import Settings
-from models.vault import Vault
+from models.webhooks import endpoints
 from tests import spending
 from tests.conftest import make_project
 from tests.making import PRICE, Bench

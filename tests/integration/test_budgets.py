@@ -10,14 +10,16 @@ from uuid import UUID
 
 import pytest
 
-from models import budgets, jobs, projects
-from models.audit import audit
-from models.budgets import Rule, Standing
-from models.db import Database, Transaction
+from models import jobs
+from models.accounts import projects
+from models.accounts.projects import Caller
 from models.errors import BudgetExceeded, LimitReached, NotFound
-from models.projects import Caller
-from models.vault import Vault
-from models.views import Lens
+from models.jobs.view import Lens
+from models.money import budgets
+from models.money.audit import audit
+from models.money.budgets import Rule, Standing
+from models.platform.db import Database, Transaction
+from models.platform.vault import Vault
 from tests.conftest import make_project
 from tests.making import LOST, PRICE, Bench
 from tests.zones import NOON

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import pytest
 
 from models import jobs
-from models.db import Database
+from models.accounts.projects import Caller
 from models.jobs import Verdict
-from models.projects import Caller
-from models.views import Lens
+from models.jobs.view import Lens
+from models.platform.db import Database
 from tests.making import EMPTY_UNPRICED, IMAGE, LOST, PRICE, Bench
 
 

@@ -10,13 +10,13 @@ from uuid import UUID
 
 import pytest
 
-from models import deliveries, endpoints
-from models.db import Database
-from models.deliveries import Try
+from models.accounts.projects import Caller
 from models.errors import Conflict, NotFound
-from models.projects import Caller
-from models.vault import Vault
-from models.views import Lens
+from models.jobs.view import Lens
+from models.platform.db import Database
+from models.platform.vault import Vault
+from models.webhooks import deliveries, endpoints
+from models.webhooks.deliveries import Try
 from tests.conftest import make_project
 from tests.making import Bench
 from tests.sending import (

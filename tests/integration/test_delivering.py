@@ -12,11 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook
 
 from deploy.simulator import Running
-from models import deliveries, endpoints, ids
-from models.db import Database
-from models.endpoints import Wish
-from models.projects import Caller
+from models import ids
+from models.accounts.projects import Caller
+from models.platform.db import Database
 from models.settings import Settings
+from models.webhooks import deliveries, endpoints
+from models.webhooks.endpoints import Wish
 from tests import spending
 from tests.sending import change, find, finished, registered, wake
 from tests.spending import House

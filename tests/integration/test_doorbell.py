@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from deploy.local import ports, valkey
 from deploy.local.server import Server
-from models.doorbell import Doorbell
+from models.platform.doorbell import Doorbell
 
 SOON = timedelta(seconds=5)  # far more than a ring takes, even on a busy machine
 MOMENT = timedelta(milliseconds=150)

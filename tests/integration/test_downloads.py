@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 
 from deploy.simulator import Running
-from models.db import Database
+from models.accounts.projects import Caller
 from models.jobs import explain
-from models.projects import Caller
+from models.platform.db import Database
 from models.settings import Settings
 from tests import spending
 from tests.spending import PRICE, House

@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from models import duties, workers
-from models.db import Database, Transaction
-from models.projects import Caller
-from models.views import Lens
+from models.accounts.projects import Caller
+from models.coordination import duties, workers
+from models.jobs.view import Lens
+from models.platform.db import Database, Transaction
 from tests.making import Bench
 
 MINUTE = timedelta(seconds=60)

@@ -23,8 +23,8 @@ import pytest
 from aiohttp import ClientConnectorError, ClientError
 from cryptography import x509
 
-from models.addresses import Address
 from models.errors import EgressRefused
+from models.platform.addresses import Address
 from tests.certificates import Authority
 from tests.unit.test_addresses import (
     EDGES_V4,
@@ -34,9 +34,9 @@ from tests.unit.test_addresses import (
     GATEWAYS,
     SPELLINGS,
 )
-from worker.connection import Unreachable, open_session, pin
-from worker.egress import Answer, Egress, Lookup
-from worker.wire import Meter
+from worker.egress.connection import Unreachable, open_session, pin
+from worker.egress.guarded import Answer, Egress, Lookup
+from worker.egress.wire import Meter
 
 OUTSIDE, INSIDE = "127.0.0.2", "127.0.0.1"
 OPENED = (ip_network(OUTSIDE),)

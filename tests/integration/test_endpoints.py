@@ -9,15 +9,17 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import RowMapping
 
-from models import endpoints, ids, projects, signing
-from models.db import Database
-from models.endpoints import Wish
+from models import ids
+from models.accounts import projects
+from models.accounts.projects import Caller
 from models.errors import NotFound
-from models.projects import Caller
+from models.jobs.view import Lens
+from models.platform.db import Database
+from models.platform.vault import Vault
 from models.schema import Endpoint
 from models.states import TERMINAL_EVENTS
-from models.vault import Vault
-from models.views import Lens
+from models.webhooks import endpoints, signing
+from models.webhooks.endpoints import Wish
 from tests.conftest import make_project
 from tests.making import Bench
 from tests.sending import (

@@ -8,13 +8,14 @@ from uuid import UUID
 import pytest
 from sqlalchemy import RowMapping
 
-from models import deliveries, endpoints, ids, jobs
-from models.attempts import Answer
-from models.db import Database
+from models import ids, jobs
+from models.accounts.projects import Caller
 from models.errors import Erased, NotFinished, NotFound
-from models.projects import Caller
-from models.vault import Vault
-from models.views import Lens
+from models.jobs.attempts import Answer
+from models.jobs.view import Lens
+from models.platform.db import Database
+from models.platform.vault import Vault
+from models.webhooks import deliveries, endpoints
 from tests.making import IMAGE, KEPT, LOST, PRICE, Bench, asked
 
 PROMPT = "Ann in a red coat"

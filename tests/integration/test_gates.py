@@ -10,11 +10,13 @@ import pytest
 from prometheus_client import REGISTRY
 
 from deploy.simulator import Running
-from models import jobs, pauses, workers
-from models.db import Database
-from models.projects import Caller
+from models import jobs
+from models.accounts.projects import Caller
+from models.coordination import workers
+from models.platform.db import Database
+from models.platform.vault import Vault
+from models.provider import pauses
 from models.settings import Settings
-from models.vault import Vault
 from tests import spending
 from tests.conftest import make_project
 from tests.making import Bench

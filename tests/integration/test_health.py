@@ -10,12 +10,12 @@ from celery import Celery
 
 from deploy import healthcheck
 from deploy.local import ports
-from models.db import Database
-from models.doorbell import Doorbell
+from models.jobs.view import Lens
+from models.platform.db import Database
+from models.platform.doorbell import Doorbell
 from models.settings import Settings
-from models.views import Lens
-from worker import health
 from worker.dispatcher.desk import Desk, go_on, repeat
+from worker.runtime import health
 
 SOON, LONG = timedelta(0), timedelta(minutes=3)
 

@@ -13,13 +13,14 @@ from celery import Celery
 from prometheus_client import REGISTRY
 from sqlalchemy import text
 
-from models import audit, hours, ids, jobs, retention, usage
-from models.db import Transaction
-from models.doorbell import Doorbell
-from models.jobs import Verdict
+from models import ids, jobs
+from models.jobs import Verdict, retention
 from models.jobs.restoring import Call, recall
+from models.money import audit, hours, usage
+from models.money.usage import Dimension, Period, Report
+from models.platform.db import Transaction
+from models.platform.doorbell import Doorbell
 from models.settings import Settings
-from models.usage import Dimension, Period, Report
 from tests.conftest import make_project
 from tests.integration.test_usage import DIMENSIONS, bench, live, other_key, report, succeed
 from tests.making import IMAGE, LOST, PRICE, Bench

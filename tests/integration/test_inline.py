@@ -14,15 +14,16 @@ import pytest
 from PIL import Image
 from structlog.testing import capture_logs
 
-from models.attempts import Ref
-from models.db import Database
-from models.projects import Caller
+from models.accounts.projects import Caller
+from models.jobs.attempts import Ref
+from models.jobs.view import Lens
+from models.platform.db import Database
 from models.settings import Settings
-from models.views import Lens
 from tests.drawing import ODD, draw, png_claiming
 from tests.making import IMAGE, PRICE, Bench
-from worker import generate, heart, keep
-from worker.context import Context, open_context
+from worker import generate, keep
+from worker.runtime import heart
+from worker.runtime.context import Context, open_context
 
 
 @pytest.fixture

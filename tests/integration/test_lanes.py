@@ -11,14 +11,15 @@ import pytest
 from sqlalchemy import text
 
 from deploy.simulator import Running
-from models import deliveries, lanes, workers
-from models.db import Database, Transaction
-from models.deliveries.waking import _CONSTANTS, _WAKE
-from models.endpoints import Wish
-from models.projects import Caller
+from models.accounts.projects import Caller
+from models.coordination import workers
+from models.jobs.view import Lens
+from models.platform.db import Database, Transaction
+from models.platform.vault import Vault
 from models.settings import Settings
-from models.vault import Vault
-from models.views import Lens
+from models.webhooks import deliveries, lanes
+from models.webhooks.deliveries.waking import _CONSTANTS, _WAKE
+from models.webhooks.endpoints import Wish
 from tests import spending
 from tests.making import Bench
 from tests.sending import (

@@ -10,13 +10,14 @@ from uuid import UUID
 import pytest
 from sqlalchemy import RowMapping
 
-from models import budgets, jobs
-from models.attempts import Answer, Ref
-from models.budgets import Rule
-from models.db import Database, Transaction
-from models.projects import Caller
+from models import jobs
+from models.accounts.projects import Caller
+from models.jobs.attempts import Answer, Ref
+from models.jobs.view import Lens
+from models.money import budgets
+from models.money.budgets import Rule
+from models.platform.db import Database, Transaction
 from models.states import TERMINAL
-from models.views import Lens
 from tests.making import (
     EMPTY_PAID,
     EMPTY_UNPRICED,

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import text
 
 from deploy.simulator import Running
-from models import limits
-from models.db import Database, Transaction
-from models.projects import Caller
+from models.accounts.projects import Caller
+from models.jobs.view import Lens
+from models.platform.db import Database, Transaction
+from models.provider import limits
 from models.settings import Settings
-from models.views import Lens
 from tests import spending
 from tests.conftest import make_settings
 from tests.making import Bench

@@ -7,12 +7,12 @@ from uuid import uuid4
 import pytest
 
 from models import jobs
-from models.db import Database
+from models.accounts.projects import Caller
 from models.errors import Unavailable
-from models.projects import Caller
+from models.jobs.view import Lens
+from models.platform.db import Database
+from models.platform.vault import Vault
 from models.settings import Settings
-from models.vault import Vault
-from models.views import Lens
 from tests import sending
 from tests.commits import Proxy, proxy
 from tests.conftest import make_settings

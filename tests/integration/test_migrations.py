@@ -18,9 +18,9 @@ from psycopg import sql
 from sqlalchemy import Connection, text
 
 from deploy.local.server import wait_until
-from models import migrate
-from models.db import Database, open_engine
 from models.errors import Misconfigured
+from models.platform import migrate
+from models.platform.db import Database, open_engine
 from models.settings import Settings
 from tests.conftest import make_settings
 

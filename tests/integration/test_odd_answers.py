@@ -9,12 +9,12 @@ import pytest
 from deploy.simulator import Running
 from models import __main__ as operator
 from models import ids, jobs
-from models.attempts import Answer
-from models.db import Database
-from models.evidence import Evidence
-from models.projects import Caller
+from models.accounts.projects import Caller
+from models.jobs.attempts import Answer
+from models.jobs.evidence import Evidence
+from models.jobs.view import Lens
+from models.platform.db import Database
 from models.settings import Settings
-from models.views import Lens
 from tests import spending
 from tests.making import Bench
 from tests.spending import PRICE, House

@@ -6,14 +6,15 @@ from uuid import UUID
 
 import pytest
 
-from models import ids, jobs, pauses
+from models import ids, jobs
 from models.__main__ import main
-from models.db import Database
+from models.accounts.projects import Caller
 from models.jobs import Filter
-from models.projects import Caller
+from models.jobs.view import Lens
+from models.platform.db import Database
+from models.platform.vault import Vault
+from models.provider import pauses
 from models.states import WaitingReason
-from models.vault import Vault
-from models.views import Lens
 from tests.conftest import SECRET, make_project
 from tests.making import LEASE, NOTHING, Bench
 

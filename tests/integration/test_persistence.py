@@ -8,13 +8,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from deploy.simulator import Running
-from models.absences import Busy
-from models.db import Database, Transaction
-from models.projects import Caller
+from models.accounts.projects import Caller
+from models.platform.absences import Busy
+from models.platform.db import Database, Transaction
 from models.settings import Settings
 from tests import spending
 from tests.spending import House
-from worker.persistence import insist
+from worker.runtime.persistence import insist
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from time import perf_counter
 import pytest
 from PIL import Image
 
-from models.pictures import Broken, Pictures, Size
+from models.images.pictures import Broken, Pictures, Size
 from tests.drawing import BROKEN, ODD, chunk, draw, png_claiming, png_with, webp_with
 
 PLENTY = 36_000_000  # pixels
@@ -72,7 +72,7 @@ def _is_decoder(pid: int) -> bool:
     state, parent, *_ = _read(pid, "stat").rpartition(b")")[2].split() or (b"Z", b"0")
     command = _read(pid, "cmdline")
     # While it is being executed it has no command for a moment.
-    named = not command or b"models.decoding" in command
+    named = not command or b"models.images.decoding" in command
     return int(parent) == os.getpid() and state != b"Z" and named
 
 
@@ -393,7 +393,7 @@ async def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
         "import asyncio\n"
-        "from models.pictures import Pictures\n"
+        "from models.images.pictures import Pictures\n"
         "async def main():\n"
         "    async with Pictures(children=1) as pictures:\n"
         "        await pictures.inspect(b'')\n"

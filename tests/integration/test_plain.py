@@ -9,15 +9,18 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import RowMapping
 
-from models import budgets, deliveries, jobs, lanes, remnants
-from models.attempts import Answer, Ref
-from models.budgets import Rule
-from models.db import Database
+from models import jobs
+from models.accounts.projects import Caller
 from models.errors import NotFound
+from models.images import remnants
 from models.jobs import Snapshot, Terms
-from models.projects import Caller
-from models.vault import Vault
-from models.views import Lens
+from models.jobs.attempts import Answer, Ref
+from models.jobs.view import Lens
+from models.money import budgets
+from models.money.budgets import Rule
+from models.platform.db import Database
+from models.platform.vault import Vault
+from models.webhooks import deliveries, lanes
 from tests import sending
 from tests.making import DAY, IMAGE, KEPT, LEASE, NOTHING, PRICE, Bench, asked
 from tests.zones import NOON

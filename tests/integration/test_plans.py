@@ -17,17 +17,20 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 from sqlalchemy import Engine, event, text
 
-from models import audit, backlog, bookings, deliveries, hours, jobs, usage
-from models.attempts import Ref
-from models.bookings import Selection
-from models.db import Database, Transaction
-from models.deliveries import Try
-from models.direct import Direct, Statement, Values
+from models import jobs
+from models.accounts.projects import Caller
 from models.jobs import Filter, Release
-from models.projects import Caller
-from models.usage import Period
-from models.vault import Vault
-from models.views import Lens
+from models.jobs.attempts import Ref
+from models.jobs.queue import backlog
+from models.jobs.view import Lens
+from models.money import audit, bookings, hours, usage
+from models.money.bookings import Selection
+from models.money.usage import Period
+from models.platform.db import Database, Transaction
+from models.platform.direct import Direct, Statement, Values
+from models.platform.vault import Vault
+from models.webhooks import deliveries
+from models.webhooks.deliveries import Try
 from tests.bench.rows.growing import fill
 from tests.conftest import make_project, make_settings
 from tests.databases import Databases

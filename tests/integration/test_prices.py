@@ -11,11 +11,11 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from deploy.simulator import Running
-from models import budgets, prices
-from models.budgets import Rule
-from models.db import Database
+from models.accounts.projects import Caller
 from models.errors import BudgetExceeded
-from models.projects import Caller
+from models.money import budgets, prices
+from models.money.budgets import Rule
+from models.platform.db import Database
 from models.schema import Attempt
 from models.settings import Settings
 from tests import spending

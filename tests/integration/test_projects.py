@@ -3,14 +3,15 @@
 import pytest
 from sqlalchemy import text
 
-from models import ids, projects
-from models.db import Database
+from models import ids
+from models.accounts import projects
+from models.accounts.projects import Caller
 from models.errors import InvalidRequest, Misconfigured, NotFound, ScopeMissing
-from models.projects import Caller
+from models.jobs.view import Lens
+from models.platform.db import Database
+from models.platform.vault import Vault
 from models.schema import ApiKey
-from models.signing import new_secret
-from models.vault import Vault
-from models.views import Lens
+from models.webhooks.signing import new_secret
 from tests.conftest import make_project
 from tests.making import Bench
 

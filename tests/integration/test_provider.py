@@ -20,8 +20,8 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from tests.certificates import Authority
-from worker.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown, Unusable
 from worker.provider import Provider, line
+from worker.provider.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown, Unusable
 
 KEY = "sk-live-0123456789abcdef"
 ID = "job_01jd:1"

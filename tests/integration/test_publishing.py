@@ -14,14 +14,14 @@ from structlog.testing import capture_logs
 from deploy.local import valkey
 from deploy.local.server import Server
 from deploy.simulator import Running
-from models.db import Database
-from models.projects import Caller
+from models.accounts.projects import Caller
+from models.platform.db import Database
 from models.settings import Settings
 from tests import spending
 from tests.spending import House
-from worker.app import app
 from worker.dispatcher import releasing
 from worker.dispatcher.publishing import Patience
+from worker.runtime.app import app
 
 _SAME = ("task_queues", "task_routes", "task_ignore_result", "broker_transport_options")
 SEEN = "darkroom_broker_refused_total"

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import text
 
 from models import jobs
-from models.attempts import Ref
-from models.db import Database, Transaction
-from models.projects import Caller
-from models.views import Lens
+from models.accounts.projects import Caller
+from models.jobs.attempts import Ref
+from models.jobs.view import Lens
+from models.platform.db import Database, Transaction
 from tests.making import DAY, LEASE, PRICE, Bench
 
 RUN_OUT = "lease_until = now() - interval '1 ms'"

@@ -17,16 +17,18 @@ from types import ModuleType
 import httpx
 import pytest
 
-from models import deliveries, endpoints, ids, projects
-from models.db import Database
-from models.deliveries import Parcel
-from models.endpoints import Wish
-from models.projects import Caller
+from models import ids
+from models.accounts import projects
+from models.accounts.projects import Caller
+from models.jobs.view import Lens
+from models.platform.db import Database
+from models.platform.vault import Vault
 from models.schema import Endpoint
 from models.settings import Settings
-from models.signing import new_keypair, new_secret, sign
-from models.vault import Vault
-from models.views import Lens
+from models.webhooks import deliveries, endpoints
+from models.webhooks.deliveries import Parcel
+from models.webhooks.endpoints import Wish
+from models.webhooks.signing import new_keypair, new_secret, sign
 from tests.making import Bench
 from tests.posting import LEASE, posting
 

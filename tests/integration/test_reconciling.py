@@ -11,9 +11,9 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from deploy.simulator import Running
-from models import duties
-from models.db import Database, Transaction
-from models.projects import Caller
+from models.accounts.projects import Caller
+from models.coordination import duties
+from models.platform.db import Database, Transaction
 from models.settings import Settings
 from tests import spending
 from tests.spending import CHARGED, DAY, FREE, HOUR, KEY, PRICE, House

@@ -9,13 +9,17 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from models import caps, jobs, pauses, workers
-from models.caps import Caps
-from models.db import Database, Transaction
-from models.jobs import Release, sharing
-from models.projects import Caller
-from models.vault import Vault
-from models.views import Lens
+from models import jobs
+from models.accounts import caps
+from models.accounts.caps import Caps
+from models.accounts.projects import Caller
+from models.coordination import workers
+from models.jobs import Release
+from models.jobs.queue import sharing
+from models.jobs.view import Lens
+from models.platform.db import Database, Transaction
+from models.platform.vault import Vault
+from models.provider import pauses
 from tests.conftest import make_project
 from tests.making import LEASE, NOTHING, Bench
 

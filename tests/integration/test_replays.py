@@ -8,14 +8,15 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from models import deliveries, endpoints, ids
-from models.db import Database
-from models.deliveries import Try
-from models.endpoints import Wish
+from models import ids
+from models.accounts.projects import Caller
 from models.errors import Conflict, NotFound
-from models.projects import Caller
-from models.vault import Vault
-from models.views import Lens
+from models.jobs.view import Lens
+from models.platform.db import Database
+from models.platform.vault import Vault
+from models.webhooks import deliveries, endpoints
+from models.webhooks.deliveries import Try
+from models.webhooks.endpoints import Wish
 from tests.conftest import make_project
 from tests.making import Bench
 from tests.sending import (

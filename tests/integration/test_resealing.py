@@ -6,14 +6,16 @@ from datetime import UTC, datetime
 import pytest
 
 from models import __main__ as commands
-from models import endpoints, ids, projects, resealing, signing
-from models.db import Database
-from models.endpoints import Wish
-from models.projects import Caller
-from models.resealing import Resealed
+from models import ids
+from models.accounts import projects
+from models.accounts.projects import Caller
+from models.jobs.view import Lens
+from models.platform.db import Database
+from models.platform.vault import Unopenable, Vault
 from models.schema import Endpoint
-from models.vault import Unopenable, Vault
-from models.views import Lens
+from models.webhooks import endpoints, resealing, signing
+from models.webhooks.endpoints import Wish
+from models.webhooks.resealing import Resealed
 from tests.conftest import SECRET
 from tests.making import Bench
 from tests.sending import URL, find, registered

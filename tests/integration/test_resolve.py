@@ -8,8 +8,8 @@ import pytest
 
 from deploy.simulator import Running
 from models.__main__ import main
-from models.db import Database
-from models.projects import Caller
+from models.accounts.projects import Caller
+from models.platform.db import Database
 from models.settings import Settings
 from tests import spending
 from tests.conftest import SECRET

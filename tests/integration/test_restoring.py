@@ -12,12 +12,14 @@ import pytest
 from sqlalchemy import text
 
 from deploy.simulator import Running
-from models import budgets, ids, pauses
-from models.budgets import Rule
-from models.db import Database, Transaction
+from models import ids
+from models.accounts.projects import Caller
 from models.errors import Misconfigured
 from models.jobs.restoring import Call, recall
-from models.projects import Caller
+from models.money import budgets
+from models.money.budgets import Rule
+from models.platform.db import Database, Transaction
+from models.provider import pauses
 from models.settings import Settings, inherited
 from tests import spending
 from tests.conftest import SECRET

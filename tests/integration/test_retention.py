@@ -11,21 +11,23 @@ from uuid import UUID
 import pytest
 from PIL import Image
 
-from models import deliveries, jobs, remnants, retention
-from models.db import Database
-from models.doorbell import Doorbell
-from models.jobs import Kept
-from models.projects import Caller
-from models.remnants import Contested
+from models import jobs
+from models.accounts.projects import Caller
+from models.images import remnants
+from models.images.remnants import Contested
+from models.images.storage import Store
+from models.jobs import Kept, retention
+from models.jobs.view import Lens
+from models.platform.db import Database
+from models.platform.doorbell import Doorbell
 from models.settings import Settings
-from models.storage import Store
-from models.views import Lens
+from models.webhooks import deliveries
 from tests.making import DAY, KEPT, LOST, NOTHING, Bench
 from worker import keep
-from worker.app import connect
-from worker.context import open_context
 from worker.dispatcher import retaining
 from worker.dispatcher.desk import Desk
+from worker.runtime.app import connect
+from worker.runtime.context import open_context
 
 PICTURE = b"image"
 HASH = KEPT.sha256

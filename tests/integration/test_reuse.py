@@ -6,13 +6,14 @@ from uuid import UUID
 
 import pytest
 
-from models import budgets, jobs
-from models.budgets import Rule
-from models.db import Database
+from models import jobs
+from models.accounts.projects import Caller
 from models.errors import BudgetExceeded
-from models.projects import Caller
-from models.vault import Vault
-from models.views import Lens
+from models.jobs.view import Lens
+from models.money import budgets
+from models.money.budgets import Rule
+from models.platform.db import Database
+from models.platform.vault import Vault
 from tests.conftest import make_project
 from tests.making import KEPT, LOST, PRICE, Bench
 

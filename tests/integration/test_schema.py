@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from sqlalchemy.exc import IntegrityError
 
-from models import endpoints
-from models.db import Base, Database, Transaction
-from models.projects import Caller
-from models.vault import Vault
-from models.views import Lens
+from models.accounts.projects import Caller
+from models.jobs.view import Lens
+from models.platform.db import Base, Database, Transaction
+from models.platform.vault import Vault
+from models.webhooks import endpoints
 from tests.making import Bench
 
 # What a copy of a job's row needs beside another id: nothing that is unique may be copied.

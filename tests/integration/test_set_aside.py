@@ -10,22 +10,22 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import text
 
-from models import aside
 from models.__main__ import main
-from models.db import Database, Transaction
-from models.doorbell import Doorbell
+from models.accounts.projects import Caller
+from models.coordination import aside
 from models.errors import Unavailable
-from models.projects import Caller
+from models.images.storage import Store
+from models.jobs.view import Lens
+from models.platform.db import Database, Transaction
+from models.platform.doorbell import Doorbell
+from models.platform.vault import Vault
 from models.settings import Settings
-from models.storage import Store
-from models.vault import Vault
-from models.views import Lens
 from tests.conftest import make_settings
 from tests.making import DAY, Bench
 from tests.sending import endpoint, finished, wake
-from worker.app import connect
 from worker.dispatcher import measuring, reaping, retaining
 from worker.dispatcher.desk import Desk, one_by_one
+from worker.runtime.app import connect
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ from uuid import UUID
 
 import pytest
 
-from models import deliveries
-from models.db import Database
-from models.deliveries import Woken
-from models.projects import Caller
-from models.vault import Vault
-from models.views import Lens
+from models.accounts.projects import Caller
+from models.jobs.view import Lens
+from models.platform.db import Database
+from models.platform.vault import Vault
+from models.webhooks import deliveries
+from models.webhooks.deliveries import Woken
 from tests.conftest import make_project
 from tests.making import Bench
 from tests.sending import LEASE, finished

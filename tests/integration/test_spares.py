@@ -13,14 +13,17 @@ import pytest
 
 from deploy.local import ports
 from deploy.simulator import Running
-from models import budgets, images, jobs, retention
-from models.attempts import Answer, Ref
-from models.budgets import Rule
-from models.db import Database
-from models.projects import Caller
+from models import jobs
+from models.accounts.projects import Caller
+from models.images import kept as images
+from models.jobs import retention
+from models.jobs.attempts import Answer, Ref
+from models.jobs.view import Lens
+from models.money import budgets
+from models.money.budgets import Rule
+from models.platform.db import Database
+from models.platform.vault import Vault
 from models.settings import Settings
-from models.vault import Vault
-from models.views import Lens
 from tests import sending, spending
 from tests.integration.api.client import cost
 from tests.making import (
@@ -36,7 +39,8 @@ from tests.making import (
     Bench,
 )
 from tests.spending import House
-from worker import generate, keep, outcomes
+from worker import generate, keep
+from worker.provider import outcomes
 
 CHEAPER = PRICE - 9
 EARLY = Answer("image", "settled", CHEAPER, 200, "inf-early", "https://cdn.example/early.jpg")

@@ -11,11 +11,12 @@ from structlog.testing import capture_logs
 
 from deploy.simulator import Running
 from deploy.simulator.money import CHARGE, TOPUP, Entry
-from models import budgets, hours, jobs, statement
-from models.audit import audit
-from models.budgets import Rule
-from models.db import Database
-from models.projects import Caller
+from models import jobs
+from models.accounts.projects import Caller
+from models.money import budgets, hours, statement
+from models.money.audit import audit
+from models.money.budgets import Rule
+from models.platform.db import Database
 from models.settings import Settings
 from tests import spending
 from tests.spending import CHARGED, DAY, FREE, HOUR, PRICE, House

@@ -10,14 +10,15 @@ import pytest
 from prometheus_client import REGISTRY
 
 from deploy.simulator import Running
-from models import jobs, workers
-from models.db import Database
-from models.projects import Caller
+from models import jobs
+from models.accounts.projects import Caller
+from models.coordination import workers
+from models.platform.db import Database
 from models.settings import Settings
 from tests import spending
 from tests.spending import House
-from worker import storeroom
 from worker.dispatcher import measuring
+from worker.runtime import storeroom
 
 PLACES = 8
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models import jobs
-from models.db import Database, Transaction
+from models.accounts.projects import Caller
 from models.errors import KeyReuse, NotFinished, NotFound
 from models.ids import JOB, text
-from models.projects import Caller
-from models.vault import Vault
-from models.views import Lens
+from models.jobs.view import Lens
+from models.platform.db import Database, Transaction
+from models.platform.vault import Vault
 from tests.conftest import make_project
 from tests.making import PRICE, Bench, asked
 

@@ -2,13 +2,13 @@
 
 import asyncio
 
-from models.db import Database
 from models.ids import new
-from models.pictures import Pictures
+from models.images.pictures import Pictures
+from models.images.storage import Store
+from models.platform.db import Database
 from models.settings import Settings
-from models.storage import Store
 from tests.drawing import draw
-from worker.thumbnails import Thumbnails
+from worker.runtime.thumbnails import Thumbnails
 
 _PILE = 12
 

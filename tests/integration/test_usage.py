@@ -10,18 +10,20 @@ from zoneinfo import available_timezones
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from api.schemas import Zone
-from models import bookings, ids, jobs, projects, usage
-from models.bookings import Selection
-from models.db import Database
+from api.contract.schemas import Zone
+from models import ids, jobs
+from models.accounts import projects
+from models.accounts.projects import Caller
 from models.errors import InvalidRequest
 from models.jobs import Verdict
-from models.money import usd
-from models.projects import Caller
+from models.jobs.view import Lens
+from models.money import bookings, usage
+from models.money.bookings import Selection
+from models.money.dollars import usd
+from models.money.usage import Dimension, Group, Period, Report, Sums
+from models.platform.db import Database
+from models.platform.vault import Vault
 from models.states import SCOPES
-from models.usage import Dimension, Group, Period, Report, Sums
-from models.vault import Vault
-from models.views import Lens
 from tests.conftest import make_project
 from tests.making import EMPTY_PAID, IMAGE, PRICE, Bench
 from tests.zones import NOON

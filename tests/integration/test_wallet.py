@@ -11,18 +11,20 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from deploy.simulator import Running
-from models import endpoints, jobs, wallet
-from models.attempts import Answer
-from models.db import Database
-from models.projects import Caller
+from models import jobs
+from models.accounts.projects import Caller
+from models.jobs.attempts import Answer
+from models.money import wallet
+from models.platform.db import Database
+from models.platform.vault import Vault
 from models.settings import Settings
-from models.vault import Vault
+from models.webhooks import endpoints
 from tests import spending
 from tests.conftest import make_project
 from tests.spending import CHARGED, KEY, PRICE, House
 from worker.dispatcher import measuring, parking, reaping, releasing
 from worker.dispatcher import wallet as purse
-from worker.outcomes import Image
+from worker.provider.outcomes import Image
 
 LOW = 10 * PRICE
 LEASE = timedelta(seconds=60)

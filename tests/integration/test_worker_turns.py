@@ -6,14 +6,14 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 
-from models.db import Database, Transaction
-from models.projects import Caller
+from models.accounts.projects import Caller
+from models.platform.db import Database, Transaction
+from models.platform.vault import Vault
 from models.schema import Project
 from models.settings import Settings
-from models.vault import Vault
 from tests.conftest import make_project
-from worker.context import open_context, whose
-from worker.persistence import insist
+from worker.runtime.context import open_context, whose
+from worker.runtime.persistence import insist
 
 _POOL = 4
 

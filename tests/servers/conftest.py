@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from deploy.local.server import Server
-from models import migrate
+from models.platform import migrate
 from tests.databases import TEMPLATE
 from tests.e2e import stage as stages
 from tests.e2e.stage import Stage

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from deploy.local.server import Server
-from models.db import SESSION, Database
-from models.doorbell import Doorbell
+from models.platform.db import SESSION, Database
+from models.platform.doorbell import Doorbell
 from tests import replicas, sentinels
 from tests.conftest import make_settings
 from tests.e2e import stage as stages

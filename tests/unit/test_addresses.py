@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.addresses import Address, Network, Target, allowed, check_reach, check_url
 from models.errors import EgressRefused
+from models.platform.addresses import Address, Network, Target, allowed, check_reach, check_url
 
 PORTS = frozenset({443})
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))

@@ -9,11 +9,11 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from models import catalog
-from models.catalog import Checked
 from models.errors import InvalidRequest
-from models.references import data_url
-from models.sizes import Sizes, judge_size
+from models.images.references import data_url
+from models.provider import catalog
+from models.provider.catalog import Checked
+from models.provider.sizes import Sizes, judge_size
 
 LITE = "bytedance/seedream-5-0-lite-preview"
 LINK = "https://example.com/a.png"

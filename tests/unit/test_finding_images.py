@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker import inline, links
-from worker.outcomes import Image, Parked, Refused, TryLater, Unknown, Unusable
+from worker.decoding import inline, links
 from worker.provider import read
+from worker.provider.outcomes import Image, Parked, Refused, TryLater, Unknown, Unusable
 
 URL = "https://cdn.aimlapi.com/generations/x.jpeg"
 BYTES = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 3

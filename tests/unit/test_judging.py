@@ -6,13 +6,13 @@ from uuid import UUID
 
 import pytest
 
-from models.deliveries import Parcel, Try
 from models.errors import EgressRefused
+from models.webhooks.deliveries import Parcel, Try
 from tests.conftest import make_settings
 from worker.backoff import LANE_PAUSE_MAX, pause
-from worker.connection import Reason, Unreachable
 from worker.deliver import Met, judge
-from worker.egress import Answer
+from worker.egress.connection import Reason, Unreachable
+from worker.egress.guarded import Answer
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 ELAPSED = timedelta(milliseconds=120)

@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.keyrings import Keyring
-from models.vault import Unopenable, Vault
+from models.accounts.keyrings import Keyring
+from models.platform.vault import Unopenable, Vault
 
 FIRST, SECOND = "first-secret-of-at-least-32-letters", "second-secret-of-at-least-32-letters"
 VAULT = Vault(FIRST)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from worker.outcomes import (
+from worker.provider import pricing, read
+from worker.provider.outcomes import (
     Detail,
     Image,
     Outcome,
@@ -19,7 +20,6 @@ from worker.outcomes import (
     Unknown,
     Unusable,
 )
-from worker.provider import pricing, read
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "provider-responses.json"
 RECORDED: list[dict[str, object]] = json.loads(FIXTURE.read_text())

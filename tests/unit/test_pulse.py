@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from worker.pulse import Pulse, Watch
+from worker.runtime.pulse import Pulse, Watch
 
 PATIENCE = timedelta(seconds=45)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from models.redis_url import RedisUrl
+from models.settings.redis_url import RedisUrl
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from models import references
-from models.references import BadReference, Kept, ReferenceLost
+from models.images import references
+from models.images.references import BadReference, Kept, ReferenceLost
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from models.signing import new_keypair, new_secret, public_key, sign
+from models.webhooks.signing import new_keypair, new_secret, public_key, sign
 
 # The vectors of Standard Webhooks (v1) and of Svix's server (v1a): one message, two schemes.
 MESSAGE_ID, TIMESTAMP, BODY = "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.vault import Unopenable, Vault
+from models.platform.vault import Unopenable, Vault
 
 FIRST, SECOND = "first-secret-of-at-least-32-letters", "second-secret-of-at-least-32-letters"
 VAULT = Vault(FIRST)

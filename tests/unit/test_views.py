@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import bodies, ids, jsonable, views
-from models.jsonable import Json
+from models import ids
+from models.jobs import view as views
+from models.jobs.view import Lens
+from models.platform import jsonable
+from models.platform.jsonable import Json
+from models.platform.vault import Vault
 from models.schema import Attempt, Image, Job
-from models.vault import Vault
-from models.views import Lens
+from models.webhooks import bodies
 
 NOW = datetime(2026, 6, 1, 12, 30, 15, 123_456, tzinfo=UTC)
 LENS = Lens("https://darkroom.example/", Vault("a-secret-of-at-least-thirty-two-letters"))

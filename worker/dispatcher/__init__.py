@@ -4,3 +4,5 @@ Any number of dispatchers may run, with no leader: a duty on the database is one
 an advisory lock, a duty that uses the network holds a lease row. Killing any of them, or all, costs
 latency only.
 """
+
+__all__ = ["accounting", "desk"]

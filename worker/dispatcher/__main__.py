@@ -19,19 +19,18 @@ from functools import partial
 import structlog
 import uvloop
 
-from models import descriptors, premises, settings
-from models.db import Database
-from models.doorbell import Doorbell
+from models import settings
 from models.errors import DarkroomError, Misconfigured
-from models.garbage import collect_less
 from models.ids import new
-from models.logs import configure
+from models.images.storage import Store
+from models.jobs.view import Lens
+from models.platform import descriptors, premises
+from models.platform.db import Database
+from models.platform.doorbell import Doorbell
+from models.platform.garbage import collect_less
+from models.platform.logs import configure
+from models.platform.vault import Vault
 from models.settings import Settings
-from models.storage import Store
-from models.vault import Vault
-from models.views import Lens
-from worker import health
-from worker.app import connect
 from worker.dispatcher import (
     auditing,
     budgeting,
@@ -53,6 +52,8 @@ from worker.dispatcher.accounting import Books
 from worker.dispatcher.desk import Desk, repeat
 from worker.dispatcher.matching import Strangers
 from worker.provider import Provider
+from worker.runtime import health
+from worker.runtime.app import connect
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

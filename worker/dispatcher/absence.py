@@ -21,8 +21,9 @@ import structlog
 from prometheus_client import Gauge
 from pydantic import SecretStr
 
-from models import jobs, statement
+from models import jobs
 from models.jobs import Verdict
+from models.money import statement
 from models.schema import Attempt
 from worker.dispatcher import matching, statements
 from worker.dispatcher.accounting import (

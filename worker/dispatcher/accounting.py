@@ -15,8 +15,10 @@ import structlog
 from prometheus_client import Counter
 from pydantic import SecretStr
 
-from models import duties, jobs, statement
+from models import jobs
+from models.coordination import duties
 from models.jobs import Correction, Verdict
+from models.money import statement
 from models.schema import Attempt
 from models.settings import Settings
 from worker.dispatcher.desk import Desk, go_on

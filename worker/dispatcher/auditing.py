@@ -5,7 +5,7 @@ from datetime import timedelta
 import structlog
 from prometheus_client import Gauge
 
-from models import audit
+from models.money import audit
 from worker.dispatcher.desk import Desk
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

@@ -7,9 +7,13 @@ from uuid import UUID
 
 import structlog
 
-from models import budgets, duties, jobs, notices, views
-from models.db import Transaction
-from models.jsonable import Json
+from models import jobs
+from models.coordination import duties
+from models.jobs import view as views
+from models.money import budgets
+from models.platform.db import Transaction
+from models.platform.jsonable import Json
+from models.webhooks import notices
 from worker.dispatcher.desk import Desk, one_by_one
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

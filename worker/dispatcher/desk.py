@@ -15,13 +15,13 @@ from celery import Celery
 from prometheus_client import Counter
 from sqlalchemy.exc import DBAPIError
 
-from models import aside
-from models.aside import Duty
-from models.db import Database, Transaction
-from models.doorbell import Doorbell
+from models.coordination import aside
+from models.coordination.aside import Duty
 from models.errors import Unavailable
+from models.jobs.view import Lens
+from models.platform.db import Database, Transaction
+from models.platform.doorbell import Doorbell
 from models.settings import Settings
-from models.views import Lens
 from worker.dispatcher.publishing import Patience
 
 Moved = TypeVar("Moved")

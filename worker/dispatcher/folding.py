@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from models import duties, hours
+from models.coordination import duties
+from models.money import hours
 from worker.dispatcher.desk import Desk
 
 _REST = timedelta(minutes=10)  # what servers of Postgres may differ by, when one takes over

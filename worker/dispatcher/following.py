@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import structlog
 
-from models import duties, jobs
+from models import jobs
+from models.coordination import duties
 from worker.dispatcher.desk import Desk, one_by_one
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

@@ -14,7 +14,8 @@ from prometheus_client import Counter as Metric
 from prometheus_client import Gauge
 from sqlalchemy import func, select
 
-from models import jobs, statement
+from models import jobs
+from models.money import statement
 from models.schema import AccountLine, Attempt
 from worker.dispatcher import statements
 from worker.dispatcher.accounting import APART, Books, corrected, longest_call

@@ -5,19 +5,13 @@ from typing import get_args
 
 from prometheus_client import Gauge
 
-from models import (
-    aside,
-    backlog,
-    breakers,
-    gates,
-    hours,
-    jobs,
-    limits,
-    prices,
-    remnants,
-    wallet,
-)
-from models.db import Transaction
+from models import jobs
+from models.coordination import aside
+from models.images import remnants
+from models.jobs.queue import backlog
+from models.money import hours, prices, wallet
+from models.platform.db import Transaction
+from models.provider import breakers, gates, limits
 from worker.dispatcher.accounting import known_keys
 from worker.dispatcher.desk import Desk
 

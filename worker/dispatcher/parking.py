@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from models import breakers, duties, gates, prices
-from models.db import Transaction
+from models.coordination import duties
+from models.money import prices
+from models.platform.db import Transaction
+from models.provider import breakers, gates
 from models.states import WaitingReason
 from worker.dispatcher import wallet
 from worker.dispatcher.accounting import Books

@@ -2,7 +2,8 @@
 
 import structlog
 
-from models import catalog, prices
+from models.money import prices
+from models.provider import catalog
 from worker.dispatcher.accounting import Books, reserve_request
 from worker.provider import AccountUnavailable
 

@@ -5,8 +5,10 @@ from uuid import UUID
 
 import structlog
 
-from models import deliveries, duties, jobs, workers
-from models.db import Transaction
+from models import jobs
+from models.coordination import duties, workers
+from models.platform.db import Transaction
+from models.webhooks import deliveries
 from worker.dispatcher.desk import Desk, all_at_once, one_by_one
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

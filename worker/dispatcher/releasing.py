@@ -8,11 +8,14 @@ from datetime import timedelta
 
 import structlog
 
-from models import duties, gates, ids, jobs, limits, wallet, workers
-from models.db import Transaction
+from models import ids, jobs
+from models.coordination import duties, workers
+from models.coordination.workers import Room
 from models.jobs import Release
+from models.money import wallet
+from models.platform.db import Transaction
+from models.provider import gates, limits
 from models.settings import Settings
-from models.workers import Room
 from worker.dispatcher.desk import Desk
 from worker.dispatcher.publishing import publish
 

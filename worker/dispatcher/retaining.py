@@ -7,9 +7,12 @@ from collections.abc import Sequence
 import structlog
 from prometheus_client import Counter
 
-from models import duties, remnants, retention, statement
-from models.remnants import Doomed
-from models.storage import Store, StoreUnavailable
+from models.coordination import duties
+from models.images import remnants
+from models.images.remnants import Doomed
+from models.images.storage import Store, StoreUnavailable
+from models.jobs import retention
+from models.money import statement
 from worker.dispatcher.desk import Desk, all_at_once
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

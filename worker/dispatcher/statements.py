@@ -1,7 +1,7 @@
 """Reads the account's own ledger at the provider, and books what it says.
 
-Each line is kept once (`models/statement.py`), finds its attempt by the inference it names, and our books
-follow it (`jobs.correct`). Cursor paging: what comes meanwhile is read the next time.
+Each line is kept once (`models/money/statement.py`), finds its attempt by the inference it names,
+and our books follow it (`jobs.correct`). Cursor paging: what comes meanwhile is read the next time.
 """
 
 from collections import Counter
@@ -11,10 +11,11 @@ from uuid import UUID
 
 import structlog
 
-from models import jobs, statement
-from models.db import Transaction
+from models import jobs
+from models.money import statement
+from models.money.statement import Line
+from models.platform.db import Transaction
 from models.schema import Attempt
-from models.statement import Line
 from models.states import MovementKind
 from worker.dispatcher.accounting import (
     APART,

@@ -1,6 +1,7 @@
 """Finds thumbnails that were lost with their worker, and has them drawn."""
 
-from models import duties, images
+from models.coordination import duties
+from models.images import kept as images
 from worker.dispatcher.desk import Desk
 from worker.dispatcher.publishing import publish
 

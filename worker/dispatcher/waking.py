@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
-from models import aside, deliveries, duties, lanes, workers
+from models.coordination import aside, duties, workers
+from models.webhooks import deliveries, lanes
 from worker.dispatcher.desk import Desk
 from worker.dispatcher.publishing import Call, publish
 

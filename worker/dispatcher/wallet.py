@@ -4,7 +4,7 @@ from decimal import ROUND_FLOOR
 
 import structlog
 
-from models import wallet
+from models.money import wallet
 from worker.dispatcher.accounting import Books, reserve_request
 from worker.provider import AccountUnavailable
 from worker.provider.credits import PER_USD

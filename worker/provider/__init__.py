@@ -19,5 +19,7 @@ __all__ = [
     "Provider",
     "TransactionPage",
     "TransactionRow",
+    "credits",
+    "outcomes",
     "read",
 ]

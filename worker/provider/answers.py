@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from models.evidence import Evidence
+from models.jobs.evidence import Evidence
 from worker.backoff import parse_date, parse_retry_after
-from worker.outcomes import Detail, Receipt
 from worker.provider import credits as money
 from worker.provider import errors, images, remains, words
 from worker.provider.images import Found
+from worker.provider.outcomes import Detail, Receipt
 
 _DETAILS_MAX = 50
 # Where an answer repeats what the caller sent: words there are not the provider's.

@@ -2,7 +2,7 @@
 
 import json
 
-from worker import inflating
+from worker.decoding import inflating
 from worker.provider.line import BODY_MAX, Reply
 
 _SUCCESSES = range(200, 300)

@@ -11,9 +11,9 @@ import httpx
 import structlog
 from pydantic import SecretStr
 
-from worker.outcomes import Outcome, TryLater, Unknown
 from worker.provider import bodies, line, reading
 from worker.provider.account import Account
+from worker.provider.outcomes import Outcome, TryLater, Unknown
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

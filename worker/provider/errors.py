@@ -6,8 +6,8 @@ Three shapes of error are in the wild: problem+json with an `error` object, the 
 
 from collections.abc import Iterator
 
-from worker.outcomes import Detail
 from worker.provider import credits as money
+from worker.provider.outcomes import Detail
 
 # Long enough for every message seen, short enough for a row and a log line.
 MESSAGE_MAX = 500

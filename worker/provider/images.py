@@ -15,8 +15,8 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from models import formats
-from worker import inline, links
+from models.images import formats
+from worker.decoding import inline, links
 
 _FIRST = ("data", "images", "image", "image_url", "url", "b64_json", "b64", "base64", "output",
           "outputs", "result", "results", "artifacts", "choices", "candidates", "predictions")  # fmt: skip

@@ -18,7 +18,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 from pydantic import SecretStr
 
-from worker import wire
+from worker.egress import wire
 
 # A 4096 x 4096 image is about 3.3 MB, a third more in base 64. Beyond this, somebody is mistaken.
 BODY_MAX = 64 * 1024 * 1024

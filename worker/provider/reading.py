@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from worker import outcomes
-from worker.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown, Unusable
-from worker.provider import answers, edges, words
+from worker.provider import answers, edges, outcomes, words
 from worker.provider.answers import Answer
 from worker.provider.images import Found
+from worker.provider.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown, Unusable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

@@ -14,19 +14,20 @@ from argparse import ArgumentParser
 from contextlib import AsyncExitStack
 from datetime import datetime
 
-from models import migrate, settings
-from models.db import Database
-from models.doorbell import Doorbell
+from models import settings
 from models.errors import DarkroomError, Misconfigured
+from models.jobs.view import Lens
+from models.platform import migrate
+from models.platform.db import Database
+from models.platform.doorbell import Doorbell
+from models.platform.vault import Vault
 from models.settings import Settings
-from models.vault import Vault
-from models.views import Lens
-from worker.app import connect
 from worker.dispatcher.accounting import Books
 from worker.dispatcher.desk import Desk
 from worker.provider import Provider
 from worker.restore import recalling
 from worker.restore.recalling import Calls, Recalled
+from worker.runtime.app import connect
 
 
 def main() -> int:

@@ -8,10 +8,11 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
-from models import ids, pauses
+from models import ids
 from models.errors import Misconfigured
 from models.jobs import restoring
 from models.jobs.restoring import Call
+from models.provider import pauses
 from worker.dispatcher.accounting import APART, Books, known_keys, longest_call, reserve_request
 from worker.provider import LogRow
 

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from models import jobs
-from models.db import Database
+from models.platform.db import Database
 from tests.bench import client
 from tests.bench.figures import Figure
 from tests.bench.ground import Darkroom, Ground

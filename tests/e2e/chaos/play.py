@@ -16,7 +16,7 @@ from psycopg import sql
 
 from deploy.local import account, postgres, valkey
 from deploy.local.server import Server
-from models import migrate
+from models.platform import migrate
 from tests.databases import TEMPLATE
 from tests.e2e import stage as stages
 from tests.e2e.chaos import moves

@@ -15,7 +15,7 @@ from multiprocessing.synchronize import Event
 
 import httpx
 
-from models.projects import new_key
+from models.accounts.projects import new_key
 from tests.drawing import chunk, png_with
 from tests.e2e.stage import MODEL
 

@@ -7,9 +7,10 @@ from uuid import UUID
 
 import httpx
 
-from api.state import State
-from models import ids, projects
-from models.money import usd
+from api.dependencies.state import State
+from models import ids
+from models.accounts import projects
+from models.money.dollars import usd
 from models.states import Scope
 from tests.conftest import make_project
 from tests.integration.api.life import Life

@@ -12,12 +12,12 @@ import httpx
 import pytest
 
 from api.app import create_app
-from api.serving import Server
-from models.db import Database
-from models.prices import PriceList
+from api.edge.serving import Server
+from models.jobs.view import Lens
+from models.money.prices import PriceList
+from models.platform.db import Database
+from models.platform.vault import Vault
 from models.settings import Settings
-from models.vault import Vault
-from models.views import Lens
 from tests.conftest import PLAIN, make_project, make_settings
 from tests.databases import EMPTY, Databases
 from tests.integration.api.client import Api

@@ -9,12 +9,12 @@ from uuid import UUID, uuid4
 from sqlalchemy import text
 
 from models import jobs
-from models.attempts import Answer, Ref
-from models.db import Database
+from models.accounts.projects import Caller
+from models.images.storage import Store
 from models.jobs import Kept
-from models.projects import Caller
-from models.storage import Store
-from models.views import Lens
+from models.jobs.attempts import Answer, Ref
+from models.jobs.view import Lens
+from models.platform.db import Database
 
 _LEASE = timedelta(seconds=60)
 PICTURE = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 8 + b"\xff\xd9"

@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from api.app import create_app
-from models import ids, projects
+from models import ids
+from models.accounts import projects
 from models.states import SCOPES, Scope
 from tests.conftest import make_settings
 from tests.integration.api.client import Api, bearer, body, path, problem

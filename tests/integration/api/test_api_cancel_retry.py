@@ -5,8 +5,9 @@ from uuid import UUID
 
 import pytest
 
-from models import ids, jobs, prices
-from models.attempts import Answer
+from models import ids, jobs
+from models.jobs.attempts import Answer
+from models.money import prices
 from tests.integration.api.client import (
     MODEL,
     PRICE,

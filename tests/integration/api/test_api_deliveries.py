@@ -7,9 +7,10 @@ from uuid import UUID
 import httpx
 import pytest
 
-from models import deliveries, ids
-from models.deliveries import Try
+from models import ids
 from models.states import DeliveryState
+from models.webhooks import deliveries
+from models.webhooks.deliveries import Try
 from tests.integration.api.client import Api, Body, path, pointers, problem
 from tests.sending import LEASE, PATIENCE
 

@@ -9,9 +9,9 @@ from uuid import UUID
 import httpx
 from PIL import Image
 
-from models import remnants
-from models.storage import Store
-from models.views import signed_message
+from models.images import remnants
+from models.images.storage import Store
+from models.jobs.view import signed_message
 from tests.integration.api.client import Api, body, input_, path, problem
 from tests.integration.api.life import PICTURE
 

@@ -11,8 +11,8 @@ import pytest
 
 from deploy.local import postgres
 from deploy.local.server import Server
-from models import migrate
-from models.db import Database
+from models.platform import migrate
+from models.platform.db import Database
 from tests import replicas
 from tests.conftest import make_settings
 from tests.integration.api.client import Api, body, problem

@@ -8,7 +8,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
-from models import catalog
+from models.provider import catalog
 from models.settings import Settings
 from tests.conftest import PLAIN
 from tests.integration.api.client import PRICE, Api

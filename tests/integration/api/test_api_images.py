@@ -7,8 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from models.storage import Store
-from models.views import signed_message
+from models.images.storage import Store
+from models.jobs.view import signed_message
 from tests.conftest import PLAIN
 from tests.integration.api.client import Api, path, problem
 from tests.integration.api.life import PICTURE

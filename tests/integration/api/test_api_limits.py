@@ -16,15 +16,15 @@ from PIL import Image
 from sqlalchemy import Engine, event
 from starlette.types import Message
 
-from api.callers import Callers
-from api.intake import SMALL, Intake, Pace
-from api.queues import Queues
-from api.rates import Rates
-from api.room import Room
-from models import projects
-from models.db import Database
+from api.edge.callers import Callers
+from api.edge.intake import SMALL, Intake, Pace
+from api.edge.rates import Rates
+from api.edge.room import Room
+from api.sharing.queues import Queues
+from models.accounts import projects
+from models.accounts.projects import Caller
 from models.errors import BodyTooLarge, TooMany, TooSlow, Unauthenticated, Unavailable
-from models.projects import Caller
+from models.platform.db import Database
 from models.settings import Settings
 from tests.conftest import make_settings
 from tests.integration.api.client import Api, bearer, body, input_, path, problem

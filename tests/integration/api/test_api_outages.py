@@ -12,9 +12,10 @@ from psycopg import sql
 
 from deploy.local import postgres, valkey
 from deploy.local.server import Server
-from models import migrate, projects
-from models.db import Database
+from models.accounts import projects
 from models.errors import Unavailable
+from models.platform import migrate
+from models.platform.db import Database
 from tests.conftest import make_settings
 from tests.integration.api.client import Api, bearer, body, path, problem
 from tests.integration.api.conftest import serve

@@ -14,8 +14,8 @@ from zlib import compress, decompress
 import pytest
 
 from models.errors import TooMany
-from models.places import Places
-from models.references import sniff
+from models.images.references import sniff
+from models.platform.places import Places
 from tests.drawing import BROKEN, ODD, chunk, draw, png_claiming, png_with
 from tests.integration.api.client import Api, body, input_, pointers, problem
 
@@ -93,7 +93,10 @@ def decoders() -> set[int]:
     for each in Path("/proc").glob("[0-9]*"):
         try:
             parent = (each / "stat").read_bytes().rpartition(b")")[2].split()[1]
-            if int(parent) == os.getpid() and b"models.decoding" in (each / "cmdline").read_bytes():
+            if (
+                int(parent) == os.getpid()
+                and b"models.images.decoding" in (each / "cmdline").read_bytes()
+            ):
                 found.add(int(each.name))
         except OSError:  # it has ended since it was listed
             continue

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from models import prices
-from models.prices import PriceList
+from models.money import prices
+from models.money.prices import PriceList
 from tests.integration.api.client import (
     MODEL,
     PRICE,

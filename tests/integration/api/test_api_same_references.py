@@ -5,8 +5,8 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
-from models import remnants
-from models.storage import Store
+from models.images import remnants
+from models.images.storage import Store
 from tests.drawing import draw
 from tests.integration.api.client import Api, problem
 from tests.integration.api.test_api_references import asking, inline

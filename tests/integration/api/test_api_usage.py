@@ -15,10 +15,11 @@ import httpx
 import pytest
 from PIL import Image
 
-from api import examples
-from api.spreadsheet import preferred, stream
-from models import ids, retention
+from api.contract import examples
+from api.routes.spreadsheet import preferred, stream
+from models import ids
 from models.errors import Unavailable
+from models.jobs import retention
 from models.settings import Settings
 from tests.integration.api.client import PRICE, Api, Body, body, input_, pointers, problem
 from tests.integration.api.life import Life

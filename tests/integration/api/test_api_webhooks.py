@@ -8,7 +8,9 @@ from typing import cast
 import pytest
 from sqlalchemy import text
 
-from models import endpoints, ids, projects
+from models import ids
+from models.accounts import projects
+from models.webhooks import endpoints
 from tests.integration.api.client import Api, Body, path, pointers, problem
 
 URL = "https://example.com/hooks/darkroom"

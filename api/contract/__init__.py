@@ -1,0 +1,15 @@
+"""What crosses the wire, inwards and outwards, and what OpenAPI says of it.
+
+Promises: inwards closed to unknown fields; outwards every answer fits the shape that is documented.
+"""
+
+__all__ = [
+    "answers",
+    "cursors",
+    "documentation",
+    "etags",
+    "events",
+    "queries",
+    "schemas",
+    "subscriptions",
+]

@@ -1,0 +1,221 @@
+"""What OpenAPI says of answers: their shapes, examples that people can read, and every refusal."""
+
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from api.contract import examples, shapes
+from models import errors
+
+Responses = dict[int | str, dict[str, Any]]
+
+_AT = "#/components/schemas/{model}"
+
+
+def _answer(shape: object, description: str, example: str = "", status: int = 200) -> Responses:
+    """Say what an answer is: FastAPI takes its schema from `model`, and does nothing else with it."""
+    content = {"application/json": _shown(example)} if example else {}
+    return {status: {"model": shape, "description": description, "content": content}}
+
+
+def _shown(*examples_: str) -> dict[str, Any]:
+    """Refer to examples: FastAPI would leave out what is null in them."""
+    named = {name: {"$ref": f"#/components/examples/{name}"} for name in examples_}
+    return {"examples": named}
+
+
+JOB = _answer(shapes.Job, "The job as it is now.", "Job")
+POLLED: Responses = JOB | {304: {"description": "The caller's ETag still stands."}}
+ACCEPTED = _answer(
+    shapes.Job,
+    "Accepted: the job survives whatever dies from here on.",
+    "AcceptedJob",
+    status=202,
+) | _answer(shapes.Job, "Accepted, waited for, and finished.", "Job")
+JOBS = _answer(shapes.JobPage, "A page, newest first.", "JobPage")
+STREAM: Responses = {200: {
+    "description": "Server-Sent Events named `job`: a snapshot first, then each change. `data` is the "
+    "job as GET shows it, `id` its ETag; send it as `Last-Event-ID` to resume.",
+    # `itemSchema` as in OpenAPI 3.2, and as FastAPI writes it: what each event is.
+    "content": {"text/event-stream": {"itemSchema": {
+        "type": "object", "required": ["id", "event", "data"], "properties": {
+            "id": {"type": "string"}, "event": {"const": "job"},
+            "data": {
+                "type": "string", "contentMediaType": "application/json",
+                "contentSchema": {"$ref": "#/components/schemas/Job"},
+            },
+        },
+    }}},
+}, 204: {"description": "`Last-Event-ID` is the last event of a job that has ended."}}  # fmt: skip
+ERASED: Responses = {204: {"description": "Its input and images are erased, or were before."}}
+EXPLANATION = _answer(
+    shapes.Explanation,
+    "What binds the job now. `binding` is empty unless it waits.",
+    "Explanation",
+)
+ENDPOINT = _answer(shapes.Endpoint, "The endpoint as it is now.", "Endpoint")
+ENDPOINTS = _answer(shapes.EndpointList, "All of them, newest first.")
+ENDPOINT_MADE = _answer(
+    shapes.EndpointWithSecret,
+    "The endpoint, and its secret, this once.",
+    "EndpointMade",
+    status=201,
+)
+ENDPOINT_ROTATED = _answer(
+    shapes.EndpointWithSecret, "The endpoint, and its fresh secret, this once.", "EndpointRotated"
+)
+SECRET = _answer(shapes.Secret, "The secret.")
+SECRET_ROTATED = _answer(shapes.RotatedSecret, "The fresh secret.")
+DELIVERY = _answer(shapes.Delivery, "The delivery as it is now.", "Delivery")
+DELIVERIES = _answer(shapes.DeliveryPage, "A page, newest first.", "DeliveryPage")
+REDELIVERED = _answer(
+    shapes.Delivery,
+    "It is due now; `tries` keeps what was met before.",
+    "Delivery",
+    status=202,
+)
+TESTED = _answer(
+    shapes.TestDelivery,
+    "What became of the ping; `message` says it in a sentence.",
+    "TestDelivery",
+)
+REPLAYED = _answer(
+    shapes.Replay, "How many are due again now, and the cursor to go on with.", "Replay"
+)
+KEY = _answer(shapes.ApiKey, "The key as it is now.", "ApiKey")
+KEYS = _answer(shapes.ApiKeyList, "All of them, newest first.")
+KEY_MADE = _answer(
+    shapes.ApiKeyWithSecret,
+    "The key, whole, this once.",
+    "ApiKeyMade",
+    status=201,
+)
+BUDGET = _answer(shapes.Budget, "The budget, and where it stands now.", "Budget")
+BUDGETS = _answer(shapes.BudgetList, "All of them, oldest first.")
+USAGE = _answer(shapes.UsageReport, "The report.", "UsageReport")
+LEDGER = _answer(shapes.LedgerPage, "A page; or with `Accept: text/csv` all of it.", "LedgerPage")
+LEDGER[200]["content"]["text/csv"] = {"example": ",".join(examples.LINE)}
+QUOTE = _answer(shapes.Quote, "The quote.", "Quote")
+MODELS = _answer(shapes.ModelList, "All that can be called.")
+BYTES: Responses = {
+    200: {"description": "The bytes.", "content": {"image/*": {}}},
+    206: {"description": "The part that was asked for.", "content": {"image/*": {}}},
+    304: {"description": "The caller has these bytes."},
+    416: {"description": "No such part."},
+}
+HEALTHY = _answer(shapes.Health, "It lives.", "Healthy")
+READY = _answer(shapes.Health, "Send it requests.", "Healthy") | _answer(
+    shapes.Health,
+    "Send it no requests.",
+    "Draining",
+    status=503,
+)
+METRICS: Responses = {200: {"description": "The metrics.", "content": {"text/plain": {}}}}
+
+
+def _refusals() -> Responses:
+    """Document every refusal of the tree, by status: its codes and their titles."""
+    by_status: dict[int | str, list[type[errors.Refusal]]] = {}
+    for refusal in _tree(errors.Refusal):
+        by_status.setdefault(refusal.status, []).append(refusal)
+    return {
+        status: {
+            "description": " · ".join(f"`{each.code}` {each.__doc__}" for each in found),
+            "content": {
+                "application/problem+json": _shown(*(each.code for each in found))
+                | {"schema": {"$ref": _AT.format(model="Problem")}}
+            },
+        }
+        for status, found in sorted(by_status.items(), key=lambda item: str(item[0]))
+    }
+
+
+def _tree(base: type[errors.Refusal]) -> list[type[errors.Refusal]]:
+    own = [each for each in base.__subclasses__() if each.__module__ == errors.__name__]
+    return [found for each in own for found in (each, *_tree(each))]
+
+
+def _problem(refusal: type[errors.Refusal]) -> dict[str, object]:
+    return {
+        "type": f"https://darkroom.dev/problems/{refusal.code}",
+        "title": refusal.__doc__,
+        "status": refusal.status,
+        "detail": "…",
+        "instance": "/v1/jobs",
+        "code": refusal.code,
+        "retryable": refusal.retryable,
+        "request_id": "req_…",
+        "errors": [],
+    }
+
+
+REFUSALS = _refusals()
+COMPONENTS: dict[str, dict[str, Any]] = {
+    "schemas": models_json_schema(
+        [(shapes.Problem, "serialization"), (shapes.FieldProblem, "serialization")],
+        ref_template=_AT,
+    )[1]["$defs"],
+    "examples": {
+        name: {"value": each}
+        for name, each in (
+            examples.ALL | {each.code: _problem(each) for each in _tree(errors.Refusal)}
+        ).items()
+    },
+}
+"""What all of these refer to, and FastAPI does not know."""
+
+
+# What the busiest routes read themselves: as parameters FastAPI would look at their types again for each of
+# thousands of requests.
+def _parameter(
+    where: str, name: str, title: str, description: str, **type_: object
+) -> dict[str, object]:
+    schema = {"anyOf": [type_ or {"type": "string"}, {"type": "null"}], "title": title}
+    return {
+        "name": name,
+        "in": where,
+        "required": False,
+        "schema": schema | {"description": description},
+        "description": description,
+    }
+
+
+WAIT_MAX = 60  # seconds that a client is held at most
+_HELD = [
+    _parameter(
+        "query", "wait", "Wait", "seconds to hold", type="integer", minimum=0, maximum=WAIT_MAX
+    ),
+    _parameter("header", "prefer", "Prefer", "`wait=30` holds like `?wait=30`"),
+]
+WITH_KEY = {
+    "parameters": [
+        _parameter(
+            "header",
+            "idempotency-key",
+            "Idempotency-Key",
+            "1-255 visible ASCII characters; one key, one job.",
+        ),
+        *_HELD,
+    ]
+}
+WITH_POLL = {
+    "parameters": [
+        *_HELD,
+        _parameter(
+            "header", "if-none-match", "If-None-Match", "an ETag: 304 while it still stands"
+        ),
+    ]
+}
+WITH_METADATA = {
+    "parameters": [
+        _parameter(
+            "query",
+            "metadata",
+            "Metadata",
+            "jobs with all of these pairs: `metadata[order]=A-17`",
+            type="object",
+            additionalProperties={"type": "string"},
+        )
+        | {"style": "deepObject", "explode": True}
+    ]
+}

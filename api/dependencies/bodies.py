@@ -1,0 +1,156 @@
+"""Bodies: read for whoever has a key, of a type we take, and JSON to the letter."""
+
+import json
+from math import isfinite
+from typing import NoReturn
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from api.dependencies.deps import Key
+from api.dependencies.state import state_of
+from api.edge.intake import Intake
+from api.edge.route import Handle, Query
+from models.errors import FieldError, InvalidRequest, MalformedBody, UnsupportedMedia
+from models.platform.wording import printable, shown
+
+_NAMED_MAX = 20  # fields that a refusal names
+
+
+class JsonRoute(APIRoute):
+    """A route for who has a key: its query and its body are judged before FastAPI sees them.
+
+    A route that takes no body takes `{}` too, and refuses any other: whoever sends one means something
+    by it, and it would change nothing. What comes with a GET is dropped.
+
+    FastAPI reads the body before any dependency is asked, so it would take 64 MB from whoever has no
+    key, or one without the scope; it takes what Python's `json` takes, which is more than JSON; and it
+    answers 400 to whatever is raised while the body is read.
+    """
+
+    def get_route_handler(self) -> Handle:
+        """Wrap the handler."""
+        handle, query = super().get_route_handler(), Query(self)
+        keys = [each.call for each in self.dependant.dependencies if isinstance(each.call, Key)]
+        takes_one, is_read = self.body_field is not None, "GET" not in (self.methods or ())
+
+        async def judged(request: Request) -> Response:
+            caller = await state_of(request).callers.admit(request)
+            for key in keys:
+                caller.demand(key.scope)
+            query.demand(request)
+            if not is_read:
+                return await handle(request)
+            read = _JsonRequest(request.scope, request.receive)
+            if body := await read.body():
+                _demand_json(request.headers.get("content-type", ""))
+                read.parsed = parse(body)
+                if read.parsed is None:
+                    raise _no_body("the body is null; send a JSON object")
+                if not takes_one:
+                    _demand_nothing(read.parsed)
+            return await handle(read)
+
+        return judged
+
+
+class _JsonRequest(Request):
+    """A request whose body has been parsed; empty bodies are not asked for."""
+
+    parsed: object = None
+
+    async def json(self) -> object:
+        return self.parsed
+
+    def empty(self) -> None:
+        """Drop the bytes, and of what was parsed the references, which are what is large."""
+        self._body = b""
+        given = self.parsed.get("input") if isinstance(self.parsed, dict) else None
+        if isinstance(given, dict):
+            given.pop("image_urls", None)
+
+
+def let_go(request: Request) -> None:
+    """Let go of a body that has been used, and of its room, for its sender is held from now on."""
+    if isinstance(request, _JsonRequest):
+        request.empty()
+    intake = getattr(request.state, "intake", None)
+    if isinstance(intake, Intake):
+        intake.release()
+
+
+def parse(body: bytes) -> object:
+    """Read JSON (RFC 8259) in UTF-8, with each name once in its object; raises `MalformedBody`."""
+    try:
+        return json.loads(
+            body.decode(),
+            object_pairs_hook=_object,
+            parse_constant=_no_number,
+            parse_float=_number,
+        )
+    except json.JSONDecodeError as wrong:
+        place = f"line {wrong.lineno} column {wrong.colno}"
+        raise MalformedBody(f"The body is not valid JSON: {wrong.msg} at {place}.") from None
+    except UnicodeDecodeError as wrong:
+        raise MalformedBody(f"The body is not UTF-8: see its byte {wrong.start}.") from None
+    except RecursionError:
+        raise MalformedBody("The body is nested too deeply; no field needs it.") from None
+    except ValueError:  # Python refuses to read integers of over 4,300 digits
+        raise MalformedBody("A number in the body has too many digits.") from None
+
+
+def _demand_json(content_type: str) -> None:
+    type_, _, parameters = content_type.lower().partition(";")
+    _, named, charset = parameters.partition("charset=")
+    is_json = type_.strip() == "application/json" or (
+        type_.startswith("application/") and type_.strip().endswith("+json")
+    )
+    if not is_json or (named and charset.split(";")[0].strip('" ') not in {"utf-8", "utf8"}):
+        raise UnsupportedMedia(
+            f"The body came as {shown(content_type)}; send JSON in UTF-8, with the header "
+            "`Content-Type: application/json`."
+        )
+
+
+def _demand_nothing(parsed: object) -> None:
+    if not isinstance(parsed, dict):
+        raise _no_body(f"the body is {shown(parsed)}; this route takes none, or `{{}}`")
+    if parsed:
+        names = [printable(name) for name in list(parsed)[:_NAMED_MAX]]
+        message = "this route takes no fields; remove it"
+        pointers = [name.replace("~", "~0").replace("/", "~1") for name in names]
+        raise InvalidRequest(
+            f"This route takes no body, and one came with {', '.join(names)}.",
+            errors=tuple(FieldError(f"/{each}", message) for each in pointers),
+        )
+
+
+def _no_body(message: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"The request cannot be used: {message}.", errors=(FieldError("", message),)
+    )
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make an object. Of a name that came twice nobody knows which value was meant."""
+    made: dict[str, object] = {}
+    for name, value in pairs:
+        if name in made:
+            raise MalformedBody(f"The field {shown(name)} stands twice in its object; keep one.")
+        made[name] = value
+    if not all(name.isascii() or _is_unicode(name) for name in made):
+        raise MalformedBody("The name of a field has half of a surrogate pair; remove it.")
+    return made
+
+
+def _is_unicode(text: str) -> bool:
+    return text.encode(errors="replace").decode() == text
+
+
+def _number(written: str) -> float:
+    number = float(written)
+    return number if isfinite(number) else _no_number(written)
+
+
+def _no_number(written: str) -> NoReturn:
+    raise MalformedBody(f"{shown(written)} is no number that JSON can say.")

@@ -1,0 +1,125 @@
+"""What a route is given: the caller, a transaction, an idempotency key, an id; all typed."""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Path, Request, Security
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
+from pydantic import PlainValidator, WithJsonSchema
+
+from api.dependencies.state import State, state_of
+from models import ids
+from models.accounts.projects import Caller
+from models.errors import FieldError, InvalidRequest, NotFound
+from models.platform.db import Transaction
+from models.states import Scope
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+# Every dependency is async: FastAPI runs others in a thread, which costs more than what they do.
+async def _here(request: Request) -> State:
+    return state_of(request)
+
+
+Here = Annotated[State, Depends(_here)]
+
+
+async def _transaction(request: Request, here: Here) -> AsyncIterator[Transaction]:
+    caller = await here.callers.admit(request)
+    async with here.turns.open(caller.project_id) as tx:
+        yield tx
+
+
+# `scope="function"`: the commit comes before the answer. By default FastAPI runs what follows a `yield`
+# after the response has been sent, and a COMMIT that fails would have been answered 202.
+Tx = Annotated[Transaction, Depends(_transaction, scope="function")]
+
+
+async def _reading(request: Request, here: Here) -> AsyncIterator[Transaction]:
+    caller = await here.callers.admit(request)
+    async with here.reports.open(caller.project_id) as tx:
+        yield tx
+
+
+# For whatever reads rows of which a project may have many.
+Reading = Annotated[Transaction, Depends(_reading, scope="function")]
+
+
+class _Bearer(SecurityBase):
+    """What OpenAPI says of API keys; FastAPI finds it among a route's dependencies."""
+
+    model = HTTPBearer(description="An API key: `dr_live_…`. Beside it, the scope that it needs.")
+    scheme_name = "HTTPBearer"
+
+    async def __call__(self) -> None:
+        """Check nothing: for routes that look at the key themselves."""
+
+
+class Key(_Bearer):
+    """Gives the caller, and demands a scope of its key."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope: Scope = scope
+
+    async def __call__(self, request: Request) -> Caller:  # type: ignore[override]  # pyrefly: ignore[bad-override]  # FastAPI reads each signature by itself
+        """Tell who asks; raises `Unauthenticated`, `ScopeMissing`, `TooMany`."""
+        caller = await state_of(request).callers.admit(request)
+        caller.demand(self.scope)
+        return caller
+
+
+# The scope stands twice: once for the check, once for OpenAPI.
+Writer = Annotated[Caller, Security(Key("jobs:write"), scopes=["jobs:write"])]
+Reader = Annotated[Caller, Security(Key("jobs:read"), scopes=["jobs:read"])]
+Hooker = Annotated[Caller, Security(Key("webhooks"), scopes=["webhooks"])]
+Usage = Annotated[Caller, Security(Key("usage:read"), scopes=["usage:read"])]
+Admin = Annotated[Caller, Security(Key("admin"), scopes=["admin"])]
+documented_reader = [Security(_Bearer(), scopes=["jobs:read"])]
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Give the Idempotency-Key of a request; raises `InvalidRequest` for one that cannot be one.
+
+    Documented by `WITH_KEY`: as a parameter it would cost as much as the look-up of the API key.
+    """
+    given = request.headers.get("idempotency-key")
+    if given is not None and not _KEY.fullmatch(given):
+        message = "use 1 to 255 visible ASCII characters, without spaces"
+        raise InvalidRequest(
+            f"The Idempotency-Key cannot be used: {message}.",
+            errors=(FieldError("header:Idempotency-Key", message),),
+        )
+    return given
+
+
+# An id is judged by a validator: what it refuses passes through Pydantic as it is.
+def _parser(prefix: str, noun: str) -> Callable[[str], UUID]:
+    def parse(given: str) -> UUID:
+        parsed = ids.parse(prefix, given)
+        if parsed is None:
+            raise NotFound(f"There is no such {noun} in this project.")
+        return parsed
+
+    return parse
+
+
+def _in_path(prefix: str) -> object:
+    return Path(alias="id", description=f"`{prefix}_…`")
+
+
+_AS_TEXT = WithJsonSchema({"type": "string"})
+JobId = Annotated[UUID, _in_path(ids.JOB), PlainValidator(_parser(ids.JOB, "job")), _AS_TEXT]
+EndpointId = Annotated[
+    UUID, _in_path(ids.ENDPOINT), PlainValidator(_parser(ids.ENDPOINT, "endpoint")), _AS_TEXT
+]
+DeliveryId = Annotated[
+    UUID, _in_path(ids.DELIVERY), PlainValidator(_parser(ids.DELIVERY, "delivery")), _AS_TEXT
+]
+BudgetId = Annotated[
+    UUID, _in_path(ids.BUDGET), PlainValidator(_parser(ids.BUDGET, "budget")), _AS_TEXT
+]
+KeyId = Annotated[UUID, _in_path(ids.KEY), PlainValidator(_parser(ids.KEY, "API key")), _AS_TEXT]

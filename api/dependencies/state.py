@@ -1,0 +1,57 @@
+"""What the routes of one process stand on."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import structlog
+from fastapi import Request
+
+from api.edge.callers import Callers
+from api.sharing.queues import Queues
+from api.sharing.references import References
+from api.sharing.reports import Reports
+from api.sharing.turns import Turns
+from api.sharing.waiting import Waiting
+from models import ids
+from models.images.storage import Store
+from models.jobs.view import Lens
+from models.money.prices import PriceList
+from models.platform.db import Database
+from models.platform.doorbell import Doorbell
+from models.platform.vault import Vault
+from models.schema import Job
+from models.settings import Settings
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class State:
+    """The resources of an api process, opened by `app.create_app`'s lifespan."""
+
+    settings: Settings
+    database: Database
+    doorbell: Doorbell
+    store: Store
+    vault: Vault
+    lens: Lens
+    callers: Callers
+    queues: Queues
+    waiting: Waiting
+    prices: PriceList
+    references: References
+    reports: Reports
+    turns: Turns
+    # Since this process has started; and why it must not go on, in one line.
+    schema_seen: asyncio.Event = field(default_factory=asyncio.Event)
+    refusal: str | None = None
+
+    def log_accepted(self, job: Job, *, replayed: bool) -> None:
+        """Leave a line in the log: the first of a job's life."""
+        log.info("job.accepted", job_id=ids.text(ids.JOB, job.id), replayed=replayed)
+
+
+def state_of(request: Request) -> State:
+    """Give the state of the process that serves this request."""
+    state: State = request.app.state.darkroom
+    return state

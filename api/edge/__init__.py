@@ -1,0 +1,7 @@
+"""What every request passes before its route: connection, size, time, key, rate; and problem+json.
+
+Promises: every bound holds before memory or the database is used, and every refusal is problem+json
+with a code. Knows no noun of the API.
+"""
+
+__all__ = ["callers", "door", "intake", "problems", "rates", "route", "serving"]

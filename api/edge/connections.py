@@ -1,0 +1,274 @@
+"""One client's connection: uvicorn's own protocol, with the bounds that it lacks.
+
+What comes before a request is whole is held by nobody else's bound: the bytes of its head, their number,
+their time. uvicorn's httptools takes a head of any length, at any pace, and any number of requests at once.
+"""
+
+import asyncio
+from datetime import timedelta
+from typing import Any, cast
+
+import httptools
+from starlette.requests import Request
+from starlette.types import Scope
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from api.edge.crowd import CLOSED, Crowd
+from api.edge.problems import problem
+from models.errors import (
+    HeadersTooLarge,
+    MalformedRequest,
+    Refusal,
+    TooSlow,
+    Unavailable,
+    UrlTooLong,
+)
+
+HEAD_MAX = 32 * 1024  # bytes of a request line and its headers: what balancers pass on
+FIELDS_MAX = 128
+URL_MAX = 16 * 1024
+_PIPELINED_MAX = 16  # requests sent ahead of their answers
+_STALLED_SECONDS = 60.0  # a client that reads nothing of what it is sent
+_LINGER_SECONDS = 1.0  # so that a refusal is read before the connection is reset
+_LINGER_MAX = 1024 * 1024  # bytes that are dropped meanwhile
+
+
+class Connection(HttpToolsProtocol):
+    """A connection of HTTP/1.1 from its first byte to its last."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        crowd: Crowd,
+        head_seconds: float,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._crowd = crowd
+        self._head_seconds = head_seconds
+        self._address = ""
+        self._joined = False
+        self._refused = False  # whatever comes is dropped
+        self._in_head = False
+        self._unmoved = 0  # bytes since the last that brought a request on
+        self._deadline: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        self._running: RequestResponseCycle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a client in, or tell it that there is no room."""
+        super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
+        self._joined = self._crowd.join(self, self._address)
+        if self._joined:
+            self._wait_for_more()
+        else:
+            self._refused = True
+            self._write(Unavailable("There are too many connections; try again in a moment."))
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the client."""
+        if self._joined:
+            self._crowd.quit(self, self._address)
+        for timer in (self._deadline, self._stalled, self.timeout_keep_alive_task):
+            if timer is not None:
+                timer.cancel()
+        for cycle, _ in self.pipeline:
+            cycle.disconnected = True
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came, within the bounds."""
+        self._unmoved += len(data)
+        if self._refused:
+            if self._unmoved > _LINGER_MAX:
+                self.transport.abort()
+            return
+        self._feed(data)
+        if self._refused:
+            return
+        if self._in_head or self._busy:
+            self._unset_keepalive_if_required()
+        if self._unmoved > HEAD_MAX:
+            # Trailers or extensions of chunks without an end, or a head of which we know no end yet.
+            self._refuse(_too_long(self.url) if self._in_head else _TOO_LARGE)
+        elif self._in_head and self._deadline is None:
+            self._deadline = self.loop.call_later(self._head_seconds, self._give_up)
+
+    def eof_received(self) -> None:
+        """Nothing: who has sent all may still read."""
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._in_head, self._unmoved = True, 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; what follows a body (a trailer) is dropped."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Start on a request whose head is whole, or have it refused as any other is."""
+        self._in_head, self._unmoved = False, 0
+        self._cancel_deadline()
+        if len(self.pipeline) >= _PIPELINED_MAX:
+            raise _PipelinedTooMuchError
+        weight = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if weight > HEAD_MAX or len(self.headers) > FIELDS_MAX or len(self.url) > URL_MAX:
+            refused = _too_long(self.url)
+            self.url, self.headers[:] = self.url[:URL_MAX], []
+            self.scope["state"]["refused"] = refused
+        self._crowd.work(self)
+        super().on_headers_complete()
+        if self._crowd.draining or self.scope["state"].get("refused"):
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """Hand on what came of a body."""
+        self._unmoved = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request has ended."""
+        self._unmoved = 0
+        self._cancel_deadline()
+        super().on_message_complete()
+        if not self._busy:
+            self._wait_for_more()
+
+    def on_response_complete(self) -> None:
+        """Go on with what was sent ahead, or wait for more."""
+        unread = self._running is not None and self._running.more_body
+        super().on_response_complete()
+        if self._busy or self.transport.is_closing():
+            return
+        self._crowd.rest(self)
+        if unread and self._deadline is None:
+            self._deadline = self.loop.call_later(self._head_seconds, self.leave)
+
+    def pause_writing(self) -> None:
+        """Stop writing to a client that does not read, and not for ever."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(_STALLED_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on writing."""
+        if self._stalled is not None:
+            self._stalled.cancel()
+        super().resume_writing()
+
+    def leave(self) -> None:
+        """Close a connection on which no request is under way."""
+        self.transport.close()
+
+    def shutdown(self) -> None:
+        """Close, or with the answer to what is under way; half a head has its time as ever."""
+        if not self._in_head:
+            super().shutdown()
+
+    def drain(self) -> None:
+        """Say with the answer under way that no other comes over this connection."""
+        if self._running is not None and not self._running.response_started:
+            self._running.keep_alive = False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
+        self._running = cycle
+        cycle.keep_alive = cycle.keep_alive and not self._crowd.draining
+        super()._start_asgi_task(cycle, app)
+
+    @property
+    def _busy(self) -> bool:
+        return self._running is not None and not self._running.response_complete
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # Nobody here speaks another protocol: the request is answered, and what follows is HTTP.
+            self.parser = httptools.HttpRequestParser(self)
+            rest = data[upgrade.args[0] :]
+            if rest:
+                self._feed(rest)
+        except httptools.HttpParserError:
+            self._refuse(MalformedRequest("This is not HTTP/1.1; correct the request."))
+
+    def _wait_for_more(self) -> None:
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        seconds = f"{self._head_seconds:g}"
+        self._refuse(TooSlow(f"The headers were not complete within {seconds} s."))
+
+    def _refuse(self, refused: Refusal) -> None:
+        """End a connection whose bytes are no request: with an answer, where none is under way."""
+        self._refused = True
+        CLOSED.labels(refused.code).inc()
+        self.pipeline.clear()
+        self._unset_keepalive_if_required()
+        running = self._running if self._busy else None
+        if running is not None and (running.response_started or not running.more_body):
+            running.keep_alive = False  # it is answered whole, and nothing after it
+            self.flow.pause_reading()
+            return
+        if running is None and self._running is not None and self._running.more_body:
+            self.transport.abort()  # it is answered already, and this was the rest of its body
+            return
+        if running is not None:
+            running.disconnected = True
+            running.message_event.set()
+        self._write(refused)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+
+    def _write(self, refused: Refusal) -> None:
+        """Write a refusal by hand: there is no request that an app could answer."""
+        path = getattr(self, "url", b"").partition(b"?")[0][:URL_MAX].decode("latin-1")
+        scope: Scope = {"type": "http", "path": path or "/", "query_string": b"", "headers": []}
+        answer = problem(Request(scope), refused)
+        lines = [f"HTTP/1.1 {refused.status} {refused.code}".encode()]
+        lines += [name + b": " + value for name, value in answer.raw_headers]
+        head = b"\r\n".join([*lines, b"connection: close", b"", b""])
+        self.transport.write(head + bytes(answer.body))
+
+
+class _PipelinedTooMuchError(Exception):
+    """More requests were sent ahead than anybody does."""
+
+
+_TOO_LARGE = HeadersTooLarge(
+    f"The headers are more than {HEAD_MAX:,} bytes or {FIELDS_MAX} fields; send less."
+)
+
+
+def _too_long(url: bytes) -> Refusal:
+    if len(url) > URL_MAX:
+        return UrlTooLong(f"The URL has more than {URL_MAX:,} bytes; send less.")
+    return _TOO_LARGE
+
+
+def protocol(crowd: Crowd, head_timeout: timedelta) -> type[asyncio.Protocol]:
+    """Return what uvicorn makes a connection with."""
+
+    def made(**given: Any) -> Connection:  # noqa: ANN401 - uvicorn's own
+        return Connection(**given, crowd=crowd, head_seconds=head_timeout.total_seconds())
+
+    return cast("type[asyncio.Protocol]", made)

@@ -1,0 +1,104 @@
+"""What every request passes first: an id, a bound on its body, a line in the log, a measure of time."""
+
+import re
+import time
+from functools import partial
+
+import structlog
+from prometheus_client import Counter, Histogram
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.edge.callers import owner_of, quota_of
+from api.edge.heads import as_get
+from api.edge.intake import SMALL, Intake, Pace, too_large
+from api.edge.problems import CLIENT_GONE, NOSNIFF, problem
+from api.edge.room import Room
+from models.ids import new, text
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_REQUESTS = Counter("darkroom_http_requests", "Answers", ["method", "route", "status"])
+_SECONDS = Histogram("darkroom_http_seconds", "Time to the answer's headers", ["method", "route"])
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_WITHOUT_BODY = {"GET"}  # what comes all the same is dropped, not kept
+_WITH_INPUT = re.compile(r"/v1/(jobs|quotes|jobs/[^/]+/retry)")  # which may carry references
+
+
+class Door:
+    """ASGI middleware, outermost."""
+
+    def __init__(self, app: ASGIApp, *, submission_max: int, bodies_max: int, pace: Pace) -> None:
+        self._app = app
+        self._submission_max = submission_max
+        self._room = Room(bodies_max)
+        self._pace = pace
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        method = scope["method"]
+        if method == "HEAD":
+            scope, send = as_get(scope, send)
+        request = Request(scope)
+        given = request.headers.get("x-request-id", "")
+        request_id = given if _ID.fullmatch(given) else text("req", new())
+        request.state.request_id = request_id
+        started, status, gone = time.perf_counter(), 500, False
+
+        async def hear() -> Message:
+            nonlocal gone
+            message = await receive()
+            gone = gone or message["type"] == "http.disconnect"
+            return message
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = CLIENT_GONE if gone else message["status"]
+                quota = quota_of(request)
+                message["headers"] = [
+                    *message.get("headers", []),
+                    (b"x-request-id", request_id.encode()),
+                    NOSNIFF,
+                    *(quota.headers if quota else ()),
+                ]
+            await send(message)
+
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self._enter(scope, hear, answer, request)
+        finally:
+            _measure(scope, method, status, time.perf_counter() - started)
+
+    async def _enter(self, scope: Scope, receive: Receive, send: Send, request: Request) -> None:
+        refused = getattr(request.state, "refused", None)  # by its connection, for its head
+        if refused is not None:
+            await problem(request, refused)(scope, receive, send)
+            return
+        most = self._submission_max if _WITH_INPUT.fullmatch(scope["path"]) else SMALL
+        length = request.headers.get("content-length", "")
+        if length.isdigit() and int(length) > most:
+            await problem(request, too_large(most))(scope, receive, send)
+            return
+        if request.method in _WITHOUT_BODY:
+            await self._app(scope, receive, send)
+            return
+        owner = partial(owner_of, request)
+        intake = Intake(receive, self._room, self._pace, most=most, owner=owner)
+        request.state.intake = intake
+        try:
+            await self._app(scope, intake.receive, send)
+        finally:
+            intake.release()
+
+
+def _measure(scope: Scope, method: str, status: int, seconds: float) -> None:
+    route = getattr(scope.get("route"), "path", "none")
+    _REQUESTS.labels(method, route, status).inc()
+    _SECONDS.labels(method, route).observe(seconds)
+    if route not in {"/healthz", "/readyz", "/metrics"}:
+        log.info("http.answered", method=method, route=route, status=status,
+                 ms=round(seconds * 1000, 1))  # fmt: skip

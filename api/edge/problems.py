@@ -1,0 +1,137 @@
+"""Refusals as RFC 9457 problem+json; the only place where an exception becomes an answer."""
+
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+from typing import cast
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match
+
+from api.contract.answers import Answer
+from models.errors import FieldError, InternalError, InvalidRequest, Refusal, Unavailable
+from models.images.storage import StoreUnavailable
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+CLIENT_GONE = 499  # as nginx counts who went away before an answer; nobody is sent it
+NOSNIFF = (b"x-content-type-options", b"nosniff")  # what we say that it is, it is
+_RETRY_AFTER = "5"
+_SHOWN = 200  # characters of a value that a message repeats
+
+
+def install(app: FastAPI) -> None:
+    """Teach an app to answer every refusal as problem+json."""
+    app.add_exception_handler(Refusal, _refusal)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(StoreUnavailable, _store_away)
+    app.add_exception_handler(Exception, _bug)
+
+
+def problem(request: Request, refused: Refusal) -> Answer:
+    """Write a refusal: what happened, which value, what to do."""
+    body: dict[str, object] = {
+        "type": f"https://darkroom.dev/problems/{refused.code}",
+        "title": (type(refused).__doc__ or "").strip(),
+        "status": refused.status,
+        "detail": refused.detail,
+        "instance": request.url.path,
+        "code": refused.code,
+        "retryable": refused.retryable,
+        "request_id": request_id(request),
+        "errors": [{"pointer": e.pointer, "message": e.message} for e in refused.errors],
+        **refused.extra,
+    }
+    headers: dict[str, str] = {}
+    if refused.retry_after is not None:
+        headers["retry-after"] = str(round(refused.retry_after.total_seconds()))
+    elif refused.status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}:
+        headers["retry-after"] = _RETRY_AFTER
+    if refused.status == HTTPStatus.REQUEST_TIMEOUT:
+        headers["connection"] = "close"  # the rest of the body would be read as the next request's
+    if refused.status == HTTPStatus.UNAUTHORIZED:
+        headers["www-authenticate"] = 'Bearer realm="darkroom"'
+    return Answer(body, refused.status, headers, media_type="application/problem+json")
+
+
+def request_id(request: Request) -> str:
+    """Give the id of a request, ours or the caller's."""
+    return str(getattr(request.state, "request_id", ""))
+
+
+async def _refusal(request: Request, refused: Exception) -> Answer:
+    return problem(request, cast("Refusal", refused))
+
+
+async def _store_away(request: Request, away: Exception) -> Answer:
+    log.warning("store.away", reason=str(away))
+    return problem(request, Unavailable("The image store does not answer; try again in a moment."))
+
+
+async def _invalid(request: Request, refused: Exception) -> Answer:
+    fields = tuple(_field(error) for error in cast("RequestValidationError", refused).errors())
+    named = ", ".join(dict.fromkeys(field.pointer or "the body" for field in fields))
+    return problem(request, InvalidRequest(f"The request breaks a rule at {named}.", errors=fields))
+
+
+def _field(error: dict[str, object]) -> FieldError:
+    place, *path = cast("Sequence[str | int]", error["loc"])
+    if path[2:] == ["[key]"]:
+        path.pop()  # how Pydantic says that it means the name, not the value
+    steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path]
+    pointer = "".join(f"/{step}" for step in steps) if place == "body" else f"{place}:{steps[-1]}"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return FieldError(pointer, "there is no such field; remove it, or correct its name")
+    given = error.get("input")
+    if isinstance(given, str | int | float):
+        message = f"{str(given)[:_SHOWN]!r}: {message}"
+    return FieldError(pointer, message)
+
+
+async def _gone(_request: Request, _gone: Exception) -> Response:
+    """Answer nobody: the client went away in the middle of its body, which is no bug of ours."""
+    return Response(status_code=CLIENT_GONE)
+
+
+async def _http(request: Request, raised: Exception) -> Answer:
+    status, path = cast("HTTPException", raised).status_code, request.url.path
+    is_slashed = status == HTTPStatus.NOT_FOUND and path.endswith("/")
+    advice = " Leave out the slash at its end." if is_slashed else ""
+    refused = Refusal(f"{HTTPStatus(status).phrase}: {request.method} {path}.{advice}")
+    response = problem(request, _with_status(refused, status))
+    response.headers.update(cast("HTTPException", raised).headers or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["allow"] = ", ".join(_allowed(request))
+    return response
+
+
+def _allowed(request: Request) -> Iterator[str]:
+    """List what this path takes; the router knows only what the first of its routes does."""
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        asked = {**request.scope, "method": method}
+        if any(route.matches(asked)[0] is Match.FULL for route in request.app.routes):
+            yield from ("GET", "HEAD") if method == "GET" else (method,)
+
+
+def _with_status(refused: Refusal, status: int) -> Refusal:
+    names = {404: "not_found", 405: "method_not_allowed"}
+    kind = type("HttpRefusal", (Refusal,), {
+        "__doc__": HTTPStatus(status).phrase, "status": status,
+        "code": names.get(status, "http_error"),
+    })  # fmt: skip
+    made: Refusal = kind(refused.detail)
+    return made
+
+
+async def _bug(request: Request, _raised: Exception) -> Answer:
+    answer = problem(request, InternalError("Tell us the request_id; our log says more under it."))
+    # Starlette answers this one from outside of the door, which gives every other answer these two.
+    answer.headers["x-request-id"] = request_id(request)
+    answer.raw_headers.append(NOSNIFF)
+    return answer

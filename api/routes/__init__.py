@@ -1,0 +1,20 @@
+"""The routes: one router for each noun of the API.
+
+A route parses (types from `api.dependencies`), calls one domain function, and returns;
+`api.contract` says what crosses the wire. Never opens a transaction of its own making, and never
+calls out.
+"""
+
+__all__ = [
+    "budgets",
+    "catalog",
+    "deliveries",
+    "health",
+    "images",
+    "jobs",
+    "keys",
+    "pages",
+    "streams",
+    "usage",
+    "webhooks",
+]

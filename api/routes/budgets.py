@@ -1,0 +1,39 @@
+"""`/v1/budgets`: limits on what a project, a key or a customer may spend."""
+
+from fastapi import APIRouter, Response
+
+from api.contract.answers import Answer
+from api.contract.documentation import BUDGET, BUDGETS, REFUSALS
+from api.contract.schemas import BudgetBody
+from api.dependencies.bodies import JsonRoute
+from api.dependencies.deps import Admin, BudgetId, Here, Reading, Tx, Usage
+from models.jobs import view as views
+from models.money import budgets
+
+router = APIRouter(
+    prefix="/v1/budgets",
+    tags=["budgets"],
+    responses=REFUSALS,
+    route_class=JsonRoute,
+)
+
+
+@router.put("", responses=BUDGET)
+async def put(body: BudgetBody, caller: Admin, tx: Tx, here: Here) -> Response:
+    """Make a budget, or change the one of the same scope and window."""
+    most = here.settings.budgets_max
+    return Answer(views.budget(await budgets.put(tx, caller.project_id, body.rule, most=most)))
+
+
+@router.get("", responses=BUDGETS)
+async def read_many(caller: Usage, tx: Reading) -> Response:
+    """List the project's budgets, oldest first, with what is held, spent and left now."""
+    found = await budgets.standings(tx, caller.project_id)
+    return Answer({"object": "list", "data": [views.budget(each) for each in found]})
+
+
+@router.delete("/{id}", status_code=204)
+async def remove(caller: Admin, budget_id: BudgetId, tx: Tx) -> Response:
+    """Delete a budget. What it counted stays in the ledger."""
+    await budgets.remove(tx, caller.project_id, budget_id)
+    return Response(status_code=204)

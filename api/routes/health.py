@@ -1,0 +1,60 @@
+"""`/healthz`, `/readyz`, `/metrics`: for the platform, without a key."""
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from api.contract.answers import Answer
+from api.contract.documentation import HEALTHY, METRICS, READY, REFUSALS
+from api.dependencies.deps import Here
+from api.dependencies.state import State
+from api.edge.route import Route
+from models.errors import Misconfigured, Unavailable
+from models.platform import migrate, premises
+
+router = APIRouter(tags=["health"], responses={422: REFUSALS[422]}, route_class=Route)
+
+
+@router.get("/healthz", responses=HEALTHY)
+async def healthy() -> Response:
+    """Tell that this process lives."""
+    return Answer({"status": "ok"})
+
+
+@router.get("/readyz", responses=READY)
+async def ready(here: Here) -> Response:
+    """Tell whether this process should get requests: its schema is there, and it is not draining.
+
+    A Postgres that goes away does not make it unready: each request then answers 503 by itself, and a
+    restart of every pod would help nobody. One that it has never seen does: its settings may be wrong,
+    and it must not take the place of a process that works.
+    """
+    trouble, remark = await _look(here)
+    if trouble is not None:
+        return Answer({"status": "unavailable", "detail": trouble}, 503)
+    return Answer({"status": "ok"} | ({"detail": remark} if remark else {}))
+
+
+@router.get("/metrics", response_class=Response, responses=METRICS)
+async def metrics() -> Response:
+    """Give this process' metrics in Prometheus' format."""
+    return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+async def _look(here: State) -> tuple[str | None, str | None]:
+    """Return why a process is not ready, and what else is to be said."""
+    if here.waiting.draining:
+        return "draining", None
+    try:
+        async with here.database.transaction() as tx:
+            if here.schema_seen.is_set():
+                await migrate.demand_schema(tx)
+            else:
+                await premises.demand(tx, here.vault)
+    except Misconfigured as wrong:
+        return str(wrong), None
+    except Unavailable:
+        if here.schema_seen.is_set():
+            return None, "Postgres does not answer at present"
+        return "Postgres has not answered since the start; see DATABASE_URL, and the log", None
+    here.schema_seen.set()
+    return here.doorbell.refusal, None

@@ -1,0 +1,154 @@
+"""`/v1/jobs/{id}/images/{n}`: the kept bytes, by key or by signed URL, whole or in part."""
+
+import re
+import time
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from api.contract.documentation import BYTES, REFUSALS
+from api.contract.etags import matches
+from api.dependencies.deps import Here, JobId, documented_reader
+from api.dependencies.state import State
+from api.edge.route import Route
+from models import ids, jobs
+from models.errors import Erased, ImageExpired, NotFinished, NotFound, SignatureInvalid
+from models.images.storage import Missing
+from models.jobs import Snapshot
+from models.jobs.view import signed_message
+from models.schema import Image
+from models.states import TERMINAL
+
+router = APIRouter(
+    prefix="/v1/jobs",
+    tags=["images"],
+    dependencies=documented_reader,
+    responses=REFUSALS,
+    route_class=Route,
+)
+
+_NOTHING = (0, 0)  # a range that no byte of the image is in
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+# The bytes under an image's URL never change; a browser may keep them as long as it likes.
+_CACHING = "private, max-age=31536000, immutable"
+
+Number = Annotated[int, Path(ge=0, le=99, description="which image of the job; there is one, 0")]
+Expiry = Annotated[int | None, Query(description="of a signed URL: unix seconds")]
+Signature = Annotated[str | None, Query(description="of a signed URL")]
+
+
+@router.get("/{id}/images/{n}", response_class=StreamingResponse, responses=BYTES)
+async def image(  # noqa: PLR0917 - each parameter is a header or a part of the URL
+    request: Request, job_id: JobId, n: Number, here: Here,
+    exp: Expiry = None, sig: Signature = None,
+    range_: Annotated[str | None, Header(alias="range")] = None,
+) -> Response:  # fmt: skip
+    """Give the image's bytes."""
+    found, kept = await _find(request, here, job_id, n, exp, sig)
+    key = f"{found.job.project_id}/{kept.sha256}"
+    named = _named(job_id, kept.content_type)
+    return await _bytes(request, here, key, kept.sha256, named, range_)
+
+
+@router.get("/{id}/images/{n}/thumbnail", response_class=StreamingResponse, responses=BYTES)
+async def thumbnail(  # noqa: PLR0917 - the same as `image`
+    request: Request, job_id: JobId, n: Number, here: Here,
+    exp: Expiry = None, sig: Signature = None,
+    range_: Annotated[str | None, Header(alias="range")] = None,
+) -> Response:  # fmt: skip
+    """Give a JPEG of at most 512 pixels a side; it is drawn right after the job has succeeded."""
+    found, kept = await _find(request, here, job_id, n, exp, sig)
+    if kept.thumbnail == "pending":
+        raise NotFinished("The thumbnail is being drawn; try again in a moment.")
+    if kept.thumbnail == "impossible":
+        raise NotFound("This image could not be drawn small; take the image itself.")
+    key = f"{found.job.project_id}/{kept.sha256}.thumb"
+    named = _named(job_id, "image/jpeg", "-thumbnail")
+    return await _bytes(request, here, key, f"{kept.sha256}-t", named, range_)
+
+
+async def _find(
+    request: Request, here: State, job_id: UUID, n: int, exp: int | None, sig: str | None
+) -> tuple[Snapshot, Image]:
+    """Find the image that this request may see, by its signature or its key."""
+    if sig is not None:
+        _check_signature(request, here, exp, sig)
+        project_id = None
+    else:
+        caller = await here.callers.admit(request)
+        caller.demand("jobs:read")
+        project_id = caller.project_id
+    async with here.database.transaction() as tx:
+        found = await jobs.snapshot(tx, project_id, job_id)
+    if found.job.erased_at is not None:
+        raise Erased(f"The job was erased on {found.job.erased_at:%Y-%m-%d}.")
+    if n != 0 or (found.image is None and found.job.status in TERMINAL):
+        raise NotFound(f"This job has no image {n}.")
+    if found.image is None:
+        raise NotFinished(f"The job is {found.job.status}; its image is not there yet.")
+    if found.image.removed_at is not None or found.image.expires_at <= found.now:
+        raise ImageExpired(f"The image was kept until {found.image.expires_at:%Y-%m-%d}.")
+    if exp is not None and sig is not None and exp < time.time():
+        raise SignatureInvalid("The signed URL has expired; GET the job for a fresh one.")
+    return found, found.image
+
+
+def _check_signature(request: Request, here: State, exp: int | None, sig: str) -> None:
+    good = exp is not None and here.vault.verify(signed_message(request.url.path, exp), sig)
+    if not good:
+        raise SignatureInvalid("The URL's signature does not fit it; use the URL as it was given.")
+
+
+def _named(job_id: UUID, content_type: str, suffix: str = "") -> dict[str, str]:
+    """Say what the bytes are, and under which name a browser saves them.
+
+    Whatever a model drew into them, a browser runs none of it.
+    """
+    ending = content_type.partition("/")[2].replace("jpeg", "jpg")
+    name = f"{ids.text(ids.JOB, job_id)}{suffix}.{ending}"
+    return {
+        "content-type": content_type,
+        "content-disposition": f'inline; filename="{name}"',
+        "content-security-policy": "default-src 'none'; sandbox",
+    }
+
+
+async def _bytes(
+    request: Request, here: State, key: str, tag: str, named: dict[str, str], range_: str | None
+) -> Response:
+    etag = f'"{tag}"'
+    headers = {"etag": etag, "cache-control": _CACHING, "accept-ranges": "bytes", **named}
+    if matches(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    size = await here.store.size(key)
+    if size is None:
+        raise ImageExpired("The image is no longer in the store.")
+    wanted = _range(range_, size) if request.headers.get("if-range", etag) == etag else None
+    if wanted == _NOTHING:
+        return Response(status_code=416, headers=headers | {"content-range": f"bytes */{size}"})
+    start, end = (0, size) if wanted is None else wanted
+    headers["content-length"] = str(end - start)
+    if wanted is not None:
+        headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
+    try:
+        chunks = await here.store.open(key, start=start, end=end)
+    except Missing:
+        raise ImageExpired("The image is no longer in the store.") from None
+    return StreamingResponse(chunks, 206 if wanted else 200, headers)
+
+
+def _range(header: str | None, size: int) -> tuple[int, int] | None:
+    """Read a Range (RFC 9110, 14.1.2): start and end (exclusive), or None to ignore it."""
+    match = _RANGE.fullmatch(header.strip()) if header else None
+    if match is None or match[1] == match[2] == "":
+        return None
+    if match[1] == "":
+        last = int(match[2])
+        return (max(size - last, 0), size) if last and size else _NOTHING
+    start = int(match[1])
+    end = min(int(match[2]) + 1, size) if match[2] else size
+    if start >= size:
+        return _NOTHING
+    return (start, end) if start < end else None

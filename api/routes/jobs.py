@@ -1,0 +1,205 @@
+"""`/v1/jobs`: submit, read, list, explain, cancel, retry, erase."""
+
+import re
+from contextlib import suppress
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from api.contract import cursors
+from api.contract.answers import Answer
+from api.contract.documentation import (
+    ACCEPTED,
+    ERASED,
+    EXPLANATION,
+    JOB,
+    JOBS,
+    POLLED,
+    REFUSALS,
+    WAIT_MAX,
+    WITH_KEY,
+    WITH_METADATA,
+    WITH_POLL,
+)
+from api.contract.etags import matches
+from api.contract.queries import ListQuery
+from api.contract.schemas import RetryBody, SubmitBody
+from api.dependencies.bodies import JsonRoute, let_go
+from api.dependencies.deps import Here, JobId, Reader, Reading, Tx, Writer, idempotency_key
+from api.dependencies.state import State, state_of
+from api.submitting import retries, submission
+from models import ids, jobs
+from models.errors import FieldError, InvalidRequest, Unavailable
+from models.images.storage import Missing
+from models.jobs import Filter, Snapshot
+from models.platform.wording import shown
+from models.states import TERMINAL
+
+router = APIRouter(
+    prefix="/v1/jobs",
+    tags=["jobs"],
+    responses=REFUSALS,
+    route_class=JsonRoute,
+)
+
+_POLL = timedelta(seconds=2)  # what `Retry-After` tells: an image takes about forty
+_WAIT = re.compile(r"[0-9]{1,9}")
+_AS_IT_WAS = RetryBody()
+_SECONDS = re.compile(r'\s*"?([0-9]{1,9})"?\s*')
+
+
+@router.post("", status_code=202, responses=ACCEPTED, openapi_extra=WITH_KEY)
+async def submit(request: Request, caller: Writer, body: SubmitBody) -> Response:
+    """Accept a job. The paid call is made later; poll, wait, or be called back.
+
+    With `wait` the answer is the finished job and 200, or 202 and the job as it is when the time is over.
+    """
+    held, key = _patience(request), idempotency_key(request)
+    made = await submission.take(state_of(request), caller, body, key)
+    return await _accepted(request, *made, *held)
+
+
+@router.get("/{id}", responses=POLLED, openapi_extra=WITH_POLL)
+async def read(request: Request, caller: Reader, job_id: JobId) -> Response:
+    """Show a job; with `wait`, as soon as it is terminal. 304 when the ETag still stands."""
+    here, if_none_match = state_of(request), request.headers.get("if-none-match")
+    patience, applied = _patience(request)
+    waiting, project_id = here.waiting, caller.project_id
+    found = await waiting.terminal(request, project_id, job_id, patience, if_none_match)
+    headers = _headers(found) | applied
+    if matches(if_none_match, found.etag):
+        return Response(status_code=304, headers=headers)
+    return Answer(found.show(here.lens, await _inline(here, found)), headers=headers)
+
+
+@router.get("", responses=JOBS, openapi_extra=WITH_METADATA)
+async def read_many(
+    request: Request, query: Annotated[ListQuery, Query()], caller: Reader, tx: Reading, here: Here
+) -> Response:
+    """List jobs, newest first."""
+    found, more = await jobs.listing(tx, caller.project_id, _filter(request, query), query.limit)
+    cursor = cursors.write(found[-1].job.id) if more else None
+    page = {"object": "list", "data": [each.show(here.lens) for each in found]}
+    return Answer(page | {"has_more": more, "next_cursor": cursor})
+
+
+@router.get("/{id}/explain", responses=EXPLANATION)
+async def explain(caller: Reader, job_id: JobId, tx: Reading, here: Here) -> Response:
+    """Say why a job waits: every limit that binds it now, its place, and when it may start."""
+    found = await jobs.explain(tx, here.settings, caller.project_id, job_id)
+    return Answer(found, headers={"cache-control": "private, no-store"})
+
+
+@router.post("/{id}/cancel", responses=JOB)
+async def cancel(caller: Writer, job_id: JobId, tx: Tx, here: Here) -> Response:
+    """Cancel a job: at once, or after the paid call that is under way, which is never aborted."""
+    await jobs.cancel(tx, here.lens, caller.project_id, job_id)
+    found = await jobs.snapshot(tx, caller.project_id, job_id)
+    return Answer(found.show(here.lens), headers=_headers(found))
+
+
+@router.post("/{id}/retry", status_code=202, responses=ACCEPTED, openapi_extra=WITH_KEY)
+async def retry(
+    request: Request, caller: Writer, job_id: JobId, body: RetryBody = _AS_IT_WAS
+) -> Response:
+    """Accept a new job with the input of a finished one, and what the body changes of it."""
+    held, key = _patience(request), idempotency_key(request)
+    made = await retries.take(state_of(request), caller, job_id, body, key)
+    return await _accepted(request, *made, *held)
+
+
+@router.delete("/{id}", status_code=204, responses=ERASED)
+async def erase(caller: Writer, job_id: JobId, tx: Tx) -> Response:
+    """Erase a finished job's input and images. Ids, charges and times stay, and so does the ledger."""
+    await jobs.erase(tx, caller.project_id, job_id)
+    return Response(status_code=204)
+
+
+async def _accepted(
+    request: Request,
+    found: Snapshot,
+    replayed: bool,  # noqa: FBT001 - as `take` gives it
+    patience: timedelta,
+    applied: dict[str, str],
+) -> Response:
+    here, job = state_of(request), found.job
+    if not replayed and job.status == "queued":
+        here.queues.accepted(job.project_id)
+    here.log_accepted(job, replayed=replayed)
+    if patience:
+        # The job is there: an absent database now is no reason to let anybody submit it again.
+        let_go(request)
+        with suppress(Unavailable):
+            found = await here.waiting.terminal(request, job.project_id, job.id, patience)
+    headers = _headers(found) | {"location": f"/v1/jobs/{ids.text(ids.JOB, job.id)}"} | applied
+    if replayed:
+        headers["idempotent-replayed"] = "true"
+    if patience and found.job.status in TERMINAL:
+        return Answer(found.show(here.lens, await _inline(here, found)), 200, headers)
+    return Answer(found.show(here.lens), 202, headers)
+
+
+def _headers(found: Snapshot) -> dict[str, str]:
+    headers = {"etag": found.etag, "cache-control": "private, no-cache"}
+    if found.job.status not in TERMINAL:
+        headers["retry-after"] = str(_POLL.seconds)
+    return headers
+
+
+def _patience(request: Request) -> tuple[timedelta, dict[str, str]]:
+    """Read how long to hold a client: `wait`, or what it prefers; with the header that says so.
+
+    Documented by `WITH_POLL`. Raises `InvalidRequest` for a `wait` that is none.
+    """
+    wait = request.query_params.get("wait")
+    if wait is None:
+        preferred = _preferred(request.headers.get("prefer"))
+        applied = {} if preferred is None else {"preference-applied": f"wait={preferred}"}
+        return timedelta(seconds=preferred or 0), applied
+    if not _WAIT.fullmatch(wait) or int(wait) > WAIT_MAX:
+        message = f"{shown(wait)}: send whole seconds, from 0 to {WAIT_MAX}"
+        raise InvalidRequest(
+            f"A client cannot be held so: {message}.", errors=(FieldError("query:wait", message),)
+        )
+    return timedelta(seconds=int(wait)), {}
+
+
+def _preferred(prefer: str | None) -> int | None:
+    """Read the seconds of `Prefer: wait=` (RFC 7240, 4.3), at most a minute; None without one."""
+    for preference in (prefer or "").split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        seconds = _SECONDS.fullmatch(value)
+        if name.strip().lower() == "wait" and seconds is not None:
+            return min(int(seconds[1]), WAIT_MAX)
+    return None
+
+
+async def _inline(here: State, found: Snapshot) -> bytes | None:
+    """Read the image's bytes when the caller asked for `b64_json`."""
+    if found.image is None or found.job.input.get("response_format") != "b64_json":
+        return None
+    if found.image.removed_at is not None:
+        return None
+    with suppress(Missing):  # its retention has ended; the job is still told
+        return await here.store.read(f"{found.job.project_id}/{found.image.sha256}")
+    return None
+
+
+def _filter(request: Request, query: ListQuery) -> Filter:
+    """Read the filters. Raises `InvalidRequest` for a NUL, which Postgres cannot even compare with."""
+    metadata = {}
+    for name, value in request.query_params.items():
+        if name.startswith("metadata[") and name.endswith("]"):
+            if "\0" in name + value:
+                raise _wrong(name, "it has a NUL, which no job's metadata has")
+            metadata[name.removeprefix("metadata[").removesuffix("]")] = value
+    before = None if query.cursor is None else cursors.read(query.cursor)
+    filters = query.model_dump(exclude={"limit", "cursor"})
+    return Filter(**filters, metadata=metadata, before=before)
+
+
+def _wrong(name: str, message: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"The jobs cannot be listed so: {message}.", errors=(FieldError(f"query:{name}", message),)
+    )

@@ -1,0 +1,6 @@
+"""What the requests of all projects share in one process: connections, decoders, queues, long polls.
+
+Promises: one project cannot take all of it; who comes waits behind nobody else's pile.
+"""
+
+__all__ = ["queues", "references", "reports", "turns", "waiting"]

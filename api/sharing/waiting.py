@@ -1,0 +1,184 @@
+"""Long polls: clients wait on the doorbell, not on the database.
+
+A ring may be lost, so once every few seconds one query looks at every job that anybody waits for.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+from fastapi import Request
+
+from api.contract.etags import matches
+from models import jobs
+from models.errors import NotFound, Unavailable
+from models.jobs import Snapshot
+from models.platform.db import Database
+from models.platform.doorbell import Doorbell
+from models.platform.waiters import Waiter
+from models.states import TERMINAL
+from models.webhooks import deliveries
+from models.webhooks.deliveries import Logged
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_SWEEP = 5.0  # seconds that a lost ring costs at most
+_SWEEP_AGAIN = 1.0  # after a sweep that Postgres did not answer
+_SIGN_OF_LIFE = timedelta(seconds=15)  # proxies close what is silent for 30 s or 60 s
+_UNDER_WAY = {"pending", "sending"}
+
+Found = TypeVar("Found")
+
+
+class Waiting:
+    """The clients of one process that wait for jobs, and for what became of a delivery."""
+
+    def __init__(self, database: Database, doorbell: Doorbell) -> None:
+        self._database = database
+        self._doorbell = doorbell
+        self.draining = False
+
+    async def terminal(
+        self,
+        request: Request,
+        project_id: UUID,
+        job_id: UUID,
+        patience: timedelta,
+        seen: str | None = None,
+    ) -> Snapshot:
+        """Give a job when it is terminal, or as it is when the patience ends. Raises `NotFound`.
+
+        To whoever does not wait and has `seen` it as it is (`If-None-Match`), as much as the ETag tells.
+        """
+        if seen and not patience:
+            found = await jobs.glance(self._database.direct, project_id, job_id)
+            if matches(seen, found.etag):
+                return found
+        if not patience:
+            return await self.look(project_id, job_id)
+        return await self._until(
+            lambda found: found.job.status in TERMINAL,
+            lambda: jobs.look(self._database.direct, project_id, job_id),
+            request,
+            self._doorbell.waiter("job", str(job_id)),
+            patience,
+        )
+
+    async def tried(
+        self, request: Request, project_id: UUID, delivery_id: UUID, patience: timedelta
+    ) -> Logged:
+        """Give a delivery when a try has met something or none will be made, or as `terminal` does."""
+        return await self._until(
+            lambda found: bool(found.tries) or found.delivery.state not in _UNDER_WAY,
+            lambda: self._delivery(project_id, delivery_id),
+            request,
+            self._doorbell.waiter("delivery", str(delivery_id)),
+            patience,
+        )
+
+    async def look(self, project_id: UUID, job_id: UUID) -> Snapshot:
+        """Give a job as it is. Raises `NotFound`."""
+        return await jobs.look(self._database.direct, project_id, job_id)
+
+    async def changes(
+        self, project_id: UUID, job_id: UUID, seen: str | None
+    ) -> AsyncIterator[Snapshot | None]:
+        """Give a job whose state is not named `seen`, then at each change, until it has ended.
+
+        None is a sign of life; then the job is read too, for a ring may be lost. It ends early when
+        the job is gone, Postgres is away or this process drains: who listens comes back.
+        """
+        with self._doorbell.waiter("job", str(job_id)) as bell:
+            while True:
+                try:
+                    found = await self.look(project_id, job_id)
+                except (NotFound, Unavailable):
+                    return
+                if found.etag != seen:
+                    yield found
+                    seen = found.etag
+                if found.job.status in TERMINAL or self.draining:
+                    return
+                if not await bell.wait(_SIGN_OF_LIFE):
+                    yield None
+
+    async def _until(
+        self,
+        done: Callable[[Found], bool],
+        read: Callable[[], Awaitable[Found]],
+        request: Request,
+        waiter: Waiter,
+        patience: timedelta,
+    ) -> Found:
+        """Read again at each ring until it is done; no transaction is open while nothing rings.
+
+        The patience ends early when the client goes away: nobody holds a place for who has left.
+        """
+        clock = asyncio.get_running_loop().time
+        until, gone = clock() + patience.total_seconds(), False
+        with waiter as bell:
+            while True:
+                found = await read()
+                left = until - clock()
+                if done(found) or left <= 0 or gone or self.draining:
+                    return found
+                del found  # it is read again, and thousands wait
+                async with _rung_at_departure(request, bell):
+                    await bell.wait(timedelta(seconds=left))
+                gone = await request.is_disconnected()
+
+    async def _delivery(self, project_id: UUID, delivery_id: UUID) -> Logged:
+        async with self._database.transaction() as tx:
+            return await deliveries.read(tx, project_id, delivery_id)
+
+    def drain(self) -> None:
+        """Answer everybody now: this process is about to stop, and another one will hold them."""
+        self.draining = True
+        for topic in ("job", "delivery"):
+            for key in self._doorbell.waiting(topic):
+                self._doorbell.wake(topic, key)
+
+    async def sweep_for_ever(self) -> None:
+        """Wake whoever waits for a job that has ended unheard; until cancelled.
+
+        Those who wait for deliveries are few, and look for themselves.
+        """
+        pause = _SWEEP
+        while True:
+            await asyncio.sleep(pause)
+            for key in self._doorbell.waiting("delivery"):
+                self._doorbell.wake("delivery", key)
+            waited_for = [UUID(key) for key in self._doorbell.waiting("job")]
+            if not waited_for:
+                continue
+            try:
+                async with self._database.transaction() as tx:
+                    finished = await jobs.finished(tx, waited_for)
+            except Unavailable as away:
+                log.warning("waiting.sweep", detail=away.detail)
+                pause = _SWEEP_AGAIN
+                continue
+            pause = _SWEEP
+            for job_id in finished:
+                self._doorbell.wake("job", str(job_id))
+
+
+@asynccontextmanager
+async def _rung_at_departure(request: Request, bell: Waiter) -> AsyncIterator[None]:
+    """Wake a waiter when its client hangs up; uvicorn lets the request go on as if nothing were."""
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            continue  # the end of a body that nobody sent
+        bell.wake()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.wait({watching})

@@ -1,0 +1,6 @@
+"""Tenants: projects, their API keys, their caps, and the secrets that sign in their name.
+
+Promises: of an API key only a hash is kept, and a secret is stored sealed. Never knows about jobs.
+"""
+
+__all__ = ["caps", "keyrings", "projects"]

@@ -1,0 +1,46 @@
+"""Caps: how many jobs of a project may be in flight at once, in all and with one `concurrency_key`.
+
+In flight is what is released or running. Only calls wait for a cap; a paid image does not.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy.orm import aliased
+
+from models.platform.db import Transaction
+from models.schema import Job, Project
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """`in_flight` is None while only the limit of all binds the project."""
+
+    in_flight: int | None
+    per_key: int
+
+
+async def read(tx: Transaction, project_id: UUID) -> Caps:
+    """Give the caps of a project."""
+    stmt = select(Project.cap, Project.key_cap).where(Project.id == project_id)
+    return Caps(*(await tx.execute(stmt)).one())
+
+
+async def write(tx: Transaction, project_id: UUID, caps: Caps) -> None:
+    """Set the caps of a project, from the next release on; what is in flight goes on."""
+    values = {"cap": caps.in_flight, "key_cap": caps.per_key}
+    await tx.execute(update(Project).where(Project.id == project_id).values(values))
+    tx.ring("jobs")
+
+
+def reached(job: type[Job] = Job) -> ColumnElement[bool]:
+    """Tell, beside a job, whether its project has as many in flight as it may."""
+    other = aliased(Job)
+    in_flight = (
+        select(func.count())
+        .where(other.status.in_(("released", "running")), other.project_id == Project.id)
+        .scalar_subquery()
+    )
+    capped = (Project.id == job.project_id) & Project.cap.is_not(None) & (Project.cap <= in_flight)
+    return select(Project.id).where(capped).correlate(job).exists()

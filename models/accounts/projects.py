@@ -1,0 +1,261 @@
+"""Projects, and the API keys that speak for them.
+
+A key is `dr_live_<id>_<secret><crc>`: the id finds the row, the CRC refuses a typo without a query, and
+of the secret (200 bits) only the SHA-256 is stored.
+"""
+
+import hmac
+import re
+import secrets
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Text, any_, bindparam, func, insert, or_, select, update
+
+from models import ids
+from models.accounts.keyrings import OLD_FOR, Keyring
+from models.errors import Conflict, InvalidRequest, Misconfigured, NotFound, ScopeMissing
+from models.platform.db import Transaction
+from models.platform.vault import Vault
+from models.schema import ApiKey, Project
+from models.states import SCOPES, Scope
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_FORM = re.compile(r"dr_live_([0-9a-z]{12})_([0-9a-z]{40})([0-9a-z]{7})")
+_SECRET_CONTEXT = b"project:"
+_LIVING = ApiKey.revoked_at.is_(None) & or_(
+    ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()
+)
+_CALLERS = (
+    select(
+        ApiKey.id,
+        ApiKey.public_id,
+        ApiKey.project_id,
+        ApiKey.secret_hash,
+        ApiKey.scopes,
+        Project.idempotency_required,
+        Project.budgeted,
+    )
+    .join(Project, Project.id == ApiKey.project_id)
+    .where(_LIVING)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking: a key of a project, and what it may do."""
+
+    project_id: UUID
+    key_id: UUID
+    scopes: frozenset[str]
+    idempotency_required: bool
+    budgeted: bool = False  # as of the look-up; whoever relies on it asks the row
+
+    def demand(self, scope: Scope) -> None:
+        """Raise `ScopeMissing` unless this key has the scope; `admin` has every one."""
+        if scope not in self.scopes and "admin" not in self.scopes:
+            raise ScopeMissing(
+                f"This API key lacks the scope {scope!r}; it has "
+                f"{', '.join(sorted(self.scopes)) or 'none'}. Use a key that has it."
+            )
+
+
+async def create(tx: Transaction, vault: Vault, name: str, webhook_secret: str) -> UUID:
+    """Create a project, or give the one that already has this name."""
+    project_id = ids.new()
+    sealed = vault.seal(webhook_secret, _SECRET_CONTEXT + project_id.bytes)
+    existing = await tx.scalar(select(Project.id).where(Project.name == name))
+    if existing is not None:
+        return existing
+    await tx.execute(insert(Project).values(id=project_id, name=name, webhook_secret=sealed))
+    return project_id
+
+
+async def find(tx: Transaction, name_or_id: str) -> UUID:
+    """Find a project by its name or its `prj_…` id."""
+    named = Project.name == name_or_id
+    parsed = ids.parse(ids.PROJECT, name_or_id)
+    where = named if parsed is None else or_(named, Project.id == parsed)
+    found = await tx.scalar(select(Project.id).where(where))
+    if found is None:
+        raise NotFound(f"There is no project {name_or_id!r}; create it with create-project.")
+    return found
+
+
+async def webhook_secrets(tx: Transaction, vault: Vault, project_id: UUID) -> tuple[str, ...]:
+    """Give the secrets that sign this project's own webhooks: the current one first."""
+    found = await tx.get_one(Project, project_id)
+    return webhook_keyring(found).opened(vault, datetime.now(UTC))
+
+
+async def rotate_webhook_secret(
+    tx: Transaction, vault: Vault, project_id: UUID, fresh: str
+) -> datetime:
+    """Sign with a fresh secret from now on, and with the present one too for 24 hours: gives until when."""
+    found = await tx.get_one(Project, project_id, with_for_update={"key_share": True})
+    now = datetime.now(UTC)
+    ring = webhook_keyring(found).rotated(vault, fresh, now)
+    await tx.execute(
+        update(Project)
+        .where(Project.id == project_id)
+        .values(webhook_secret=ring.secret, webhook_secret_old=ring.old, webhook_rotated_at=now)
+    )
+    return now + OLD_FOR
+
+
+def webhook_keyring(project: Project) -> Keyring:
+    """Give what the project keeps of its webhook secrets."""
+    return Keyring(
+        _SECRET_CONTEXT + project.id.bytes,
+        project.webhook_secret,
+        project.webhook_secret_old,
+        project.webhook_rotated_at,
+    )
+
+
+def new_key() -> str:
+    """Make a fresh API key. It is shown once; only its hash is kept."""
+    body = f"dr_live_{_letters(12)}_{_letters(40)}"
+    return body + _crc(body)
+
+
+async def create_key(
+    tx: Transaction,
+    project_id: UUID,
+    name: str,
+    scopes: tuple[str, ...],
+    key: str,
+    *,
+    root_id: UUID | None = None,
+) -> ApiKey:
+    """Register a key; one that this project already has is left as it is.
+
+    `root_id` is the first of the rotations that lead to it, whose budgets are its own too.
+    Raises `InvalidRequest` for an unknown scope and `Misconfigured` for a key of another form.
+    """
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        raise InvalidRequest(
+            f"Unknown scope {', '.join(unknown) or '(none given)'}; use {', '.join(SCOPES)}."
+        )
+    public_id, secret_hash = _split(key) or (None, None)
+    if public_id is None or secret_hash is None:
+        raise Misconfigured(
+            "The given API key has not the form dr_live_<id>_<secret><crc>, or a typo; "
+            "`python -m models new-key` prints one."
+        )
+    existing = (
+        await tx.execute(select(ApiKey).where(ApiKey.public_id == public_id))
+    ).scalar_one_or_none()
+    if existing is not None:
+        same = hmac.compare_digest(existing.secret_hash, secret_hash)
+        if not same or existing.project_id != project_id or existing.revoked_at is not None:
+            raise Misconfigured("The given API key was used before and is revoked, or another's.")
+        return existing
+    made = await tx.scalars(
+        insert(ApiKey)
+        .values(
+            id=ids.new(),
+            project_id=project_id,
+            name=name,
+            public_id=public_id,
+            secret_hash=secret_hash,
+            scopes=list(dict.fromkeys(scopes)),
+            root_id=root_id,
+        )
+        .returning(ApiKey)
+    )
+    return made.one()
+
+
+def well_formed(key: str) -> bool:
+    """Tell whether this may be a key at all, and has no typo: no query is needed for any other."""
+    return _split(key) is not None
+
+
+async def caller(tx: Transaction, key: str) -> Caller | None:
+    """Tell who presents this key; None when it is mistyped, unknown, revoked or expired."""
+    return (await callers(tx, [key])).get(key)
+
+
+async def callers(tx: Transaction, keys: Sequence[str]) -> dict[str, Caller]:
+    """Tell who presents each of these keys, in one question; what is nobody's is left out."""
+    split = {key: parts for key in keys if (parts := _split(key)) is not None}
+    asked = bindparam("asked", [public_id for public_id, _ in split.values()], type_=ARRAY(Text))
+    rows = await tx.execute(_CALLERS.where(ApiKey.public_id == any_(asked)))
+    found = {row.public_id: row for row in rows}
+    return {
+        key: Caller(
+            row.project_id, row.id, frozenset(row.scopes), row.idempotency_required, row.budgeted
+        )
+        for key, (public_id, secret_hash) in split.items()
+        if (row := found.get(public_id)) and hmac.compare_digest(row.secret_hash, secret_hash)
+    }
+
+
+async def list_keys(tx: Transaction, project_id: UUID) -> list[ApiKey]:
+    """Give every key of a project, newest first; revoked ones too."""
+    rows = select(ApiKey).where(ApiKey.project_id == project_id).order_by(ApiKey.id.desc())
+    return list((await tx.scalars(rows)).all())
+
+
+async def rotate_key(
+    tx: Transaction, project_id: UUID, key_id: UUID, grace_seconds: int, fresh: str
+) -> ApiKey:
+    """Register a fresh key like this one, which ends after a grace; its budgets are the fresh one's too.
+
+    Raises `NotFound`, and `Conflict` for a key that has ended: somebody has taken it back, and a rotation
+    must not give its scopes again.
+    """
+    where = (ApiKey.id == key_id) & (ApiKey.project_id == project_id)
+    if await tx.scalar(select(_LIVING).where(where).with_for_update(key_share=True)) is False:
+        raise Conflict("The key was revoked, or has expired; create a new one at POST /v1/keys.")
+    old = await expire_key(tx, project_id, key_id, grace_seconds)
+    root_id = old.root_id or old.id
+    return await create_key(tx, project_id, old.name, tuple(old.scopes), fresh, root_id=root_id)
+
+
+async def expire_key(
+    tx: Transaction, project_id: UUID, key_id: UUID, grace_seconds: int = 0
+) -> ApiKey:
+    """Revoke a key at once, or let it expire after a grace. Raises `NotFound`.
+
+    A grace never lengthens a key's life: LEAST passes over a NULL, not over an earlier end.
+    """
+    grace = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, grace_seconds)
+    change = (
+        {"expires_at": func.least(ApiKey.expires_at, grace)}
+        if grace_seconds
+        else {"revoked_at": func.coalesce(ApiKey.revoked_at, func.now())}
+    )
+    found = (
+        await tx.scalars(
+            update(ApiKey)
+            .where(ApiKey.id == key_id, ApiKey.project_id == project_id)
+            .values(change)
+            .returning(ApiKey)
+        )
+    ).one_or_none()
+    if found is None:
+        raise NotFound("There is no such API key in this project.")
+    return found
+
+
+def _split(key: str) -> tuple[str, bytes] | None:
+    match = _FORM.fullmatch(key)
+    if match is None or _crc(key[: match.start(3)]) != match[3]:
+        return None
+    return match[1], sha256(match[2].encode()).digest()
+
+
+def _letters(count: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(count))
+
+
+def _crc(body: str) -> str:
+    number = zlib.crc32(body.encode())
+    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(30, -1, -5))

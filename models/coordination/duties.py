@@ -1,0 +1,86 @@
+"""Duties, not a leader: any number of dispatchers may run, and two at once are harmless.
+
+A duty on the database runs in one short transaction under `claim`: nothing to fail over. A duty that
+uses the network holds a lease row (`lease`), which also counts its requests to the provider.
+"""
+
+from datetime import timedelta
+
+from sqlalchemy import case, func, or_, text
+from sqlalchemy.dialects.postgresql import insert
+
+from models.platform.db import Transaction
+from models.schema import Duty
+
+# Of a lease, without one tick of a reaper that ticks every second: Postgres was away, and heartbeats,
+# which come as often, may have been missed.
+_AWAY = 1 / 4
+_WINDOW = timedelta(seconds=60)
+_CLAIM = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:duty, 0))")
+
+
+async def claim(tx: Transaction, duty: str) -> bool:
+    """Take a duty for this transaction; False when another dispatcher is at it right now."""
+    return bool(await tx.scalar(_CLAIM, {"duty": duty}))
+
+
+async def may_reap(tx: Transaction, patience: timedelta) -> bool:
+    """Tell whether expired leases can be believed.
+
+    When Postgres was away nobody could renew, and every lease looks expired though the calls go on. So
+    after a gap in the reaper's ticks it waits one lease (`patience`) first. The gap is measured by the
+    database's clock, and kept in it, so that all dispatchers agree.
+    """
+    gap = Duty.done_at < func.now() - _AWAY * patience
+    believed = await tx.scalar(
+        insert(Duty)
+        .values(name="reap", done_at=func.now())
+        .on_conflict_do_update(
+            index_elements=["name"],
+            set_={
+                "done_at": func.now(),
+                "lease_until": case((gap, func.now() + patience), else_=Duty.lease_until),
+            },
+        )
+        .returning(or_(Duty.lease_until.is_(None), Duty.lease_until <= func.now()))
+    )
+    return bool(believed)
+
+
+async def lease(tx: Transaction, duty: str, holder: str, lasting: timedelta) -> bool:
+    """Take or renew the lease of a duty that uses the network; False when another one has it."""
+    held = await tx.scalar(
+        insert(Duty)
+        .values(name=duty, holder=holder, lease_until=func.now() + lasting)
+        .on_conflict_do_update(
+            index_elements=["name"],
+            set_={"holder": holder, "lease_until": func.now() + lasting},
+            where=or_(
+                Duty.holder == holder, Duty.lease_until.is_(None), Duty.lease_until < func.now()
+            ),
+        )
+        .returning(Duty.name)
+    )
+    return held is not None
+
+
+async def spend_request(tx: Transaction, most: int) -> bool:
+    """Count a request to the provider's account routes; False when the minute's share is used up.
+
+    The provider allows 200 in 60 s for the whole account, over all processes.
+    """
+    fresh = or_(Duty.window_start.is_(None), Duty.window_start < func.now() - _WINDOW)
+    counted = await tx.scalar(
+        insert(Duty)
+        .values(name="provider_requests", window_start=func.now(), window_count=1)
+        .on_conflict_do_update(
+            index_elements=["name"],
+            set_={
+                "window_start": case((fresh, func.now()), else_=Duty.window_start),
+                "window_count": case((fresh, 1), else_=Duty.window_count + 1),
+            },
+            where=or_(fresh, Duty.window_count < most),
+        )
+        .returning(Duty.window_count)
+    )
+    return counted is not None

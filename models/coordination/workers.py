@@ -1,0 +1,87 @@
+"""What the workers can take: their own reports, and what is left of them."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import delete, func, text
+from sqlalchemy.dialects.postgresql import insert
+
+from models.platform.db import Transaction
+from models.schema import Worker
+
+_FORGOTTEN = timedelta(minutes=10)
+
+
+async def report(
+    tx: Transaction, worker: str, *, generate_slots: int, deliver_slots: int, draining: bool
+) -> None:
+    """Say what a worker can take; renewed with its heartbeat."""
+    said = {
+        "generate_slots": generate_slots,
+        "deliver_slots": deliver_slots,
+        "draining": draining,
+        "seen_at": func.now(),
+    }
+    await tx.execute(
+        insert(Worker)
+        .values(id=worker, **said)
+        .on_conflict_do_update(index_elements=["id"], set_=said)
+    )
+    tx.ring("jobs")
+    tx.ring("deliveries")
+
+
+async def leave(tx: Transaction, worker: str) -> None:
+    """Forget a worker that has stopped in good order."""
+    await tx.execute(delete(Worker).where(Worker.id == worker))
+
+
+async def forget(tx: Transaction) -> None:
+    """Forget workers that have not been heard of for long."""
+    await tx.execute(delete(Worker).where(Worker.seen_at < func.now() - _FORGOTTEN))
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many slots of workers are free, and how many calls are in flight."""
+
+    slots: int
+    calls: int
+
+    def within(self, limit: int) -> int:
+        """Tell how many calls may be released within the provider's limit.
+
+        The limit is one of paid calls: an image that is only to be kept takes a slot, and none of it.
+        """
+        return min(limit - self.calls, self.slots)
+
+
+async def room(tx: Transaction, *, seen: timedelta) -> Room:
+    """Tell how much may be released: what a pool cannot take Celery keeps, and its lease runs out there."""
+    row = (await tx.execute(_ROOM, {"seen": seen})).one()
+    return Room(int(row.slots), int(row.calls))
+
+
+async def free_to_deliver(tx: Transaction, *, seen: timedelta) -> int:
+    """Tell how many deliveries may be woken, by the workers' free slots."""
+    return int(await tx.scalar(_FREE_TO_DELIVER, {"seen": seen}) or 0)
+
+
+_ROOM = text("""
+    WITH slots AS (
+        SELECT coalesce(sum(generate_slots), 0) AS n FROM workers
+         WHERE NOT draining AND seen_at > now() - :seen
+    ), busy AS (
+        SELECT count(*) AS n, count(*) FILTER (WHERE phase = 'call') AS calls FROM jobs
+         WHERE status IN ('released', 'running')
+    )
+    SELECT slots.n - busy.n AS slots, busy.calls FROM slots, busy
+""")
+
+_FREE_TO_DELIVER = text("""
+    WITH slots AS (
+        SELECT coalesce(sum(deliver_slots), 0) AS n FROM workers
+         WHERE NOT draining AND seen_at > now() - :seen
+    ), busy AS (SELECT count(*) AS n FROM deliveries WHERE state = 'sending')
+    SELECT slots.n - busy.n FROM slots, busy
+""")

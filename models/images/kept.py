@@ -1,0 +1,124 @@
+"""Kept images: their rows, their thumbnails, and the end of their retention."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from models.platform.db import Transaction
+from models.platform.direct import Direct, prepared
+from models.schema import Image, Job
+
+_SETTLED_FOR = func.make_interval(0, 0, 0, 0, 0, 1)  # a minute: the worker draws it right away
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An image whose bytes are in the store, and how long it is to be kept.
+
+    `claimed`: its blob was claimed (`models/images/remnants.py`) before the bytes were put.
+    """
+
+    sha256: str
+    bytes: int
+    width: int
+    height: int
+    content_type: str
+    provider_url: str | None
+    retention: timedelta
+    claimed: bool = False
+
+    @classmethod
+    def by_another(cls, image: Image) -> "Kept":
+        """Give another job's image, to be kept as long from now on as that one was from its own start."""
+        return cls(
+            sha256=image.sha256,
+            bytes=image.bytes,
+            width=image.width,
+            height=image.height,
+            content_type=image.content_type,
+            provider_url=image.provider_url,
+            retention=image.expires_at - image.kept_at,
+        )
+
+
+async def write(
+    tx: Transaction,
+    job_id: UUID,
+    attempt: int,
+    kept: Kept,
+    *,
+    spare: bool = False,
+    thumbnail: str = "pending",
+) -> None:
+    """Give a job this image: as its result, which it has once, or as a spare, which may come again."""
+    row = columns(job_id, attempt, kept, spare=spare)
+    stmt = insert(Image)
+    await tx.execute(
+        (stmt.on_conflict_do_nothing() if spare else stmt).values(
+            **row, thumbnail=thumbnail, expires_at=func.now() + kept.retention
+        )
+    )
+
+
+def columns(job_id: UUID, attempt: int, kept: Kept, *, spare: bool = False) -> dict[str, object]:
+    """Give the columns that a kept image fills as it stands."""
+    return {
+        "job_id": job_id,
+        "attempt": attempt,
+        "spare": spare,
+        "sha256": kept.sha256,
+        "bytes": kept.bytes,
+        "width": kept.width,
+        "height": kept.height,
+        "content_type": kept.content_type,
+        "provider_url": kept.provider_url,
+    }
+
+
+async def promote(tx: Transaction, job_id: UUID) -> bool:
+    """Make the earliest attempt's spare the result of a job that has none; False without a spare."""
+    spare = (
+        Image.job_id == job_id,
+        Image.spare,
+        Image.removed_at.is_(None),
+        Image.expires_at > func.now(),
+    )
+    earliest = select(func.min(Image.attempt)).where(*spare).correlate(None).scalar_subquery()
+    promoted = await tx.scalar(
+        update(Image)
+        .where(*spare, Image.attempt == earliest)
+        .values(spare=False)
+        .returning(Image.attempt)
+    )
+    return promoted is not None
+
+
+async def thumbnail_is(direct: Direct, job_id: UUID, state: Literal["made", "impossible"]) -> None:
+    """Say what became of the thumbnail of a job's image."""
+    await direct.write(_THUMBNAIL, {"job": job_id, "state": state})
+
+
+async def without_thumbnail(tx: Transaction, limit: int) -> list[tuple[UUID, UUID, str]]:
+    """Give job, project and hash of images whose thumbnail was lost with its worker, oldest first."""
+    rows = await tx.execute(
+        select(Image.job_id, Job.project_id, Image.sha256)
+        .join(Job, Job.id == Image.job_id)
+        .where(
+            Image.thumbnail == "pending",
+            ~Image.spare,
+            Image.removed_at.is_(None),
+            Image.kept_at < func.now() - _SETTLED_FOR,
+        )
+        .order_by(Image.kept_at)
+        .limit(limit)
+    )
+    return [(row.job_id, row.project_id, row.sha256) for row in rows]
+
+
+_THUMBNAIL = prepared(
+    text("UPDATE images SET thumbnail = :state WHERE job_id = :job AND NOT spare")
+)

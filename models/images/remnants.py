@@ -1,0 +1,215 @@
+"""Blobs that no job may refer to any more, or not yet: how one goes without pulling it from under a job.
+
+The store and Postgres share no transaction, and the same bytes have one blob in a project: while one is
+deleted, a new job may be bringing those very bytes again. So a row here says so first.
+
+    a reference goes       `leave`: a row, in the transaction that drops it. Nothing is deleted yet
+    bytes are put          `claim` before, and `take` in the transaction that refers to them: the row goes.
+                           Who dies or is refused in between leaves it, and the blob is found by it
+    after the grace        `doom`: what a job refers to by now loses its row; the rest is deleted, outside
+                           of any transaction, and `gone` says so for a day
+
+No transaction lives as long as the grace, so `doom` sees every reference that was made without a row in the
+way. Bytes that were put while their blob was deleted find the row at `take`, and are put again. A row that
+is neither doomed nor gone is a claim, ours or that of somebody who brings the same bytes: whoever takes
+first takes the row for all, and for as long as the grace their bytes are safe without it. A worker, whose
+images hardly ever come twice, does not claim: it looks (`stand`) and claims only when a row is there.
+
+A worker that dies between putting an image and saying so, and whose job then fails for good, leaves a blob
+without a row; only a listing of the bucket beside `images` and `input_images` finds that one.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Interval,
+    and_,
+    delete,
+    exists,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from models.platform.db import Transaction
+from models.schema import Image, InputImage, Job, Remnant
+
+GRACE = timedelta(
+    minutes=5
+)  # longer than a transaction lives, or the references of a body are stored
+LEASE = timedelta(minutes=2)  # to delete a batch of blobs; half of it is used
+_REMEMBERED = timedelta(days=1)
+
+Blob = tuple[UUID, str]  # a project, and the hash of the bytes
+
+
+class Contested(Exception):
+    """The bytes may have been deleted since they were put: claim the blob and put them again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """A blob whose bytes are to be deleted now; nobody takes it before `until`."""
+
+    project_id: UUID
+    sha256: str
+    until: datetime
+
+
+async def of(tx: Transaction, jobs: Collection[UUID]) -> list[Blob]:
+    """Give the blobs that these jobs refer to: what came with their inputs, and their images."""
+    inputs = await tx.execute(
+        select(InputImage.project_id, InputImage.sha256).where(InputImage.job_id.in_(jobs))
+    )
+    images = await tx.execute(
+        select(Job.project_id, Image.sha256)
+        .join(Job, Job.id == Image.job_id)
+        .where(Image.job_id.in_(jobs), Image.removed_at.is_(None))
+    )
+    return [(row.project_id, row.sha256) for row in (*inputs, *images)]
+
+
+async def leave(tx: Transaction, blobs: Collection[Blob]) -> None:
+    """Note blobs that have lost a reference, in the transaction that drops it."""
+    await claim(tx, blobs)
+
+
+async def claim(tx: Transaction, blobs: Collection[Blob]) -> bool:
+    """Keep these blobs from being deleted for a grace; False when one is being deleted right now.
+
+    Their bytes must be put after this has committed, and the blobs be taken with what refers to them.
+    """
+    wanted = sorted(
+        set(blobs)
+    )  # in one order, so that two who want the same do not lock each other out
+    if not wanted:
+        return True
+    claimed = await tx.execute(
+        insert(Remnant)
+        .values([{"project_id": project, "sha256": digest} for project, digest in wanted])
+        .on_conflict_do_update(
+            index_elements=["project_id", "sha256"],
+            set_={"since": func.now(), "doomed_until": None, "gone_at": None},
+            where=_left_alone(),
+        )
+        .returning(Remnant.sha256)
+    )
+    return len(claimed.all()) == len(wanted)
+
+
+async def take(tx: Transaction, blobs: Collection[Blob]) -> bool:
+    """Refer to blobs that were claimed and put; False when one was, or is being, deleted."""
+    if not blobs:
+        return True
+    plain = Remnant.doomed_until.is_(None), Remnant.gone_at.is_(None)
+    # Locked in the order of `claim`, or two who bring the same would lock each other out.
+    claimed = (
+        select(Remnant.project_id, Remnant.sha256)
+        .where(_among(blobs), *plain)
+        .order_by(Remnant.project_id, Remnant.sha256)
+        .with_for_update()
+    )
+    await tx.execute(
+        delete(Remnant).where(tuple_(Remnant.project_id, Remnant.sha256).in_(claimed), *plain)
+    )
+    # Asked anew: what others have claimed since that statement began is as good as no row.
+    return not await tx.scalar(select(exists().where(_among(blobs), not_(and_(*plain)))))
+
+
+async def stand(tx: Transaction, blobs: Collection[Blob]) -> bool:
+    """Tell whether a row stands for any of these: then its bytes may be gone, or about to go."""
+    return bool(await tx.scalar(select(exists().where(_among(blobs)))))
+
+
+async def doom(tx: Transaction, limit: int, grace: timedelta = GRACE) -> tuple[list[Doomed], int]:
+    """Pick blobs to delete that no job refers to; gives them, and how many were looked at."""
+    rows = await tx.execute(
+        select(Remnant.project_id, Remnant.sha256)
+        .where(Remnant.gone_at.is_(None), Remnant.since < func.now() - grace, _left_alone())
+        .order_by(Remnant.since)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    found = [(row.project_id, row.sha256) for row in rows]
+    if not found:
+        return [], 0
+    await tx.execute(delete(Remnant).where(_among(found), _referred_to()))
+    doomed = await tx.execute(
+        update(Remnant)
+        .where(_among(found))
+        .values(doomed_until=func.now() + LEASE)
+        .returning(Remnant.project_id, Remnant.sha256, Remnant.doomed_until)
+    )
+    return [Doomed(project, digest, until) for project, digest, until in doomed if until], len(
+        found
+    )
+
+
+async def gone(tx: Transaction, deleted: Sequence[Doomed]) -> None:
+    """Say that the bytes of these blobs are deleted; what somebody else has doomed since is left."""
+    for each in deleted:
+        await tx.execute(
+            update(Remnant)
+            .where(
+                Remnant.project_id == each.project_id,
+                Remnant.sha256 == each.sha256,
+                Remnant.doomed_until == each.until,
+            )
+            .values(gone_at=func.now(), doomed_until=None)
+        )
+
+
+async def forget(tx: Transaction, limit: int) -> int:
+    """Delete rows of what is gone for a day: nobody still holds bytes that were put before."""
+    old = (
+        select(Remnant.project_id, Remnant.sha256)
+        .where(Remnant.gone_at < func.now() - _REMEMBERED)
+        .order_by(Remnant.gone_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = await tx.execute(
+        delete(Remnant)
+        .where(tuple_(Remnant.project_id, Remnant.sha256).in_(old))
+        .returning(Remnant.sha256)
+    )
+    return len(rows.all())
+
+
+async def overdue(tx: Transaction) -> timedelta:
+    """Return for how long the oldest blob should be gone; nothing, while all are deleted in time."""
+    oldest = func.min(Remnant.since)
+    late: timedelta | None = await tx.scalar(
+        select(func.now() - oldest - literal(GRACE, Interval())).where(Remnant.gone_at.is_(None))
+    )
+    return max(late or timedelta(), timedelta())
+
+
+def _left_alone() -> ColumnElement[bool]:
+    return or_(Remnant.doomed_until.is_(None), Remnant.doomed_until < func.now())
+
+
+def _among(blobs: Collection[Blob]) -> ColumnElement[bool]:
+    return tuple_(Remnant.project_id, Remnant.sha256).in_(list(blobs))
+
+
+def _referred_to() -> ColumnElement[bool]:
+    inputs = exists().where(
+        InputImage.project_id == Remnant.project_id, InputImage.sha256 == Remnant.sha256
+    )
+    images = exists().where(
+        Image.sha256 == Remnant.sha256,
+        Image.removed_at.is_(None),
+        Image.job_id == Job.id,
+        Job.project_id == Remnant.project_id,
+    )
+    return or_(inputs, images)

@@ -1,0 +1,95 @@
+"""queued → released: the dispatcher's choice of what may run next, and the way back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import func as sql
+from sqlalchemy import tuple_, update
+
+from models.jobs.queue import sharing
+from models.platform.db import Transaction
+from models.schema import Job
+
+# Jobs that are looked at, over all lines, for those that met a full key; and how often in one release.
+# A long line of one key is so out of the way after a few turns, and no turn takes long.
+_LOOK_AT, _LOOKS = 1_000, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One job handed to Celery: the fence guards every arrow from here on. `paid`: only to be kept."""
+
+    job_id: UUID
+    fence: int
+    paid: bool = False
+
+
+async def release(
+    tx: Transaction,
+    slots: int,
+    *,
+    lease: timedelta,
+    typical_call: timedelta,
+    calls: int | None = None,
+    free: int | None = None,
+    but_jobs: Sequence[UUID] = (),
+    but_projects: Sequence[UUID] = (),
+) -> list[Release]:
+    """Release at most `slots` jobs, of which `calls` may be paid calls. Their messages follow the commit.
+
+    `free` are the places there are, where that is more than one release fills: shares are of these.
+
+    First what is paid already, by when it was due: a job in phase `keep` never expires, and waits for
+    no cap. Then calls: a turn for each project that waits, inside a project by rank, and never more
+    than its cap, or the cap of a `concurrency_key`, allows. What is past its queue ttl, or could not
+    end by its deadline, is left to `expire`; what is paused stays. Those of a project whose gate is closed
+    stay too, but for one when it is half-open; and `but_jobs`, and all of `but_projects`.
+    """
+    if slots <= 0:
+        return []
+    await tx.execute(sharing.PREPARE)
+    paid = await tx.execute(sharing.PAID, {"slots": slots, "lease": lease})
+    released = [Release(row.id, row.fence, paid=True) for row in paid]
+    left = slots - len(released)
+    left = left if calls is None else min(calls, left)
+    free = max(free or slots, slots) - len(released)
+    free = free if calls is None else min(calls, free)
+    for _ in range(_LOOKS):
+        if left <= 0:
+            break
+        asked = {
+            "calls": left, "free": free, "lease": lease, "typical_call": typical_call,
+            "but_jobs": list(but_jobs), "but_projects": list(but_projects),
+        }  # fmt: skip
+        rows = (await tx.execute(sharing.CALLS, asked)).all()
+        found = [Release(row.id, row.fence) for row in rows if row.id is not None]
+        released += found
+        left, free = left - len(found), free - len(found)
+        if not await _park(tx, [(row.project_id, row.model) for row in rows if row.id is None]):
+            break
+    return released
+
+
+async def _park(tx: Transaction, lines: Sequence[tuple[UUID, str]]) -> int:
+    """Take jobs whose key is full out of these lines of a project and model; gives how many."""
+    if not lines:
+        return 0
+    projects, models = [project for project, _ in lines], [model for _, model in lines]
+    look_at = max(_LOOK_AT // len(lines), 10)
+    asked = {"projects": projects, "models": models, "look_at": look_at}
+    return len((await tx.execute(sharing.PARK, asked)).all())
+
+
+async def hand_back(tx: Transaction, releases: Sequence[Release]) -> int:
+    """Released → queued: the message was not published, or a draining worker gives it back."""
+    pairs = [(each.job_id, each.fence) for each in releases]
+    rows = await tx.execute(
+        update(Job)
+        .where(Job.status == "released", tuple_(Job.id, Job.fence).in_(pairs))
+        .values(status="queued", lease_until=None, run_after=sql.now())
+        .returning(Job.id)
+    )
+    tx.ring("jobs")
+    return len(rows.all())

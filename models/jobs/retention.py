@@ -1,0 +1,136 @@
+"""Retention: what is old enough goes, a small batch at a time, each in a short transaction.
+
+Ids are UUIDv7 and sort by time, so the oldest rows are found by the primary key. The ledger stays: what
+was spent is known for ever, of which project, key, customer and job.
+"""
+
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.orm import InstrumentedAttribute
+
+from models import ids
+from models.coordination import aside
+from models.coordination.aside import Duty
+from models.images import remnants
+from models.platform.db import Transaction
+from models.schema import Attempt, Delivery, Event, Image, Job
+
+_UNDER_WAY = ("pending", "sending")
+
+
+async def expire_images(tx: Transaction, limit: int, only: UUID | None = None) -> int:
+    """Let images go whose retention has ended; gives how many. Their bytes are deleted later.
+
+    `only` is the job whose images alone are to be looked at, as in each function here that takes it.
+    """
+    wanted = (
+        select(Image.job_id, Image.attempt, Image.sha256, Job.project_id)
+        .join(Job, Job.id == Image.job_id)
+        .where(*_expired(), _chosen("images", Image.job_id, only))
+        .order_by(Image.expires_at)
+        .limit(limit)
+        .with_for_update(of=Image, skip_locked=True)
+    )
+    found = (await tx.execute(wanted)).all()
+    if found:
+        keys = [(row.job_id, row.attempt) for row in found]
+        await tx.execute(
+            update(Image)
+            .where(tuple_(Image.job_id, Image.attempt).in_(keys))
+            .values(removed_at=func.now())
+        )
+        await remnants.leave(tx, [(row.project_id, row.sha256) for row in found])
+    return len(found)
+
+
+async def expired_images(tx: Transaction, limit: int) -> list[UUID]:
+    """Give the jobs whose images `expire_images` would let go first."""
+    wanted = select(Image.job_id).where(*_expired(), _chosen("images", Image.job_id))
+    rows = await tx.scalars(wanted.order_by(Image.expires_at).limit(limit))
+    return list(dict.fromkeys(rows))
+
+
+async def remove_jobs(
+    tx: Transaction, kept: timedelta, limit: int, only: UUID | None = None
+) -> int:
+    """Delete old jobs with all that belongs to them; gives how many.
+
+    Only finished ones whose every charge is known, which nobody is still to be told of, and none follows.
+    """
+    wanted = (await _old_jobs(tx, kept, only)).limit(limit).with_for_update(skip_locked=True)
+    found = list(await tx.scalars(wanted))
+    if found:
+        await remnants.leave(tx, await remnants.of(tx, found))
+        await tx.execute(delete(Job).where(Job.id.in_(found)))
+    return len(found)
+
+
+async def old_jobs(tx: Transaction, kept: timedelta, limit: int) -> list[UUID]:
+    """Give the jobs that `remove_jobs` would delete first."""
+    return list(await tx.scalars((await _old_jobs(tx, kept, None)).limit(limit)))
+
+
+async def remove_deliveries(
+    tx: Transaction, kept: timedelta, limit: int, only: UUID | None = None
+) -> int:
+    """Delete old events with their deliveries and tries; gives how many events.
+
+    An event of which a delivery is under way, or ended lately because it was sent again, is kept.
+    """
+    wanted = (await _old_events(tx, kept, only)).limit(limit).with_for_update(skip_locked=True)
+    found = list(await tx.scalars(wanted))
+    if found:
+        await tx.execute(delete(Event).where(Event.id.in_(found)))
+    return len(found)
+
+
+async def old_events(tx: Transaction, kept: timedelta, limit: int) -> list[UUID]:
+    """Give the events that `remove_deliveries` would delete first."""
+    return list(await tx.scalars((await _old_events(tx, kept, None)).limit(limit)))
+
+
+def _expired() -> tuple[ColumnElement[bool], ...]:
+    return Image.removed_at.is_(None), Image.expires_at <= func.now()
+
+
+async def _old_jobs(tx: Transaction, kept: timedelta, only: UUID | None) -> Select[UUID]:
+    unknown = exists().where(Attempt.job_id == Job.id, Attempt.charge == "unknown")
+    told = exists().where(Delivery.job_id == Job.id, Delivery.state.in_(_UNDER_WAY))
+    old = Job.id < await _bound(tx, kept)
+    over = Job.finished_at.is_not(None) & ~Job.followed
+    wanted = select(Job.id).where(old, over, ~unknown, ~told, _chosen("jobs", Job.id, only))
+    return wanted.order_by(Job.id)
+
+
+async def _old_events(tx: Transaction, kept: timedelta, only: UUID | None) -> Select[UUID]:
+    old = Event.id < await _bound(tx, kept)
+    late = or_(Delivery.state.in_(_UNDER_WAY), Delivery.finished_at >= func.now() - kept)
+    wanted = exists().where(and_(Delivery.event_id == Event.id, late))
+    return (
+        select(Event.id).where(old, ~wanted, _chosen("events", Event.id, only)).order_by(Event.id)
+    )
+
+
+def _chosen(
+    duty: Duty, row: InstrumentedAttribute[UUID], only: UUID | None = None
+) -> ColumnElement[bool]:
+    """Tell, in SQL, which rows are looked at: all but those set aside, or one."""
+    return ~aside.passed_by(duty, row) if only is None else row == only
+
+
+async def _bound(tx: Transaction, kept: timedelta) -> UUID:
+    """Give the first id of the time that is kept, by the database's clock."""
+    return ids.first_at((await tx.execute(select(func.now() - kept))).scalar_one())

@@ -1,0 +1,148 @@
+"""Folding: the sums of each hour that is over, so that a report of a year reads hours and not jobs.
+
+An hour is folded once, whole, some minutes after its end. What is found out later, charges and the calls
+that a restore finds, is added to the hour in which it was made. What may still change, the tags that an
+erasure takes away and what is held or unknown at present, is never folded. `duties` has the end of the
+last hour that was.
+"""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from models import ids
+from models.money import facts
+from models.platform.db import Transaction
+from models.schema import Duty, Job, LedgerEntry, Project, UsageHour
+
+HOUR = timedelta(hours=1)
+COUNTED = (
+    "submitted",
+    "succeeded",
+    "failed",
+    "canceled",
+    "expired",
+    "attempts",
+    "charged",
+    "saved",
+)
+
+DUTY = "fold"
+
+# Beside a report, in the same snapshot.
+FOLDED_UNTIL = f"(SELECT done_at FROM duties WHERE name = '{DUTY}')"  # noqa: S608 - a constant
+
+_KEY = ("project_id", "hour", "key_id", "model", "customer")
+
+
+async def folded_until(tx: Transaction) -> datetime | None:
+    """Give the end of the last hour that is folded; None when none is."""
+    return await tx.scalar(select(Duty.done_at).where(Duty.name == DUTY))
+
+
+async def age(tx: Transaction) -> timedelta | None:
+    """Tell how long ago the last folded hour ended; None when none is folded."""
+    passed: timedelta | None = await tx.scalar(
+        select(func.now() - Duty.done_at).where(Duty.name == DUTY)
+    )
+    return passed
+
+
+async def fold(tx: Transaction, rest: timedelta) -> bool:
+    """Fold the next hour that has been over for `rest`; False when there is none.
+
+    Whoever may still write into an hour has begun to before its end, for rows are dated by the beginning of
+    their transaction. So while a transaction is open that is as old, the hour waits.
+    """
+    until = await _taken(tx) or await _beginning(tx)
+    if until is None:
+        return False
+    end = until + HOUR
+    if not await tx.scalar(_OVER, {"end": end, "rest": rest}):
+        return False
+    projects = list(await tx.scalars(select(Project.id)))
+    await tx.execute(_FOLD, facts.between(until, end, "hour") | {"projects": projects})
+    await tx.execute(update(Duty).where(Duty.name == DUTY).values(done_at=end))
+    return True
+
+
+async def count_late_attempt(tx: Transaction, job: Job, sent_at: datetime) -> None:
+    """Count a call of an hour that is folded, if it is: only a restore finds calls of the past."""
+    until = await _taken(tx)
+    if until is None or sent_at >= until:
+        return
+    hour = func.date_trunc("hour", sent_at, "UTC")
+    added = insert(UsageHour).values(
+        project_id=job.project_id, hour=hour, key_id=job.key_id, model=job.model,
+        customer=job.customer, attempts=1,
+    )  # fmt: skip
+    await tx.execute(
+        added.on_conflict_do_update(
+            index_elements=_KEY,
+            set_={"attempts": UsageHour.attempts + 1},
+        )
+    )
+
+
+async def charged(tx: Transaction, project_id: UUID) -> tuple[int, datetime | None]:
+    """Give what a project's hours charge in all, and until when they were folded."""
+    kept = select(func.coalesce(func.sum(UsageHour.charged), 0))
+    kept = kept.where(UsageHour.project_id == project_id)
+    until = select(Duty.done_at).where(Duty.name == DUTY)
+    row = (await tx.execute(select(kept.scalar_subquery(), until.scalar_subquery()))).one()
+    return int(row[0]), row[1]
+
+
+async def _taken(tx: Transaction) -> datetime | None:
+    """Give the end of the last folded hour, which stays so until this transaction ends."""
+    until: datetime | None = await tx.scalar(
+        insert(Duty)
+        .values(name=DUTY)
+        .on_conflict_do_update(index_elements=["name"], set_={"name": DUTY})
+        .returning(Duty.done_at)
+    )
+    return until
+
+
+async def _beginning(tx: Transaction) -> datetime | None:
+    """Give a full hour before the first thing that happened; None when there is nothing yet."""
+    firsts = (
+        select(Job.created_at).order_by(Job.id).limit(1),
+        select(LedgerEntry.at).order_by(LedgerEntry.id).limit(1),
+    )
+    seen = [each for first in firsts if (each := await tx.scalar(first)) is not None]
+    if not seen:
+        return None
+    return whole(ids.sooner(min(seen)))
+
+
+def whole(moment: datetime) -> datetime:
+    """Give the last full hour (UTC) that is not after a moment."""
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+_OVER = text("""
+    SELECT CAST(:end AS timestamptz) + CAST(:rest AS interval) <= now()
+       AND NOT EXISTS (SELECT FROM pg_stat_activity
+                        WHERE datname = current_database() AND backend_type = 'client backend'
+                          AND pid <> pg_backend_pid()
+                          AND xact_start < :end)
+""")
+
+
+def _folding() -> str:
+    sums = ", ".join(f"coalesce(sum(amount) FILTER (WHERE what = '{each}'), 0)" for each in COUNTED)
+    more = ", ".join(f"{each} = usage_hours.{each} + excluded.{each}" for each in COUNTED)
+    return f"""
+        INSERT INTO usage_hours ({", ".join(_KEY)}, {", ".join(COUNTED)})
+        SELECT project_id, date_trunc('hour', moment, 'UTC'), key_id, model, customer, {sums}
+          FROM ({facts.asked(facts.WRITTEN, "hour")}) fact
+         WHERE what = ANY (:counted)
+         GROUP BY 1, 2, 3, 4, 5
+        ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET {more}
+    """  # noqa: S608 - constants of this file
+
+
+_FOLD = text(_folding()).bindparams(counted=list(COUNTED))

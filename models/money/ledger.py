@@ -1,0 +1,120 @@
+"""The ledger: holds, releases and charges, append-only, each beside the state that explains it.
+
+A job's `held` and `charged` are the sums of its entries: `book` writes both in one place, so that they
+cannot part. `held` is what is reserved and not settled, `charged` what the provider took. Credits are
+integers; a release is a negative hold.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import insert, update
+
+from models.money import budgets
+from models.platform.db import Transaction
+from models.schema import Job, LedgerEntry
+from models.states import LedgerKind
+
+_OF_HOLD: tuple[LedgerKind, ...] = ("hold", "release")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line to be booked for an attempt of a job.
+
+    `reference` tells it from another of its kind for the same attempt.
+    """
+
+    attempt: int
+    kind: LedgerKind
+    credits: int
+    inference_id: str | None = None
+    made_at: datetime | None = None
+    reference: str = ""
+
+
+def hold(attempt: int, amount: int, reference: str = "") -> Entry:
+    """Reserve credits for an attempt that is to come."""
+    return Entry(attempt, "hold", amount, reference=reference)
+
+
+def release(attempt: int, amount: int, reference: str = "") -> Entry:
+    """Give back what was held for an attempt."""
+    return Entry(attempt, "release", -amount, reference=reference)
+
+
+def charge(
+    attempt: int, amount: int, inference_id: str | None, made_at: datetime | None = None
+) -> Entry:
+    """Record what the provider took, with its own reference and the time it was made."""
+    return Entry(attempt, "charge", amount, inference_id, made_at)
+
+
+def refund(
+    attempt: int, amount: int, inference_id: str | None, reference: str, made_at: datetime
+) -> Entry:
+    """Record what the provider gave back of a charge: `amount` is negative, `reference` the movement."""
+    return Entry(attempt, "refund", amount, inference_id, made_at, reference)
+
+
+def adjustment(
+    attempt: int,
+    amount: int,
+    inference_id: str | None,
+    reference: str,
+    made_at: datetime | None = None,
+) -> Entry:
+    """Correct a charge that was booked, up or down; `reference` says by what."""
+    return Entry(attempt, "adjustment", amount, inference_id, made_at, reference)
+
+
+async def write(tx: Transaction, job: Job, *entries: Entry) -> None:
+    """Append entries to the ledger, and move the budgets that they fall under.
+
+    The caller has put their sums into the job's row itself. Raises `BudgetExceeded` for a hold that a
+    hard budget has no room for.
+    """
+    await tx.execute(
+        insert(LedgerEntry),
+        [
+            {
+                "project_id": job.project_id,
+                "key_id": job.key_id,
+                "customer": job.customer,
+                "job_id": job.id,
+                "attempt": each.attempt,
+                "kind": each.kind,
+                "credits": each.credits,
+                "inference_id": each.inference_id,
+                "made_at": each.made_at,
+                "reference": each.reference,
+            }
+            for each in entries
+        ],
+    )
+    sums: dict[int, tuple[int, int]] = {}
+    for each in entries:
+        held, spent = sums.get(each.attempt, (0, 0))
+        of_hold = each.kind in _OF_HOLD
+        sums[each.attempt] = (
+            held + (each.credits if of_hold else 0),
+            spent + (0 if of_hold else each.credits),
+        )
+    await budgets.move(tx, job, sums)
+
+
+async def book(tx: Transaction, job: Job, *entries: Entry) -> Job:
+    """Append entries and move the job's sums by them; gives the job as it then is."""
+    if not entries:
+        return job
+    await write(tx, job, *entries)
+    held = sum(each.credits for each in entries if each.kind in _OF_HOLD)
+    charged = sum(each.credits for each in entries if each.kind not in _OF_HOLD)
+    moved = await tx.scalars(
+        update(Job)
+        .where(Job.id == job.id)
+        .values(held=Job.held + held, charged=Job.charged + charged)
+        .returning(Job),
+        execution_options={"populate_existing": True},
+    )
+    return moved.one()

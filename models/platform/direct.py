@@ -1,0 +1,219 @@
+"""Statements that say all at once, through psycopg itself: one round trip, and no layer above the driver.
+
+For what is done thousands of times a minute: a session of SQLAlchemy's takes eight times the CPU for the
+same SELECT (decision 19). Everything else goes through `Database.transaction`.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeVar
+
+import psycopg
+from psycopg import AsyncConnection, AsyncCursor, sql
+from psycopg.adapt import AdaptersMap
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import JsonbDumper
+from psycopg_pool import AsyncConnectionPool
+from sqlalchemy import BindParameter, ClauseElement, ColumnElement, bindparam
+from sqlalchemy import inspect as mapped
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.types import TypeEngine
+
+from models.errors import Unavailable
+from models.platform.absences import absence, leads_astray
+
+Statement = bytes  # as psycopg takes what is written nowhere but in this code
+Values = Mapping[str, object]
+Entity = TypeVar("Entity")
+Value = TypeVar("Value")
+
+_ADAPTERS = AdaptersMap(psycopg.adapters)
+_ADAPTERS.register_dumper(dict, JsonbDumper)  # what is a dict here is `jsonb` there
+
+_DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+
+_LABELS = re.compile(r" AS anon_\d+")  # nobody reads those
+_CACHED = 4096  # bytes of a statement, up to which psycopg remembers its parameters (_queries.py)
+
+# A pool that has lost its connections tries again at once for whoever comes; with the library's five
+# minutes it would sit out the end of an outage in a growing pause.
+_RECONNECT = 3.0
+_IDLE = 60.0  # seconds until a connection that nobody needed is closed
+
+
+class Direct:
+    """The driver's own connections of one process, in autocommit: a statement is a transaction."""
+
+    def __init__(
+        self,
+        connect: str,
+        *,
+        size: int,
+        patience: float,
+        ring: Callable[[str, str], None],
+        options: Values,
+    ) -> None:
+        self._patience = patience
+        self._ring = ring
+        settings = {**options, "autocommit": True, "row_factory": dict_row, "context": _ADAPTERS}
+        self._make = partial(
+            AsyncConnectionPool[AsyncConnection[DictRow]],
+            connect,
+            connection_class=AsyncConnection[DictRow],
+            kwargs=settings,
+            min_size=0,
+            max_size=size,
+            open=False,
+            timeout=patience / 2,
+            max_idle=_IDLE,
+            reconnect_timeout=_RECONNECT,
+        )
+        self._pool: AsyncConnectionPool[AsyncConnection[DictRow]] | None = None
+
+    async def write(self, statement: Statement, values: Values) -> DictRow | None:
+        """Run one statement and give its first row; it is committed when it has answered.
+
+        Raises `Unavailable`, as `Database.transaction` does; then nobody knows whether it took effect.
+        """
+        async with self._lent() as connection:
+            rows = await _rows(await connection.execute(statement, values))
+        return rows[0] if rows else None
+
+    async def read(self, statement: Statement, values: Values) -> list[DictRow]:
+        """Run a SELECT and give its rows; once more where the connection had died since its last use.
+
+        Raises `Unavailable`.
+        """
+        try:
+            return await self._read(statement, values)
+        except _Stale:
+            return await self._read(statement, values)
+
+    def ring(self, topic: str, key: str = "") -> None:
+        """Ring this doorbell: what it tells of is committed."""
+        self._ring(topic, key)
+
+    @asynccontextmanager
+    async def together(self) -> AsyncIterator["Together"]:
+        """Open a transaction for the few statements that cannot be one; leaving it commits.
+
+        An exception rolls back, and rings nothing. Raises `Unavailable`.
+        """
+        async with self._lent() as connection, connection.transaction():
+            together = Together(connection)
+            yield together
+        for topic, key in together.rings:
+            self._ring(topic, key)
+
+    async def close(self) -> None:
+        """Close every connection; whoever comes afterwards opens new ones."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
+
+    async def _read(self, statement: Statement, values: Values) -> list[DictRow]:
+        async with self._lent() as connection:
+            return await _rows(await connection.execute(statement, values))
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[AsyncConnection[DictRow]]:
+        pool = self._pool = self._pool or self._make()
+        if pool.closed:
+            await pool.open()
+        connection = None
+        try:
+            async with asyncio.timeout(self._patience):
+                # Not `pool.connection()`, which also ends the transaction that autocommit never begins.
+                connection = await pool.getconn()
+                try:
+                    yield connection
+                finally:
+                    await pool.putconn(connection)
+        except (psycopg.Error, TimeoutError) as failed:
+            broke = connection is not None and connection.closed
+            refused = absence(failed, lost=broke or connection is None)
+            if refused is None:
+                raise
+            if broke or leads_astray(failed):
+                await pool.drain()  # the others have most likely died with it
+                raise _Stale(refused.detail) from failed
+            raise refused from failed
+
+
+class _Stale(Unavailable):
+    """The connection was lost, or led to a server that must not write: whoever only reads may ask again."""
+
+
+class Together:
+    """One open transaction of such statements; what it rings is rung once it has committed."""
+
+    def __init__(self, connection: AsyncConnection[DictRow]) -> None:
+        self._connection = connection
+        self.rings: set[tuple[str, str]] = set()
+
+    async def run(self, statement: Statement, values: Values) -> list[DictRow]:
+        """Run one statement and give its rows, if it has any."""
+        return await _rows(await self._connection.execute(statement, values))
+
+    async def first(self, statement: Statement, values: Values) -> DictRow | None:
+        """Run one statement and give its first row."""
+        return next(iter(await self.run(statement, values)), None)
+
+    def ring(self, topic: str, key: str = "") -> None:
+        """Ring this doorbell once the transaction has committed."""
+        self.rings.add((topic, key))
+
+
+async def _rows(cursor: AsyncCursor[DictRow]) -> list[DictRow]:
+    # Not by `description`, which describes every column each time it is asked.
+    found = cursor.pgresult
+    return await cursor.fetchall() if found is not None and found.nfields else []
+
+
+def given(name: str, like: ColumnElement[Value] | TypeEngine[Value]) -> BindParameter[Value]:
+    """Name a parameter of a `prepared` statement, of a type or of a column's."""
+    type_ = like.type if isinstance(like, ColumnElement) else like
+    return bindparam(name, None, type_=type_)
+
+
+def prepared(written: ClauseElement) -> Statement:
+    """Compile a statement of SQLAlchemy's once and for all: its constants in it, its parameters by name.
+
+    What it is `given` are the parameters; psycopg binds them.
+    """
+    compiled = written.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+    text = str(compiled)
+    for name, value in (compiled.params or {}).items():
+        if value is not None:
+            text = text.replace(f"%({name})s", _literal(value))
+    statement = " ".join(_LABELS.sub("", text).split()).encode()
+    if len(statement) > _CACHED:
+        raise ValueError(f"psycopg would parse these {len(statement)} bytes anew each time")
+    return statement
+
+
+def attributes(entity: type[object]) -> list[ColumnElement[object]]:
+    """List every column of an entity, by the name of its attribute, for a SELECT."""
+    mapper = mapped(entity)
+    return [mapper.columns[each.key].label(each.key) for each in mapper.column_attrs]
+
+
+def listed(entity: type[object], of: str) -> str:
+    """Write the same for SQL by hand, from a table or CTE of this name."""
+    columns = mapped(entity).columns
+    return ", ".join(f"{of}.{column.name} AS {key}" for key, column in columns.items())
+
+
+def loaded(entity: type[Entity], row: Mapping[str, object]) -> Entity:
+    """Give a row of `attributes` or `listed` as the entity; it belongs to no session."""
+    made = entity()
+    made.__dict__.update(row)
+    return made
+
+
+def _literal(value: object) -> str:
+    """Write a constant of the code; `%` is psycopg's own."""
+    return sql.Literal(value).as_string().replace("%", "%%")

@@ -1,0 +1,100 @@
+"""Brings the schema to the code's revision, and tells whether it is there."""
+
+import threading
+import time
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+
+import psycopg
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from models.errors import Misconfigured, SchemaBehind
+from models.platform.db import Transaction, open_engine
+
+_HERE = Path(__file__).parents[1] / "migrations"
+# Two deployments that migrate at once must take turns; any fixed number will do.
+_LOCK = 7_266_510_183
+# While a migration waits for a table, everybody waits behind it: so it gives up soon, and comes again.
+# A backup or a report may hold its tables for long.
+_WAIT = "2s"
+_AGAIN, _PATIENCE = timedelta(seconds=1), timedelta(minutes=10)
+_HELD = "55P03"  # lock_not_available
+
+
+def migrate(url: str, *, patience: timedelta = _PATIENCE) -> str:
+    """Upgrade to this code's revision, one process at a time; return the revision the database is at then.
+
+    A database that newer code has migrated stays as it is: older code runs on it, so that a release can
+    be rolled back. Raises `Misconfigured` when Postgres does not answer, or when somebody has held a table
+    for all of `patience`.
+    """
+    until = time.monotonic() + patience.total_seconds()
+    while True:
+        try:
+            return _migrate(url)
+        except OperationalError as refused:
+            driver = refused.orig
+            said = str(driver).strip().splitlines()[0]
+            if not isinstance(driver, psycopg.Error) or driver.sqlstate != _HELD:
+                raise Misconfigured(
+                    f"Postgres does not answer: {said}. Start it, or set DATABASE_URL."
+                ) from None
+            if time.monotonic() > until:
+                raise Misconfigured(
+                    f"Another transaction holds a table that is to be changed ({said}): wait for the "
+                    "backup or report to end, or end it (pg_stat_activity), and run this again."
+                ) from None
+        threading.Event().wait(_AGAIN.total_seconds())
+
+
+def _migrate(url: str) -> str:
+    # Here, because a tenth of every role's start would go into loading it.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(_HERE))
+    engine = open_engine(url)
+    try:
+        with engine.begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            at = _revision(connection)
+            if at is not None and at > head():
+                return at
+            connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT}'"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+    return head()
+
+
+@cache
+def head() -> str:
+    """Give the newest revision that this code knows: migrations are numbered by their files' names."""
+    return max(file.name.partition("_")[0] for file in (_HERE / "versions").glob("[0-9]*_*.py"))
+
+
+async def current(tx: Transaction) -> str | None:
+    """Give the revision that the database is at; None before the first migration."""
+    return await tx.run_sync(_revision)
+
+
+async def demand_schema(tx: Transaction) -> None:
+    """Raise `SchemaBehind` unless the database is at least at the code's revision."""
+    at, wanted = await current(tx), head()
+    if at is None or at < wanted:
+        raise SchemaBehind(
+            f"The database is at revision {at or 'none'}, this code needs {wanted}: "
+            "run `python -m models migrate` first."
+        )
+
+
+def _revision(on: Connection | Session) -> str | None:
+    if on.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+        return None
+    revision: str | None = on.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision

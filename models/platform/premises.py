@@ -1,0 +1,133 @@
+"""What a role must find in its database before it works: session settings, grants, the schema, its secret.
+
+A Postgres that is away or may only be read, and a migration that is to come, are waited for. What else is
+wrong does not mend itself: the role ends, with the reason.
+"""
+
+import asyncio
+from datetime import timedelta
+from itertools import count
+
+import structlog
+from sqlalchemy import text
+
+from models.errors import Misconfigured, SchemaBehind, Unavailable
+from models.platform import migrate
+from models.platform.db import SESSION, Base, Database, Transaction
+from models.platform.vault import Vault
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+# Between two looks at a database that is not there yet: soon at first, then six lines a minute.
+_WAIT_FIRST, _WAIT_LONGEST = timedelta(seconds=0.5), timedelta(seconds=10)
+_DOUBLINGS = 10  # beyond the longest wait
+_NAMED = 5  # tables that one line names
+_READ_ONLY = "25006"  # read_only_sql_transaction
+_NAME_ALL = "name the primary, or every server with target_session_attrs=read-write"
+
+
+async def wait(database: Database, vault: Vault) -> None:
+    """Wait until Postgres answers and has the schema; each try logs what is waited for, and why.
+
+    Raises `Misconfigured` for what waiting does not mend, as `demand` does.
+    """
+    for tries in count():
+        try:
+            async with database.transaction() as tx:
+                await demand(tx, vault)
+        except Unavailable as away:
+            # What the driver says names the server and the user, and never the password.
+            waits, why = "waiting.postgres", f"{away.detail} {_reason(away)}"
+        except SchemaBehind as behind:
+            waits, why = "waiting.schema", str(behind)
+        else:
+            return
+        seconds = min(_WAIT_FIRST * 2 ** min(tries, _DOUBLINGS), _WAIT_LONGEST).total_seconds()
+        log.warning(waits, detail=why.strip(), tries=tries + 1, again_in=seconds)
+        await asyncio.sleep(seconds)
+
+
+async def demand(tx: Transaction, vault: Vault) -> None:
+    """Raise `SchemaBehind`, or another `Misconfigured` for what a migration will not mend."""
+    await _demand_session(tx)
+    await _demand_grants(tx)
+    await migrate.demand_schema(tx)
+    await _demand_secret(tx, vault)
+    await _demand_primary(tx)
+
+
+async def _demand_session(tx: Transaction) -> None:
+    """Raise `Misconfigured` where something on the way has dropped what each session is told."""
+    rows = await tx.execute(_TOLD, {"names": list(SESSION)})
+    other = {row.name for row in rows if row.value != SESSION[row.name]} & {"jit", "timezone"}
+    if not other:
+        return
+    user = await tx.scalar(text("SELECT quote_ident(current_user)"))
+    commands = "; ".join(f"ALTER ROLE {user} SET {name} = '{SESSION[name]}'" for name in SESSION)
+    raise Misconfigured(
+        f"DATABASE_URL leads through something that drops the options of a session ({', '.join(other)}), "
+        f"as pgbouncer does with ignore_startup_parameters = options: {commands}"
+    )
+
+
+async def _demand_grants(tx: Transaction) -> None:
+    """Raise `Misconfigured` unless our user may read and write every table that is there."""
+    tables = [*Base.metadata.tables, "alembic_version"]
+    lacking = (await tx.execute(_LACKING, {"tables": tables})).all()
+    if not lacking:
+        return
+    named = "; ".join(f"{row.table}: {row.privileges}" for row in lacking[:_NAMED])
+    more = f" (and {len(lacking) - _NAMED} tables more)" if len(lacking) > _NAMED else ""
+    raise Misconfigured(
+        f"The user {lacking[0].user} of DATABASE_URL lacks grants on {named}{more}: "
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {lacking[0].schema} "
+        f"TO {lacking[0].user}"
+    )
+
+
+async def _demand_secret(tx: Transaction, vault: Vault) -> None:
+    """Raise `Misconfigured` unless every webhook secret was sealed under a key of this vault."""
+    found = (await tx.execute(_SEALED, {"known": list(vault.names)})).one()
+    if found.foreign:
+        raise Misconfigured(
+            "DARKROOM_SECRET is not the one that sealed this database's webhook secrets "
+            f"({found.foreign} of {found.sealed} do not open): set the right one, or the former one as "
+            "DARKROOM_SECRET_OLD"
+        )
+
+
+async def _demand_primary(tx: Transaction) -> None:
+    """Fail as in an absence unless the server takes writes: a replica answers all the rest."""
+    await tx.execute(_WRITTEN)
+
+
+def _reason(away: Unavailable) -> str:
+    driver = getattr(away.__cause__, "orig", None)
+    if getattr(driver, "sqlstate", None) == _READ_ONLY:
+        return f"({driver}: DATABASE_URL leads to a replica; {_NAME_ALL})"
+    return "" if driver is None else f"({' '.join(str(driver).split())})"
+
+
+# It locks no row, and yet only a server that takes writes does it.
+_WRITTEN = text("SELECT FROM duties WHERE false FOR UPDATE")
+
+_TOLD = text(
+    "SELECT name, current_setting(name) AS value FROM unnest(CAST(:names AS text[])) AS name"
+)
+
+_LACKING = text("""
+    SELECT quote_ident(current_user) AS user, quote_ident(current_schema()) AS schema,
+           relname AS table, string_agg(privilege, ', ') AS privileges
+      FROM pg_class, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
+     WHERE relnamespace = current_schema()::regnamespace AND relname = ANY (:tables)
+       AND NOT has_table_privilege(pg_class.oid, privilege)
+       AND (relname <> 'alembic_version' OR privilege = 'SELECT')
+     GROUP BY relname ORDER BY relname
+""")
+
+# Bytes 2 to 5 of what is sealed name the key, see `models/platform/vault.py`.
+_SEALED = text("""
+    SELECT count(*) AS sealed, count(*) FILTER (WHERE substr(secret, 2, 4) <> ALL (:known)) AS foreign
+      FROM (SELECT webhook_secret AS secret FROM projects
+             UNION ALL SELECT secret FROM endpoints WHERE deleted_at IS NULL) AS secrets
+""")

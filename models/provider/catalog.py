@@ -1,0 +1,232 @@
+"""The models Darkroom can call: the rules of their input, and their price.
+
+A request is judged whole before anything is held or paid, and every field that is wrong is named at
+once, with a pointer. Sources: the provider's published schemas, and for what those leave out (the
+number of pixels, the references) the documents of its upstream.
+"""
+
+import difflib
+import hashlib
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from models.errors import FieldError, InvalidRequest
+from models.images.references import (
+    BadReference,
+    Inline,
+    content_hash,
+    kept_in,
+    parse,
+    parse_descriptor,
+    restore_input,
+    urls_of,
+    view_input,
+)
+from models.platform.addresses import Network
+from models.platform.wording import shown
+from models.provider.inputs import AT, ImageSize, RawInput, SeedreamInput, check_fields, judge_link
+from models.provider.sizes import Sizes, judge_size, resolve
+
+__all__ = [
+    "AT",
+    "Checked",
+    "ImageSize",
+    "Inline",
+    "Model",
+    "RawInput",
+    "SeedreamInput",
+    "check",
+    "estimate",
+    "find",
+    "fingerprint",
+    "kept_in",
+    "models",
+    "parse_descriptor",
+    "provider_body",
+    "refusal",
+    "restore_input",
+    "view_input",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Sizes):
+    """A model, and its price in credits for one image.
+
+    An image with more pixels than `large_area`, of a size in `large_sizes`, or drawn from more than
+    `large_references` references takes longer, and gets the longer timeout.
+    """
+
+    id: str
+    title: str
+    price: int
+    references_max: int
+    large_sizes: frozenset[str]
+    large_area: int
+    large_references: int
+
+
+# Left out, because nobody published what a call costs and a hold must not be a guess:
+# bytedance/seedream-4-5 (the same fields and sides; its number of pixels is not published either)
+# and bytedance/seedream-5-0-pro (sides 1024-2752, both required, "1.5K" by default). The 120,000
+# credits of their published examples stand on every image route alike, so they are not a price.
+_MODELS = (
+    Model(
+        id="bytedance/seedream-5-0-lite-preview",
+        title="Seedream 5.0 Lite",
+        price=91_000,
+        sizes=MappingProxyType({"2K": None, "4K": None}),
+        side_min=1440,
+        side_max=4096,
+        side_default=2048,
+        area_min=3_686_400,
+        area_max=16_777_216,
+        references_max=14,
+        large_sizes=frozenset({"4K"}),
+        large_area=2 * 2048 * 2048,  # "2K" has at most about 4.6 million pixels
+        large_references=4,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An input that broke no rule: `input` is as it was given, `links` the https references.
+
+    `inline` and `links` carry each reference's place in `image_urls`.
+    """
+
+    model: Model
+    input: dict[str, object] = field(repr=False)
+    response_format: Literal["url", "b64_json"]
+    large: bool
+    inline: tuple[Inline, ...]
+    links: tuple[tuple[int, str], ...]
+
+
+def models() -> tuple[Model, ...]:
+    """List the models that can be called."""
+    return _MODELS
+
+
+def find(model_id: str) -> Model | None:
+    """Look a model up by the id that the provider gave it."""
+    return next((model for model in _MODELS if model.id == model_id), None)
+
+
+def check(raw: object, exceptions: Sequence[Network] = ()) -> Checked:
+    """Judge the `input` of a submission, as parsed from JSON.
+
+    Raises `InvalidRequest`, and nothing else, with one `FieldError` for each thing that is wrong.
+    It reads and hashes inline references, some milliseconds for each megabyte: a large body belongs in
+    a thread. It decodes none of them.
+    """
+    if not isinstance(raw, dict):
+        raise refusal([FieldError(AT, f"{shown(raw)} is not an input; send a JSON object.")])
+    name = raw.get("model")
+    found = find(name) if isinstance(name, str) else None
+    # With an unknown model the first one's rules judge the rest: one answer names every mistake.
+    model = found or _MODELS[0]
+    errors = list(check_fields(raw, model.references_max))
+    if isinstance(name, str) and not found:
+        errors.append(FieldError(f"{AT}/model", _no_such_model(name)))
+    errors += judge_size(raw.get("image_size"), model, f"{AT}/image_size")
+    inline, links = _sort_references(raw.get("image_urls"), model, errors, exceptions)
+    if errors:
+        raise refusal(errors)
+    return Checked(
+        model=model,
+        input=dict(raw),
+        response_format="b64_json" if raw.get("response_format") == "b64_json" else "url",
+        large=is_large(model, raw),
+        inline=inline,
+        links=links,
+    )
+
+
+def refusal(errors: list[FieldError]) -> InvalidRequest:
+    """Make the refusal of an input with these mistakes, of which there is at least one."""
+    if len(errors) == 1:
+        return InvalidRequest(errors[0].message, errors=tuple(errors))
+    return InvalidRequest(f"{len(errors)} things are wrong with the input.", errors=tuple(errors))
+
+
+def provider_body(given: Mapping[str, object]) -> dict[str, object]:
+    """Give the body of the paid call: the input, always asking for a URL.
+
+    A URL can be fetched again for 24 hours if keeping the image fails. Raises `ValueError` for an
+    input whose descriptors were not restored: the provider could not read it.
+    """
+    if kept_in(given):
+        raise ValueError("The input still describes its references; restore it first.")
+    return {**given, "response_format": "url"}
+
+
+def fingerprint(model: Model, given: Mapping[str, object]) -> bytes:
+    """Hash what decides the image into 32 bytes: equal inputs are equal however they are written.
+
+    It is the same for an input as sent and as stored; the stored one has nothing to decode.
+    """
+    canonical = {
+        "version": 1,
+        "model": model.id,
+        "prompt": unicodedata.normalize("NFC", str(given["prompt"])),
+        "size": resolve(given.get("image_size"), model),
+        "seed": given.get("seed"),
+        "watermark": given.get("watermark", False),
+        "references": [content_hash(url) or url for url in urls_of(given)],
+    }
+    return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).digest()
+
+
+def estimate(model: Model, given: Mapping[str, object]) -> int:  # noqa: ARG001 - see below
+    """Give the credits that one attempt should cost; today no price depends on the input."""
+    return model.price
+
+
+def _no_such_model(name: str) -> str:
+    ids = [model.id for model in _MODELS]
+    # Comparing takes time with the square of the length, and nobody mistypes that much.
+    close = difflib.get_close_matches(name.lower()[:100], ids, n=1, cutoff=0.5)
+    advice = f'did you mean "{close[0]}"?' if close else f"use one of: {', '.join(ids)}."
+    return f"{shown(name)} is not in the catalog; {advice}"
+
+
+def _sort_references(
+    urls: object, model: Model, errors: list[FieldError], exceptions: Sequence[Network]
+) -> tuple[tuple[Inline, ...], tuple[tuple[int, str], ...]]:
+    inline: list[Inline] = []
+    links: list[tuple[int, str]] = []
+    if not isinstance(urls, list):
+        return (), ()
+    if not 1 <= len(urls) <= model.references_max:
+        rule = f"send 1 to {model.references_max}, or leave image_urls out."
+        errors.append(FieldError(f"{AT}/image_urls", f"there are {len(urls)} references; {rule}"))
+    # More are not even looked at: the list is refused, and decoding is what costs.
+    for index, url in enumerate(urls[: model.references_max]):
+        if not isinstance(url, str):
+            continue
+        problem = None
+        if url[:5].lower() == "data:":
+            try:
+                inline.append(parse(url, index))
+            except BadReference as bad:
+                problem = str(bad)
+        elif not (problem := judge_link(url, exceptions)):
+            links.append((index, url))
+        if problem:
+            errors.append(FieldError(f"{AT}/image_urls/{index}", problem))
+    return tuple(inline), tuple(links)
+
+
+def is_large(model: Model, given: Mapping[str, object]) -> bool:
+    """Tell whether a checked input takes longer than most."""
+    size = resolve(given.get("image_size"), model)
+    many = len(urls_of(given)) > model.large_references
+    if isinstance(size, str):
+        return many or size in model.large_sizes
+    return many or size[0] * size[1] > model.large_area

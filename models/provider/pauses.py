@@ -1,0 +1,59 @@
+"""Pauses: what an operator has stopped. What is in flight ends, nothing else begins; nothing is moved.
+
+all        Nothing is released, not even what is paid and only has to be kept: after a restore from a
+           backup nobody may act on what it says before the provider's log was read.
+model      No call of this model; its paid images are kept.
+project    No call for this project; its paid images are kept.
+
+Webhooks go on in every case, and charges are found out.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import ColumnElement, Text, and_, cast, delete, or_, select
+from sqlalchemy.dialects.postgresql import insert
+
+from models.platform.db import Transaction
+from models.schema import Job, Pause, Project
+
+Scope = Literal["all", "model", "project"]
+
+
+async def pause(tx: Transaction, scope: Scope, name: str = "") -> bool:
+    """Stop everything, a model by its id, or a project by its uuid; False when it was paused already."""
+    row = insert(Pause).values(scope=scope, name=name).on_conflict_do_nothing()
+    return await tx.scalar(row.returning(Pause.scope)) is not None
+
+
+async def resume(tx: Transaction, scope: Scope, name: str = "") -> bool:
+    """Let it go on, in the order in which it waited; False when it was not paused."""
+    ended = delete(Pause).where(Pause.scope == scope, Pause.name == name).returning(Pause.scope)
+    tx.ring("jobs")
+    return await tx.scalar(ended) is not None
+
+
+async def standing(tx: Transaction) -> list[Pause]:
+    """Give every pause, the oldest first."""
+    return list(await tx.scalars(select(Pause).order_by(Pause.paused_at, Pause.scope, Pause.name)))
+
+
+async def described(tx: Transaction) -> list[tuple[str, datetime]]:
+    """Give what is paused, in an operator's words, and since when; the oldest first."""
+    rows = await tx.execute(
+        select(Pause.scope, Pause.name, Pause.paused_at, Project.name)
+        .outerjoin(Project, (Pause.scope == "project") & (cast(Project.id, Text) == Pause.name))
+        .order_by(Pause.paused_at, Pause.scope, Pause.name)
+    )
+    return [
+        ("everything" if scope == "all" else f"{scope} {project or name}", since)
+        for scope, name, since, project in rows
+    ]
+
+
+def holding(job: type[Job] = Job) -> ColumnElement[bool]:
+    """Tell, beside a job, whether a pause holds it."""
+    of_model = and_(Pause.scope == "model", Pause.name == job.model)
+    of_project = and_(Pause.scope == "project", Pause.name == cast(job.project_id, Text))
+    its_own = and_(job.phase == "call", or_(of_model, of_project))
+    return select(Pause.scope).where(or_(Pause.scope == "all", its_own)).correlate(job).exists()

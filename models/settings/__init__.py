@@ -1,0 +1,21 @@
+"""Settings: the only reader of the environment, and what the value of each may be.
+
+Promises: read once for each process, frozen, and refused with one line that names the variable and
+what is wrong.
+"""
+
+from models.settings.fields import (
+    LocalSettings,
+    Settings,
+    database_url,
+    inherited,
+    load,
+    load_local,
+    local_only,
+    path_of,
+)
+
+__all__ = [
+    "LocalSettings", "Settings", "database_url", "inherited", "load", "load_local", "local_only", "path_of",
+    "redis_url", "values",
+]  # fmt: skip

@@ -1,0 +1,143 @@
+"""What the value of a setting may be: each type reads the text of an environment, or says what is wrong.
+
+Pydantic puts the variable's name before what is said. What may be a secret is never repeated.
+"""
+
+import re
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
+
+from models.settings.redis_url import RedisUrl
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_SECRET = 32  # letters
+_LAST_PORT = 65_535
+_BLANK = re.compile(r"\s")
+_TOKEN = re.compile(r"[!-~]*")  # RFC 9110, 5.5, less the blank
+# What libpq takes; a server that may only be read is of no use to any role.
+_LIBPQ = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "target_session_attrs": ("any", "read-write", "primary"),
+}
+_LONGEST = 10 * 365 * 86_400  # seconds: ten years, beyond any lease, timeout or retention
+
+
+def _seconds(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        seconds = float(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a number of seconds") from None
+    if not 0 <= seconds <= _LONGEST:
+        raise ValueError(f"{value} is not a duration; give 0 to {_LONGEST:,} seconds")
+    return timedelta(seconds=seconds)
+
+
+def _positive(value: timedelta) -> timedelta:
+    if not value:
+        raise ValueError("0 seconds would let nothing happen, or end; give more")
+    return value
+
+
+def _schedule(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(_seconds(each) for each in value.strip("[] ").replace(",", " ").split())
+
+
+def _words(value: object) -> object:
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+def _level(value: str) -> str:
+    if value.upper() not in _LEVELS:
+        raise ValueError(f"{value!r} is no level; give one of {', '.join(_LEVELS)}")
+    return value.upper()
+
+
+def _web(value: str) -> str:
+    if not _is_web(value) or _BLANK.search(value):
+        raise ValueError("not an address such as https://darkroom.example.com")
+    return value.rstrip("/")
+
+
+def _is_web(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        there = parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
+    more = "@" in parts.netloc or parts.query or parts.fragment
+    return parts.scheme in {"http", "https"} and bool(there) and not more
+
+
+def _key(value: SecretStr) -> SecretStr:
+    _token(value.get_secret_value())
+    return value
+
+
+def _token(value: str) -> str:
+    if not _TOKEN.fullmatch(value):
+        raise ValueError("holds a blank, a line break or a letter that no HTTP header can carry")
+    return value
+
+
+def _former(value: SecretStr) -> SecretStr:
+    if 0 < len(value) < _SECRET:
+        raise ValueError(f"no former DARKROOM_SECRET: it would have at least {_SECRET} letters")
+    return value
+
+
+def _postgres(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    try:
+        told = {name: str(said) for name, said in conninfo_to_dict(url).items() if said}
+    except ProgrammingError:  # its text may repeat the password
+        told = {"port": "none"}
+    known = url.startswith(("postgresql://", "postgres://"))
+    if not known or not all(_port(each) for each in told.get("port", "").split(",") if each):
+        raise ValueError(
+            "not the URL of a database; give postgresql://user:password@host:5432/name"
+        )
+    for name, words in _LIBPQ.items():
+        if told.get(name, words[0]) not in words:
+            raise ValueError(f"its {name} is none of {', '.join(words)}")
+    return value
+
+
+def _port(written: str) -> bool:
+    return written.isdecimal() and 0 < int(written) <= _LAST_PORT
+
+
+def _redis(value: SecretStr) -> SecretStr:
+    RedisUrl.parse(value.get_secret_value()).demand_client()
+    return value
+
+
+RedisAddress = Annotated[SecretStr, AfterValidator(_redis)]
+PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres)]
+WebUrl = Annotated[str, AfterValidator(_web)]
+Level = Annotated[str, AfterValidator(_level)]
+Duration = Annotated[timedelta, BeforeValidator(_seconds)]
+Span = Annotated[Duration, AfterValidator(_positive)]
+Schedule = Annotated[tuple[timedelta, ...], NoDecode, BeforeValidator(_schedule)]
+Port = Annotated[int, Field(ge=0, le=_LAST_PORT)]  # 0 takes a free one
+Key = Annotated[SecretStr, AfterValidator(_key)]
+Keys = Annotated[
+    tuple[Annotated[str, AfterValidator(_token)], ...], NoDecode, BeforeValidator(_words)
+]
+Secret = Annotated[SecretStr, Field(min_length=_SECRET)]
+FormerSecret = Annotated[SecretStr, AfterValidator(_former)]  # empty: there is none
+Network = IPv4Network | IPv6Network
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_words)]
+Ports = Annotated[
+    frozenset[Annotated[int, Field(ge=1, le=_LAST_PORT)]], NoDecode, BeforeValidator(_words)
+]

@@ -1,0 +1,35 @@
+"""Deliveries: one event on its way to one URL.
+
+The dispatcher wakes what is due (`wake`), a worker takes it (`take`), sends it, and records the try
+(`record`). `take` and `record` are guarded by the number of the try: two workers with one message send
+it once, and a late one moves nothing.
+
+    pending ──wake──► sending ──record──► delivered | exhausted | blocked | aborted
+       ▲ ▲               │                    │
+       │ └── next try ───┤                    │
+       │                 ▼                    │
+       │     disable    held                  │
+       └──── replay, redeliver ◄──────────────┘
+
+pending    It is due at `next_at`; its lane's pause, rate and cap may hold it longer (`lanes`).
+sending    A worker has it, or will have it in a moment, under a lease.
+held       Its endpoint is disabled; kept until somebody replays it.
+delivered, exhausted, blocked, aborted
+           Finished, each with its reason in the last try. A replay gives it a fresh schedule; its tries
+           count on, so that every try of a delivery has a number of its own.
+
+Whoever needs an endpoint's row takes it first, then rows of deliveries, then the lane.
+"""
+
+from models.webhooks.deliveries.disabling import Patience
+from models.webhooks.deliveries.plain import record_plain, take_plain
+from models.webhooks.deliveries.reading import Logged, log, read
+from models.webhooks.deliveries.replaying import Pace, Replayed, ping, redeliver, replay
+from models.webhooks.deliveries.trying import Parcel, Try, record, take
+from models.webhooks.deliveries.waking import BATCH, Woken, hand_back, reap, run_out, wake
+
+__all__ = [
+    "BATCH", "Logged", "Pace", "Parcel", "Patience", "Replayed", "Try", "Woken", "hand_back", "log",
+    "ping", "read", "reap", "record", "record_plain", "redeliver", "replay", "run_out", "take",
+    "take_plain", "wake",
+]  # fmt: skip

@@ -1,0 +1,186 @@
+"""Sending again what was held or has ended, by the wish of its project; and pings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Self
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, text, update
+
+from models import ids
+from models.errors import Conflict, Erased, TooMany
+from models.platform.db import Transaction
+from models.schema import Delivery, Endpoint, Job, Lane
+from models.settings import Settings
+from models.states import DeliveryState
+from models.webhooks import bodies, endpoints, events, lanes
+from models.webhooks.deliveries.reading import Logged, read
+
+_PATIENCE = timedelta(seconds=5)
+_UNDER_WAY: tuple[DeliveryState, ...] = ("pending", "sending")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many pings of a project may be under way, and begin in a minute."""
+
+    at_once: int
+    per_minute: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Take it from the settings."""
+        return cls(settings.pings_at_once, settings.pings_per_minute)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What one call replayed, and the `after` of the next; None when it was the last."""
+
+    count: int
+    next_after: UUID | None
+
+
+async def ping(
+    tx: Transaction, project_id: UUID, endpoint_id: UUID | None, pace: Pace | None = None
+) -> UUID:
+    """Send a ping to an endpoint, also to a disabled one; gives its delivery, which is tried once.
+
+    Pings have a lane of their own, so that pause, cap and rate do not hold them; and what comes of one
+    neither disables the endpoint nor slows it nor counts. Raises `NotFound`, and `TooMany` when so many of
+    the project are under way, or have begun within a minute.
+    """
+    endpoint = await endpoints.find(tx, project_id, endpoint_id)
+    if pace is not None:
+        await _keep(pace, tx, project_id)
+    data: dict[str, object] = {
+        "endpoint_id": ids.text(ids.ENDPOINT, endpoint.id),
+        "url": endpoint.url,
+        "events": endpoint.events,
+    }
+    return await events.announce_ping(tx, endpoint, bodies.of("ping", data, datetime.now(UTC)))
+
+
+async def _keep(pace: Pace, tx: Transaction, project_id: UUID) -> None:
+    every = timedelta(minutes=1) / pace.per_minute
+    wait = await lanes.admit(tx, lanes.of_tests(project_id), every, pace.at_once)
+    if wait is not None:
+        raise TooMany(
+            f"A project may send {pace.per_minute} pings a minute, {pace.at_once} of them at once; "
+            "wait, then test again.",
+            retry_after=wait,
+        )
+    mine = Delivery.lane == lanes.of_ping(project_id)
+    under_way = select(func.count()).where(mine, Delivery.state.in_(_UNDER_WAY))
+    if (await tx.scalar(under_way) or 0) >= pace.at_once:
+        raise TooMany(
+            f"{pace.at_once} pings of this project are under way, as many as may be; a receiver that "
+            "hangs holds one for 15 seconds.",
+            retry_after=_PATIENCE,
+        )
+
+
+async def redeliver(tx: Transaction, project_id: UUID, delivery_id: UUID | None) -> Logged:
+    """held, finished, or paused → pending: send a delivery again at once, with a fresh schedule.
+
+    It passes by the pause, the slowness and the line of its lane: whoever asks knows its receiver.
+    Raises `NotFound`, `Conflict` while it is on its way, or when its endpoint is disabled or gone, and
+    `Erased` for the own URL of a job that was erased.
+    """
+    found = (await read(tx, project_id, delivery_id)).delivery
+    url = found.url
+    if found.endpoint_id is not None:
+        url = _open(await endpoints.take(tx, found.endpoint_id)).url
+    elif await _erased(tx, found.job_id):
+        raise Erased("The job was erased, and with it the URL that it was to be told at.")
+    moved = await tx.execute(
+        update(Delivery)
+        .where(Delivery.id == found.id, _idle())
+        .values(
+            state="pending",
+            lane=lanes.by_hand(found.lane),
+            next_at=func.now(),
+            finished_at=None,
+            tries_before=Delivery.tries,
+            url=url,
+        )
+        .returning(Delivery.id)
+    )
+    if moved.one_or_none() is None:
+        raise Conflict("The delivery is on its way already; see its `next_try_at`.")
+    tx.ring("deliveries")
+    return await read(tx, project_id, delivery_id)
+
+
+async def replay(
+    tx: Transaction,
+    project_id: UUID,
+    endpoint_id: UUID | None,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    states: Sequence[DeliveryState],
+    after: UUID | None,
+    limit: int,
+) -> Replayed:
+    """held or finished → pending: send again what an endpoint did not get, oldest first, a batch a call.
+
+    `since` (included) and `until` (not) bound when the deliveries arose. What a call has moved is in none
+    of `states` any more, so a replay that broke off may go on from `after` or begin anew: each is moved
+    once. Pings are not replayed. Raises `NotFound`, and `Conflict` when the endpoint is disabled.
+    """
+    # The endpoint's row makes two replays, or a replay and a change, come one after the other.
+    endpoint = _open(await endpoints.find(tx, project_id, endpoint_id, lock=True))
+    wanted = select(Delivery.id).where(
+        Delivery.endpoint_id == endpoint.id,
+        Delivery.lane == lanes.of_endpoint(endpoint.id),
+        Delivery.state.in_(set(states) - set(_UNDER_WAY)),
+    )
+    if after is not None:
+        wanted = wanted.where(Delivery.id > after)
+    if since is not None:
+        low = ids.first_at(ids.sooner(since))
+        wanted = wanted.where(Delivery.created_at >= since, Delivery.id >= low)
+    if until is not None:
+        high = ids.first_at(ids.later(until))
+        wanted = wanted.where(Delivery.created_at < until, Delivery.id < high)
+    found = list(await tx.scalars(wanted.order_by(Delivery.id).limit(limit)))
+    moved = (await tx.execute(_REPLAY, {"ids": found, "url": endpoint.url})).all()
+    tx.ring("deliveries")
+    return Replayed(len(moved), found[-1] if found and len(found) == limit else None)
+
+
+# A microsecond apart, so that they are sent in the order in which they arose.
+_REPLAY = text("""
+    UPDATE deliveries SET state = 'pending', tries_before = tries, finished_at = NULL, url = :url,
+                          next_at = now() + make_interval(secs => (n - cardinality(:ids)) * 1e-6)
+      FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS found (id, n)
+     WHERE deliveries.id = found.id AND state NOT IN ('pending', 'sending')
+    RETURNING deliveries.id
+""")
+
+
+def _idle() -> ColumnElement[bool]:
+    """Tell, in SQL, whether a delivery is not on its way: ended, held, or paused by its receiver."""
+    rows = (Delivery.lane, lanes.of_url_in_sql(Delivery.project_id, Delivery.url))
+    paused = exists().where(Lane.lane.in_(rows), Lane.paused_until > func.now())
+    waits = and_(Delivery.state == "pending", ~Delivery.lane.startswith(lanes.HAND), paused)
+    return or_(waits, Delivery.state.not_in(_UNDER_WAY))
+
+
+async def _erased(tx: Transaction, job_id: UUID | None) -> bool:
+    """Tell whether a job was erased, and keep it from being erased until this has committed."""
+    job = await tx.scalar(select(Job).where(Job.id == job_id).with_for_update(read=True))
+    return job is not None and job.erased_at is not None
+
+
+def _open(endpoint: Endpoint) -> Endpoint:
+    """Give an endpoint that takes deliveries, or raise `Conflict`."""
+    if endpoint.deleted_at is not None:
+        raise Conflict("The endpoint was deleted; nothing can be sent to it any more.")
+    if not endpoint.enabled:
+        raise Conflict(
+            f"The endpoint is disabled ({endpoint.disabled_reason}); enable it first, then replay."
+        )
+    return endpoint

@@ -1,0 +1,263 @@
+"""pending → sending: what is handed out now, within the shares of projects and the limits of lanes.
+
+What a delivery costs is the place that it holds: for milliseconds, or for 15 s where the receiver hangs. So
+places are shared, not turns: the next one goes to the project that holds fewest, and none may hold more
+than a multiple of those that are still free (Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998).
+One project alone gets three quarters, half while its receivers take long; whoever comes finds one free.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    case,
+    cast,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
+
+from models.coordination import aside
+from models.platform.db import Transaction
+from models.schema import Delivery
+from models.webhooks import lanes
+
+BATCH = 200  # of one look
+# How far a lane may run ahead of its rate (GCRA's tolerance): a dispatcher that looks a little late
+# makes up for it, and a burst is one try and what a tenth of a second lets pass.
+_AHEAD = timedelta(milliseconds=100)
+# A lane with a try out for so long may hang: it gets a quarter of its cap until that one has come back.
+_LONG = timedelta(seconds=2)
+# What a project may hold for each place that is free, and what one whose tries take long.
+_SHARE, _SHARE_LONG = 3, 1
+_TRIES_MAX = 20  # twice what a schedule has: deaths of workers are among them
+_LANES = 200  # of one project that one look goes through; the next goes on after them
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """What was handed out: pairs of delivery and number of the try.
+
+    `again_in` is when the first lane that waits for its rate alone may go on; None when there is none.
+    `seen` names, for each project with more lanes than one look goes through, the last that was seen;
+    `cut` tells whether this very look ended so.
+    """
+
+    due: Sequence[tuple[UUID, int]]
+    again_in: timedelta | None = None
+    seen: Mapping[UUID, str] = field(default_factory=dict)
+    cut: bool = False
+
+
+async def wake(
+    tx: Transaction,
+    free: int,
+    lease: timedelta,
+    *,
+    cap: int,
+    rate: int,
+    seen: Mapping[UUID, str] | None = None,
+    most: int = BATCH,
+) -> Woken:
+    """Hand out what is due, as far as there are `free` places, to be published after the commit.
+
+    First to the projects that hold fewest, and of a project the oldest first. A lane has at most `cap`
+    tries in flight, one while it is slow, a quarter while one takes long, and begins `rate` a second,
+    unless its endpoint has a rate of its own. `seen` is what the last look gave. Pauses, caps and rates
+    hold exactly for callers one after the other (a dispatcher claims the duty); at once, they hand out
+    nothing twice.
+    """
+    if free <= 0:
+        return Woken([])
+    last = seen or {}
+    rows = (
+        await tx.execute(
+            _WAKE,
+            {
+                "free": free,
+                "lease": lease,
+                "cap": cap,
+                "rate": rate,
+                "projects": list(last),
+                "lanes": list(last.values()),
+                "slots": min(free, most),
+                **_CONSTANTS,
+            },
+        )
+    ).all()
+    due = [(row.id, row.tries) for row in rows if row.id]
+    further = {UUID(project): lane for project, lane in rows[0].seen or ()}
+    passed = {each: last[each] for each in rows[0].passed or () if each in last}
+    return Woken(due, rows[0].again_in, passed | further, cut=bool(further))
+
+
+_CONSTANTS = {
+    "ahead": _AHEAD,
+    "long": _LONG,
+    "share": _SHARE,
+    "share_long": _SHARE_LONG,
+    "hops": _LANES,
+    "ping": f"{lanes.PING}%",
+}
+
+# Every lane is looked at by itself: a backlog of one must not hide what is due in the others. `owners` hops
+# from project to project over ix_deliveries_waiting, and `waiting` from lane to lane, so that a lane costs
+# one look however much waits in it, and a project no more than `hops`, or none while it holds its share.
+# In the order of their load, those of a project are let pass as long as it would hold no more than its
+# share of what is free by then. The arrays keep the planner from joining with the whole table. With
+# nothing due there is still one row.
+_WAKE = text("""
+    WITH RECURSIVE owners AS (
+        (SELECT project_id FROM deliveries WHERE state = 'pending' ORDER BY project_id LIMIT 1)
+        UNION ALL
+        SELECT following.* FROM owners CROSS JOIN LATERAL (
+               SELECT project_id FROM deliveries
+                WHERE state = 'pending' AND project_id > owners.project_id ORDER BY project_id LIMIT 1
+               ) following
+    ), busy AS (
+        SELECT project_id, lane, count(*) AS n, bool_or(taken_at < now() - :long) AS hangs
+          FROM deliveries WHERE state = 'sending' GROUP BY project_id, lane
+    ), held AS (
+        SELECT project_id, CAST(sum(n) AS bigint) AS n, bool_or(hangs) AS hangs
+          FROM busy GROUP BY project_id
+    ), looked_at AS (
+        SELECT project_id,
+               coalesce(n, 0) < CASE WHEN hangs THEN :share_long ELSE :share END * :free AS may
+          FROM owners LEFT JOIN held USING (project_id)
+    ), waiting AS (
+        SELECT first.*, 1 AS n
+          FROM looked_at LEFT JOIN unnest(CAST(:projects AS uuid[]), CAST(:lanes AS text[]))
+                             AS last (project_id, lane) USING (project_id)
+               CROSS JOIN LATERAL (
+               SELECT project_id, lane, next_at, endpoint_id FROM deliveries
+                WHERE state = 'pending' AND project_id = looked_at.project_id
+                  AND lane > coalesce(last.lane, '') ORDER BY lane, next_at LIMIT 1
+               ) first WHERE may
+        UNION ALL
+        SELECT following.*, n + 1 FROM waiting CROSS JOIN LATERAL (
+               SELECT project_id, lane, next_at, endpoint_id FROM deliveries
+                WHERE state = 'pending' AND project_id = waiting.project_id
+                  AND lane > waiting.lane ORDER BY lane, next_at LIMIT 1
+               ) following WHERE n < :hops
+    ), due AS (
+        SELECT waiting.project_id, lane, CAST(coalesce(endpoints.rate_limit, :rate) AS float8) AS rate,
+               greatest(lanes.free_at, now()) AS free_at,
+               CASE WHEN lanes.slow THEN 1 WHEN busy.hangs AND lane NOT LIKE :ping
+                    THEN greatest(:cap / 4, 1) ELSE :cap END
+               - coalesce(busy.n, 0) AS room
+          FROM waiting LEFT JOIN lanes USING (lane) LEFT JOIN busy USING (project_id, lane)
+               LEFT JOIN endpoints ON endpoints.id = waiting.endpoint_id
+         WHERE waiting.next_at <= now() AND coalesce(lanes.paused_until <= now(), true)
+    ), open AS (
+        SELECT *, greatest(
+               floor(rate * extract(epoch FROM now() + :ahead - free_at)) + 1, 0) AS pace
+          FROM due WHERE room > 0
+    ), mine AS (
+        SELECT first.id, first.next_at, held.hangs,
+               coalesce(held.n, 0) + row_number() OVER (
+                   PARTITION BY open.project_id ORDER BY first.next_at, first.id) AS load
+          FROM open LEFT JOIN held USING (project_id) CROSS JOIN LATERAL (
+               SELECT id, next_at FROM deliveries
+                WHERE project_id = open.project_id AND lane = open.lane
+                  AND state = 'pending' AND next_at <= now()
+                ORDER BY next_at LIMIT least(open.room, open.pace, :free)
+               ) first
+    ), chosen AS (
+        SELECT id FROM (
+               SELECT id, load, hangs, row_number() OVER (ORDER BY load, next_at, id) AS place FROM mine
+               ) lined
+         WHERE load <= CASE WHEN hangs THEN :share_long ELSE :share END * (:free + 1 - place)
+         ORDER BY place LIMIT :slots
+    ), picked AS (
+        SELECT id, lane FROM deliveries
+         WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND state = 'pending'
+           FOR UPDATE SKIP LOCKED
+    ), sent AS (
+        UPDATE deliveries SET state = 'sending', tries = tries + 1, next_at = NULL,
+                              taken_at = NULL, lease_until = now() + :lease
+         WHERE id = ANY (ARRAY(SELECT id FROM picked))
+        RETURNING id, tries
+    ), paced AS (
+        INSERT INTO lanes (lane, free_at)
+        SELECT lane, open.free_at + make_interval(secs => count(*) / open.rate)
+          FROM picked JOIN open USING (lane) WHERE lane NOT LIKE :ping
+         GROUP BY lane, open.free_at, open.rate ORDER BY lane
+            ON CONFLICT (lane) DO UPDATE SET free_at = excluded.free_at
+    )
+    SELECT sent.id, sent.tries, again_in, seen, passed FROM (
+           SELECT min(free_at + make_interval(secs => pace / rate) - :ahead) - now() AS again_in
+             FROM open WHERE pace < room
+           ) later CROSS JOIN (
+           SELECT array_agg(ARRAY[CAST(project_id AS text), lane]) AS seen FROM waiting WHERE n = :hops
+           ) further CROSS JOIN (
+           SELECT array_agg(project_id) FILTER (WHERE NOT may) AS passed FROM looked_at
+           ) others LEFT JOIN sent ON true
+""")
+
+
+async def reap(tx: Transaction, batch: int, only: UUID | None = None) -> int:
+    """Take back deliveries whose lease ran out; gives how many.
+
+    A try that nobody took was never sent, so it does not count; one that was taken may have been sent:
+    it counts, and is sent again at once (at least once). But a ping is sent once, and what has no record
+    of so many tries would be sent for ever.
+    """
+    expired = _run_out(batch).with_for_update(skip_locked=True)
+    if only is not None:
+        expired = expired.where(Delivery.id == only)
+    ping, endless = Delivery.lane.startswith(lanes.PING), _tries() >= _TRIES_MAX
+    over = and_(or_(ping, endless), Delivery.taken_at.is_not(None))
+    rows = await tx.execute(
+        update(Delivery)
+        .where(Delivery.id.in_(expired))
+        .values(
+            state=case((over, "exhausted"), else_="pending"),
+            next_at=case((over, None), else_=func.now()),
+            finished_at=case((over, func.now()), else_=None),
+            lease_until=None,
+            tries=Delivery.tries - cast(Delivery.taken_at.is_(None), Integer),
+            taken_at=None,
+        )
+        .returning(Delivery.id)
+    )
+    return len(rows.all())
+
+
+async def run_out(tx: Transaction, batch: int) -> list[UUID]:
+    """Return deliveries whose lease ran out, oldest first."""
+    return list(await tx.scalars(_run_out(batch)))
+
+
+def _tries() -> ColumnElement[int]:
+    return Delivery.tries - Delivery.tries_before
+
+
+def _run_out(batch: int) -> Select[UUID]:
+    return (
+        select(Delivery.id)
+        .where(
+            Delivery.state == "sending",
+            Delivery.lease_until < func.now(),
+            ~aside.passed_by("deliveries", Delivery.id),
+        )
+        .order_by(Delivery.lease_until)
+        .limit(batch)
+    )
+
+
+async def hand_back(tx: Transaction, parcels: Sequence[tuple[UUID, int]]) -> None:
+    """Put back what was woken and could not be published; nothing was sent, no try was spent."""
+    mine = or_(*(and_(Delivery.id == id_, Delivery.tries == n) for id_, n in parcels))
+    await tx.execute(
+        update(Delivery)
+        .where(Delivery.state == "sending", Delivery.taken_at.is_(None), mine)
+        .values(state="pending", next_at=func.now(), lease_until=None, tries=Delivery.tries - 1)
+    )

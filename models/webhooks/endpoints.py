@@ -1,0 +1,265 @@
+"""Endpoints: the URLs that a project registered for events, each with secrets of its own.
+
+Whoever changes an endpoint, or moves deliveries because of what it is, takes its row first, then the
+deliveries, then the lane: so that no two wait for each other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy import Update, func, insert, select, update
+
+from models import ids
+from models.accounts.keyrings import Keyring
+from models.errors import Conflict, LimitReached, NotFound
+from models.platform.db import Transaction
+from models.platform.vault import Vault
+from models.schema import Delivery, Endpoint, Project
+from models.states import TERMINAL_EVENTS, EventType
+from models.webhooks import lanes, signing
+
+BY_ITS_PROJECT = "disabled by its project"
+
+_CONTEXT = b"endpoint:"
+_WELL = {"failing_since": None, "failing_deliveries": 0}
+_ENABLED = {"enabled": True, "disabled_reason": None, "disabled_at": None, **_WELL}
+_PLAIN = ("url", "description", "rate_limit")  # what a change sets as it is given
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a project wants of an endpoint. No `events` means the terminal ones; the rate is per second.
+
+    With `project_secret` what it is told is signed as what goes to the URLs of single jobs is.
+    """
+
+    url: str
+    events: Sequence[str] = ()
+    description: str = ""
+    rate_limit: int | None = None
+    enabled: bool = True
+    project_secret: bool = False
+
+
+async def register(
+    tx: Transaction, vault: Vault, project_id: UUID, wish: Wish, *, most: int | None = None
+) -> tuple[Endpoint, str]:
+    """Register an endpoint; gives it and its own `whsec_…` secret, to be shown once.
+
+    Raises `LimitReached` when the project has `most` endpoints already, disabled ones too.
+    """
+    if most is not None:
+        await _make_room(tx, project_id, most)
+    endpoint_id, secret = ids.new(), signing.new_secret()
+    made = await tx.scalars(
+        insert(Endpoint)
+        .values(
+            id=endpoint_id,
+            project_id=project_id,
+            url=wish.url,
+            description=wish.description,
+            events=list(wish.events or TERMINAL_EVENTS),
+            rate_limit=wish.rate_limit,
+            project_secret=wish.project_secret,
+            secret=vault.seal(_with_pair(secret), _context(endpoint_id)),
+            enabled=wish.enabled,
+            disabled_reason=None if wish.enabled else BY_ITS_PROJECT,
+            disabled_at=None if wish.enabled else func.now(),
+        )
+        .returning(Endpoint)
+    )
+    return made.one(), secret
+
+
+async def of(tx: Transaction, project_id: UUID) -> list[Endpoint]:
+    """Give the endpoints of a project, newest first."""
+    rows = await tx.scalars(
+        select(Endpoint)
+        .where(Endpoint.project_id == project_id, Endpoint.deleted_at.is_(None))
+        .order_by(Endpoint.id.desc())
+    )
+    return list(rows)
+
+
+async def find(
+    tx: Transaction, project_id: UUID, endpoint_id: UUID | None, *, lock: bool = False
+) -> Endpoint:
+    """Give one endpoint; raises `NotFound`, also for another project's."""
+    wanted = select(Endpoint).where(
+        Endpoint.id == endpoint_id,
+        Endpoint.project_id == project_id,
+        Endpoint.deleted_at.is_(None),
+    )
+    if lock:
+        wanted = wanted.with_for_update(key_share=True).execution_options(populate_existing=True)
+    found = await tx.scalar(wanted)
+    if found is None:
+        raise NotFound("There is no such endpoint in this project.")
+    return found
+
+
+async def take(tx: Transaction, endpoint_id: UUID) -> Endpoint:
+    """Take an endpoint's row until the transaction ends; a deleted one too."""
+    rows = await tx.scalars(
+        select(Endpoint).where(Endpoint.id == endpoint_id).with_for_update(key_share=True),
+        execution_options={"populate_existing": True},
+    )
+    return rows.one()
+
+
+async def change(
+    tx: Transaction, project_id: UUID, endpoint_id: UUID | None, changes: Mapping[str, object]
+) -> Endpoint:
+    """Change `url`, `events`, `description`, `rate_limit` or `enabled`. Raises `NotFound`.
+
+    A new URL also takes what is pending or held, and begins without the old one's faults. Enabling forgets
+    the faults too; what is held stays held until it is replayed.
+    """
+    found = await find(tx, project_id, endpoint_id, lock=True)
+    values = {name: changes[name] for name in _PLAIN if name in changes}
+    if "events" in changes:
+        values["events"] = changes["events"] or list(TERMINAL_EVENTS)
+    moves = "url" in changes and changes["url"] != found.url
+    mended = bool(changes.get("enabled", False)) and not found.enabled
+    values |= (_WELL if moves else {}) | (_ENABLED if mended else {})
+    if values:
+        await tx.execute(update(Endpoint).where(Endpoint.id == found.id).values(values))
+    if moves:
+        await tx.execute(_unsent(found.id).values(url=changes["url"]))
+    if found.enabled and not changes.get("enabled", True):
+        await disable(tx, found.id, BY_ITS_PROJECT)
+    if moves or mended:
+        await lanes.clear(tx, lanes.of_endpoint(found.id))
+    await tx.refresh(found)
+    return found
+
+
+async def rotate(
+    tx: Transaction, vault: Vault, project_id: UUID, endpoint_id: UUID | None
+) -> tuple[Endpoint, str]:
+    """Sign with a fresh secret and pair from now on, and with the present ones too for 24 hours.
+
+    Gives the endpoint and its new `whsec_…`, to be shown once. Raises `NotFound`, and `Conflict` where the
+    project's secret signs.
+    """
+    found = await find(tx, project_id, endpoint_id, lock=True)
+    if found.project_secret:
+        raise Conflict(
+            "The project's secret signs for this endpoint; rotate that one, at "
+            "POST /v1/webhooks/project-secret/rotate."
+        )
+    fresh, now = signing.new_secret(), datetime.now(UTC)
+    ring = keyring(found).rotated(vault, _with_pair(fresh), now)
+    await tx.execute(
+        update(Endpoint)
+        .where(Endpoint.id == found.id)
+        .values(secret=ring.secret, secret_old=ring.old, rotated_at=now)
+    )
+    await tx.refresh(found)
+    return found, fresh
+
+
+async def remove(tx: Transaction, project_id: UUID, endpoint_id: UUID | None) -> None:
+    """Delete an endpoint: what is pending is aborted, the log stays. Raises `NotFound`."""
+    found = await find(tx, project_id, endpoint_id, lock=True)
+    await tx.execute(
+        update(Endpoint).where(Endpoint.id == found.id).values(deleted_at=func.now(), enabled=False)
+    )
+    await tx.execute(
+        _unsent(found.id).values(state="aborted", next_at=None, finished_at=func.now())
+    )
+
+
+async def wanting(
+    tx: Transaction, project_id: UUID, type_: EventType, *, but: UUID | None = None
+) -> list[Endpoint]:
+    """Give the project's endpoints that list this event; disabled ones too (theirs are held)."""
+    listing = select(Endpoint).where(
+        Endpoint.project_id == project_id,
+        Endpoint.deleted_at.is_(None),
+        Endpoint.events.contains([type_]),
+    )
+    rows = await tx.scalars(listing if but is None else listing.where(Endpoint.id != but))
+    return list(rows)
+
+
+async def disable(tx: Transaction, endpoint_id: UUID, reason: str) -> Endpoint | None:
+    """Disable an endpoint; what is pending for it is held, for replay. None: it was disabled already."""
+    disabled = (
+        await tx.scalars(
+            update(Endpoint)
+            .where(Endpoint.id == endpoint_id, Endpoint.enabled)
+            .values(enabled=False, disabled_reason=reason, disabled_at=func.now())
+            .returning(Endpoint),
+            execution_options={"populate_existing": True},
+        )
+    ).one_or_none()
+    await tx.execute(
+        update(Delivery)
+        .where(Delivery.lane == lanes.of_endpoint(endpoint_id), Delivery.state == "pending")
+        .values(state="held", next_at=None)
+    )
+    return disabled
+
+
+async def recover(tx: Transaction, endpoint_id: UUID) -> None:
+    """Note that a try succeeded; costs a healthy endpoint no write."""
+    await tx.execute(
+        update(Endpoint)
+        .where(Endpoint.id == endpoint_id, Endpoint.failing_since.is_not(None))
+        .values(_WELL)
+    )
+
+
+def keyring(endpoint: Endpoint) -> Keyring:
+    """Give what the endpoint keeps of its secrets."""
+    context = _context(endpoint.id)
+    return Keyring(context, endpoint.secret, endpoint.secret_old, endpoint.rotated_at)
+
+
+def secrets(vault: Vault, endpoint: Endpoint, now: datetime) -> tuple[str, ...]:
+    """Return the endpoint's own secrets that sign: `whsec_…`, `whsk_…`, then the old ones.
+
+    Where the project's secret signs, the private halves of its pairs alone do beside that.
+    """
+    own = keyring(endpoint).opened(vault, now)
+    if not endpoint.project_secret:
+        return own
+    return tuple(each for each in own if each.startswith(signing.PRIVATE))
+
+
+def public_keys(vault: Vault, endpoint: Endpoint, now: datetime) -> list[str]:
+    """Give the `whpk_…` that verify its `v1a` signatures: the present one, then old ones while they sign.
+
+    An endpoint that is older than its pair has none until its secret is rotated.
+    """
+    held = secrets(vault, endpoint, now)
+    return [signing.public_key(each) for each in held if each.startswith(signing.PRIVATE)]
+
+
+async def _make_room(tx: Transaction, project_id: UUID, most: int) -> None:
+    # The project's row makes registrations come one after the other: else each would find room.
+    owner = select(Project.id).where(Project.id == project_id)
+    await tx.execute(owner.with_for_update(key_share=True))
+    living = (Endpoint.project_id == project_id) & Endpoint.deleted_at.is_(None)
+    if (await tx.scalar(select(func.count()).where(living)) or 0) >= most:
+        raise LimitReached(
+            f"This project has {most:,} webhook endpoints, as many as it may. Delete one that is not "
+            "needed, or have DARKROOM_ENDPOINTS_MAX raised."
+        )
+
+
+def _context(endpoint_id: UUID) -> bytes:
+    return _CONTEXT + endpoint_id.bytes
+
+
+def _with_pair(secret: str) -> str:
+    private, _ = signing.new_keypair()
+    return f"{secret} {private}"
+
+
+def _unsent(endpoint_id: UUID) -> Update:
+    states = ("pending", "held")
+    return update(Delivery).where(Delivery.endpoint_id == endpoint_id, Delivery.state.in_(states))

@@ -1,0 +1,74 @@
+"""Celery's transport over Redis, with two wrong answers put right.
+
+When Redis goes away, kombu 5.7 asks the channels it has just closed for a client once more: to restore
+what was not acknowledged, and for acknowledgements that come late. A closed channel answers with an
+AttributeError, which Celery does not take for a lost connection: it ends the worker, and with it every
+paid call. Here it answers that the connection is lost, so that Celery waits for Redis as it should.
+
+A primary that became a replica refuses to write, which kombu takes for a fault of the channel, and Celery
+for the end of the worker. Here it is a lost connection too: the next one leads to the new primary, by the
+name of the service or by sentinels.
+
+And it tells that the consumer lives. `pulse` beats whenever Redis has answered the consumer's BRPOP, with a
+message or with none, which is once a second; and while the pool is full, when nothing is asked for.
+"""
+
+from kombu.transport import redis
+from redis.exceptions import ConnectionError as ConnectionLost
+from redis.exceptions import MasterDownError, ReadOnlyError
+
+from worker.runtime.pulse import Pulse
+
+pulse = Pulse()
+
+
+class Channel(redis.Channel):
+    """A channel that says so when it is asked for a client after its end."""
+
+    def _connparams(self, asynchronous: bool = False) -> object:  # noqa: FBT001, FBT002  # pyrefly: ignore[bad-override]  # kombu's signature
+        if self.connection is None or self.connection.client is None:
+            raise ConnectionLost("the connection of this channel was closed")
+        return super()._connparams(asynchronous=asynchronous)  # type: ignore[no-untyped-call]  # kombu's
+
+    def _brpop_read(self, **options: object) -> object:  # pyrefly: ignore[bad-override]  # kombu's
+        """Take what Redis answers; only a connection that broke is no answer."""
+        answered = True
+        try:
+            return super()._brpop_read(**options)  # type: ignore[no-untyped-call]  # kombu's
+        except self.connection_errors:
+            answered = False
+            raise
+        finally:
+            if answered:
+                pulse.beat()
+
+
+class Poller(redis.MultiChannelPoller):
+    """kombu's poller, which says that it turns also while the pool is full."""
+
+    def on_poll_start(self) -> None:
+        """Ask for messages where there is room for them."""
+        super().on_poll_start()  # type: ignore[no-untyped-call]  # kombu's
+        if any(each.active_queues and not each.qos.can_consume() for each in self._channels):
+            pulse.beat()
+
+
+class SentinelChannel(Channel, redis.SentinelChannel):
+    """The channel of whichever server sentinels say is the primary."""
+
+
+class Transport(redis.Transport):
+    """kombu's transport, with our channels and our poller."""
+
+    Channel = Channel
+    connection_errors = (*redis.Transport.connection_errors, ReadOnlyError, MasterDownError)
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]  # kombu's
+        self.cycle = Poller()  # type: ignore[assignment, no-untyped-call]  # kombu's
+
+
+class SentinelTransport(Transport):
+    """The same, by sentinels."""
+
+    Channel = SentinelChannel

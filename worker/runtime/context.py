@@ -1,0 +1,131 @@
+"""What the work of one process stands on: opened once, closed in order."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Literal
+from uuid import UUID
+
+from models.errors import Misconfigured
+from models.images.pictures import Pictures
+from models.images.storage import Store
+from models.jobs.attempts import Ref
+from models.jobs.view import Lens
+from models.platform.db import Database
+from models.platform.doorbell import Doorbell
+from models.platform.places import Places
+from models.platform.vault import Vault
+from models.settings import Settings
+from worker.egress.guarded import Egress
+from worker.provider import Provider
+from worker.runtime.pulse import Pulse
+from worker.runtime.thumbnails import CHILDREN, NICE, Thumbnails
+
+_FETCHED = 64  # images on their way to the store, each with up to 1 MiB of it in memory
+# Whole ones: one for each decoding child, and one ready for the next; and how many of one project's, so
+# that the next is never behind its pile. All that have places of calls may stand in its line.
+_LOOKED_AT, _SHARE = 3, 2
+_LINE = 1_000_000
+
+
+# Whose job or delivery a task is at, once it knows.
+whose: ContextVar[UUID | None] = ContextVar("whose", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSays:
+    """What the provider's account said: nothing, that it refuses the key, or how many credits there are."""
+
+    key: Literal["silent", "refused", "accepted"]
+    credits: int = 0
+
+
+@dataclass(slots=True)
+class Context:
+    """The resources of a worker, and what it has in flight.
+
+    `heartbeats` is a connection of its own: renewing leases must not wait behind the work.
+    """
+
+    settings: Settings
+    worker: str
+    database: Database
+    heartbeats: Database
+    doorbell: Doorbell
+    store: Store
+    provider: Provider
+    egress: Egress
+    pictures: Pictures
+    thumbnails: Thumbnails
+    vault: Vault
+    lens: Lens
+    # A thousand answers may come at once; their images come in turns, and take bounded memory.
+    fetching: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_FETCHED))
+    looking: Places = field(
+        default_factory=lambda: Places(_LOOKED_AT, share=_SHARE, line=_LINE, crowded="")
+    )
+    # No project has more than half of a pool's connections: its statements may all wait for one row.
+    turns: Places = field(init=False)
+    running: set[Ref] = field(default_factory=set)
+    # What a store that refused an image is tried with, one at a time; and how often it was.
+    trying_store: asyncio.Lock = field(default_factory=asyncio.Lock)
+    store_tries: int = 0
+    # What the provider's account said of key and wallet, and when it was asked; one call asks at a time.
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    account: tuple[float, AccountSays | None] = (0.0, None)
+    waits_for: str = "Postgres, or its schema"  # until it is ready
+    consuming: bool = False  # before Celery takes messages, what is released for it would only wait
+    draining: bool = False
+    heart: Pulse = field(default_factory=Pulse)  # beats with each heartbeat that got through
+
+    def __post_init__(self) -> None:
+        pool = self.settings.database_pool
+        self.turns = Places(2 * pool, share=max(pool // 2, 1), line=_LINE, crowded="")
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Hold a turn on the database for the project that this task is at, if it knows one by now."""
+        async with AsyncExitStack() as stack:
+            if (project_id := whose.get()) is not None:
+                await stack.enter_async_context(self.turns.take(project_id, patience=None))
+            yield
+
+
+@asynccontextmanager
+async def open_context(settings: Settings, worker: str) -> AsyncIterator[Context]:
+    """Open everything a worker needs; raises `Misconfigured` without a provider key."""
+    key = settings.aimlapi_key
+    if key is None or not key.get_secret_value():
+        raise Misconfigured(
+            "AIMLAPI_KEY is not set; a worker cannot make calls without it. Set it, or run the "
+            "local stack (`make up`), which has a simulator."
+        )
+    vault = Vault.of(settings)
+    async with AsyncExitStack() as stack:
+        doorbell = await stack.enter_async_context(Doorbell(settings.redis_url.get_secret_value()))
+        database = Database(settings, ring=doorbell.ring, name="darkroom-worker")
+        stack.push_async_callback(database.close)
+        heartbeats = Database(settings, ring=doorbell.ring, pool=1, name="darkroom-heartbeat")
+        stack.push_async_callback(heartbeats.close)
+        store = Store(settings.storage_url)
+        drawing = await stack.enter_async_context(Pictures(children=CHILDREN, nice=NICE))
+        yield Context(
+            settings=settings,
+            worker=worker,
+            database=database,
+            heartbeats=heartbeats,
+            doorbell=doorbell,
+            store=store,
+            provider=await stack.enter_async_context(
+                Provider(settings.aimlapi_base_url, key, settings.connect_timeout)
+            ),
+            egress=await stack.enter_async_context(
+                Egress(settings.egress_allow, settings.egress_ports)
+            ),
+            pictures=await stack.enter_async_context(Pictures()),
+            thumbnails=await stack.enter_async_context(Thumbnails(store, database.direct, drawing)),
+            vault=vault,
+            lens=Lens.of(settings, vault),
+        )
