@@ -1,0 +1,54 @@
+"""Tables: tenants and their keys."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.platform.db import Base
+from models.schema.defaults import NOW
+
+
+class Project(Base):
+    """One tenant. Owns keys, jobs and endpoints; its secret signs the webhooks of single jobs."""
+
+    __tablename__ = "projects"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    idempotency_required: Mapped[bool] = mapped_column(server_default=text("false"))
+    webhook_secret: Mapped[bytes]
+    webhook_secret_old: Mapped[bytes | None]
+    webhook_rotated_at: Mapped[datetime | None]
+    # How many of its jobs may be in flight at once: all of them, and those of one `concurrency_key`.
+    cap: Mapped[int | None]
+    key_cap: Mapped[int] = mapped_column(server_default="1")
+    # Whether a booking must look for budgets: a new one locks this row before it counts what is booked.
+    budgeted: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+    __table_args__ = (
+        CheckConstraint("cap >= 1", "cap"),
+        CheckConstraint("key_cap >= 1", "key_cap"),
+    )
+
+
+class ApiKey(Base):
+    """A secret of a project, with scopes. Only the hash of the secret is here."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"), index=True)
+    name: Mapped[str]
+    public_id: Mapped[str] = mapped_column(unique=True)
+    secret_hash: Mapped[bytes]
+    scopes: Mapped[list[str]]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    # The first key of the rotations that led to this one, whose budgets are this one's too; NULL: itself.
+    root_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))

@@ -1,0 +1,76 @@
+"""Tables: kept images, references, and blobs to be collected."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.platform.db import Base
+from models.schema.defaults import NOW
+
+
+class Image(Base):
+    """A kept image. `spare` is the image of an attempt that another one had overtaken."""
+
+    __tablename__ = "images"
+    job_id: Mapped[UUID] = mapped_column(
+        ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    spare: Mapped[bool]
+    sha256: Mapped[str]
+    bytes: Mapped[int]
+    width: Mapped[int]
+    height: Mapped[int]
+    content_type: Mapped[str]
+    provider_url: Mapped[str | None]
+    thumbnail: Mapped[str] = mapped_column(server_default="pending")
+    kept_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    expires_at: Mapped[datetime]
+    removed_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint("thumbnail IN ('pending', 'made', 'impossible')", "thumbnail"),
+        Index("uq_images_one_result", "job_id", unique=True, postgresql_where=text("NOT spare")),
+        Index("ix_images_thumbnail", "kept_at", postgresql_where=text("thumbnail = 'pending'")),
+        Index("ix_images_expires_at", "expires_at", postgresql_where=text("removed_at IS NULL")),
+        Index("ix_images_sha256", "sha256"),
+    )
+
+
+class InputImage(Base):
+    """A reference that came inside a job's input: its bytes lie in the store, like a kept image's."""
+
+    __tablename__ = "input_images"
+    job_id: Mapped[UUID] = mapped_column(
+        ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID]
+
+    __table_args__ = (Index("ix_input_images_sha256", "sha256"),)
+
+
+class Remnant(Base):
+    """A blob that no job may refer to any more, or not yet; `models/images/remnants.py` has the rules.
+
+    `doomed_until` while its bytes are being deleted, `gone_at` when they were.
+    """
+
+    __tablename__ = "remnants"
+    project_id: Mapped[UUID] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime] = mapped_column(server_default=NOW)
+    doomed_until: Mapped[datetime | None]
+    gone_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index("ix_remnants_since", "since", postgresql_where=text("gone_at IS NULL")),
+        Index("ix_remnants_gone_at", "gone_at", postgresql_where=text("gone_at IS NOT NULL")),
+    )

@@ -1,0 +1,274 @@
+"""Tables: jobs, their attempts, and whose turn it is."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.platform.db import Base
+from models.schema.defaults import EMPTY_LIST, EMPTY_MAP, NOW
+from models.states import (
+    CancelOutcome,
+    Charge,
+    OnUnknown,
+    Phase,
+    Priority,
+    Status,
+    WaitingReason,
+    one_of,
+)
+
+
+class Job(Base):
+    """One image to be generated, from acceptance to a terminal state."""
+
+    __tablename__ = "jobs"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
+    key_id: Mapped[UUID] = mapped_column(ForeignKey("api_keys.id"))
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+    # Where it stands. `version` grows with every visible change: it is the ETag and the sequence.
+    status: Mapped[str] = mapped_column(server_default="queued")
+    phase: Mapped[str] = mapped_column(server_default="call")
+    version: Mapped[int] = mapped_column(server_default="1")
+    fence: Mapped[int] = mapped_column(server_default="0")
+    attempt: Mapped[int] = mapped_column(server_default="0")
+    counted: Mapped[int] = mapped_column(server_default="0")
+    lease_until: Mapped[datetime | None]
+    worker: Mapped[str | None]
+    waiting_reason: Mapped[str | None]
+    # NULL while a job waits for something other than time (`waiting_reason` says what).
+    run_after: Mapped[datetime | None] = mapped_column(server_default=NOW)
+    rank: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    keep_until: Mapped[datetime | None]  # while the URL of an image that is paid and not kept lives
+    erased_at: Mapped[datetime | None]
+
+    # What was asked for.
+    model: Mapped[str]
+    input: Mapped[dict[str, object]]
+    input_hash: Mapped[bytes]
+    large: Mapped[bool] = mapped_column(server_default=text("false"))
+    priority: Mapped[str]
+    tags: Mapped[list[str]] = mapped_column(server_default=EMPTY_LIST)
+    # `meta`, for SQLAlchemy keeps the name `metadata` for itself.
+    meta: Mapped[dict[str, str]] = mapped_column("metadata", server_default=EMPTY_MAP)
+    customer: Mapped[str | None]
+    concurrency_key: Mapped[str | None]
+    webhook_url: Mapped[str | None]
+    webhook_events: Mapped[list[str] | None]
+    queue_expires_at: Mapped[datetime]
+    deadline: Mapped[datetime | None]
+    max_attempts: Mapped[int]
+    max_cost: Mapped[int]
+    on_unknown_charge: Mapped[str]
+    idempotency_route: Mapped[str | None]
+    idempotency_key: Mapped[str | None]
+    fingerprint: Mapped[bytes | None]
+    retried_from: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    # A follower waits for its leader, which has the same input; both asked for `exact` reuse.
+    reuse: Mapped[str] = mapped_column(server_default="never")
+    leader_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    # A leader that has ended, while the end of its followers is still to be seen to.
+    followed: Mapped[bool] = mapped_column(server_default=text("false"))
+    reused_from: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+
+    # What it costs, and how it ended.
+    estimate: Mapped[int]
+    held: Mapped[int] = mapped_column(server_default="0")
+    charged: Mapped[int] = mapped_column(server_default="0")
+    cancel_requested_at: Mapped[datetime | None]
+    cancel_outcome: Mapped[str | None]
+    error: Mapped[dict[str, object] | None]
+
+    __table_args__ = (
+        CheckConstraint(one_of("status", Status), "status"),
+        CheckConstraint(one_of("phase", Phase), "phase"),
+        CheckConstraint(one_of("priority", Priority), "priority"),
+        CheckConstraint(one_of("on_unknown_charge", OnUnknown), "on_unknown_charge"),
+        CheckConstraint(
+            "(status IN ('succeeded', 'failed', 'canceled', 'expired')) = (finished_at IS NOT NULL)",
+            "terminal_has_end",
+        ),
+        CheckConstraint(
+            "(status IN ('released', 'running')) = (lease_until IS NOT NULL)", "lease_has_owner"
+        ),
+        CheckConstraint("(status = 'failed') = (error IS NOT NULL)", "failed_has_error"),
+        CheckConstraint(
+            "num_nonnulls(idempotency_route, idempotency_key, fingerprint) IN (0, 3)",
+            "idempotency",
+        ),
+        CheckConstraint(one_of("waiting_reason", WaitingReason), "waiting_reason"),
+        CheckConstraint(
+            "status <> 'queued' OR run_after IS NOT NULL OR waiting_reason IS NOT NULL",
+            "waits_for_something",
+        ),
+        CheckConstraint(one_of("cancel_outcome", CancelOutcome), "cancel_outcome"),
+        CheckConstraint(
+            "(cancel_requested_at IS NULL) = (cancel_outcome IS NULL)", "cancel_has_outcome"
+        ),
+        CheckConstraint("cancel_outcome <> 'pending' OR finished_at IS NULL", "cancel_is_answered"),
+        CheckConstraint("held >= 0", "held"),
+        CheckConstraint("reuse IN ('never', 'exact')", "reuse"),
+        CheckConstraint("leader_id IS NULL OR reuse = 'exact'", "followers_reuse"),
+        CheckConstraint("erased_at IS NULL OR finished_at IS NOT NULL", "erased_is_finished"),
+        CheckConstraint("NOT followed OR finished_at IS NOT NULL", "followed_is_finished"),
+        UniqueConstraint("project_id", "idempotency_route", "idempotency_key"),
+        Index("ix_jobs_newest", "project_id", "id"),
+        Index(
+            "ix_jobs_finished_at",
+            "project_id",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
+        Index(
+            "uq_jobs_one_leader",
+            "project_id",
+            "input_hash",
+            unique=True,
+            postgresql_where=text("reuse = 'exact' AND leader_id IS NULL AND finished_at IS NULL"),
+        ),
+        Index(
+            "ix_jobs_reusable",
+            "project_id",
+            "input_hash",
+            "id",
+            postgresql_where=text("status = 'succeeded'"),
+        ),
+        Index("ix_jobs_leader_id", "leader_id", postgresql_where=text("leader_id IS NOT NULL")),
+        Index(
+            "ix_jobs_following",
+            "leader_id",
+            "id",
+            postgresql_where=text("leader_id IS NOT NULL AND finished_at IS NULL"),
+        ),
+        Index("ix_jobs_followed", "project_id", "id", postgresql_where=text("followed")),
+        # Whoever deletes a job looks for those that name it: without these, through the whole table.
+        Index(
+            "ix_jobs_retried_from",
+            "retried_from",
+            postgresql_where=text("retried_from IS NOT NULL"),
+        ),
+        Index(
+            "ix_jobs_reused_from", "reused_from", postgresql_where=text("reused_from IS NOT NULL")
+        ),
+        # What may be called for: the first of each project and model is one look away.
+        Index(
+            "ix_jobs_ready",
+            "project_id",
+            "model",
+            "rank",
+            "id",
+            postgresql_where=text("status = 'queued' AND run_after IS NOT NULL AND phase = 'call'"),
+        ),
+        Index(
+            "ix_jobs_paid",
+            "run_after",
+            "id",
+            postgresql_where=text("status = 'queued' AND phase = 'keep'"),
+        ),
+        Index(
+            "ix_jobs_key_waiting",
+            "project_id",
+            "concurrency_key",
+            "rank",
+            "id",
+            postgresql_where=text("status = 'queued' AND waiting_reason = 'concurrency_key'"),
+        ),
+        Index(
+            "ix_jobs_unfunded",
+            "project_id",
+            "rank",
+            "id",
+            postgresql_where=text("status = 'queued' AND waiting_reason = 'budget'"),
+        ),
+        Index("ix_jobs_backlog", "project_id", postgresql_where=text("status = 'queued'")),
+        Index(
+            "ix_jobs_queue_expires_at",
+            "queue_expires_at",
+            postgresql_where=text("status IN ('queued', 'released')"),
+        ),
+        Index(
+            "ix_jobs_lease_until",
+            "lease_until",
+            postgresql_where=text("status IN ('released', 'running')"),
+        ),
+    )
+
+
+class Attempt(Base):
+    """One paid call. The row is committed before the socket opens."""
+
+    __tablename__ = "attempts"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    start_id: Mapped[UUID]
+    worker: Mapped[str]
+    client_request_id: Mapped[str] = mapped_column(unique=True)
+    key_prefix: Mapped[str]
+    sent_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    finished_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
+    hold: Mapped[int]
+    charge: Mapped[str] = mapped_column(server_default="unknown")
+    credits: Mapped[int | None]
+    # What of `credits` was booked as refund or adjustment, after the charge was known: signed.
+    adjusted: Mapped[int] = mapped_column(server_default="0")
+    charged_at: Mapped[datetime | None]
+    http_status: Mapped[int | None]
+    inference_id: Mapped[str | None]
+    provider_url: Mapped[str | None]
+    error: Mapped[dict[str, object] | None]
+    absent_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint(one_of("charge", Charge), "charge"),
+        CheckConstraint("(charge = 'settled') = (credits IS NOT NULL)", "settled_has_credits"),
+        CheckConstraint("(finished_at IS NULL) = (outcome IS NULL)", "finished_has_outcome"),
+        CheckConstraint("finished_at IS NOT NULL OR charge = 'unknown'", "under_way_is_unknown"),
+        UniqueConstraint("job_id", "number"),
+        Index("ix_attempts_unknown", "sent_at", postgresql_where=text("charge = 'unknown'")),
+        # Rows arrive in this order, so a few pages tell what was sent in the last minutes.
+        Index("ix_attempts_sent_at", "sent_at", postgresql_using="brin"),
+    )
+
+
+class Evidence(Base):
+    """What a paid call was answered with, when no image could be found in it: for the operator alone.
+
+    `body` is its beginning; `length` is how many bytes there were in all.
+    """
+
+    __tablename__ = "evidence"
+    attempt_id: Mapped[UUID] = mapped_column(
+        ForeignKey("attempts.id", ondelete="CASCADE"), primary_key=True
+    )
+    at: Mapped[datetime] = mapped_column(server_default=NOW)
+    content_type: Mapped[str | None]
+    length: Mapped[int]
+    body: Mapped[bytes]
+
+    __table_args__ = (
+        CheckConstraint("octet_length(body) <= 65536", "bound"),
+        CheckConstraint("length >= octet_length(body)", "length"),
+    )
+
+
+class Turn(Base):
+    """How often a project has had its turn: whoever had fewest among those that wait is next."""
+
+    __tablename__ = "turns"
+    project_id: Mapped[UUID] = mapped_column(
+        ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True
+    )
+    turn: Mapped[int]
