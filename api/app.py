@@ -10,12 +10,12 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from api.contract import documentation, events
-from api.contract.answers import Answer
+from api.contract.answers import JsonAnswer
 from api.dependencies.state import State
 from api.edge import problems
+from api.edge.body_limits import Pace
 from api.edge.callers import Callers
-from api.edge.door import Door
-from api.edge.intake import Pace
+from api.edge.middleware import Door
 from api.edge.rates import Rates
 from api.routes import (
     budgets,
@@ -38,7 +38,7 @@ from api.sharing.waiting import Waiting
 from models.errors import Misconfigured
 from models.images.pictures import Pictures
 from models.images.storage import Store
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money.prices import PriceList
 from models.platform import premises
 from models.platform.db import Database
@@ -83,7 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
         version="0.1.0",
         description=_DESCRIPTION,
         lifespan=lifespan,
-        default_response_class=Answer,
+        default_response_class=JsonAnswer,
         openapi_url=None,  # `pages` serves it, and has docs of its own
         redirect_slashes=False,  # Starlette would send callers to where their Host header says
         webhooks=events.router(),
@@ -124,7 +124,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             doorbell=doorbell,
             store=Store(settings.storage_url),
             vault=vault,
-            lens=Lens.of(settings, vault),
+            presenter=Presenter.of(settings, vault),
             callers=Callers(database, Rates(settings.requests_per_minute)),
             queues=Queues(database, settings.queued_max),
             waiting=waiting,

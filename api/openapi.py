@@ -8,7 +8,7 @@ from models.settings import Settings
 
 
 def describe() -> str:
-    """Give the description at `/openapi.json`, in an order that makes differences easy to read."""
+    """Return the description at `/openapi.json`, in an order that makes differences easy to read."""
     nowhere = {"database_url": "postgresql://", "redis_url": "redis://", "secret": "-" * 32}
     described = create_app(Settings.model_validate(nowhere)).openapi()
     return json.dumps(described, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

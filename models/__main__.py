@@ -19,7 +19,7 @@ from models.accounts import caps, projects
 from models.coordination import aside
 from models.errors import DarkroomError, InvalidRequest, NotFound
 from models.jobs import evidence
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money import audit
 from models.platform import jsonable, migrate
 from models.platform.db import Database
@@ -107,15 +107,15 @@ async def _reseal(database: Database, loaded: Settings) -> int:
 
 
 async def _resolve(database: Database, asked: Namespace, loaded: Settings) -> str:
-    """Resolve a charge by hand; gives what was done, once it is committed."""
+    """Resolve a charge by hand; returns what was done, once it is committed."""
     charged = asked.verdict == "charged"
     if asked.credits is not None and (asked.credits < 0 or not charged):
         raise InvalidRequest("--credits goes with `charged`, and is not negative.")
-    lens = Lens.of(loaded, Vault.of(loaded))
+    presenter = Presenter.of(loaded, Vault.of(loaded))
     async with database.transaction() as tx:
         await migrate.demand_schema(tx)
         attempt, job = await jobs.resolve_by_hand(
-            tx, lens, asked.attempt, charged=charged, credits_=asked.credits
+            tx, presenter, asked.attempt, charged=charged, credits_=asked.credits
         )
     cost = "not charged" if attempt.credits is None else f"{attempt.credits} credits charged"
     return (
@@ -125,7 +125,7 @@ async def _resolve(database: Database, asked: Namespace, loaded: Settings) -> st
 
 
 async def _pause(database: Database, asked: Namespace, _: Settings) -> str:
-    """Pause or resume what is named; gives all that is paused then."""
+    """Pause or resume what is named; returns all that is paused then."""
     act = pauses.pause if asked.command == "pause" else pauses.resume
     async with database.transaction() as tx:
         await migrate.demand_schema(tx)
@@ -146,7 +146,7 @@ async def _pause(database: Database, asked: Namespace, _: Settings) -> str:
 
 
 async def _limit(database: Database, asked: Namespace, _: Settings) -> str:
-    """Set what is given of a project's caps; gives both."""
+    """Set what is given of a project's caps; returns both."""
     async with database.transaction() as tx:
         await migrate.demand_schema(tx)
         project_id = await projects.find(tx, asked.project)

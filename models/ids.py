@@ -30,17 +30,17 @@ def new() -> UUID:
 
 
 def sooner(moment: datetime) -> datetime:
-    """Give a time before which no clock shows this moment: those of our machines may be an hour apart."""
+    """Return a time before which no clock shows this moment: those of our machines may be an hour apart."""
     return max(moment, _EPOCH) - _CLOCKS_APART
 
 
 def later(moment: datetime) -> datetime:
-    """Give a time after which no clock shows this moment."""
+    """Return a time after which no clock shows this moment."""
     return min(moment, _NEVER) + _CLOCKS_APART
 
 
 def first_at(moment: datetime) -> UUID:
-    """Give the smallest id that could have been made at a moment: a bound in the order of time."""
+    """Return the smallest id that could have been made at a moment: a bound in the order of time."""
     return UUID(int=max(int(moment.timestamp() * 1000), 0) << _TIME_SHIFT)
 
 

@@ -28,7 +28,7 @@ class Authority:
         return cls(folder, key, _sign("authority", key, key))
 
     def server(self, *names: x509.GeneralName) -> ssl.SSLContext:
-        """Vouch for a server with these names; gives what it serves with."""
+        """Vouch for a server with these names; returns what it serves with."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = _sign("server", key, self.key, names)
         path = self.folder / "server.pem"
@@ -45,7 +45,7 @@ class Authority:
         return context
 
     def client(self) -> ssl.SSLContext:
-        """Give what trusts this authority and no other."""
+        """Return what trusts this authority and no other."""
         pem = self.certificate.public_bytes(serialization.Encoding.PEM).decode()
         return ssl.create_default_context(cadata=pem)
 

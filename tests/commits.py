@@ -57,7 +57,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxy(database_url: str) -> AsyncIterator[Proxy]:
-    """Stand before the server of this URL; gives the URL to use instead."""
+    """Stand before the server of this URL; returns the URL to use instead."""
     parts = urlsplit(database_url)
     assert parts.hostname is not None
     assert parts.port is not None

@@ -14,7 +14,7 @@ from deploy.local import postgres, valkey
 from deploy.simulator import Running
 from models.accounts import projects
 from models.accounts.projects import Caller
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform import migrate
 from models.platform.db import Database
 from models.platform.garbage import collect_less
@@ -92,7 +92,7 @@ def anyio_backend() -> str:
 def postgres_server(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[str]:
-    """Run one PostgreSQL for all tests, with a migrated template database; gives its URL."""
+    """Run one PostgreSQL for all tests, with a migrated template database; returns its URL."""
     programs = debian.postgres_programs() if pytestconfig.getoption("debian") else None
     folder = tmp_path_factory.mktemp("postgres")
     with postgres.serve(folder, durable=False, programs=programs) as server:
@@ -107,7 +107,7 @@ def postgres_server(
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run one Redis-compatible server for all tests; gives its URL."""
+    """Run one Redis-compatible server for all tests; returns its URL."""
     with valkey.serve(tmp_path_factory.mktemp("valkey")) as server:
         yield server.url
 
@@ -122,7 +122,7 @@ def databases(postgres_server: str) -> Iterator[Databases]:
 
 @pytest.fixture
 def database_url(databases: Databases) -> Iterator[str]:
-    """A database as it comes from the migrations, this test's alone; gives its URL."""
+    """A database as it comes from the migrations, this test's alone; returns its URL."""
     with databases.lend() as url:
         yield url
 
@@ -193,8 +193,8 @@ def vault(settings: Settings) -> Vault:
 
 
 @pytest.fixture
-def lens(settings: Settings, vault: Vault) -> Lens:
-    return Lens(settings.public_url, vault)
+def presenter(settings: Settings, vault: Vault) -> Presenter:
+    return Presenter(settings.public_url, vault)
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ async def caller(database: Database, vault: Vault) -> Caller:
 
 
 async def make_project(database: Database, vault: Vault, name: str) -> tuple[Caller, str]:
-    """Create a project with a key of every scope; gives the caller and the key."""
+    """Create a project with a key of every scope; returns the caller and the key."""
     key = projects.new_key()
     async with database.transaction() as tx:
         project_id = await projects.create(tx, vault, name, new_secret())

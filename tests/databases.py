@@ -71,7 +71,7 @@ class Databases:
 
     @contextmanager
     def lend(self) -> Iterator[str]:
-        """Lend the kept database to one test; gives its URL."""
+        """Lend the kept database to one test; returns its URL."""
         if self._lendings == 0:
             self._make(self._name)
             with psycopg.connect(self.kept, autocommit=True) as connection:
@@ -85,7 +85,7 @@ class Databases:
 
     @contextmanager
     def own(self) -> Iterator[str]:
-        """Give a new database, for whoever keeps it beside the one that is lent; gives its URL."""
+        """Return a new database, for whoever keeps it beside the one that is lent; returns its URL."""
         name = f"own_{secrets.token_hex(6)}"
         self._make(name)
         try:

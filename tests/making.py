@@ -13,9 +13,9 @@ from sqlalchemy import RowMapping, select, text
 
 from models import jobs
 from models.accounts.projects import Caller
-from models.jobs import Kept, Release, Start, Submission, Terms
+from models.jobs import KeptImage, Release, Start, Submission, Terms
 from models.jobs.attempts import Answer, Ref
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money.audit import Difference, of_budgets, of_jobs
 from models.platform.db import Database, Transaction
 from models.schema import Job
@@ -39,14 +39,14 @@ PARKED = Answer(
 )
 LOST = Answer("unknown", "unknown", None, 504, error={"code": "edge_error", "message": "504"})
 
-KEPT = Kept(sha256(b"image").hexdigest(), 5, 2048, 2048, "image/jpeg", IMAGE_URL, 30 * DAY)
+KEPT = KeptImage(sha256(b"image").hexdigest(), 5, 2048, 2048, "image/jpeg", IMAGE_URL, 30 * DAY)
 
 Result = TypeVar("Result")
 Row = dict[str, object]
 
 
 def asked(prompt: str = "a red fox", **changes: object) -> Submission:
-    """Give a submission; what is not given is the default of the API."""
+    """Return a submission; what is not given is the default of the API."""
     values: dict[str, object] = {
         "model": "bytedance/seedream-5-0-lite-preview",
         "input": {"model": "bytedance/seedream-5-0-lite-preview", "prompt": prompt},
@@ -67,7 +67,7 @@ class Bench:
     """A database with one project, and the parts that API, dispatcher and worker play in it."""
 
     database: Database
-    lens: Lens
+    presenter: Presenter
     caller: Caller
     plain: bool = (
         True  # as a worker does: the plain way first, and the general one where it says no
@@ -117,7 +117,7 @@ class Bench:
         return [row["type"] for row in found]
 
     async def audit(self) -> list[str]:
-        """Give what the audit finds; always an empty list, unless somebody tampers."""
+        """Return what the audit finds; always an empty list, unless somebody tampers."""
         return [each.message for each in await self.do(_audit)]
 
     async def everything_of(self, job_id: UUID) -> Mapping[str, Sequence[RowMapping]]:
@@ -137,12 +137,13 @@ class Bench:
     # The dispatcher's and the worker's part.
 
     async def submit(self, **changes: object) -> UUID:
-        """Submit a job; gives its id."""
-        job, _ = await self.do(lambda tx: jobs.submit(tx, self.lens, self.caller, asked(**changes)))  # type: ignore[arg-type] # as above
+        """Submit a job; returns its id."""
+        submission = asked(**changes)  # type: ignore[arg-type] # as above
+        job, _ = await self.do(lambda tx: jobs.submit(tx, self.presenter, self.caller, submission))
         return job.id
 
     async def release(self, job_id: UUID) -> int:
-        """Release a job, due or not, and whatever is due beside it; gives its fence."""
+        """Release a job, due or not, and whatever is due beside it; returns its fence."""
         await self.change(job_id, "run_after = now()")
         released = await self.do(
             lambda tx: jobs.release(tx, 1_000, lease=LEASE, typical_call=NOTHING)
@@ -161,10 +162,10 @@ class Bench:
             begun = await jobs.start_plain(self.database.direct, job_id, fence, **terms)
             if begun is not None:
                 return begun
-        return await self.do(lambda tx: jobs.start(tx, self.lens, job_id, fence, **terms))
+        return await self.do(lambda tx: jobs.start(tx, self.presenter, job_id, fence, **terms))
 
     async def begin(self, job_id: UUID, *, worker: str = "w1") -> Ref:
-        """Release and start a queued job; gives the attempt in the worker's hands."""
+        """Release and start a queued job; returns the attempt in the worker's hands."""
         begun = await self.start(job_id, await self.release(job_id), worker=worker)
         assert begun is not None
         return begun.ref
@@ -180,50 +181,54 @@ class Bench:
         ):
             return "keep", ref
         return await self.do(
-            lambda tx: jobs.receive(tx, self.lens, ref, answer, lease=LEASE, ttl=DAY)
+            lambda tx: jobs.receive(tx, self.presenter, ref, answer, lease=LEASE, ttl=DAY)
         )
 
-    async def succeed(self, ref: Ref, kept: Kept = KEPT) -> Job | None:
+    async def succeed(self, ref: Ref, kept: KeptImage = KEPT) -> Job | None:
         """Say that the image's bytes are kept."""
         if self.plain:
-            ended = await jobs.succeed_plain(self.database.direct, self.lens, ref, kept)
+            ended = await jobs.succeed_plain(self.database.direct, self.presenter, ref, kept)
             if ended is not None:
                 return ended
-        return await self.do(lambda tx: jobs.succeed(tx, self.lens, ref, kept))
+        return await self.do(lambda tx: jobs.succeed(tx, self.presenter, ref, kept))
 
-    async def keep_spare(self, ref: Ref, kept: Kept = KEPT) -> Job | None:
+    async def keep_spare(self, ref: Ref, kept: KeptImage = KEPT) -> Job | None:
         """Say that the bytes of an image that was overtaken are kept."""
-        return await self.do(lambda tx: jobs.keep_spare(tx, self.lens, ref, kept))
+        return await self.do(lambda tx: jobs.keep_spare(tx, self.presenter, ref, kept))
 
     async def keep_later(self, ref: Ref) -> Job | None:
         """Say that the image's bytes could not be kept."""
         return await self.do(
-            lambda tx: jobs.keep_later(tx, self.lens, ref, ttl=DAY, message="the disk is full")
+            lambda tx: jobs.keep_later(tx, self.presenter, ref, ttl=DAY, message="the disk is full")
         )
 
     async def retry_later(
         self, ref: Ref, answer: Answer = FREE, delay: timedelta = NOTHING
     ) -> Job | None:
         """Say that there is no image this time."""
-        return await self.do(lambda tx: jobs.retry_later(tx, self.lens, ref, answer, delay))
+        return await self.do(lambda tx: jobs.retry_later(tx, self.presenter, ref, answer, delay))
 
     async def refuse(self, ref: Ref, answer: Answer = REFUSED) -> Job | None:
         """Say that the provider will never make this image."""
         return await self.do(
-            lambda tx: jobs.refuse(tx, self.lens, ref, answer, code="invalid_input", message="no")
+            lambda tx: jobs.refuse(
+                tx, self.presenter, ref, answer, code="invalid_input", message="no"
+            )
         )
 
     async def park(self, ref: Ref, answer: Answer = PARKED) -> Job | None:
         """Say that the wallet is empty."""
-        return await self.do(lambda tx: jobs.park(tx, self.lens, ref, answer, "wallet_empty"))
+        return await self.do(lambda tx: jobs.park(tx, self.presenter, ref, answer, "wallet_empty"))
 
     async def lose(self, ref: Ref, answer: Answer = LOST) -> Job | None:
         """Say that the answer was lost."""
-        return await self.do(lambda tx: jobs.lose(tx, self.lens, ref, answer))
+        return await self.do(lambda tx: jobs.lose(tx, self.presenter, ref, answer))
 
     async def cancel(self, job_id: UUID) -> Job:
         """Cancel a job as its project."""
-        return await self.do(lambda tx: jobs.cancel(tx, self.lens, self.caller.project_id, job_id))
+        return await self.do(
+            lambda tx: jobs.cancel(tx, self.presenter, self.caller.project_id, job_id)
+        )
 
     async def expire(self, job_id: UUID) -> int:
         """Let the job's queue ttl end, and take the round that expires jobs."""
@@ -237,7 +242,7 @@ class Bench:
         return len([job for job in ended if job is not None])
 
     async def _expire(self, tx: Transaction, job_id: UUID) -> Job | None:
-        return await jobs.expire(tx, self.lens, job_id, NOTHING)
+        return await jobs.expire(tx, self.presenter, job_id, NOTHING)
 
     async def reap(self, job_id: UUID) -> int:
         """Let the job's lease run out, if it has one, and take the reaper's round."""
@@ -249,16 +254,16 @@ class Bench:
         return (await self.reap_round()).total()
 
     async def reap_round(self, batch: int = 100) -> Counter[str]:
-        """Take a round of reaping; gives what was taken back."""
+        """Take a round of reaping; returns what was taken back."""
         found = await self.do(lambda tx: jobs.overdue(tx, batch))
         reaped = [await self.do(partial(self._reap, job_id=each)) for each in found]
         return Counter(each for each in reaped if each is not None)
 
     async def _reap(self, tx: Transaction, job_id: UUID) -> str | None:
-        return await jobs.reap(tx, self.lens, job_id)
+        return await jobs.reap(tx, self.presenter, job_id)
 
     async def follow_up(self) -> int:
-        """Take the rounds that see to the followers of leaders which have ended; gives how many."""
+        """Take the rounds that see to the followers of leaders which have ended; returns how many."""
         count = 0
         while found := await self.do(lambda tx: jobs.waiting(tx, 5, 20)):
             for leader, follower in found:
@@ -266,11 +271,13 @@ class Bench:
                     await self.do(partial(jobs.settle, leader_id=leader))
                 else:
                     count += 1
-                    await self.do(partial(jobs.follow_up, lens=self.lens, follower_id=follower))
+                    await self.do(
+                        partial(jobs.follow_up, presenter=self.presenter, follower_id=follower)
+                    )
         return count
 
     async def hand_back(self, job_id: UUID, fence: int) -> int:
-        """Give a released job back."""
+        """Return a released job back."""
         return await self.do(lambda tx: jobs.hand_back(tx, [Release(job_id, fence)]))
 
     async def resolve(
@@ -278,4 +285,4 @@ class Bench:
     ) -> Job | None:
         """Find out what an attempt cost."""
         verdict = jobs.Verdict(credits_, None if credits_ is None else "inf-log")
-        return await self.do(lambda tx: jobs.resolve(tx, self.lens, job_id, number, verdict))
+        return await self.do(lambda tx: jobs.resolve(tx, self.presenter, job_id, number, verdict))

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from models.images.pictures import Pictures
 from models.images.storage import Store
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.doorbell import Doorbell
 from models.platform.vault import Vault
@@ -32,7 +32,7 @@ class Post:
     context: Context
 
     async def send_due(self) -> int:
-        """Try once whatever is due; gives how many."""
+        """Try once whatever is due; returns how many."""
         async with self.context.database.transaction() as tx:
             woken = await deliveries.wake(tx, 100, LEASE, cap=100, rate=1000)
         for delivery_id, number in woken.due:
@@ -60,7 +60,7 @@ async def posting(settings: Settings, ring: Callable[[str, str], None]) -> Async
                 pictures=Pictures(),
                 thumbnails=Thumbnails(store, database.direct, Pictures()),
                 vault=vault,
-                lens=Lens(settings.public_url, vault),
+                presenter=Presenter(settings.public_url, vault),
             )
         )
     await database.close()

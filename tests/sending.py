@@ -8,7 +8,7 @@ from models.platform.vault import Vault
 from models.schema import Endpoint
 from models.states import DeliveryState
 from models.webhooks import deliveries, endpoints
-from models.webhooks.deliveries import Logged, Parcel, Patience, Replayed, Try, Woken
+from models.webhooks.deliveries import ClaimedDelivery, Logged, Patience, Replayed, TryResult, Woken
 from models.webhooks.endpoints import Wish
 from tests.making import Bench
 
@@ -17,13 +17,13 @@ LEASE = timedelta(seconds=30)
 PATIENCE = Patience(timedelta(days=5), timedelta(hours=24), 100)
 NOTHING = timedelta(0)
 
-DELIVERED = Try("delivered", "delivered", 200, timedelta(milliseconds=12))
-LATER = Try("pending", "HTTP 500", 500, timedelta(seconds=1), next_in=timedelta(minutes=5))
-EXHAUSTED = Try("exhausted", "timeout", None, timedelta(seconds=15))
-BLOCKED = Try("blocked", "address refused", None, NOTHING)
-GIVEN_UP = Try("aborted", "the receiver gave this message up", 400, NOTHING)
-GONE = Try("held", "410 Gone", 410, NOTHING, endpoint="disable")
-BUSY = Try(
+DELIVERED = TryResult("delivered", "delivered", 200, timedelta(milliseconds=12))
+LATER = TryResult("pending", "HTTP 500", 500, timedelta(seconds=1), next_in=timedelta(minutes=5))
+EXHAUSTED = TryResult("exhausted", "timeout", None, timedelta(seconds=15))
+BLOCKED = TryResult("blocked", "address refused", None, NOTHING)
+GIVEN_UP = TryResult("aborted", "the receiver gave this message up", 400, NOTHING)
+GONE = TryResult("held", "410 Gone", 410, NOTHING, endpoint="disable")
+BUSY = TryResult(
     "pending", "HTTP 429", 429, NOTHING, next_in=timedelta(seconds=60), pause=timedelta(seconds=60)
 )
 
@@ -34,7 +34,7 @@ async def endpoint(bench: Bench, vault: Vault, *events: str, url: str = URL) -> 
 
 
 async def registered(bench: Bench, vault: Vault, wish: Wish) -> tuple[Endpoint, str]:
-    """Register an endpoint as wished; gives its secret too."""
+    """Register an endpoint as wished; returns its secret too."""
     project_id = bench.caller.project_id
     return await bench.do(lambda tx: endpoints.register(tx, vault, project_id, wish))
 
@@ -71,7 +71,7 @@ async def look(bench: Bench, slots: int = 100, *, cap: int = 8, rate: int = 10_0
     )
 
 
-async def take(bench: Bench, vault: Vault, woken: tuple[UUID, int]) -> Parcel | None:
+async def take(bench: Bench, vault: Vault, woken: tuple[UUID, int]) -> ClaimedDelivery | None:
     """Take a try that was woken: as a worker does, in the plain way first."""
     if bench.plain:
         parcel = await deliveries.take_plain(bench.database.direct, vault, *woken, LEASE)
@@ -80,7 +80,7 @@ async def take(bench: Bench, vault: Vault, woken: tuple[UUID, int]) -> Parcel | 
     return await bench.do(lambda tx: deliveries.take(tx, vault, *woken, LEASE))
 
 
-async def record(bench: Bench, woken: tuple[UUID, int], tried: Try) -> DeliveryState | None:
+async def record(bench: Bench, woken: tuple[UUID, int], tried: TryResult) -> DeliveryState | None:
     """Record what a try met, in the plain way first."""
     at = datetime.now(UTC)
     if bench.plain and await deliveries.record_plain(bench.database.direct, *woken, at, tried):

@@ -19,7 +19,7 @@ from deploy.simulator.calls import Call, mark
 from models import ids
 from models.accounts.projects import Caller
 from models.coordination import workers
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.settings import Settings
 from tests.making import Bench
@@ -70,7 +70,7 @@ class House:
 
         All at once, or one after the other by rank.
         """
-        while await releasing.turn(self.books.desk):
+        while await releasing.run(self.books.desk):
             pass
         released = await self.bench.rows(
             "SELECT id, fence FROM jobs WHERE status = 'released' ORDER BY rank, id"
@@ -103,15 +103,15 @@ class House:
         ]
 
     async def charge(self, job_id: UUID, number: int = 1) -> str:
-        """Give what is known of an attempt's charge."""
+        """Return what is known of an attempt's charge."""
         return str((await self.bench.attempts(job_id))[number - 1]["charge"])
 
     async def charges(self, *jobs: UUID) -> list[str]:
-        """Give what is known of the charge of each job's first attempt."""
+        """Return what is known of the charge of each job's first attempt."""
         return [await self.charge(job_id) for job_id in jobs]
 
     async def events(self, type_: str) -> Sequence[RowMapping]:
-        """Give the events of a type, in order."""
+        """Return the events of a type, in order."""
         return await self.bench.rows(
             "SELECT project_id, job_id, body FROM events WHERE type = :type ORDER BY id", type=type_
         )
@@ -188,14 +188,14 @@ async def opened(
         context = await stack.enter_async_context(open_context(settings, "worker-1"))
         # The connections and the compiled statements that the tests before have left warm.
         context = replace(context, database=database)
-        bench = Bench(database, Lens(settings.public_url, context.vault), caller)
+        bench = Bench(database, Presenter(settings.public_url, context.vault), caller)
         desk = Desk(
             settings=settings,
             name="dispatcher-1",
             database=database,
             doorbell=context.doorbell,
             celery=connect(settings),
-            lens=bench.lens,
+            presenter=bench.presenter,
         )
         asking = await stack.enter_async_context(
             Provider(settings.aimlapi_base_url, settings.aimlapi_key)

@@ -123,7 +123,7 @@ def _health(context: Context, watched: Sequence[Watch]) -> AbstractAsyncContextM
     async def healthy() -> str | None:
         if context.draining:  # the consumer has stopped, as it should
             return None
-        troubles = [await each.look() for each in watched]
+        troubles = [await each.check() for each in watched]
         return "; ".join(each for each in troubles if each is not None) or None
 
     async def ready() -> str | None:

@@ -30,7 +30,7 @@ def delay(
     retry_after: timedelta | None,
     random: Callable[[], float],
 ) -> timedelta:
-    """Give the wait after the `n`th try (from 1): full jitter under `base` doubling to `cap`.
+    """Return the wait after the `n`th try (from 1): full jitter under `base` doubling to `cap`.
 
     `retry_after` is a floor, believed up to `RETRY_AFTER_MAX`. `random` gives a float in [0, 1).
     Full jitter spreads a crowd best:
@@ -49,7 +49,7 @@ def next_try(
     retry_after: timedelta | None,
     random: Callable[[], float],
 ) -> timedelta | None:
-    """Give the wait after a webhook's `n`th try (from 1), or None when the schedule is exhausted.
+    """Return the wait after a webhook's `n`th try (from 1), or None when the schedule is exhausted.
 
     `schedule[n - 1]`, 20 % more or less; the receiver's `retry_after` may make it longer, up to a
     day.
@@ -61,7 +61,7 @@ def next_try(
 
 
 def pause(wait: timedelta | None, asked: timedelta | None) -> timedelta:
-    """Give how long the whole lane of a busy receiver pauses: as the delivery that met it waits.
+    """Return how long the whole lane of a busy receiver pauses: as the delivery that met it waits.
 
     That is at most `LANE_PAUSE_MAX`, or as long as the receiver `asked` for, up to a day. A delivery with
     no tries left (`wait` is None) pauses the others all the same.

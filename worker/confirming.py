@@ -26,7 +26,7 @@ _SHARE, _PAUSE = 60, 1.0
 
 
 async def confirm(context: Context, outcome: Outcome) -> Outcome:
-    """Give what is to be believed of an outcome that may be about every call, or about this one."""
+    """Return what is to be believed of an outcome that may be about every call, or about this one."""
     if not isinstance(outcome, Parked) or outcome.certain:
         return outcome
     account = await _asked(context)

@@ -18,14 +18,14 @@ from models.ids import DELIVERY, EVENT, JOB, PROJECT, text
 from models.settings import Settings
 from models.states import DeliveryState
 from models.webhooks import deliveries
-from models.webhooks.deliveries import Parcel, Patience, Try
+from models.webhooks.deliveries import ClaimedDelivery, Patience, TryResult
 from models.webhooks.signing import sign
 from worker.backoff import next_try, parse_retry_after, pause
 from worker.egress.connection import Unreachable
 from worker.egress.guarded import Answer
 from worker.runtime import metrics
 from worker.runtime.context import Context, whose
-from worker.runtime.persistence import insist
+from worker.runtime.persistence import persist
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -40,19 +40,19 @@ _BUSY = frozenset({429, 502, 503, 504})
 async def run(context: Context, delivery_id: UUID, number: int) -> None:
     """Make one try of a delivery, if it is still to be made."""
     structlog.contextvars.bind_contextvars(delivery_id=text(DELIVERY, delivery_id))
-    parcel = await _take(context, delivery_id, number)
-    if parcel is None:
+    claimed = await _take(context, delivery_id, number)
+    if claimed is None:
         log.info("webhook.not_mine", number=number)
         return
-    structlog.contextvars.bind_contextvars(project_id=text(PROJECT, parcel.project_id))
-    whose.set(parcel.project_id)
-    if parcel.job_id is not None:
-        structlog.contextvars.bind_contextvars(job_id=text(JOB, parcel.job_id))
+    structlog.contextvars.bind_contextvars(project_id=text(PROJECT, claimed.project_id))
+    whose.set(claimed.project_id)
+    if claimed.job_id is not None:
+        structlog.contextvars.bind_contextvars(job_id=text(JOB, claimed.job_id))
     at, started = datetime.now(UTC), time.monotonic()
-    met = await _send(context, parcel, at)
+    met = await _send(context, claimed, at)
     elapsed = timedelta(seconds=time.monotonic() - started)
     tried = judge(
-        context.settings, parcel, met, elapsed, now=datetime.now(UTC), random=random.random
+        context.settings, claimed, met, elapsed, now=datetime.now(UTC), random=random.random
     )
     state = await _record(context, delivery_id, number, at, tried)
     metrics.TRIES.labels(state or "late").inc()
@@ -62,27 +62,27 @@ async def run(context: Context, delivery_id: UUID, number: int) -> None:
     came_to = f"webhook.{state or 'late'}"
     log.info(
         came_to,
-        event_id=text(EVENT, parcel.event_id),
+        event_id=text(EVENT, claimed.event_id),
         number=number,
         http_status=tried.http_status,
         result=tried.result,
     )
 
 
-async def _take(context: Context, delivery_id: UUID, number: int) -> Parcel | None:
+async def _take(context: Context, delivery_id: UUID, number: int) -> ClaimedDelivery | None:
     lease, direct = context.settings.delivery_lease, context.database.direct
     with suppress(Unavailable):
         plain = await deliveries.take_plain(direct, context.vault, delivery_id, number, lease)
         if plain is not None:
             return plain
     # Once more when Postgres was away for a moment: else the delivery waits for the end of its lease.
-    return await insist(
+    return await persist(
         context, lambda tx: deliveries.take(tx, context.vault, delivery_id, number, lease)
     )
 
 
 async def _record(
-    context: Context, delivery_id: UUID, number: int, at: datetime, tried: Try
+    context: Context, delivery_id: UUID, number: int, at: datetime, tried: TryResult
 ) -> DeliveryState | None:
     patience = Patience.of(context.settings)
     with suppress(Unavailable):  # whether it took effect, the general way finds out
@@ -90,23 +90,23 @@ async def _record(
             direct = context.database.direct
             if await deliveries.record_plain(direct, delivery_id, number, at, tried):
                 return tried.state
-    return await insist(
+    return await persist(
         context, lambda tx: deliveries.record(tx, delivery_id, number, at, tried, patience)
     )
 
 
-async def _send(context: Context, parcel: Parcel, at: datetime) -> Met:
+async def _send(context: Context, claimed: ClaimedDelivery, at: datetime) -> Met:
     settings = context.settings
-    message_id, timestamp = text(EVENT, parcel.event_id), int(at.timestamp())
+    message_id, timestamp = text(EVENT, claimed.event_id), int(at.timestamp())
     try:
         return await context.egress.post(
-            parcel.url,
-            content=parcel.body,
+            claimed.url,
+            content=claimed.body,
             headers={
                 "content-type": "application/json",
                 "webhook-id": message_id,
                 "webhook-timestamp": str(timestamp),
-                "webhook-signature": sign(parcel.secrets, message_id, timestamp, parcel.body),
+                "webhook-signature": sign(claimed.secrets, message_id, timestamp, claimed.body),
             },
             deadline=settings.webhook_timeout,
             read_max=settings.webhook_read_max_bytes,
@@ -117,57 +117,60 @@ async def _send(context: Context, parcel: Parcel, at: datetime) -> Met:
 
 def judge(
     settings: Settings,
-    parcel: Parcel,
+    claimed: ClaimedDelivery,
     met: Met,
     elapsed: timedelta,
     *,
     now: datetime,
     random: Callable[[], float],
-) -> Try:
+) -> TryResult:
     """Say what follows from what a try met: delivered, given up, the endpoint disabled, or tried again."""
     match met:
         case EgressRefused():
             # Which rule, how long it took, and what the name resolves to, is nobody's business: the log
             # is no scanner.
-            return Try("blocked", "address refused", None, timedelta(0))
+            return TryResult("blocked", "address refused", None, timedelta(0))
         case Unreachable():
-            wait = _wait(settings, parcel, None, random)
+            wait = _wait(settings, claimed, None, random)
             # Whoever hangs holds a slot for each try: one at a time, until one comes back well.
-            slows = timedelta(0) if met.reason == "timeout" and not parcel.ping else None
+            slows = timedelta(0) if met.reason == "timeout" and not claimed.ping else None
             state: DeliveryState = "pending" if wait else "exhausted"
-            return Try(state, met.reason, None, elapsed, wait, pause=slows)
+            return TryResult(state, met.reason, None, elapsed, wait, pause=slows)
         case Answer():
-            return _answered(settings, parcel, met, now=now, random=random)
+            return _answered(settings, claimed, met, now=now, random=random)
 
 
 def _answered(
     settings: Settings,
-    parcel: Parcel,
+    claimed: ClaimedDelivery,
     answer: Answer,
     *,
     now: datetime,
     random: Callable[[], float],
-) -> Try:
+) -> TryResult:
     status, elapsed = answer.status, answer.elapsed
     wish = answer.headers.get("webhook-delivery", "").strip().lower()
     if wish == "disable" or status == _GONE:
         reason = "the receiver asked to be disabled" if wish == "disable" else "410 Gone"
-        given_up: DeliveryState = "held" if parcel.endpoint else "aborted"
-        return Try(given_up, reason, status, elapsed, endpoint="disable")
+        given_up: DeliveryState = "held" if claimed.endpoint else "aborted"
+        return TryResult(given_up, reason, status, elapsed, endpoint="disable")
     if status in _SUCCESS:
-        return Try("delivered", "delivered", status, elapsed)
+        return TryResult("delivered", "delivered", status, elapsed)
     asked = parse_retry_after(answer.headers.get("retry-after"), now)
-    wait = _wait(settings, parcel, asked, random)
+    wait = _wait(settings, claimed, asked, random)
     slows = pause(wait, asked) if status in _BUSY or asked is not None else None
     if wish == "abort-message":
         result = "the receiver gave this message up"
-        return Try("aborted", result, status, elapsed, pause=slows)
+        return TryResult("aborted", result, status, elapsed, pause=slows)
     result = "redirect, never followed" if status in _REDIRECT else f"HTTP {status}"
-    return Try("pending" if wait else "exhausted", result, status, elapsed, wait, pause=slows)
+    return TryResult("pending" if wait else "exhausted", result, status, elapsed, wait, pause=slows)
 
 
 def _wait(
-    settings: Settings, parcel: Parcel, asked: timedelta | None, random: Callable[[], float]
+    settings: Settings,
+    claimed: ClaimedDelivery,
+    asked: timedelta | None,
+    random: Callable[[], float],
 ) -> timedelta | None:
-    schedule = () if parcel.ping else settings.webhook_schedule
-    return next_try(schedule, parcel.nth, retry_after=asked, random=random)
+    schedule = () if claimed.ping else settings.webhook_schedule
+    return next_try(schedule, claimed.nth, retry_after=asked, random=random)

@@ -24,7 +24,7 @@ from worker.backoff import delay
 from worker.provider.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown, Unusable
 from worker.runtime import metrics, storeroom
 from worker.runtime.context import Context, whose
-from worker.runtime.persistence import book, insist
+from worker.runtime.persistence import book, persist
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -80,9 +80,9 @@ async def _start(context: Context, job_id: UUID, fence: int) -> Start | None:
         if plain is not None:
             return plain
         async with context.database.transaction() as tx:
-            return await jobs.start(tx, context.lens, job_id, fence, **terms)
+            return await jobs.start(tx, context.presenter, job_id, fence, **terms)
     except Unavailable:
-        return await insist(context, lambda tx: jobs.started(tx, job_id, fence, start_id))
+        return await persist(context, lambda tx: jobs.started(tx, job_id, fence, start_id))
 
 
 async def _call(context: Context, start: Start) -> Outcome:
@@ -132,7 +132,7 @@ async def _with_references(context: Context, start: Start) -> dict[str, object]:
 
 async def _conclude(context: Context, start: Start, outcome: Outcome) -> None:
     """Write down what the answer means, in one transaction; only an image goes on from here."""
-    ref, lens, answer = start.ref, context.lens, _answer(outcome)
+    ref, presenter, answer = start.ref, context.presenter, _answer(outcome)
     match outcome:
         case Image():
             await keep.receive_and_keep(context, start, outcome, answer)
@@ -152,7 +152,7 @@ async def _conclude(context: Context, start: Start, outcome: Outcome) -> None:
             await book(
                 context, ref, answer,
                 lambda tx: jobs.refuse(
-                    tx, lens, ref, answer,
+                    tx, presenter, ref, answer,
                     code=outcome.code, message=outcome.message, details=details or None,
                 ),
             )  # fmt: skip
@@ -165,7 +165,7 @@ async def _conclude(context: Context, start: Start, outcome: Outcome) -> None:
             reason, for_all = outcome.reason, outcome.for_all
             await book(
                 context, ref, answer,
-                lambda tx: jobs.park(tx, lens, ref, answer, reason, for_all=for_all),
+                lambda tx: jobs.park(tx, presenter, ref, answer, reason, for_all=for_all),
             )  # fmt: skip
         case Unknown():
             await book(context, ref, answer, lambda tx: _lose(tx, context, ref, answer))
@@ -175,7 +175,7 @@ async def _retry_later(
     tx: Transaction, context: Context, ref: Ref, answer: Answer, wait: timedelta
 ) -> None:
     """Try the job again, and learn from why: the limit was reached, or the provider is in trouble."""
-    await jobs.retry_later(tx, context.lens, ref, answer, wait)
+    await jobs.retry_later(tx, context.presenter, ref, answer, wait)
     code = (answer.error or {}).get("code")
     if code == "slow_down":
         metrics.SLOW_DOWNS.inc()
@@ -190,13 +190,19 @@ async def _give_up(
 ) -> None:
     """Fail the job: it was paid, and who would call again would pay again. Several in a row are trouble."""
     await jobs.refuse(
-        tx, context.lens, ref, answer, code="paid_without_image", message=message, retryable=True
+        tx,
+        context.presenter,
+        ref,
+        answer,
+        code="paid_without_image",
+        message=message,
+        retryable=True,
     )
     await breakers.failed(tx, context.settings, "errors", ref.job_id, ref.number)
 
 
 async def _lose(tx: Transaction, context: Context, ref: Ref, answer: Answer) -> None:
-    await jobs.lose(tx, context.lens, ref, answer)
+    await jobs.lose(tx, context.presenter, ref, answer)
     await breakers.failed(tx, context.settings, "lost", ref.job_id, ref.number)
 
 

@@ -24,7 +24,7 @@ from models.images import remnants
 from models.images.pictures import Broken
 from models.images.remnants import Contested
 from models.images.storage import NotAnImage, StorageError, TooLarge, Truncated
-from models.jobs import Kept, Start
+from models.jobs import KeptImage, Start
 from models.jobs.attempts import Answer, Ref
 from models.platform.db import Transaction
 from models.schema import Job
@@ -33,11 +33,11 @@ from worker.fetch import Denied, Gone, Missing, NoImage, NotKept, NotStored, ope
 from worker.provider.outcomes import Image
 from worker.runtime import metrics, storeroom
 from worker.runtime.context import Context
-from worker.runtime.persistence import book, insist, said
+from worker.runtime.persistence import book, persist, said
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-Put = tuple[Kept, Job | None]  # what is kept, and the job if that has ended it
+Put = tuple[KeptImage, Job | None]  # what is kept, and the job if that has ended it
 
 _DECODED = 64_000_000  # pixels: more than a provider draws, and as many as a decoder has memory for
 _BASE, _CAP = timedelta(seconds=1), timedelta(seconds=30)  # between two tries of what is held
@@ -66,9 +66,9 @@ async def _receive(
             direct = context.database.direct
             if await jobs.receive_plain(direct, ref, answer, lease=lease, ttl=ttl):
                 return "keep", ref
-    receive = partial(jobs.receive, lens=context.lens, ref=ref, lease=lease, ttl=ttl)
+    receive = partial(jobs.receive, presenter=context.presenter, ref=ref, lease=lease, ttl=ttl)
     with _no_matter("image.received"):
-        return await insist(context, partial(receive, answer=answer))
+        return await persist(context, partial(receive, answer=answer))
     # The image is worth more than its line in the ledger, which the provider's books can still tell.
     unpriced = replace(answer, charge="unknown", credits=None)
     return await book(context, ref, answer, partial(receive, answer=unpriced))
@@ -104,7 +104,7 @@ async def run(
         if not spare:
             await _put_off(context, ref, failed, inline=b64 is not None)
         elif isinstance(failed, NoImage):
-            await insist(context, lambda tx: jobs.pass_by(tx, ref))
+            await persist(context, lambda tx: jobs.pass_by(tx, ref))
         return
     if job is None:
         log.info("image.spare" if spare else "job.not_mine", fence=ref.fence)
@@ -124,10 +124,10 @@ async def _put_off(context: Context, ref: Ref, failed: NotKept, *, inline: bool)
         patience = settings.image_missing
     elif isinstance(failed, Denied | NoImage):
         patience = settings.image_refused
-    await insist(
+    await persist(
         context,
         lambda tx: jobs.keep_later(
-            tx, context.lens, ref,
+            tx, context.presenter, ref,
             ttl=settings.keep_ttl, patience=patience, waiting=waiting, message=message,
         ),
     )  # fmt: skip
@@ -160,40 +160,40 @@ async def _put(
     context: Context,
     ref: Ref,
     project_id: UUID,
-    keep: Callable[[], Awaitable[Kept]],
+    keep: Callable[[], Awaitable[KeptImage]],
     *,
     spare: bool,
 ) -> Put:
     """Keep an image and say so. The same bytes may have been deleted just now: keep them again, once."""
     kept = await keep()
 
-    async def say(tx: Transaction, kept: Kept) -> Job | None:
+    async def say(tx: Transaction, kept: KeptImage) -> Job | None:
         if spare:
-            return await jobs.keep_spare(tx, context.lens, ref, kept)
-        return await jobs.succeed(tx, context.lens, ref, kept)
+            return await jobs.keep_spare(tx, context.presenter, ref, kept)
+        return await jobs.succeed(tx, context.presenter, ref, kept)
 
     if not spare:
         with _no_matter("image.kept_plainly"):
             async with context.turn():
                 direct = context.database.direct
-                plain = await jobs.succeed_plain(direct, context.lens, ref, kept)
+                plain = await jobs.succeed_plain(direct, context.presenter, ref, kept)
             if plain is not None:
                 return kept, plain
     try:
-        return kept, await insist(context, lambda tx: say(tx, kept))
+        return kept, await persist(context, lambda tx: say(tx, kept))
     except Contested:
         log.info("image.contested")
     blobs = [(project_id, kept.sha256)]
     try:
-        if not await insist(context, lambda tx: remnants.claim(tx, blobs)):
+        if not await persist(context, lambda tx: remnants.reserve(tx, blobs)):
             raise NotKept("the same bytes are being deleted for another job")
         claimed = replace(await keep(), claimed=True)
-        return claimed, await insist(context, lambda tx: say(tx, claimed))
+        return claimed, await persist(context, lambda tx: say(tx, claimed))
     except Contested as failed:
         raise NotKept(str(failed)) from failed
 
 
-async def _keep(context: Context, project_id: UUID, url: str | None, b64: str | None) -> Kept:
+async def _keep(context: Context, project_id: UUID, url: str | None, b64: str | None) -> KeptImage:
     """Stream an image into the store. Whole it is in memory only while a child looks at it."""
     settings, store = context.settings, context.store
     try:
@@ -217,7 +217,7 @@ async def _keep(context: Context, project_id: UUID, url: str | None, b64: str | 
         height=size.height,
         path=store.place(blob.key),
     )
-    return Kept(
+    return KeptImage(
         sha256=blob.sha256,
         bytes=blob.size,
         width=size.width,
@@ -229,7 +229,7 @@ async def _keep(context: Context, project_id: UUID, url: str | None, b64: str | 
 
 
 async def _decodes(context: Context, project_id: UUID, image: bytes) -> bool:
-    """Tell whether all pixels are there, of an image whose end is not where it should be."""
+    """Return whether all pixels are there, of an image whose end is not where it should be."""
     async with context.looking.take(project_id, patience=None):
         found = await context.pictures.decode(image, most=_DECODED, whole=False)
     if isinstance(found, Broken) and found.passing:

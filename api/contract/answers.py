@@ -4,7 +4,7 @@ from fastapi.responses import JSONResponse
 from pydantic_core import to_json
 
 
-class Answer(JSONResponse):
+class JsonAnswer(JSONResponse):
     """An answer in JSON, written by Pydantic: it takes a fifth of the time of Python's `json`."""
 
     def render(self, content: object) -> bytes:

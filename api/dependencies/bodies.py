@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 
 from api.dependencies.deps import Key
 from api.dependencies.state import state_of
-from api.edge.intake import Intake
+from api.edge.body_limits import Intake
 from api.edge.route import Handle, Query
 from models.errors import FieldError, InvalidRequest, MalformedBody, UnsupportedMedia
 from models.platform.wording import printable, shown

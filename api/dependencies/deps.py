@@ -82,7 +82,7 @@ documented_reader = [Security(_Bearer(), scopes=["jobs:read"])]
 
 
 def idempotency_key(request: Request) -> str | None:
-    """Give the Idempotency-Key of a request; raises `InvalidRequest` for one that cannot be one.
+    """Return the Idempotency-Key of a request; raises `InvalidRequest` for one that cannot be one.
 
     Documented by `WITH_KEY`: as a parameter it would cost as much as the look-up of the API key.
     """

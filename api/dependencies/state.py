@@ -14,7 +14,7 @@ from api.sharing.turns import Turns
 from api.sharing.waiting import Waiting
 from models import ids
 from models.images.storage import Store
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money.prices import PriceList
 from models.platform.db import Database
 from models.platform.doorbell import Doorbell
@@ -34,7 +34,7 @@ class State:
     doorbell: Doorbell
     store: Store
     vault: Vault
-    lens: Lens
+    presenter: Presenter
     callers: Callers
     queues: Queues
     waiting: Waiting
@@ -52,6 +52,6 @@ class State:
 
 
 def state_of(request: Request) -> State:
-    """Give the state of the process that serves this request."""
+    """Return the state of the process that serves this request."""
     state: State = request.app.state.darkroom
     return state

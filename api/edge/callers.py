@@ -86,7 +86,7 @@ def owner_of(request: Request) -> UUID | None:
 
 
 def quota_of(request: Request) -> Quota | None:
-    """Give what is left to the key of a request that was counted."""
+    """Return what is left to the key of a request that was counted."""
     quota = getattr(request.state, "quota", None)
     return quota if isinstance(quota, Quota) else None
 

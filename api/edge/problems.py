@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from api.contract.answers import Answer
+from api.contract.answers import JsonAnswer
 from models.errors import FieldError, InternalError, InvalidRequest, Refusal, Unavailable
 from models.images.storage import StoreUnavailable
 
@@ -33,7 +33,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _bug)
 
 
-def problem(request: Request, refused: Refusal) -> Answer:
+def problem(request: Request, refused: Refusal) -> JsonAnswer:
     """Write a refusal: what happened, which value, what to do."""
     body: dict[str, object] = {
         "type": f"https://darkroom.dev/problems/{refused.code}",
@@ -56,24 +56,24 @@ def problem(request: Request, refused: Refusal) -> Answer:
         headers["connection"] = "close"  # the rest of the body would be read as the next request's
     if refused.status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = 'Bearer realm="darkroom"'
-    return Answer(body, refused.status, headers, media_type="application/problem+json")
+    return JsonAnswer(body, refused.status, headers, media_type="application/problem+json")
 
 
 def request_id(request: Request) -> str:
-    """Give the id of a request, ours or the caller's."""
+    """Return the id of a request, ours or the caller's."""
     return str(getattr(request.state, "request_id", ""))
 
 
-async def _refusal(request: Request, refused: Exception) -> Answer:
+async def _refusal(request: Request, refused: Exception) -> JsonAnswer:
     return problem(request, cast("Refusal", refused))
 
 
-async def _store_away(request: Request, away: Exception) -> Answer:
+async def _store_away(request: Request, away: Exception) -> JsonAnswer:
     log.warning("store.away", reason=str(away))
     return problem(request, Unavailable("The image store does not answer; try again in a moment."))
 
 
-async def _invalid(request: Request, refused: Exception) -> Answer:
+async def _invalid(request: Request, refused: Exception) -> JsonAnswer:
     fields = tuple(_field(error) for error in cast("RequestValidationError", refused).errors())
     named = ", ".join(dict.fromkeys(field.pointer or "the body" for field in fields))
     return problem(request, InvalidRequest(f"The request breaks a rule at {named}.", errors=fields))
@@ -99,7 +99,7 @@ async def _gone(_request: Request, _gone: Exception) -> Response:
     return Response(status_code=CLIENT_GONE)
 
 
-async def _http(request: Request, raised: Exception) -> Answer:
+async def _http(request: Request, raised: Exception) -> JsonAnswer:
     status, path = cast("HTTPException", raised).status_code, request.url.path
     is_slashed = status == HTTPStatus.NOT_FOUND and path.endswith("/")
     advice = " Leave out the slash at its end." if is_slashed else ""
@@ -129,7 +129,7 @@ def _with_status(refused: Refusal, status: int) -> Refusal:
     return made
 
 
-async def _bug(request: Request, _raised: Exception) -> Answer:
+async def _bug(request: Request, _raised: Exception) -> JsonAnswer:
     answer = problem(request, InternalError("Tell us the request_id; our log says more under it."))
     # Starlette answers this one from outside of the door, which gives every other answer these two.
     answer.headers["x-request-id"] = request_id(request)

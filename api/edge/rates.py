@@ -43,7 +43,7 @@ class Rates:
         self._keys = _Windows(60, clock)
 
     def spend(self, key_id: UUID) -> tuple[Quota, bool]:
-        """Count a request of a key; gives what is left, and whether there was room for this one."""
+        """Count a request of a key; returns what is left, and whether there was room for this one."""
         count, end = self._keys.count(key_id)
         seconds = max(1, ceil(end - self._clock()))
         left = max(0, self._per_minute - count)
@@ -71,7 +71,7 @@ class _Windows:
         self._counts: OrderedDict[UUID, tuple[int, float]] = OrderedDict()
 
     def count(self, key: UUID) -> tuple[int, float]:
-        """Count once, in a window that the first count begins; gives the count, and the window's end."""
+        """Count once, in a window that the first count begins; returns the count, and the window's end."""
         now = self._clock()
         count, end = self._counts.get(key, (0, now))
         if end <= now:

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from api.contract.answers import Answer
+from api.contract.answers import JsonAnswer
 from api.contract.documentation import BUDGET, BUDGETS, REFUSALS
 from api.contract.schemas import BudgetBody
 from api.dependencies.bodies import JsonRoute
@@ -22,14 +22,14 @@ router = APIRouter(
 async def put(body: BudgetBody, caller: Admin, tx: Tx, here: Here) -> Response:
     """Make a budget, or change the one of the same scope and window."""
     most = here.settings.budgets_max
-    return Answer(views.budget(await budgets.put(tx, caller.project_id, body.rule, most=most)))
+    return JsonAnswer(views.budget(await budgets.put(tx, caller.project_id, body.rule, most=most)))
 
 
 @router.get("", responses=BUDGETS)
 async def read_many(caller: Usage, tx: Reading) -> Response:
     """List the project's budgets, oldest first, with what is held, spent and left now."""
     found = await budgets.standings(tx, caller.project_id)
-    return Answer({"object": "list", "data": [views.budget(each) for each in found]})
+    return JsonAnswer({"object": "list", "data": [views.budget(each) for each in found]})
 
 
 @router.delete("/{id}", status_code=204)

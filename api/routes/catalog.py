@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from api.contract.answers import Answer
+from api.contract.answers import JsonAnswer
 from api.contract.documentation import MODELS, REFUSALS
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Reader
@@ -15,7 +15,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"], responses=REFUSALS, rou
 @router.get("", responses=MODELS)
 async def read_many(caller: Reader) -> Response:  # noqa: ARG001 - any key that may read
     """List the models, with their input rules and their price in credits."""
-    return Answer({"object": "list", "data": [_shown(each) for each in catalog.models()]})
+    return JsonAnswer({"object": "list", "data": [_shown(each) for each in catalog.models()]})
 
 
 def _shown(model: Model) -> dict[str, object]:

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 
 from api.contract import cursors
-from api.contract.answers import Answer
+from api.contract.answers import JsonAnswer
 from api.contract.documentation import DELIVERIES, DELIVERY, REDELIVERED, REFUSALS, REPLAYED, TESTED
 from api.contract.subscriptions import DeliveryQuery, ReplayBody
 from api.dependencies.bodies import JsonRoute
@@ -54,7 +54,7 @@ async def ping(
         made = await deliveries.ping(tx, caller.project_id, endpoint_id, pace)
     patience = timedelta(seconds=wait)
     found = await here.waiting.tried(request, caller.project_id, made, patience)
-    return Answer(_shown(found) | {"message": _verdict(found)})
+    return JsonAnswer(_shown(found) | {"message": _verdict(found)})
 
 
 @router.get("/webhooks/{id}/deliveries", responses=DELIVERIES)
@@ -84,14 +84,14 @@ async def read_of_job(
 @router.get("/deliveries/{id}", responses=DELIVERY)
 async def read(caller: Hooker, delivery_id: DeliveryId, tx: Tx) -> Response:
     """Show a delivery with all its tries."""
-    return Answer(_shown(await deliveries.read(tx, caller.project_id, delivery_id)))
+    return JsonAnswer(_shown(await deliveries.read(tx, caller.project_id, delivery_id)))
 
 
 @router.post("/deliveries/{id}/redeliver", status_code=202, responses=REDELIVERED)
 async def redeliver(caller: Hooker, delivery_id: DeliveryId, tx: Tx) -> Response:
     """Send a delivery again, with the same `webhook-id`; its schedule begins anew."""
     again = await deliveries.redeliver(tx, caller.project_id, delivery_id)
-    return Answer(_shown(again), 202)
+    return JsonAnswer(_shown(again), 202)
 
 
 @router.post("/webhooks/{id}/replay", responses=REPLAYED)
@@ -106,13 +106,13 @@ async def replay(
     )  # fmt: skip
     cursor = None if done.next_after is None else course.cursor(done.next_after)
     answer: Json = {"object": "replay", "replayed": done.count, "has_more": cursor is not None}
-    return Answer(answer | {"next_cursor": cursor})
+    return JsonAnswer(answer | {"next_cursor": cursor})
 
 
 def _page(found: list[Logged], more: bool) -> Response:  # noqa: FBT001 - as `log` gives them
     cursor = cursors.write(found[-1].delivery.id) if more else None
     page: Json = {"object": "list", "data": [_shown(each) for each in found], "has_more": more}
-    return Answer(page | {"next_cursor": cursor})
+    return JsonAnswer(page | {"next_cursor": cursor})
 
 
 def _shown(logged: Logged) -> Json:

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from api.contract.answers import Answer
+from api.contract.answers import JsonAnswer
 from api.contract.documentation import HEALTHY, METRICS, READY, REFUSALS
 from api.dependencies.deps import Here
 from api.dependencies.state import State
@@ -17,12 +17,12 @@ router = APIRouter(tags=["health"], responses={422: REFUSALS[422]}, route_class=
 @router.get("/healthz", responses=HEALTHY)
 async def healthy() -> Response:
     """Tell that this process lives."""
-    return Answer({"status": "ok"})
+    return JsonAnswer({"status": "ok"})
 
 
 @router.get("/readyz", responses=READY)
 async def ready(here: Here) -> Response:
-    """Tell whether this process should get requests: its schema is there, and it is not draining.
+    """Return whether this process should get requests: its schema is there, and it is not draining.
 
     A Postgres that goes away does not make it unready: each request then answers 503 by itself, and a
     restart of every pod would help nobody. One that it has never seen does: its settings may be wrong,
@@ -30,13 +30,13 @@ async def ready(here: Here) -> Response:
     """
     trouble, remark = await _look(here)
     if trouble is not None:
-        return Answer({"status": "unavailable", "detail": trouble}, 503)
-    return Answer({"status": "ok"} | ({"detail": remark} if remark else {}))
+        return JsonAnswer({"status": "unavailable", "detail": trouble}, 503)
+    return JsonAnswer({"status": "ok"} | ({"detail": remark} if remark else {}))
 
 
 @router.get("/metrics", response_class=Response, responses=METRICS)
 async def metrics() -> Response:
-    """Give this process' metrics in Prometheus' format."""
+    """Return this process' metrics in Prometheus' format."""
     return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 

@@ -45,7 +45,7 @@ async def image(  # noqa: PLR0917 - each parameter is a header or a part of the 
     exp: Expiry = None, sig: Signature = None,
     range_: Annotated[str | None, Header(alias="range")] = None,
 ) -> Response:  # fmt: skip
-    """Give the image's bytes."""
+    """Return the image's bytes."""
     found, kept = await _find(request, here, job_id, n, exp, sig)
     key = f"{found.job.project_id}/{kept.sha256}"
     named = _named(job_id, kept.content_type)
@@ -58,7 +58,7 @@ async def thumbnail(  # noqa: PLR0917 - the same as `image`
     exp: Expiry = None, sig: Signature = None,
     range_: Annotated[str | None, Header(alias="range")] = None,
 ) -> Response:  # fmt: skip
-    """Give a JPEG of at most 512 pixels a side; it is drawn right after the job has succeeded."""
+    """Return a JPEG of at most 512 pixels a side; it is drawn right after the job has succeeded."""
     found, kept = await _find(request, here, job_id, n, exp, sig)
     if kept.thumbnail == "pending":
         raise NotFinished("The thumbnail is being drawn; try again in a moment.")

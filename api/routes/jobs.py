@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from api.contract import cursors
-from api.contract.answers import Answer
+from api.contract.answers import JsonAnswer
 from api.contract.documentation import (
     ACCEPTED,
     ERASED,
@@ -70,7 +70,7 @@ async def read(request: Request, caller: Reader, job_id: JobId) -> Response:
     headers = _headers(found) | applied
     if matches(if_none_match, found.etag):
         return Response(status_code=304, headers=headers)
-    return Answer(found.show(here.lens, await _inline(here, found)), headers=headers)
+    return JsonAnswer(found.show(here.presenter, await _inline(here, found)), headers=headers)
 
 
 @router.get("", responses=JOBS, openapi_extra=WITH_METADATA)
@@ -80,23 +80,23 @@ async def read_many(
     """List jobs, newest first."""
     found, more = await jobs.listing(tx, caller.project_id, _filter(request, query), query.limit)
     cursor = cursors.write(found[-1].job.id) if more else None
-    page = {"object": "list", "data": [each.show(here.lens) for each in found]}
-    return Answer(page | {"has_more": more, "next_cursor": cursor})
+    page = {"object": "list", "data": [each.show(here.presenter) for each in found]}
+    return JsonAnswer(page | {"has_more": more, "next_cursor": cursor})
 
 
 @router.get("/{id}/explain", responses=EXPLANATION)
 async def explain(caller: Reader, job_id: JobId, tx: Reading, here: Here) -> Response:
     """Say why a job waits: every limit that binds it now, its place, and when it may start."""
     found = await jobs.explain(tx, here.settings, caller.project_id, job_id)
-    return Answer(found, headers={"cache-control": "private, no-store"})
+    return JsonAnswer(found, headers={"cache-control": "private, no-store"})
 
 
 @router.post("/{id}/cancel", responses=JOB)
 async def cancel(caller: Writer, job_id: JobId, tx: Tx, here: Here) -> Response:
     """Cancel a job: at once, or after the paid call that is under way, which is never aborted."""
-    await jobs.cancel(tx, here.lens, caller.project_id, job_id)
+    await jobs.cancel(tx, here.presenter, caller.project_id, job_id)
     found = await jobs.snapshot(tx, caller.project_id, job_id)
-    return Answer(found.show(here.lens), headers=_headers(found))
+    return JsonAnswer(found.show(here.presenter), headers=_headers(found))
 
 
 @router.post("/{id}/retry", status_code=202, responses=ACCEPTED, openapi_extra=WITH_KEY)
@@ -136,8 +136,8 @@ async def _accepted(
     if replayed:
         headers["idempotent-replayed"] = "true"
     if patience and found.job.status in TERMINAL:
-        return Answer(found.show(here.lens, await _inline(here, found)), 200, headers)
-    return Answer(found.show(here.lens), 202, headers)
+        return JsonAnswer(found.show(here.presenter, await _inline(here, found)), 200, headers)
+    return JsonAnswer(found.show(here.presenter), 202, headers)
 
 
 def _headers(found: Snapshot) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from api.contract.answers import Answer
+from api.contract.answers import JsonAnswer
 from api.contract.documentation import KEY, KEY_MADE, KEYS, REFUSALS
 from api.contract.schemas import KeyBody, RotateBody
 from api.dependencies.bodies import JsonRoute
@@ -28,20 +28,20 @@ async def create(caller: Admin, body: KeyBody, tx: Tx) -> Response:
     key = projects.new_key()
     scopes = tuple(body.scopes)
     made = await projects.create_key(tx, caller.project_id, body.name, scopes, key)
-    return Answer(_shown(made) | {"key": key}, 201, {"cache-control": "no-store"})
+    return JsonAnswer(_shown(made) | {"key": key}, 201, {"cache-control": "no-store"})
 
 
 @router.get("", responses=KEYS)
 async def read_many(caller: Admin, tx: Reading) -> Response:
     """List the project's keys, newest first, revoked ones too."""
     found = await projects.list_keys(tx, caller.project_id)
-    return Answer({"object": "list", "data": [_shown(each) for each in found]})
+    return JsonAnswer({"object": "list", "data": [_shown(each) for each in found]})
 
 
 @router.delete("/{id}", responses=KEY)
 async def revoke(caller: Admin, key_id: KeyId, tx: Tx) -> Response:
     """Revoke a key; within 5 seconds no process accepts it any more."""
-    return Answer(_shown(await projects.expire_key(tx, caller.project_id, key_id)))
+    return JsonAnswer(_shown(await projects.expire_key(tx, caller.project_id, key_id)))
 
 
 @router.post("/{id}/rotate", status_code=201, responses=KEY_MADE)
@@ -49,7 +49,7 @@ async def rotate(caller: Admin, key_id: KeyId, tx: Tx, body: RotateBody = _A_DAY
     """Create a key like this one, which itself works for `grace` seconds more."""
     key = projects.new_key()
     made = await projects.rotate_key(tx, caller.project_id, key_id, body.grace, key)
-    return Answer(_shown(made) | {"key": key}, 201, {"cache-control": "no-store"})
+    return JsonAnswer(_shown(made) | {"key": key}, 201, {"cache-control": "no-store"})
 
 
 def _shown(key: ApiKey) -> dict[str, object]:

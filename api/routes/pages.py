@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.contract.answers import Answer
+from api.contract.answers import JsonAnswer
 from api.edge.route import demand_none
 
 Page = Callable[[Request], Coroutine[object, object, Response]]
@@ -64,10 +64,10 @@ def install(app: FastAPI) -> None:
         if "text/html" in request.headers.get("accept", ""):
             page = _ROOT.format(head=_HEAD, version=app.version)
             return HTMLResponse(page, headers=_HEADERS | {"vary": "Accept"})
-        return Answer(said, headers={"vary": "Accept"})
+        return JsonAnswer(said, headers={"vary": "Accept"})
 
     async def described(_request: Request) -> Response:
-        return Answer(app.openapi())
+        return JsonAnswer(app.openapi())
 
     for path, route in (
         ("/", root), ("/docs", _docs), ("/docs/start.js", _start), ("/docs/{name}", _vendored),

@@ -16,7 +16,7 @@ _WEIGHT = re.compile(r"\s*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*", re.IGNORECA
 
 
 def preferred(accept: str) -> bool:
-    """Tell whether an `Accept` header (RFC 9110, 12.5.1) names CSV, and JSON not before it."""
+    """Return whether an `Accept` header (RFC 9110, 12.5.1) names CSV, and JSON not before it."""
     weights = dict(_weighed(each) for each in accept.lower().split(","))
     return weights.get("text/csv", 0) > 0 and weights["text/csv"] >= weights.get(
         "application/json", 0

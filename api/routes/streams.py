@@ -33,11 +33,13 @@ async def stream(
 
     204 to whoever has its last event: a browser's `EventSource` would else come back for ever.
     """
-    found = await here.waiting.look(caller.project_id, job_id)
+    found = await here.waiting.read(caller.project_id, job_id)
     if found.job.status in TERMINAL and found.etag == last_event_id:
         return Response(status_code=204)
     changes = here.waiting.changes(caller.project_id, job_id, last_event_id)
-    told = (_write(each.etag, each.show(here.lens)) if each else ":\n\n" async for each in changes)
+    told = (
+        _write(each.etag, each.show(here.presenter)) if each else ":\n\n" async for each in changes
+    )
     return StreamingResponse(told, media_type="text/event-stream", headers=_HEADERS)
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
 
-from api.contract.answers import Answer
+from api.contract.answers import JsonAnswer
 from api.contract.documentation import LEDGER, QUOTE, REFUSALS, USAGE
 from api.contract.queries import LedgerQuery, UsageQuery
 from api.contract.schemas import QuoteBody, SubmitBody
@@ -47,7 +47,7 @@ async def read_usage(caller: Usage, query: Annotated[UsageQuery, Query()], tx: R
     """
     period = query.period(await usage.now(tx))
     found = await usage.report(tx, caller.project_id, period, query.dimensions)
-    return Answer(_report(query, period, found))
+    return JsonAnswer(_report(query, period, found))
 
 
 @router.get("/ledger", responses=LEDGER)
@@ -66,7 +66,7 @@ async def read_ledger(
         found, more = await bookings.lines(tx, caller.project_id, selection, query.limit)
     page: Json = {"object": "list", "data": [_line(each) for each in found], "has_more": more}
     cursor = _cursor(found[-1].id) if more else None
-    return Answer(page | {"next_cursor": cursor}, headers={"vary": "Accept"})
+    return JsonAnswer(page | {"next_cursor": cursor}, headers={"vary": "Accept"})
 
 
 @router.post("/quotes", responses=QUOTE)
@@ -80,7 +80,7 @@ async def quote(
     asked, _ = await submission.check(here, caller, SubmitBody(**options))
     await submission.demand_now(here, asked)
     async with here.turns.open(caller.project_id) as tx:
-        return Answer(await _quote(tx, asked))
+        return JsonAnswer(await _quote(tx, asked))
 
 
 def _report(query: UsageQuery, period: Period, found: Report) -> Json:
@@ -187,6 +187,6 @@ async def _quote(tx: Transaction, asked: Submission) -> Json:
 
 
 async def _price(tx: Transaction, asked: Submission) -> tuple[int, str]:
-    """Give the price that a submission would hold, and whether the provider taught it."""
+    """Return the price that a submission would hold, and whether the provider taught it."""
     learned = await prices.current(tx, asked.model)
     return asked.estimate, "catalog" if learned is None else "provider"

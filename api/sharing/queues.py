@@ -39,7 +39,7 @@ class Queues:
         self._seen: dict[UUID, _Seen] = {}
 
     async def full(self, project_id: UUID) -> bool:
-        """Tell whether no other job of this project may wait."""
+        """Return whether no other job of this project may wait."""
         seen, now = self._seen.get(project_id), self._clock()
         if seen is None or now - seen.at >= self._believed(seen):
             seen = await self._look(project_id, seen, now)

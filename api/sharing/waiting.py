@@ -50,19 +50,19 @@ class Waiting:
         patience: timedelta,
         seen: str | None = None,
     ) -> Snapshot:
-        """Give a job when it is terminal, or as it is when the patience ends. Raises `NotFound`.
+        """Return a job when it is terminal, or as it is when the patience ends. Raises `NotFound`.
 
         To whoever does not wait and has `seen` it as it is (`If-None-Match`), as much as the ETag tells.
         """
         if seen and not patience:
-            found = await jobs.glance(self._database.direct, project_id, job_id)
+            found = await jobs.read_version(self._database.direct, project_id, job_id)
             if matches(seen, found.etag):
                 return found
         if not patience:
-            return await self.look(project_id, job_id)
+            return await self.read(project_id, job_id)
         return await self._until(
             lambda found: found.job.status in TERMINAL,
-            lambda: jobs.look(self._database.direct, project_id, job_id),
+            lambda: jobs.read(self._database.direct, project_id, job_id),
             request,
             self._doorbell.waiter("job", str(job_id)),
             patience,
@@ -71,7 +71,7 @@ class Waiting:
     async def tried(
         self, request: Request, project_id: UUID, delivery_id: UUID, patience: timedelta
     ) -> Logged:
-        """Give a delivery when a try has met something or none will be made, or as `terminal` does."""
+        """Return a delivery when a try has met something or none will be made, or as `terminal` does."""
         return await self._until(
             lambda found: bool(found.tries) or found.delivery.state not in _UNDER_WAY,
             lambda: self._delivery(project_id, delivery_id),
@@ -80,14 +80,14 @@ class Waiting:
             patience,
         )
 
-    async def look(self, project_id: UUID, job_id: UUID) -> Snapshot:
-        """Give a job as it is. Raises `NotFound`."""
-        return await jobs.look(self._database.direct, project_id, job_id)
+    async def read(self, project_id: UUID, job_id: UUID) -> Snapshot:
+        """Return a job as it is. Raises `NotFound`."""
+        return await jobs.read(self._database.direct, project_id, job_id)
 
     async def changes(
         self, project_id: UUID, job_id: UUID, seen: str | None
     ) -> AsyncIterator[Snapshot | None]:
-        """Give a job whose state is not named `seen`, then at each change, until it has ended.
+        """Return a job whose state is not named `seen`, then at each change, until it has ended.
 
         None is a sign of life; then the job is read too, for a ring may be lost. It ends early when
         the job is gone, Postgres is away or this process drains: who listens comes back.
@@ -95,7 +95,7 @@ class Waiting:
         with self._doorbell.waiter("job", str(job_id)) as bell:
             while True:
                 try:
-                    found = await self.look(project_id, job_id)
+                    found = await self.read(project_id, job_id)
                 except (NotFound, Unavailable):
                     return
                 if found.etag != seen:

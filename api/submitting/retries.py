@@ -36,7 +36,7 @@ async def take(
     await submission.keep(here, caller, inline, name, full=full)
     async with here.turns.open(caller.project_id) as tx:
         job, replayed = await jobs.retry(
-            tx, here.lens, caller, job_id, idempotency=name, full=full,
+            tx, here.presenter, caller, job_id, idempotency=name, full=full,
             asked=replace(asked, retried_from=job_id),
         )  # fmt: skip
         return await jobs.snapshot(tx, caller.project_id, job.id), replayed

@@ -46,7 +46,7 @@ async def take(
 async def check(
     here: State, caller: Caller, body: SubmitBody, carried: Collection[str] = ()
 ) -> tuple[Submission, tuple[Inline, ...]]:
-    """Judge a body; gives it with the references it brought along, whose bytes are still to be kept.
+    """Judge a body; returns it with the references it brought along, whose bytes are still to be kept.
 
     `carried` are references that were judged and kept with an earlier job. Raises `InvalidRequest`,
     `EgressRefused`, and as `References.judge`. What time changes is for `demand_now`.
@@ -140,7 +140,7 @@ async def keep(
             return
         if full:
             raise jobs.queue_full()
-        if not await remnants.claim(tx, [(caller.project_id, each.sha256) for each in inline]):
+        if not await remnants.reserve(tx, [(caller.project_id, each.sha256) for each in inline]):
             raise Unavailable("A reference of the input is being deleted; send it again.")
     for each in inline:
         await here.store.put(str(caller.project_id), each.data, each.mime)
@@ -149,7 +149,7 @@ async def keep(
 async def accept(
     here: State, caller: Caller, asked: Submission, name: Idempotency | None, *, full: bool
 ) -> tuple[Snapshot, bool]:
-    """Make the job: in one round trip where nothing has to be looked at; gives it, and if it was there.
+    """Make the job: in one round trip where nothing has to be looked at; returns it, and if it was there.
 
     Raises what `jobs.submit` does.
     """
@@ -160,7 +160,7 @@ async def accept(
                 return made, False
         async with here.database.transaction() as tx:
             job, replayed = await jobs.submit(
-                tx, here.lens, caller, asked, idempotency=name, full=full
+                tx, here.presenter, caller, asked, idempotency=name, full=full
             )
             return await jobs.snapshot(tx, caller.project_id, job.id), replayed
 

@@ -43,7 +43,7 @@ def choose() -> Account:
 
 
 def nobody() -> Account:
-    """Give up root for `nobody`; its data must then lie where nobody may go."""
+    """Return up root for `nobody`; its data must then lie where nobody may go."""
     uid, gid = _nobody()
     return Account(launch=f"user:{uid}:{gid}", owner=(uid, gid))
 

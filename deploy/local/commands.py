@@ -52,7 +52,7 @@ class Operator:
 async def api_key(
     operator: Operator, settings: LocalSettings, data: Path, client: httpx.AsyncClient
 ) -> str:
-    """Give a key of the local project that the API accepts: the given, the kept, or a new one.
+    """Return a key of the local project that the API accepts: the given, the kept, or a new one.
 
     It stands in `api-key` in the data folder (mode 600). `client` talks to the running API.
     """

@@ -166,7 +166,7 @@ class Demo:
 
 
 def example(simulator: str | None) -> dict[str, object]:
-    """Give the documentation's example request, with the simulator's references where one runs."""
+    """Return the documentation's example request, with the simulator's references where one runs."""
     body: dict[str, object] = json.loads(_EXAMPLE.read_text())
     urls = body["image_urls"]
     if simulator and isinstance(urls, list):

@@ -13,7 +13,7 @@ _given: set[int] = set()
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Tell whether a server could listen on the port now."""
+    """Return whether a server could listen on the port now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         # As servers do: connections that ended a moment ago do not make a port taken.
@@ -36,7 +36,7 @@ def pick() -> int:
 
 
 def remembered(note: Path) -> int:
-    """Give the port written in `note` while it is free, otherwise pick one and write it there."""
+    """Return the port written in `note` while it is free, otherwise pick one and write it there."""
     port = int(note.read_text()) if note.exists() else 0
     if not port or not is_free(port):
         port = pick()

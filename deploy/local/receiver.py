@@ -71,7 +71,7 @@ async def listening(secret: str) -> AsyncIterator[Receiver]:
 
 
 def verifies(secret: str, headers: Mapping[str, str], body: bytes, *, now: float) -> bool:
-    """Tell whether one of the `v1` signatures is right and its timestamp recent.
+    """Return whether one of the `v1` signatures is right and its timestamp recent.
 
     https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md:
     HMAC-SHA256 over `id.timestamp.body` with the decoded secret, in base 64; compared in constant

@@ -157,5 +157,5 @@ def processes_in(folder: Path) -> set[int]:
 
 
 def tail(log: Path, lines: int = 10) -> str:
-    """Give the last lines of a log file."""
+    """Return the last lines of a log file."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""

@@ -48,7 +48,7 @@ class Patience:
     first_pause: timedelta = timedelta(milliseconds=200)
 
     def pause(self, deaths: int) -> timedelta:
-        """Give the wait before the start after that many deaths: it doubles, up to 5 s."""
+        """Return the wait before the start after that many deaths: it doubles, up to 5 s."""
         return min(_PAUSE_CAP, self.first_pause * (1 << min(deaths - 1, _DOUBLINGS)))
 
 
@@ -70,7 +70,7 @@ class Supervisor:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def pid(self, name: str) -> int | None:
-        """Give the process id of a role, or None while it does not run."""
+        """Return the process id of a role, or None while it does not run."""
         process = self._processes.get(name)
         return process.pid if process is not None and process.poll() is None else None
 

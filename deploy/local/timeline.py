@@ -18,11 +18,11 @@ class Moment:
     fields: Mapping[str, object]
 
     def about(self, job_id: str) -> bool:
-        """Tell whether it happened to the job."""
+        """Return whether it happened to the job."""
         return self.fields.get("job_id") == job_id
 
     def number(self, field: str) -> int:
-        """Give a field that is a whole number; 0 when it is not there."""
+        """Return a field that is a whole number; 0 when it is not there."""
         value = self.fields.get(field)
         return value if isinstance(value, int) else 0
 
@@ -35,7 +35,7 @@ class Log:
         self._read = path.stat().st_size if path.exists() else 0
 
     def news(self) -> list[Moment]:
-        """Give what was written since the last look, whole lines only."""
+        """Return what was written since the last look, whole lines only."""
         if not self._path.exists():
             return []
         with self._path.open("rb") as file:
@@ -46,7 +46,7 @@ class Log:
 
 
 def news(logs: Sequence[Log]) -> list[Moment]:
-    """Give what was written to any of the logs since the last look, in the order of time."""
+    """Return what was written to any of the logs since the last look, in the order of time."""
     return sorted((moment for log in logs for moment in log.news()), key=lambda moment: moment.at)
 
 

@@ -54,7 +54,7 @@ class Answer:
 def failure(
     name: str, request_id: str, *, path: str = _PATH, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """Give the failure of this name, with the request's own path, id and time in it."""
+    """Return the failure of this name, with the request's own path, id and time in it."""
     if name == "model_gone":
         return problem(404, "Model not found", request_id, path=path)
     if name == "unavailable":
@@ -79,7 +79,7 @@ def failure(
 def problem(
     status: int, message: str, request_id: str, *, path: str = _PATH, data: object = None
 ) -> Answer:
-    """Give a failure in the provider's problem+json; `data` is the list of its field errors."""
+    """Return a failure in the provider's problem+json; `data` is the list of its field errors."""
     title = HTTPStatus(status).phrase
     error: dict[str, object] = {"name": f"{title.replace(' ', '')}Exception", "message": message}
     if data is not None:
@@ -97,7 +97,7 @@ def problem(
 
 
 def success(shape: str, url: str, size: str, price: int, jpeg: bytes | None) -> Answer:
-    """Give a 200 in one of its shapes; `jpeg` stands for the URL when base 64 was asked for."""
+    """Return a 200 in one of its shapes; `jpeg` stands for the URL when base 64 was asked for."""
     if shape == "not_json":
         return Answer(200, b'{"data": [{"url": https://', headers=_price(price))
     if shape == shapes.BARE and jpeg is not None:

@@ -155,7 +155,7 @@ def new_request_id() -> str:
 
 
 def mark(key: str) -> str:
-    """Give what is remembered of a key: the log shows a key its own calls, and no file holds it."""
+    """Return what is remembered of a key: the log shows a key its own calls, and no file holds it."""
     return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 

@@ -62,7 +62,7 @@ class Images:
         return picture
 
     def find(self, name: str, sig: str | None) -> Picture | None:
-        """Give the image of this name, if the signature is its own."""
+        """Return the image of this name, if the signature is its own."""
         picture = self._by_name.get(name)
         fits = picture is not None and secrets.compare_digest(
             picture.sig.encode(), (sig or "").encode()

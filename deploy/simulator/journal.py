@@ -19,7 +19,7 @@ class Journal:
         self._file: FileIO | None = None
 
     def replay(self) -> Iterator[dict[str, object]]:
-        """Give all lines, oldest first; a torn last line is cut off, so the next stands alone."""
+        """Return all lines, oldest first; a torn last line is cut off, so the next stands alone."""
         if self._path is None:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)

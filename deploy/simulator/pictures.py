@@ -22,7 +22,7 @@ _HEADER = 33  # bytes of a PNG: its signature and its IHDR
 
 
 def fingerprint(prompt: str, seed: int, width: int, height: int) -> bytes:
-    """Give the 32 bytes that decide the scenery."""
+    """Return the 32 bytes that decide the scenery."""
     return sha256(f"{seed}:{width}x{height}:{prompt}".encode(errors="replace")).digest()
 
 
@@ -37,7 +37,7 @@ def draw(words: str, dice: bytes, width: int, height: int) -> bytes:
 
 
 def stamp(name: str, width: int, height: int) -> bytes:
-    """Give the one cached drawing of this size, made unique by `name` in a JPEG comment."""
+    """Return the one cached drawing of this size, made unique by `name` in a JPEG comment."""
     drawn = _blank(width, height)
     comment = f"SIMULATOR {name}".encode()
     segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment

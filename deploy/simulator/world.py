@@ -54,7 +54,7 @@ class World:
         self._retired.discard(self.config.key)
 
     def admits(self, authorization: str | None, *, retired: bool = False) -> str | None:
-        """Give the key of an `Authorization` header, or None; `retired` lets old keys in."""
+        """Return the key of an `Authorization` header, or None; `retired` lets old keys in."""
         scheme, _, key = (authorization or "").partition(" ")
         known = key == self.config.key or (retired and key in self._retired)
         return key if scheme.lower() == "bearer" and known else None
@@ -68,7 +68,7 @@ class World:
         return True
 
     def leave(self) -> None:
-        """Give the place back."""
+        """Return the place back."""
         self.in_flight -= 1
 
     def choose(self, call: Call, header: str | None, prompt: str) -> Play:

@@ -22,7 +22,7 @@ class Caps:
 
 
 async def read(tx: Transaction, project_id: UUID) -> Caps:
-    """Give the caps of a project."""
+    """Return the caps of a project."""
     stmt = select(Project.cap, Project.key_cap).where(Project.id == project_id)
     return Caps(*(await tx.execute(stmt)).one())
 

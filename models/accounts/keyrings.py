@@ -25,11 +25,11 @@ class Keyring:
     rotated_at: datetime | None
 
     def old_is_valid(self, now: datetime) -> bool:
-        """Tell whether what was replaced still signs."""
+        """Return whether what was replaced still signs."""
         return self.rotated_at is not None and now < self.rotated_at + OLD_FOR
 
     def opened(self, vault: Vault, now: datetime) -> tuple[str, ...]:
-        """Give every secret that signs at this moment, the present ones first.
+        """Return every secret that signs at this moment, the present ones first.
 
         Raises `Unopenable` when another key sealed them.
         """

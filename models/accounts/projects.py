@@ -87,7 +87,7 @@ async def find(tx: Transaction, name_or_id: str) -> UUID:
 
 
 async def webhook_secrets(tx: Transaction, vault: Vault, project_id: UUID) -> tuple[str, ...]:
-    """Give the secrets that sign this project's own webhooks: the current one first."""
+    """Return the secrets that sign this project's own webhooks: the current one first."""
     found = await tx.get_one(Project, project_id)
     return webhook_keyring(found).opened(vault, datetime.now(UTC))
 
@@ -108,7 +108,7 @@ async def rotate_webhook_secret(
 
 
 def webhook_keyring(project: Project) -> Keyring:
-    """Give what the project keeps of its webhook secrets."""
+    """Return what the project keeps of its webhook secrets."""
     return Keyring(
         _SECRET_CONTEXT + project.id.bytes,
         project.webhook_secret,
@@ -173,7 +173,7 @@ async def create_key(
 
 
 def well_formed(key: str) -> bool:
-    """Tell whether this may be a key at all, and has no typo: no query is needed for any other."""
+    """Return whether this may be a key at all, and has no typo: no query is needed for any other."""
     return _split(key) is not None
 
 
@@ -198,7 +198,7 @@ async def callers(tx: Transaction, keys: Sequence[str]) -> dict[str, Caller]:
 
 
 async def list_keys(tx: Transaction, project_id: UUID) -> list[ApiKey]:
-    """Give every key of a project, newest first; revoked ones too."""
+    """Return every key of a project, newest first; revoked ones too."""
     rows = select(ApiKey).where(ApiKey.project_id == project_id).order_by(ApiKey.id.desc())
     return list((await tx.scalars(rows)).all())
 

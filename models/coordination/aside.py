@@ -36,7 +36,7 @@ _REASON_MAX = 500  # characters
 
 
 async def put(tx: Transaction, duty: Duty, subject: UUID, reason: str) -> int:
-    """Set a row aside, or once more; gives how often the duty has failed at it by now."""
+    """Set a row aside, or once more; returns how often the duty has failed at it by now."""
     power = func.power(2, func.least(Aside.failures, _DOUBLINGS))
     failures = await tx.scalar(
         insert(Aside)

@@ -25,7 +25,7 @@ async def claim(tx: Transaction, duty: str) -> bool:
 
 
 async def may_reap(tx: Transaction, patience: timedelta) -> bool:
-    """Tell whether expired leases can be believed.
+    """Return whether expired leases can be believed.
 
     When Postgres was away nobody could renew, and every lease looks expired though the calls go on. So
     after a gap in the reaper's ticks it waits one lease (`patience`) first. The gap is measured by the

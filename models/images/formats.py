@@ -30,7 +30,7 @@ def sniff(head: bytes) -> str | None:
 
 
 def complete(content_type: str, image: bytes | mmap) -> bool:
-    """Tell whether an image that `sniff` called `content_type` has its end."""
+    """Return whether an image that `sniff` called `content_type` has its end."""
     match content_type:
         case "image/jpeg":
             return _jpeg_ends(image)

@@ -16,7 +16,7 @@ _SETTLED_FOR = func.make_interval(0, 0, 0, 0, 0, 1)  # a minute: the worker draw
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptImage:
     """An image whose bytes are in the store, and how long it is to be kept.
 
     `claimed`: its blob was claimed (`models/images/remnants.py`) before the bytes were put.
@@ -32,8 +32,8 @@ class Kept:
     claimed: bool = False
 
     @classmethod
-    def by_another(cls, image: Image) -> "Kept":
-        """Give another job's image, to be kept as long from now on as that one was from its own start."""
+    def by_another(cls, image: Image) -> "KeptImage":
+        """Return another job's image, to be kept as long from now on as that one was from its own start."""
         return cls(
             sha256=image.sha256,
             bytes=image.bytes,
@@ -49,12 +49,12 @@ async def write(
     tx: Transaction,
     job_id: UUID,
     attempt: int,
-    kept: Kept,
+    kept: KeptImage,
     *,
     spare: bool = False,
     thumbnail: str = "pending",
 ) -> None:
-    """Give a job this image: as its result, which it has once, or as a spare, which may come again."""
+    """Return a job this image: as its result, which it has once, or as a spare, which may come again."""
     row = columns(job_id, attempt, kept, spare=spare)
     stmt = insert(Image)
     await tx.execute(
@@ -64,8 +64,10 @@ async def write(
     )
 
 
-def columns(job_id: UUID, attempt: int, kept: Kept, *, spare: bool = False) -> dict[str, object]:
-    """Give the columns that a kept image fills as it stands."""
+def columns(
+    job_id: UUID, attempt: int, kept: KeptImage, *, spare: bool = False
+) -> dict[str, object]:
+    """Return the columns that a kept image fills as it stands."""
     return {
         "job_id": job_id,
         "attempt": attempt,
@@ -103,7 +105,7 @@ async def thumbnail_is(direct: Direct, job_id: UUID, state: Literal["made", "imp
 
 
 async def without_thumbnail(tx: Transaction, limit: int) -> list[tuple[UUID, UUID, str]]:
-    """Give job, project and hash of images whose thumbnail was lost with its worker, oldest first."""
+    """Return job, project and hash of images whose thumbnail was lost with its worker, oldest first."""
     rows = await tx.execute(
         select(Image.job_id, Job.project_id, Image.sha256)
         .join(Job, Job.id == Image.job_id)

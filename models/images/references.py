@@ -59,7 +59,7 @@ class Inline:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptReference:
     """What a descriptor says about a reference in the store; `length` is in bytes."""
 
     mime: str
@@ -128,16 +128,16 @@ def data_url(mime: str, data: bytes) -> str:
     return f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def parse_descriptor(text: str) -> Kept | None:
+def parse_descriptor(text: str) -> KeptReference | None:
     """Read a descriptor back; None for anything that `str(Kept)` did not write."""
     found = _DESCRIPTOR.fullmatch(text)
     if found is None or found[1] not in _FORMATS:
         return None
-    return Kept(found[1], found[2], int(found[3]))
+    return KeptReference(found[1], found[2], int(found[3]))
 
 
 def content_hash(url: str) -> str | None:
-    """Give the SHA-256, in hex, of a `data:` URL's or descriptor's bytes; None for a link."""
+    """Return the SHA-256, in hex, of a `data:` URL's or descriptor's bytes; None for a link."""
     if kept := parse_descriptor(url):
         return kept.sha256
     if url[:5].lower() != "data:":
@@ -145,14 +145,14 @@ def content_hash(url: str) -> str | None:
     return hashlib.sha256(_decode(_split(url)[1])).hexdigest()
 
 
-def kept_in(given: Mapping[str, object]) -> tuple[Kept, ...]:
+def kept_in(given: Mapping[str, object]) -> tuple[KeptReference, ...]:
     """List the described references of a stored input: the blobs that `restore_input` needs."""
     found = (parse_descriptor(url) for url in urls_of(given))
     return tuple(kept for kept in found if kept is not None)
 
 
 def view_input(given: Mapping[str, object], kept: Mapping[int, str]) -> dict[str, object]:
-    """Give a checked input as it is stored and shown: each `data:` URL becomes a descriptor.
+    """Return a checked input as it is stored and shown: each `data:` URL becomes a descriptor.
 
     `kept` maps a reference's index to the SHA-256, in hex, under which its bytes were kept. Raises
     `ReferenceLost` for an index that is missing there: an image must not end in a database row.
@@ -163,7 +163,7 @@ def view_input(given: Mapping[str, object], kept: Mapping[int, str]) -> dict[str
 
 
 def restore_input(given: Mapping[str, object], blobs: Mapping[str, bytes]) -> dict[str, object]:
-    """Give a stored input as it was sent: each descriptor becomes its `data:` URL again.
+    """Return a stored input as it was sent: each descriptor becomes its `data:` URL again.
 
     `blobs` maps SHA-256, in hex, to bytes. They are hashed again here, since a call with a damaged
     reference would be paid like any other. Raises `ReferenceLost`.
@@ -238,7 +238,7 @@ def _view(index: int, url: str, kept: Mapping[int, str]) -> str:
     if index not in kept:
         raise ReferenceLost(f"the bytes of image_urls[{index}] were not kept.")
     mime, payload = _split(url)
-    return str(Kept(mime, kept[index], len(payload) // 4 * 3 - payload.count("=", -2)))
+    return str(KeptReference(mime, kept[index], len(payload) // 4 * 3 - payload.count("=", -2)))
 
 
 def _restore(url: str, blobs: Mapping[str, bytes]) -> str:

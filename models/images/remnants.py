@@ -3,17 +3,18 @@
 The store and Postgres share no transaction, and the same bytes have one blob in a project: while one is
 deleted, a new job may be bringing those very bytes again. So a row here says so first.
 
-    a reference goes       `leave`: a row, in the transaction that drops it. Nothing is deleted yet
-    bytes are put          `claim` before, and `take` in the transaction that refers to them: the row goes.
-                           Who dies or is refused in between leaves it, and the blob is found by it
-    after the grace        `doom`: what a job refers to by now loses its row; the rest is deleted, outside
+    a reference goes       `mark`: a row, in the transaction that drops it. Nothing is deleted yet
+    bytes are put          `reserve` before, and `attach` in the transaction that refers to them: the row
+                           goes. Who dies or is refused in between leaves it, and the blob is found by it
+    after the grace        `sweep`: what a job refers to by now loses its row; the rest is deleted, outside
                            of any transaction, and `gone` says so for a day
 
-No transaction lives as long as the grace, so `doom` sees every reference that was made without a row in the
-way. Bytes that were put while their blob was deleted find the row at `take`, and are put again. A row that
-is neither doomed nor gone is a claim, ours or that of somebody who brings the same bytes: whoever takes
-first takes the row for all, and for as long as the grace their bytes are safe without it. A worker, whose
-images hardly ever come twice, does not claim: it looks (`stand`) and claims only when a row is there.
+No transaction lives as long as the grace, so `sweep` sees every reference that was made without a row
+in the way. Bytes that were put while their blob was deleted find the row at `attach`, and are put
+again. A row that is neither doomed nor gone is a reservation, ours or that of somebody who brings the
+same bytes: the first to attach takes the row for all, and for as long as the grace their bytes are safe
+without it. A worker, whose images hardly ever come twice, does not reserve: it looks (`stand`) and
+reserves only when a row is there.
 
 A worker that dies between putting an image and saying so, and whose job then fails for good, leaves a blob
 without a row; only a listing of the bucket beside `images` and `input_images` finds that one.
@@ -66,7 +67,7 @@ class Doomed:
 
 
 async def of(tx: Transaction, jobs: Collection[UUID]) -> list[Blob]:
-    """Give the blobs that these jobs refer to: what came with their inputs, and their images."""
+    """Return the blobs that these jobs refer to: what came with their inputs, and their images."""
     inputs = await tx.execute(
         select(InputImage.project_id, InputImage.sha256).where(InputImage.job_id.in_(jobs))
     )
@@ -78,12 +79,12 @@ async def of(tx: Transaction, jobs: Collection[UUID]) -> list[Blob]:
     return [(row.project_id, row.sha256) for row in (*inputs, *images)]
 
 
-async def leave(tx: Transaction, blobs: Collection[Blob]) -> None:
+async def mark(tx: Transaction, blobs: Collection[Blob]) -> None:
     """Note blobs that have lost a reference, in the transaction that drops it."""
-    await claim(tx, blobs)
+    await reserve(tx, blobs)
 
 
-async def claim(tx: Transaction, blobs: Collection[Blob]) -> bool:
+async def reserve(tx: Transaction, blobs: Collection[Blob]) -> bool:
     """Keep these blobs from being deleted for a grace; False when one is being deleted right now.
 
     Their bytes must be put after this has committed, and the blobs be taken with what refers to them.
@@ -106,12 +107,12 @@ async def claim(tx: Transaction, blobs: Collection[Blob]) -> bool:
     return len(claimed.all()) == len(wanted)
 
 
-async def take(tx: Transaction, blobs: Collection[Blob]) -> bool:
+async def attach(tx: Transaction, blobs: Collection[Blob]) -> bool:
     """Refer to blobs that were claimed and put; False when one was, or is being, deleted."""
     if not blobs:
         return True
     plain = Remnant.doomed_until.is_(None), Remnant.gone_at.is_(None)
-    # Locked in the order of `claim`, or two who bring the same would lock each other out.
+    # Locked in the order of `reserve`, or two who bring the same would lock each other out.
     claimed = (
         select(Remnant.project_id, Remnant.sha256)
         .where(_among(blobs), *plain)
@@ -126,12 +127,12 @@ async def take(tx: Transaction, blobs: Collection[Blob]) -> bool:
 
 
 async def stand(tx: Transaction, blobs: Collection[Blob]) -> bool:
-    """Tell whether a row stands for any of these: then its bytes may be gone, or about to go."""
+    """Return whether a row stands for any of these: then its bytes may be gone, or about to go."""
     return bool(await tx.scalar(select(exists().where(_among(blobs)))))
 
 
-async def doom(tx: Transaction, limit: int, grace: timedelta = GRACE) -> tuple[list[Doomed], int]:
-    """Pick blobs to delete that no job refers to; gives them, and how many were looked at."""
+async def sweep(tx: Transaction, limit: int, grace: timedelta = GRACE) -> tuple[list[Doomed], int]:
+    """Pick blobs to delete that no job refers to; returns them, and how many were looked at."""
     rows = await tx.execute(
         select(Remnant.project_id, Remnant.sha256)
         .where(Remnant.gone_at.is_(None), Remnant.since < func.now() - grace, _left_alone())

@@ -137,7 +137,7 @@ class Store:
         return key
 
     async def read(self, key: str) -> bytes:
-        """Give all bytes under `key`. Raises `Missing`, `StoreUnavailable`."""
+        """Return all bytes under `key`. Raises `Missing`, `StoreUnavailable`."""
         with _translated(key, absent=Missing):
             found = await obstore.get_async(self._store, key)
             return bytes(await found.bytes_async())
@@ -159,7 +159,7 @@ class Store:
         return self._pieces(key, piece, first, size if end is None else min(end, size))
 
     async def size(self, key: str) -> int | None:
-        """Give the size in bytes, or None when nothing is there. Raises `StoreUnavailable`."""
+        """Return the size in bytes, or None when nothing is there. Raises `StoreUnavailable`."""
         try:
             with _translated(key, absent=Missing):
                 return (await obstore.head_async(self._store, key))["size"]
@@ -180,7 +180,7 @@ class Store:
         await self.delete(f"{project}/{sha256}")
 
     async def verify(self, key: str) -> bool:
-        """Tell whether the bytes under a blob's key are there and hash to what the key says."""
+        """Return whether the bytes under a blob's key are there and hash to what the key says."""
         digest = sha256()
         try:
             async for piece in await self.open(key):

@@ -26,15 +26,23 @@ A spare is the image of a call that was given up, and came while a later one was
 one brings none, the job succeeds with the spare and pays no other call (`ending.conclude`): at once, or,
 if its bytes are not kept yet, out of phase `keep`, where whoever comes first keeps them.
 
-Every arrow is one guarded UPDATE (`WHERE status … AND fence …`) and gives None when somebody else won.
+Every arrow is one guarded UPDATE (`WHERE status … AND fence …`) and returns None when somebody else won.
 `fence` grows with each release, so a late worker cannot move the job; it may still finish the row of its
 own attempt, which holds the price and perhaps the image. Whoever takes several rows takes the job's
 first. Every arrow into a terminal state writes the ledger, the event and its deliveries itself.
 """
 
-from models.images.kept import Kept
+from models.images.kept import KeptImage
 from models.jobs.admitting import admit
-from models.jobs.answering import fund, lose, park, refuse, retry_later, set_aside, unfunded
+from models.jobs.answering import (
+    lose,
+    park,
+    readmit,
+    refuse,
+    retry_later,
+    set_aside,
+    waiting_for_budget,
+)
 from models.jobs.charging import (
     LeftOver,
     Verdict,
@@ -57,7 +65,7 @@ from models.jobs.keeping import keep_at_once, keep_later, keep_spare, pass_by, r
 from models.jobs.plain import receive_plain, start_plain, succeed_plain
 from models.jobs.queue.explaining import explain
 from models.jobs.queue.releasing import Release, hand_back, release
-from models.jobs.reading import Filter, Snapshot, finished, glance, listing, look, snapshot
+from models.jobs.reading import Filter, Snapshot, finished, listing, read, read_version, snapshot
 from models.jobs.reaping import overdue, reap
 from models.jobs.retrying import again, retry, retry_name
 from models.jobs.starting import Start, Terms, renew, start, started
@@ -75,7 +83,7 @@ __all__ = [
     "Correction",
     "Filter",
     "Idempotency",
-    "Kept",
+    "KeptImage",
     "LeftOver",
     "Release",
     "Snapshot",
@@ -97,8 +105,6 @@ __all__ = [
     "fingerprint",
     "finished",
     "follow_up",
-    "fund",
-    "glance",
     "hand_back",
     "identify",
     "inferences",
@@ -108,7 +114,6 @@ __all__ = [
     "late",
     "left_over",
     "listing",
-    "look",
     "lose",
     "named",
     "note_absent",
@@ -119,6 +124,9 @@ __all__ = [
     "queue",
     "queue_full",
     "queued",
+    "read",
+    "read_version",
+    "readmit",
     "reap",
     "receive",
     "receive_plain",
@@ -141,9 +149,9 @@ __all__ = [
     "submit",
     "succeed",
     "succeed_plain",
-    "unfunded",
     "unknown_charges",
     "view",
     "waiting",
+    "waiting_for_budget",
     "write_off",
 ]  # fmt: skip

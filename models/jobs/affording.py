@@ -10,14 +10,14 @@ from sqlalchemy import func, update
 from models.errors import BudgetExceeded
 from models.jobs.closing import release_pending_hold, unknown_hold
 from models.jobs.ending import conclude, fail
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money import ledger, prices
 from models.platform.db import Transaction
 from models.schema import Job
 from models.states import WaitingReason
 
 
-async def afford(tx: Transaction, lens: Lens, job: Job) -> Job | None:
+async def afford(tx: Transaction, presenter: Presenter, job: Job) -> Job | None:
     """Raise the hold of a released job (its row is taken) to the price of now; None: it must not begin.
 
     → queued, holding nothing, while a hard budget has no room; → failed when its `max_cost` does not pay.
@@ -28,8 +28,8 @@ async def afford(tx: Transaction, lens: Lens, job: Job) -> Job | None:
     job = await release_pending_hold(tx, job, reference=str(job.version))
     job = await priced(tx, job)
     if (why := await unaffordable(tx, job)) is not None:
-        if await conclude(tx, lens, job) is None:
-            await fail(tx, lens, job, "max_cost_reached", why, retryable=True)
+        if await conclude(tx, presenter, job) is None:
+            await fail(tx, presenter, job, "max_cost_reached", why, retryable=True)
         return None
     held = await hold_next(tx, job, reference=str(job.version))
     if held is None:

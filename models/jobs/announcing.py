@@ -7,20 +7,20 @@ from sqlalchemy import select
 
 from models.jobs import attempts
 from models.jobs import view as views
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.schema import Image, Job
 from models.states import TERMINAL_EVENTS, EventType
 from models.webhooks import bodies, endpoints, events
 
 
-async def announce(tx: Transaction, lens: Lens, job: Job, type_: EventType) -> None:
+async def announce(tx: Transaction, presenter: Presenter, job: Job, type_: EventType) -> None:
     """Write the event of a change, and its deliveries; long polls are rung after the commit."""
     ends = type_ in TERMINAL_EVENTS
     now = job.finished_at if ends and job.finished_at is not None else datetime.now(UTC)
     made = (await attempts.of(tx, [job.id]))[job.id]
     images = (await images_of(tx, [job.id]))[job.id]
-    shown = views.job(lens, job, made, images, now)
+    shown = views.job(presenter, job, made, images, now)
     body = bodies.of_job(type_, shown, now)
     targets = await endpoints.wanting(tx, job.project_id, type_)
     await events.announce(tx, job, type_, body, targets)
@@ -28,7 +28,7 @@ async def announce(tx: Transaction, lens: Lens, job: Job, type_: EventType) -> N
 
 
 async def images_of(tx: Transaction, job_ids: list[UUID]) -> dict[UUID, list[Image]]:
-    """Give the kept images of these jobs; spares too."""
+    """Return the kept images of these jobs; spares too."""
     found: dict[UUID, list[Image]] = {job_id: [] for job_id in job_ids}
     for image in await tx.scalars(select(Image).where(Image.job_id.in_(job_ids))):
         found[image.job_id].append(image)

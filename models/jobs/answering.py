@@ -17,7 +17,7 @@ from models.jobs.announcing import announce, lock
 from models.jobs.attempts import Answer, Ref
 from models.jobs.closing import unknown_hold
 from models.jobs.ending import conclude, fail
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.provider import gates
 from models.schema import Attempt, Job
@@ -37,16 +37,16 @@ _MAX_UNKNOWN = 1  # lost answers after which a job tries again at once; after on
 
 
 async def retry_later(
-    tx: Transaction, lens: Lens, ref: Ref, answer: Answer, delay: timedelta
+    tx: Transaction, presenter: Presenter, ref: Ref, answer: Answer, delay: timedelta
 ) -> Job | None:
     """running → queued at `now + delay`, or → failed when tries or money are used up."""
-    job = await _finish(tx, lens, ref, answer)
-    return None if job is None else await again(tx, lens, job, delay, counts=answer.counts)
+    job = await _finish(tx, presenter, ref, answer)
+    return None if job is None else await again(tx, presenter, job, delay, counts=answer.counts)
 
 
 async def refuse(
     tx: Transaction,
-    lens: Lens,
+    presenter: Presenter,
     ref: Ref,
     answer: Answer,
     *,
@@ -56,17 +56,17 @@ async def refuse(
     details: object = None,
 ) -> Job | None:
     """running → failed: the provider refuses this input, and would again; or was paid for no image."""
-    job = await _finish(tx, lens, ref, answer)
+    job = await _finish(tx, presenter, ref, answer)
     if job is None:
         return None
-    return await conclude(tx, lens, job) or await fail(
-        tx, lens, job, code, message, retryable=retryable, details=details
+    return await conclude(tx, presenter, job) or await fail(
+        tx, presenter, job, code, message, retryable=retryable, details=details
     )
 
 
 async def park(
     tx: Transaction,
-    lens: Lens,
+    presenter: Presenter,
     ref: Ref,
     answer: Answer,
     reason: WaitingReason,
@@ -81,7 +81,7 @@ async def park(
     first time, it says nothing about the others, who say it themselves.
     """
     message = str((answer.error or {}).get("message", ""))
-    job = await _finish(tx, lens, ref, answer)
+    job = await _finish(tx, presenter, ref, answer)
     project_id = None if for_all else await _project(tx, ref.job_id)
     before = await _parked_before(tx, ref, reason)
     alone = before is not None and reason == "provider_key" and await _served(tx, before)
@@ -92,38 +92,38 @@ async def park(
     if job is None:
         return None
     counts = before is not None and unbacked
-    return await again(tx, lens, job, _APART if alone else timedelta(0), counts=counts)
+    return await again(tx, presenter, job, _APART if alone else timedelta(0), counts=counts)
 
 
-async def lose(tx: Transaction, lens: Lens, ref: Ref, answer: Answer) -> Job | None:
+async def lose(tx: Transaction, presenter: Presenter, ref: Ref, answer: Answer) -> Job | None:
     """The answer was lost: nobody knows whether it was paid, and `on_unknown_charge` decides."""
-    job = await _finish(tx, lens, ref, answer)
-    return None if job is None else await after_unknown(tx, lens, job)
+    job = await _finish(tx, presenter, ref, answer)
+    return None if job is None else await after_unknown(tx, presenter, job)
 
 
-async def set_aside(tx: Transaction, lens: Lens, ref: Ref, answer: Answer) -> Job | None:
+async def set_aside(tx: Transaction, presenter: Presenter, ref: Ref, answer: Answer) -> Job | None:
     """running → queued until the charge is known: the call was answered, and that cannot be written down.
 
     Whatever `on_unknown_charge` says, for the next answer might not be written down either. It counts.
     """
     lost = replace(_NOT_BOOKED, http_status=answer.http_status, inference_id=answer.inference_id)
-    job = await _finish(tx, lens, ref, lost)
+    job = await _finish(tx, presenter, ref, lost)
     if job is None:
         return None
     counted = job.counted + 1
     return await queue(tx, job, reason="unknown_charge", run_after=None, counted=counted)
 
 
-async def after_unknown(tx: Transaction, lens: Lens, job: Job) -> Job | None:
+async def after_unknown(tx: Transaction, presenter: Presenter, job: Job) -> Job | None:
     """running → queued or → failed, as `on_unknown_charge` says; the attempt keeps its own hold."""
-    if (ended := await conclude(tx, lens, job)) is not None:
+    if (ended := await conclude(tx, presenter, job)) is not None:
         return ended
     if job.on_unknown_charge == "fail":
         message = (
             "The answer to the paid call was lost, so the outcome is unknown; the charge is resolved "
             "from the provider's log."
         )
-        return await fail(tx, lens, job, "outcome_unknown", message, retryable=True)
+        return await fail(tx, presenter, job, "outcome_unknown", message, retryable=True)
     # Resolved or not: what a job does must not hang on how soon the log tells of the first one.
     lost = await tx.scalar(
         select(func.count()).where(Attempt.job_id == job.id, Attempt.outcome == "unknown")
@@ -132,10 +132,12 @@ async def after_unknown(tx: Transaction, lens: Lens, job: Job) -> Job | None:
         return await queue(
             tx, job, reason="unknown_charge", run_after=None, counted=job.counted + 1
         )
-    return await again(tx, lens, job, timedelta(0), counts=True)
+    return await again(tx, presenter, job, timedelta(0), counts=True)
 
 
-async def after_resolved(tx: Transaction, lens: Lens, job: Job, *, paid: bool) -> Job | None:
+async def after_resolved(
+    tx: Transaction, presenter: Presenter, job: Job, *, paid: bool
+) -> Job | None:
     """queued → failed, or queued with a new hold, for a job that waited for just this charge.
 
     Whoever found the charge out, the log or the late worker itself: nobody else will come. Any other
@@ -143,31 +145,31 @@ async def after_resolved(tx: Transaction, lens: Lens, job: Job, *, paid: bool) -
     """
     if job.status != "queued" or job.waiting_reason != "unknown_charge":
         return job
-    if (ended := await conclude(tx, lens, job)) is not None:
+    if (ended := await conclude(tx, presenter, job)) is not None:
         return ended
     if paid:
         message = "The lost call was charged, and its image cannot be fetched any more."
-        return await fail(tx, lens, job, "paid_without_image", message, retryable=True)
+        return await fail(tx, presenter, job, "paid_without_image", message, retryable=True)
     if await unknown_hold(tx, job):
         return job
-    return await again(tx, lens, job, timedelta(0), counts=False)
+    return await again(tx, presenter, job, timedelta(0), counts=False)
 
 
 async def again(
-    tx: Transaction, lens: Lens, job: Job, delay: timedelta, *, counts: bool
+    tx: Transaction, presenter: Presenter, job: Job, delay: timedelta, *, counts: bool
 ) -> Job | None:
     """→ queued with a hold for the next attempt, if the job's own limits allow one more."""
     counted = job.counted + (1 if counts else 0)
-    if (ended := await conclude(tx, lens, job)) is not None:
+    if (ended := await conclude(tx, presenter, job)) is not None:
         return ended
     if counted >= job.max_attempts:
         told = f"All {job.max_attempts} attempts ended without an image; see `attempts` for each."
         told += await _last_words(tx, job)
-        return await fail(tx, lens, job, "attempts_exhausted", told, retryable=True)
+        return await fail(tx, presenter, job, "attempts_exhausted", told, retryable=True)
     job = await priced(tx, job)
     if (why := await unaffordable(tx, job)) is not None:
         why += await _last_words(tx, job)
-        return await fail(tx, lens, job, "max_cost_reached", why, retryable=True)
+        return await fail(tx, presenter, job, "max_cost_reached", why, retryable=True)
     held = await hold_next(tx, job)
     if held is None:
         return await queue(tx, job, reason="budget", run_after=None, counted=counted)
@@ -175,13 +177,13 @@ async def again(
     return await queue(tx, held, reason=reason, run_after=delay, counted=counted)
 
 
-async def unfunded(tx: Transaction, limit: int) -> list[tuple[UUID, UUID]]:
-    """Give project and id of jobs that wait for room in a budget: of each project the first, by rank."""
+async def waiting_for_budget(tx: Transaction, limit: int) -> list[tuple[UUID, UUID]]:
+    """Return project and id of jobs that wait for room in a budget: of each project the first, by rank."""
     rows = await tx.execute(_UNFUNDED, {"limit": limit})
     return [(row.project_id, row.id) for row in rows]
 
 
-async def fund(tx: Transaction, lens: Lens, job_id: UUID) -> Job | None:
+async def readmit(tx: Transaction, presenter: Presenter, job_id: UUID) -> Job | None:
     """queued (budget) → queued: hold again, now that there may be room; None when there is not.
 
     → failed when the price has risen beyond its `max_cost` meanwhile.
@@ -191,8 +193,8 @@ async def fund(tx: Transaction, lens: Lens, job_id: UUID) -> Job | None:
         return None
     job = await priced(tx, job)
     if (why := await unaffordable(tx, job)) is not None:
-        return await conclude(tx, lens, job) or await fail(
-            tx, lens, job, "max_cost_reached", why, retryable=True
+        return await conclude(tx, presenter, job) or await fail(
+            tx, presenter, job, "max_cost_reached", why, retryable=True
         )
     held = await hold_next(tx, job, reference=str(job.version))
     if held is None:
@@ -223,7 +225,7 @@ async def _parked_before(tx: Transaction, ref: Ref, reason: WaitingReason) -> At
 
 
 async def _served(tx: Transaction, refused: Attempt) -> bool:
-    """Tell whether the key of a call that was refused has made an image in a later one."""
+    """Return whether the key of a call that was refused has made an image in a later one."""
     later = select(Attempt.id).where(
         Attempt.sent_at > refused.finished_at,
         Attempt.key_prefix == refused.key_prefix,
@@ -232,8 +234,8 @@ async def _served(tx: Transaction, refused: Attempt) -> bool:
     return await tx.scalar(later.limit(1)) is not None
 
 
-async def _finish(tx: Transaction, lens: Lens, ref: Ref, answer: Answer) -> Job | None:
-    """Finish one's own attempt; gives the job (its row taken) if it is still one's own."""
+async def _finish(tx: Transaction, presenter: Presenter, ref: Ref, answer: Answer) -> Job | None:
+    """Finish one's own attempt; returns the job (its row taken) if it is still one's own."""
     job = await lock(tx, ref.job_id)
     if job.erased_at is not None:
         answer = attempts.bare(answer)
@@ -244,19 +246,19 @@ async def _finish(tx: Transaction, lens: Lens, ref: Ref, answer: Answer) -> Job 
     if job.fence == ref.fence and job.status == "running":
         return job
     if attempt.charge != "unknown":
-        job = await tell_resolved(tx, lens, job)
-        await after_resolved(tx, lens, job, paid=attempt.charge == "settled")
+        job = await tell_resolved(tx, presenter, job)
+        await after_resolved(tx, presenter, job, paid=attempt.charge == "settled")
     return None
 
 
-async def tell_resolved(tx: Transaction, lens: Lens, job: Job) -> Job:
+async def tell_resolved(tx: Transaction, presenter: Presenter, job: Job) -> Job:
     """Announce that a charge which had been unknown is known now; also for a finished job."""
     moved = await tx.scalars(
         update(Job).where(Job.id == job.id).values(version=Job.version + 1).returning(Job),
         execution_options={"populate_existing": True},
     )
     job = moved.one()
-    await announce(tx, lens, job, "job.charge_resolved")
+    await announce(tx, presenter, job, "job.charge_resolved")
     return job
 
 

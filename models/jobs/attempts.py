@@ -255,7 +255,7 @@ async def adjust(
 
 
 async def unkept(tx: Transaction, job: Job) -> int | None:
-    """Give the first attempt whose image was received and never kept, while its URL lives; else None.
+    """Return the first attempt whose image was received and never kept, while its URL lives; else None.
 
     Of a job in phase `keep`: of those that it is not keeping.
     """
@@ -277,7 +277,7 @@ async def unkept(tx: Transaction, job: Job) -> int | None:
 
 
 async def of(tx: Transaction, job_ids: Sequence[UUID]) -> dict[UUID, list[Attempt]]:
-    """Give the attempts of these jobs, each job's in order."""
+    """Return the attempts of these jobs, each job's in order."""
     rows = await tx.scalars(
         select(Attempt).where(Attempt.job_id.in_(job_ids)).order_by(Attempt.job_id, Attempt.number)
     )

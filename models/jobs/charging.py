@@ -12,7 +12,7 @@ from models.errors import Conflict, NotFound
 from models.jobs import attempts
 from models.jobs.announcing import lock
 from models.jobs.answering import after_resolved, tell_resolved
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.schema import Attempt, Job
 
@@ -38,7 +38,7 @@ class LeftOver:
 
 
 async def unknown_charges(tx: Transaction, *, limit: int) -> list[Attempt]:
-    """Give attempts whose charge is unknown, oldest first; those still under way are left out.
+    """Return attempts whose charge is unknown, oldest first; those still under way are left out.
 
     So are those that the provider's log will soon forget (`left_over` counts them).
     """
@@ -56,7 +56,7 @@ async def unknown_charges(tx: Transaction, *, limit: int) -> list[Attempt]:
 
 
 async def believed_free(tx: Transaction, *, limit: int) -> list[Attempt]:
-    """Give attempts of the last day that were released because no log showed them, newest first."""
+    """Return attempts of the last day that were released because no log showed them, newest first."""
     since = ids.first_at(datetime.now(UTC) - _SECOND_THOUGHTS)
     rows = await tx.scalars(
         select(Attempt)
@@ -88,7 +88,7 @@ async def named(tx: Transaction, client_request_ids: Collection[str]) -> list[At
 
 
 def open_charge(attempt: Attempt) -> bool:
-    """Tell whether a row of the provider's log can still say something new of an attempt."""
+    """Return whether a row of the provider's log can still say something new of an attempt."""
     return attempt.charge in {"unknown", "released"} and attempt.finished_at is not None
 
 
@@ -119,7 +119,7 @@ async def note_absent(tx: Transaction, attempts_: Sequence[Attempt]) -> None:
 
 
 async def resolve(
-    tx: Transaction, lens: Lens, job_id: UUID, number: int, verdict: Verdict
+    tx: Transaction, presenter: Presenter, job_id: UUID, number: int, verdict: Verdict
 ) -> Job | None:
     """Settle or release an attempt, tell it, and move a job that waited for just this.
 
@@ -147,12 +147,17 @@ async def resolve(
     )
     if done is None:
         return None
-    job = await tell_resolved(tx, lens, done[1])
-    return await after_resolved(tx, lens, job, paid=verdict.credits is not None)
+    job = await tell_resolved(tx, presenter, done[1])
+    return await after_resolved(tx, presenter, job, paid=verdict.credits is not None)
 
 
 async def resolve_by_hand(
-    tx: Transaction, lens: Lens, client_request_id: str, *, charged: bool, credits_: int | None
+    tx: Transaction,
+    presenter: Presenter,
+    client_request_id: str,
+    *,
+    charged: bool,
+    credits_: int | None,
 ) -> tuple[Attempt, Job]:
     """Settle or release an attempt as an operator says; `credits_` defaults to what is held for it.
 
@@ -166,7 +171,7 @@ async def resolve_by_hand(
             "as client_request_id (job_…:1)."
         )
     cost = (attempt.hold if credits_ is None else credits_) if charged else None
-    job = await resolve(tx, lens, attempt.job_id, attempt.number, Verdict(cost))
+    job = await resolve(tx, presenter, attempt.job_id, attempt.number, Verdict(cost))
     if job is None:
         raise Conflict(f"There is nothing to resolve: {client_request_id} {_known(attempt)}.")
     if not charged:

@@ -9,7 +9,7 @@ from typing import Literal
 from sqlalchemy import func, select, update
 
 from models.jobs.announcing import announce
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money import ledger
 from models.platform.db import Transaction
 from models.schema import Attempt, Job
@@ -26,7 +26,7 @@ _EVENTS: dict[Ending, EventType] = {
 
 async def close(
     tx: Transaction,
-    lens: Lens,
+    presenter: Presenter,
     job: Job,
     ending: Ending,
     *,
@@ -53,7 +53,7 @@ async def close(
     ).one_or_none()
     if ended is None:
         return None
-    await announce(tx, lens, ended, _EVENTS[ending])
+    await announce(tx, presenter, ended, _EVENTS[ending])
     if was_in_flight:
         tx.ring("jobs")  # a place is free
     return ended
@@ -70,7 +70,7 @@ async def unknown_hold(tx: Transaction, job: Job) -> int:
 
 
 async def release_pending_hold(tx: Transaction, job: Job, reference: str = "") -> Job:
-    """Give back the hold of an attempt that has not begun, if there is one."""
+    """Return back the hold of an attempt that has not begun, if there is one."""
     pending = job.held - await unknown_hold(tx, job)
     if pending <= 0:
         return job

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from models.jobs import attempts
 from models.jobs.announcing import lock
 from models.jobs.answering import after_resolved, tell_resolved
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money import ledger, prices, statement
 from models.money.ledger import Entry
 from models.money.statement import Line
@@ -29,7 +29,7 @@ class Correction:
     after: int
 
 
-async def correct(tx: Transaction, lens: Lens, attempt_id: UUID) -> Correction | None:
+async def correct(tx: Transaction, presenter: Presenter, attempt_id: UUID) -> Correction | None:
     """Book what the lines of the account's ledger say of an attempt, and tell it; None when all is right.
 
     What was unknown is charged. What was booked otherwise is adjusted, up or down; refunds and adjustments
@@ -56,15 +56,15 @@ async def correct(tx: Transaction, lens: Lens, attempt_id: UUID) -> Correction |
     if resolved is None and not entries:
         return None
     attempt, job = await attempts.adjust(tx, job, attempt, entries, made_at=first.at)
-    job = await tell_resolved(tx, lens, job)
+    job = await tell_resolved(tx, presenter, job)
     if was == "unknown":
-        await after_resolved(tx, lens, job, paid=(attempt.credits or 0) > 0)
+        await after_resolved(tx, presenter, job, paid=(attempt.credits or 0) > 0)
     if resolved is None and len(lines) == 1:  # nothing but what the call cost
         await prices.observe(tx, job.model, attempt)
     return Correction(attempt.client_request_id, was, before, attempt.credits or 0)
 
 
-async def write_off(tx: Transaction, lens: Lens, attempt_id: UUID) -> Correction | None:
+async def write_off(tx: Transaction, presenter: Presenter, attempt_id: UUID) -> Correction | None:
     """Take back what was booked for an attempt that the account's ledger does not charge at all.
 
     None when it does by now, or nothing is booked.
@@ -79,7 +79,7 @@ async def write_off(tx: Transaction, lens: Lens, attempt_id: UUID) -> Correction
     name = await _fresh(tx, attempt, "not charged")
     entry = ledger.adjustment(attempt.number, -before, attempt.inference_id, name)
     attempt, job = await attempts.adjust(tx, job, attempt, [entry])
-    await tell_resolved(tx, lens, job)
+    await tell_resolved(tx, presenter, job)
     return Correction(attempt.client_request_id, "settled", before, 0)
 
 

@@ -15,7 +15,7 @@ from models.images import kept as images
 from models.jobs import attempts, following
 from models.jobs.announcing import lock
 from models.jobs.closing import Ending, close, release_pending_hold, unknown_hold
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.schema import Job
 from models.states import Status, WaitingReason
@@ -25,7 +25,7 @@ _HEAD_START = timedelta(seconds=2)  # of the worker that has just received the i
 
 async def end(
     tx: Transaction,
-    lens: Lens,
+    presenter: Presenter,
     job: Job,
     ending: Ending,
     *,
@@ -33,7 +33,7 @@ async def end(
     **values: object,
 ) -> Job | None:
     """Close a job, and leave those that follow it to their duty; None when it was elsewhere."""
-    ended = await close(tx, lens, job, ending, come_from=come_from, **values)
+    ended = await close(tx, presenter, job, ending, come_from=come_from, **values)
     if ended is not None:
         await following.leave(tx, ended)
     return ended
@@ -41,7 +41,7 @@ async def end(
 
 async def fail(
     tx: Transaction,
-    lens: Lens,
+    presenter: Presenter,
     job: Job,
     code: str,
     message: str,
@@ -53,11 +53,11 @@ async def fail(
     error = {"code": code, "message": message, "retryable": retryable, "details": details}
     job = await release_pending_hold(tx, job)
     return await end(
-        tx, lens, job, "failed", come_from=("queued", "released", "running"), error=error
+        tx, presenter, job, "failed", come_from=("queued", "released", "running"), error=error
     )
 
 
-async def conclude(tx: Transaction, lens: Lens, job: Job) -> Job | None:
+async def conclude(tx: Transaction, presenter: Presenter, job: Job) -> Job | None:
     """Spare a job (its row is taken) another call; None when it needs one.
 
     → canceled when that was requested, else → succeeded when a spare is kept: the earliest attempt's, else
@@ -65,13 +65,15 @@ async def conclude(tx: Transaction, lens: Lens, job: Job) -> Job | None:
     one call there is none, and nothing is asked.
     """
     if job.cancel_requested_at is not None:
-        return await end_canceled(tx, lens, job)
+        return await end_canceled(tx, presenter, job)
     # Of a job in phase `keep` the number is that of the image's call, which may not be its last.
     if job.attempt <= 1 and job.phase == "call":
         return None
     if await images.promote(tx, job.id):
         job = await release_pending_hold(tx, job)
-        return await end(tx, lens, job, "succeeded", come_from=("queued", "released", "running"))
+        return await end(
+            tx, presenter, job, "succeeded", come_from=("queued", "released", "running")
+        )
     overtaken = await attempts.unkept(tx, job)
     if overtaken is None:
         return None
@@ -108,7 +110,9 @@ async def queue_keep(
     return queued.one_or_none()
 
 
-async def cancel(tx: Transaction, lens: Lens, project_id: UUID, job_id: UUID | None) -> Job:
+async def cancel(
+    tx: Transaction, presenter: Presenter, project_id: UUID, job_id: UUID | None
+) -> Job:
     """Cancel a job: at once while nothing is under way, else no other attempt will follow.
 
     A paid call is never aborted: it would be charged all the same, and the image lost. Raises
@@ -121,7 +125,7 @@ async def cancel(tx: Transaction, lens: Lens, project_id: UUID, job_id: UUID | N
     if job.finished_at is not None or job.cancel_requested_at is not None:
         return job
     if job.status != "running" and job.phase == "call":
-        return await end_canceled(tx, lens, job) or job
+        return await end_canceled(tx, presenter, job) or job
     pending = await tx.scalars(
         update(Job)
         .where(Job.id == job.id)
@@ -133,14 +137,14 @@ async def cancel(tx: Transaction, lens: Lens, project_id: UUID, job_id: UUID | N
     return pending.one()
 
 
-async def end_canceled(tx: Transaction, lens: Lens, job: Job) -> Job | None:
+async def end_canceled(tx: Transaction, presenter: Presenter, job: Job) -> Job | None:
     """→ canceled without an image: uncharged, charged all the same, or nobody knows yet."""
     charged = "too_late" if job.charged else "prevented"
     outcome = "unknown" if await unknown_hold(tx, job) else charged
     job = await release_pending_hold(tx, job)
     return await end(
         tx,
-        lens,
+        presenter,
         job,
         "canceled",
         come_from=("queued", "released", "running"),
@@ -150,7 +154,7 @@ async def end_canceled(tx: Transaction, lens: Lens, job: Job) -> Job | None:
 
 
 async def late(tx: Transaction, limit: int, typical_call: timedelta) -> list[UUID]:
-    """Give jobs that waited past their queue ttl, or cannot end by their deadline, oldest first."""
+    """Return jobs that waited past their queue ttl, or cannot end by their deadline, oldest first."""
     rows = await tx.scalars(
         select(Job.id)
         .where(*_too_late(typical_call), ~aside.passed_by("expire", Job.id))
@@ -160,14 +164,16 @@ async def late(tx: Transaction, limit: int, typical_call: timedelta) -> list[UUI
     return list(rows)
 
 
-async def expire(tx: Transaction, lens: Lens, job_id: UUID, typical_call: timedelta) -> Job | None:
+async def expire(
+    tx: Transaction, presenter: Presenter, job_id: UUID, typical_call: timedelta
+) -> Job | None:
     """→ expired, for a job that is too late; None when it is not, or no more."""
     job = await lock(tx, job_id)
     is_late = select(Job.id).where(Job.id == job_id, *_too_late(typical_call))
     if await tx.scalar(is_late) is None:
         return None
     freed = await release_pending_hold(tx, job)
-    return await end(tx, lens, freed, "expired", come_from=("queued", "released"))
+    return await end(tx, presenter, freed, "expired", come_from=("queued", "released"))
 
 
 def _too_late(typical_call: timedelta) -> tuple[ColumnElement[bool], ...]:

@@ -35,7 +35,7 @@ async def erase(tx: Transaction, project_id: UUID, job_id: UUID) -> None:
         )
     if job.erased_at is not None:
         return
-    await remnants.leave(tx, await remnants.of(tx, [job.id]))
+    await remnants.mark(tx, await remnants.of(tx, [job.id]))
     await tx.execute(delete(InputImage).where(InputImage.job_id == job.id))
     await tx.execute(delete(Image).where(Image.job_id == job.id))
     await _empty_attempts(tx, job)

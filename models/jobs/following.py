@@ -18,10 +18,10 @@ from sqlalchemy import ColumnElement, exists, func, select, text, update
 from sqlalchemy.orm import aliased
 
 from models.images import kept as images
-from models.images.kept import Kept
+from models.images.kept import KeptImage
 from models.jobs.announcing import announce, lock
 from models.jobs.closing import close, release_pending_hold
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.schema import Image, Job
 
@@ -77,10 +77,10 @@ async def place(tx: Transaction, project_id: UUID, input_hash: bytes) -> Place:
     return Place({"waiting_reason": "following", "run_after": None, "leader_id": leader})
 
 
-async def reuse(tx: Transaction, lens: Lens, job: Job, image: Image) -> None:
-    """Give a job the image that is kept already, and tell that it has succeeded; it costs nothing."""
+async def reuse(tx: Transaction, presenter: Presenter, job: Job, image: Image) -> None:
+    """Return a job the image that is kept already, and tell that it has succeeded; it costs nothing."""
     await _lend(tx, job.id, image)
-    await announce(tx, lens, job, "job.succeeded")
+    await announce(tx, presenter, job, "job.succeeded")
 
 
 async def leave(tx: Transaction, leader: Job) -> None:
@@ -94,7 +94,7 @@ async def leave(tx: Transaction, leader: Job) -> None:
 
 
 async def waiting(tx: Transaction, leaders: int, followers: int) -> list[tuple[UUID, UUID | None]]:
-    """Give leaders that have ended with jobs that still follow them, the oldest of each project first.
+    """Return leaders that have ended with jobs that still follow them, the oldest of each project first.
 
     At most so many of each; a leader that nobody follows any more comes with None.
     """
@@ -102,7 +102,7 @@ async def waiting(tx: Transaction, leaders: int, followers: int) -> list[tuple[U
     return [(row.leader, row.follower) for row in rows]
 
 
-async def follow_up(tx: Transaction, lens: Lens, follower_id: UUID) -> UUID | None:
+async def follow_up(tx: Transaction, presenter: Presenter, follower_id: UUID) -> UUID | None:
     """See to one job whose leader has ended; None when there is nothing to be done any more.
 
     With the leader's image it has that too; refused, it is refused alike; else it finds another place: a
@@ -119,11 +119,11 @@ async def follow_up(tx: Transaction, lens: Lens, follower_id: UUID) -> UUID | No
     )
     if image is not None:
         await _lend(tx, job.id, image)
-        await _close(tx, lens, job, "succeeded", reused_from=leader.id)
+        await _close(tx, presenter, job, "succeeded", reused_from=leader.id)
     elif (leader.error or {}).get("code") in _REFUSALS:
-        await _close(tx, lens, job, "failed", error=leader.error)
+        await _close(tx, presenter, job, "failed", error=leader.error)
     else:
-        await _move(tx, lens, job)
+        await _move(tx, presenter, job)
     return job.id
 
 
@@ -134,12 +134,12 @@ async def settle(tx: Transaction, leader_id: UUID) -> UUID | None:
     return await tx.scalar(settled.values(followed=False).returning(Job.id))
 
 
-async def _move(tx: Transaction, lens: Lens, job: Job) -> None:
-    """Give a follower another place; it leads as long as nobody else does."""
+async def _move(tx: Transaction, presenter: Presenter, job: Job) -> None:
+    """Return a follower another place; it leads as long as nobody else does."""
     found = await place(tx, job.project_id, job.input_hash)
     if found.image is not None:
         await _lend(tx, job.id, found.image)
-        await _close(tx, lens, job, "succeeded", reused_from=found.image.job_id)
+        await _close(tx, presenter, job, "succeeded", reused_from=found.image.job_id)
         return
     leads: dict[str, object] = {
         "leader_id": None, "waiting_reason": "queue", "run_after": func.now(),
@@ -154,18 +154,18 @@ async def _move(tx: Transaction, lens: Lens, job: Job) -> None:
 
 async def _close(
     tx: Transaction,
-    lens: Lens,
+    presenter: Presenter,
     follower: Job,
     ending: Literal["succeeded", "failed"],
     **values: object,
 ) -> None:
     job = await release_pending_hold(tx, follower)
-    await close(tx, lens, job, ending, come_from=("queued",), **values)
+    await close(tx, presenter, job, ending, come_from=("queued",), **values)
 
 
 async def _lend(tx: Transaction, job_id: UUID, image: Image) -> None:
     """Let a job have another's image, for as long as an image of its own would be kept."""
-    kept = Kept.by_another(image)
+    kept = KeptImage.by_another(image)
     await images.write(tx, job_id, _NO_ATTEMPT, kept, thumbnail=image.thumbnail)
 
 

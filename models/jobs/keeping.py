@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 
 from models.images import kept as images
 from models.images import remnants
-from models.images.kept import Kept
+from models.images.kept import KeptImage
 from models.images.remnants import Contested
 from models.jobs import attempts
 from models.jobs.announcing import lock
@@ -16,7 +16,7 @@ from models.jobs.answering import tell_resolved
 from models.jobs.attempts import Answer, Ref
 from models.jobs.closing import release_pending_hold
 from models.jobs.ending import conclude, end, fail, queue_keep
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.schema import Attempt, Job
 from models.states import Status, WaitingReason
@@ -25,7 +25,13 @@ _FIRST_AGAIN, _LAST_AGAIN = timedelta(seconds=1), timedelta(minutes=10)
 
 
 async def receive(
-    tx: Transaction, lens: Lens, ref: Ref, answer: Answer, *, lease: timedelta, ttl: timedelta
+    tx: Transaction,
+    presenter: Presenter,
+    ref: Ref,
+    answer: Answer,
+    *,
+    lease: timedelta,
+    ttl: timedelta,
 ) -> tuple[Literal["keep", "spare"], Ref] | None:
     """Book a paid image at once, before its bytes are fetched: from here on nobody pays again.
 
@@ -44,8 +50,8 @@ async def receive(
             await _to_keep(tx, job, lease, ttl)
             return "keep", ref
         if attempt.charge != "unknown":
-            job = await tell_resolved(tx, lens, job)
-    elif not await _note_late(tx, lens, job, ref, answer):
+            job = await tell_resolved(tx, presenter, job)
+    elif not await _note_late(tx, presenter, job, ref, answer):
         return await _received_before(tx, job, ref)
     if job.erased_at is not None:
         return None
@@ -58,7 +64,7 @@ async def receive(
     return "spare", ref
 
 
-async def succeed(tx: Transaction, lens: Lens, ref: Ref, kept: Kept) -> Job | None:
+async def succeed(tx: Transaction, presenter: Presenter, ref: Ref, kept: KeptImage) -> Job | None:
     """running (keep) → succeeded; or → canceled, when the cancel came too late to save the money.
 
     Raises `Contested` when the image's bytes may have been deleted since they were put.
@@ -66,18 +72,24 @@ async def succeed(tx: Transaction, lens: Lens, ref: Ref, kept: Kept) -> Job | No
     job = await lock(tx, ref.job_id)
     if job.fence != ref.fence or job.status != "running" or job.phase != "keep":
         return None
-    return await _end_with(tx, lens, job, ref, kept)
+    return await _end_with(tx, presenter, job, ref, kept)
 
 
-async def _end_with(tx: Transaction, lens: Lens, job: Job, ref: Ref, kept: Kept) -> Job | None:
+async def _end_with(
+    tx: Transaction, presenter: Presenter, job: Job, ref: Ref, kept: KeptImage
+) -> Job | None:
     await _write_image(tx, job, ref, kept, spare=False)
     whence: tuple[Status, ...] = ("queued", "released", "running")
     if job.cancel_requested_at is not None:
-        return await end(tx, lens, job, "canceled", come_from=whence, cancel_outcome="too_late")
-    return await end(tx, lens, job, "succeeded", come_from=whence)
+        return await end(
+            tx, presenter, job, "canceled", come_from=whence, cancel_outcome="too_late"
+        )
+    return await end(tx, presenter, job, "succeeded", come_from=whence)
 
 
-async def keep_spare(tx: Transaction, lens: Lens, ref: Ref, kept: Kept) -> Job | None:
+async def keep_spare(
+    tx: Transaction, presenter: Presenter, ref: Ref, kept: KeptImage
+) -> Job | None:
     """Remember the image of an attempt that another one had overtaken: it was paid for.
 
     When that other one has ended without an image meanwhile, the job is in phase `keep` for this image or
@@ -87,14 +99,14 @@ async def keep_spare(tx: Transaction, lens: Lens, ref: Ref, kept: Kept) -> Job |
     """
     job = await lock(tx, ref.job_id)
     if job.erased_at is not None:
-        await remnants.leave(tx, [(job.project_id, kept.sha256)])
+        await remnants.mark(tx, [(job.project_id, kept.sha256)])
         return None
     if job.phase == "keep" and job.attempt <= ref.number and job.finished_at is None:
-        return await _end_with(tx, lens, job, ref, kept)
+        return await _end_with(tx, presenter, job, ref, kept)
     await _write_image(tx, job, ref, kept, spare=True)
     if job.status not in {"queued", "released"} or job.phase != "call":
         return None
-    return await conclude(tx, lens, job)
+    return await conclude(tx, presenter, job)
 
 
 async def pass_by(tx: Transaction, ref: Ref) -> None:
@@ -108,7 +120,7 @@ async def pass_by(tx: Transaction, ref: Ref) -> None:
 
 async def keep_later(
     tx: Transaction,
-    lens: Lens,
+    presenter: Presenter,
     ref: Ref,
     *,
     ttl: timedelta,
@@ -127,10 +139,10 @@ async def keep_later(
         return None
     now = await tx.scalar(func.now().select())
     if job.keep_until is None or now is None or now >= job.keep_until:
-        return await image_lost(tx, lens, job, message)
+        return await image_lost(tx, presenter, job, message)
     elapsed = max(now - (job.keep_until - ttl), timedelta(0))
     if elapsed >= patience:
-        return await image_lost(tx, lens, job, message)
+        return await image_lost(tx, presenter, job, message)
     delay = min(max(elapsed, _FIRST_AGAIN), _LAST_AGAIN)
     return await queue_keep(tx, job, delay, attempt=job.attempt, waiting=waiting)
 
@@ -152,12 +164,12 @@ async def keep_at_once(tx: Transaction) -> int:
     return len((await tx.execute(due)).all())
 
 
-async def image_lost(tx: Transaction, lens: Lens, job: Job, why: str) -> Job | None:
+async def image_lost(tx: Transaction, presenter: Presenter, job: Job, why: str) -> Job | None:
     """running (keep) → failed, charged, unless `conclude` ends it: it can be had no more."""
-    if (ended := await conclude(tx, lens, job)) is not None:
+    if (ended := await conclude(tx, presenter, job)) is not None:
         return ended
     text = f"The image was paid for, but could not be kept: {why}"
-    return await fail(tx, lens, job, "image_lost", text, retryable=True)
+    return await fail(tx, presenter, job, "image_lost", text, retryable=True)
 
 
 async def _to_keep(tx: Transaction, job: Job, lease: timedelta, ttl: timedelta) -> None:
@@ -175,7 +187,9 @@ async def _to_keep(tx: Transaction, job: Job, lease: timedelta, ttl: timedelta) 
     tx.ring("jobs")  # the provider has a place for the next call
 
 
-async def _note_late(tx: Transaction, lens: Lens, job: Job, ref: Ref, answer: Answer) -> bool:
+async def _note_late(
+    tx: Transaction, presenter: Presenter, job: Job, ref: Ref, answer: Answer
+) -> bool:
     """Take an image whose charge the provider's log has told already; False when it came before."""
     late = await attempts.note_late(tx, job.id, ref.number, answer, start_id=ref.start_id)
     if late is None:
@@ -184,7 +198,7 @@ async def _note_late(tx: Transaction, lens: Lens, job: Job, ref: Ref, answer: An
     if late.charge == "released" and answer.credits is not None:
         reference = answer.inference_id
         await attempts.resolve(tx, job, late, credits_=answer.credits, inference_id=reference)
-        await tell_resolved(tx, lens, job)
+        await tell_resolved(tx, presenter, job)
     return True
 
 
@@ -236,9 +250,11 @@ async def _adopt(tx: Transaction, job: Job, ref: Ref, lease: timedelta, ttl: tim
     return replace(ref, fence=fence if fence is not None else ref.fence)
 
 
-async def _write_image(tx: Transaction, job: Job, ref: Ref, kept: Kept, *, spare: bool) -> None:
+async def _write_image(
+    tx: Transaction, job: Job, ref: Ref, kept: KeptImage, *, spare: bool
+) -> None:
     blob = [(job.project_id, kept.sha256)]
-    there = await remnants.take(tx, blob) if kept.claimed else not await remnants.stand(tx, blob)
+    there = await remnants.attach(tx, blob) if kept.claimed else not await remnants.stand(tx, blob)
     if not there:
         raise Contested(f"{job.project_id}/{kept.sha256} has lost its other references")
     await images.write(tx, job.id, ref.number, kept, spare=spare)

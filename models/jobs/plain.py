@@ -3,7 +3,7 @@
 Plain is nearly every job: no budget watches its project, nobody wants `job.running`, it cost what was
 held, nobody canceled it or waits for its image, its bytes were never here before. Each function here does
 what the one of the same name does (`starting`, `keeping`), under the same guards in one statement, or
-nothing at all: it gives None, and its caller takes the general way, which also tells why.
+nothing at all: it returns None, and its caller takes the general way, which also tells why.
 
 In a statement whatever follows from a change reads the rows that the change gives back. So what a guard
 refuses, which Postgres asks again of a row that somebody else had locked, stops all of it.
@@ -18,16 +18,16 @@ from sqlalchemy import text
 
 from models import ids
 from models.images import kept as images
-from models.images.kept import Kept
+from models.images.kept import KeptImage
 from models.jobs import attempts
 from models.jobs import view as views
 from models.jobs.attempts import Answer, Ref
 from models.jobs.reading import ATTEMPTS
 from models.jobs.starting import Start, Terms
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money import prices
 from models.money.prices import PRESENT
-from models.platform.direct import Direct, Together, loaded, prepared
+from models.platform.direct import Direct, DirectTransaction, loaded, prepared
 from models.platform.direct import listed as columns_of
 from models.schema import Attempt, Endpoint, Image, Job
 from models.states import EventType
@@ -84,12 +84,14 @@ async def receive_plain(
     return True
 
 
-async def succeed_plain(direct: Direct, lens: Lens, ref: Ref, kept: Kept) -> Job | None:
+async def succeed_plain(
+    direct: Direct, presenter: Presenter, ref: Ref, kept: KeptImage
+) -> Job | None:
     """End a job with its image, the event and its deliveries, in one transaction."""
     if kept.claimed:
         return None
     image = images.columns(ref.job_id, ref.number, kept)
-    async with direct.together() as tx:
+    async with direct.transaction() as tx:
         row = await tx.first(_SUCCEED, image | {"fence": ref.fence, "retention": kept.retention})
         if row is None:
             return None
@@ -97,16 +99,21 @@ async def succeed_plain(direct: Direct, lens: Lens, ref: Ref, kept: Kept) -> Job
         made = [loaded(Attempt, each) for each in await tx.run(ATTEMPTS, {"job": job.id})]
         expires_at = row["finished_at"] + kept.retention
         shown = loaded(Image, image | {"expires_at": expires_at})
-        await _announce(tx, lens, job, made, shown, row["finished_at"])
+        await _announce(tx, presenter, job, made, shown, row["finished_at"])
         tx.ring("job", str(job.id))
         tx.ring("jobs")  # a place is free
     return job
 
 
 async def _announce(
-    tx: Together, lens: Lens, job: Job, made: Sequence[Attempt], image: Image, now: datetime
+    tx: DirectTransaction,
+    presenter: Presenter,
+    job: Job,
+    made: Sequence[Attempt],
+    image: Image,
+    now: datetime,
 ) -> None:
-    shown = views.job(lens, job, made, [image], now)
+    shown = views.job(presenter, job, made, [image], now)
     type_: EventType = "job.succeeded"
     wanting = await tx.run(_WANTING, {"project": job.project_id, "type": type_})
     lines = addressed(job, type_, [loaded(Endpoint, each) for each in wanting])

@@ -13,7 +13,7 @@ from models.errors import NotFound
 from models.jobs import attempts
 from models.jobs import view as views
 from models.jobs.announcing import images_of
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.platform.direct import Direct, Statement, attributes, given, loaded, prepared
 from models.platform.jsonable import Json
@@ -44,10 +44,10 @@ class Snapshot:
         """The image that is this job's result."""
         return next((image for image in self.images if not image.spare), None)
 
-    def show(self, lens: Lens, inline: bytes | None = None) -> Json:
+    def show(self, presenter: Presenter, inline: bytes | None = None) -> Json:
         """Show the job as JSON."""
         return views.job(
-            lens,
+            presenter,
             self.job,
             self.attempts,
             self.images,
@@ -87,12 +87,12 @@ async def snapshot(tx: Transaction, project_id: UUID | None, job_id: UUID) -> Sn
     return (await _snapshots(tx, [row]))[0]
 
 
-async def look(direct: Direct, project_id: UUID, job_id: UUID) -> Snapshot:
+async def read(direct: Direct, project_id: UUID, job_id: UUID) -> Snapshot:
     """Read a job of a project as it is shown, without a transaction: for who only looks.
 
     Raises `NotFound`.
     """
-    rows = await direct.read(_LOOK, {"job": job_id, "project": project_id})
+    rows = await direct.read(_READ, {"job": job_id, "project": project_id})
     if not rows:
         raise NotFound("There is no such job in this project.")
     row = rows[0]
@@ -110,9 +110,9 @@ async def look(direct: Direct, project_id: UUID, job_id: UUID) -> Snapshot:
     )
 
 
-async def glance(direct: Direct, project_id: UUID, job_id: UUID) -> Snapshot:
+async def read_version(direct: Direct, project_id: UUID, job_id: UUID) -> Snapshot:
     """Read as much of a job as its ETag tells, for whoever may have the rest. Raises `NotFound`."""
-    rows = await direct.read(_GLANCE, {"job": job_id, "project": project_id})
+    rows = await direct.read(_READ_VERSION, {"job": job_id, "project": project_id})
     if not rows:
         raise NotFound("There is no such job in this project.")
     now, gate = rows[0].pop("now"), rows[0].pop("gate")
@@ -122,7 +122,7 @@ async def glance(direct: Direct, project_id: UUID, job_id: UUID) -> Snapshot:
 async def listing(
     tx: Transaction, project_id: UUID, filter_: Filter, limit: int
 ) -> tuple[list[Snapshot], bool]:
-    """Read a page, newest first; gives it, and whether there is more."""
+    """Read a page, newest first; returns it, and whether there is more."""
     stmt = _narrow(_with_clock().where(_within(project_id, filter_)), filter_)
     newest = stmt.order_by(Job.project_id.desc(), Job.id.desc())
     rows = (await tx.execute(newest.limit(limit + 1))).all()
@@ -130,7 +130,7 @@ async def listing(
 
 
 async def finished(tx: Transaction, job_ids: Sequence[UUID]) -> list[UUID]:
-    """Give those of these jobs that have ended: one query for every client that waits."""
+    """Return those of these jobs that have ended: one query for every client that waits."""
     ended = select(Job.id).where(Job.id.in_(job_ids), Job.finished_at.is_not(None))
     return list(await tx.scalars(ended))
 
@@ -184,8 +184,8 @@ _SHOWN = (
         "error",
     ),
 )
-_LOOK = _one([each for each in attributes(Job) if each.key in {*_TOLD, *_SHOWN}])
-_GLANCE = _one([each for each in attributes(Job) if each.key in _TOLD])
+_READ = _one([each for each in attributes(Job) if each.key in {*_TOLD, *_SHOWN}])
+_READ_VERSION = _one([each for each in attributes(Job) if each.key in _TOLD])
 ATTEMPTS = prepared(
     select(*attributes(Attempt))
     .where(Attempt.job_id == given("job", Uuid()))
@@ -223,7 +223,7 @@ def _narrow(
 
 
 def _within(project_id: UUID, filter_: Filter) -> ColumnElement[bool]:
-    """Tell whether a job is of this project and among its ids that a filter bounds.
+    """Return whether a job is of this project and among its ids that a filter bounds.
 
     Rows are compared, for with equality the planner may go through the jobs of all projects by their id
     until it has met enough of this one, which may have been idle for long. But it underrates what such a

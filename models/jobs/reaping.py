@@ -16,7 +16,7 @@ from models.jobs.announcing import lock
 from models.jobs.answering import after_unknown
 from models.jobs.ending import queue_keep
 from models.jobs.keeping import image_lost
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.schema import Job
 
@@ -25,7 +25,7 @@ Reaped = Literal["unsent", "lost", "keeping"]
 
 
 async def overdue(tx: Transaction, limit: int) -> list[UUID]:
-    """Give jobs whose lease has run out by the database's clock, oldest first."""
+    """Return jobs whose lease has run out by the database's clock, oldest first."""
     rows = await tx.scalars(
         select(Job.id)
         .where(
@@ -39,7 +39,7 @@ async def overdue(tx: Transaction, limit: int) -> list[UUID]:
     return list(rows)
 
 
-async def reap(tx: Transaction, lens: Lens, job_id: UUID) -> Reaped | None:
+async def reap(tx: Transaction, presenter: Presenter, job_id: UUID) -> Reaped | None:
     """Take a job back from a worker whose lease has run out; None when it has not, or no more."""
     job = await lock(tx, job_id)
     clock = select(Job.lease_until < func.now(), Job.keep_until <= func.now())
@@ -52,12 +52,12 @@ async def reap(tx: Transaction, lens: Lens, job_id: UUID) -> Reaped | None:
     if job.phase == "keep":
         # Not for ever: bytes that kill whoever keeps them would be taken back again and again.
         if url_is_dead:
-            await image_lost(tx, lens, job, "the workers that tried died or lost their lease")
+            await image_lost(tx, presenter, job, "the workers that tried died or lost their lease")
         else:
             await queue_keep(tx, job, timedelta(0), attempt=job.attempt)
         return "keeping"
     finished = await attempts.finish(tx, job, job.attempt, attempts.LOST, start_id=None)
-    await after_unknown(tx, lens, job if finished is None else finished[1])
+    await after_unknown(tx, presenter, job if finished is None else finished[1])
     return "lost"
 
 

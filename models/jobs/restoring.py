@@ -17,7 +17,7 @@ from models.jobs import attempts
 from models.jobs.announcing import lock
 from models.jobs.answering import after_resolved, tell_resolved
 from models.jobs.closing import release_pending_hold, unknown_hold
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money import hours, ledger
 from models.platform.db import Transaction
 from models.schema import Attempt, Event, Job
@@ -37,7 +37,7 @@ class Call:
 
 
 async def newest(tx: Transaction, before: datetime) -> datetime | None:
-    """Give the moment from which calls may be missing: the last that the backup saw, or of an open call."""
+    """Return from when calls may be missing: the last that the backup saw, or of an open call."""
     moments = await tx.execute(
         select(
             select(func.max(Job.created_at)).where(Job.created_at < before).scalar_subquery(),
@@ -57,14 +57,19 @@ async def newest(tx: Transaction, before: datetime) -> datetime | None:
 
 
 async def existing(tx: Transaction, job_ids: Collection[UUID]) -> set[UUID]:
-    """Give those of these jobs that the database has."""
+    """Return those of these jobs that the database has."""
     return set(await tx.scalars(select(Job.id).where(Job.id.in_(job_ids))))
 
 
 async def recall(
-    tx: Transaction, lens: Lens, job_id: UUID, calls: Sequence[Call], *, paused_at: datetime
+    tx: Transaction,
+    presenter: Presenter,
+    job_id: UUID,
+    calls: Sequence[Call],
+    *,
+    paused_at: datetime,
 ) -> list[Call]:
-    """Book those of a job's calls that the backup does not know; gives them.
+    """Book those of a job's calls that the backup does not know; returns them.
 
     queued, released, running → failed when one of them was charged, else → queued for the next. A call that
     was under way in the backup is one of them, even if the reaper has given it up since `paused_at`.
@@ -94,11 +99,11 @@ async def recall(
             booked.append(call)
     if not booked:
         return []
-    job = await tell_resolved(tx, lens, job)
+    job = await tell_resolved(tx, presenter, job)
     paid = any(call.credits is not None for call in booked)
     if job.finished_at is None and job.phase == "call" and (paid or moves):
         job = await _wait(tx, job, counted=len(booked))
-        await after_resolved(tx, lens, job, paid=paid)
+        await after_resolved(tx, presenter, job, paid=paid)
     return booked
 
 
@@ -109,7 +114,7 @@ def _is_open(attempt: Attempt, paused_at: datetime) -> bool:
 
 
 async def _close_open(tx: Transaction, job: Job) -> Job:
-    """Give up the call that was under way in the backup, if one was; its hold stays its own."""
+    """Return up the call that was under way in the backup, if one was; its hold stays its own."""
     if job.status != "running" or job.phase != "call":
         return job
     closed = await attempts.finish(tx, job, job.attempt, attempts.LOST, start_id=None)

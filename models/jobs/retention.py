@@ -32,7 +32,7 @@ _UNDER_WAY = ("pending", "sending")
 
 
 async def expire_images(tx: Transaction, limit: int, only: UUID | None = None) -> int:
-    """Let images go whose retention has ended; gives how many. Their bytes are deleted later.
+    """Let images go whose retention has ended; returns how many. Their bytes are deleted later.
 
     `only` is the job whose images alone are to be looked at, as in each function here that takes it.
     """
@@ -52,12 +52,12 @@ async def expire_images(tx: Transaction, limit: int, only: UUID | None = None) -
             .where(tuple_(Image.job_id, Image.attempt).in_(keys))
             .values(removed_at=func.now())
         )
-        await remnants.leave(tx, [(row.project_id, row.sha256) for row in found])
+        await remnants.mark(tx, [(row.project_id, row.sha256) for row in found])
     return len(found)
 
 
 async def expired_images(tx: Transaction, limit: int) -> list[UUID]:
-    """Give the jobs whose images `expire_images` would let go first."""
+    """Return the jobs whose images `expire_images` would let go first."""
     wanted = select(Image.job_id).where(*_expired(), _chosen("images", Image.job_id))
     rows = await tx.scalars(wanted.order_by(Image.expires_at).limit(limit))
     return list(dict.fromkeys(rows))
@@ -66,27 +66,27 @@ async def expired_images(tx: Transaction, limit: int) -> list[UUID]:
 async def remove_jobs(
     tx: Transaction, kept: timedelta, limit: int, only: UUID | None = None
 ) -> int:
-    """Delete old jobs with all that belongs to them; gives how many.
+    """Delete old jobs with all that belongs to them; returns how many.
 
     Only finished ones whose every charge is known, which nobody is still to be told of, and none follows.
     """
     wanted = (await _old_jobs(tx, kept, only)).limit(limit).with_for_update(skip_locked=True)
     found = list(await tx.scalars(wanted))
     if found:
-        await remnants.leave(tx, await remnants.of(tx, found))
+        await remnants.mark(tx, await remnants.of(tx, found))
         await tx.execute(delete(Job).where(Job.id.in_(found)))
     return len(found)
 
 
 async def old_jobs(tx: Transaction, kept: timedelta, limit: int) -> list[UUID]:
-    """Give the jobs that `remove_jobs` would delete first."""
+    """Return the jobs that `remove_jobs` would delete first."""
     return list(await tx.scalars((await _old_jobs(tx, kept, None)).limit(limit)))
 
 
 async def remove_deliveries(
     tx: Transaction, kept: timedelta, limit: int, only: UUID | None = None
 ) -> int:
-    """Delete old events with their deliveries and tries; gives how many events.
+    """Delete old events with their deliveries and tries; returns how many events.
 
     An event of which a delivery is under way, or ended lately because it was sent again, is kept.
     """
@@ -98,7 +98,7 @@ async def remove_deliveries(
 
 
 async def old_events(tx: Transaction, kept: timedelta, limit: int) -> list[UUID]:
-    """Give the events that `remove_deliveries` would delete first."""
+    """Return the events that `remove_deliveries` would delete first."""
     return list(await tx.scalars((await _old_events(tx, kept, None)).limit(limit)))
 
 
@@ -132,5 +132,5 @@ def _chosen(
 
 
 async def _bound(tx: Transaction, kept: timedelta) -> UUID:
-    """Give the first id of the time that is kept, by the database's clock."""
+    """Return the first id of the time that is kept, by the database's clock."""
     return ids.first_at((await tx.execute(select(func.now() - kept))).scalar_one())

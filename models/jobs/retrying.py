@@ -8,7 +8,7 @@ from sqlalchemy import select
 from models.accounts.projects import Caller
 from models.errors import Conflict, Erased, NotFinished, NotFound
 from models.jobs.submitting import Idempotency, Submission, earlier, submit
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money import prices
 from models.platform.db import Transaction
 from models.schema import Job
@@ -17,7 +17,7 @@ from models.states import TERMINAL, OnUnknown, Priority
 
 async def retry(
     tx: Transaction,
-    lens: Lens,
+    presenter: Presenter,
     caller: Caller,
     job_id: UUID,
     *,
@@ -40,7 +40,7 @@ async def retry(
             f"One call costs {asked.estimate:,} credits now, and the job's max_cost is "
             f"{asked.max_cost:,}; send a higher `max_cost` with the retry."
         )
-    return await submit(tx, lens, caller, asked, idempotency=idempotency, full=full)
+    return await submit(tx, presenter, caller, asked, idempotency=idempotency, full=full)
 
 
 async def again(tx: Transaction, caller: Caller, job_id: UUID) -> Submission:

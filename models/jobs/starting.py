@@ -12,7 +12,7 @@ from models.jobs import attempts
 from models.jobs.affording import afford
 from models.jobs.announcing import announce, lock
 from models.jobs.attempts import Ref
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.provider import gates
 from models.schema import Attempt, Job
@@ -44,7 +44,7 @@ class Terms(TypedDict):
 
 async def start(  # noqa: PLR0913 - who starts what, under which fence, for how long
     tx: Transaction,
-    lens: Lens,
+    presenter: Presenter,
     job_id: UUID,
     fence: int,
     *,
@@ -60,7 +60,7 @@ async def start(  # noqa: PLR0913 - who starts what, under which fence, for how 
     image is paid, and only its bytes are missing. Nor does a call while our store takes no images, or one
     that the job's hold does not pay for at the price of now (`afford`).
     """
-    if not await _affordable(tx, lens, job_id, fence):
+    if not await _affordable(tx, presenter, job_id, fence):
         return None
     calls = Job.phase == "call"
     in_time = or_(Job.deadline.is_(None), Job.deadline > func.now() + typical_call)
@@ -90,7 +90,7 @@ async def start(  # noqa: PLR0913 - who starts what, under which fence, for how 
     if job.phase == "call":
         await attempts.begin(tx, job, start_id, worker, key_prefix)
         if job.attempt == 1:
-            await _announce_running(tx, lens, job)
+            await _announce_running(tx, presenter, job)
     tx.ring("job", str(job.id))
     return await _start(tx, job, start_id)
 
@@ -111,7 +111,7 @@ async def started(tx: Transaction, job_id: UUID, fence: int, start_id: UUID) -> 
 
 
 async def renew(tx: Transaction, running: Sequence[Ref], lease: timedelta) -> set[Ref]:
-    """Renew the leases of all that a worker has in flight, in one UPDATE; gives those it still has.
+    """Renew the leases of all that a worker has in flight, in one UPDATE; returns those it still has.
 
     A row that is locked is passed by until the next beat, for whoever has it is just moving the job. One
     that waited for each of them would hold the rows before it meanwhile, and those that want them: a convoy
@@ -133,18 +133,18 @@ async def renew(tx: Transaction, running: Sequence[Ref], lease: timedelta) -> se
     return {ref for ref in running if (ref.job_id, ref.fence) in still}
 
 
-async def _affordable(tx: Transaction, lens: Lens, job_id: UUID, fence: int) -> bool:
+async def _affordable(tx: Transaction, presenter: Presenter, job_id: UUID, fence: int) -> bool:
     """Look whether what is held for a call pays for it now; a job that is somebody else's costs nothing."""
     job = await lock(tx, job_id)
     if job.fence != fence or job.status != "released" or job.phase != "call":
         return True
-    return await afford(tx, lens, job) is not None
+    return await afford(tx, presenter, job) is not None
 
 
-async def _announce_running(tx: Transaction, lens: Lens, job: Job) -> None:
+async def _announce_running(tx: Transaction, presenter: Presenter, job: Job) -> None:
     targets = await endpoints.wanting(tx, job.project_id, "job.running")
     if targets or events.wanted_by_job(job, "job.running"):
-        await announce(tx, lens, job, "job.running")
+        await announce(tx, presenter, job, "job.running")
 
 
 async def _start(tx: Transaction, job: Job, start_id: UUID) -> Start:

@@ -18,7 +18,7 @@ from models.images import remnants
 from models.images.references import kept_in
 from models.jobs import following
 from models.jobs.following import Place
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money import ledger
 from models.platform.db import Transaction
 from models.schema import InputImage, Job
@@ -65,14 +65,14 @@ class Submission:
 
 async def submit(
     tx: Transaction,
-    lens: Lens,
+    presenter: Presenter,
     caller: Caller,
     submission: Submission,
     *,
     idempotency: Idempotency | None = None,
     full: bool = False,
 ) -> tuple[Job, bool]:
-    """Accept a job and hold its price; gives it, and whether it was there already.
+    """Accept a job and hold its price; returns it, and whether it was there already.
 
     With `full` no other job may wait in this project: only one that was there already, or takes an image
     that is kept. Raises `QueueFull`, `KeyReuse` when the key came before with another body,
@@ -87,7 +87,7 @@ async def submit(
         made = await _insert(tx, caller, submission, idempotency, place)
         if made is not None:
             await _refer(tx, made)
-            await _admit(tx, lens, made, place)
+            await _admit(tx, presenter, made, place)
             return made, False
         found = await earlier(tx, caller, idempotency)
         if found is not None:
@@ -151,23 +151,23 @@ async def _refer(tx: Transaction, job: Job) -> None:
     blobs = [(job.project_id, digest) for digest in {each.sha256 for each in kept_in(job.input)}]
     if not blobs:
         return
-    if not await remnants.take(tx, blobs):
+    if not await remnants.attach(tx, blobs):
         raise Unavailable("A reference of the input was being deleted just now; send it again.")
     rows = [{"job_id": job.id, "project_id": job.project_id, "sha256": each} for _, each in blobs]
     await tx.execute(insert(InputImage).values(rows))
 
 
-async def _admit(tx: Transaction, lens: Lens, job: Job, place: Place) -> None:
+async def _admit(tx: Transaction, presenter: Presenter, job: Job, place: Place) -> None:
     """Hold a new job's price, or give it the image that is there already."""
     if place.image is not None:
-        await following.reuse(tx, lens, job, place.image)
+        await following.reuse(tx, presenter, job, place.image)
         return
     await ledger.write(tx, job, ledger.hold(1, job.estimate))
     tx.ring("jobs")
 
 
 async def earlier(tx: Transaction, caller: Caller, idempotency: Idempotency | None) -> Job | None:
-    """Give the job that a request of this name made; raises `KeyReuse` when its body was another."""
+    """Return the job that a request of this name made; raises `KeyReuse` when its body was another."""
     if idempotency is None:
         return None
     route, key, fingerprint = idempotency
@@ -213,7 +213,7 @@ def fingerprint(body: object) -> bytes:
 
 
 def _is_plain(text: str) -> bool:
-    """Tell whether JSON writes a text as it is."""
+    """Return whether JSON writes a text as it is."""
     parts = (text[at : at + _LARGE] for at in range(0, len(text), _LARGE))
     return (
         '"' not in text and "\\" not in text and all(p.isascii() and p.isprintable() for p in parts)
@@ -221,7 +221,7 @@ def _is_plain(text: str) -> bool:
 
 
 def columns(submission: Submission) -> dict[str, object]:
-    """Give the columns that a submission fills as it stands, by their attributes."""
+    """Return the columns that a submission fills as it stands, by their attributes."""
     return {
         "model": submission.model,
         "input": submission.input,

@@ -11,7 +11,7 @@ from typing import Self
 from uuid import UUID
 
 from models import ids
-from models.money.budgets import Standing
+from models.money.budgets import BudgetState
 from models.money.dollars import usd
 from models.platform.jsonable import Json, time
 from models.platform.vault import Vault
@@ -22,7 +22,7 @@ _URL_LIFE = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
-class Lens:
+class Presenter:
     """What a view needs beside rows: where we are reached from outside, and what signs URLs.
 
     `unknown_for` is how long after it was sent the charge of a lost call may stay unknown.
@@ -34,7 +34,7 @@ class Lens:
 
     @classmethod
     def of(cls, settings: Settings, vault: Vault) -> Self:
-        """Build the lens of a process."""
+        """Build the presenter of a process."""
         return cls(settings.public_url, vault, settings.unknown_for)
 
     def image_url(self, job: Job, image: Image, now: datetime, suffix: str = "") -> str:
@@ -53,12 +53,12 @@ def _url_end(image: Image, now: datetime) -> datetime:
 
 
 def signed_message(path: str, expiry: int) -> bytes:
-    """Give the bytes that an image URL's signature covers."""
+    """Return the bytes that an image URL's signature covers."""
     return f"{path}\n{expiry}".encode()
 
 
 def status(job: Job) -> str:
-    """Give the status that is shown: a released job still looks queued from outside."""
+    """Return the status that is shown: a released job still looks queued from outside."""
     return "queued" if job.status == "released" else job.status
 
 
@@ -82,7 +82,7 @@ def waiting_reason(job: Job, now: datetime, closed_gate: str | None) -> str | No
 
 
 def job(
-    lens: Lens,
+    presenter: Presenter,
     job: Job,
     attempts: Sequence[Attempt],
     images: Sequence[Image],
@@ -114,8 +114,8 @@ def job(
         "expired_by": _expired_by(job),
         "waiting_reason": waiting_reason(job, now, closed_gate),
         "attempts": [_attempt(each) for each in attempts],
-        "cost": _cost(lens, job, attempts),
-        "result": None if shown is None else _result(lens, job, shown, attempts, now, inline),
+        "cost": _cost(presenter, job, attempts),
+        "result": None if shown is None else _result(presenter, job, shown, attempts, now, inline),
         "error": None if job.error is None else {**job.error, "charged": _charged(job, attempts)},
         "cancel": None
         if job.cancel_requested_at is None
@@ -126,7 +126,7 @@ def job(
 
 
 def _charged(job: Job, attempts: Sequence[Attempt]) -> str:
-    """Tell whether a job was charged; that of a lost answer may be found out after the job's end."""
+    """Return whether a job was charged; that of a lost answer may be found out after the job's end."""
     return "unknown" if _unknown(attempts) else "yes" if job.charged else "no"
 
 
@@ -166,7 +166,7 @@ def _attempt(attempt: Attempt) -> Json:
     }
 
 
-def _cost(lens: Lens, job: Job, attempts: Sequence[Attempt]) -> Json:
+def _cost(presenter: Presenter, job: Job, attempts: Sequence[Attempt]) -> Json:
     credits_ = {
         "estimated": job.estimate,
         "charged": job.charged,
@@ -178,14 +178,14 @@ def _cost(lens: Lens, job: Job, attempts: Sequence[Attempt]) -> Json:
     until = max((each.sent_at for each in attempts if _is_unknown(each)), default=None)
     return {
         **credits_,
-        "unknown_until": None if until is None else time(until + lens.unknown_for),
+        "unknown_until": None if until is None else time(until + presenter.unknown_for),
         "unit": "credits",
         "usd": in_usd,
     }
 
 
 def _result(
-    lens: Lens,
+    presenter: Presenter,
     job: Job,
     image: Image,
     attempts: Sequence[Attempt],
@@ -195,7 +195,7 @@ def _result(
     own = (each.credits for each in attempts if each.number == image.attempt)
     credits_ = next(own, None) if job.reused_from is None else 0
     data: Json = {
-        "url": lens.image_url(job, image, now),
+        "url": presenter.image_url(job, image, now),
         "size": f"{image.width}x{image.height}",
         "content_type": image.content_type,
         "bytes": image.bytes,
@@ -204,7 +204,7 @@ def _result(
         "sha256": image.sha256,
         "expires_at": time(image.expires_at),
         "url_expires_at": time(_url_end(image, now)),
-        "thumbnail_url": lens.image_url(job, image, now, "/thumbnail"),
+        "thumbnail_url": presenter.image_url(job, image, now, "/thumbnail"),
         "provider_url": image.provider_url,
     }
     if inline is not None:
@@ -217,7 +217,7 @@ def event_id(value: UUID) -> str:
     return ids.text(ids.EVENT, value)
 
 
-def budget(standing: Standing) -> Json:
+def budget(standing: BudgetState) -> Json:
     """Show a budget, and where it stands in its present window."""
     rule = standing.budget
     return {

@@ -31,7 +31,7 @@ class Difference:
 
 
 async def audit(database: Database) -> list[Difference]:
-    """Give every difference in all books; an empty list is what should always come back."""
+    """Return every difference in all books; an empty list is what should always come back."""
     found: list[Difference] = []
     after = UUID(int=0)
     while True:
@@ -51,7 +51,7 @@ async def audit(database: Database) -> list[Difference]:
 
 
 async def audit_lately(database: Database, within: timedelta) -> list[Difference]:
-    """Give every difference of jobs that something was booked for within this time."""
+    """Return every difference of jobs that something was booked for within this time."""
     async with database.transaction() as tx:
         booked = (
             select(LedgerEntry.job_id).where(LedgerEntry.at >= text("now() - :within")).distinct()
@@ -65,7 +65,7 @@ async def audit_lately(database: Database, within: timedelta) -> list[Difference
 
 
 async def of_jobs(tx: Transaction, jobs: Sequence[UUID]) -> list[Difference]:
-    """Give every difference in the books of these jobs."""
+    """Return every difference in the books of these jobs."""
     found: list[Difference] = []
     for query in (_SUMS, _TERMINAL_HOLDS, _CHARGES, _HOLDS, _STATEMENT):
         rows = await tx.execute(query, {"jobs": jobs})
@@ -74,7 +74,7 @@ async def of_jobs(tx: Transaction, jobs: Sequence[UUID]) -> list[Difference]:
 
 
 async def of_budgets(tx: Transaction) -> list[Difference]:
-    """Give every difference between what budgets keep and the whole ledger of their projects."""
+    """Return every difference between what budgets keep and the whole ledger of their projects."""
     return [
         Difference(ids.text(ids.BUDGET, budget_id), message)
         for budget_id, message in await budgets.drifts(tx)
@@ -82,7 +82,7 @@ async def of_budgets(tx: Transaction) -> list[Difference]:
 
 
 async def of_hours(database: Database, project_id: UUID) -> list[Difference]:
-    """Give the difference between what a project's folded hours charge and what its ledger did by then.
+    """Return the difference between what a project's folded hours charge and what its ledger did by then.
 
     The ledger is added up some lines at a time: nothing is written into that part of it any more.
     """

@@ -33,7 +33,7 @@ class Selection:
 async def lines(
     tx: Transaction, project_id: UUID, selection: Selection, limit: int
 ) -> tuple[list[LedgerEntry], bool]:
-    """Read a page of the ledger, the newest booking first; gives it, and whether there is more."""
+    """Read a page of the ledger, the newest booking first; returns it, and whether there is more."""
     stmt = select(LedgerEntry).where(*_within(project_id, selection), *_narrow(selection))
     newest = stmt.order_by(LedgerEntry.project_id.desc(), LedgerEntry.id.desc())
     found = (await tx.scalars(newest.limit(limit + 1))).all()

@@ -36,7 +36,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BudgetState:
     """A budget, and where it stands in its present window."""
 
     budget: Budget
@@ -79,7 +79,7 @@ async def move(tx: Transaction, job: Job, sums: Mapping[int, tuple[int, int]]) -
 
 async def put(
     tx: Transaction, project_id: UUID, rule: Rule, *, most: int | None = None
-) -> Standing:
+) -> BudgetState:
     """Make a budget, or change the one of its scope and window; folds what the ledger has so far.
 
     The budget of a key is that of the whole line of its rotations, and is kept under the first of them.
@@ -119,16 +119,16 @@ async def put(
     return (await _standings(tx, [budget]))[0]
 
 
-async def standings(tx: Transaction, project_id: UUID) -> list[Standing]:
-    """Give a project's budgets, oldest first, with where each stands now."""
+async def standings(tx: Transaction, project_id: UUID) -> list[BudgetState]:
+    """Return a project's budgets, oldest first, with where each stands now."""
     found = await tx.scalars(
         select(Budget).where(Budget.project_id == project_id).order_by(Budget.id)
     )
     return await _standings(tx, list(found))
 
 
-async def hard(tx: Transaction, job: Job) -> list[Standing]:
-    """Give the hard budgets that a hold of this job must fit into, with where each stands now."""
+async def hard(tx: Transaction, job: Job) -> list[BudgetState]:
+    """Return the hard budgets that a hold of this job must fit into, with where each stands now."""
     about = (
         (Budget.scope == "project")
         | (Budget.key_id == _root_of(job.key_id))
@@ -157,7 +157,7 @@ async def remove(tx: Transaction, project_id: UUID, budget_id: UUID) -> None:
 
 
 async def drifts(tx: Transaction) -> list[tuple[UUID, str]]:
-    """Give budgets whose kept sums are not those of the ledger, in words; always an empty list."""
+    """Return budgets whose kept sums are not those of the ledger, in words; always an empty list."""
     rows = await tx.execute(_DRIFTS)
     return [(row.id, row.message) for row in rows]
 
@@ -182,7 +182,7 @@ async def crossing(tx: Transaction, after: UUID, look_at: int) -> tuple[list[UUI
     return reached, found[-1].id if len(found) == look_at else None
 
 
-async def cross(tx: Transaction, budget_id: UUID) -> tuple[Standing, int] | None:
+async def cross(tx: Transaction, budget_id: UUID) -> tuple[BudgetState, int] | None:
     """Remember that a budget's threshold is told; None when somebody else has told it."""
     budget = await tx.get(Budget, budget_id)
     if budget is None:
@@ -233,7 +233,7 @@ async def _demand_room(tx: Transaction, project_id: UUID, most: int) -> None:
         )
 
 
-def _threshold(standing: Standing) -> int:
+def _threshold(standing: BudgetState) -> int:
     used = standing.held + standing.spent
     return next((at for at in (100, 80) if used * 100 >= standing.budget.limit * at), 0)
 
@@ -256,11 +256,11 @@ async def _exceeded(tx: Transaction, budget_id: UUID, wanted: int) -> BudgetExce
     )
 
 
-async def _standings(tx: Transaction, budgets: Sequence[Budget]) -> list[Standing]:
+async def _standings(tx: Transaction, budgets: Sequence[Budget]) -> list[BudgetState]:
     rows = await tx.execute(_STANDINGS, {"budgets": [budget.id for budget in budgets]})
     found = {row.id: row for row in rows}
     return [
-        Standing(
+        BudgetState(
             budget,
             found[budget.id].starts_at,
             found[budget.id].ends_at,

@@ -68,12 +68,12 @@ _NAMES = re.compile(r"(?<!:):(lo|hi|first|last|booked)\b")
 
 
 def asked(fragment: str, name: str) -> str:
-    """Give a fragment with names of its own for its time, to stand beside others: `:lo_name`."""
+    """Return a fragment with names of its own for its time, to stand beside others: `:lo_name`."""
     return _NAMES.sub(rf":\1_{name}", fragment)
 
 
 def between(lo: datetime, hi: datetime, name: str) -> dict[str, object]:
-    """Give the values of these names for a time."""
+    """Return the values of these names for a time."""
     booked = ids.sooner(lo)  # no charge is booked before it was made, but clocks differ
     values = {"lo": lo, "hi": hi, "booked": booked}
     bounds = {"first": ids.first_at(booked), "last": ids.first_at(ids.later(hi))}

@@ -38,7 +38,7 @@ _KEY = ("project_id", "hour", "key_id", "model", "customer")
 
 
 async def folded_until(tx: Transaction) -> datetime | None:
-    """Give the end of the last hour that is folded; None when none is."""
+    """Return the end of the last hour that is folded; None when none is."""
     return await tx.scalar(select(Duty.done_at).where(Duty.name == DUTY))
 
 
@@ -87,7 +87,7 @@ async def count_late_attempt(tx: Transaction, job: Job, sent_at: datetime) -> No
 
 
 async def charged(tx: Transaction, project_id: UUID) -> tuple[int, datetime | None]:
-    """Give what a project's hours charge in all, and until when they were folded."""
+    """Return what a project's hours charge in all, and until when they were folded."""
     kept = select(func.coalesce(func.sum(UsageHour.charged), 0))
     kept = kept.where(UsageHour.project_id == project_id)
     until = select(Duty.done_at).where(Duty.name == DUTY)
@@ -96,7 +96,7 @@ async def charged(tx: Transaction, project_id: UUID) -> tuple[int, datetime | No
 
 
 async def _taken(tx: Transaction) -> datetime | None:
-    """Give the end of the last folded hour, which stays so until this transaction ends."""
+    """Return the end of the last folded hour, which stays so until this transaction ends."""
     until: datetime | None = await tx.scalar(
         insert(Duty)
         .values(name=DUTY)
@@ -107,7 +107,7 @@ async def _taken(tx: Transaction) -> datetime | None:
 
 
 async def _beginning(tx: Transaction) -> datetime | None:
-    """Give a full hour before the first thing that happened; None when there is nothing yet."""
+    """Return a full hour before the first thing that happened; None when there is nothing yet."""
     firsts = (
         select(Job.created_at).order_by(Job.id).limit(1),
         select(LedgerEntry.at).order_by(LedgerEntry.id).limit(1),
@@ -119,7 +119,7 @@ async def _beginning(tx: Transaction) -> datetime | None:
 
 
 def whole(moment: datetime) -> datetime:
-    """Give the last full hour (UTC) that is not after a moment."""
+    """Return the last full hour (UTC) that is not after a moment."""
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 

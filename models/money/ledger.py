@@ -39,7 +39,7 @@ def hold(attempt: int, amount: int, reference: str = "") -> Entry:
 
 
 def release(attempt: int, amount: int, reference: str = "") -> Entry:
-    """Give back what was held for an attempt."""
+    """Return back what was held for an attempt."""
     return Entry(attempt, "release", -amount, reference=reference)
 
 
@@ -104,7 +104,7 @@ async def write(tx: Transaction, job: Job, *entries: Entry) -> None:
 
 
 async def book(tx: Transaction, job: Job, *entries: Entry) -> Job:
-    """Append entries and move the job's sums by them; gives the job as it then is."""
+    """Append entries and move the job's sums by them; returns the job as it then is."""
     if not entries:
         return job
     await write(tx, job, *entries)

@@ -77,7 +77,7 @@ class PriceList:
         self._learned: dict[str, int] = {}
 
     async def estimate(self, model: Model, given: Mapping[str, object]) -> int:
-        """Give the credits that one attempt at this input should cost; raises `Unavailable`."""
+        """Return the credits that one attempt at this input should cost; raises `Unavailable`."""
         if time.monotonic() - self._read_at >= _BELIEVED:
             async with self._database.transaction() as tx:
                 self._learned = await _learned(tx)
@@ -104,7 +104,7 @@ async def present(tx: Transaction) -> dict[str, int]:
 
 
 async def dearest(tx: Transaction) -> int:
-    """Give the price of the dearest model: a wallet that has less cannot pay for every job."""
+    """Return the price of the dearest model: a wallet that has less cannot pay for every job."""
     return max((await present(tx)).values())
 
 
@@ -184,7 +184,7 @@ async def _testify(tx: Transaction, row: Price, job_id: UUID, charged: int) -> b
 
 
 async def drifts(tx: Transaction) -> list[Drift]:
-    """Give the models whose charges of the last hour differ from their holds."""
+    """Return the models whose charges of the last hour differ from their holds."""
     since = ids.first_at(datetime.now(UTC) - _LATELY)
     rows = await tx.execute(_DRIFTS, {"since": since})
     return [Drift(row.model, int(row.attempts), int(row.credits)) for row in rows]

@@ -144,7 +144,7 @@ def _parts(period: Period, by: Sequence[Dimension], folded_until: datetime | Non
 
 
 def by_the_hour(period: Period) -> bool:
-    """Tell whether all days of a period begin with an hour of UTC."""
+    """Return whether all days of a period begin with an hour of UTC."""
     days = range((period.end - period.start).days + 2)
     try:
         zone = ZoneInfo(period.zone)

@@ -36,7 +36,7 @@ _RESTORED_PERCENT = 110
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Balance:
     """A balance in credits, the credits that went in the last hour, and whether its state is news."""
 
     credits: int
@@ -54,7 +54,7 @@ class Standing:
         return self.credits / self.last_hour * _HOUR.total_seconds()
 
 
-async def note(tx: Transaction, credits_: int, *, low: int, operator: str | None) -> Standing:
+async def note(tx: Transaction, credits_: int, *, low: int, operator: str | None) -> Balance:
     """Remember a balance as it was just read, and tell the operator's project when its state changes.
 
     `low` is the line in credits, `operator` the project's name. It is empty when it does not pay for one
@@ -68,20 +68,20 @@ async def note(tx: Transaction, credits_: int, *, low: int, operator: str | None
     await tx.execute(
         update(Row).where(Row.id == 1).values(credits=credits_, state=state, checked_at=func.now())
     )
-    standing = Standing(credits_, state, await _last_hour(tx), changed=state != before)
+    standing = Balance(credits_, state, await _last_hour(tx), changed=state != before)
     if standing.changed and operator is not None:
         await _tell(tx, operator, standing)
     return standing
 
 
-async def look(tx: Transaction) -> Standing | None:
-    """Give the wallet as it was last read; None when it never was."""
+async def read(tx: Transaction) -> Balance | None:
+    """Return the wallet as it was last read; None when it never was."""
     row = await tx.scalar(select(Row).where(Row.id == 1))
-    return None if row is None else Standing(row.credits, _state(row.state), await _last_hour(tx))
+    return None if row is None else Balance(row.credits, _state(row.state), await _last_hour(tx))
 
 
 async def room(tx: Transaction) -> int | None:
-    """Give how many calls the balance pays for at once, at least one; None when it is not known.
+    """Return how many calls the balance pays for at once, at least one; None when it is not known.
 
     So a wallet that runs out refuses a few calls, and not all that the workers could take.
     """
@@ -111,7 +111,7 @@ async def _last_hour(tx: Transaction) -> int:
     return int(await tx.scalar(_LAST_HOUR, {"since": since}) or 0)
 
 
-async def _tell(tx: Transaction, operator: str, standing: Standing) -> None:
+async def _tell(tx: Transaction, operator: str, standing: Balance) -> None:
     project_id = await tx.scalar(select(Project.id).where(Project.name == operator))
     if project_id is None:
         log.warning("wallet.nobody_to_tell", operator_project=operator, state=standing.state)

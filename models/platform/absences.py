@@ -28,7 +28,7 @@ class Busy(Unavailable):
 
 
 def leads_astray(error: BaseException | None) -> bool:
-    """Tell whether the connection that raised this must be dropped, and those beside it."""
+    """Return whether the connection that raised this must be dropped, and those beside it."""
     return bool(_ASTRAY.fullmatch(_state(error)))
 
 

@@ -97,15 +97,15 @@ class Direct:
         self._ring(topic, key)
 
     @asynccontextmanager
-    async def together(self) -> AsyncIterator["Together"]:
+    async def transaction(self) -> AsyncIterator["DirectTransaction"]:
         """Open a transaction for the few statements that cannot be one; leaving it commits.
 
         An exception rolls back, and rings nothing. Raises `Unavailable`.
         """
         async with self._lent() as connection, connection.transaction():
-            together = Together(connection)
-            yield together
-        for topic, key in together.rings:
+            opened = DirectTransaction(connection)
+            yield opened
+        for topic, key in opened.rings:
             self._ring(topic, key)
 
     async def close(self) -> None:
@@ -147,7 +147,7 @@ class _Stale(Unavailable):
     """The connection was lost, or led to a server that must not write: whoever only reads may ask again."""
 
 
-class Together:
+class DirectTransaction:
     """One open transaction of such statements; what it rings is rung once it has committed."""
 
     def __init__(self, connection: AsyncConnection[DictRow]) -> None:
@@ -208,7 +208,7 @@ def listed(entity: type[object], of: str) -> str:
 
 
 def loaded(entity: type[Entity], row: Mapping[str, object]) -> Entity:
-    """Give a row of `attributes` or `listed` as the entity; it belongs to no session."""
+    """Return a row of `attributes` or `listed` as the entity; it belongs to no session."""
     made = entity()
     made.__dict__.update(row)
     return made

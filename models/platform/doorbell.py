@@ -104,7 +104,7 @@ class Doorbell:
         self._listener = asyncio.create_task(self._hear_rings(), name="doorbell-listen")
 
     async def answers(self) -> bool:
-        """Tell whether Redis answers a PING, within seconds."""
+        """Return whether Redis answers a PING, within seconds."""
         try:
             async with asyncio.timeout(2 * _TIMEOUT.total_seconds()):
                 await self._redis.ping()
@@ -123,7 +123,7 @@ class Doorbell:
         self._waiters.wake(topic, key)
 
     def waiting(self, topic: str) -> list[str]:
-        """Give the keys of the topic that somebody in this process waits for."""
+        """Return the keys of the topic that somebody in this process waits for."""
         return self._waiters.keys(topic)
 
     async def _send_rings(self) -> None:
@@ -230,7 +230,7 @@ async def _subscribe(subscription: PubSub, topics: tuple[str, ...]) -> None:
 
 
 def _pauses() -> Iterator[float]:
-    """Give the seconds before each next try to reach a Redis that is away."""
+    """Return the seconds before each next try to reach a Redis that is away."""
     pause = _PAUSE_FIRST
     while True:
         yield pause.total_seconds()

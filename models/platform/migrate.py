@@ -74,12 +74,12 @@ def _migrate(url: str) -> str:
 
 @cache
 def head() -> str:
-    """Give the newest revision that this code knows: migrations are numbered by their files' names."""
+    """Return the newest revision that this code knows: migrations are numbered by their files' names."""
     return max(file.name.partition("_")[0] for file in (_HERE / "versions").glob("[0-9]*_*.py"))
 
 
 async def current(tx: Transaction) -> str | None:
-    """Give the revision that the database is at; None before the first migration."""
+    """Return the revision that the database is at; None before the first migration."""
     return await tx.run_sync(_revision)
 
 

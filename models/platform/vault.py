@@ -73,7 +73,7 @@ class Vault:
         raise Unopenable("The sealed secret does not open with DARKROOM_SECRET or its old one.")
 
     def sealed_lately(self, sealed: bytes) -> bool:
-        """Tell whether the present secret sealed this, and not the old one."""
+        """Return whether the present secret sealed this, and not the old one."""
         return sealed.startswith(_VERSION + self._keys.name)
 
     def mac(self, message: bytes) -> str:

@@ -25,7 +25,7 @@ class Waiters:
                     waiter.wake()
 
     def keys(self, topic: str) -> list[str]:
-        """Give the keys of the topic that somebody waits for."""
+        """Return the keys of the topic that somebody waits for."""
         return list(self._waiters.get(topic, ()))
 
     def add(self, waiter: "Waiter") -> None:

@@ -37,7 +37,7 @@ _DETAILS: dict[Cause, str] = {
 async def failed(
     tx: Transaction, settings: Settings, cause: Cause, job_id: UUID, number: int
 ) -> int:
-    """Count a call that went wrong, after it was finished; gives how many did in a row, 0 if it is old.
+    """Count a call that went wrong, after it was finished; returns how many did in a row, 0 if it is old.
 
     An old call says nothing: a later one has been answered properly by now. So what was sent before a
     gate was opened again does not close it again.
@@ -61,7 +61,7 @@ async def failed(
 
 
 async def counts(tx: Transaction) -> dict[str, int]:
-    """Give how many answers in a row went wrong, by cause, as it was after the last one that did."""
+    """Return how many answers in a row went wrong, by cause, as it was after the last one that did."""
     rows = await tx.execute(text("SELECT cause, failures FROM breakers"))
     return {row.cause: int(row.failures) for row in rows}
 
@@ -71,7 +71,7 @@ def _limit(settings: Settings, cause: Cause) -> int:
 
 
 async def _of_several(tx: Transaction, settings: Settings, cause: Cause) -> bool:
-    """Tell whether the row of all is long enough when each project counts for half of it at most."""
+    """Return whether the row of all is long enough when each project counts for half of it at most."""
     limit = _limit(settings, cause)
     shares = (await tx.execute(_SHARES, {"cause": cause, "half": (limit + 1) // 2})).one()
     return bool(shares.projects > 1 and shares.failures >= limit)

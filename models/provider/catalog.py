@@ -156,7 +156,7 @@ def refusal(errors: list[FieldError]) -> InvalidRequest:
 
 
 def provider_body(given: Mapping[str, object]) -> dict[str, object]:
-    """Give the body of the paid call: the input, always asking for a URL.
+    """Return the body of the paid call: the input, always asking for a URL.
 
     A URL can be fetched again for 24 hours if keeping the image fails. Raises `ValueError` for an
     input whose descriptors were not restored: the provider could not read it.
@@ -184,7 +184,7 @@ def fingerprint(model: Model, given: Mapping[str, object]) -> bytes:
 
 
 def estimate(model: Model, given: Mapping[str, object]) -> int:  # noqa: ARG001 - see below
-    """Give the credits that one attempt should cost; today no price depends on the input."""
+    """Return the credits that one attempt should cost; today no price depends on the input."""
     return model.price
 
 
@@ -224,7 +224,7 @@ def _sort_references(
 
 
 def is_large(model: Model, given: Mapping[str, object]) -> bool:
-    """Tell whether a checked input takes longer than most."""
+    """Return whether a checked input takes longer than most."""
     size = resolve(given.get("image_size"), model)
     many = len(urls_of(given)) > model.large_references
     if isinstance(size, str):

@@ -33,7 +33,7 @@ _FORBIDDEN = 403
 
 _CLOSED = {"half_open_at": None, "refused_by": None, "checked_at": func.now()}
 
-Standing = Literal["open", "closed", "half_open"]
+GateState = Literal["open", "closed", "half_open"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +52,19 @@ class Passage:
 
 
 async def closed(tx: Transaction) -> list[str]:
-    """Give why calls may not be released freely at present; an empty list when all gates are open."""
+    """Return why calls may not be released freely at present; an empty list when all gates are open."""
     for_all = select(Gate.reason).where(Gate.project_id.is_(None))
     return list(await tx.scalars(for_all.order_by(Gate.closed_at)))
 
 
 async def untried(tx: Transaction) -> set[str]:
-    """Give the reasons for which a gate, to all or to a project, is closed and not half-open."""
+    """Return the reasons for which a gate, to all or to a project, is closed and not half-open."""
     shut = select(Gate.reason).where(Gate.half_open_at.is_(None)).distinct()
     return set(await tx.scalars(shut))
 
 
 async def of_projects(tx: Transaction) -> dict[str, int]:
-    """Give to how many projects a gate is closed that is not closed to all, by reason."""
+    """Return to how many projects a gate is closed that is not closed to all, by reason."""
     own = select(Gate.reason, func.count()).where(Gate.project_id.is_not(None))
     rows = await tx.execute(own.group_by(Gate.reason))
     return {row[0]: row[1] for row in rows}
@@ -114,7 +114,7 @@ async def passage(tx: Transaction) -> Passage:
 
 
 async def send_probes(tx: Transaction, calls: Sequence[UUID]) -> list[UUID]:
-    """Remember which of these jobs were let through half-open gates; gives them.
+    """Remember which of these jobs were let through half-open gates; returns them.
 
     Nothing else passes until their outcomes are judged.
     """
@@ -158,14 +158,14 @@ async def half_open(
 
 
 async def half_opened(tx: Transaction) -> list[Gate]:
-    """Give the half-open gates whose probes may have an outcome, and take them."""
+    """Return the half-open gates whose probes may have an outcome, and take them."""
     half = select(Gate).where(Gate.half_open_at.is_not(None)).order_by(Gate.half_open_at)
     return list(await tx.scalars(half.limit(_LOOKED_AT).with_for_update(skip_locked=True)))
 
 
 async def judge(
     tx: Transaction, gate: Gate, proofs: Sequence[str], refusals: Sequence[str]
-) -> Standing:
+) -> GateState:
     """Say where a half-open gate stands after what its probe came to, and set it so.
 
     `proofs` are outcomes that open it, `refusals` those that close it again. Anything else (a message that
@@ -218,7 +218,7 @@ async def _open(tx: Transaction, which: ColumnElement[bool]) -> bool:
     return True
 
 
-async def _without_probe(tx: Transaction, gate: Gate) -> Standing:
+async def _without_probe(tx: Transaction, gate: Gate) -> GateState:
     """See that some job may be the probe: when all have been, or none comes, they begin anew."""
     late = await tx.scalar(select(func.now() - literal(_TURN) > gate.half_open_at))
     if not late and await _somebody_else(tx, gate, gate.probed, gate.refused_by):
@@ -231,7 +231,7 @@ async def _without_probe(tx: Transaction, gate: Gate) -> Standing:
     return "half_open"
 
 
-async def _set(tx: Transaction, gate: Gate, standing_: Standing, **values: object) -> Standing:
+async def _set(tx: Transaction, gate: Gate, standing_: GateState, **values: object) -> GateState:
     await tx.execute(update(Gate).where(Gate.id == gate.id).values(**values))
     return standing_
 
@@ -239,13 +239,13 @@ async def _set(tx: Transaction, gate: Gate, standing_: Standing, **values: objec
 async def _somebody_else(
     tx: Transaction, gate: Gate, probed: Sequence[UUID], refused_by: UUID | None
 ) -> bool:
-    """Tell whether a job is due that was not the probe, of another project than refused it just now."""
+    """Return whether a job is due that was not the probe, of another project than refused it just now."""
     asked = {"project": gate.project_id, "but_jobs": list(probed), "but_project": refused_by}
     return await tx.scalar(_SOMEBODY_ELSE, asked) is not None
 
 
 def _said(attempt: Attempt) -> str | None:
-    """Give what the provider's answer, or its silence, came to; None for what was not its doing."""
+    """Return what the provider's answer, or its silence, came to; None for what was not its doing."""
     ours = attempt.outcome == "refused" and attempt.http_status is None  # a reference that is gone
     # An edge refuses a request before anybody behind it has seen it.
     at_the_edge = attempt.outcome == "refused" and attempt.http_status == _FORBIDDEN
@@ -254,7 +254,7 @@ def _said(attempt: Attempt) -> str | None:
 
 
 async def _under_way(tx: Transaction, job_id: UUID) -> bool:
-    """Tell whether the probe's call is still to be made, or to be answered.
+    """Return whether the probe's call is still to be made, or to be answered.
 
     In phase `keep` it was answered: the image was there.
     """

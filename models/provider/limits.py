@@ -21,7 +21,7 @@ _SLACK = 10  # a tenth may be free: a place that a call has left takes a moment 
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LimitState:
     """The limit as it stands: so many calls may be in flight, so many are, and when a 429 last came."""
 
     calls: int
@@ -31,11 +31,11 @@ class Standing:
 
 
 async def calls(tx: Transaction, settings: Settings) -> int:
-    """Give how many calls may be in flight at present; it grows here, when its time has come.
+    """Return how many calls may be in flight at present; it grows here, when its time has come.
 
     To be asked once in each turn that releases. Writes when it grows, and twice a window while it is used.
     """
-    row = (await tx.execute(_LOOK, _times(settings))).one()
+    row = (await tx.execute(_READ, _times(settings))).one()
     if row.calls is None:
         first = insert(Limit).values(id=1, calls=_within(settings, 0))
         await tx.execute(first.on_conflict_do_nothing())
@@ -54,7 +54,7 @@ async def calls(tx: Transaction, settings: Settings) -> int:
 
 
 async def refused(tx: Transaction, settings: Settings, job_id: UUID, number: int) -> int:
-    """Learn from the 429 that this attempt was answered with, and has been finished with; gives the limit.
+    """Learn from the 429 that this attempt was answered and finished with; returns the limit.
 
     Admitted were, at most, the calls that were in flight at once while this one was on its way, without
     those that were refused: the provider counted at some moment between. So a burst of 429s comes down to
@@ -79,12 +79,12 @@ async def refused(tx: Transaction, settings: Settings, job_id: UUID, number: int
     return after
 
 
-async def look(tx: Transaction, settings: Settings) -> Standing:
+async def read(tx: Transaction, settings: Settings) -> LimitState:
     """Tell where the limit stands, and move nothing."""
-    row = (await tx.execute(_LOOK, _times(settings))).one()
+    row = (await tx.execute(_READ, _times(settings))).one()
     if row.calls is None:
-        return Standing(_within(settings, 0), row.in_flight, slow_start=True, refused_at=None)
-    return Standing(_within(settings, row.calls), row.in_flight, row.slow_start, row.refused_at)
+        return LimitState(_within(settings, 0), row.in_flight, slow_start=True, refused_at=None)
+    return LimitState(_within(settings, row.calls), row.in_flight, row.slow_start, row.refused_at)
 
 
 def longest(settings: Settings) -> timedelta:
@@ -115,7 +115,7 @@ def _times(settings: Settings) -> dict[str, object]:
 
 
 # A call holds its place at the provider until it is answered: an image that is being kept holds none.
-_LOOK = text("""
+_READ = text("""
     SELECT l.calls, l.slow_start, l.refused_at, busy.n AS in_flight,
            l.used_at >= l.changed_at AND l.used_at > now() - :window AS used_lately,
            now() >= l.changed_at + :window AS window_over,

@@ -34,12 +34,12 @@ async def resume(tx: Transaction, scope: Scope, name: str = "") -> bool:
 
 
 async def standing(tx: Transaction) -> list[Pause]:
-    """Give every pause, the oldest first."""
+    """Return every pause, the oldest first."""
     return list(await tx.scalars(select(Pause).order_by(Pause.paused_at, Pause.scope, Pause.name)))
 
 
 async def described(tx: Transaction) -> list[tuple[str, datetime]]:
-    """Give what is paused, in an operator's words, and since when; the oldest first."""
+    """Return what is paused, in an operator's words, and since when; the oldest first."""
     rows = await tx.execute(
         select(Pause.scope, Pause.name, Pause.paused_at, Project.name)
         .outerjoin(Project, (Pause.scope == "project") & (cast(Project.id, Text) == Pause.name))

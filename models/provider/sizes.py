@@ -53,7 +53,7 @@ def judge_size(size: object, rules: Sizes, at: str) -> Iterator[FieldError]:
 
 
 def resolve(size: object, rules: Sizes) -> tuple[int, int] | str:
-    """Give width and height; or the name of a size whose shape the model chooses."""
+    """Return width and height; or the name of a size whose shape the model chooses."""
     if isinstance(size, str):
         return rules.sizes.get(size) or size
     sides = size if isinstance(size, dict) else {}

@@ -260,7 +260,7 @@ def _read(kind: type[Read], *local: type[LocalSettings]) -> Read:
 
 
 def path_of(storage_url: str) -> Path | None:
-    """Give the folder that a storage URL without a scheme names, or None for a bucket."""
+    """Return the folder that a storage URL without a scheme names, or None for a bucket."""
     if storage_url.startswith("file://"):
         return Path(storage_url.removeprefix("file://"))
     return None if "://" in storage_url else Path(storage_url)

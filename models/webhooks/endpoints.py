@@ -46,7 +46,7 @@ class Wish:
 async def register(
     tx: Transaction, vault: Vault, project_id: UUID, wish: Wish, *, most: int | None = None
 ) -> tuple[Endpoint, str]:
-    """Register an endpoint; gives it and its own `whsec_…` secret, to be shown once.
+    """Register an endpoint; returns it and its own `whsec_…` secret, to be shown once.
 
     Raises `LimitReached` when the project has `most` endpoints already, disabled ones too.
     """
@@ -74,7 +74,7 @@ async def register(
 
 
 async def of(tx: Transaction, project_id: UUID) -> list[Endpoint]:
-    """Give the endpoints of a project, newest first."""
+    """Return the endpoints of a project, newest first."""
     rows = await tx.scalars(
         select(Endpoint)
         .where(Endpoint.project_id == project_id, Endpoint.deleted_at.is_(None))
@@ -86,7 +86,7 @@ async def of(tx: Transaction, project_id: UUID) -> list[Endpoint]:
 async def find(
     tx: Transaction, project_id: UUID, endpoint_id: UUID | None, *, lock: bool = False
 ) -> Endpoint:
-    """Give one endpoint; raises `NotFound`, also for another project's."""
+    """Return one endpoint; raises `NotFound`, also for another project's."""
     wanted = select(Endpoint).where(
         Endpoint.id == endpoint_id,
         Endpoint.project_id == project_id,
@@ -141,8 +141,8 @@ async def rotate(
 ) -> tuple[Endpoint, str]:
     """Sign with a fresh secret and pair from now on, and with the present ones too for 24 hours.
 
-    Gives the endpoint and its new `whsec_…`, to be shown once. Raises `NotFound`, and `Conflict` where the
-    project's secret signs.
+    Returns the endpoint and its new `whsec_…`, to be shown once. Raises `NotFound`, and `Conflict` where
+    the project's secret signs.
     """
     found = await find(tx, project_id, endpoint_id, lock=True)
     if found.project_secret:
@@ -175,7 +175,7 @@ async def remove(tx: Transaction, project_id: UUID, endpoint_id: UUID | None) ->
 async def wanting(
     tx: Transaction, project_id: UUID, type_: EventType, *, but: UUID | None = None
 ) -> list[Endpoint]:
-    """Give the project's endpoints that list this event; disabled ones too (theirs are held)."""
+    """Return the project's endpoints that list this event; disabled ones too (theirs are held)."""
     listing = select(Endpoint).where(
         Endpoint.project_id == project_id,
         Endpoint.deleted_at.is_(None),
@@ -214,7 +214,7 @@ async def recover(tx: Transaction, endpoint_id: UUID) -> None:
 
 
 def keyring(endpoint: Endpoint) -> Keyring:
-    """Give what the endpoint keeps of its secrets."""
+    """Return what the endpoint keeps of its secrets."""
     context = _context(endpoint.id)
     return Keyring(context, endpoint.secret, endpoint.secret_old, endpoint.rotated_at)
 
@@ -231,7 +231,7 @@ def secrets(vault: Vault, endpoint: Endpoint, now: datetime) -> tuple[str, ...]:
 
 
 def public_keys(vault: Vault, endpoint: Endpoint, now: datetime) -> list[str]:
-    """Give the `whpk_…` that verify its `v1a` signatures: the present one, then old ones while they sign.
+    """Return the `whpk_…` that verify its `v1a` signatures: the present one, then old ones while they sign.
 
     An endpoint that is older than its pair has none until its secret is rotated.
     """

@@ -14,7 +14,7 @@ from models.webhooks import lanes
 
 
 def wanted_by_job(job: Job, type_: EventType) -> bool:
-    """Tell whether the job's own URL wants this event."""
+    """Return whether the job's own URL wants this event."""
     return job.webhook_url is not None and type_ in (job.webhook_events or TERMINAL_EVENTS)
 
 
@@ -41,7 +41,7 @@ DELIVERIES = """
 
 
 def listed(lines: Sequence[Line]) -> dict[str, object]:
-    """Give these lines as the arrays of `DELIVERIES`."""
+    """Return these lines as the arrays of `DELIVERIES`."""
     return {
         "ids": [each.delivery_id for each in lines],
         "endpoints": [each.endpoint_id for each in lines],
@@ -77,7 +77,7 @@ async def announce_to_project(
 
 
 async def announce_ping(tx: Transaction, endpoint: Endpoint, body: bytes) -> UUID:
-    """Write a ping and its one delivery, also to an endpoint that is disabled; gives the delivery's id."""
+    """Write a ping and its one delivery, also to a disabled endpoint; returns the delivery's id."""
     event_id = await _write(tx, endpoint.project_id, "ping", body, job=None)
     delivery_id = ids.new()
     line = Line(delivery_id, endpoint.id, endpoint.url, lanes.of_ping(endpoint.project_id))

@@ -82,7 +82,7 @@ def of_url_in_sql(
 
 
 def is_ping(lane: str) -> bool:
-    """Tell whether this is the lane of a ping."""
+    """Return whether this is the lane of a ping."""
     return lane.startswith(PING)
 
 
@@ -114,7 +114,7 @@ async def slow_origin(
 
 
 async def paused_until(tx: Transaction, lane: str) -> datetime | None:
-    """Give the end of a pause that goes on."""
+    """Return the end of a pause that goes on."""
     paused = select(Lane.paused_until).where(Lane.lane == lane, Lane.paused_until > func.now())
     return await tx.scalar(paused)
 
@@ -158,7 +158,7 @@ async def clear(tx: Transaction, lane: str) -> None:
 
 
 async def forget(tx: Transaction, limit: int) -> int:
-    """Delete rows that slow nothing any more; gives how many."""
+    """Delete rows that slow nothing any more; returns how many."""
     kept = case((Lane.slow, _FORGET_SLOW), else_=_FORGET)
     last = func.greatest(Lane.paused_until, Lane.free_at)  # passes over a NULL
     idle = or_(last < func.now() - kept, and_(last.is_(None), ~Lane.slow))

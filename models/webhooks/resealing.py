@@ -52,7 +52,7 @@ class _Sealed(Generic[Row]):
     async def reseal(
         self, vault: Vault, tx: Transaction, after: UUID
     ) -> tuple[Resealed, UUID | None]:
-        """Reseal the rows of one batch; gives the last one's id, or None when there are no others."""
+        """Reseal the rows of one batch; returns the last one's id, or None when there are no others."""
         rows = await tx.scalars(
             select(self.table)
             .where(self.table.id > after)

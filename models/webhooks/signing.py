@@ -21,7 +21,7 @@ _SEED_BYTES = 32  # RFC 8032, 5.1.5
 
 
 def sign(secrets: Sequence[str], message_id: str, timestamp: int, body: bytes) -> str:
-    """Give the value of `webhook-signature`: one signature for each secret, space-separated.
+    """Return the value of `webhook-signature`: one signature for each secret, space-separated.
 
     `timestamp` is of this try, in unix seconds. Raises `ValueError` for what is not a secret.
     """
@@ -43,7 +43,7 @@ def new_keypair() -> tuple[str, str]:
 
 
 def public_key(private: str) -> str:
-    """Give the `whpk_…` that verifies what this `whsk_…` signs; raises `ValueError` for others."""
+    """Return the `whpk_…` that verifies what this `whsk_…` signs; raises `ValueError` for others."""
     if not private.startswith(PRIVATE):
         raise ValueError("not a private key: it must start with whsk_")
     public = _private_key(private).public_key().public_bytes_raw()

@@ -112,7 +112,7 @@ async def _look(server: str, jobs_: int) -> _Seen:
 
 
 async def _release(database: Database) -> float:
-    """Release once and roll back; gives the seconds that it took."""
+    """Release once and roll back; returns the seconds that it took."""
     with suppress(_TakenBack):
         async with database.transaction() as tx:
             began = time.perf_counter()

@@ -28,7 +28,7 @@ class Load:
         return len(self.latencies) / self.seconds
 
     def quantile(self, share: float) -> float:
-        """Give the latency that this share of the answers did not exceed, in seconds."""
+        """Return the latency that this share of the answers did not exceed, in seconds."""
         ordered = sorted(self.latencies)
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
@@ -102,7 +102,7 @@ async def pace(
 
 
 def repeated(make: Callable[[int], bytes], count: int) -> Iterator[bytes]:
-    """Give `count` requests, each made from its number."""
+    """Return `count` requests, each made from its number."""
     return (make(n) for n in range(count))
 
 

@@ -89,7 +89,7 @@ class Ground:
 
     @contextmanager
     def database(self, template: str | None = TEMPLATE) -> Iterator[str]:
-        """Make a database, with Darkroom's tables unless told otherwise; gives its URL."""
+        """Make a database, with Darkroom's tables unless told otherwise; returns its URL."""
         name = f"bench_{secrets.token_hex(6)}"
         made = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
         if template is not None:
@@ -157,7 +157,7 @@ class Ground:
         httpx.put(f"{self.simulator}/_simulator/config", json=values).raise_for_status()
 
     def calls(self, after: int = 0) -> list[dict[str, object]]:
-        """Give the calls that the simulator saw after the one of this number."""
+        """Return the calls that the simulator saw after the one of this number."""
         found: list[dict[str, object]] = httpx.get(
             f"{self.simulator}/_simulator/calls", params={"after": after}, timeout=60
         ).json()["calls"]

@@ -77,7 +77,7 @@ async def _ask(
 
 
 async def _fold(database: Database) -> AsyncIterator[float]:
-    """Fold every hour that is over; gives the seconds of each."""
+    """Fold every hour that is over; returns the seconds of each."""
     more = True
     while more:
         began = time.perf_counter()

@@ -45,11 +45,11 @@ class Cdn:
             self._open.set()
 
     def halve(self, downloads: int) -> None:
-        """Give only the first half of this many downloads, as if the file ended there."""
+        """Return only the first half of this many downloads, as if the file ended there."""
         self._halves = downloads
 
     def fetch(self, path: str) -> tuple[int, str, bytes]:
-        """Give what the simulator has at this path: status, content type, bytes."""
+        """Return what the simulator has at this path: status, content type, bytes."""
         if not self._open.is_set():
             self.knocks += 1
             self._open.wait(_PATIENCE)

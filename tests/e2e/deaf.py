@@ -46,7 +46,7 @@ class Proxy:
 
 @contextmanager
 def proxy(redis_url: str) -> Iterator[Proxy]:
-    """Stand before the server of this URL; gives the URL to use instead."""
+    """Stand before the server of this URL; returns the URL to use instead."""
     parts = urlsplit(redis_url)
 
     class Handler(BaseRequestHandler):

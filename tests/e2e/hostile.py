@@ -45,7 +45,7 @@ class Hit:
         return Event.model_validate_json(self.body)
 
     def verifies(self, secret: str) -> bool:
-        """Tell whether this secret signed it lately, as the library that customers use would sign it.
+        """Return whether this secret signed it lately, as the library that customers use would sign it.
 
         Its own `verify` asks the clock, and judges after minutes that a message is too old.
         """
@@ -72,7 +72,7 @@ class Crowd:
     astray: str = ""
 
     def of(self, path: str) -> list[Hit]:
-        """Give what came to one path."""
+        """Return what came to one path."""
         return [hit for hit in list(self.hits) if hit.path == path]
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -43,7 +43,7 @@ class Born:
         self._lock = threading.Lock()
 
     def poll(self) -> int | None:
-        """Give the exit status, a signal as a negative number; None while it lives."""
+        """Return the exit status, a signal as a negative number; None while it lives."""
         with self._lock:
             if self.returncode is None:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)

@@ -52,12 +52,12 @@ class Receiver:
             self._open.set()
 
     def of(self, job_id: str, type_: str) -> list[Event]:
-        """Give the events of one type about a job, one per delivery that came."""
+        """Return the events of one type about a job, one per delivery that came."""
         return [each.event for each in list(self.received)
                 if each.event.data.id == job_id and each.event.type == type_]  # fmt: skip
 
     def take(self, headers: dict[str, str], body: bytes) -> int:
-        """Judge one request; gives the status of the answer."""
+        """Judge one request; returns the status of the answer."""
         if not self._open.is_set():
             self.knocks += 1
             self._open.wait(_PATIENCE)
@@ -102,7 +102,7 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
-    """Serve on a free port of 127.0.0.1, a thread per request; gives the port."""
+    """Serve on a free port of 127.0.0.1, a thread per request; returns the port."""
     with _Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

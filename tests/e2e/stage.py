@@ -110,7 +110,7 @@ class Actor:
         return self.process.pid
 
     def news(self) -> list[str]:
-        """Give the lines that it has logged since the last look."""
+        """Return the lines that it has logged since the last look."""
         lines = self.log.read_text().splitlines()
         found, self.read = lines[self.read :], len(lines)
         return found
@@ -129,7 +129,7 @@ class Actor:
         self.process.send_signal(signal.SIGCONT)
 
     def terminate(self, patience: float) -> int:
-        """SIGTERM; gives the exit status, or raises `TimeoutExpired` after `patience` seconds."""
+        """SIGTERM; returns the exit status, or raises `TimeoutExpired` after `patience` seconds."""
         self.process.terminate()
         return self.process.wait(patience)
 
@@ -181,7 +181,7 @@ class Stage:
         self.start(*(role for role in _MODULES if not self.living(role)))
 
     def living(self, role: str) -> list[Actor]:
-        """Give the processes of a role that live, oldest first."""
+        """Return the processes of a role that live, oldest first."""
         return [each for each in self.actors if each.name == role and each.process.poll() is None]
 
     def begin(self, role: str, environment: Mapping[str, str] | None = None) -> Actor:
@@ -197,11 +197,11 @@ class Stage:
         assert actor.process.poll() is None, f"{actor.name} ended:\n{tail(actor.log, 30)}"
 
     def actor(self, role: str) -> Actor:
-        """Give the newest process of a role that lives."""
+        """Return the newest process of a role that lives."""
         return self.living(role)[-1]
 
     def submit(self, script: str = "ok", **fields: object) -> str:
-        """Submit a job whose calls the simulator answers by `script`; gives its id."""
+        """Submit a job whose calls the simulator answers by `script`; returns its id."""
         answer = self.post(script, **fields)
         assert answer.status_code == 202, answer.text
         return Job.model_validate(answer.json()).id
@@ -240,7 +240,7 @@ class Stage:
         return self.job(job_id)
 
     def calls(self, job_id: str | None = None) -> list[Call]:
-        """Give the paid calls that the simulator saw, of one job or of all."""
+        """Return the paid calls that the simulator saw, of one job or of all."""
         seen = self._ask("GET", "calls").json()["calls"]
         calls = [Call.model_validate(call) for call in seen]
         return [
@@ -249,7 +249,7 @@ class Stage:
         ]  # fmt: skip
 
     def ledger(self) -> Ledger:
-        """Give the simulator's books."""
+        """Return the simulator's books."""
         return Ledger.model_validate(self._ask("GET", "ledger").json())
 
     def configure(self, **settings: object) -> None:
@@ -285,7 +285,7 @@ class Stage:
         return int(str(self.rows(query, *values)[0][0]))
 
     def holder(self, job_id: str) -> Actor:
-        """Give the worker that has a running job, by the process id in the worker's name."""
+        """Return the worker that has a running job, by the process id in the worker's name."""
         (attempt,) = self.rows(
             "SELECT worker FROM attempts WHERE client_request_id LIKE %s ORDER BY number DESC LIMIT 1",
             f"{job_id}:%",
@@ -353,7 +353,7 @@ class Stage:
 def opened(
     folder: Path, server: str, redis_url: str, environment: Mapping[str, str] | None = None
 ) -> Iterator[Stage]:
-    """Give a stage without any role yet, on a database of its own; afterwards nothing is left.
+    """Return a stage without any role yet, on a database of its own; afterwards nothing is left.
 
     `server` is the URL of a PostgreSQL with the migrated template. `environment` is for every role.
     """
@@ -420,7 +420,7 @@ def _database(server: str) -> Iterator[str]:
 
 
 async def project(settings: Settings, name: str = "e2e") -> tuple[str, str]:
-    """Make a project; gives an API key of it, and the secret that signs its webhooks."""
+    """Make a project; returns an API key of it, and the secret that signs its webhooks."""
     database, vault = Database(settings, ring=lambda _topic, _key: None), Vault.of(settings)
     try:
         caller, key = await make_project(database, vault, name)

@@ -73,7 +73,7 @@ def _wait_for_calls(stage: Stage, count: int) -> None:
 
 
 def _audit(folder: Path, stage: Stage) -> str:
-    """Run the operator's own command; gives what it prints."""
+    """Run the operator's own command; returns what it prints."""
     run = subprocess.run(
         (sys.executable, "-m", "models", "audit"),
         cwd=ROOT,

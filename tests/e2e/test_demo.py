@@ -38,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shown(data: Path) -> str:
-    """Run the demo once; gives all that it printed."""
+    """Run the demo once; returns all that it printed."""
     with _stack("demo", data) as (process, output):
         assert process.wait(START) == 0, output.read_text()
         return output.read_text()
@@ -107,7 +107,7 @@ def test_a_taken_port_is_one_clear_line(data: Path) -> None:
 def _stack(
     command: str, data: Path, **settings: str
 ) -> "Iterator[tuple[subprocess.Popen[bytes], Path]]":
-    """Start the local stack; gives its process and the file with all that it prints."""
+    """Start the local stack; returns its process and the file with all that it prints."""
     ours = ("DARKROOM_", "AIMLAPI_", "DATABASE_URL", "REDIS_URL")
     kept = {name: value for name, value in inherited().items() if not name.startswith(ours)}
     output = data.with_name(f"{command}.out")

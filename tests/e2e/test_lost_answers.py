@@ -37,7 +37,7 @@ def _books_balance(stage: Stage) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def given_up(stage: Stage) -> Mapping[str, str]:
-    """Submit, for every way to lose an answer, a job that fails then; gives their ids."""
+    """Submit, for every way to lose an answer, a job that fails then; returns their ids."""
     events = ["job.failed", "job.charge_resolved"]
     webhook = {"url": stage.receiver.url, "events": events}
     return {
@@ -47,7 +47,7 @@ def given_up(stage: Stage) -> Mapping[str, str]:
 
 @pytest.fixture(scope="module")
 def tried_again(stage: Stage) -> Mapping[str, str]:
-    """Submit, for every way to lose an answer, a job that is tried again; gives their ids."""
+    """Submit, for every way to lose an answer, a job that is tried again; returns their ids."""
     return {script: stage.submit(f"{script}, ok") for script in LOST}
 
 

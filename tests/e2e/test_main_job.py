@@ -71,7 +71,7 @@ ANSWERS = {
 
 @pytest.fixture(scope="module")
 def answered(stage: Stage) -> Mapping[str, str]:
-    """Submit a job for every answer at once; gives their ids."""
+    """Submit a job for every answer at once; returns their ids."""
     return {script: stage.submit(script) for script in ANSWERS}
 
 

@@ -31,7 +31,7 @@ def stage(tmp_path: Path, postgres_server: str, watched: Watched) -> Iterator[St
 
 
 def _says(actor: Actor, why: str) -> bool:
-    """Tell whether a role says this of why it is not ready."""
+    """Return whether a role says this of why it is not ready."""
     try:
         return why in httpx.get(actor.ready, timeout=2, trust_env=False).text
     except httpx.HTTPError:

@@ -174,13 +174,13 @@ class Company:
     addresses: list[str] = field(default_factory=list)  # of what is no api
 
     def api(self, environment: Mapping[str, str]) -> str:
-        """Start an api; gives its address."""
+        """Start an api; returns its address."""
         port = str(ports.pick())
         self.start(API, {**environment, "DARKROOM_PORT": port})
         return f"http://127.0.0.1:{port}"
 
     def start(self, role: tuple[str, ...], environment: Mapping[str, str]) -> Path:
-        """Start a role; gives its log."""
+        """Start a role; returns its log."""
         path, port = self.folder / f"{role[0]}.log", ports.pick()
         if role != API:
             self.addresses.append(f"http://127.0.0.1:{port}")

@@ -74,7 +74,7 @@ def test_a_secret_is_found_in_whatever_spelling(secrets: Mapping[str, str]) -> N
 
 
 def shown_in(text: str, secret: str) -> bool:
-    """Tell whether a text has a secret: as it is, without its prefix, in hex, in base 64."""
+    """Return whether a text has a secret: as it is, without its prefix, in hex, in base 64."""
     bare = secret.rpartition("_")[2] if secret.startswith(("dr_live_", "whsec_")) else secret
     spellings = (bare, bare.encode().hex(), b64encode(bare.encode()).decode().rstrip("="),
                  secret.encode().hex(), b64encode(secret.encode()).decode().rstrip("="))  # fmt: skip
@@ -82,7 +82,7 @@ def shown_in(text: str, secret: str) -> bool:
 
 
 def role(name: str) -> bool:
-    """Tell whether a process is ours: the simulator is not."""
+    """Return whether a process is ours: the simulator is not."""
     return name != "simulator"
 
 
@@ -131,13 +131,13 @@ def monitored(url: str) -> Iterator[list[str]]:
 
 
 def kept(url: str) -> list[str]:
-    """Give every key of Redis, with its value as Redis itself writes it down."""
+    """Return every key of Redis, with its value as Redis itself writes it down."""
     with redis.Redis.from_url(url) as client:
         return [f"{key!r} {client.dump(key)!r}" for key in client.scan_iter()] or ["nothing"]
 
 
 def rows(stage: Stage) -> list[str]:
-    """Give every row of every table as text; bytes are in hex."""
+    """Return every row of every table as text; bytes are in hex."""
     with psycopg.connect(stage.settings.database_url.get_secret_value()) as connection:
         tables = connection.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"

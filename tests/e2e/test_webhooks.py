@@ -48,7 +48,7 @@ HASTY = {
 }
 
 
-class Try(BaseModel):
+class TryResult(BaseModel):
     """One try, as the log shows it."""
 
     http_status: int | None
@@ -60,7 +60,7 @@ class Delivery(BaseModel):
 
     job_id: str | None
     state: str
-    tries: list[Try]
+    tries: list[TryResult]
 
 
 class Ended(BaseModel):
@@ -100,14 +100,14 @@ class Project:
         return Endpoint(made["id"], path, made["secret"])
 
     def submit(self) -> str:
-        """Submit a job; gives its id."""
+        """Submit a job; returns its id."""
         body = {"input": {"model": MODEL, "prompt": "a red bicycle"}}
         answer = self.client.post("/v1/jobs", json=body)
         assert answer.status_code == 202, answer.text
         return Job.model_validate(answer.json()).id
 
     def rotate(self, endpoint: Endpoint) -> str:
-        """Rotate an endpoint's secret; gives the new one."""
+        """Rotate an endpoint's secret; returns the new one."""
         answer = self.client.post(f"/v1/webhooks/{endpoint.id}/rotate")
         assert answer.status_code == 200, answer.text
         return str(answer.json()["secret"])
@@ -143,7 +143,7 @@ class Town:
         return cls(crowd, ears[len(WAYS) :], bad, {each: [] for each in projects})
 
     def live(self, word: str, ways: Iterable[Way], count: int, pace: float) -> str:
-        """Submit jobs until those that are well have every event; gives how long a webhook took."""
+        """Submit jobs until those that are well have every event; returns how long a webhook took."""
         self.crowd.ways = {self.bad[way][1].path: way for way in ways}
         before = len(self.crowd.hits)
         for each, job_id in _submit(itertools.cycle(self.jobs), count, pace):
@@ -390,12 +390,12 @@ def _wait_for_what_was_signed(stage: Stage) -> None:
 
 
 def _delay(hit: Hit) -> float:
-    """Give the milliseconds from a job's end to the receipt of its webhook: one machine, one clock."""
+    """Return the milliseconds from a job's end to the receipt of its webhook: one machine, one clock."""
     return 1000 * (hit.at - Told.model_validate_json(hit.body).data.finished_at.timestamp())
 
 
 async def _key(stage: Stage) -> str:
-    """Make a project; gives an API key of it."""
+    """Make a project; returns an API key of it."""
     database = Database(stage.settings, ring=lambda _topic, _key: None, pool=1)
     try:
         return (await make_project(database, Vault.of(stage.settings), secrets.token_hex(4)))[1]

@@ -25,7 +25,7 @@ def stage(
 
 @pytest.fixture
 def reader(stage: Stage) -> Iterator[str]:
-    """A user who may read everything and write nothing; gives the database's URL for it."""
+    """A user who may read everything and write nothing; returns the database's URL for it."""
     name = "reader_" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(8))
     url = stage.settings.database_url.get_secret_value()
     with psycopg.connect(url, autocommit=True) as admin:

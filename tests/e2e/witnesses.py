@@ -116,7 +116,7 @@ def check_images(stage: Stage) -> None:
 
 
 def ended(stage: Stage) -> dict[str, str]:
-    """Give every job that has ended, and how."""
+    """Return every job that has ended, and how."""
     rows = stage.rows("SELECT id, status FROM jobs WHERE finished_at IS NOT NULL")
     return {ids.text(ids.JOB, UUID(str(id_))): str(status) for id_, status in rows}
 
@@ -139,7 +139,7 @@ def _check_logs(stage: Stage, allowed: tuple[str, ...]) -> None:
 
 
 def _complains(line: str) -> bool:
-    """Tell whether a line is an error, or no log line at all."""
+    """Return whether a line is an error, or no log line at all."""
     try:
         fields = json.loads(line, parse_constant=_not_json)
     except ValueError:

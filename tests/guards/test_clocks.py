@@ -29,7 +29,7 @@ MAY = {
 
 
 def looks(path: Path) -> bool:
-    """Tell whether a file asks this machine what time it is."""
+    """Return whether a file asks this machine what time it is."""
     return any(
         isinstance(node, ast.Attribute)
         and node.attr in CLOCKS

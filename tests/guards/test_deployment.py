@@ -208,7 +208,7 @@ def test_no_lock_names_a_package_index() -> None:
 
 @pytest.fixture
 def answering() -> Iterator[str]:
-    """A server that answers `/200` with 200, `/503` with 503; gives its URL."""
+    """A server that answers `/200` with 200, `/503` with 503; returns its URL."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -264,7 +264,7 @@ def compose(variables: Mapping[str, str], *options: str) -> subprocess.Completed
 
 
 def drains(service: Service) -> tuple[timedelta, timedelta]:
-    """Give how long the process may drain, and how long the engine waits for it."""
+    """Return how long the process may drain, and how long the engine waits for it."""
     told = service.environment["DARKROOM_GRACE"]
     assert told is not None
     return timedelta(seconds=float(told)), duration(service.stop_grace_period)
@@ -279,7 +279,7 @@ def duration(text: str | None) -> timedelta:
 
 
 def instructions(name: str) -> list[str]:
-    """Give the arguments of every instruction of this name in the Dockerfile."""
+    """Return the arguments of every instruction of this name in the Dockerfile."""
     return re.findall(rf"^{name} (.+)$", DOCKERFILE.read_text(), re.MULTILINE)
 
 
@@ -295,10 +295,10 @@ def locked(name: str) -> dict[str, tuple[str, frozenset[str]]]:
 
 
 def conditional(name: str) -> set[str]:
-    """Give the packages that a lock has for some platforms only."""
+    """Return the packages that a lock has for some platforms only."""
     return set(re.findall(r"^([\w.-]+)==\S+ ;", LOCKS[name].read_text(), re.MULTILINE))
 
 
 def bare(requirement: str) -> str:
-    """Give the name that a requirement begins with, as a lock spells it."""
+    """Return the name that a requirement begins with, as a lock spells it."""
     return re.split(r"[\[<>=!~; ]", requirement)[0].lower()

@@ -10,7 +10,7 @@ NAMES = {"environ", "environb", "getenv", "getenvb", "putenv"}
 
 
 def reads(tree: ast.AST) -> list[int]:
-    """Give the lines that use `os.environ` or its like, however they import it."""
+    """Return the lines that use `os.environ` or its like, however they import it."""
     attributes = [
         node.lineno
         for node in ast.walk(tree)

@@ -31,18 +31,18 @@ def functions(folder: str) -> Iterator[tuple[str, Function]]:
 
 
 def decorated(function: Function) -> set[str]:
-    """Give the attributes that a function is decorated by: `get` of `@router.get(…)`."""
+    """Return the attributes that a function is decorated by: `get` of `@router.get(…)`."""
     calls = (each.func for each in function.decorator_list if isinstance(each, ast.Call))
     return {each.attr for each in calls if isinstance(each, ast.Attribute)}
 
 
 def body_of(function: Function) -> list[ast.stmt]:
-    """Give the statements of a function without its docstring."""
+    """Return the statements of a function without its docstring."""
     return function.body[1:] if ast.get_docstring(function) else function.body
 
 
 def given_to(function: Function) -> list[str]:
-    """Give the types of a function's parameters, in the order in which FastAPI makes them."""
+    """Return the types of a function's parameters, in the order in which FastAPI makes them."""
     return [ast.unparse(each.annotation) for each in function.args.args if each.annotation]
 
 
@@ -104,7 +104,7 @@ def test_every_query_and_every_body_is_judged_before_fastapi_reads_it() -> None:
 
 
 def _judging(route: APIRoute) -> tuple[type[APIRoute], ...]:
-    """Give the classes that judge what comes with such a route's requests."""
+    """Return the classes that judge what comes with such a route's requests."""
     return (JsonRoute, Route) if route.methods in ({"GET"}, {"HEAD"}) else (JsonRoute,)
 
 

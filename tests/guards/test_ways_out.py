@@ -57,7 +57,7 @@ ALLOWED = {
 
 
 def reaches(tree: ast.AST) -> set[str]:
-    """Give what a module can open connections with: libraries it imports, calls it makes."""
+    """Return what a module can open connections with: libraries it imports, calls it makes."""
     found: set[str] = set()
     for node in ast.walk(tree):
         match node:
@@ -77,7 +77,7 @@ def reaches(tree: ast.AST) -> set[str]:
 
 
 def _library(module: str) -> str:
-    """Give the entry of `NETWORK` that a module belongs to, or nothing."""
+    """Return the entry of `NETWORK` that a module belongs to, or nothing."""
     return next((each for each in NETWORK if f"{module}.".startswith(f"{each}.")), "")
 
 

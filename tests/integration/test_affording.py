@@ -11,7 +11,7 @@ from models import jobs
 from models.accounts.projects import Caller
 from models.jobs import Terms
 from models.money import budgets, prices
-from models.money.budgets import Rule, Standing
+from models.money.budgets import BudgetState, Rule
 from models.platform.db import Database
 from models.settings import Settings
 from tests import spending
@@ -35,7 +35,7 @@ async def house(
 async def rise(house: House, price: int = DEARER) -> None:
     """Let the provider publish another price, and ask for it."""
     house.provider.world.change({"price": price})
-    await pricing.turn(house.books)
+    await pricing.run(house.books)
 
 
 async def limit(house: House, credits_: int) -> None:
@@ -43,7 +43,7 @@ async def limit(house: House, credits_: int) -> None:
     await house.bench.do(lambda tx: budgets.put(tx, house.bench.caller.project_id, rule))
 
 
-async def standing(house: House) -> Standing:
+async def standing(house: House) -> BudgetState:
     project = house.bench.caller.project_id
     return (await house.bench.do(lambda tx: budgets.standings(tx, project)))[0]
 
@@ -73,7 +73,7 @@ async def test_a_hard_budget_holds_though_the_price_rises_while_jobs_wait(house:
         ("succeeded", None, 0, DEARER)
     ]
     await limit(house, 3 * DEARER)
-    while await budgeting.fund(house.books.desk):
+    while await budgeting.readmit(house.books.desk):
         pass
     await work(house)
     now = await standing(house)
@@ -143,7 +143,7 @@ async def test_a_job_that_waited_for_a_budget_is_failed_when_its_own_limit_is_pa
     assert (job["status"], job["waiting_reason"], job["held"]) == ("queued", "budget", 0)
     assert (await house.bench.job(blocking))["status"] == "failed"
     await rise(house, DEARER + 1)
-    await budgeting.fund(house.books.desk)
+    await budgeting.readmit(house.books.desk)
     job = await house.bench.job(made)
     assert (job["status"], job["error"]["code"]) == ("failed", "max_cost_reached")
     assert house.provider.world.calls.all == []

@@ -10,7 +10,7 @@ from models import jobs
 from models.accounts.projects import Caller
 from models.jobs import Start
 from models.jobs.attempts import Answer, Ref
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database
 from tests.making import (
     EMPTY_PAID,
@@ -29,9 +29,11 @@ TERMINAL = {"succeeded", "failed", "canceled", "expired"}
 
 
 @pytest.fixture(params=[True, False], ids=["plain", "general"])
-def bench(database: Database, lens: Lens, caller: Caller, request: pytest.FixtureRequest) -> Bench:
+def bench(
+    database: Database, presenter: Presenter, caller: Caller, request: pytest.FixtureRequest
+) -> Bench:
     """A worker goes the plain way first; what follows must not tell which one it was."""
-    return Bench(database, lens, caller, plain=request.param)
+    return Bench(database, presenter, caller, plain=request.param)
 
 
 # Every state, each with the reference that its last worker holds, or would make up.
@@ -268,7 +270,7 @@ async def test_nothing_that_could_not_end_in_time_is_released_or_started(bench: 
     async def start(job_id: UUID) -> Start | None:
         return await bench.do(
             lambda tx: jobs.start(
-                tx, bench.lens, job_id, fences[job_id],
+                tx, bench.presenter, job_id, fences[job_id],
                 start_id=uuid4(), worker="w1", key_prefix="k", lease=LEASE, typical_call=LEASE,
             )
         )  # fmt: skip
@@ -279,7 +281,7 @@ async def test_nothing_that_could_not_end_in_time_is_released_or_started(bench: 
     assert set(found) == {late, ttl}
     for each in found:
         async with bench.database.transaction() as tx:
-            assert await jobs.expire(tx, bench.lens, each, LEASE) is not None
+            assert await jobs.expire(tx, bench.presenter, each, LEASE) is not None
     assert [(await bench.job(each))["held"] for each in (late, ttl)] == [0, 0]
     assert await bench.audit() == []
 

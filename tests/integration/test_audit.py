@@ -9,7 +9,7 @@ import pytest
 
 from models import ids
 from models.accounts.projects import Caller
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money import statement
 from models.money.audit import audit
 from models.money.statement import Line
@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 def run_audit(settings: Settings) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ from deploy.simulator import Running
 from models import jobs
 from models.accounts.projects import Caller
 from models.jobs.attempts import Answer, Ref
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
 from models.provider import breakers
 from models.provider.breakers import Cause
@@ -30,19 +30,19 @@ GONE = Answer("refused", "none", error={"code": "invalid_input", "message": "a r
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 async def fail(bench: Bench, cause: Cause, ref: Ref | None = None) -> int:
-    """Let a call go wrong, as a worker writes it down; gives how many did in a row."""
+    """Let a call go wrong, as a worker writes it down; returns how many did in a row."""
     ref = ref or await bench.running(on_unknown_charge="fail")
 
     async def write(tx: Transaction) -> int:
         if cause == "lost":
-            await jobs.lose(tx, bench.lens, ref, LOST)
+            await jobs.lose(tx, bench.presenter, ref, LOST)
         else:
-            await jobs.retry_later(tx, bench.lens, ref, FREE, timedelta(minutes=1))
+            await jobs.retry_later(tx, bench.presenter, ref, FREE, timedelta(minutes=1))
         return await breakers.failed(tx, SETTINGS, cause, ref.job_id, ref.number)
 
     return await bench.do(write)
@@ -134,10 +134,10 @@ async def wait(house: House, seconds: float) -> None:
 
 
 async def look(house: House) -> int:
-    """Let the dispatcher look at the gates, and release; gives how many calls were made then."""
-    await parking.turn(house.books)
+    """Let the dispatcher look at the gates, and release; returns how many calls were made then."""
+    await parking.run(house.books)
     ran = await house.work()
-    await parking.turn(house.books)
+    await parking.run(house.books)
     return ran
 
 
@@ -163,7 +163,7 @@ async def test_while_the_provider_is_down_jobs_wait_and_then_go_on_by_themselves
     assert len(house.provider.world.calls.all) <= 2 * ERRORS
     async with house.bench.database.transaction() as tx:
         shown = await jobs.snapshot(tx, None, made[-1])
-    assert shown.show(house.bench.lens)["waiting_reason"] == "provider_down"
+    assert shown.show(house.bench.presenter)["waiting_reason"] == "provider_down"
     assert await look(house) == 0  # not before its time
     await wait(house, 15)
     assert await look(house) == 1  # the probe
@@ -232,7 +232,7 @@ async def test_a_probe_that_meets_the_limit_is_followed_by_the_next(house: House
 async def test_what_goes_wrong_is_measured(house: House) -> None:
     await fail(house.bench, "errors")
     await house.bench.run("INSERT INTO gates (reason) VALUES ('provider_down')")
-    await measuring.turn(house.books.desk)
+    await measuring.run(house.books.desk)
     read = REGISTRY.get_sample_value
     assert read("darkroom_breaker_failures", {"cause": "errors"}) == 1
     assert read("darkroom_gate_closed", {"reason": "provider_down"}) == 1

@@ -38,7 +38,7 @@ async def put(house: House, limit: int, mode: str) -> None:
 
 
 async def test_a_threshold_is_told_once_to_the_endpoints_that_list_it(house: House) -> None:
-    bench, vault = house.bench, house.bench.lens.vault
+    bench, vault = house.bench, house.bench.presenter.vault
     await bench.do(
         lambda tx: endpoints.register(
             tx,
@@ -77,7 +77,7 @@ async def test_jobs_that_waited_for_room_are_funded_by_rank_as_far_as_it_goes(
         await bench.reap(job_id)  # each lost call keeps its hold, so no other fits
     assert [(await bench.job(each))["waiting_reason"] for each in waiting] == ["budget"] * 3
     await put(house, 5 * PRICE, "hard")
-    await budgeting.fund(house.books.desk)
+    await budgeting.readmit(house.books.desk)
     reasons = [(await bench.job(each))["waiting_reason"] for each in waiting]
     assert reasons == ["queue", "queue", "budget"]
     # These calls were never made: nobody has charged them.
@@ -89,7 +89,9 @@ async def test_a_project_whose_jobs_find_no_room_keeps_no_others_from_theirs(
     house: House, vault: Vault
 ) -> None:
     hog = house.bench
-    quiet = Bench(hog.database, hog.lens, (await make_project(hog.database, vault, "quiet"))[0])
+    quiet = Bench(
+        hog.database, hog.presenter, (await make_project(hog.database, vault, "quiet"))[0]
+    )
     rule = Rule("project", "day", NOON, PRICE, "hard")
     for bench, room in ((hog, 1), (quiet, 2)):
         ref = await bench.running()
@@ -103,7 +105,7 @@ async def test_a_project_whose_jobs_find_no_room_keeps_no_others_from_theirs(
         hog=hog.caller.project_id,
     )
     await hog.run(_COPIES, count=200, hog=hog.caller.project_id)
-    assert await budgeting.fund(house.books.desk) is False
+    assert await budgeting.readmit(house.books.desk) is False
     reasons = await hog.rows("SELECT project_id, waiting_reason, count(*) FROM jobs GROUP BY 1, 2")
     assert {(row["project_id"], row["waiting_reason"]) for row in reasons} == {
         (hog.caller.project_id, "budget"), (quiet.caller.project_id, "queue"),
@@ -152,11 +154,11 @@ async def test_the_audit_is_a_metric_that_says_how_many_differences_there_are(
 ) -> None:
     bench, desk = house.bench, house.books.desk
     job_id = await bench.submit()
-    await auditing.turn(desk)
+    await auditing.run(desk)
     assert REGISTRY.get_sample_value("darkroom_audit_differences") == 0
     await bench.change(job_id, "held = held + 1")
-    await auditing.turn(desk)
+    await auditing.run(desk)
     assert REGISTRY.get_sample_value("darkroom_audit_differences") == 1
     await bench.change(job_id, "held = held - 1")
-    await auditing.turn(desk)
+    await auditing.run(desk)
     assert REGISTRY.get_sample_value("darkroom_audit_differences") == 0

@@ -14,10 +14,10 @@ from models import jobs
 from models.accounts import projects
 from models.accounts.projects import Caller
 from models.errors import BudgetExceeded, LimitReached, NotFound
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money import budgets
 from models.money.audit import audit
-from models.money.budgets import Rule, Standing
+from models.money.budgets import BudgetState, Rule
 from models.platform.db import Database, Transaction
 from models.platform.vault import Vault
 from tests.conftest import make_project
@@ -28,15 +28,15 @@ TOTAL = Rule("project", "total", "UTC", 10 * PRICE, "hard")
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
-async def put(bench: Bench, rule: Rule) -> Standing:
+async def put(bench: Bench, rule: Rule) -> BudgetState:
     return await bench.do(lambda tx: budgets.put(tx, bench.caller.project_id, rule))
 
 
-async def standing(bench: Bench) -> Standing:
+async def standing(bench: Bench) -> BudgetState:
     return (await bench.do(lambda tx: budgets.standings(tx, bench.caller.project_id)))[0]
 
 
@@ -146,11 +146,11 @@ async def test_a_retry_without_room_waits_for_the_budget_and_goes_on_when_it_is_
     job = await bench.lose(ref, LOST)  # the lost attempt keeps its hold: no room for another
     assert job is not None
     assert (job.status, job.waiting_reason, job.run_after) == ("queued", "budget", None)
-    assert await bench.do(lambda tx: jobs.unfunded(tx, 10)) == [(job.project_id, job.id)]
-    assert await bench.do(lambda tx: jobs.fund(tx, bench.lens, job.id)) is None
+    assert await bench.do(lambda tx: jobs.waiting_for_budget(tx, 10)) == [(job.project_id, job.id)]
+    assert await bench.do(lambda tx: jobs.readmit(tx, bench.presenter, job.id)) is None
     await put(bench, room_for(2))
-    assert await bench.do(lambda tx: jobs.fund(tx, bench.lens, job.id)) is not None
-    assert await bench.do(lambda tx: jobs.fund(tx, bench.lens, job.id)) is None
+    assert await bench.do(lambda tx: jobs.readmit(tx, bench.presenter, job.id)) is not None
+    assert await bench.do(lambda tx: jobs.readmit(tx, bench.presenter, job.id)) is None
     again = await bench.job(job.id)
     assert (again["status"], again["waiting_reason"], again["held"]) == (
         "queued", "queue", 2 * PRICE,
@@ -212,7 +212,7 @@ async def test_another_projects_key_cannot_have_a_budget_here(
 
 
 async def rotated(bench: Bench) -> Bench:
-    """Rotate the key; gives the bench of whoever has the fresh one."""
+    """Rotate the key; returns the bench of whoever has the fresh one."""
     caller, fresh = bench.caller, projects.new_key()
     await bench.do(
         lambda tx: projects.rotate_key(tx, caller.project_id, caller.key_id, 3600, fresh)
@@ -262,13 +262,13 @@ async def test_a_budget_put_on_a_later_key_is_that_of_the_whole_line(bench: Benc
 
 
 async def test_a_project_has_no_more_budgets_than_it_may(bench: Bench) -> None:
-    def put_one(customer: str) -> Awaitable[Standing]:
+    def put_one(customer: str) -> Awaitable[BudgetState]:
         rule = room_for(1, scope="customer", customer=customer)
         return bench.do(lambda tx: budgets.put(tx, bench.caller.project_id, rule, most=2))
 
     await put_one("c_1")
     many = await asyncio.gather(*(put_one(f"c_{n}") for n in range(2, 8)), return_exceptions=True)
-    assert [type(each) for each in many].count(Standing) == 1
+    assert [type(each) for each in many].count(BudgetState) == 1
     assert [type(each) for each in many].count(LimitReached) == 5
     await put_one("c_1")  # which is there already
     assert len(await bench.rows("SELECT id FROM budgets")) == 2
@@ -355,7 +355,7 @@ async def test_reaping_and_expiring_two_projects_at_once_deadlock_nobody(
     bench: Bench, database: Database, vault: Vault
 ) -> None:
     other, _ = await make_project(database, vault, "other")
-    benches = (bench, Bench(database, bench.lens, other))
+    benches = (bench, Bench(database, bench.presenter, other))
     for each in benches:
         await put(each, room_for(100))
         await put(each, room_for(100, window="day"))

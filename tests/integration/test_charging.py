@@ -8,14 +8,14 @@ import pytest
 from models import jobs
 from models.accounts.projects import Caller
 from models.jobs import Verdict
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database
 from tests.making import EMPTY_UNPRICED, IMAGE, LOST, PRICE, Bench
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 async def unknown(bench: Bench) -> list[int]:
@@ -149,7 +149,7 @@ async def test_a_charge_is_booked_when_found_with_the_time_it_was_made(bench: Be
     ref = await bench.running(on_unknown_charge="fail")
     await bench.lose(ref, LOST)
     verdict = Verdict(PRICE + 1, "inf-log", made_at)
-    await bench.do(lambda tx: jobs.resolve(tx, bench.lens, ref.job_id, 1, verdict))
+    await bench.do(lambda tx: jobs.resolve(tx, bench.presenter, ref.job_id, 1, verdict))
 
     (charge,) = await bench.rows("SELECT * FROM ledger WHERE kind = 'charge'")
     assert (charge["made_at"], charge["credits"]) == (made_at, PRICE + 1)

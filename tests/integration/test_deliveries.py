@@ -12,11 +12,11 @@ import pytest
 
 from models.accounts.projects import Caller
 from models.errors import Conflict, NotFound
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.vault import Vault
 from models.webhooks import deliveries, endpoints
-from models.webhooks.deliveries import Try
+from models.webhooks.deliveries import TryResult
 from tests.conftest import make_project
 from tests.making import Bench
 from tests.sending import (
@@ -40,9 +40,11 @@ from tests.sending import (
 
 
 @pytest.fixture(params=[True, False], ids=["plain", "general"])
-def bench(database: Database, lens: Lens, caller: Caller, request: pytest.FixtureRequest) -> Bench:
+def bench(
+    database: Database, presenter: Presenter, caller: Caller, request: pytest.FixtureRequest
+) -> Bench:
     """A worker goes the plain way first; what follows must not tell which one it was."""
-    return Bench(database, lens, caller, plain=request.param)
+    return Bench(database, presenter, caller, plain=request.param)
 
 
 # Which arise.
@@ -58,7 +60,7 @@ async def test_an_end_is_told_to_the_jobs_own_url_and_to_every_endpoint_that_lis
     deleted = await endpoint(bench, vault, url=URL + "/gone")
     await bench.do(lambda tx: endpoints.remove(tx, bench.caller.project_id, deleted.id))
     stranger = (await make_project(bench.database, vault, "other"))[0]
-    await endpoint(Bench(bench.database, bench.lens, stranger), vault)
+    await endpoint(Bench(bench.database, bench.presenter, stranger), vault)
 
     job_id = await finished(bench, webhook_url="https://job.example/hook")
 
@@ -330,7 +332,9 @@ async def test_a_410_of_a_jobs_own_url_ends_that_jobs_deliveries_and_no_others(
     (woken,) = await wake(bench, 1)
     await take(bench, vault, woken)
 
-    await record(bench, woken, Try("aborted", "410 Gone", 410, timedelta(0), endpoint="disable"))
+    await record(
+        bench, woken, TryResult("aborted", "410 Gone", 410, timedelta(0), endpoint="disable")
+    )
 
     rows = await bench.rows("SELECT job_id, state FROM deliveries")
     assert Counter((row["job_id"], row["state"]) for row in rows) == {

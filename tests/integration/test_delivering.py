@@ -62,7 +62,7 @@ async def house(
 
 
 async def work(house: House) -> list[str]:
-    """Let a worker make every try that is due; gives the states of all deliveries."""
+    """Let a worker make every try that is due; returns the states of all deliveries."""
     for delivery_id, number in await wake(house.bench):
         await deliver.run(house.context, delivery_id, number)
     rows = await house.bench.rows("SELECT state FROM deliveries ORDER BY id")

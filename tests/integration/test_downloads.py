@@ -35,7 +35,7 @@ async def again(house: House, job_id: UUID, *, after: timedelta) -> None:
 
 
 async def waiting(house: House, job_id: UUID) -> str:
-    """Give what a job waits for; `explain` says the same, in words too."""
+    """Return what a job waits for; `explain` says the same, in words too."""
     said = await house.bench.do(
         lambda tx: explain(tx, house.settings, house.bench.caller.project_id, job_id)
     )

@@ -7,7 +7,7 @@ import pytest
 
 from models.accounts.projects import Caller
 from models.coordination import duties, workers
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
 from tests.making import Bench
 
@@ -15,8 +15,8 @@ MINUTE = timedelta(seconds=60)
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 async def test_a_duty_is_done_by_one_at_a_time_and_free_again_afterwards(bench: Bench) -> None:

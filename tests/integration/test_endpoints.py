@@ -13,7 +13,7 @@ from models import ids
 from models.accounts import projects
 from models.accounts.projects import Caller
 from models.errors import NotFound
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.vault import Vault
 from models.schema import Endpoint
@@ -48,8 +48,8 @@ from tests.sending import (
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 async def rotate(bench: Bench, vault: Vault, made: Endpoint) -> tuple[Endpoint, str]:
@@ -109,7 +109,7 @@ async def test_only_what_is_given_changes(bench: Bench, vault: Vault) -> None:
 async def test_nobody_changes_the_endpoint_of_another_project(bench: Bench, vault: Vault) -> None:
     made = await endpoint(bench, vault)
     stranger = Bench(
-        bench.database, bench.lens, (await make_project(bench.database, vault, "x"))[0]
+        bench.database, bench.presenter, (await make_project(bench.database, vault, "x"))[0]
     )
     with pytest.raises(NotFound):
         await change(stranger, made, enabled=False)

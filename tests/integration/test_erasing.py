@@ -12,7 +12,7 @@ from models import ids, jobs
 from models.accounts.projects import Caller
 from models.errors import Erased, NotFinished, NotFound
 from models.jobs.attempts import Answer
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.vault import Vault
 from models.webhooks import deliveries, endpoints
@@ -30,9 +30,9 @@ ASKED: dict[str, object] = {
 
 
 @pytest.fixture
-async def bench(database: Database, lens: Lens, caller: Caller, vault: Vault) -> Bench:
+async def bench(database: Database, presenter: Presenter, caller: Caller, vault: Vault) -> Bench:
     """A project whose endpoint is told of everything that ends a job."""
-    bench = Bench(database, lens, caller)
+    bench = Bench(database, presenter, caller)
     await bench.do(
         lambda tx: endpoints.register(
             tx, vault, caller.project_id, endpoints.Wish("https://r.example/")
@@ -59,7 +59,7 @@ async def failed(bench: Bench, **changes: object) -> UUID:
     answer = Answer("refused", "none", None, 400, error=error)
     await bench.do(
         lambda tx: jobs.refuse(
-            tx, bench.lens, ref, answer, code="invalid_input", message=f"no: {PROMPT}",
+            tx, bench.presenter, ref, answer, code="invalid_input", message=f"no: {PROMPT}",
             details=[{"path": "prompt", "message": PROMPT}],
         )
     )  # fmt: skip
@@ -166,7 +166,7 @@ async def test_an_erased_job_cannot_be_retried(bench: Bench) -> None:
     job_id = await succeeded(bench)
     await erase(bench, job_id)
     with pytest.raises(Erased):
-        await bench.do(lambda tx: jobs.retry(tx, bench.lens, bench.caller, job_id))
+        await bench.do(lambda tx: jobs.retry(tx, bench.presenter, bench.caller, job_id))
 
 
 async def test_its_idempotency_key_still_names_it(bench: Bench) -> None:
@@ -174,7 +174,7 @@ async def test_its_idempotency_key_still_names_it(bench: Bench) -> None:
 
     async def submit() -> tuple[UUID, bool]:
         job, replayed = await bench.do(
-            lambda tx: jobs.submit(tx, bench.lens, bench.caller, asked(), idempotency=name)
+            lambda tx: jobs.submit(tx, bench.presenter, bench.caller, asked(), idempotency=name)
         )
         return job.id, replayed
 

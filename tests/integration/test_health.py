@@ -10,7 +10,7 @@ from celery import Celery
 
 from deploy import healthcheck
 from deploy.local import ports
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.doorbell import Doorbell
 from models.settings import Settings
@@ -21,9 +21,9 @@ SOON, LONG = timedelta(0), timedelta(minutes=3)
 
 
 @pytest.fixture
-async def desk(settings: Settings, database: Database, lens: Lens) -> Desk:
+async def desk(settings: Settings, database: Database, presenter: Presenter) -> Desk:
     doorbell = Doorbell(settings.redis_url.get_secret_value())
-    return Desk(settings, "d1", database, doorbell, Celery(), lens)
+    return Desk(settings, "d1", database, doorbell, Celery(), presenter)
 
 
 async def test_a_duty_that_comes_to_no_end_is_named(desk: Desk) -> None:

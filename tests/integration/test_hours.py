@@ -90,7 +90,7 @@ async def begin_at(bench: Bench, moment: datetime) -> None:
 
 
 async def fold(bench: Bench, most: int = 1_000, until: datetime | None = None) -> int:
-    """Fold up to so many hours, none after `until`; gives how many."""
+    """Fold up to so many hours, none after `until`; returns how many."""
     for done in range(most):
         at = await bench.do(_FOLDED_UNTIL)
         if until is not None and at is not None and at >= until:
@@ -176,7 +176,7 @@ async def test_what_is_found_late_goes_to_the_hour_in_which_it_was_made(bench: B
     assert await fold(bench, until=stroke) == 3
     made = stroke - 2 * HOUR + timedelta(minutes=7)
     await bench.do(
-        lambda tx: jobs.resolve(tx, bench.lens, ref.job_id, 1, Verdict(PRICE, "inf-9", made))
+        lambda tx: jobs.resolve(tx, bench.presenter, ref.job_id, 1, Verdict(PRICE, "inf-9", made))
     )
     hour = Period(hours.whole(made), hours.whole(made) + HOUR)
     assert (await report(bench, period=hour)).totals.charged == PRICE
@@ -198,7 +198,7 @@ async def test_a_call_that_a_restore_finds_counts_when_it_was_made(bench: Bench)
     assert await fold(bench, until=stroke) == 5
     made = stroke - 3 * HOUR + timedelta(minutes=7)
     calls = [Call(number, PRICE, f"inf-{number}", made, "simulato") for number in (1, 2)]
-    await bench.do(lambda tx: recall(tx, bench.lens, job, calls, paused_at=datetime.now(UTC)))
+    await bench.do(lambda tx: recall(tx, bench.presenter, job, calls, paused_at=datetime.now(UTC)))
     hour = Period(hours.whole(made), hours.whole(made) + HOUR)
     totals = (await report(bench, period=hour)).totals
     assert (totals.attempts, totals.charged) == (2, 2 * PRICE)
@@ -213,7 +213,7 @@ async def test_what_is_held_or_unknown_is_as_it_is_now(bench: Bench) -> None:
     await fold(bench, until=FIRST + 10 * DAY)
     (lost, *_) = [each["id"] for each in await bench.rows("SELECT id FROM jobs WHERE attempt = 1")]
     assert (await report(bench)).totals.held == 2 * PRICE
-    await bench.do(lambda tx: jobs.lose(tx, bench.lens, replace(ref, job_id=lost), LOST))
+    await bench.do(lambda tx: jobs.lose(tx, bench.presenter, replace(ref, job_id=lost), LOST))
     totals = (await report(bench)).totals
     assert (totals.held, totals.unknown) == (2 * PRICE, PRICE)
     await bench.resolve(lost)
@@ -278,15 +278,15 @@ async def test_a_dispatcher_folds_what_has_been_over_for_ten_minutes_and_tells_h
     bench: Bench, settings: Settings
 ) -> None:
     doorbell = Doorbell(settings.redis_url.get_secret_value())
-    desk = Desk(settings, "d1", bench.database, doorbell, Celery(), bench.lens)
-    assert not await folding.turn(desk), "there is nothing yet"
+    desk = Desk(settings, "d1", bench.database, doorbell, Celery(), bench.presenter)
+    assert not await folding.run(desk), "there is nothing yet"
     await succeed(bench)
     ended = "UPDATE duties SET done_at = now() - interval '1 hour' - CAST(:ago AS interval)"
     for ago, more in ((timedelta(minutes=9), False), (timedelta(minutes=11), True)):
         await bench.run(ended, ago=ago)
-        assert await folding.turn(desk) == more
+        assert await folding.run(desk) == more
     await bench.run(ended, ago=5 * HOUR)
-    await measuring.turn(desk)
+    await measuring.run(desk)
     age = REGISTRY.get_sample_value("darkroom_usage_folded_age_seconds")
     assert age is not None
     assert timedelta(seconds=age) >= 6 * HOUR
@@ -348,7 +348,7 @@ async def test_an_hour_whose_folding_dies_is_folded_again(bench: Bench, other_ke
 
 
 async def test_the_audit_sees_a_credit_too_many(bench: Bench) -> None:
-    theirs = await make_project(bench.database, bench.lens.vault, "else")
+    theirs = await make_project(bench.database, bench.presenter.vault, "else")
     await succeed(bench)
     await scatter(bench, random.Random(8))  # noqa: S311 - a test's
     await begin_at(bench, FIRST - HOUR)

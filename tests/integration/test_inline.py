@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from models.accounts.projects import Caller
 from models.jobs.attempts import Ref
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.settings import Settings
 from tests.drawing import ODD, draw, png_claiming
@@ -27,8 +27,8 @@ from worker.runtime.context import Context, open_context
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 def jpeg() -> str:
@@ -56,7 +56,7 @@ def refusing(settings: Settings, project: UUID) -> Iterator[None]:
 
 
 async def outcome(bench: Bench, job_id: UUID) -> tuple[str, str | None, int]:
-    """Give a job's status, the code of its error, and what it was charged."""
+    """Return a job's status, the code of its error, and what it was charged."""
     job = await bench.job(job_id)
     return job["status"], job["error"] and job["error"]["code"], job["charged"]
 

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from deploy.simulator import Running
 from models.accounts.projects import Caller
 from models.coordination import workers
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
 from models.platform.vault import Vault
 from models.settings import Settings
@@ -46,8 +46,8 @@ JOB_URL = "https://receiver.example/job"
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 @pytest.fixture
@@ -299,12 +299,12 @@ async def test_a_turn_knows_when_to_look_next(house: House) -> None:
     await bench.do(
         lambda tx: workers.report(tx, "w", generate_slots=1, deliver_slots=100, draining=False)
     )
-    assert await waking.turn(desk, waking.Rounds()) is False
+    assert await waking.run(desk, waking.Rounds()) is False
     await due(bench, 12)
     await bench.run("UPDATE deliveries SET next_at = now() - interval '1 s'")
     slow = desk.settings.model_copy(update={"webhook_rate": 20})
-    limited = Desk(slow, desk.name, desk.database, desk.doorbell, desk.celery, desk.lens)
-    soon = await waking.turn(limited, waking.Rounds())
+    limited = Desk(slow, desk.name, desk.database, desk.doorbell, desk.celery, desk.presenter)
+    soon = await waking.run(limited, waking.Rounds())
     assert isinstance(soon, timedelta)
     assert soon <= timedelta(milliseconds=100)
     rows = await bench.rows("SELECT 1 FROM deliveries WHERE state = 'sending'")

@@ -13,7 +13,7 @@ from sqlalchemy import RowMapping
 from models import jobs
 from models.accounts.projects import Caller
 from models.jobs.attempts import Answer, Ref
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money import budgets
 from models.money.budgets import Rule
 from models.platform.db import Database, Transaction
@@ -41,12 +41,12 @@ HOLD, RELEASE, CHARGE = "hold", "release", "charge"
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 async def sums(bench: Bench, job_id: UUID) -> tuple[str, int, int]:
-    """Give a job's status, and what it holds and was charged; the audit must be content."""
+    """Return a job's status, and what it holds and was charged; the audit must be content."""
     assert await bench.audit() == []
     job = await bench.job(job_id)
     return job["status"], job["held"], job["charged"]
@@ -341,7 +341,7 @@ class Walk:
         return "overtake, retry_later, release"
 
     async def step(self) -> str:
-        """Take one arrow; gives its name."""
+        """Take one arrow; returns its name."""
         job_id = self.chance.choice(self.job_ids)
         if not self.refs or self.chance.random() < 0.5:
             return await self._dispatch(job_id)
@@ -360,7 +360,7 @@ class Walk:
             "free": lambda: self._resolve(job_id, None),
             "charged": lambda: self._resolve(job_id, PRICE),
             "due": lambda: bench.change(job_id, _DUE),
-            "fund": lambda: bench.do(lambda tx: jobs.fund(tx, bench.lens, job_id)),
+            "fund": lambda: bench.do(lambda tx: jobs.readmit(tx, bench.presenter, job_id)),
             "url dies": lambda: bench.change(job_id, "keep_until = now()"),
             "cancel": lambda: bench.cancel(job_id),
             "expire": lambda: bench.expire(job_id),
@@ -453,7 +453,7 @@ class Walk:
             self.known[at] = "released" if answer.credits is None else answer.credits
 
     def _callers(self, ref: Ref) -> set[UUID]:
-        """Give who made this call: the first to hold its number; whoever came later only keeps."""
+        """Return who made this call: the first to hold its number; whoever came later only keeps."""
         same = [
             each for each in self.refs if (each.job_id, each.number) == (ref.job_id, ref.number)
         ]
@@ -519,7 +519,7 @@ async def _walk(bench: Bench, chance: random.Random, steps: int) -> set[Edge]:
     seen = set[Edge]()
     try:
         async with bench.database.transaction() as tx:
-            joined = Joined(bench.database, bench.lens, bench.caller, plain=False, tx=tx)
+            joined = Joined(bench.database, bench.presenter, bench.caller, plain=False, tx=tx)
             policy = chance.choice(("retry", "wait", "fail"))
             await joined.do(lambda tx: budgets.put(tx, bench.caller.project_id, _room(chance)))
             options = {"on_unknown_charge": policy, "max_attempts": 9, "max_cost": 99 * PRICE}
@@ -547,7 +547,7 @@ async def _walk(bench: Bench, chance: random.Random, steps: int) -> set[Edge]:
 
 
 def _room(chance: random.Random) -> Rule:
-    """Give a budget in which there is sometimes no room for another attempt."""
+    """Return a budget in which there is sometimes no room for another attempt."""
     room = chance.choice((3, 4, 99)) * PRICE + 99_000
     return Rule("project", chance.choice(("day", "total")), "Europe/Berlin", room, "hard")
 
@@ -571,7 +571,7 @@ def _compare(walk: Walk, job: RowMapping, taken: list[str]) -> None:
 
 
 async def _wasted(bench: Bench) -> list[UUID]:
-    """Give jobs that wait for another call though an image of theirs is kept, or could be fetched."""
+    """Return jobs that wait for another call though an image of theirs is kept, or could be fetched."""
     found = await bench.rows(
         "SELECT id FROM jobs WHERE phase = 'call' AND status IN ('queued', 'released') "
         "AND (EXISTS (SELECT FROM images WHERE job_id = jobs.id) OR keep_until > now() "

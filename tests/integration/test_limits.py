@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from deploy.simulator import Running
 from models.accounts.projects import Caller
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
 from models.provider import limits
 from models.settings import Settings
@@ -76,7 +76,7 @@ class Line:
         self.idle = list(found)
 
     async def send(self, count: int) -> list[UUID]:
-        """Send calls; gives those that the provider did not admit, and has not answered yet."""
+        """Send calls; returns those that the provider did not admit, and has not answered yet."""
         ids = [self.idle.pop() for _ in range(count)]
         await self.bench.do(lambda tx: tx.execute(_SEND, {"ids": ids}))
         room = max(self.hidden - len(self.ages), 0)
@@ -92,7 +92,7 @@ class Line:
             del self.ages[each]
 
     async def refuse(self, id_: UUID) -> int:
-        """Let the provider answer one call with 429, and the worker write it down; gives the limit."""
+        """Let the provider answer one call with 429, and the worker write it down; returns the limit."""
         self.refused += 1
 
         async def write(tx: Transaction) -> int:
@@ -130,8 +130,8 @@ class Line:
 
 
 @pytest.fixture
-async def line(database: Database, lens: Lens, caller: Caller) -> Line:
-    made = Line(Bench(database, lens, caller))
+async def line(database: Database, presenter: Presenter, caller: Caller) -> Line:
+    made = Line(Bench(database, presenter, caller))
     await made.fill()
     return made
 
@@ -306,8 +306,8 @@ async def test_an_image_that_is_being_kept_takes_no_place(line: Line) -> None:
     assert (found.calls, found.in_flight, found.slow_start) == (4, 0, True)
 
 
-async def look(line: Line) -> limits.Standing:
-    return await line.bench.do(partial(limits.look, settings=SETTINGS))
+async def look(line: Line) -> limits.LimitState:
+    return await line.bench.do(partial(limits.read, settings=SETTINGS))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from models import jobs
 from models.accounts.projects import Caller
 from models.errors import Unavailable
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.vault import Vault
 from models.settings import Settings
@@ -27,7 +27,7 @@ async def between(database_url: str) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def far(
-    between: Proxy, settings: Settings, lens: Lens, caller: Caller
+    between: Proxy, settings: Settings, presenter: Presenter, caller: Caller
 ) -> AsyncIterator[Bench]:
     """The same database, seen through the proxy."""
     through = make_settings(
@@ -36,13 +36,13 @@ async def far(
         storage_url=settings.storage_url,
     )
     opened = Database(through, ring=lambda _topic, _key: None)
-    yield Bench(opened, lens, caller)
+    yield Bench(opened, presenter, caller)
     await opened.close()
 
 
 @pytest.fixture
-def near(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def near(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 async def test_a_submission_sent_again_with_its_key_finds_the_job_it_had_made(
@@ -51,10 +51,12 @@ async def test_a_submission_sent_again_with_its_key_finds_the_job_it_had_made(
     name = ("submit", "order-17", b"f" * 32)
     between.drop = 1
     with pytest.raises(Unavailable):
-        await far.do(lambda tx: jobs.submit(tx, far.lens, far.caller, asked(), idempotency=name))
+        await far.do(
+            lambda tx: jobs.submit(tx, far.presenter, far.caller, asked(), idempotency=name)
+        )
     assert between.dropped == 1
     job, replayed = await far.do(
-        lambda tx: jobs.submit(tx, far.lens, far.caller, asked(), idempotency=name)
+        lambda tx: jobs.submit(tx, far.presenter, far.caller, asked(), idempotency=name)
     )
     assert replayed
     assert await near.ledger(job.id) == [(1, "hold", PRICE)]
@@ -84,7 +86,9 @@ async def test_an_image_is_settled_once_however_often_its_receipt_is_written(
     for _ in range(2):
         between.drop = 1
         with pytest.raises(Unavailable):
-            await far.do(lambda tx: jobs.receive(tx, far.lens, ref, IMAGE, lease=LEASE, ttl=DAY))
+            await far.do(
+                lambda tx: jobs.receive(tx, far.presenter, ref, IMAGE, lease=LEASE, ttl=DAY)
+            )
     received = await far.receive(ref)
     assert received == ("keep", ref)
     assert await near.ledger(ref.job_id) == [

@@ -30,7 +30,7 @@ PATIENCE = 30.0  # seconds on a busy machine
 
 @pytest.fixture
 def empty(postgres_server: str) -> Iterator[str]:
-    """Make a database without any table; gives its URL."""
+    """Make a database without any table; returns its URL."""
     name = sql.Identifier(made := f"empty_{secrets.token_hex(6)}")
     with psycopg.connect(postgres_server, autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(name))

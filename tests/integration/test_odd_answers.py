@@ -12,7 +12,7 @@ from models import ids, jobs
 from models.accounts.projects import Caller
 from models.jobs.attempts import Answer
 from models.jobs.evidence import Evidence
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.settings import Settings
 from tests import spending
@@ -183,7 +183,7 @@ async def test_a_doubted_price_without_an_image_ends_the_job_and_the_books_settl
     assert (attempt["outcome"], attempt["charge"], job["held"]) == ("unusable", "unknown", PRICE)
     assert len(await house.bench.rows("SELECT * FROM evidence")) == 1
 
-    await reconciling.turn(house.books)
+    await reconciling.run(house.books)
 
     job, (attempt,) = await house.bench.job(job_id), await house.bench.attempts(job_id)
     assert (job["status"], job["charged"], job["held"]) == ("failed", PRICE, 0)
@@ -191,8 +191,10 @@ async def test_a_doubted_price_without_an_image_ends_the_job_and_the_books_settl
     assert len(await house.events("job.charge_resolved")) == 1
 
 
-async def test_evidence_goes_with_its_job(database: Database, lens: Lens, caller: Caller) -> None:
-    bench = Bench(database, lens, caller)
+async def test_evidence_goes_with_its_job(
+    database: Database, presenter: Presenter, caller: Caller
+) -> None:
+    bench = Bench(database, presenter, caller)
     ref = await bench.running()
     answer = Answer("unusable", "settled", PRICE, 200, evidence=Evidence("text/html", 9, b"odd"))
     await bench.refuse(ref, answer)

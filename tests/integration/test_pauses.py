@@ -10,7 +10,7 @@ from models import ids, jobs
 from models.__main__ import main
 from models.accounts.projects import Caller
 from models.jobs import Filter
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.vault import Vault
 from models.provider import pauses
@@ -22,13 +22,13 @@ MODEL = "bytedance/seedream-5-0-lite-preview"
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 @pytest.fixture
-async def other(database: Database, lens: Lens, vault: Vault) -> Bench:
-    return Bench(database, lens, (await make_project(database, vault, "other"))[0])
+async def other(database: Database, presenter: Presenter, vault: Vault) -> Bench:
+    return Bench(database, presenter, (await make_project(database, vault, "other"))[0])
 
 
 @pytest.fixture(autouse=True)
@@ -58,9 +58,9 @@ async def paid(bench: Bench) -> UUID:
 
 
 async def shown(bench: Bench, job_id: UUID) -> object:
-    """Give why a job waits, as GET shows it; lists must find it by the same reason."""
+    """Return why a job waits, as GET shows it; lists must find it by the same reason."""
     read = await bench.do(lambda tx: jobs.snapshot(tx, bench.caller.project_id, job_id))
-    reason = read.show(bench.lens)["waiting_reason"]
+    reason = read.show(bench.presenter)["waiting_reason"]
     listed = await bench.do(
         lambda tx: jobs.listing(
             tx, bench.caller.project_id, Filter(waiting_reason=str(reason)), 100

@@ -14,7 +14,7 @@ from models.platform.db import Database, Transaction
 from models.settings import Settings
 from tests import spending
 from tests.spending import House
-from worker.runtime.persistence import insist
+from worker.runtime.persistence import persist
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ async def test_a_statement_at_fault_is_given_up_after_a_few_tries_and_told(house
         await tx.execute(text("SELECT 1 / 0"))
 
     with pytest.raises(DBAPIError):
-        await insist(house.context, write)
+        await persist(house.context, write)
     assert (tries, given_up() - before) == (3, 1)
 
 
@@ -48,7 +48,7 @@ async def test_a_statement_with_more_parameters_than_there_may_be_is_no_absence(
     many = {f"p{n}": n for n in range(66_000)}
     statement = text("SELECT " + " + ".join(f":{name}" for name in many))
     with pytest.raises(DBAPIError):
-        await insist(house.context, lambda tx: tx.execute(statement, many), faults=1)
+        await persist(house.context, lambda tx: tx.execute(statement, many), faults=1)
 
 
 async def test_what_others_keep_from_ending_is_given_up_in_the_end(house: House) -> None:
@@ -61,7 +61,7 @@ async def test_what_others_keep_from_ending_is_given_up_in_the_end(house: House)
         await tx.execute(text("SELECT pg_sleep(5)"))
 
     with pytest.raises(Busy):
-        await insist(house.context, write, busy=2)
+        await persist(house.context, write, busy=2)
     assert tries == 2
 
 
@@ -74,5 +74,5 @@ async def test_a_race_that_was_lost_once_is_not_lost_for_good(house: House) -> N
         await tx.execute(text(f"SELECT 1 / {tries - 1}"))
         return "written"
 
-    assert await insist(house.context, write) == "written"
+    assert await persist(house.context, write) == "written"
     assert tries == 2

@@ -15,7 +15,7 @@ from models.errors import NotFound
 from models.images import remnants
 from models.jobs import Snapshot, Terms
 from models.jobs.attempts import Answer, Ref
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money import budgets
 from models.money.budgets import Rule
 from models.platform.db import Database
@@ -31,8 +31,8 @@ _HOOK = "https://receiver.example/job"
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 async def _through(bench: Bench, vault: Vault, **changes: object) -> UUID:
@@ -74,7 +74,7 @@ async def test_what_is_plain_goes_the_plain_way(bench: Bench, vault: Vault) -> N
     await sending.endpoint(bench, vault)
     ref = await _started(bench, await bench.submit())
     assert await jobs.receive_plain(direct, ref, IMAGE, lease=LEASE, ttl=DAY)
-    ended = await jobs.succeed_plain(direct, bench.lens, ref, KEPT)
+    ended = await jobs.succeed_plain(direct, bench.presenter, ref, KEPT)
     assert ended is not None
     assert (ended.status, ended.held, ended.charged) == ("succeeded", 0, PRICE)
     (woken,) = await sending.wake(bench)
@@ -150,14 +150,14 @@ async def test_a_glance_names_the_state_that_a_look_names(bench: Bench, vault: V
     await bench.cancel(canceled)
     direct, project = bench.database.direct, bench.caller.project_id
     for job_id in (*made, waiting.job_id, canceled):
-        looked = await jobs.look(direct, project, job_id)
-        assert (await jobs.glance(direct, project, job_id)).etag == looked.etag
+        looked = await jobs.read(direct, project, job_id)
+        assert (await jobs.read_version(direct, project, job_id)).etag == looked.etag
         async with bench.database.transaction() as tx:
             assert (await jobs.snapshot(tx, project, job_id)).etag == looked.etag
-            assert looked.show(bench.lens) == (await jobs.snapshot(tx, project, job_id)).show(
-                bench.lens
+            assert looked.show(bench.presenter) == (await jobs.snapshot(tx, project, job_id)).show(
+                bench.presenter
             )
-    for read in (jobs.look, jobs.glance):
+    for read in (jobs.read, jobs.read_version):
         with pytest.raises(NotFound):
             await read(direct, uuid4(), made[0])
 
@@ -176,7 +176,7 @@ async def _cancel(bench: Bench, _: Vault, job_id: UUID) -> None:
 
 async def _remnant(bench: Bench, _: Vault, __: UUID) -> None:
     blob = (bench.caller.project_id, KEPT.sha256)
-    await bench.do(lambda tx: remnants.claim(tx, [blob]))
+    await bench.do(lambda tx: remnants.reserve(tx, [blob]))
 
 
 async def _reap(bench: Bench, _: Vault, job_id: UUID) -> None:
@@ -230,7 +230,7 @@ async def test_an_end_that_is_not_plain_ends_nothing(
     await bench.receive(ref)
     await spoil(bench, vault, ref.job_id)
     before = await bench.everything_of(ref.job_id)
-    assert await jobs.succeed_plain(bench.database.direct, bench.lens, ref, KEPT) is None
+    assert await jobs.succeed_plain(bench.database.direct, bench.presenter, ref, KEPT) is None
     assert await bench.everything_of(ref.job_id) == before
 
 
@@ -239,7 +239,7 @@ async def test_who_leads_others_goes_the_general_way(bench: Bench) -> None:
     direct = bench.database.direct
     assert not await jobs.receive_plain(direct, ref, IMAGE, lease=LEASE, ttl=DAY)
     assert await bench.receive(ref)
-    assert await jobs.succeed_plain(direct, bench.lens, ref, KEPT) is None
+    assert await jobs.succeed_plain(direct, bench.presenter, ref, KEPT) is None
 
 
 async def test_a_delivery_whose_endpoint_moved_is_not_taken_as_it_was(
@@ -300,6 +300,6 @@ def _bare(found: Mapping[str, Sequence[RowMapping]]) -> dict[str, list[dict[str,
 
 
 def _without(row: RowMapping, names: set[str]) -> dict[str, object]:
-    """Give a row without these, and say of a time only whether there is one."""
+    """Return a row without these, and say of a time only whether there is one."""
     kept = {name: value for name, value in row.items() if name not in names}
     return {k: v is not None if isinstance(v, datetime) else v for k, v in kept.items()}

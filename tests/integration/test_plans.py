@@ -22,7 +22,7 @@ from models.accounts.projects import Caller
 from models.jobs import Filter, Release
 from models.jobs.attempts import Ref
 from models.jobs.queue import backlog
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money import audit, bookings, hours, usage
 from models.money.bookings import Selection
 from models.money.usage import Period
@@ -30,7 +30,7 @@ from models.platform.db import Database, Transaction
 from models.platform.direct import Direct, Statement, Values
 from models.platform.vault import Vault
 from models.webhooks import deliveries
-from models.webhooks.deliveries import Try
+from models.webhooks.deliveries import TryResult
 from tests.bench.rows.growing import fill
 from tests.conftest import make_project, make_settings
 from tests.databases import Databases
@@ -104,7 +104,7 @@ class Ground:
     """A database with a history and a backlog, and what the statements ask for."""
 
     database: Database
-    lens: Lens
+    presenter: Presenter
     caller: Caller
     done: UUID
     waiting: UUID
@@ -124,8 +124,8 @@ async def ground(databases: Databases) -> AsyncIterator[Ground]:
         for name in ("a", "b", "c"):
             caller, _ = await make_project(database, vault, name)
         done, waiting, running = await asyncio.to_thread(_fill, url, caller)
-        lens = Lens(settings.public_url, vault)
-        yield Ground(database, lens, caller, done, waiting, Ref(running, 1, 1, running))
+        presenter = Presenter(settings.public_url, vault)
+        yield Ground(database, presenter, caller, done, waiting, Ref(running, 1, 1, running))
         await database.close()
 
 
@@ -139,7 +139,7 @@ _EXAMPLES = """
 
 
 def _fill(url: str, caller: Caller) -> tuple[UUID, ...]:
-    """Fill the database; gives a job that is done, one that waits and one that runs."""
+    """Fill the database; returns a job that is done, one that waits and one that runs."""
     fill(url, _FINISHED)
     with psycopg.connect(url, autocommit=True) as connection:
         for statement in (_BACKLOG, _CALLS, _DUE, "ANALYZE"):
@@ -170,7 +170,7 @@ class _Within(Direct):
     run, first = read, write
 
     @asynccontextmanager
-    async def together(self) -> AsyncIterator["_Within"]:  # type: ignore[override] # all are together
+    async def transaction(self) -> AsyncIterator["_Within"]:  # type: ignore[override] # all are together
         yield self
 
     def ring(self, topic: str, key: str = "") -> None:
@@ -181,7 +181,7 @@ async def _start(tx: Transaction, on: Ground) -> None:
     job_id = on.running.job_id
     await tx.execute(text("UPDATE jobs SET status = 'released' WHERE id = :id"), {"id": job_id})
     assert await jobs.start(
-        tx, on.lens, job_id, 1, start_id=uuid4(), worker="worker-2", key_prefix="simulato",
+        tx, on.presenter, job_id, 1, start_id=uuid4(), worker="worker-2", key_prefix="simulato",
         lease=LEASE, typical_call=NOTHING,
     ) is not None  # fmt: skip
 
@@ -198,34 +198,36 @@ async def _start_plain(tx: Transaction, on: Ground) -> None:
 async def _finish_plain(tx: Transaction, on: Ground) -> None:
     direct = _Within(tx)
     assert await jobs.receive_plain(direct, on.running, IMAGE, lease=LEASE, ttl=DAY)
-    assert await jobs.succeed_plain(direct, on.lens, on.running, KEPT) is not None
+    assert await jobs.succeed_plain(direct, on.presenter, on.running, KEPT) is not None
 
 
 async def _deliver_plain(tx: Transaction, on: Ground) -> None:
     direct = _Within(tx)
     sent = "SELECT id, tries FROM deliveries WHERE state = 'sending' LIMIT 1"
     delivery, number = (await tx.execute(text(sent))).one()
-    assert await deliveries.take_plain(direct, on.lens.vault, delivery, number, LEASE) is not None
-    at, tried = datetime.now(UTC), Try("delivered", "delivered", 200, NOTHING)
+    assert (
+        await deliveries.take_plain(direct, on.presenter.vault, delivery, number, LEASE) is not None
+    )
+    at, tried = datetime.now(UTC), TryResult("delivered", "delivered", 200, NOTHING)
     assert await deliveries.record_plain(direct, delivery, number, at, tried)
 
 
 async def _finish(tx: Transaction, on: Ground) -> None:
-    received = await jobs.receive(tx, on.lens, on.running, IMAGE, lease=LEASE, ttl=DAY)
+    received = await jobs.receive(tx, on.presenter, on.running, IMAGE, lease=LEASE, ttl=DAY)
     assert received is not None
-    assert await jobs.succeed(tx, on.lens, received[1], KEPT) is not None
+    assert await jobs.succeed(tx, on.presenter, received[1], KEPT) is not None
 
 
 async def _reap(tx: Transaction, on: Ground) -> None:
     overdue = "UPDATE jobs SET lease_until = now() - interval '1 s' WHERE id = :id"
     await tx.execute(text(overdue), {"id": on.running.job_id})
-    assert await jobs.reap(tx, on.lens, on.running.job_id) == "lost"
+    assert await jobs.reap(tx, on.presenter, on.running.job_id) == "lost"
 
 
 async def _expire(tx: Transaction, on: Ground) -> None:
     overdue = "UPDATE jobs SET queue_expires_at = now() - interval '1 s' WHERE id = :id"
     await tx.execute(text(overdue), {"id": on.waiting})
-    assert await jobs.expire(tx, on.lens, on.waiting, NOTHING) is not None
+    assert await jobs.expire(tx, on.presenter, on.waiting, NOTHING) is not None
 
 
 async def _usage(tx: Transaction, on: Ground) -> None:
@@ -242,7 +244,7 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
         set(),
     ),
     "submit": (
-        lambda tx, on: jobs.submit(tx, on.lens, on.caller, asked(reuse="exact")),
+        lambda tx, on: jobs.submit(tx, on.presenter, on.caller, asked(reuse="exact")),
         {"uq_jobs_one_leader", "ix_jobs_reusable"},
     ),
     "earlier": (
@@ -258,7 +260,7 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
         {"uq_attempts_job_id_number", "pk_images"},
     ),
     "look": (
-        lambda tx, on: jobs.look(_Within(tx), on.caller.project_id, on.done),
+        lambda tx, on: jobs.read(_Within(tx), on.caller.project_id, on.done),
         {"uq_attempts_job_id_number", "pk_images"},
     ),
     "listing": (
@@ -299,7 +301,7 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
     ),
     "finish": (_finish, {"pk_jobs", "uq_attempts_job_id_number"}),
     "cancel": (
-        lambda tx, on: jobs.cancel(tx, on.lens, on.caller.project_id, on.waiting),
+        lambda tx, on: jobs.cancel(tx, on.presenter, on.caller.project_id, on.waiting),
         {"pk_jobs"},
     ),
     "renew": (lambda tx, on: jobs.renew(tx, [on.running], LEASE), {"pk_jobs"}),
@@ -316,7 +318,7 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
         {"ix_deliveries_lease", "pk_deliveries"},
     ),
     "unknown charges": (lambda tx, _: jobs.unknown_charges(tx, limit=50), {"ix_attempts_unknown"}),
-    "backlog": (lambda tx, _: backlog.look(tx), {"ix_attempts_unknown", "ix_deliveries_lease"}),
+    "backlog": (lambda tx, _: backlog.read(tx), {"ix_attempts_unknown", "ix_deliveries_lease"}),
     "ledger": (
         lambda tx, on: bookings.lines(tx, on.caller.project_id, Selection(), 100),
         {"ix_ledger_project_id"},
@@ -435,7 +437,7 @@ _FOREIGN = """
 
 
 def _shape(url: str) -> list[tuple[str, ...]]:
-    """Give every index, and what keeps a table's rows through a crash."""
+    """Return every index, and what keeps a table's rows through a crash."""
     with psycopg.connect(url) as connection:
         return connection.execute(
             "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' UNION ALL"
@@ -444,7 +446,7 @@ def _shape(url: str) -> list[tuple[str, ...]]:
 
 
 async def _plans(ground: Ground, act: Act, *, without: str | None = None) -> list[Node]:
-    """Give every node of the plans of what an act executes; what it does is rolled back."""
+    """Return every node of the plans of what an act executes; what it does is rolled back."""
     found: list[Node] = []
     with suppress(_TakenBack):
         async with ground.database.transaction() as tx:

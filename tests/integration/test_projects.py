@@ -7,7 +7,7 @@ from models import ids
 from models.accounts import projects
 from models.accounts.projects import Caller
 from models.errors import InvalidRequest, Misconfigured, NotFound, ScopeMissing
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.vault import Vault
 from models.schema import ApiKey
@@ -17,8 +17,8 @@ from tests.making import Bench
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 async def register(bench: Bench, key: str, *scopes: str) -> ApiKey:

@@ -64,9 +64,9 @@ async def test_a_redis_out_of_memory_is_left_in_peace_and_then_goes_on_at_once(
     made = [await house.submit() for _ in range(5)]
     desk, before = house.books.desk, REGISTRY.get_sample_value(SEEN) or 0
     with capture_logs() as logs:
-        waits = [await releasing.turn(desk)]
+        waits = [await releasing.run(desk)]
         # As often as a doorbell may ring: nothing is released meanwhile, and Redis is not asked.
-        waits += [await releasing.turn(desk) for _ in range(20)]
+        waits += [await releasing.run(desk) for _ in range(20)]
     away = [line for line in logs if line["event"] == "redis.away"]
     assert [line["error"] for line in away] == ["OperationalError"]
     assert "maxmemory" in away[0]["detail"]
@@ -78,12 +78,12 @@ async def test_a_redis_out_of_memory_is_left_in_peace_and_then_goes_on_at_once(
     rows = await house.bench.rows("SELECT status, fence FROM jobs ORDER BY rank")
     assert [(row["status"], row["fence"]) for row in rows] == [("queued", 1)] * 5
     await asyncio.sleep(desk.patience.left.total_seconds() if desk.patience.left else 0)
-    await releasing.turn(desk)  # with one job
+    await releasing.run(desk)  # with one job
     rows = await house.bench.rows("SELECT fence FROM jobs ORDER BY rank")
     assert [row["fence"] for row in rows] == [2, 1, 1, 1, 1]
     full.config_set("maxmemory", 0)
     await asyncio.sleep(desk.patience.left.total_seconds() if desk.patience.left else 0)
-    assert await releasing.turn(desk) is True
+    assert await releasing.run(desk) is True
     assert await house.work() == 5
     assert {(await house.bench.job(each))["status"] for each in made} == {"succeeded"}
 

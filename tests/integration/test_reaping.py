@@ -11,7 +11,7 @@ from sqlalchemy import text
 from models import jobs
 from models.accounts.projects import Caller
 from models.jobs.attempts import Ref
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
 from tests.making import DAY, LEASE, PRICE, Bench
 
@@ -19,8 +19,8 @@ RUN_OUT = "lease_until = now() - interval '1 ms'"
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 async def reap(bench: Bench, batch: int = 100) -> Counter[str]:
@@ -131,7 +131,7 @@ async def test_keeping_is_put_off_for_longer_each_time_until_the_url_is_dead(ben
 
 
 async def _put_off(bench: Bench, ref: Ref, age: timedelta) -> timedelta:
-    """Put off the keeping of an image that came so long ago; gives the delay.
+    """Put off the keeping of an image that came so long ago; returns the delay.
 
     In one transaction, whose clock stands still.
     """
@@ -139,7 +139,7 @@ async def _put_off(bench: Bench, ref: Ref, age: timedelta) -> timedelta:
     async def write(tx: Transaction) -> timedelta:
         came = text("UPDATE jobs SET keep_until = now() + :left")
         await tx.execute(came, {"left": DAY - age})
-        assert await jobs.keep_later(tx, bench.lens, ref, ttl=DAY, message="the disk is full")
+        assert await jobs.keep_later(tx, bench.presenter, ref, ttl=DAY, message="the disk is full")
         (delay,) = (await tx.execute(text("SELECT run_after - now() FROM jobs"))).one()
         assert isinstance(delay, timedelta)
         return delay

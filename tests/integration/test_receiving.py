@@ -20,13 +20,13 @@ import pytest
 from models import ids
 from models.accounts import projects
 from models.accounts.projects import Caller
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.vault import Vault
 from models.schema import Endpoint
 from models.settings import Settings
 from models.webhooks import deliveries, endpoints
-from models.webhooks.deliveries import Parcel
+from models.webhooks.deliveries import ClaimedDelivery
 from models.webhooks.endpoints import Wish
 from models.webhooks.signing import new_keypair, new_secret, sign
 from tests.making import Bench
@@ -63,7 +63,7 @@ class Running:
 
     def send(
         self,
-        parcel: Parcel,
+        parcel: ClaimedDelivery,
         *,
         late: int = 0,
         secrets: Sequence[str] = (),
@@ -129,11 +129,11 @@ def receiver(tmp_path: Path, secret: str) -> Iterator[Running]:
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
-async def parcels(bench: Bench, vault: Vault) -> list[Parcel]:
+async def parcels(bench: Bench, vault: Vault) -> list[ClaimedDelivery]:
     """Take what is due as a worker does, in the order in which it arose."""
     async with bench.database.transaction() as tx:
         woken = await deliveries.wake(tx, 100, LEASE, cap=100, rate=1000)
@@ -141,8 +141,10 @@ async def parcels(bench: Bench, vault: Vault) -> list[Parcel]:
     return sorted((each for each in taken if each is not None), key=lambda each: each.event_id)
 
 
-async def two_events(bench: Bench, vault: Vault, url: str) -> tuple[Parcel, Parcel]:
-    """Make a job that begins and ends; gives the two webhooks of it."""
+async def two_events(
+    bench: Bench, vault: Vault, url: str
+) -> tuple[ClaimedDelivery, ClaimedDelivery]:
+    """Make a job that begins and ends; returns the two webhooks of it."""
     wanted = ("job.running", "job.canceled", "job.failed")
     ref = await bench.running(webhook_url=url, webhook_events=wanted)
     await bench.refuse(ref)
@@ -150,13 +152,13 @@ async def two_events(bench: Bench, vault: Vault, url: str) -> tuple[Parcel, Parc
     return first, last
 
 
-def sequence(parcel: Parcel) -> int:
+def sequence(parcel: ClaimedDelivery) -> int:
     """Read the sequence that a webhook carries."""
     found: int = json.loads(parcel.body)["data"]["sequence"]
     return found
 
 
-def job(parcel: Parcel) -> str:
+def job(parcel: ClaimedDelivery) -> str:
     """Read the job that a webhook is about."""
     return str(json.loads(parcel.body)["data"]["id"])
 
@@ -309,8 +311,8 @@ async def test_old_and_new_public_keys_verify_while_both_sign(
         assert asymmetric.verify(known, signed(parcel), parcel.body)
 
 
-def signed(parcel: Parcel, *, late: int = 0) -> dict[str, str]:
-    """Give the headers that a worker sends, so many seconds late."""
+def signed(parcel: ClaimedDelivery, *, late: int = 0) -> dict[str, str]:
+    """Return the headers that a worker sends, so many seconds late."""
     id_, sent = ids.text(ids.EVENT, parcel.event_id), int(time.time()) + late
     return {
         "webhook-id": id_,

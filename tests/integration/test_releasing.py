@@ -16,7 +16,7 @@ from models.accounts.projects import Caller
 from models.coordination import workers
 from models.jobs import Release
 from models.jobs.queue import sharing
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
 from models.platform.vault import Vault
 from models.provider import pauses
@@ -38,15 +38,15 @@ _END = "UPDATE jobs SET status = 'expired', finished_at = now(), lease_until = N
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 @pytest.fixture
-async def others(database: Database, lens: Lens, vault: Vault) -> list[Bench]:
+async def others(database: Database, presenter: Presenter, vault: Vault) -> list[Bench]:
     """Two more projects."""
     made = [await make_project(database, vault, name) for name in ("b", "c")]
-    return [Bench(database, lens, caller) for caller, _ in made]
+    return [Bench(database, presenter, caller) for caller, _ in made]
 
 
 async def release(
@@ -61,12 +61,12 @@ async def release(
 
 
 async def released(bench: Bench, slots: int) -> list[UUID]:
-    """Release so many; gives which, in their order."""
+    """Release so many; returns which, in their order."""
     return [each.job_id for each in await release(bench, slots)]
 
 
 async def crowd(bench: Bench, size: int, **changes: object) -> UUID:
-    """Let so many jobs wait; gives the first of them."""
+    """Let so many jobs wait; returns the first of them."""
     first = await bench.submit(**changes)
     await bench.do(lambda tx: tx.execute(_CROWD, {"n": size - 1, "id": first}))
     return first
@@ -453,7 +453,7 @@ async def test_a_release_looks_at_no_more_of_a_long_backlog(
 ) -> None:
     for n in range(19):
         caller, _ = await make_project(database, vault, f"p{n}")
-        await crowd(Bench(database, bench.lens, caller), 2_500)
+        await crowd(Bench(database, bench.presenter, caller), 2_500)
     await crowd(bench, 2_500)
     keyed = await crowd(bench, 500, concurrency_key="k", priority="interactive")
     await bench.change(keyed, "model = 'paused'")
@@ -497,7 +497,7 @@ def _nodes(plan: dict[str, object]) -> Iterator[dict[str, object]]:
 
 
 def _rows(node: dict[str, object]) -> float:
-    """Give how many rows a node has looked at."""
+    """Return how many rows a node has looked at."""
     rows = sum(
         float(str(node.get(name, 0)))
         for name in ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Join Filter")

@@ -11,11 +11,11 @@ import pytest
 from models import ids
 from models.accounts.projects import Caller
 from models.errors import Conflict, NotFound
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.vault import Vault
 from models.webhooks import deliveries, endpoints
-from models.webhooks.deliveries import Try
+from models.webhooks.deliveries import TryResult
 from models.webhooks.endpoints import Wish
 from tests.conftest import make_project
 from tests.making import Bench
@@ -47,8 +47,8 @@ from tests.sending import (
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 async def ids_of(bench: Bench) -> list[UUID]:
@@ -129,7 +129,7 @@ async def test_a_replay_takes_the_states_and_the_time_that_were_asked_for(
 async def test_nobody_replays_another_projects_endpoint(bench: Bench, vault: Vault) -> None:
     made = await endpoint(bench, vault)
     stranger = Bench(
-        bench.database, bench.lens, (await make_project(bench.database, vault, "x"))[0]
+        bench.database, bench.presenter, (await make_project(bench.database, vault, "x"))[0]
     )
     await finished(bench)
     (delivery_id,) = await ids_of(bench)
@@ -398,7 +398,7 @@ async def test_the_log_is_read_page_by_page_and_by_state(bench: Bench, vault: Va
 
 async def test_one_delivery_is_read_with_its_tries(bench: Bench, vault: Vault) -> None:
     _, woken = await sending(bench, vault)
-    late = Try("pending", "timeout", None, NOTHING, next_in=timedelta(hours=1))
+    late = TryResult("pending", "timeout", None, NOTHING, next_in=timedelta(hours=1))
     await record(bench, woken, late)
     logged = await bench.do(lambda tx: deliveries.read(tx, bench.caller.project_id, woken[0]))
     assert (logged.type, [each.result for each in logged.tries]) == ("job.canceled", ["timeout"])

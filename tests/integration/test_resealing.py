@@ -9,7 +9,7 @@ from models import __main__ as commands
 from models import ids
 from models.accounts import projects
 from models.accounts.projects import Caller
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.vault import Unopenable, Vault
 from models.schema import Endpoint
@@ -25,8 +25,8 @@ BOTH, ALONE = Vault(NEW, SECRET), Vault(NEW)
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 async def rotate(bench: Bench, vault: Vault, made: Endpoint) -> None:

@@ -38,7 +38,7 @@ async def resolve(*arguments: str) -> int:
 
 
 async def lost(house: House, script: str = CHARGED, **changes: object) -> tuple[str, str]:
-    """Lose the answer of a call; gives the attempt's name, as the job's JSON shows it, and its job's."""
+    """Lose the answer of a call; returns the attempt's name, as the job's JSON shows it, and its job's."""
     (job,) = await house.spend(script, **changes)
     name = (await house.bench.attempts(job))[0]["client_request_id"]
     return name, name.partition(":")[0]

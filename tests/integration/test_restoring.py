@@ -94,12 +94,12 @@ class Backup:
         )
 
     async def end(self, job_id: UUID) -> tuple[str, str | None]:
-        """Give a job's state, and the code of its error."""
+        """Return a job's state, and the code of its error."""
         job = await self.house.bench.job(job_id)
         return job["status"], (job["error"] or {}).get("code")
 
     async def charges(self, job_id: UUID) -> list[tuple[int, str, int | None]]:
-        """Give number, charge and credits of a job's attempts."""
+        """Return number, charge and credits of a job's attempts."""
         found = await self.house.bench.attempts(job_id)
         return [(each["number"], each["charge"], each["credits"]) for each in found]
 
@@ -224,7 +224,9 @@ async def test_calls_that_the_backup_has_are_not_booked_again_whichever_had_the_
     logged = [Call(n, PRICE, f"inf-{n}", job["created_at"], KEY) for n in (1, 2)]
     for _ in range(2):
         booked = await bench.do(
-            lambda tx: recall(tx, bench.lens, first.job_id, logged, paused_at=job["created_at"])
+            lambda tx: recall(
+                tx, bench.presenter, first.job_id, logged, paused_at=job["created_at"]
+            )
         )
         assert [each.number for each in booked] == ([2] if way == "adopted" else [])
         way = "once is enough"

@@ -16,8 +16,8 @@ from models.accounts.projects import Caller
 from models.images import remnants
 from models.images.remnants import Contested
 from models.images.storage import Store
-from models.jobs import Kept, retention
-from models.jobs.view import Lens
+from models.jobs import KeptImage, retention
+from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.doorbell import Doorbell
 from models.settings import Settings
@@ -37,8 +37,8 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 @pytest.fixture
@@ -47,12 +47,12 @@ def store(settings: Settings) -> Store:
 
 
 @pytest.fixture
-async def desk(settings: Settings, database: Database, lens: Lens) -> AsyncIterator[Desk]:
+async def desk(settings: Settings, database: Database, presenter: Presenter) -> AsyncIterator[Desk]:
     async with Doorbell(settings.redis_url.get_secret_value()) as doorbell:
-        yield Desk(settings, "dispatcher-1", database, doorbell, connect(settings), lens)
+        yield Desk(settings, "dispatcher-1", database, doorbell, connect(settings), presenter)
 
 
-async def succeeded(bench: Bench, store: Store, kept: Kept = KEPT, **changes: object) -> UUID:
+async def succeeded(bench: Bench, store: Store, kept: KeptImage = KEPT, **changes: object) -> UUID:
     """Make a job whose image, and whose thumbnail, lie in the store."""
     received = await bench.receive(await bench.running(**changes))
     assert received is not None
@@ -63,7 +63,7 @@ async def succeeded(bench: Bench, store: Store, kept: Kept = KEPT, **changes: ob
 
 
 async def there(bench: Bench, store: Store) -> list[bool]:
-    """Tell whether the image and its thumbnail are in the store."""
+    """Return whether the image and its thumbnail are in the store."""
     key = f"{bench.caller.project_id}/{HASH}"
     return [await store.size(each) is not None for each in (key, f"{key}.thumb")]
 
@@ -89,16 +89,16 @@ async def test_an_image_goes_when_its_retention_ends_and_its_job_stays(
     bench: Bench, store: Store, desk: Desk
 ) -> None:
     job_id = await succeeded(bench, store)
-    await retaining.turn(desk, store)
+    await retaining.run(desk, store)
     (image,) = await bench.rows("SELECT removed_at FROM images")
     assert image["removed_at"] is None, "its time has not come"
     await expire_images(bench)
-    await retaining.turn(desk, store)
+    await retaining.run(desk, store)
     (image,) = await bench.rows("SELECT removed_at FROM images")
     assert image["removed_at"] is not None
     assert await there(bench, store) == [True, True], "whoever just saw it may bring it again"
     await pass_time(bench)
-    await retaining.turn(desk, store)
+    await retaining.run(desk, store)
     assert await there(bench, store) == [False, False]
     assert (await bench.job(job_id))["status"] == "succeeded"
 
@@ -111,7 +111,7 @@ async def test_a_blob_stays_while_any_job_of_the_project_refers_to_it(
     for job_id, left in ((first, True), (second, False)):
         await erase(bench, job_id)
         await pass_time(bench)
-        await retaining.turn(desk, store)
+        await retaining.run(desk, store)
         assert await there(bench, store) == [left, left]
 
 
@@ -122,12 +122,12 @@ async def test_a_reference_inside_an_input_goes_with_the_last_job_that_needs_it(
     await store.put(str(bench.caller.project_id), PICTURE, "image/png")
     first = await bench.submit(input={"prompt": "a", "image_urls": [url, url]})
     await bench.cancel(first)
-    again, _ = await bench.do(lambda tx: jobs.retry(tx, bench.lens, bench.caller, first))
+    again, _ = await bench.do(lambda tx: jobs.retry(tx, bench.presenter, bench.caller, first))
     for job_id, left in ((first, True), (again.id, False)):
         await bench.cancel(job_id)
         await erase(bench, job_id)
         await pass_time(bench)
-        await retaining.turn(desk, store)
+        await retaining.run(desk, store)
         assert (await there(bench, store))[0] is left
 
 
@@ -137,8 +137,8 @@ async def test_bytes_that_come_again_before_they_are_deleted_are_kept(
     await erase(bench, await succeeded(bench, store))
     await pass_time(bench)
     blob = [(bench.caller.project_id, HASH)]
-    assert await bench.do(lambda tx: remnants.claim(tx, blob))
-    await retaining.turn(desk, store)
+    assert await bench.do(lambda tx: remnants.reserve(tx, blob))
+    await retaining.run(desk, store)
     assert await there(bench, store) == [True, True], "it was claimed just now"
     url = f"data:image/png;sha256={HASH};length=5"
     await bench.submit(input={"prompt": "a", "image_urls": [url]})
@@ -147,16 +147,16 @@ async def test_bytes_that_come_again_before_they_are_deleted_are_kept(
 
 async def test_bytes_that_come_while_they_are_deleted_have_to_come_again(bench: Bench) -> None:
     blob = [(bench.caller.project_id, HASH)]
-    await bench.do(lambda tx: remnants.leave(tx, blob))
+    await bench.do(lambda tx: remnants.mark(tx, blob))
     await pass_time(bench)
-    doomed, _ = await bench.do(lambda tx: remnants.doom(tx, 10))
+    doomed, _ = await bench.do(lambda tx: remnants.sweep(tx, 10))
     assert [(each.project_id, each.sha256) for each in doomed] == blob
-    assert not await bench.do(lambda tx: remnants.claim(tx, blob))
-    assert not await bench.do(lambda tx: remnants.take(tx, blob))
+    assert not await bench.do(lambda tx: remnants.reserve(tx, blob))
+    assert not await bench.do(lambda tx: remnants.attach(tx, blob))
     await bench.do(lambda tx: remnants.gone(tx, doomed))
-    assert not await bench.do(lambda tx: remnants.take(tx, blob)), "they were put before"
-    assert await bench.do(lambda tx: remnants.claim(tx, blob))
-    assert await bench.do(lambda tx: remnants.take(tx, blob))
+    assert not await bench.do(lambda tx: remnants.attach(tx, blob)), "they were put before"
+    assert await bench.do(lambda tx: remnants.reserve(tx, blob))
+    assert await bench.do(lambda tx: remnants.attach(tx, blob))
 
 
 async def test_a_worker_whose_image_was_deleted_meanwhile_puts_it_again(
@@ -167,15 +167,15 @@ async def test_a_worker_whose_image_was_deleted_meanwhile_puts_it_again(
     assert received is not None
     await erase(bench, first)
     await pass_time(bench)
-    await retaining.turn(desk, store)
+    await retaining.run(desk, store)
     with pytest.raises(Contested):
         await bench.succeed(received[1])
     blob = [(bench.caller.project_id, HASH)]
-    assert await bench.do(lambda tx: remnants.claim(tx, blob))
+    assert await bench.do(lambda tx: remnants.reserve(tx, blob))
     await store.put(str(bench.caller.project_id), PICTURE, "image/jpeg")
     assert await bench.succeed(received[1], replace(KEPT, claimed=True)) is not None
     await pass_time(bench)
-    await retaining.turn(desk, store)
+    await retaining.run(desk, store)
     assert (await there(bench, store))[0]
 
 
@@ -207,7 +207,7 @@ async def test_it_is_told_how_long_a_blob_should_be_gone(
     assert await bench.do(remnants.overdue) == timedelta(), "its time has not come"
     await pass_time(bench)
     assert HOUR - remnants.GRACE <= await bench.do(remnants.overdue) < 2 * HOUR
-    await retaining.turn(desk, store)
+    await retaining.run(desk, store)
     assert await bench.do(remnants.overdue) == timedelta()
 
 
@@ -216,14 +216,14 @@ async def test_a_blob_whose_deletion_died_halfway_is_deleted_by_the_next(
 ) -> None:
     await erase(bench, await succeeded(bench, store))
     await pass_time(bench)
-    await bench.do(lambda tx: remnants.doom(tx, 10))  # and here it dies
-    await retaining.turn(desk, store)
+    await bench.do(lambda tx: remnants.sweep(tx, 10))  # and here it dies
+    await retaining.run(desk, store)
     assert await there(bench, store) == [True, True], "somebody seems to be at it"
     await pass_time(bench)
-    await retaining.turn(desk, store)
+    await retaining.run(desk, store)
     assert await there(bench, store) == [False, False]
     await pass_time(bench, 2 * DAY)
-    await retaining.turn(desk, store)
+    await retaining.run(desk, store)
     assert await bench.rows("SELECT 1 FROM remnants") == [], "in the end nothing is remembered"
 
 
@@ -241,7 +241,7 @@ async def test_an_old_job_goes_with_all_that_belongs_to_it_and_its_ledger_stays(
     assert {table for table, rows in left.items() if rows} == {"ledger"}
     assert (await bench.ledger(job_id), await bench.audit()) == (ledger, [])
     await pass_time(bench)
-    await retaining.turn(desk, store)
+    await retaining.run(desk, store)
     assert await there(bench, store) == [False, False]
 
 

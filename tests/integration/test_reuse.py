@@ -9,7 +9,7 @@ import pytest
 from models import jobs
 from models.accounts.projects import Caller
 from models.errors import BudgetExceeded
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money import budgets
 from models.money.budgets import Rule
 from models.platform.db import Database
@@ -19,8 +19,8 @@ from tests.making import KEPT, LOST, PRICE, Bench
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 async def finish(bench: Bench, job_id: UUID) -> None:
@@ -68,7 +68,7 @@ async def test_only_a_kept_image_of_the_same_input_is_reused(bench: Bench, why: 
 async def test_never_across_projects(bench: Bench, database: Database, vault: Vault) -> None:
     await finish(bench, await bench.submit(reuse="exact"))
     other, _ = await make_project(database, vault, "other")
-    theirs = Bench(database, bench.lens, other)
+    theirs = Bench(database, bench.presenter, other)
     assert (await theirs.job(await theirs.submit(reuse="exact")))["status"] == "queued"
 
 
@@ -193,7 +193,7 @@ async def test_a_leader_ends_at_once_however_many_follow_it_and_they_end_in_slic
     assert received is not None
     assert await bench.succeed(received[1]) is not None
     assert await statuses(bench, [leader, *followers]) == ["succeeded"] + ["queued"] * 45
-    other = Bench(database, bench.lens, (await make_project(database, vault, "quiet"))[0])
+    other = Bench(database, bench.presenter, (await make_project(database, vault, "quiet"))[0])
     theirs = [await other.submit(reuse="exact") for _ in range(2)]
     await other.cancel(theirs[0])
 
@@ -215,7 +215,7 @@ async def test_followers_may_be_seen_to_by_two_at_once_and_by_whoever_comes_afte
     followers = [await bench.submit(reuse="exact") for _ in range(6)]
     await bench.cancel(leader)
     first = followers[0]
-    await bench.do(lambda tx: jobs.follow_up(tx, bench.lens, first))  # and then it died
+    await bench.do(lambda tx: jobs.follow_up(tx, bench.presenter, first))  # and then it died
     await asyncio.gather(*(bench.follow_up() for _ in range(3)))
     rows = await bench.rows("SELECT id, leader_id FROM jobs WHERE finished_at IS NULL")
     assert {row["leader_id"] for row in rows} == {None, first}

@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from sqlalchemy.exc import IntegrityError
 
 from models.accounts.projects import Caller
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Base, Database, Transaction
 from models.platform.vault import Vault
 from models.webhooks import endpoints
@@ -167,9 +167,9 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
 
 
 @pytest.fixture
-async def bench(database: Database, lens: Lens, caller: Caller, vault: Vault) -> Bench:
+async def bench(database: Database, presenter: Presenter, caller: Caller, vault: Vault) -> Bench:
     """A succeeded job with an image and a delivery, and a queued one."""
-    bench = Bench(database, lens, caller)
+    bench = Bench(database, presenter, caller)
     await bench.do(
         lambda tx: endpoints.register(
             tx, vault, caller.project_id, endpoints.Wish("https://r.example/")
@@ -189,7 +189,7 @@ async def test_each_forbidden_row_is_refused_by_name(bench: Bench) -> None:
 
 
 async def _refused(bench: Bench, *statements: str) -> str | None:
-    """Run statements in one transaction; gives the constraint that refuses the last of them."""
+    """Run statements in one transaction; returns the constraint that refuses the last of them."""
 
     async def write(tx: Transaction) -> None:
         for statement in statements:

@@ -15,7 +15,7 @@ from models.accounts.projects import Caller
 from models.coordination import aside
 from models.errors import Unavailable
 from models.images.storage import Store
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
 from models.platform.doorbell import Doorbell
 from models.platform.vault import Vault
@@ -29,14 +29,14 @@ from worker.runtime.app import connect
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 @pytest.fixture
-async def desk(settings: Settings, database: Database, lens: Lens) -> AsyncIterator[Desk]:
+async def desk(settings: Settings, database: Database, presenter: Presenter) -> AsyncIterator[Desk]:
     async with Doorbell(settings.redis_url.get_secret_value()) as doorbell:
-        yield Desk(settings, "dispatcher-1", database, doorbell, connect(settings), lens)
+        yield Desk(settings, "dispatcher-1", database, doorbell, connect(settings), presenter)
 
 
 async def poison(bench: Bench, table: str, subject: UUID, when: str = "UPDATE OR DELETE") -> None:
@@ -79,17 +79,17 @@ async def test_a_job_that_cannot_be_reaped_stops_no_other_and_is_tried_again(
     await poison(bench, "jobs", lost[0])
     before = _counted("reap")
 
-    assert await reaping.turn(desk) is False
+    assert await reaping.run(desk) is False
 
     states = [(await bench.job(each))["status"] for each in lost]
     assert states == ["running", "failed", "failed"]
     assert await put_by(bench) == {lost[0]: "reap"}
-    await reaping.turn(desk)
+    await reaping.run(desk)
     (noted,) = await bench.rows("SELECT failures, reason FROM set_aside")
     assert noted["failures"] == 1, "it is passed by meanwhile"
     assert "this row is poison" in noted["reason"]
     assert _counted("reap") == before + 1
-    await measuring.turn(desk)
+    await measuring.run(desk)
     assert REGISTRY.get_sample_value("darkroom_set_aside", {"duty": "reap"}) == 1
 
     monkeypatch.setenv("DATABASE_URL", settings.database_url.get_secret_value())
@@ -99,7 +99,7 @@ async def test_a_job_that_cannot_be_reaped_stops_no_other_and_is_tried_again(
     assert str(lost[0]) in capsys.readouterr().out
 
     await heal(bench, "jobs")
-    await reaping.turn(desk)
+    await reaping.run(desk)
     assert (await bench.job(lost[0]))["status"] == "failed"
     assert await put_by(bench) == {}
 
@@ -126,14 +126,14 @@ async def test_a_batch_of_which_one_row_fails_is_done_row_by_row(
     woken = [id_ for id_, _ in await wake(bench)]
     await bench.run("UPDATE deliveries SET lease_until = now() - interval '1 s'")
     await poison(bench, "deliveries", woken[0])
-    await reaping.turn(desk)
+    await reaping.run(desk)
     rows = await bench.rows("SELECT id, state FROM deliveries")
     assert {row["id"]: row["state"] for row in rows} == {
         woken[0]: "sending", woken[1]: "pending", woken[2]: "pending",
     }  # fmt: skip
     assert await put_by(bench) == {woken[0]: "deliveries"}
     await heal(bench, "deliveries")
-    await reaping.turn(desk)
+    await reaping.run(desk)
     assert await put_by(bench) == {}
 
 
@@ -144,9 +144,9 @@ async def test_what_retention_cannot_remove_keeps_nothing_else(
     settings = settings.model_copy(
         update={"job_retention": timedelta(0), "delivery_retention": DAY}
     )
-    strict = Desk(settings, desk.name, desk.database, desk.doorbell, desk.celery, desk.lens)
+    strict = Desk(settings, desk.name, desk.database, desk.doorbell, desk.celery, desk.presenter)
     await poison(bench, "jobs", old[1])
-    await retaining.turn(strict, Store(settings.storage_url))
+    await retaining.run(strict, Store(settings.storage_url))
     assert [row["id"] for row in await bench.rows("SELECT id FROM jobs")] == [old[1]]
     assert await put_by(bench) == {old[1]: "jobs"}
 

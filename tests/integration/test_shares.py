@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from models.accounts.projects import Caller
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.vault import Vault
 from models.webhooks import deliveries
@@ -20,15 +20,15 @@ PLACES = 64
 
 
 @pytest.fixture
-def hog(database: Database, lens: Lens, caller: Caller) -> Bench:
+def hog(database: Database, presenter: Presenter, caller: Caller) -> Bench:
     """Make whatever it likes."""
-    return Bench(database, lens, caller)
+    return Bench(database, presenter, caller)
 
 
 @pytest.fixture
-async def quiet(database: Database, lens: Lens, vault: Vault) -> Bench:
+async def quiet(database: Database, presenter: Presenter, vault: Vault) -> Bench:
     """Want one webhook now and then."""
-    return Bench(database, lens, (await make_project(database, vault, "quiet"))[0])
+    return Bench(database, presenter, (await make_project(database, vault, "quiet"))[0])
 
 
 async def due(bench: Bench, origins: int, *, since: str = "1 h") -> None:

@@ -78,7 +78,7 @@ def client(running: simulator.Running, key: str = "simulator-key") -> httpx.Asyn
 
 
 async def raw_call(url: str, scenario: str) -> bytes | None:
-    """Give all bytes of the answer, or None when the connection was reset."""
+    """Return all bytes of the answer, or None when the connection was reset."""
     host, _, port = url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     body = json.dumps({"model": LITE, "prompt": "a fox", "image_size": SMALL}).encode()

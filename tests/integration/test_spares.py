@@ -18,7 +18,7 @@ from models.accounts.projects import Caller
 from models.images import kept as images
 from models.jobs import retention
 from models.jobs.attempts import Answer, Ref
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money import budgets
 from models.money.budgets import Rule
 from models.platform.db import Database
@@ -54,8 +54,10 @@ SECOND, THIRD = 2, 3
 
 
 @pytest.fixture(params=[True, False], ids=["plain", "general"])
-def bench(database: Database, lens: Lens, caller: Caller, request: pytest.FixtureRequest) -> Bench:
-    return Bench(database, lens, caller, plain=request.param)
+def bench(
+    database: Database, presenter: Presenter, caller: Caller, request: pytest.FixtureRequest
+) -> Bench:
+    return Bench(database, presenter, caller, plain=request.param)
 
 
 async def overtaken(bench: Bench, early: Answer = EARLY, **changes: object) -> tuple[Ref, Ref]:
@@ -77,7 +79,7 @@ async def with_spare(bench: Bench, **changes: object) -> Ref:
 
 
 async def given(bench: Bench, job_id: UUID) -> list[tuple[int, bool]]:
-    """Give attempt of each image of a job, and whether it is a spare."""
+    """Return attempt of each image of a job, and whether it is a spare."""
     found = await bench.rows(
         "SELECT attempt, spare FROM images WHERE job_id = :id ORDER BY attempt", id=job_id
     )
@@ -85,7 +87,7 @@ async def given(bench: Bench, job_id: UUID) -> list[tuple[int, bool]]:
 
 
 async def ended(bench: Bench, job_id: UUID) -> tuple[str, int, int]:
-    """Give a job's status, held and charged; nothing of it may be left to run, and the books agree."""
+    """Return a job's status, held and charged; nothing of it may be left to run, and the books agree."""
     assert await bench.audit() == []
     due = "run_after = CASE WHEN status = 'queued' THEN now() ELSE run_after END"
     job = await bench.job(job_id)
@@ -169,9 +171,9 @@ async def test_what_is_shown_is_of_the_attempt_whose_image_it_is(bench: Bench) -
     fresh = await with_spare(bench)
     await bench.retry_later(fresh, EMPTY_PAID)
     read = await bench.do(lambda tx: jobs.snapshot(tx, bench.caller.project_id, fresh.job_id))
-    looked = await jobs.look(bench.database.direct, bench.caller.project_id, fresh.job_id)
+    looked = await jobs.read(bench.database.direct, bench.caller.project_id, fresh.job_id)
     for snapshot in (read, looked):
-        shown = snapshot.show(bench.lens)
+        shown = snapshot.show(bench.presenter)
         assert shown["cost"] == cost(estimated=PRICE, charged=CHEAPER + PRICE)
         result = shown["result"]
         assert isinstance(result, dict)
@@ -482,7 +484,7 @@ async def test_when_an_inline_image_is_lost_an_earlier_one_is_fetched(bench: Ben
     assert await bench.receive(fresh, inline) == ("keep", fresh)
     lost = await bench.do(
         lambda tx: jobs.keep_later(
-            tx, bench.lens, fresh, ttl=DAY, message="its worker died", patience=NOTHING
+            tx, bench.presenter, fresh, ttl=DAY, message="its worker died", patience=NOTHING
         )
     )
     assert lost is not None

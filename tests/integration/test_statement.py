@@ -42,9 +42,9 @@ async def settle(house: House, *, rounds: int = 4) -> None:
     for _ in range(rounds):
         await house.age(HOUR)
         await house.spend("ok")
-        await reconciling.turn(house.books)
+        await reconciling.run(house.books)
         await reconciling.recheck(house.books)
-        await matching.turn(house.books, strangers)
+        await matching.run(house.books, strangers)
 
 
 async def booked(house: House, job_id: UUID) -> Booked:
@@ -149,7 +149,7 @@ async def test_a_correction_is_told_counted_and_shown_once(house: House) -> None
     (job,) = await house.spend("500+charged", max_attempts=1)
     with capture_logs() as logs:
         for _ in range(3):
-            await matching.turn(house.books, Strangers())
+            await matching.run(house.books, Strangers())
     assert metric("charges_corrected_total", by="ledger") - before == 1
     (said,) = [line for line in logs if line["event"] == "charge.corrected"]
     assert (said["booked"], said["credits"], said["log_level"]) == (0, PRICE, "warning")
@@ -169,13 +169,13 @@ async def test_several_refunds_of_one_charge_are_booked_once_each(house: House) 
     moment = datetime.now(UTC).replace(microsecond=0)
     wallet.entries[-2:] = [_at(each, moment) for each in wallet.entries[-2:]]  # twins
     for _ in range(3):
-        await matching.turn(house.books, Strangers())
+        await matching.run(house.books, Strangers())
     assert sorted(await booked(house, job)) == sorted(
         [*PAID, ("refund", -1_000), ("refund", -2_000), ("refund", -2_000)]
     )
     await house.age(30 * DAY)
     wallet.correct(CHARGE, "ADJUSTMENT", 7, charge.model, charge.reference_id)
-    await matching.turn(house.books, Strangers())
+    await matching.run(house.books, Strangers())
     assert (await house.bench.job(job))["charged"] == PRICE - 5_000 + 7
 
 
@@ -193,7 +193,7 @@ async def test_a_refund_of_a_budgets_charge_makes_room_in_the_window_of_its_hold
     rule = Rule("project", "total", "UTC", PRICE, "hard")
     await house.bench.do(lambda tx: budgets.put(tx, project, rule))
     await house.spend("ok+refunded")
-    await matching.turn(house.books, Strangers())
+    await matching.run(house.books, Strangers())
     (standing,) = await house.bench.do(lambda tx: budgets.standings(tx, project))
     assert (standing.spent, standing.held, standing.left) == (0, 0, PRICE)
 
@@ -204,7 +204,7 @@ async def test_corrections_of_an_hour_that_is_folded_are_added_to_it(house: Hous
     await house.age(3 * HOUR)
     while await house.bench.do(lambda tx: hours.fold(tx, timedelta(0))):
         pass
-    await matching.turn(house.books, Strangers())
+    await matching.run(house.books, Strangers())
     assert await audit(house.bench.database) == []
 
 
@@ -214,7 +214,7 @@ async def test_a_job_that_waits_for_its_charge_hears_it_from_the_accounts_ledger
 ) -> None:
     script = f"{FREE if charge is None else CHARGED}+logged_failed, ok"
     (job,) = await house.spend(script, on_unknown_charge="wait")
-    await reconciling.turn(house.books)
+    await reconciling.run(house.books)
     while await house.work():
         pass
     row = await house.bench.job(job)
@@ -225,7 +225,7 @@ async def test_a_job_that_waits_for_its_charge_hears_it_from_the_accounts_ledger
 async def test_a_row_that_failed_with_a_cost_decides_nothing(house: House) -> None:
     house.provider.world.change({"charge_lag": 3600})
     (job,) = await house.spend(f"{CHARGED}+failed_with_cost")
-    await reconciling.turn(house.books)
+    await reconciling.run(house.books)
     assert await house.charge(job) == "unknown"
     house.provider.world.change({"charge_lag": 0})
     await settle(house)
@@ -235,7 +235,7 @@ async def test_a_row_that_failed_with_a_cost_decides_nothing(house: House) -> No
 async def test_a_charge_that_lands_after_the_call_was_believed_free_is_booked(house: House) -> None:
     house.provider.world.change({"charge_lag": 3000})
     (job,) = await house.spend(f"{CHARGED}+logged_failed")
-    await reconciling.turn(house.books)
+    await reconciling.run(house.books)
     assert await house.charge(job) == "released"
     await settle(house, rounds=2)
     assert await house.charge(job) == "settled"
@@ -264,35 +264,37 @@ async def test_what_does_not_name_a_call_of_ours_is_counted(house: House) -> Non
     house.provider.world.wallet.correct(TOPUP, "REFUND", 500, None, "inf-of-nobody")
     house.provider.world.wallet.correct(CHARGE, "ADJUSTMENT", 500, None, None)
     await house.age(HOUR)
-    await matching.turn(house.books, Strangers())
+    await matching.run(house.books, Strangers())
     assert metric("provider_unmatched_corrections") == 2
     assert metric("provider_unmatched_charges") == 0
 
 
 async def test_old_lines_go_and_change_nothing(house: House) -> None:
     await house.spend("ok+adjusted")
-    await matching.turn(house.books, Strangers())
+    await matching.run(house.books, Strangers())
     await house.bench.run("UPDATE account_lines SET seen_at = seen_at - interval '90 days'")
     assert await house.bench.do(lambda tx: statement.forget(tx, 89 * DAY, 1)) == 1
     assert await house.bench.do(lambda tx: statement.forget(tx, 91 * DAY, 9)) == 0
     assert await house.bench.do(lambda tx: statement.forget(tx, 89 * DAY, 9)) == 1
-    await matching.turn(house.books, Strangers())  # they are still shown there, and read again
+    await matching.run(house.books, Strangers())  # they are still shown there, and read again
 
 
 async def test_two_dispatchers_that_find_one_correction_book_it_once(house: House) -> None:
     (job,) = await house.spend("500+charged+refunded", max_attempts=1)
-    lens = house.books.desk.lens
+    presenter = house.books.desk.presenter
     crowd = [await house.dispatcher(f"dispatcher-{n}") for n in range(4)]
-    await asyncio.gather(*(matching.turn(books, Strangers()) for books in crowd))
+    await asyncio.gather(*(matching.run(books, Strangers()) for books in crowd))
     (attempt,) = await house.bench.attempts(job)
-    again = [house.bench.do(lambda tx: jobs.correct(tx, lens, attempt["id"])) for _ in range(3)]
+    again = [
+        house.bench.do(lambda tx: jobs.correct(tx, presenter, attempt["id"])) for _ in range(3)
+    ]
     assert await asyncio.gather(*again) == [None] * 3
     assert len(await booked(house, job)) == 4
 
 
 async def test_a_dispatcher_that_dies_before_it_books_is_followed(house: House) -> None:
     (job,) = await house.spend("500+charged", max_attempts=1)
-    await matching.turn(house.books, Strangers())
+    await matching.run(house.books, Strangers())
     before = await booked(house, job)
     # As it stood when the line was attributed, and not booked yet.
     await house.bench.run("DELETE FROM ledger WHERE kind = 'adjustment'")
@@ -301,7 +303,7 @@ async def test_a_dispatcher_that_dies_before_it_books_is_followed(house: House) 
         "UPDATE attempts SET charge = 'none', credits = NULL, adjusted = 0, charged_at = NULL"
     )
     await house.bench.run("UPDATE account_lines SET booked = false")
-    await matching.turn(house.books, Strangers())
+    await matching.run(house.books, Strangers())
     assert await booked(house, job) == before
 
 

@@ -71,13 +71,13 @@ async def test_no_more_is_paid_than_was_in_flight_when_the_store_died(house: Hou
         for _ in range(3):  # what is paid is tried on, and nothing is called
             await due(house)
             assert await house.work() == PLACES
-            await storeroom.look(house.context)
+            await storeroom.probe(house.context)
         assert len(house.provider.world.calls.all) == PLACES
         assert await statuses(house, made) == ["queued"] * len(made)
-        await measuring.turn(house.books.desk)
+        await measuring.run(house.books.desk)
         gate = REGISTRY.get_sample_value("darkroom_gate_closed", {"reason": "storage"})
         assert gate == 1
-    await storeroom.look(house.context)
+    await storeroom.probe(house.context)
     assert await closed(house) == []
     while await house.work():
         pass
@@ -97,7 +97,7 @@ async def test_a_job_that_waits_for_the_store_says_so(house: House) -> None:
             told = [
                 await jobs.explain(tx, house.settings, project, each) for each in (first, other)
             ]
-    assert [each.show(house.bench.lens)["waiting_reason"] for each in shown] == ["storage"] * 2
+    assert [each.show(house.bench.presenter)["waiting_reason"] for each in shown] == ["storage"] * 2
     assert [each["waiting_reason"] for each in told] == ["storage"] * 2
     assert "is paid" in str(told[0]["message"])
     assert "Our own store takes no images" in str(told[1]["message"])
@@ -108,7 +108,7 @@ async def test_what_is_paid_is_kept_at_once_when_the_store_is_back(house: House)
     with away(house):
         await house.work()
         await house.bench.change(job, "run_after = now() + interval '10 min'")
-    await storeroom.look(house.context)
+    await storeroom.probe(house.context)
     assert await house.work() == 1
     assert await statuses(house, [job]) == ["succeeded"]
 
@@ -133,7 +133,7 @@ async def test_a_call_released_before_the_gate_closed_is_not_made(house: House) 
     assert await house.work() == len(made)
     assert house.provider.world.calls.all == []
     assert await statuses(house, made) == ["queued"] * 3
-    await storeroom.look(house.context)
+    await storeroom.probe(house.context)
     while await house.work():
         pass
     assert await statuses(house, made) == ["succeeded"] * 3
@@ -165,7 +165,7 @@ async def test_of_two_workers_one_closes_and_the_other_opens(house: House) -> No
                 *(storeroom.doubt(each.context, "no room") for each in (house, other, house, other))
             )
             assert await closed(house) == ["storage"]
-            await asyncio.gather(*(storeroom.look(each.context) for each in (house, other)))
+            await asyncio.gather(*(storeroom.probe(each.context) for each in (house, other)))
             assert await closed(house) == ["storage"]
-        await asyncio.gather(*(storeroom.look(each.context) for each in (house, other)))
+        await asyncio.gather(*(storeroom.probe(each.context) for each in (house, other)))
         assert await closed(house) == []

@@ -13,7 +13,7 @@ from models import jobs
 from models.accounts.projects import Caller
 from models.errors import KeyReuse, NotFinished, NotFound
 from models.ids import JOB, text
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
 from models.platform.vault import Vault
 from tests.conftest import make_project
@@ -23,8 +23,8 @@ KEY = ("submit", "order-17", b"a body")
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 async def submit(
@@ -32,7 +32,7 @@ async def submit(
 ) -> tuple[UUID, bool]:
     job, known = await bench.do(
         lambda tx: jobs.submit(
-            tx, bench.lens, bench.caller, asked(**changes), idempotency=idempotency  # type: ignore[arg-type] # a test names what it changes
+            tx, bench.presenter, bench.caller, asked(**changes), idempotency=idempotency  # type: ignore[arg-type] # a test names what it changes
         )
     )  # fmt: skip
     return job.id, known
@@ -72,7 +72,7 @@ async def test_racing_bodies_under_one_key_leave_one_job_and_refuse_the_rest(ben
 
 async def test_a_key_belongs_to_its_project_and_its_route(bench: Bench, vault: Vault) -> None:
     other = Bench(
-        bench.database, bench.lens, (await make_project(bench.database, vault, "other"))[0]
+        bench.database, bench.presenter, (await make_project(bench.database, vault, "other"))[0]
     )
     made = [
         await submit(bench), await submit(other), await submit(bench, ("retry", *KEY[1:])),
@@ -86,7 +86,7 @@ async def test_a_refused_submission_does_not_use_up_its_key_and_rings_nobody(
     bench: Bench, rings: list[tuple[str, str]]
 ) -> None:
     async def submit_and_fail(tx: Transaction) -> None:
-        await jobs.submit(tx, bench.lens, bench.caller, asked(), idempotency=KEY)
+        await jobs.submit(tx, bench.presenter, bench.caller, asked(), idempotency=KEY)
         raise LookupError
 
     with pytest.raises(LookupError):
@@ -116,7 +116,7 @@ async def test_a_retry_is_a_new_job_with_the_same_input(bench: Bench) -> None:
     )  # fmt: skip
     await bench.cancel(first)
 
-    again, known = await bench.do(lambda tx: jobs.retry(tx, bench.lens, bench.caller, first))
+    again, known = await bench.do(lambda tx: jobs.retry(tx, bench.presenter, bench.caller, first))
 
     old, new = await bench.job(first), await bench.job(again.id)
     same = (
@@ -138,7 +138,11 @@ async def test_twenty_retries_with_one_key_make_one_job(bench: Bench) -> None:
         *(
             bench.do(
                 lambda tx: jobs.retry(
-                    tx, bench.lens, bench.caller, first, idempotency=jobs.retry_name(first, "k")
+                    tx,
+                    bench.presenter,
+                    bench.caller,
+                    first,
+                    idempotency=jobs.retry_name(first, "k"),
                 )
             )
             for _ in range(20)
@@ -154,10 +158,10 @@ async def test_only_a_finished_job_of_ones_own_project_is_retried(
     job_id = await bench.submit()
     stranger = (await make_project(bench.database, vault, "other"))[0]
     with pytest.raises(NotFinished):
-        await bench.do(lambda tx: jobs.retry(tx, bench.lens, bench.caller, job_id))
+        await bench.do(lambda tx: jobs.retry(tx, bench.presenter, bench.caller, job_id))
     await bench.cancel(job_id)
     with pytest.raises(NotFound):
-        await bench.do(lambda tx: jobs.retry(tx, bench.lens, stranger, job_id))
+        await bench.do(lambda tx: jobs.retry(tx, bench.presenter, stranger, job_id))
 
 
 json_values = st.recursive(

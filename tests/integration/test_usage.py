@@ -16,7 +16,7 @@ from models.accounts import projects
 from models.accounts.projects import Caller
 from models.errors import InvalidRequest
 from models.jobs import Verdict
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money import bookings, usage
 from models.money.bookings import Selection
 from models.money.dollars import usd
@@ -35,8 +35,8 @@ BERLIN = "Europe/Berlin"
 
 
 @pytest.fixture
-def bench(database: Database, lens: Lens, caller: Caller) -> Bench:
-    return Bench(database, lens, caller)
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ async def test_a_job_counts_under_each_of_its_tags_and_once_in_the_totals(bench:
 
 async def test_each_project_sees_its_own(bench: Bench, other_key: Bench, vault: Vault) -> None:
     theirs = Bench(
-        bench.database, bench.lens, (await make_project(bench.database, vault, "else"))[0]
+        bench.database, bench.presenter, (await make_project(bench.database, vault, "else"))[0]
     )
     await live(bench, other_key)
     before = await report(bench, *DIMENSIONS)
@@ -253,7 +253,7 @@ async def test_a_charge_that_is_found_late_counts_when_it_was_made(bench: Bench)
     await bench.lose(ref)
     made = datetime(2026, 2, 3, 4, 5, tzinfo=UTC)
     await bench.do(
-        lambda tx: jobs.resolve(tx, bench.lens, ref.job_id, 1, Verdict(PRICE, "inf-9", made))
+        lambda tx: jobs.resolve(tx, bench.presenter, ref.job_id, 1, Verdict(PRICE, "inf-9", made))
     )
     that_day = Period(made.replace(hour=0), made.replace(hour=0) + timedelta(days=1))
     assert (await report(bench, period=that_day)).totals == replace(NOTHING, charged=PRICE)

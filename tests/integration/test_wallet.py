@@ -54,7 +54,7 @@ async def subscribe(house: House, vault: Vault, project: UUID) -> None:
 
 
 async def read(house: House) -> None:
-    await purse.turn(house.books)
+    await purse.run(house.books)
 
 
 async def told(house: House) -> list[str]:
@@ -67,7 +67,7 @@ async def gates(house: House) -> list[str]:
 
 
 async def park(house: House) -> None:
-    await parking.turn(house.books)
+    await parking.run(house.books)
 
 
 async def settle_down(house: House) -> None:
@@ -88,7 +88,7 @@ def refused(house: House) -> int:
 
 async def test_the_balance_is_kept_and_shown(house: House) -> None:
     await read(house)
-    await measuring.turn(house.books.desk)
+    await measuring.run(house.books.desk)
     balance = house.provider.world.wallet.balance
     assert REGISTRY.get_sample_value("darkroom_wallet_credits") == balance
     assert REGISTRY.get_sample_value("darkroom_wallet_seconds_left") == float("inf")
@@ -102,7 +102,7 @@ async def test_the_end_is_forecast_at_the_rate_of_the_last_hour(house: House) ->
     with capture_logs() as logs:
         await read(house)
     assert logs[-1]["seconds_left"] == pytest.approx(5 * 3600)
-    await measuring.turn(house.books.desk)
+    await measuring.run(house.books.desk)
     left = REGISTRY.get_sample_value("darkroom_wallet_seconds_left")
     assert left == pytest.approx(5 * 3600)
 
@@ -143,7 +143,7 @@ async def test_many_dispatchers_tell_a_change_once(house: House) -> None:
 
     async def note() -> None:
         async with house.bench.database.transaction() as tx:
-            await wallet.look(tx)
+            await wallet.read(tx)
             await ready.wait()
             await wallet.note(tx, 3 * PRICE, low=LOW, operator="tests")
 
@@ -154,7 +154,7 @@ async def test_many_dispatchers_tell_a_change_once(house: House) -> None:
 
 async def test_of_many_dispatchers_one_asks_for_the_balance(house: House) -> None:
     crowd = [await house.dispatcher(f"dispatcher-{n}") for n in range(5)]
-    await asyncio.gather(*(purse.turn(books) for books in crowd))
+    await asyncio.gather(*(purse.run(books) for books in crowd))
     assert house.provider.world.account_requests == 1
 
 
@@ -190,7 +190,7 @@ async def test_an_empty_wallet_parks_every_job_and_fails_none(house: House) -> N
     parked = [job for job in made if await statuses(house, job) == ["queued"]]
     async with house.bench.database.transaction() as tx:
         shown = await jobs.snapshot(tx, None, parked[0])
-    assert shown.show(house.bench.lens)["waiting_reason"] == "wallet_empty"
+    assert shown.show(house.bench.presenter)["waiting_reason"] == "wallet_empty"
     # More looks at a wallet that stays empty cost no call.
     calls = len(house.provider.world.calls.all)
     for _ in range(5):
@@ -251,7 +251,7 @@ async def test_only_the_probe_passes_a_half_open_gate(house: House) -> None:
     fill(house, 100)
     await park(house)
     for _ in range(3):
-        await releasing.turn(house.books.desk)
+        await releasing.run(house.books.desk)
         await park(house)
     assert (await statuses(house, *made)).count("released") == 1
     await settle_down(house)
@@ -370,7 +370,7 @@ async def test_a_probe_that_never_begins_is_followed_by_the_next(house: House) -
     first, next_ = await house.submit(), await house.submit()
     await close(house, "wallet_empty")
     await park(house)
-    await releasing.turn(house.books.desk)
+    await releasing.run(house.books.desk)
     assert await statuses(house, first, next_) == ["released", "queued"]
     await house.bench.cancel(first)
     await settle_down(house)
@@ -382,9 +382,9 @@ async def test_a_probe_whose_message_is_lost_is_sent_again(house: House) -> None
     job = await house.submit()
     await close(house, "wallet_empty")
     await park(house)
-    await releasing.turn(house.books.desk)
+    await releasing.run(house.books.desk)
     await house.bench.change(job, "lease_until = now() - interval '1 s'")
-    await reaping.turn(house.books.desk)
+    await reaping.run(house.books.desk)
     assert await statuses(house, job) == ["queued"]
     await settle_down(house)
     assert await statuses(house, job) == ["succeeded"]

@@ -13,7 +13,7 @@ from models.schema import Project
 from models.settings import Settings
 from tests.conftest import make_project
 from worker.runtime.context import open_context, whose
-from worker.runtime.persistence import insist
+from worker.runtime.persistence import persist
 
 _POOL = 4
 
@@ -28,7 +28,7 @@ async def test_a_project_whose_row_is_held_leaves_connections_for_another(
         async def book(project_id: UUID) -> None:
             """Do what each booking does: read the project's row, and keep it from being changed."""
             whose.set(project_id)
-            await insist(context, _reading(project_id))
+            await persist(context, _reading(project_id))
 
         async with asyncio.TaskGroup() as group, database.transaction() as tx:
             held = select(Project.id).where(Project.id == caller.project_id).with_for_update()

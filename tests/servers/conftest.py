@@ -33,7 +33,7 @@ def redis_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="package")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A bucket on a server that checks signatures; gives the environment that reaches it."""
+    """A bucket on a server that checks signatures; returns the environment that reaches it."""
     with programs.s3(tmp_path_factory.mktemp("s3") / "server") as environment:
         yield environment
 

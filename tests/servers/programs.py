@@ -119,7 +119,7 @@ def debian_pgbouncer(folder: Path, behind: Server) -> Iterator[Server]:
 
 @contextmanager
 def s3(folder: Path) -> Iterator[dict[str, str]]:
-    """Run an S3 server that checks signatures, with a bucket; gives the environment that reaches it."""
+    """Run an S3 server that checks signatures, with a bucket; returns the environment that reaches it."""
     program = debian.program("weed", "…; it is in requirements.lock", Path(sys.executable).parent)
     folder.mkdir()
     identity = {
@@ -188,7 +188,7 @@ def _postgres_answers(url: str) -> bool:
 
 
 def _s3_answers(url: str) -> bool:
-    """Tell whether it knows who may not come in: without a signature it answers 403."""
+    """Return whether it knows who may not come in: without a signature it answers 403."""
     try:
         return httpx.get(url, timeout=2, trust_env=False, verify=PLAIN).status_code == 403
     except httpx.HTTPError:

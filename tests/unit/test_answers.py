@@ -5,7 +5,7 @@ import json
 import pytest
 from starlette.responses import JSONResponse
 
-from api.contract.answers import Answer
+from api.contract.answers import JsonAnswer
 
 SHOWN: list[object] = [
     {"prompt": 'a café, "quoted" \\ / \u2028 \u0000\u001f 🦖', "tags": [], "customer": None},
@@ -17,11 +17,11 @@ SHOWN: list[object] = [
 
 @pytest.mark.parametrize("shown", SHOWN)
 def test_it_is_written_as_ever(shown: object) -> None:
-    written = bytes(Answer(shown).body)
+    written = bytes(JsonAnswer(shown).body)
     assert written == JSONResponse(shown).body
     assert json.loads(written) == shown
 
 
 def test_half_a_surrogate_pair_is_no_answer() -> None:
     with pytest.raises(ValueError, match="surrogates"):
-        Answer({"prompt": "\ud800"})
+        JsonAnswer({"prompt": "\ud800"})

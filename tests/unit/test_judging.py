@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from models.errors import EgressRefused
-from models.webhooks.deliveries import Parcel, Try
+from models.webhooks.deliveries import ClaimedDelivery, TryResult
 from tests.conftest import make_settings
 from worker.backoff import LANE_PAUSE_MAX, pause
 from worker.deliver import Met, judge
@@ -26,9 +26,9 @@ def seconds(value: float) -> timedelta:
 
 def judged(
     met: Met, *, nth: int = 1, endpoint: bool = True, ping: bool = False, draw: float = 0.5
-) -> Try:
+) -> TryResult:
     number = nth + 40  # it was replayed: its tries count on, its schedule began anew
-    parcel = Parcel(
+    parcel = ClaimedDelivery(
         delivery_id=UUID(int=1), project_id=UUID(int=3), job_id=None, number=number, nth=nth,
         event_id=UUID(int=2), url="https://r.example/", endpoint=endpoint, ping=ping, body=b"{}",
         secrets=(),
@@ -36,14 +36,14 @@ def judged(
     return judge(SETTINGS, parcel, met, ELAPSED, now=NOW, random=lambda: draw)
 
 
-def answered(status: int, *, nth: int = 1, ping: bool = False, **headers: str) -> Try:
+def answered(status: int, *, nth: int = 1, ping: bool = False, **headers: str) -> TryResult:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return judged(Answer(status, named, ELAPSED), nth=nth, ping=ping)
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_any_2xx_is_delivered(status: int) -> None:
-    assert answered(status) == Try("delivered", "delivered", status, ELAPSED)
+    assert answered(status) == TryResult("delivered", "delivered", status, ELAPSED)
     assert answered(status, retry_after="60").pause is None
 
 
@@ -151,14 +151,14 @@ def test_the_last_try_slows_the_lane_too() -> None:
 def test_what_could_not_be_reached_is_tried_again(reason: Reason) -> None:
     slows = timedelta(0) if reason == "timeout" else None
     tried = judged(Unreachable(reason))
-    assert tried == Try("pending", reason, None, ELAPSED, seconds(5), pause=slows)
+    assert tried == TryResult("pending", reason, None, ELAPSED, seconds(5), pause=slows)
     last = judged(Unreachable(reason), nth=10)
-    assert last == Try("exhausted", reason, None, ELAPSED, pause=slows)
+    assert last == TryResult("exhausted", reason, None, ELAPSED, pause=slows)
 
 
 def test_a_refused_address_is_blocked_and_the_log_does_not_say_what_it_met() -> None:
     for refused in (EgressRefused("10.0.0.1 is private"), EgressRefused("port 22 is closed")):
-        assert judged(refused) == Try("blocked", "address refused", None, timedelta(0))
+        assert judged(refused) == TryResult("blocked", "address refused", None, timedelta(0))
 
 
 @pytest.mark.parametrize("status", [302, 404, 429, 500, 503])

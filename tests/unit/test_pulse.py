@@ -21,7 +21,7 @@ class World:
 
     def watch(self) -> tuple[Pulse, Callable[[], Awaitable[str | None]]]:
         pulse = Pulse(self.clock)
-        return pulse, Watch("nothing heard", pulse, self._answers, PATIENCE, self.clock).look
+        return pulse, Watch("nothing heard", pulse, self._answers, PATIENCE, self.clock).check
 
     async def _answers(self) -> bool:
         return self.redis
@@ -29,20 +29,20 @@ class World:
 
 async def test_what_beats_is_alive() -> None:
     world = World()
-    pulse, look = world.watch()
+    pulse, check = world.watch()
     for _ in range(10):
         world.now += 44
         pulse.beat()
-        assert await look() is None
+        assert await check() is None
 
 
 async def test_what_is_silent_though_redis_answers_is_reported_within_a_minute() -> None:
     world = World()
-    _, look = world.watch()
+    _, check = world.watch()
     reported = []
     for _ in range(60):
         world.now += 1
-        reported.append(await look())
+        reported.append(await check())
     assert reported[43] is None
     assert reported[44] == "nothing heard for 45 s"
     assert reported[59] == "nothing heard for 60 s"
@@ -50,15 +50,15 @@ async def test_what_is_silent_though_redis_answers_is_reported_within_a_minute()
 
 async def test_a_redis_that_is_away_is_no_reason_and_gives_time_when_it_is_back() -> None:
     world = World()
-    pulse, look = world.watch()
+    pulse, check = world.watch()
     world.redis = False
     for _ in range(20):
         world.now += 30
-        assert await look() is None
+        assert await check() is None
     world.redis = True
     world.now += 44
-    assert await look() is None, "Celery may be about to connect"
+    assert await check() is None, "Celery may be about to connect"
     world.now += 1
-    assert await look() == "nothing heard for 45 s"
+    assert await check() == "nothing heard for 45 s"
     pulse.beat()
-    assert await look() is None
+    assert await check() is None

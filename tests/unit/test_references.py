@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from models.images import references
-from models.images.references import BadReference, Kept, ReferenceLost
+from models.images.references import BadReference, KeptReference, ReferenceLost
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 
@@ -155,8 +155,8 @@ def test_an_input_is_stored_without_its_bytes_and_restored_with_them() -> None:
         ],
     }
     assert references.kept_in(stored) == (
-        Kept("image/png", hashes[0], len(png)),
-        Kept("image/gif", hashes[1], len(gif)),
+        KeptReference("image/png", hashes[0], len(png)),
+        KeptReference("image/gif", hashes[1], len(gif)),
     )
     assert references.view_input(stored, {}) == stored
     assert references.restore_input(stored, {hashes[0]: png, hashes[1]: gif}) == sent
@@ -174,7 +174,7 @@ def test_bytes_that_were_not_kept_are_never_stored_inside_a_row() -> None:
 
 @pytest.mark.parametrize("blobs", [{}, {"a" * 64: b"other bytes"}])
 def test_a_lost_or_damaged_blob_is_not_sent(blobs: dict[str, bytes]) -> None:
-    descriptor = str(Kept("image/png", "a" * 64, 11))
+    descriptor = str(KeptReference("image/png", "a" * 64, 11))
 
     with pytest.raises(ReferenceLost, match="missing or damaged"):
         references.restore_input({"image_urls": [descriptor]}, blobs)
@@ -185,7 +185,9 @@ def test_the_length_in_a_descriptor_is_the_length_of_the_bytes(data: bytes, kind
     digest = hashlib.sha256(data).hexdigest()
     stored = references.view_input({"image_urls": [url_of(kind, b"x" + data)]}, {0: digest})
 
-    assert references.kept_in(stored) == (Kept(f"image/{kind.lower()}", digest, len(data) + 1),)
+    assert references.kept_in(stored) == (
+        KeptReference(f"image/{kind.lower()}", digest, len(data) + 1),
+    )
 
 
 @pytest.mark.parametrize(
@@ -208,7 +210,7 @@ def test_a_content_hash_is_the_same_for_an_image_sent_and_kept() -> None:
     sent = references.parse(PNG)
 
     assert references.content_hash(PNG) == sent.sha256
-    assert references.content_hash(str(Kept("image/png", sent.sha256, 9))) == sent.sha256
+    assert references.content_hash(str(KeptReference("image/png", sent.sha256, 9))) == sent.sha256
     assert references.content_hash("https://example.com/a.png") is None
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models import ids
 from models.jobs import view as views
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform import jsonable
 from models.platform.jsonable import Json
 from models.platform.vault import Vault
@@ -18,7 +18,7 @@ from models.schema import Attempt, Image, Job
 from models.webhooks import bodies
 
 NOW = datetime(2026, 6, 1, 12, 30, 15, 123_456, tzinfo=UTC)
-LENS = Lens("https://darkroom.example/", Vault("a-secret-of-at-least-thirty-two-letters"))
+PRESENTER = Presenter("https://darkroom.example/", Vault("a-secret-of-at-least-thirty-two-letters"))
 PRICE, BODY_MAX = 91_000, 20_000
 WIDE = "\U0001f98a"  # four bytes in UTF-8
 SPECIAL = "\x01"  # one byte, and six in JSON
@@ -58,7 +58,7 @@ def image(**changes: object) -> Image:
 
 
 def show(row: Job, *attempts: Attempt, images: tuple[Image, ...] = (), now: datetime = NOW) -> Json:
-    return views.job(LENS, row, attempts, images, now)
+    return views.job(PRESENTER, row, attempts, images, now)
 
 
 def webhook(row: Job, *attempts: Attempt, images: tuple[Image, ...] = ()) -> bytes:
@@ -117,7 +117,7 @@ def test_what_is_unknown_is_what_lost_calls_hold_and_not_the_one_under_way() -> 
     shown = show(job(status="running", held=2 * PRICE, charged=0), lost, going)
     assert shown["cost"] == {
         "estimated": PRICE, "charged": 0, "adjusted": 0, "unknown": PRICE, "held": 2 * PRICE,
-        "unknown_until": jsonable.time(NOW + LENS.unknown_for), "unit": "credits",
+        "unknown_until": jsonable.time(NOW + PRESENTER.unknown_for), "unit": "credits",
         "usd": {
             "estimated": "0.0455", "charged": "0.00", "adjusted": "0.00", "unknown": "0.0455",
             "held": "0.091",
@@ -183,13 +183,13 @@ def test_the_same_job_is_the_same_bytes_all_day_and_its_urls_live_a_week() -> No
     early, late = (NOW.replace(hour=hour, minute=0) for hour in (0, 23))
     first, second = (show(job(), attempt(), images=(image(),), now=now) for now in (early, late))
     assert json.dumps(first) == json.dumps(second)
-    end = int(LENS.image_url(job(), image(), late).split("exp=")[1].split("&")[0])
+    end = int(PRESENTER.image_url(job(), image(), late).split("exp=")[1].split("&")[0])
     assert timedelta(days=7) <= datetime.fromtimestamp(end, UTC) - late <= timedelta(days=8)
 
 
 def test_no_url_outlives_its_image() -> None:
     soon = NOW + timedelta(hours=3)
-    url = LENS.image_url(job(), image(expires_at=soon), NOW)
+    url = PRESENTER.image_url(job(), image(expires_at=soon), NOW)
     assert f"exp={int(soon.timestamp())}&" in url
     assert url.startswith("https://darkroom.example/v1/jobs/job_")
 
@@ -336,15 +336,15 @@ def test_a_providers_url_that_is_longer_than_a_body_may_be_is_left_out() -> None
 
 
 def test_no_bytes_of_an_image_are_in_a_webhook() -> None:
-    inline = views.job(LENS, job(), [attempt()], [image()], NOW, inline=b"\xff\xd8")
+    inline = views.job(PRESENTER, job(), [attempt()], [image()], NOW, inline=b"\xff\xd8")
     assert "b64_json" in json.dumps(inline)
     assert b"b64_json" not in webhook(job(), attempt(), images=(image(),))
 
 
 def test_a_url_is_signed_with_the_path_it_opens() -> None:
     plain, thumbnail = (
-        LENS.image_url(job(), image(), NOW, suffix) for suffix in ("", "/thumbnail")
+        PRESENTER.image_url(job(), image(), NOW, suffix) for suffix in ("", "/thumbnail")
     )
     assert plain.split("sig=")[1] != thumbnail.split("sig=")[1]
-    other = replace(LENS, vault=Vault("another-secret-of-at-least-32-letters"))
+    other = replace(PRESENTER, vault=Vault("another-secret-of-at-least-32-letters"))
     assert other.image_url(job(), image(), NOW) != plain

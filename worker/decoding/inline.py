@@ -40,11 +40,11 @@ def decode(text: str) -> bytes | None:
 
 
 def is_image(text: str) -> bool:
-    """Tell whether an image begins here."""
+    """Return whether an image begins here."""
     head = decode(text[:_HEAD])
     return head is not None and formats.sniff(head) is not None
 
 
 def _were_pluses(pieces: list[bytes]) -> bool:
-    """Tell whether spaces are what a form has made of `+`: who breaks lines with them, does it evenly."""
+    """Return whether spaces are what a form has made of `+`: who breaks lines with them, does it evenly."""
     return len({len(each) for each in pieces[:-1]}) > 1

@@ -23,7 +23,7 @@ from models import settings
 from models.errors import DarkroomError, Misconfigured
 from models.ids import new
 from models.images.storage import Store
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform import descriptors, premises
 from models.platform.db import Database
 from models.platform.doorbell import Doorbell
@@ -94,7 +94,7 @@ async def _run(loaded: Settings) -> None:
             database=database,
             doorbell=doorbell,
             celery=connect(loaded),
-            lens=Lens.of(loaded, vault),
+            presenter=Presenter.of(loaded, vault),
         )
         provider = await stack.enter_async_context(
             Provider(loaded.aimlapi_base_url, key, loaded.connect_timeout)
@@ -146,31 +146,31 @@ def _duties(desk: Desk, books: Books) -> list[Coroutine[object, object, None]]:
     statement = min(max(settings_.log_lag, _RECONCILE_FASTEST), _STATEMENT_SLOWEST)
     tick = settings_.tick
     return [
-        repeat(desk, "release", partial(releasing.turn, desk), every=tick, topic="jobs"),
+        repeat(desk, "release", partial(releasing.run, desk), every=tick, topic="jobs"),
         repeat(
             desk,
             "wake",
-            partial(waking.turn, desk, waking.Rounds()),
+            partial(waking.run, desk, waking.Rounds()),
             every=tick,
             topic="deliveries",
         ),
-        repeat(desk, "reap", partial(reaping.turn, desk), every=tick),
+        repeat(desk, "reap", partial(reaping.run, desk), every=tick),
         repeat(desk, "expire", partial(reaping.expire, desk), every=tick),
-        repeat(desk, "follow", partial(following.turn, desk), every=tick, topic="followers"),
-        repeat(desk, "fund", partial(budgeting.fund, desk), every=_BUDGETS),
+        repeat(desk, "follow", partial(following.run, desk), every=tick, topic="followers"),
+        repeat(desk, "fund", partial(budgeting.readmit, desk), every=_BUDGETS),
         repeat(desk, "budgets", partial(budgeting.tell, desk, budgeting.Round()), every=_BUDGETS),
-        repeat(desk, "audit", partial(auditing.turn, desk), every=_AUDIT),
-        repeat(desk, "fold", partial(folding.turn, desk), every=_MINUTE),
-        repeat(desk, "measure", partial(measuring.turn, desk), every=_LOOK),
+        repeat(desk, "audit", partial(auditing.run, desk), every=_AUDIT),
+        repeat(desk, "fold", partial(folding.run, desk), every=_MINUTE),
+        repeat(desk, "measure", partial(measuring.run, desk), every=_LOOK),
         repeat(desk, "lanes", partial(waking.forget, desk), every=_AUDIT),
-        repeat(desk, "tidy", partial(tidying.turn, desk), every=_MINUTE),
-        repeat(desk, "retain", partial(retaining.turn, desk, store), every=_MINUTE),
-        repeat(desk, "reconcile", partial(reconciling.turn, books), every=reconcile),
+        repeat(desk, "tidy", partial(tidying.run, desk), every=_MINUTE),
+        repeat(desk, "retain", partial(retaining.run, desk, store), every=_MINUTE),
+        repeat(desk, "reconcile", partial(reconciling.run, books), every=reconcile),
         repeat(desk, "recheck", partial(reconciling.recheck, books), every=recheck),
-        repeat(desk, "match", partial(matching.turn, books, Strangers()), every=statement),
-        repeat(desk, "prices", partial(pricing.turn, books), every=_PRICES),
-        repeat(desk, "wallet", partial(wallet.turn, books), every=_MINUTE),
-        repeat(desk, "park", partial(parking.turn, books), every=settings_.gate_probe),
+        repeat(desk, "match", partial(matching.run, books, Strangers()), every=statement),
+        repeat(desk, "prices", partial(pricing.run, books), every=_PRICES),
+        repeat(desk, "wallet", partial(wallet.run, books), every=_MINUTE),
+        repeat(desk, "park", partial(parking.run, books), every=settings_.gate_probe),
     ]
 
 

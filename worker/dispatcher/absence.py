@@ -53,11 +53,11 @@ class News:
     ours: datetime | None = None
 
     def after(self, moment: datetime) -> bool:
-        """Tell whether the log shows anything newer."""
+        """Return whether the log shows anything newer."""
         return any(each is not None and each > moment for each in (self.newest, self.ours))
 
     def ours_after(self, moment: datetime) -> bool:
-        """Tell whether the log shows calls of ours that were sent later."""
+        """Return whether the log shows calls of ours that were sent later."""
         return self.ours is not None and self.ours > moment
 
 
@@ -141,7 +141,7 @@ def _over(books: Books, attempt: Attempt, now: datetime) -> timedelta:
 
 
 def _covered(books: Books, attempt: Attempt, start: datetime) -> bool:
-    """Tell whether what was read began early enough, by what is known of the provider's clock now."""
+    """Return whether what was read began early enough, by what is known of the provider's clock now."""
     return start <= attempt.sent_at + books.skew.lo - MARGIN / 2
 
 

@@ -102,7 +102,7 @@ async def reserve_request(books: Books, duty: Duty) -> bool:
 
 
 def known_keys(settings: Settings) -> dict[str, tuple[SecretStr, ...]]:
-    """Give the provider keys we can still ask with, by the prefix that attempts remember.
+    """Return the provider keys we can still ask with, by the prefix that attempts remember.
 
     Several keys may begin alike: then each of them may have made the call.
     """
@@ -117,7 +117,7 @@ def known_keys(settings: Settings) -> dict[str, tuple[SecretStr, ...]]:
 
 
 def longest_call(settings: Settings) -> timedelta:
-    """Give how long a call may go on at the provider after it was sent."""
+    """Return how long a call may go on at the provider after it was sent."""
     return max(settings.attempt_timeout, settings.attempt_timeout_large)
 
 
@@ -140,12 +140,12 @@ def spans(attempts: Sequence[Attempt], books: Books) -> Iterator[Span]:
 
 async def resolve(books: Books, attempt: Attempt, verdict: Verdict) -> None:
     """Write down what an attempt cost, and say so: what the account's ledger is known to say goes first."""
-    lens = books.desk.lens
+    presenter = books.desk.presenter
     async with books.desk.database.transaction() as tx:
         name = verdict.inference_id
         if name is not None and await statement.claim(tx, attempt, name):
-            corrected(await jobs.correct(tx, lens, attempt.id), by="ledger")
-        job = await jobs.resolve(tx, lens, attempt.job_id, attempt.number, verdict)
+            corrected(await jobs.correct(tx, presenter, attempt.id), by="ledger")
+        job = await jobs.resolve(tx, presenter, attempt.job_id, attempt.number, verdict)
     if job is not None:
         log.info(
             "charge.resolved",

@@ -17,7 +17,7 @@ _DIFFERENCES = Gauge(
 _LATELY = timedelta(minutes=30)  # a few turns, so that none is missed while a dispatcher starts
 
 
-async def turn(desk: Desk) -> bool:
+async def run(desk: Desk) -> bool:
     """Audit once; always False. Every dispatcher has its own figure: they see the same books."""
     differences = await audit.audit_lately(desk.database, _LATELY)
     _DIFFERENCES.set(len(differences))

@@ -30,15 +30,15 @@ class Round:
     after: UUID = _NONE
 
 
-async def fund(desk: Desk) -> bool:
+async def readmit(desk: Desk) -> bool:
     """Fund the first jobs of each project that has room for them; True when more may find some."""
     async with desk.database.transaction() as tx:
         if not await duties.claim(tx, "fund"):
             return False
-        waiting = await jobs.unfunded(tx, _JOBS)
+        waiting = await jobs.waiting_for_budget(tx, _JOBS)
     more = False
     for _, of_project in groupby(waiting, key=itemgetter(0)):
-        more = await _fund(desk, [job_id for _, job_id in of_project]) == _JOBS or more
+        more = await _readmit(desk, [job_id for _, job_id in of_project]) == _JOBS or more
     return more
 
 
@@ -53,11 +53,11 @@ async def tell(desk: Desk, round_: Round) -> bool:
     return last is not None
 
 
-async def _fund(desk: Desk, waiting: list[UUID]) -> int:
+async def _readmit(desk: Desk, waiting: list[UUID]) -> int:
     """Fund a project's jobs by rank, until one finds no room: whoever came later waits behind it."""
     for funded, job_id in enumerate(waiting):
         if not await one_by_one(
-            desk, "fund", [job_id], lambda tx, id_: jobs.fund(tx, desk.lens, id_)
+            desk, "fund", [job_id], lambda tx, id_: jobs.readmit(tx, desk.presenter, id_)
         ):
             return funded
     return len(waiting)

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from models.coordination import aside
 from models.coordination.aside import Duty
 from models.errors import Unavailable
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
 from models.platform.doorbell import Doorbell
 from models.settings import Settings
@@ -55,7 +55,7 @@ class Rounds:
         self._due[duty] = time.monotonic() + within.total_seconds()
 
     def stuck(self) -> str | None:
-        """Give None, or in words which duties are stuck."""
+        """Return None, or in words which duties are stuck."""
         late = sorted(duty for duty, due in self._due.items() if due <= time.monotonic())
         return f"stuck: {', '.join(late)}" if late else None
 
@@ -76,7 +76,7 @@ class Desk:
     database: Database
     doorbell: Doorbell
     celery: Celery
-    lens: Lens
+    presenter: Presenter
     rounds: Rounds = field(default_factory=Rounds)
     patience: Patience = field(default_factory=Patience)
 
@@ -87,7 +87,7 @@ async def one_by_one(
     found: Sequence[UUID],
     arrow: Callable[[Transaction, UUID], Awaitable[Moved | None]],
 ) -> list[Moved]:
-    """Move rows one after the other, each in a transaction of its own; gives what was moved.
+    """Move rows one after the other, each in a transaction of its own; returns what was moved.
 
     One that cannot be moved is set aside and told, and must not hold up the others. So is one at which
     Postgres gives no answer in time while it answers us otherwise; if it does not, it is away: raises

@@ -9,7 +9,7 @@ from worker.dispatcher.desk import Desk
 _REST = timedelta(minutes=10)  # what servers of Postgres may differ by, when one takes over
 
 
-async def turn(desk: Desk) -> bool:
+async def run(desk: Desk) -> bool:
     """Fold an hour; True when the next one may be over too."""
     async with desk.database.transaction() as tx:
         if not await duties.claim(tx, hours.DUTY):

@@ -14,7 +14,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _LEADERS, _FOLLOWERS = 5, 20  # of each project, and of each of those leaders, in one turn
 
 
-async def turn(desk: Desk) -> bool | timedelta:
+async def run(desk: Desk) -> bool | timedelta:
     """See to a few followers of every project that has some; then in how long to go on, or False.
 
     It rests as long as it has worked: nobody paces whoever has thousands of them.
@@ -26,7 +26,7 @@ async def turn(desk: Desk) -> bool | timedelta:
         found = await jobs.waiting(tx, _LEADERS, _FOLLOWERS)
     followers = [follower for _, follower in found if follower is not None]
     moved = await one_by_one(
-        desk, "follow", followers, lambda tx, id_: jobs.follow_up(tx, desk.lens, id_)
+        desk, "follow", followers, lambda tx, id_: jobs.follow_up(tx, desk.presenter, id_)
     )
     leaders = list(dict.fromkeys(leader for leader, _ in found))
     settled = await one_by_one(desk, "follow", leaders, jobs.settle)

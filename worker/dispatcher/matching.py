@@ -49,7 +49,7 @@ class Strangers:
     told: set[int] = field(default_factory=set)
 
 
-async def turn(books: Books, strangers: Strangers) -> bool:
+async def run(books: Books, strangers: Strangers) -> bool:
     """Read the account's ledger on, correct our books by it, count what is nobody's; always False."""
     settings = books.desk.settings
     async with books.desk.database.transaction() as tx:
@@ -135,7 +135,7 @@ def _pairs(
 
 
 def _may_be_named(call: Attempt) -> bool:
-    """Tell whether the log may yet name a call: it has not been asked since the row must be there."""
+    """Return whether the log may yet name a call: it has not been asked since the row must be there."""
     return call.charge == "unknown" and call.absent_at is None
 
 
@@ -174,7 +174,10 @@ async def _write_off(books: Books, now: datetime, newest: datetime) -> None:
         sure = [each.id for each in missing if each not in doubtful]
         until = min([until, *later])
         told = await one_by_one(
-            books.desk, "correct", sure, lambda tx, each: jobs.write_off(tx, books.desk.lens, each)
+            books.desk,
+            "correct",
+            sure,
+            lambda tx, each: jobs.write_off(tx, books.desk.presenter, each),
         )
         for each in told:
             corrected(each, by="absence")
@@ -184,7 +187,7 @@ async def _write_off(books: Books, now: datetime, newest: datetime) -> None:
 
 
 def maybe_of(attempt: Attempt, strange: Sequence[AccountLine], over: timedelta) -> bool:
-    """Tell whether a line of nobody's may be an attempt's, by its amount and time."""
+    """Return whether a line of nobody's may be an attempt's, by its amount and time."""
     amount = attempt.hold if attempt.credits is None else attempt.credits
     return any(
         each.credits == amount and attempt.sent_at - APART <= each.at <= attempt.sent_at + over

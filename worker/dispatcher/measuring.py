@@ -59,13 +59,13 @@ _BLOBS = Gauge(
 _REASONS = ("wallet_empty", "provider_key", "provider_down", "paused", "storage")
 
 
-async def turn(desk: Desk) -> bool:
+async def run(desk: Desk) -> bool:
     """Look once; always False."""
     async with desk.database.transaction() as tx:
-        seen, closed = await backlog.look(tx), await gates.closed(tx)
+        seen, closed = await backlog.read(tx), await gates.closed(tx)
         of_projects = await gates.of_projects(tx)
         left = await jobs.left_over(tx, known_keys(desk.settings))
-        limit, failures = await limits.look(tx, desk.settings), await breakers.counts(tx)
+        limit, failures = await limits.read(tx, desk.settings), await breakers.counts(tx)
         folded_age, put_by = await hours.age(tx), await aside.counts(tx)
         overdue = await remnants.overdue(tx)
         await _measure_money(tx)
@@ -89,7 +89,7 @@ async def turn(desk: Desk) -> bool:
 
 
 async def _measure_money(tx: Transaction) -> None:
-    standing = await wallet.look(tx)
+    standing = await wallet.read(tx)
     if standing is not None:
         _WALLET.set(standing.credits)
         _WALLET_LEFT.set(standing.seconds_left)

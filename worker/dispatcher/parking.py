@@ -39,7 +39,7 @@ _TRIALS: dict[WaitingReason, _Trial] = {
 }
 
 
-async def turn(books: Books) -> bool:
+async def run(books: Books) -> bool:
     """Judge the probes, and look whether what closed a gate is over; always False."""
     tried: list[WaitingReason] = []
     async with books.desk.database.transaction() as tx:
@@ -69,7 +69,7 @@ async def _judge(tx: Transaction) -> None:
 
 
 async def _ask_account(books: Books, closed: Sequence[WaitingReason]) -> list[WaitingReason]:
-    """Half-open the gates that the account gives reason to; gives which."""
+    """Half-open the gates that the account gives reason to; returns which."""
     tried: list[WaitingReason] = []
     credits_ = await wallet.read(books)
     if credits_ is None:

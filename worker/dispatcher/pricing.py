@@ -10,7 +10,7 @@ from worker.provider import AccountUnavailable
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-async def turn(books: Books) -> bool:
+async def run(books: Books) -> bool:
     """Ask for every price once; always False. What nobody quotes keeps the price it has."""
     for model in catalog.models():
         if not await reserve_request(books, "prices"):

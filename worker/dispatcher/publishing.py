@@ -41,7 +41,7 @@ class Patience:
         return timedelta(seconds=left) if self._refusals and left > 0 else None
 
     def batch(self, most: int) -> int:
-        """Give how many messages to try: one, until the broker has taken one again."""
+        """Return how many messages to try: one, until the broker has taken one again."""
         return min(most, 1) if self._refusals else most
 
     def taken(self) -> None:
@@ -49,7 +49,7 @@ class Patience:
         self._refusals = 0
 
     def refused(self) -> timedelta:
-        """Messages were not taken; gives how long to wait now."""
+        """Messages were not taken; returns how long to wait now."""
         wait = min(_FIRST * (1 << min(self._refusals, _DOUBLINGS)), _LONGEST)
         self._refusals += 1
         self._until = self._clock() + wait.total_seconds()
@@ -57,7 +57,7 @@ class Patience:
 
 
 async def publish(celery: Celery, patience: Patience, calls: Sequence[Call]) -> int:
-    """Send messages; gives how many went out before Redis failed (all of them, on a good day)."""
+    """Send messages; returns how many went out before Redis failed (all of them, on a good day)."""
     started = time.monotonic()
     sent, failed = await asyncio.to_thread(_publish, celery, calls)
     if failed is None:

@@ -16,7 +16,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _BATCH = 100
 
 
-async def turn(desk: Desk) -> bool:
+async def run(desk: Desk) -> bool:
     """Take back one batch of leases of jobs, and one of deliveries; True when there may be more."""
     async with desk.database.transaction() as tx:
         if not await duties.claim(tx, "reap"):
@@ -25,7 +25,9 @@ async def turn(desk: Desk) -> bool:
             return False
         overdue = await jobs.overdue(tx, _BATCH)
         await workers.forget(tx)
-    reaped = await one_by_one(desk, "reap", overdue, lambda tx, id_: jobs.reap(tx, desk.lens, id_))
+    reaped = await one_by_one(
+        desk, "reap", overdue, lambda tx, id_: jobs.reap(tx, desk.presenter, id_)
+    )
     woken = await all_at_once(desk, "deliveries", _reap, lambda tx: deliveries.run_out(tx, _BATCH))
     if reaped or woken:
         log.info("leases.reaped", **Counter(reaped), deliveries=woken)
@@ -40,7 +42,7 @@ async def expire(desk: Desk) -> bool:
             return False
         late = await jobs.late(tx, _BATCH, typical_call)
     expired = await one_by_one(
-        desk, "expire", late, lambda tx, id_: jobs.expire(tx, desk.lens, id_, typical_call)
+        desk, "expire", late, lambda tx, id_: jobs.expire(tx, desk.presenter, id_, typical_call)
     )
     if expired:
         log.info("jobs.expired", expired=len(expired))

@@ -65,7 +65,7 @@ class Seen:
     news: absence.News = field(default_factory=absence.News)
 
 
-async def turn(books: Books) -> bool:
+async def run(books: Books) -> bool:
     """Look for every unknown charge once; always False: what is not there yet takes time."""
     async with books.desk.database.transaction() as tx:
         # By the database's clock, as `sent_at` is; and from before the log is read.

@@ -24,7 +24,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _BATCH = 200  # messages of one publish: Redis takes them in some 50 ms
 
 
-async def turn(desk: Desk) -> bool | timedelta:
+async def run(desk: Desk) -> bool | timedelta:
     """Release one batch; True when there may be more to release right away, or in how long to try Redis."""
     settings = desk.settings
     if (left := desk.patience.left) is not None:

@@ -25,7 +25,7 @@ _TIME = (
 )  # to delete them: nobody else takes them in twice as long
 
 
-async def turn(desk: Desk, store: Store) -> bool:
+async def run(desk: Desk, store: Store) -> bool:
     """Remove one batch of each kind; True while there is more of any."""
     async with desk.database.transaction() as tx:
         if not await duties.claim(tx, "retain"):
@@ -63,7 +63,7 @@ async def _delete_blobs(desk: Desk, store: Store) -> bool:
     """Delete one batch of blobs that no job refers to; the rows say so before, and after."""
     begun = time.monotonic()
     async with desk.database.transaction() as tx:
-        doomed, looked_at = await remnants.doom(tx, _BLOBS)
+        doomed, looked_at = await remnants.sweep(tx, _BLOBS)
     deleted = await _delete(store, doomed, begun + _TIME)
     if deleted:
         async with desk.database.transaction() as tx:

@@ -92,7 +92,7 @@ async def _correct(books: Books, waiting: Sequence[UUID]) -> bool:
 
     async def one(tx: Transaction, attempt_id: UUID) -> jobs.Correction | None:
         nonlocal done
-        made = await jobs.correct(tx, books.desk.lens, attempt_id)
+        made = await jobs.correct(tx, books.desk.presenter, attempt_id)
         done += 1
         return made
 

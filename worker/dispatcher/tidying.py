@@ -8,7 +8,7 @@ from worker.dispatcher.publishing import publish
 _BATCH = 20
 
 
-async def turn(desk: Desk) -> bool:
+async def run(desk: Desk) -> bool:
     """Ask for one batch of thumbnails; never at once again, so that a dead store is not hammered."""
     if desk.patience.left is not None:
         return False

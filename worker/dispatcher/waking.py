@@ -21,7 +21,7 @@ class Rounds:
     seen: dict[UUID, str] = field(default_factory=dict)
 
 
-async def turn(desk: Desk, rounds: Rounds) -> bool | timedelta:
+async def run(desk: Desk, rounds: Rounds) -> bool | timedelta:
     """Wake one batch; True when there may be more, or in how long a lane may go on at its rate."""
     settings = desk.settings
     if (left := desk.patience.left) is not None:

@@ -12,14 +12,14 @@ from worker.provider.credits import PER_USD
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-async def turn(books: Books) -> bool:
+async def run(books: Books) -> bool:
     """Read the balance once; always False."""
     await read(books)
     return False
 
 
 async def read(books: Books) -> int | None:
-    """Read the balance, remember it, and tell when its state changes; gives the credits.
+    """Read the balance, remember it, and tell when its state changes; returns the credits.
 
     None when the provider does not say, or another dispatcher is at it.
     """

@@ -70,7 +70,7 @@ class Account:
         *,
         key: SecretStr | None = None,
     ) -> LogPage:
-        """Give one page of the key's requests in a window (at most 92 days), newest first."""
+        """Return one page of the key's requests in a window (at most 92 days), newest first."""
         query = {
             "start": _written(start),
             "end": _written(end),
@@ -90,7 +90,7 @@ class Account:
         kind: str | None = "MODEL_USAGE",
         key: SecretStr | None = None,
     ) -> TransactionPage:
-        """Give one page of the account's money movements, newest first.
+        """Return one page of the account's money movements, newest first.
 
         `cursor` is the previous page's `next_cursor`, verbatim. `kind` is one of `MODEL_USAGE`,
         `REFUND`, `ADJUSTMENT`, and the others of the published list; None for all of them.
@@ -108,11 +108,11 @@ class Account:
         return page
 
     async def balance(self, *, key: SecretStr | None = None) -> Decimal:
-        """Give what is left, in US dollars, exactly; it may be negative."""
+        """Return what is left, in US dollars, exactly; it may be negative."""
         return _understood("balance", _balance, await self._get("/v2/billing", {}, key))
 
     async def price(self, model: str, *, key: SecretStr | None = None) -> int | None:
-        """Give the credits for one image, or None when no one price is told ahead."""
+        """Return the credits for one image, or None when no one price is told ahead."""
         body = await self._get("/v1/models", {"id": model, "include": "pricing"}, key)
         return _understood("price", lambda found: pricing.of_model(found, model), body)
 

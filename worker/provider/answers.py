@@ -25,7 +25,7 @@ _EVIDENCE_MAX = 64 * 1024  # bytes: the schema holds no more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ProviderAnswer:
     """An answer taken apart once; `json` is None when `readable` is False, `remains` what is left of it."""
 
     status: int
@@ -132,10 +132,10 @@ class Answer:
         return any(pattern.search(text[:_SAID_MAX]) for text in _texts(self.json))
 
 
-def parse(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+def parse(status: int, headers: Mapping[str, str], body: bytes) -> ProviderAnswer:
     """Take an answer apart; any bytes will do."""
     readable, content = _loads(body)
-    return Answer(
+    return ProviderAnswer(
         status=status,
         headers={name.lower(): value for name, value in headers.items()},
         raw=body,

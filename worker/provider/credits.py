@@ -10,7 +10,7 @@ _MOST = 10**15
 
 
 def told(headers: Mapping[str, str], body: object) -> int | None:
-    """Give what an answer says that it cost, headers before body; None when it does not say.
+    """Return what an answer says that it cost, headers before body; None when it does not say.
 
     `headers` has lower-case names. `credits_used` is what the schema promises; the others were
     seen on the same route for other models.

@@ -6,7 +6,7 @@ Its pages are HTML of any length, with addresses and numbers of ours that concer
 import re
 from html.parser import HTMLParser
 
-from worker.provider.answers import Answer
+from worker.provider.answers import ProviderAnswer
 
 _READ = 65_536  # bytes of a page: its title stands at its head
 _WORDS = 200  # characters
@@ -14,7 +14,7 @@ _TOLD = frozenset({"title", "h1", "h2"})
 _BLANK = re.compile(r"\s+")
 
 
-def refusal(answer: Answer) -> str:
+def refusal(answer: ProviderAnswer) -> str:
     """Say in whose words a request was refused: the provider's own, or those of a proxy before it."""
     if answer.own:
         return answer.message

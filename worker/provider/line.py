@@ -123,7 +123,7 @@ async def exchange(client: httpx.AsyncClient, request: httpx.Request, limit: tim
 
 
 async def pieces(body: bytes) -> AsyncIterator[bytes]:
-    """Give a request's body in pieces, so that one of many megabytes does not hold up the loop."""
+    """Return a request's body in pieces, so that one of many megabytes does not hold up the loop."""
     for start in range(0, len(body), _PIECE):
         yield body[start : start + _PIECE]
 

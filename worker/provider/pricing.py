@@ -10,7 +10,7 @@ _ONE_IMAGE = ("image", "generation", "request", "call")
 
 
 def of_model(body: object, model: str) -> int | None:
-    """Give the credits for one image of `model` (an id or an alias), from `GET /v1/models`.
+    """Return the credits for one image of `model` (an id or an alias), from `GET /v1/models`.
 
     None when the model is absent, or its price cannot be told ahead: variants that differ, a price
     per token, another currency. Raises ValueError when the body is not a catalogue.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from worker.provider import answers, edges, outcomes, words
-from worker.provider.answers import Answer
+from worker.provider.answers import ProviderAnswer
 from worker.provider.images import Found
 from worker.provider.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown, Unusable
 
@@ -62,16 +62,16 @@ def read_part(
 class _Row:
     """An answer, and what it is read as."""
 
-    when: Callable[[Answer], bool]
-    then: Callable[[Answer], Outcome]
+    when: Callable[[ProviderAnswer], bool]
+    then: Callable[[ProviderAnswer], Outcome]
 
 
-def _image(answer: Answer) -> Outcome:
+def _image(answer: ProviderAnswer) -> Outcome:
     found = answer.image or answer.bare_image or Found()
     return Image(url=found.url, b64=found.b64, size=found.size, receipt=answer.receipt)
 
 
-def _try_later(reason: str, *, counts: bool = True) -> Callable[[Answer], Outcome]:
+def _try_later(reason: str, *, counts: bool = True) -> Callable[[ProviderAnswer], Outcome]:
     return lambda answer: TryLater(
         reason=reason,
         message=answer.message,
@@ -81,7 +81,7 @@ def _try_later(reason: str, *, counts: bool = True) -> Callable[[Answer], Outcom
     )
 
 
-def _invalid(answer: Answer) -> Outcome:
+def _invalid(answer: ProviderAnswer) -> Outcome:
     return Refused(
         code="invalid_input",
         message=answer.message,
@@ -90,44 +90,44 @@ def _invalid(answer: Answer) -> Outcome:
     )
 
 
-def _unusable(answer: Answer) -> Outcome:
+def _unusable(answer: ProviderAnswer) -> Outcome:
     said = f" It says: {answer.message}" if answer.readable and answer.has_words else ""
     message = f"The call was charged, and no image could be found in the provider's answer.{said}"
     return Unusable(message=message, receipt=answer.receipt)
 
 
-def _content_refused(answer: Answer) -> Outcome:
+def _content_refused(answer: ProviderAnswer) -> Outcome:
     return Refused(code="content_refused", message=answer.message, receipt=answer.receipt)
 
 
-def _model_gone(answer: Answer) -> Outcome:
+def _model_gone(answer: ProviderAnswer) -> Outcome:
     return Refused(code="model_unavailable", message=answer.message, receipt=answer.receipt)
 
 
 # The provider's words about its key or account are for the operator, not for whoever sent the job.
-def _wallet_empty(answer: Answer) -> Outcome:
+def _wallet_empty(answer: ProviderAnswer) -> Outcome:
     message = "The provider's wallet has no credits for this call."
     return Parked(reason="wallet_empty", message=message, receipt=answer.receipt)
 
 
-def _key_bad(answer: Answer) -> Outcome:
+def _key_bad(answer: ProviderAnswer) -> Outcome:
     message = f"The provider does not accept our key (HTTP status {answer.status})."
     return Parked(reason="provider_key", message=message, certain=True, receipt=answer.receipt)
 
 
-def _forbidden(answer: Answer) -> Outcome:
+def _forbidden(answer: ProviderAnswer) -> Outcome:
     message = f"The provider does not accept our key (HTTP status {answer.status})."
     said = edges.refusal(answer)
     return Parked(reason="provider_key", message=message, said=said, receipt=answer.receipt)
 
 
-def _unknown(reason: str, message: str) -> Callable[[Answer], Outcome]:
+def _unknown(reason: str, message: str) -> Callable[[ProviderAnswer], Outcome]:
     return lambda answer: Unknown(
         reason=reason, message=f"{message} (HTTP status {answer.status}).", receipt=answer.receipt
     )
 
 
-def _unlisted(answer: Answer) -> Outcome:
+def _unlisted(answer: ProviderAnswer) -> Outcome:
     # Not the body: it may repeat the prompt. Its shape is what a new row needs.
     log.warning(
         "provider answer is not in the table: add a row",

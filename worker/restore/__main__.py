@@ -16,7 +16,7 @@ from datetime import datetime
 
 from models import settings
 from models.errors import DarkroomError, Misconfigured
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform import migrate
 from models.platform.db import Database
 from models.platform.doorbell import Doorbell
@@ -68,8 +68,8 @@ async def _run(loaded: Settings, since: datetime | None) -> Recalled:
         provider = await stack.enter_async_context(
             Provider(loaded.aimlapi_base_url, key, loaded.connect_timeout)
         )
-        lens = Lens.of(loaded, Vault.of(loaded))
-        desk = Desk(loaded, "restore", database, doorbell, connect(loaded), lens)
+        presenter = Presenter.of(loaded, Vault.of(loaded))
+        desk = Desk(loaded, "restore", database, doorbell, connect(loaded), presenter)
         return await recalling.recall(Books(desk, provider), since)
 
 

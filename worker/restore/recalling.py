@@ -38,7 +38,7 @@ class Recalled:
 
 
 async def paused(books: Books) -> tuple[datetime, datetime]:
-    """Give since when everything is paused, and when the log has caught up with it.
+    """Return since when everything is paused, and when the log has caught up with it.
 
     Raises `Misconfigured` when it is not: whatever ran meanwhile would pay again.
     """
@@ -73,7 +73,7 @@ async def recall(books: Books, since: datetime | None = None) -> Recalled:
     for job_id in await _sorted(books, calls, found):
         async with books.desk.database.transaction() as tx:
             booked = await restoring.recall(
-                tx, books.desk.lens, job_id, calls[job_id], paused_at=paused_at
+                tx, books.desk.presenter, job_id, calls[job_id], paused_at=paused_at
             )
         if booked:
             found.booked[job_id] = booked
@@ -116,7 +116,7 @@ def _take(found: dict[tuple[UUID, int], Call], row: LogRow, prefix: str) -> None
 
 
 async def _sorted(books: Books, calls: Mapping[UUID, list[Call]], found: Recalled) -> list[UUID]:
-    """Give the jobs that the database has, in their order, and set the others aside."""
+    """Return the jobs that the database has, in their order, and set the others aside."""
     wanted, here = sorted(calls), list[UUID]()
     for at in range(0, len(wanted), _BATCH):
         batch = wanted[at : at + _BATCH]

@@ -12,7 +12,7 @@ from models.errors import Misconfigured
 from models.images.pictures import Pictures
 from models.images.storage import Store
 from models.jobs.attempts import Ref
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.doorbell import Doorbell
 from models.platform.places import Places
@@ -60,7 +60,7 @@ class Context:
     pictures: Pictures
     thumbnails: Thumbnails
     vault: Vault
-    lens: Lens
+    presenter: Presenter
     # A thousand answers may come at once; their images come in turns, and take bounded memory.
     fetching: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_FETCHED))
     looking: Places = field(
@@ -127,5 +127,5 @@ async def open_context(settings: Settings, worker: str) -> AsyncIterator[Context
             pictures=await stack.enter_async_context(Pictures()),
             thumbnails=await stack.enter_async_context(Thumbnails(store, database.direct, drawing)),
             vault=vault,
-            lens=Lens.of(settings, vault),
+            presenter=Presenter.of(settings, vault),
         )

@@ -20,7 +20,7 @@ Check = Callable[[], Awaitable[str | None]]
 
 @asynccontextmanager
 async def serve(settings: Settings, *, healthy: Check, ready: Check) -> AsyncIterator[None]:
-    """Serve on `DARKROOM_METRICS_PORT`; a check gives None, or in words why not (503).
+    """Serve on `DARKROOM_METRICS_PORT`; a check returns None, or in words why not (503).
 
     Raises `Misconfigured` when it cannot listen there.
     """

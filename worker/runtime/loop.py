@@ -100,7 +100,7 @@ loop = Loop()
 
 
 def current() -> Context:
-    """Give the context of this process."""
+    """Return the context of this process."""
     if loop.context is None:
         raise RuntimeError("the worker's loop was not started")
     return loop.context

@@ -30,7 +30,7 @@ _BASE, _CAP = timedelta(milliseconds=200), timedelta(seconds=5)
 _BUSY, _FAULTS = 10, 3
 
 
-async def insist(
+async def persist(
     context: Context,
     write: Callable[[Transaction], Awaitable[Result]],
     *,
@@ -75,7 +75,7 @@ async def book(
     nobody pays for another meanwhile, whatever it asked for.
     """
     try:
-        return await insist(context, write)
+        return await persist(context, write)
     except Exception as failed:  # noqa: BLE001 - nothing may escape here
         metrics.NOT_BOOKED.inc()
         log.error(  # noqa: TRY400 - a traceback would show the statement's parameters
@@ -88,7 +88,7 @@ async def book(
             credits=answer.credits,
             has_url=answer.provider_url is not None,
         )
-    await insist(context, lambda tx: jobs.set_aside(tx, context.lens, ref, answer))
+    await persist(context, lambda tx: jobs.set_aside(tx, context.presenter, ref, answer))
     return None
 
 

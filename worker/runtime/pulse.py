@@ -43,8 +43,8 @@ class Watch:
         self._clock = clock
         self._away_at = clock()
 
-    async def look(self) -> str | None:
-        """Give None, or in words what is dead."""
+    async def check(self) -> str | None:
+        """Return None, or in words what is dead."""
         if self._clock() - self._pulse.at < self._patience / _DOUBTFUL:
             return None
         if not await self._answers():

@@ -19,7 +19,7 @@ from models.jobs import Release
 from models.provider import gates
 from worker.runtime import metrics
 from worker.runtime.context import Context
-from worker.runtime.persistence import insist
+from worker.runtime.persistence import persist
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -39,12 +39,12 @@ async def doubt(context: Context, why: str) -> None:
         trouble = await _trouble(context)
         if trouble is not None:
             log.warning("storage.refuses", detail=trouble, image=why)
-            await insist(context, lambda tx: gates.close(tx, "storage", trouble))
+            await persist(context, lambda tx: gates.close(tx, "storage", trouble))
         context.store_tries += 1
 
 
 async def returned(context: Context, release: Release) -> bool:
-    """Give back a call that may not begin, because the gate was closed after its release."""
+    """Return back a call that may not begin, because the gate was closed after its release."""
     async with context.database.transaction() as tx:
         if "storage" not in await gates.closed(tx) or not await jobs.hand_back(tx, [release]):
             return False
@@ -70,12 +70,12 @@ async def watch(context: Context) -> None:
     while True:
         await asyncio.sleep(context.settings.gate_probe.total_seconds())
         try:
-            await look(context)
+            await probe(context)
         except Unavailable as away:
             log.warning("storage.not_looked_at", detail=away.detail)
 
 
-async def look(context: Context) -> None:
+async def probe(context: Context) -> None:
     """Open the gate when it is closed and the store takes a probe object."""
     async with context.database.transaction() as tx:
         if "storage" not in await gates.closed(tx):
@@ -97,7 +97,7 @@ async def open_gate(context: Context) -> None:
 
 
 async def _trouble(context: Context) -> str | None:
-    """Write, read and delete a probe object; gives None, or in words what went wrong."""
+    """Write, read and delete a probe object; returns None, or in words what went wrong."""
     try:
         await context.store.check()
     except StoreUnavailable as refused:

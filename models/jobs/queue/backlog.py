@@ -24,9 +24,9 @@ class Backlog:
     generate_slots: int
 
 
-async def look(tx: Transaction) -> Backlog:
+async def read(tx: Transaction) -> Backlog:
     """Count what is unfinished; each count is of a partial index, so history costs nothing."""
-    row = (await tx.execute(_LOOK)).one()
+    row = (await tx.execute(_READ)).one()
     return Backlog(
         queued=int(row.queued),
         oldest_queued=float(row.oldest_queued),
@@ -42,7 +42,7 @@ async def look(tx: Transaction) -> Backlog:
     )
 
 
-_LOOK = text("""
+_READ = text("""
     SELECT j.queued, j.oldest AS oldest_queued, j.released, j.running,
            a.n AS unknown_charges, a.credits AS unknown_credits,
            d.pending, d.oldest AS oldest_delivery, d.sending, w.n AS workers, w.slots

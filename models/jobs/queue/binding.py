@@ -52,7 +52,7 @@ class Binding:
 class Places:
     """What is in flight, over all, of the job's project and of its key; and what may be."""
 
-    limit: limits.Standing
+    limit: limits.LimitState
     busy: int
     of_project: int
     of_key: int
@@ -77,7 +77,7 @@ async def places(tx: Transaction, settings: Settings, job: Job) -> Places:
     """Count what is in flight, and what may be."""
     asked = {"project": job.project_id, "key": job.concurrency_key, "seen": settings.worker_seen}
     row = (await tx.execute(_PLACES, asked)).one()
-    limit = await limits.look(tx, settings)
+    limit = await limits.read(tx, settings)
     return Places(limit, row.busy, row.of_project, row.of_key, row.slots, row.others)
 
 

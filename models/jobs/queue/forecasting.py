@@ -86,7 +86,7 @@ async def start(
 
 
 async def typical_seconds(tx: Transaction) -> float | None:
-    """Give the median duration of the calls of the last five minutes that made an image, or None."""
+    """Return the median duration of the calls of the last five minutes that made an image, or None."""
     median = await tx.scalar(_TYPICAL)
     return None if median is None else float(median)
 

@@ -73,7 +73,7 @@ async def release(
 
 
 async def _park(tx: Transaction, lines: Sequence[tuple[UUID, str]]) -> int:
-    """Take jobs whose key is full out of these lines of a project and model; gives how many."""
+    """Take jobs whose key is full out of these lines of a project and model; returns how many."""
     if not lines:
         return 0
     projects, models = [project for project, _ in lines], [model for _, model in lines]

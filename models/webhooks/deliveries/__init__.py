@@ -25,11 +25,29 @@ from models.webhooks.deliveries.disabling import Patience
 from models.webhooks.deliveries.plain import record_plain, take_plain
 from models.webhooks.deliveries.reading import Logged, log, read
 from models.webhooks.deliveries.replaying import Pace, Replayed, ping, redeliver, replay
-from models.webhooks.deliveries.trying import Parcel, Try, record, take
+from models.webhooks.deliveries.trying import ClaimedDelivery, TryResult, record, take
 from models.webhooks.deliveries.waking import BATCH, Woken, hand_back, reap, run_out, wake
 
 __all__ = [
-    "BATCH", "Logged", "Pace", "Parcel", "Patience", "Replayed", "Try", "Woken", "hand_back", "log",
-    "ping", "read", "reap", "record", "record_plain", "redeliver", "replay", "run_out", "take",
-    "take_plain", "wake",
+    "BATCH",
+    "ClaimedDelivery",
+    "Logged",
+    "Pace",
+    "Patience",
+    "Replayed",
+    "TryResult",
+    "Woken",
+    "hand_back",
+    "log",
+    "ping",
+    "read",
+    "reap",
+    "record",
+    "record_plain",
+    "redeliver",
+    "replay",
+    "run_out",
+    "take",
+    "take_plain",
+    "wake",
 ]  # fmt: skip

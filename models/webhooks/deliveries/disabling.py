@@ -84,7 +84,7 @@ async def _now(tx: Transaction) -> datetime:
 
 
 async def _failed_since(tx: Transaction, failed: Delivery, since: datetime) -> bool:
-    """Tell whether an earlier try of this delivery was counted already."""
+    """Return whether an earlier try of this delivery was counted already."""
     earlier = select(
         exists().where(
             DeliveryTry.delivery_id == failed.id,

@@ -1,7 +1,7 @@
 """A plain delivery's way through a worker, each step in one round trip: take, then record a success.
 
-Each function does what the one of the same name in `trying` does, or nothing at all: it gives None when its
-endpoint has moved or is gone, or when the success has more to say than that it was one.
+Each function does what the one of the same name in `trying` does, or nothing at all: it returns None when
+its endpoint has moved or is gone, or when the success has more to say than that it was one.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -14,12 +14,12 @@ from models.platform.direct import Direct, loaded, prepared
 from models.platform.vault import Vault
 from models.schema import Endpoint, Project
 from models.webhooks import endpoints, lanes
-from models.webhooks.deliveries.trying import Parcel, Try
+from models.webhooks.deliveries.trying import ClaimedDelivery, TryResult
 
 
 async def take_plain(
     direct: Direct, vault: Vault, delivery_id: UUID, number: int, lease: timedelta
-) -> Parcel | None:
+) -> ClaimedDelivery | None:
     """Take a delivery for this try."""
     row = await direct.write(_TAKE, {"delivery": delivery_id, "number": number, "lease": lease})
     if row is None:
@@ -36,7 +36,7 @@ async def take_plain(
     else:
         endpoint = loaded(Endpoint, row | {"id": row["endpoint_id"]})
         secrets = endpoints.secrets(vault, endpoint, now)
-    return Parcel(
+    return ClaimedDelivery(
         delivery_id=delivery_id,
         project_id=row["project_id"],
         job_id=row["job_id"],
@@ -52,7 +52,7 @@ async def take_plain(
 
 
 async def record_plain(
-    direct: Direct, delivery_id: UUID, number: int, at: datetime, tried: Try
+    direct: Direct, delivery_id: UUID, number: int, at: datetime, tried: TryResult
 ) -> bool:
     """Write that a try delivered, where neither its endpoint nor its lane had been in trouble."""
     if tried.state != "delivered":

@@ -37,7 +37,7 @@ async def log(
     before: UUID | None = None,
     limit: int = 100,
 ) -> tuple[list[Logged], bool]:
-    """Give deliveries of an endpoint or a job, newest first, and whether there are more.
+    """Return deliveries of an endpoint or a job, newest first, and whether there are more.
 
     `before` is the id of the last that was seen; no `states` means every one.
     """
@@ -53,7 +53,7 @@ async def log(
 
 
 async def read(tx: Transaction, project_id: UUID, delivery_id: UUID | None) -> Logged:
-    """Give one delivery; raises `NotFound`, also for another project's."""
+    """Return one delivery; raises `NotFound`, also for another project's."""
     wanted = _SHOWN.where(Delivery.id == delivery_id, Delivery.project_id == project_id)
     found = (await tx.execute(wanted, execution_options={"populate_existing": True})).all()
     if not found:

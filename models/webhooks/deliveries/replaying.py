@@ -45,7 +45,7 @@ class Replayed:
 async def ping(
     tx: Transaction, project_id: UUID, endpoint_id: UUID | None, pace: Pace | None = None
 ) -> UUID:
-    """Send a ping to an endpoint, also to a disabled one; gives its delivery, which is tried once.
+    """Send a ping to an endpoint, also to a disabled one; returns its delivery, which is tried once.
 
     Pings have a lane of their own, so that pause, cap and rate do not hold them; and what comes of one
     neither disables the endpoint nor slows it nor counts. Raises `NotFound`, and `TooMany` when so many of
@@ -170,13 +170,13 @@ def _idle() -> ColumnElement[bool]:
 
 
 async def _erased(tx: Transaction, job_id: UUID | None) -> bool:
-    """Tell whether a job was erased, and keep it from being erased until this has committed."""
+    """Return whether a job was erased, and keep it from being erased until this has committed."""
     job = await tx.scalar(select(Job).where(Job.id == job_id).with_for_update(read=True))
     return job is not None and job.erased_at is not None
 
 
 def _open(endpoint: Endpoint) -> Endpoint:
-    """Give an endpoint that takes deliveries, or raise `Conflict`."""
+    """Return an endpoint that takes deliveries, or raise `Conflict`."""
     if endpoint.deleted_at is not None:
         raise Conflict("The endpoint was deleted; nothing can be sent to it any more.")
     if not endpoint.enabled:

@@ -21,7 +21,7 @@ _UNFINISHED = frozenset({"pending", "held"})
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class ClaimedDelivery:
     """A delivery in the hands of a worker: what to send, where, and which try this is.
 
     `number` counts all tries of the delivery, `nth` those of its present schedule.
@@ -41,7 +41,7 @@ class Parcel:
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class TryResult:
     """What one try met. `state` and `next_in` say what follows from it, `pause` slows its lane down."""
 
     state: DeliveryState
@@ -65,7 +65,7 @@ class _Fate:
 
 async def take(
     tx: Transaction, vault: Vault, delivery_id: UUID, number: int, lease: timedelta
-) -> Parcel | None:
+) -> ClaimedDelivery | None:
     """Take a delivery for this try; None when somebody else has it, or it was called off.
 
     An endpoint that was disabled or deleted since the delivery was woken gets nothing any more, and one
@@ -90,7 +90,7 @@ async def take(
     if secrets is None:
         return None
     body = await tx.scalar(select(Event.body).where(Event.id == taken.event_id))
-    return Parcel(
+    return ClaimedDelivery(
         delivery_id=delivery_id,
         project_id=taken.project_id,
         job_id=taken.job_id,
@@ -106,11 +106,16 @@ async def take(
 
 
 async def record(
-    tx: Transaction, delivery_id: UUID, number: int, at: datetime, tried: Try, patience: Patience
+    tx: Transaction,
+    delivery_id: UUID,
+    number: int,
+    at: datetime,
+    tried: TryResult,
+    patience: Patience,
 ) -> DeliveryState | None:
     """Write what a try met and what follows; None when this try is no longer the current one.
 
-    Gives the state that the delivery came to: `held` or `aborted` when its endpoint went meanwhile. The
+    Returns the state that the delivery came to: `held` or `aborted` when its endpoint went meanwhile. The
     try is in the log in any case.
     """
     sent = await tx.get(Delivery, delivery_id, populate_existing=True)
@@ -143,7 +148,7 @@ async def record(
 
 
 async def _address(tx: Transaction, vault: Vault, taken: Delivery) -> tuple[str, ...] | None:
-    """Give the secrets of whoever is to get this; None when it was called off, and no try was spent."""
+    """Return the secrets of whoever is to get this; None when it was called off, and no try was spent."""
     if taken.endpoint_id is None:
         until = await _url_pause(tx, taken)
         if until is None:
@@ -196,7 +201,7 @@ async def _put_back(
     tx.ring("deliveries")  # a place in the lane is free
 
 
-async def _fate(tx: Transaction, sent: Delivery, tried: Try, patience: Patience) -> _Fate:
+async def _fate(tx: Transaction, sent: Delivery, tried: TryResult, patience: Patience) -> _Fate:
     """Say what follows from a try.
 
     A failed one takes its endpoint's row, and so sees what others made of it; a good one needs nothing of
@@ -238,7 +243,7 @@ async def _move(tx: Transaction, sent: Delivery, number: int, fate: _Fate) -> bo
     return moved.one_or_none() is not None
 
 
-async def _tell_others(tx: Transaction, sent: Delivery, tried: Try, fate: _Fate) -> None:
+async def _tell_others(tx: Transaction, sent: Delivery, tried: TryResult, fate: _Fate) -> None:
     """Let a try have its effect on the endpoint, and on the job's other deliveries."""
     if sent.endpoint_id is None:
         if tried.endpoint == "disable":

@@ -204,7 +204,7 @@ _WAKE = text("""
 
 
 async def reap(tx: Transaction, batch: int, only: UUID | None = None) -> int:
-    """Take back deliveries whose lease ran out; gives how many.
+    """Take back deliveries whose lease ran out; returns how many.
 
     A try that nobody took was never sent, so it does not count; one that was taken may have been sent:
     it counts, and is sent again at once (at least once). But a ping is sent once, and what has no record

@@ -87,7 +87,7 @@ class Desk:
     async def _say(
         self, job_id: str, changes: str, wanted: str, *values: object
     ) -> tuple[object, ...]:
-        """Change a job's row, in a transaction of its own; gives a column of it."""
+        """Change a job's row, in a transaction of its own; returns a column of it."""
         statement = f"UPDATE peer_jobs SET {changes} WHERE id = %s RETURNING {wanted}"  # noqa: S608
         async with self.pool.connection() as connection:
             cursor = await connection.execute(statement, (*values, job_id))

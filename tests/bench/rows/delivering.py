@@ -35,7 +35,7 @@ async def measure(ground: Ground) -> list[Figure]:
 
 
 async def _pings(ground: Ground, jobs: int, *, busy: bool) -> float:
-    """Cancel queued jobs at a steady pace; gives the p95 from each end to its webhook, in seconds."""
+    """Cancel queued jobs at a steady pace; returns the p95 from each end to its webhook, in seconds."""
     ground.configure(latency=600.0 if busy else 0.0)
     with ground.database() as database:
         async with ground.darkroom(

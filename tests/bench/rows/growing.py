@@ -218,7 +218,7 @@ def _fill(database: str, table: str) -> None:
 
 
 async def _round(sides: Sequence[Darkroom], ground: Ground) -> dict[str, list[float]]:
-    """Submit jobs, ask about them, and see them through; gives seconds for one of each, of each side.
+    """Submit jobs, ask about them, and see them through; returns seconds for one of each, of each side.
 
     In short bursts by turns, of which the quickest counts: what else the machine does meets both sides.
     """
@@ -263,7 +263,7 @@ async def _ask(side: Darkroom, path: str, times: int) -> float:
 
 
 async def _release(side: Darkroom, _ground: Ground) -> float:
-    """Release and roll back; gives the seconds of the quickest of a few."""
+    """Release and roll back; returns the seconds of the quickest of a few."""
     database = Database(side.settings, ring=lambda _topic, _key: None, pool=1)
     times = []
     try:
@@ -290,7 +290,7 @@ _BURSTS: dict[str, Callable[[Darkroom, Ground], Awaitable[float]]] = {
 
 
 async def _end(side: Darkroom, ground: Ground) -> float:
-    """See all that waits through; gives seconds for each, from the first call to the last webhook."""
+    """See all that waits through; returns seconds for each, from the first call to the last webhook."""
     n, began, told = _TIMES * _BURST, time.time(), len(ground.receiver.came)
     await side.start("worker", "dispatcher")
     await ground.receiver.until(told + n)

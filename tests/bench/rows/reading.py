@@ -57,7 +57,7 @@ async def measure(ground: Ground) -> list[Figure]:
 
 
 async def _one(port: int, headers: dict[str, str]) -> bytes:
-    """Make a job; gives the request that reads it."""
+    """Make a job; returns the request that reads it."""
     body = json.dumps({"input": INPUT}).encode()
     asked = client.request("POST", "/v1/jobs", body=body, headers=headers)
     load = await client.press(port, iter((asked,)), connections=1, keep=True)
@@ -66,7 +66,7 @@ async def _one(port: int, headers: dict[str, str]) -> bytes:
 
 
 async def _hold(darkroom: Darkroom, asked: bytes) -> list[Figure]:
-    """Hold many clients in `?wait`; gives what each costs in memory, and all of them in queries."""
+    """Hold many clients in `?wait`; returns what each costs in memory, and all of them in queries."""
     (process,) = darkroom.processes["api"]
     waiting = asked.replace(b" HTTP/1.1", b"?wait=60 HTTP/1.1", 1)
     before = process.memory

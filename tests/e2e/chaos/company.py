@@ -94,7 +94,7 @@ class Company:
         return self.random.choice(found) if found else None
 
     def all(self, role: str) -> list[Seat]:
-        """Give every seat of a role whose process lives and is not frozen."""
+        """Return every seat of a role whose process lives and is not frozen."""
         return [seat for seat in self.seats if seat.role == role and seat.alive and not seat.frozen]
 
     def kill(self, seat: Seat) -> None:
@@ -138,7 +138,7 @@ class Company:
             seat.since = time.monotonic() + 1
 
     def absences(self, role: str) -> list[tuple[datetime, datetime]]:
-        """Give the times in which nobody of a role was at work: all dead, frozen or still starting."""
+        """Return the times in which nobody of a role was at work: all dead, frozen or still starting."""
         actors = [actor for actor in self.stage.actors if actor.name == role]
         ready = {actor.pid: at for actor in actors if (at := _at_work_since(actor)) is not None}
         changes = [(at, 1) for at in ready.values()]

@@ -22,7 +22,7 @@ class Hostile:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def spoil(self, path: str, body: bytes) -> bytes:
-        """Give what this download of this path gets."""
+        """Return what this download of this path gets."""
         random = Random(f"{self.seed} {path}")  # noqa: S311  # the same images in every run of a seed
         if random.random() >= self.share:
             return body
@@ -50,7 +50,7 @@ class Moody:
         self._random = Random(self.seed)  # noqa: S311  # a mood, no secret
 
     def fails(self) -> bool:
-        """Tell whether this webhook is answered with 500."""
+        """Return whether this webhook is answered with 500."""
         with self._lock:
             fails = self._random.random() < self.share
             self.failed += fails

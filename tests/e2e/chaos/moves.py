@@ -94,7 +94,7 @@ def witness(stage: Stage) -> None:
 
 
 def wrong(stage: Stage) -> list[str]:
-    """Give the moves that are no arrow of the diagram, the steps of a fence or an attempt that are none."""
+    """Return the moves that are no arrow of the diagram, and odd steps of a fence or an attempt."""
     found = stage.rows(
         "SELECT n, job, was, status, fence - was_fence, attempt - was_attempt, phase FROM moves ORDER BY n"
     )
@@ -109,7 +109,7 @@ def wrong(stage: Stage) -> list[str]:
 
 
 def paid_again(stage: Stage) -> list[str]:
-    """Give the calls that began after an image of their job had been received: nobody may pay again.
+    """Return the calls that began after an image of their job had been received: nobody may pay again.
 
     An image that came while a later call was under way already is a spare, and saves the next call once
     its bytes are kept. Whoever writes an attempt or an image holds the row of its job, so the order of the
@@ -126,7 +126,7 @@ def paid_again(stage: Stage) -> list[str]:
 
 
 def given_up(stage: Stage) -> list[tuple[str, int]]:
-    """Give the calls whose workers were believed dead, and the process ids of these workers."""
+    """Return the calls whose workers were believed dead, and the process ids of these workers."""
     return [
         (f"{job}:{number} at {_moment(at):%T}", int(str(worker).split("-")[-2]))
         for job, number, at, worker in stage.rows(
@@ -136,7 +136,7 @@ def given_up(stage: Stage) -> list[tuple[str, int]]:
 
 
 def takeovers(stage: Stage) -> list[Takeover]:
-    """Give every takeover of a job whose lease had run out, and that was released again."""
+    """Return every takeover of a job whose lease had run out, and that was released again."""
     rows = stage.rows("""
         SELECT back.job, back.was, back.was_lease, back.at, next.at FROM moves back
           JOIN LATERAL (SELECT at, status FROM moves WHERE job = back.job AND n > back.n
@@ -151,7 +151,7 @@ def takeovers(stage: Stage) -> list[Takeover]:
 
 
 def closures(stage: Stage) -> list[tuple[datetime, datetime]]:
-    """Give the times in which a gate was closed, for whatever reason."""
+    """Return the times in which a gate was closed, for whatever reason."""
     spans, closed = [], dict[str, datetime]()
     for at, reason, closes in stage.rows("SELECT at, reason, closed FROM closures ORDER BY at"):
         if closes:

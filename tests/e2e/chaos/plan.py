@@ -62,7 +62,7 @@ class Plan:
         return rare | dict.fromkeys(_ROWS, (_SHARE - sum(rare.values())) / len(_ROWS))
 
     def with_seed(self, seed: int) -> "Plan":
-        """Give the same plan, drawn from another seed."""
+        """Return the same plan, drawn from another seed."""
         return replace(self, seed=seed)
 
     def schedule(self) -> list[str]:

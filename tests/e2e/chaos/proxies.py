@@ -20,7 +20,7 @@ class Commits:
     process: "subprocess.Popen[str]"
 
     def drop(self, answers: int) -> int:
-        """Let the next answers to COMMIT be lost; gives how many were lost since the last time."""
+        """Let the next answers to COMMIT be lost; returns how many were lost since the last time."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(f"{answers}\n")

@@ -40,7 +40,7 @@ class Report:
 
     @property
     def takeover(self) -> float:
-        """Give the 95th percentile of all undisturbed takeovers, in seconds after the lease."""
+        """Return the 95th percentile of all undisturbed takeovers, in seconds after the lease."""
         found = sorted(each.seconds for each in self.takeovers)
         return found[min(len(found) - 1, round(len(found) * 0.95))] if found else 0.0
 
@@ -162,7 +162,7 @@ _GONE = {*LASTING, "b64"}
 
 
 def _given_away(stage: Stage) -> list[str]:
-    """Give the jobs whose paid image was given up although the provider would have given it."""
+    """Return the jobs whose paid image was given up although the provider would have given it."""
     lost = stage.rows(
         "SELECT client_request_id FROM attempts JOIN jobs ON jobs.id = job_id "
         "WHERE jobs.error->>'code' = 'image_lost' AND outcome = 'image'"

@@ -51,7 +51,7 @@ class Plan:
 
 @contextmanager
 def attacking(url: str, key: str, plan: Plan) -> Iterator[tuple[Counter[str], int]]:
-    """Attack until the block ends; gives what it was told, counted by then, and its process's id."""
+    """Attack until the block ends; returns what it was told, counted by then, and its process's id."""
     spawning = multiprocessing.get_context("spawn")  # no thread of ours is in there
     over, (ours, theirs), told = spawning.Event(), spawning.Pipe(), Counter[str]()
     process = spawning.Process(target=_attack, args=(url, key, plan, over, theirs))

@@ -52,7 +52,7 @@ class Hostile:
         return answer
 
     def submit(self, prompt: str, **fields: object) -> str | None:
-        """Submit a job; gives its id, or None when it was refused."""
+        """Submit a job; returns its id, or None when it was refused."""
         body = {"input": {"model": MODEL, "prompt": prompt}} | fields
         answer = self.ask("POST", "/v1/jobs", body)
         return str(answer.json()["id"]) if answer.is_success else None

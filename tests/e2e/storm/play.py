@@ -114,7 +114,7 @@ def without(stage: Stage, cores: Cores, jobs: int, call: float = CALL) -> Figure
 
 
 def middle(reports: Sequence[Report]) -> Report:
-    """Give the medians of several storms, each figure by itself; what was told is their sum."""
+    """Return the medians of several storms, each figure by itself; what was told is their sum."""
     return Report(
         reports[0].attacks,
         _middle([each.alone for each in reports]),

@@ -35,7 +35,7 @@ def endless_heads(hostile: Hostile) -> None:
 
 @contextmanager
 def _connected(hostile: Hostile, rest: str) -> Iterator[list[socket.socket]]:
-    """Give connections that have begun a submission."""
+    """Return connections that have begun a submission."""
     to = urlsplit(str(hostile.client.base_url))
     head = f"POST /v1/jobs HTTP/1.1\r\nhost: {to.netloc}\r\ncontent-type: application/json\r\n"
     head += f"authorization: {hostile.client.headers['authorization']}\r\n{rest}"

@@ -44,14 +44,14 @@ class Api:
         return shown
 
     async def key_with(self, *scopes: Scope) -> dict[str, str]:
-        """Make a key of the first project with just these scopes; gives the header it goes in."""
+        """Make a key of the first project with just these scopes; returns the header it goes in."""
         key = projects.new_key()
         async with self.life.database.transaction() as tx:
             await projects.create_key(tx, self.life.caller.project_id, "narrow", scopes, key)
         return bearer(key)
 
     async def another_project(self, name: str = "other") -> dict[str, str]:
-        """Make another project; gives the header of its key, which has every scope."""
+        """Make another project; returns the header of its key, which has every scope."""
         return bearer((await make_project(self.life.database, self.state.vault, name))[1])
 
 
@@ -97,7 +97,7 @@ def job_id(written: object) -> UUID:
 
 
 def problem(answer: httpx.Response, status: int, code: str) -> Body:
-    """Demand that an answer is this refusal, in the form of RFC 9457; gives its body."""
+    """Demand that an answer is this refusal, in the form of RFC 9457; returns its body."""
     assert (answer.status_code, answer.headers["content-type"]) == (
         status,
         "application/problem+json",
@@ -115,5 +115,5 @@ def problem(answer: httpx.Response, status: int, code: str) -> Body:
 
 
 def pointers(answer: httpx.Response) -> list[str]:
-    """Give the pointers of the fields that a refusal names."""
+    """Return the pointers of the fields that a refusal names."""
     return [each["pointer"] for each in answer.json()["errors"]]

@@ -13,7 +13,7 @@ import pytest
 
 from api.app import create_app
 from api.edge.serving import Server
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.money.prices import PriceList
 from models.platform.db import Database
 from models.platform.vault import Vault
@@ -33,7 +33,7 @@ async def serve(settings: Settings, database: Database) -> AsyncIterator[Api]:
     app = create_app(settings)
     server = Server(app, settings.model_copy(update={"grace": timedelta(seconds=5)}))
     vault = Vault.of(settings)
-    lens = Lens(settings.public_url, vault)
+    presenter = Presenter(settings.public_url, vault)
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -41,7 +41,7 @@ async def serve(settings: Settings, database: Database) -> AsyncIterator[Api]:
             while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.01)
             caller, key = await make_project(database, vault, "shop")
-            life = Life(database, lens, settings.storage_url, caller)
+            life = Life(database, presenter, settings.storage_url, caller)
             async with _client(url, key) as client:
                 yield Api(url, key, client, app.state.darkroom, life)
         finally:

@@ -75,7 +75,7 @@ def nobodys(prefix: str) -> str:
 
 
 async def one_of_each(api: Api) -> dict[str, str]:
-    """Make something of each noun in the first project; gives their ids by prefix."""
+    """Make something of each noun in the first project; returns their ids by prefix."""
     hook = await api.client.post("/v1/webhooks", json={"url": "https://example.com/hook"})
     job = await api.submit()
     await api.life.succeed(job)

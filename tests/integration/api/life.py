@@ -11,9 +11,9 @@ from sqlalchemy import text
 from models import jobs
 from models.accounts.projects import Caller
 from models.images.storage import Store
-from models.jobs import Kept
+from models.jobs import KeptImage
 from models.jobs.attempts import Answer, Ref
-from models.jobs.view import Lens
+from models.jobs.view import Presenter
 from models.platform.db import Database
 
 _LEASE = timedelta(seconds=60)
@@ -25,12 +25,12 @@ class Life:
     """The dispatcher's and the worker's part in a job's life."""
 
     database: Database
-    lens: Lens
+    presenter: Presenter
     storage_url: str
     caller: Caller
 
     async def release(self, job: UUID) -> int:
-        """Release this job, and others that come before it; gives its fence."""
+        """Release this job, and others that come before it; returns its fence."""
         async with self.database.transaction() as tx:
             released = await jobs.release(tx, 1000, lease=_LEASE, typical_call=timedelta(0))
         return next(each.fence for each in released if each.job_id == job)
@@ -40,7 +40,7 @@ class Life:
         fence = await self.release(job)
         async with self.database.transaction() as tx:
             begun = await jobs.start(
-                tx, self.lens, job, fence,
+                tx, self.presenter, job, fence,
                 start_id=uuid4(), worker="w1", key_prefix="k", lease=_LEASE,
                 typical_call=timedelta(0),
             )  # fmt: skip
@@ -52,16 +52,16 @@ class Life:
         answer = Answer("image", "settled", 91_000, 200, "inf-1", "https://cdn.example/1.jpg")
         async with self.database.transaction() as tx:
             received = await jobs.receive(
-                tx, self.lens, ref, answer, lease=_LEASE, ttl=timedelta(hours=1)
+                tx, self.presenter, ref, answer, lease=_LEASE, ttl=timedelta(hours=1)
             )
         assert received is not None
         await Store(self.storage_url).put(str(self.caller.project_id), picture, "image/jpeg")
-        kept = Kept(
+        kept = KeptImage(
             sha256(picture).hexdigest(), len(picture), 2048, 2048, "image/jpeg",
             "https://cdn.example/1.jpg", timedelta(days=30),
         )  # fmt: skip
         async with self.database.transaction() as tx:
-            assert await jobs.succeed(tx, self.lens, received[1], kept) is not None
+            assert await jobs.succeed(tx, self.presenter, received[1], kept) is not None
 
     async def succeed(self, job: UUID, picture: bytes = PICTURE) -> None:
         """Bring a queued job to its image."""
@@ -73,13 +73,13 @@ class Life:
         answer = Answer("refused", "none", None, 400)
         async with self.database.transaction() as tx:
             assert await jobs.refuse(
-                tx, self.lens, ref, answer, code="content_refused", message="not this"
+                tx, self.presenter, ref, answer, code="content_refused", message="not this"
             )
 
     async def lose(self, ref: Ref) -> None:
         """Lose the answer of the call under way: nobody knows whether it was paid."""
         async with self.database.transaction() as tx:
-            assert await jobs.lose(tx, self.lens, ref, Answer("unknown", "unknown"))
+            assert await jobs.lose(tx, self.presenter, ref, Answer("unknown", "unknown"))
 
     async def expire(self, job: UUID) -> None:
         """Let a queued job wait past its time."""
@@ -89,7 +89,7 @@ class Life:
     async def clear_away(self, job: UUID) -> None:
         """Expire a job one of whose times has come."""
         async with self.database.transaction() as tx:
-            assert await jobs.expire(tx, self.lens, job, timedelta(0)) is not None
+            assert await jobs.expire(tx, self.presenter, job, timedelta(0)) is not None
 
     async def alter(self, statement: str, **values: object) -> None:
         """Change what no arrow changes: the passing of time, what another room has done."""

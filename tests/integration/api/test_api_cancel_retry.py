@@ -33,7 +33,7 @@ async def canceled(api: Api, job: UUID) -> Body:
 
 
 def outcome(shown: Body) -> object:
-    """Give how a cancel came out."""
+    """Return how a cancel came out."""
     cancel = shown["cancel"]
     assert isinstance(cancel, dict)
     assert set(cancel) == {"requested_at", "outcome"}
@@ -76,7 +76,12 @@ async def test_a_call_that_fails_uncharged_was_prevented(api: Api) -> None:
     await canceled(api, job)
     async with api.life.database.transaction() as tx:
         await jobs.refuse(
-            tx, api.life.lens, ref, Answer("refused", "none"), code="invalid_input", message="no"
+            tx,
+            api.life.presenter,
+            ref,
+            Answer("refused", "none"),
+            code="invalid_input",
+            message="no",
         )
     shown = await canceled(api, job)
     assert (shown["status"], outcome(shown)) == ("canceled", "prevented")

@@ -125,7 +125,7 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
 
 
 def told(answer: bytes) -> tuple[int, str]:
-    """Give the status and the code of a refusal in problem+json."""
+    """Return the status and the code of a refusal in problem+json."""
     head, _, body = answer.partition(b"\r\n\r\n")
     assert b"content-type: application/problem+json" in head
     assert b"connection: close" in head.lower()
@@ -298,7 +298,7 @@ async def hold(api: Api, job: str) -> httpx.Response:
 
 
 async def full(api: Api) -> bool:
-    """Tell whether a new connection is refused, in the form of every refusal."""
+    """Return whether a new connection is refused, in the form of every refusal."""
     async with dialed(httpx.URL(api.url).port or 0) as (reader, writer):
         writer.write(HEAD + b"connection: close\r\n\r\n")
         answered = await _read(reader)

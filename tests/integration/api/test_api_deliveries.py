@@ -10,7 +10,7 @@ import pytest
 from models import ids
 from models.states import DeliveryState
 from models.webhooks import deliveries
-from models.webhooks.deliveries import Try
+from models.webhooks.deliveries import TryResult
 from tests.integration.api.client import Api, Body, path, pointers, problem
 from tests.sending import LEASE, PATIENCE
 
@@ -21,7 +21,7 @@ EXHAUSTED: DeliveryState = "exhausted"
 
 
 async def register(api: Api, **fields: object) -> str:
-    """Register an endpoint over HTTP; gives its path."""
+    """Register an endpoint over HTTP; returns its path."""
     answer = await api.client.post("/v1/webhooks", json={"url": URL} | fields)
     assert answer.status_code == 201, answer.text
     return f"/v1/webhooks/{answer.json()['id']}"
@@ -35,13 +35,13 @@ async def tried(
     async with api.life.database.transaction() as tx:
         for delivery, number in (await deliveries.wake(tx, 100, LEASE, cap=100, rate=1000)).due:
             assert await deliveries.take(tx, api.state.vault, delivery, number, LEASE)
-            met = Try(state, result, status, LATENCY, later)
+            met = TryResult(state, result, status, LATENCY, later)
             at = datetime.now(UTC)
             assert await deliveries.record(tx, delivery, number, at, met, PATIENCE) == state
 
 
 async def told(api: Api, endpoint: str, *states: DeliveryState) -> list[str]:
-    """Tell an endpoint of so many failed jobs, and let their deliveries come to these; gives their ids."""
+    """Tell an endpoint of so many failed jobs, let their deliveries end so; returns their ids."""
     for state in states:
         await api.life.fail(await api.submit())
         if state != "pending":

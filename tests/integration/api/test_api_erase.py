@@ -23,14 +23,14 @@ ERASED = {
 
 
 def reference(color: str = "red") -> str:
-    """Draw a small picture; gives its data: URL."""
+    """Draw a small picture; returns its data: URL."""
     drawn = BytesIO()
     Image.new("RGB", (32, 32), color).save(drawn, "PNG")
     return f"data:image/png;base64,{b64encode(drawn.getvalue()).decode()}"
 
 
 async def finished(api: Api) -> tuple[UUID, str]:
-    """Make a job with an image; gives the path and signature of its URL."""
+    """Make a job with an image; returns the path and signature of its URL."""
     job = await api.submit(metadata={"who": "Ann"}, tags=["Ann"], customer="c_9")
     await api.life.succeed(job)
     result = (await api.job(job))["result"]
@@ -99,7 +99,7 @@ async def sweep(api: Api) -> None:
     """Delete what nobody refers to, as the dispatcher does after the grace."""
     await api.life.alter("UPDATE remnants SET since = since - interval '1 h'")
     async with api.life.database.transaction() as tx:
-        doomed, _ = await remnants.doom(tx, 100)
+        doomed, _ = await remnants.sweep(tx, 100)
     for each in doomed:
         await Store(api.life.storage_url).remove(str(each.project_id), each.sha256)
 

@@ -23,7 +23,7 @@ async def stranger(api: Api) -> httpx.AsyncClient:
 
 @pytest.fixture
 def empty_database(database_url: str) -> Iterator[SecretStr]:
-    """A database that was never migrated; gives its URL."""
+    """A database that was never migrated; returns its URL."""
     name = f"{database_url.rpartition('/')[2]}_empty"
     with psycopg.connect(database_url, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}".encode())

@@ -17,7 +17,7 @@ SIZE = len(PICTURE)
 
 
 async def shown(api: Api) -> dict[str, str]:
-    """Make a job with an image; gives the image as the job shows it."""
+    """Make a job with an image; returns the image as the job shows it."""
     job = await api.submit()
     await api.life.succeed(job)
     result = (await api.job(job))["result"]
@@ -27,7 +27,7 @@ async def shown(api: Api) -> dict[str, str]:
 
 
 def signed(data: dict[str, str], which: str = "url") -> str:
-    """Give the path and the signature of a URL: the test's server is not at the public address."""
+    """Return the path and the signature of a URL: the test's server is not at the public address."""
     parts = urlsplit(data[which])
     return f"{parts.path}?{parts.query}"
 

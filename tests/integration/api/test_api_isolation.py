@@ -115,7 +115,7 @@ async def test_an_idempotency_key_of_another_project_replays_nothing(
 
 
 async def _seen(shared: Api, things: Mapping[str, str]) -> list[object]:
-    """Give how the first project sees its things."""
+    """Return how the first project sees its things."""
     paths = (
         f"/v1/jobs/{things[ids.JOB]}", f"/v1/webhooks/{things[ids.ENDPOINT]}",
         f"/v1/deliveries/{things[ids.DELIVERY]}", "/v1/keys", "/v1/budgets",

@@ -16,10 +16,10 @@ from PIL import Image
 from sqlalchemy import Engine, event
 from starlette.types import Message
 
+from api.edge.body_limits import SMALL, Intake, Pace
+from api.edge.byte_budget import ByteBudget
 from api.edge.callers import Callers
-from api.edge.intake import SMALL, Intake, Pace
 from api.edge.rates import Rates
-from api.edge.room import Room
 from api.sharing.queues import Queues
 from models.accounts import projects
 from models.accounts.projects import Caller
@@ -235,7 +235,7 @@ async def test_a_queue_is_one_projects_own(state: Api, clock: Clock) -> None:
 
 
 def noise(side: int) -> str:
-    """Draw a picture that does not compress, three bytes a pixel; gives its data: URL."""
+    """Draw a picture that does not compress, three bytes a pixel; returns its data: URL."""
     drawn = BytesIO()
     pixels = shake_256(b"noise").digest(3 * side * side)
     Image.frombytes("RGB", (side, side), pixels).save(drawn, "PNG")
@@ -268,7 +268,7 @@ def arriving(*chunks: bytes) -> Iterator[Message]:
 PACE = Pace(timedelta(seconds=10), 1)
 
 
-def intake(room: Room, chunks: Iterator[Message], *, most: int) -> Intake:
+def intake(room: ByteBudget, chunks: Iterator[Message], *, most: int) -> Intake:
     async def receive() -> Message:
         return next(chunks)
 
@@ -278,7 +278,7 @@ def intake(room: Room, chunks: Iterator[Message], *, most: int) -> Intake:
 @pytest.mark.parametrize("cut", range(1, 12))
 async def test_a_reference_is_known_wherever_the_chunks_are_cut(cut: int) -> None:
     sent = b'["data:' + b"A" * (2 * SMALL) + b'", 1]'
-    room = Room(16 * SMALL)
+    room = ByteBudget(16 * SMALL)
     taken = intake(room, arriving(sent[:cut], sent[cut:]), most=4 * SMALL)
     await taken.receive()
     await taken.receive()
@@ -290,7 +290,7 @@ async def test_a_reference_is_known_wherever_the_chunks_are_cut(cut: int) -> Non
 
 
 async def test_a_project_may_hold_as_much_as_it_leaves_free() -> None:
-    room, one, other = Room(120, patience=timedelta(seconds=0.05)), uuid4(), uuid4()
+    room, one, other = ByteBudget(120, patience=timedelta(seconds=0.05)), uuid4(), uuid4()
     greedy, second = room.begin(one), room.begin(other)
     await room.take(greedy, 60)
     with pytest.raises(TooMany):
@@ -305,7 +305,7 @@ async def test_a_project_may_hold_as_much_as_it_leaves_free() -> None:
 
 
 async def test_what_becomes_free_goes_to_the_oldest_body() -> None:
-    room, one = Room(200), uuid4()
+    room, one = ByteBudget(200), uuid4()
     oldest, middle, youngest = (room.begin(one) for _ in range(3))
     await room.take(oldest, 50)
     await room.take(youngest, 50)
@@ -323,7 +323,7 @@ async def test_what_becomes_free_goes_to_the_oldest_body() -> None:
 
 
 async def test_when_all_bodies_of_a_project_wait_for_each_other_the_youngest_is_refused() -> None:
-    room, one = Room(200), uuid4()
+    room, one = ByteBudget(200), uuid4()
     bodies = [room.begin(one) for _ in range(4)]
     for each in bodies[:3]:
         await room.take(each, 30)
@@ -342,7 +342,7 @@ async def test_when_all_bodies_of_a_project_wait_for_each_other_the_youngest_is_
 
 
 async def test_who_goes_away_while_waiting_leaves_the_room_to_others() -> None:
-    room, one = Room(200), uuid4()
+    room, one = ByteBudget(200), uuid4()
     held, gone, next_one = (room.begin(one) for _ in range(3))
     await room.take(held, 100)
     held.whole = True
@@ -359,7 +359,7 @@ async def test_who_goes_away_while_waiting_leaves_the_room_to_others() -> None:
 
 
 async def test_only_a_large_body_takes_room_and_only_what_has_come() -> None:
-    room, one = Room(2 * SMALL, patience=timedelta(seconds=0.05)), UUID(int=0)
+    room, one = ByteBudget(2 * SMALL, patience=timedelta(seconds=0.05)), UUID(int=0)
     small = intake(room, arriving(b" " * 60_000), most=SMALL)
     await small.receive()
     large = intake(room, arriving(b'"data:' + b"A" * 100_000), most=64 * SMALL)
@@ -377,7 +377,7 @@ async def test_a_body_that_stops_coming_is_given_up() -> None:
         await asyncio.get_running_loop().create_future()
         raise AssertionError
 
-    stuck = Intake(never, Room(SMALL), Pace(timedelta(0), 1), most=SMALL, owner=lambda: None)
+    stuck = Intake(never, ByteBudget(SMALL), Pace(timedelta(0), 1), most=SMALL, owner=lambda: None)
     with pytest.raises(TooSlow):
         await stuck.receive()
 

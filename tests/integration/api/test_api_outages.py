@@ -125,7 +125,7 @@ async def test_a_restart_of_postgres_loses_no_job_and_makes_none_twice(
 ) -> None:
     done = asyncio.Event()
 
-    async def insist(name: str) -> str:
+    async def persist(name: str) -> str:
         """Submit as a client should: with a key, until it is accepted."""
         while True:
             answer = await api.client.post(
@@ -139,7 +139,7 @@ async def test_a_restart_of_postgres_loses_no_job_and_makes_none_twice(
     async def client(number: int) -> list[str]:
         made: list[str] = []
         while not done.is_set():
-            made.append(await insist(f"{number}-{len(made)}"))
+            made.append(await persist(f"{number}-{len(made)}"))
         return made
 
     clients = [asyncio.create_task(client(number)) for number in range(8)]

@@ -51,7 +51,7 @@ async def held(api: Api, count: int = 1) -> None:
 
 
 async def said(test: "asyncio.Task[httpx.Response]") -> Body:
-    """Give what a test came to, within the moment that a ring takes."""
+    """Return what a test came to, within the moment that a ring takes."""
     answer = await asyncio.wait_for(test, 4)  # sooner than the sweep
     assert answer.status_code == 200, answer.text
     shown: Body = answer.json()

@@ -37,7 +37,7 @@ async def failed(api: Api, **fields: object) -> UUID:
 
 
 async def retried(api: Api, job: UUID, changes: Body, **headers: str) -> Body:
-    """Retry a job with changes; gives the new one."""
+    """Retry a job with changes; returns the new one."""
     answer = await api.client.post(path(job, "/retry"), json=changes, headers=headers)
     assert answer.status_code == 202, answer.text
     made: Body = answer.json()

@@ -49,7 +49,7 @@ async def sweep_without_grace(api: Api, over: asyncio.Event) -> None:
     store = Store(api.life.storage_url)
     while not over.is_set():
         async with api.life.database.transaction() as tx:
-            doomed, _ = await remnants.doom(tx, 100, timedelta(0))
+            doomed, _ = await remnants.sweep(tx, 100, timedelta(0))
         for each in doomed:
             await store.remove(str(each.project_id), each.sha256)
         async with api.life.database.transaction() as tx:

@@ -24,7 +24,7 @@ class Told:
 
 @asynccontextmanager
 async def listening(api: Api, job: UUID, **headers: str) -> AsyncIterator[AsyncIterator[Told]]:
-    """Open a stream; gives its events."""
+    """Open a stream; returns its events."""
     async with api.client.stream("GET", path(job, "/events"), headers=headers) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -85,7 +85,7 @@ async def test_a_stream_is_resumed_after_the_last_event(api: Api) -> None:
 
 
 async def last_event(api: Api, job: UUID, seen: str) -> str | None:
-    """Come back as a browser does; gives the last event that it is told, None for a 204."""
+    """Come back as a browser does; returns the last event that it is told, None for a 204."""
     headers = {"last-event-id": seen}
     async with api.client.stream("GET", path(job, "/events"), headers=headers) as answer:
         told = [each async for each in events(answer)]

@@ -29,7 +29,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 def picture(color: str = "red") -> tuple[bytes, str]:
-    """Draw a small PNG; gives its bytes and its data: URL."""
+    """Draw a small PNG; returns its bytes and its data: URL."""
     drawn = BytesIO()
     Image.new("RGB", (32, 32), color).save(drawn, "PNG")
     data = drawn.getvalue()

@@ -23,7 +23,7 @@ Ask = Callable[[Api], "asyncio.Task[httpx.Response]"]
 
 
 async def the_job(api: Api) -> UUID:
-    """Give the only unfinished job there is, as soon as somebody waits for it."""
+    """Return the only unfinished job there is, as soon as somebody waits for it."""
     await waiting(api, 1)
     listed = (await api.client.get("/v1/jobs", params={"status": "queued"})).json()["data"]
     assert len(listed) == 1

@@ -26,7 +26,7 @@ class Hold:
     whole: bool = False
 
 
-class Room:
+class ByteBudget:
     """So many bytes for the bodies of all projects, taken as they come.
 
     A project may hold as much as it leaves free: half of the room when it is alone, a third each when there

@@ -9,11 +9,11 @@ from prometheus_client import Counter, Histogram
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.edge.body_limits import SMALL, Intake, Pace, too_large
+from api.edge.byte_budget import ByteBudget
 from api.edge.callers import owner_of, quota_of
 from api.edge.heads import as_get
-from api.edge.intake import SMALL, Intake, Pace, too_large
 from api.edge.problems import CLIENT_GONE, NOSNIFF, problem
-from api.edge.room import Room
 from models.ids import new, text
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -31,7 +31,7 @@ class Door:
     def __init__(self, app: ASGIApp, *, submission_max: int, bodies_max: int, pace: Pace) -> None:
         self._app = app
         self._submission_max = submission_max
-        self._room = Room(bodies_max)
+        self._room = ByteBudget(bodies_max)
         self._pace = pace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

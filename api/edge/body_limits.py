@@ -8,7 +8,7 @@ from uuid import UUID
 
 from starlette.types import Message, Receive
 
-from api.edge.room import Hold, Room
+from api.edge.byte_budget import ByteBudget, Hold
 from models.errors import BodyTooLarge, TooSlow
 
 SMALL = 1024 * 1024  # bytes of any body, but for the references inside of a submission
@@ -36,7 +36,7 @@ class Intake:
     def __init__(
         self,
         receive: Receive,
-        room: Room,
+        room: ByteBudget,
         pace: Pace,
         *,
         most: int,
@@ -116,7 +116,7 @@ class _Scale:
         self._tail = b""  # the end of what came: a string may begin across two chunks
 
     def add(self, chunk: bytes) -> int:
-        """Weigh the next bytes; gives the sum so far."""
+        """Weigh the next bytes; returns the sum so far."""
         text, at = self._tail + chunk, 0
         self._outside -= len(self._tail)
         while at < len(text):
