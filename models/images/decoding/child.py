@@ -1,6 +1,6 @@
 """The child that decodes images for `models.images.pictures`, a program of its own.
 
-    python -m models.decoding.child <bytes of memory> <seconds of CPU> <seconds> <niceness>
+    python -m models.images.decoding.child <bytes of memory> <seconds of CPU> <seconds> <niceness>
 
 Bytes are hostile until decoded, so this process has nothing to lose: no secret in its environment, no
 file to write, bounded memory and time. It reads requests on stdin and answers on stdout:
@@ -37,8 +37,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from models.decoding.endless import ended
 from models.images.decoding.bare import bare
+from models.images.decoding.endless import ended
 
 # Importing a plugin is what lets Pillow open its format; it may open no other.
 _FORMATS = tuple(
