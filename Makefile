@@ -11,7 +11,7 @@ PEERS := .bench
 # Where a container's environment forbids bytecode, each of a hundred starts would compile for half a
 # second; it is ignored by git, and `make clean` removes it.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help up demo test long servers credits webhooks chaos limit storm bench check fmt lock clean
+.PHONY: help up demo test long coverage servers credits webhooks chaos limit storm bench check fmt lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: $(STAMP) ## Run every test but the long ones
 long: $(STAMP) ## Run the tests that take a minute each, which `make test` leaves out
 	$(BIN)/python -m pytest -q -m long --long tests
 	$(BIN)/python -m pytest -q --walks 200 tests/integration/test_ledger.py
+
+coverage: $(STAMP) ## Run every test but the long ones with branch coverage, roles in processes of their own included
+	$(BIN)/python -m pytest -n $(or $(PROCESSES),2) --cov --cov-report=term --timeout 300 $(TESTS)
 
 credits: $(STAMP) ## Lose a third of 1,000 answers, kill 20 workers, and compare every credit
 	$(BIN)/python -m pytest -q -s tests/e2e/test_credits.py --long --jobs $(or $(JOBS),1000) --kills $(or $(KILLS),20)

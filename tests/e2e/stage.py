@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -299,7 +299,15 @@ class Stage:
         self.leave()
 
     def leave(self) -> None:
-        """Kill every process that is left; `fill` begins anew."""
+        """Kill every process that is left; `fill` begins anew.
+
+        Under `make coverage` each may end by itself first, and write down what it has run.
+        """
+        if "COVERAGE_PROCESS_CONFIG" in self.environment:
+            for actor in self.actors:
+                actor.thaw()
+                with suppress(subprocess.TimeoutExpired):
+                    actor.terminate(PATIENCE)
         for actor in self.actors:
             actor.kill()
 
@@ -379,7 +387,7 @@ def opened(
 
 def role_environment(settings: Settings, extra: Mapping[str, str]) -> dict[str, str]:
     """Write the environment of the roles: ours alone, whatever this machine has set."""
-    ours = ("DARKROOM_", "AIMLAPI_", "DATABASE_URL", "REDIS_URL", "COVERAGE_", "PYTEST_")
+    ours = ("DARKROOM_", "AIMLAPI_", "DATABASE_URL", "REDIS_URL", "PYTEST_")
     kept = {name: value for name, value in inherited().items() if not name.startswith(ours)}
     return {
         **kept,
