@@ -1,7 +1,7 @@
 """The only reader of the environment: one frozen object, read once per process.
 
 Durations are `timedelta`, given in seconds (`DARKROOM_GRACE=330`). Every number here is a default with
-its reason beside it; the README lists the variables people set.
+its reason beside it; docs/settings.md tells of each.
 """
 
 import os

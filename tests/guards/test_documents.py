@@ -1,0 +1,133 @@
+"""The pages that list things list all of them: settings, codes, reasons, scopes, words."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import get_args
+
+from pydantic.fields import FieldInfo
+
+from api.contract.shapes import JobError
+from models import errors, schema
+from models.errors import Refusal
+from models.platform.db import Base
+from models.settings import LocalSettings, Settings, environment
+from models.states import SCOPES, WaitingReason
+from tests.pages import ROOT
+
+DOCS = ROOT / "docs"
+# Answers that the HTTP framework gives by itself; see `api/edge/problems.py`.
+FRAMEWORK = {"method_not_allowed": "405", "http_error": "any"}
+
+
+def written(field: FieldInfo) -> str:
+    """Return a setting's default as one would write it in the environment."""
+    return "required" if field.is_required() else _written(field.get_default())
+
+
+def _written(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case timedelta():
+            return f"{value.total_seconds():.3f}".rstrip("0").rstrip(".")
+        case tuple() | frozenset():
+            return ",".join(_written(each) for each in value)
+        case _:
+            return str(value)
+
+
+def rows(page: str) -> list[list[str]]:
+    """Return the cells of each row of a page's tables, without the marks of code."""
+    lines = (DOCS / page).read_text().splitlines()
+    return [
+        [cell.strip().strip("`") for cell in line.strip("| ").split(" | ")]
+        for line in lines
+        if line.startswith("| ")
+    ]
+
+
+def named(page: str) -> dict[str, list[str]]:
+    """Return the rows of a page that have an anchor, by it."""
+    anchored = ((re.match(r'<a id="(\w+)"></a>`(\w+)`?$', cells[0]), cells) for cells in rows(page))
+    found = {match[1]: cells for match, cells in anchored if match}
+    assert found.keys() == {match[2] for match, _ in anchored if match} | found.keys()
+    return found
+
+
+def test_every_setting_is_told_with_its_default() -> None:
+    fields = {
+        variable: kind.model_fields[name]
+        for kind in (LocalSettings, Settings)
+        for name, variable in environment.variables(kind).items()
+    }
+    told = {cells[0]: cells[1:] for cells in rows("settings.md") if cells[0].isupper()}
+    assert sorted(told) == sorted(fields)
+    assert {name: cells[0] for name, cells in told.items()} == {
+        name: written(field) for name, field in fields.items()
+    }
+    lasting = {name for name, each in fields.items() if "timedelta" in str(each.annotation)}
+    assert {name for name in lasting if "seconds" not in told[name][1]} == set()
+
+
+def test_every_code_has_its_place_among_the_errors() -> None:
+    refusals = {each.code: str(each.status) for each in _tree(Refusal)} | FRAMEWORK
+    ends = get_args(JobError.model_fields["code"].annotation)
+    told = named("errors.md")
+    assert sorted(told) == sorted([*refusals, *ends])
+    assert {code: told[code][1] for code in refusals} == refusals
+
+
+def test_every_reason_to_wait_is_told() -> None:
+    assert sorted(named("waiting.md")) == sorted(get_args(WaitingReason))
+
+
+def test_every_route_is_listed_under_its_scope() -> None:
+    described = json.loads((ROOT / "tests" / "guards" / "openapi.json").read_text())
+    opens: dict[str, set[str]] = {scope: set() for scope in SCOPES}
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            for scope in (
+                scope for each in operation.get("security", ()) for scope in each["HTTPBearer"]
+            ):
+                opens[scope].add(f"{method.upper()} {path}")
+    told = {cells[0]: set(re.findall(r"[A-Z]+ /v1/[^`]+", cells[1])) for cells in rows("keys-and-scopes.md")
+            if cells[0] in SCOPES}  # fmt: skip
+    assert told == opens
+
+
+def test_the_glossary_is_in_order_and_names_every_table() -> None:
+    told = {
+        cells[0]: re.findall(r"[\w./]+", cells[2].replace("`", ""))
+        for cells in rows("glossary.md")[1:]
+    }
+    words = [word.lower() for word in told]
+    assert words == sorted(words)
+    tables = {name: table.columns.keys() for name, table in Base.metadata.tables.items()}
+    places = [place for found in told.values() for place in found]
+    unknown = [
+        place
+        for place in places
+        if place not in tables
+        and place.partition(".")[2] not in tables.get(place.partition(".")[0], ())
+        and not (ROOT / place).is_dir()
+    ]
+    assert unknown == []
+    assert set(tables) - {place.partition(".")[0] for place in places} == set()
+    assert schema.Job.__tablename__ in tables
+
+
+def test_there_is_one_version() -> None:
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    described = json.loads((ROOT / "tests" / "guards" / "openapi.json").read_text())
+    assert described["info"]["version"] == stated
+
+
+def _tree(base: type[Refusal]) -> Iterable[type[Refusal]]:
+    for each in base.__subclasses__():
+        if each.__module__ == errors.__name__:
+            yield from (each, *_tree(each))

@@ -1,0 +1,65 @@
+"""The documentation holds together: each link leads somewhere, and what can be run is run."""
+
+from pathlib import Path
+
+from tests import pages
+from tests.pages import PAGES, ROOT
+
+# Taken out and sent real deliveries by tests/integration/test_receiving.py; and run by hand, on a client
+# that somebody else's program makes.
+_NOT_RUN_HERE = {"docs/receiving-webhooks.md", "docs/clients.md"}
+_KNOWN = {"", "sh", "python", "console", "json", "http", "js", "ts", "go", "nginx", "yaml", "text"}
+
+
+def leads(page: Path, link: str) -> bool:
+    """Tell whether a link of a page leads to a file of ours, and to an anchor that it has."""
+    path, _, anchor = link.partition("#")
+    target = (page.parent / path).resolve() if path else page
+    there = target.exists() and target.is_relative_to(ROOT)
+    return there and (not anchor or anchor in pages.anchors(target))
+
+
+def test_each_link_of_each_page_leads_somewhere() -> None:
+    missing = [
+        f"{pages.name(page)}: {link}"
+        for page in PAGES
+        for link in pages.links(page)
+        if "://" not in link and not leads(page, link)
+    ]
+    assert missing == []
+
+
+def test_each_page_of_docs_is_reached_from_the_readme() -> None:
+    seen, todo = set(), [ROOT / "README.md"]
+    while todo:
+        page = todo.pop()
+        if page in seen or page not in PAGES:
+            continue
+        seen.add(page)
+        local = (link.partition("#")[0] for link in pages.links(page) if "://" not in link)
+        todo += [(page.parent / link).resolve() for link in local if link]
+    assert [pages.name(page) for page in PAGES if page not in seen] == []
+
+
+def test_each_python_of_a_page_is_a_file_that_the_page_runs() -> None:
+    lost = [
+        f"{pages.name(page)}:{block.line}"
+        for page in PAGES
+        if pages.name(page) not in _NOT_RUN_HERE
+        for block in pages.blocks(page, "python")
+        if block.file is None
+        or not any(block.file in each.text for each in pages.blocks(page, "sh"))
+    ]
+    assert lost == []
+
+
+def test_a_block_says_what_it_is() -> None:
+    fences = {line[3:] for page in PAGES for line in page.read_text().splitlines()
+              if line.startswith("```")}  # fmt: skip
+    assert fences - _KNOWN == set()
+
+
+def test_the_anchors_are_those_of_github(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A *job's* `error.code`s\n\n```\n# no heading\n```\n## Same\n## Same\n")
+    assert pages.anchors(page) == {"a-jobs-errorcodes", "same", "same-1"}
