@@ -5,9 +5,9 @@ from pathlib import Path
 from tests import pages
 from tests.pages import PAGES, ROOT
 
-# Taken out and sent real deliveries by tests/integration/test_receiving.py; and run by hand, on a client
-# that somebody else's program makes.
-_NOT_RUN_HERE = {"docs/receiving-webhooks.md", "docs/clients.md"}
+# Followed by test_recipes.py; taken out and sent real deliveries by test_receiving.py (both in
+# tests/integration); and run by hand, on a client that somebody else's program makes.
+_NOT_RUN_HERE = {"CONTRIBUTING.md", "docs/receiving-webhooks.md", "docs/clients.md"}
 _KNOWN = {"", "sh", "python", "console", "json", "http", "js", "ts", "go", "nginx", "yaml", "text"}
 
 
