@@ -8,7 +8,21 @@ from tests.pages import PAGES, ROOT
 # Followed by test_recipes.py; taken out and sent real deliveries by test_receiving.py (both in
 # tests/integration); and run by hand, on a client that somebody else's program makes.
 _NOT_RUN_HERE = {"CONTRIBUTING.md", "docs/receiving-webhooks.md", "docs/clients.md"}
-_KNOWN = {"", "sh", "python", "console", "json", "http", "js", "ts", "go", "nginx", "yaml", "text"}
+_KNOWN = {
+    "",
+    "sh",
+    "python",
+    "console",
+    "json",
+    "http",
+    "js",
+    "ts",
+    "go",
+    "nginx",
+    "yaml",
+    "text",
+    "mermaid",
+}
 
 
 def leads(page: Path, link: str) -> bool:
