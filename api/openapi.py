@@ -2,11 +2,13 @@
 
 import json
 import sys
+from functools import cache
 
 from api.app import create_app
 from models.settings import Settings
 
 
+@cache
 def describe() -> str:
     """Return the description at `/openapi.json`, in an order that makes differences easy to read."""
     nowhere = {"database_url": "postgresql://", "redis_url": "redis://", "secret": "-" * 32}

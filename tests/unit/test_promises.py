@@ -21,7 +21,7 @@ def answer(status: int, body: object, request: httpx.Request = JOB) -> httpx.Res
     ("given", "told"),
     [
         (answer(200, examples.JOB | {"colour": "red"}), "colour"),
-        (answer(200, {k: v for k, v in examples.JOB.items() if k != "cost"}), "'cost' is a required"),
+        (answer(200, {k: v for k, v in examples.JOB.items() if k != "cost"}), '"cost" is a required'),
         (answer(200, examples.JOB | {"status": "released"}), "released"),
         (answer(200, examples.JOB | {"error": {"code": "oops"}}), "$.error"),
         (answer(200, examples.JOB | {"deadline": "2026-11-22T10:00:00+01:00"}), "$.deadline"),
