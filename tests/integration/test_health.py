@@ -14,6 +14,7 @@ from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.doorbell import Doorbell
 from models.settings import Settings
+from tests.conftest import PLAIN
 from worker.dispatcher.desk import Desk, go_on, repeat
 from worker.runtime import health
 
@@ -79,7 +80,7 @@ async def test_a_trouble_is_a_503_that_says_which(settings: Settings) -> None:
     url = f"http://127.0.0.1:{served.metrics_port}/healthz"
     async with (
         health.serve(served, healthy=healthy, ready=healthy),
-        httpx.AsyncClient(trust_env=False) as client,
+        httpx.AsyncClient(trust_env=False, verify=PLAIN) as client,
     ):
         answer = await client.get(url)
         assert answer.status_code == 503
@@ -114,7 +115,10 @@ async def test_half_sent_questions_keep_nobody_from_asking(settings: Settings) -
 
     port = ports.pick()
     served = settings.model_copy(update={"metrics_port": port})
-    async with health.serve(served, healthy=fine, ready=fine), httpx.AsyncClient() as client:
+    async with (
+        health.serve(served, healthy=fine, ready=fine),
+        httpx.AsyncClient(verify=PLAIN) as client,
+    ):
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(150)]
         for _, writer in held:
             writer.write(b"GET /healthz HTTP/1.1\r\n")

@@ -12,6 +12,7 @@ from PIL import Image
 from models.images import remnants
 from models.images.storage import Store
 from models.jobs.view import signed_message
+from tests.conftest import PLAIN
 from tests.integration.api.client import Api, body, input_, path, problem
 from tests.integration.api.life import PICTURE
 
@@ -40,7 +41,7 @@ async def finished(api: Api) -> tuple[UUID, str]:
 
 
 async def by_url(api: Api, url: str) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=api.url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=api.url, trust_env=False, verify=PLAIN) as client:
         return await client.get(url)
 
 

@@ -16,7 +16,7 @@ from models.accounts import projects
 from models.errors import Unavailable
 from models.platform import migrate
 from models.platform.db import Database
-from tests.conftest import make_settings
+from tests.conftest import PLAIN, make_settings
 from tests.integration.api.client import Api, bearer, body, path, problem
 from tests.integration.api.conftest import serve
 from tests.integration.api.test_api_access import OPERATIONS, ask
@@ -102,7 +102,7 @@ async def test_while_postgres_is_down_every_route_says_so_and_then_recovers(
     own_postgres.kill()
     await assert_unavailable_everywhere(api, seconds=10)
     signed = result["data"][0]["url"].removeprefix(api.state.settings.public_url)
-    async with httpx.AsyncClient(base_url=api.url, trust_env=False) as stranger:
+    async with httpx.AsyncClient(base_url=api.url, trust_env=False, verify=PLAIN) as stranger:
         problem(await stranger.get(signed), 503, "unavailable")
     own_postgres.start()
     await assert_recovers(api)

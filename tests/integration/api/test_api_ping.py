@@ -9,6 +9,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from models import ids
+from tests.conftest import PLAIN
 from tests.integration.api.client import Api, Body, pointers, problem
 from tests.posting import Mailbox, Post, mailbox, posting
 
@@ -218,7 +219,7 @@ async def test_forty_tests_hold_no_connection(api: Api) -> None:
 async def test_a_client_that_hangs_up_leaves_nothing_behind(api: Api) -> None:
     endpoint = await register(api, "https://example.com/hook")
     async with httpx.AsyncClient(
-        base_url=api.url, headers=api.client.headers, trust_env=False
+        base_url=api.url, headers=api.client.headers, trust_env=False, verify=PLAIN
     ) as lost:
         test = asyncio.create_task(lost.post(f"/v1/webhooks/{endpoint['id']}/test"))
         await held(api)

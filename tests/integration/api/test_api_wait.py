@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from models.settings import Settings
+from tests.conftest import PLAIN
 from tests.integration.api.client import Api, path
 from tests.integration.api.conftest import Serve
 
@@ -160,7 +161,7 @@ async def test_a_client_that_hangs_up_leaves_nothing_behind(api: Api) -> None:
     job = await api.submit()
     before = len(asyncio.all_tasks())
     async with httpx.AsyncClient(
-        base_url=api.url, headers=api.client.headers, trust_env=False
+        base_url=api.url, headers=api.client.headers, trust_env=False, verify=PLAIN
     ) as lost:
         clients = [asyncio.create_task(lost.get(path(job), params={"wait": 60})) for _ in range(20)]
         await waiting(api, 20)
