@@ -12,6 +12,7 @@ PEERS := .bench
 # second; it is ignored by git, and `make clean` removes it.
 export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help up demo test long coverage servers credits webhooks chaos limit storm bench check fmt lock clean
+.PHONY: format lint types opinion imports guards
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,12 +70,25 @@ $(PEERS)/%/.installed: tests/bench/peers/%.lock $(STAMP)
 	@export VIRTUAL_ENV="$(abspath $(@D))"; $(call SYNC,$<)
 	@touch $@
 
-check: $(STAMP) ## Format, lint, types, import rules, guards
+# One after the other; side by side with `make -j2 --output-sync check`.
+check: format lint types opinion imports guards ## Format, lint, types, import rules, guards
+
+format: $(STAMP)
 	$(BIN)/ruff format --check .
+
+lint: $(STAMP)
 	$(BIN)/ruff check .
+
+types: $(STAMP)
 	$(BIN)/mypy
-	@if grep -q '^\[tool\.pyrefly' pyproject.toml; then set -x; $(BIN)/pyrefly check; fi
+
+opinion: $(STAMP)
+	$(BIN)/pyrefly check
+
+imports: $(STAMP)
 	$(BIN)/lint-imports
+
+guards: $(STAMP)
 	$(BIN)/python -m pytest -q tests/guards
 
 fmt: $(STAMP) ## Format, and mend what the linter can mend
