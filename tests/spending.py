@@ -12,7 +12,7 @@ from datetime import timedelta
 from hashlib import sha256
 from uuid import UUID, uuid4
 
-from sqlalchemy import RowMapping
+from psycopg.rows import DictRow
 
 from deploy.simulator import Running
 from deploy.simulator.calls import Call, mark
@@ -22,6 +22,7 @@ from models.coordination import workers
 from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.settings import Settings
+from tests.decoders import DECODERS
 from tests.making import Bench
 from worker import generate
 from worker.dispatcher import releasing
@@ -110,7 +111,7 @@ class House:
         """Return what is known of the charge of each job's first attempt."""
         return [await self.charge(job_id) for job_id in jobs]
 
-    async def events(self, type_: str) -> Sequence[RowMapping]:
+    async def events(self, type_: str) -> Sequence[DictRow]:
         """Return the events of a type, in order."""
         return await self.bench.rows(
             "SELECT project_id, job_id, body FROM events WHERE type = :type ORDER BY id", type=type_
@@ -185,7 +186,9 @@ async def opened(
     settings = Settings.model_validate(settings.model_dump() | ours)
     assert settings.aimlapi_key is not None
     async with AsyncExitStack() as stack:
-        context = await stack.enter_async_context(open_context(settings, "worker-1"))
+        context = await stack.enter_async_context(
+            open_context(settings, "worker-1", pictures=DECODERS)
+        )
         # The connections and the compiled statements that the tests before have left warm.
         context = replace(context, database=database)
         bench = Bench(database, Presenter(settings.public_url, context.vault), caller)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import RowMapping
+from psycopg.rows import DictRow
 
 from models import ids
 from models.accounts import projects
@@ -67,7 +67,7 @@ async def failing(bench: Bench, since: str, deliveries: int) -> None:
     )
 
 
-async def told(bench: Bench) -> Sequence[RowMapping]:
+async def told(bench: Bench) -> Sequence[DictRow]:
     return await bench.rows(
         "SELECT d.endpoint_id, d.state, e.body FROM deliveries d JOIN events e ON e.id = d.event_id"
         " WHERE e.type = 'webhook.disabled' ORDER BY d.id"

@@ -6,7 +6,7 @@ from hashlib import sha256
 from uuid import UUID
 
 import pytest
-from sqlalchemy import RowMapping
+from psycopg.rows import DictRow
 
 from models import ids, jobs
 from models.accounts.projects import Caller
@@ -66,7 +66,7 @@ async def failed(bench: Bench, **changes: object) -> UUID:
     return ref.job_id
 
 
-def written(rows: Mapping[str, Sequence[RowMapping]]) -> str:
+def written(rows: Mapping[str, Sequence[DictRow]]) -> str:
     return str({table: [dict(row) for row in found] for table, found in rows.items()})
 
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 from uuid import UUID
 
 import pytest
-from sqlalchemy import RowMapping
+from psycopg.rows import DictRow
+from sqlalchemy import text
 
 from models import jobs
 from models.accounts.projects import Caller
@@ -306,6 +307,9 @@ class Joined(Bench):
         self.tx.expunge_all()
         return result
 
+    async def rows(self, sql: str, **values: object) -> Sequence[DictRow]:
+        return [dict(row) for row in (await self.tx.execute(text(sql), values)).mappings()]
+
 
 @dataclass
 class Walk:
@@ -552,13 +556,13 @@ def _room(chance: random.Random) -> Rule:
     return Rule("project", chance.choice(("day", "total")), "Europe/Berlin", room, "hard")
 
 
-async def _check(walk: Walk, job: RowMapping, taken: list[str]) -> None:
+async def _check(walk: Walk, job: DictRow, taken: list[str]) -> None:
     _compare(walk, job, taken)
     assert await walk.bench.audit() == [], taken
     assert not await _wasted(walk.bench), taken
 
 
-def _compare(walk: Walk, job: RowMapping, taken: list[str]) -> None:
+def _compare(walk: Walk, job: DictRow, taken: list[str]) -> None:
     awaits_call = (
         job["status"] in {"queued", "released"}
         and job["phase"] == "call"

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from models.images.pictures import Broken, Pictures, Size
+from tests.decoders import DECODERS
 from tests.drawing import BROKEN, ODD, chunk, draw, png_claiming, png_with, webp_with
 
 PLENTY = 36_000_000  # pixels
@@ -20,7 +21,13 @@ SMALL = (160, 120)
 
 
 @pytest.fixture
-async def pictures() -> AsyncIterator[Pictures]:
+def pictures() -> Pictures:
+    return DECODERS
+
+
+@pytest.fixture
+async def own() -> AsyncIterator[Pictures]:
+    """For who counts or kills the child."""
     async with Pictures(children=1) as pictures:
         yield pictures
 
@@ -60,12 +67,12 @@ def of_process(pid: int, name: str) -> str:
 
 
 def children() -> set[int]:
-    """Find the decoders that this process has started and that still run.
+    """Find the decoders that this test has started and that still run.
 
     By the parent that each process names: a parent's own list leaves out some while another ends (proc(5)).
     """
     processes = (int(each.name) for each in Path("/proc").glob("[0-9]*"))
-    return {pid for pid in processes if _is_decoder(pid)}
+    return {pid for pid in processes if _is_decoder(pid)} - DECODERS.pids
 
 
 def _is_decoder(pid: int) -> bool:
@@ -252,14 +259,14 @@ async def test_a_picture_that_takes_too_long_is_broken_for_good() -> None:
 
 @pytest.mark.parametrize("side", [7_000, 30_000, 2**31 - 1])
 async def test_a_decompression_bomb_is_broken_before_it_is_decoded(
-    pictures: Pictures, side: int
+    own: Pictures, side: int
 ) -> None:
-    assert await pictures.inspect(picture("png")) == Size(640, 480)
+    assert await own.inspect(picture("png")) == Size(640, 480)
     before = children()  # a second one may start meanwhile
     bomb = png_claiming(side, side)
-    seen = await pictures.inspect(bomb)
+    seen = await own.inspect(bomb)
     assert seen == Size(side, side) if side == 7_000 else isinstance(seen, Broken)
-    assert isinstance(await pictures.thumbnail(bomb), Broken)
+    assert isinstance(await own.thumbnail(bomb), Broken)
     assert before
     assert before <= children()  # nobody had to die for it
 
@@ -298,25 +305,25 @@ async def test_the_largest_image_of_the_provider_fits(pictures: Pictures) -> Non
 
 
 async def test_a_child_killed_in_the_middle_is_an_outcome_and_the_next_one_is_fresh(
-    pictures: Pictures,
+    own: Pictures,
 ) -> None:
     (child,) = children()
     os.kill(child, signal.SIGSTOP)  # so that it is in the middle for certain
-    asking = asyncio.create_task(pictures.thumbnail(picture("png")))
+    asking = asyncio.create_task(own.thumbnail(picture("png")))
     await asyncio.sleep(0.05)
     os.kill(child, signal.SIGKILL)
     answer = await asking
     assert answer == Broken("the decoder ended with -9", passing=True)
-    assert await pictures.inspect(picture("png")) == Size(640, 480)
+    assert await own.inspect(picture("png")) == Size(640, 480)
     assert child not in children()
 
 
-async def test_a_child_killed_while_idle_is_not_noticed(pictures: Pictures) -> None:
+async def test_a_child_killed_while_idle_is_not_noticed(own: Pictures) -> None:
     (child,) = children()
     os.kill(child, signal.SIGKILL)
     await until(lambda: not children())
     await asyncio.sleep(0.05)
-    assert await pictures.inspect(picture("png")) == Size(640, 480)
+    assert await own.inspect(picture("png")) == Size(640, 480)
 
 
 async def test_a_child_that_takes_too_long_is_replaced() -> None:
@@ -330,12 +337,12 @@ async def test_a_child_that_takes_too_long_is_replaced() -> None:
         assert child not in children()
 
 
-async def test_a_canceled_request_does_not_answer_the_next_one(pictures: Pictures) -> None:
+async def test_a_canceled_request_does_not_answer_the_next_one(own: Pictures) -> None:
     slow = picture("png", (6_000, 6_000), compress_level=1)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await pictures.thumbnail(slow)
-    assert await pictures.inspect(picture("png")) == Size(640, 480)
+            await own.thumbnail(slow)
+    assert await own.inspect(picture("png")) == Size(640, 480)
 
 
 async def test_twenty_at_once_each_get_their_own_answer() -> None:
@@ -352,7 +359,7 @@ async def test_twenty_at_once_each_get_their_own_answer() -> None:
         assert answer == Size(*size) if size[0] % 5 else isinstance(answer, Broken)
 
 
-async def test_the_loop_goes_on_while_a_large_image_is_decoded(pictures: Pictures) -> None:
+async def test_the_loop_goes_on_while_a_large_image_is_decoded(own: Pictures) -> None:
     data = picture("png", (6_000, 6_000), compress_level=0)  # 108 MB through the pipe
     gaps: list[float] = []
 
@@ -365,7 +372,7 @@ async def test_the_loop_goes_on_while_a_large_image_is_decoded(pictures: Picture
 
     ticking = asyncio.create_task(tick())
     began = perf_counter()
-    assert isinstance(await pictures.thumbnail(data), bytes)
+    assert isinstance(await own.thumbnail(data), bytes)
     took = perf_counter() - began
     ticking.cancel()
     assert max(gaps) < took / 3

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import RowMapping
+from psycopg.rows import DictRow
 
 from models import jobs
 from models.accounts.projects import Caller
@@ -291,7 +291,7 @@ def _terms() -> Terms:
     }  # fmt: skip
 
 
-def _bare(found: Mapping[str, Sequence[RowMapping]]) -> dict[str, list[dict[str, object]]]:
+def _bare(found: Mapping[str, Sequence[DictRow]]) -> dict[str, list[dict[str, object]]]:
     """Leave out what is each job's own, and put what is told in an order."""
     return {
         table: sorted((_without(row, _OWN) for row in rows), key=str)
@@ -299,7 +299,7 @@ def _bare(found: Mapping[str, Sequence[RowMapping]]) -> dict[str, list[dict[str,
     }
 
 
-def _without(row: RowMapping, names: set[str]) -> dict[str, object]:
+def _without(row: DictRow, names: set[str]) -> dict[str, object]:
     """Return a row without these, and say of a time only whether there is one."""
     kept = {name: value for name, value in row.items() if name not in names}
     return {k: v is not None if isinstance(v, datetime) else v for k, v in kept.items()}

@@ -94,8 +94,13 @@ class Context:
 
 
 @asynccontextmanager
-async def open_context(settings: Settings, worker: str) -> AsyncIterator[Context]:
-    """Open everything a worker needs; raises `Misconfigured` without a provider key."""
+async def open_context(
+    settings: Settings, worker: str, *, pictures: Pictures | None = None
+) -> AsyncIterator[Context]:
+    """Open everything a worker needs; raises `Misconfigured` without a provider key.
+
+    `pictures` that are given are somebody else's, who ends them.
+    """
     key = settings.aimlapi_key
     if key is None or not key.get_secret_value():
         raise Misconfigured(
@@ -109,8 +114,10 @@ async def open_context(settings: Settings, worker: str) -> AsyncIterator[Context
         stack.push_async_callback(database.close)
         heartbeats = Database(settings, ring=doorbell.ring, pool=1, name="darkroom-heartbeat")
         stack.push_async_callback(heartbeats.close)
-        store = Store(settings.storage_url)
-        drawing = await stack.enter_async_context(Pictures(children=CHILDREN, nice=NICE))
+        store, drawing = Store(settings.storage_url), pictures
+        if pictures is None or drawing is None:
+            pictures = await stack.enter_async_context(Pictures())
+            drawing = await stack.enter_async_context(Pictures(children=CHILDREN, nice=NICE))
         yield Context(
             settings=settings,
             worker=worker,
@@ -124,7 +131,7 @@ async def open_context(settings: Settings, worker: str) -> AsyncIterator[Context
             egress=await stack.enter_async_context(
                 Egress(settings.egress_allow, settings.egress_ports)
             ),
-            pictures=await stack.enter_async_context(Pictures()),
+            pictures=pictures,
             thumbnails=await stack.enter_async_context(Thumbnails(store, database.direct, drawing)),
             vault=vault,
             presenter=Presenter.of(settings, vault),
