@@ -31,6 +31,7 @@ __all__ = ["bench", "other_key"]  # fixtures
 
 NOW, HOUR, DAY = timedelta(0), timedelta(hours=1), timedelta(days=1)
 FIRST = datetime(2026, 3, 27, 5, tzinfo=UTC)  # Berlin's clocks change two days later
+OVER = FIRST + 2 * DAY  # all that was scattered within a day
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe")
 _IDS = (
     ("attempts", "job_id"), ("images", "job_id"), ("ledger", "job_id"), ("events", "job_id"),
@@ -38,14 +39,17 @@ _IDS = (
 )  # fmt: skip
 
 
-async def scatter(bench: Bench, dice: random.Random) -> None:
-    """Let all that is there have happened in four days of the past, in some order."""
+async def scatter(bench: Bench, dice: random.Random, *, within: timedelta = DAY) -> None:
+    """Let all that is there have begun in some order, within this time of the past.
+
+    A day later all of it is over.
+    """
     found = await bench.rows("SELECT id FROM jobs")
 
     async def move(tx: Transaction) -> None:
         await tx.execute(text("SET LOCAL session_replication_role = replica"))
         for row in found:
-            created = FIRST + dice.random() * 4 * DAY
+            created = FIRST + dice.random() * within
             made = ids.first_at(created + dice.uniform(-0.9, 0.9) * HOUR)
             moved = UUID(int=made.int | dice.getrandbits(60))
             for table, column in _IDS:
@@ -91,11 +95,13 @@ async def begin_at(bench: Bench, moment: datetime) -> None:
 
 async def fold(bench: Bench, most: int = 1_000, until: datetime | None = None) -> int:
     """Fold up to so many hours, none after `until`; returns how many."""
+
+    async def one(tx: Transaction) -> bool:
+        at = await _FOLDED_UNTIL(tx)
+        return not (until and at and at >= until) and await hours.fold(tx, NOW)
+
     for done in range(most):
-        at = await bench.do(_FOLDED_UNTIL)
-        if until is not None and at is not None and at >= until:
-            return done
-        if not await bench.do(lambda tx: hours.fold(tx, NOW)):
+        if not await bench.do(one):
             return done
     return most
 
@@ -128,7 +134,8 @@ async def reports(bench: Bench) -> dict[object, Report]:
 @pytest.mark.parametrize("seed", range(1))
 async def test_folding_changes_no_report(bench: Bench, other_key: Bench, seed: int) -> None:
     await live(bench, other_key)
-    await scatter(bench, dice := random.Random(seed))  # noqa: S311 - a test's
+    dice = random.Random(seed)  # noqa: S311 - a test's
+    await scatter(bench, dice, within=4 * DAY)
     expected = await reports(bench)
     assert sum(each.totals.charged for each in expected.values()) > 0
     await begin_at(bench, FIRST - HOUR)
@@ -151,7 +158,7 @@ async def test_a_report_that_begins_within_an_hour_counts_what_came_after(bench:
     ended_ = [Period(each - 2 * DAY, each) for each in times]
     expected = [await report(bench, period=each) for each in begun + ended_]
     await begin_at(bench, FIRST - HOUR)
-    await fold(bench, until=FIRST + 10 * DAY)
+    await fold(bench, until=OVER)
     assert [await report(bench, period=each) for each in begun + ended_] == expected
 
 
@@ -161,7 +168,7 @@ async def test_hours_are_what_is_read(bench: Bench) -> None:
     month = Period(FIRST - DAY, FIRST + 29 * DAY)
     before = await report(bench, "day", "customer", period=month)
     await begin_at(bench, FIRST - HOUR)
-    await fold(bench, until=FIRST + 10 * DAY)
+    await fold(bench, until=OVER)
     await bench.run("DELETE FROM attempts")
     assert await report(bench, "day", "customer", period=month) == before
     kept = await bench.rows("SELECT sum(submitted) AS n, sum(charged) AS paid FROM usage_hours")
@@ -210,7 +217,7 @@ async def test_what_is_held_or_unknown_is_as_it_is_now(bench: Bench) -> None:
     waiting = await bench.submit()
     await scatter(bench, random.Random(2))  # noqa: S311 - a test's
     await begin_at(bench, FIRST - HOUR)
-    await fold(bench, until=FIRST + 10 * DAY)
+    await fold(bench, until=OVER)
     (lost, *_) = [each["id"] for each in await bench.rows("SELECT id FROM jobs WHERE attempt = 1")]
     assert (await report(bench)).totals.held == 2 * PRICE
     await bench.do(lambda tx: jobs.lose(tx, bench.presenter, replace(ref, job_id=lost), LOST))
@@ -228,7 +235,7 @@ async def test_an_erased_jobs_tags_are_in_no_hour(bench: Bench) -> None:
     await succeed(bench, tags=("for-mary",), customer="c_1")
     await scatter(bench, random.Random(4))  # noqa: S311 - a test's
     await begin_at(bench, FIRST - HOUR)
-    await fold(bench, until=FIRST + 10 * DAY)
+    await fold(bench, until=OVER)
     (row,) = await bench.rows("SELECT id FROM jobs")
     await bench.do(lambda tx: jobs.erase(tx, bench.caller.project_id, row["id"]))
     assert [each.values for each in (await report(bench, "tag")).groups] == [(None,)]
@@ -241,7 +248,7 @@ async def test_what_was_folded_outlives_its_jobs(bench: Bench) -> None:
     await succeed(bench, customer="c_1")
     await scatter(bench, random.Random(3))  # noqa: S311 - a test's
     await begin_at(bench, FIRST - HOUR)
-    await fold(bench, until=FIRST + 10 * DAY)
+    await fold(bench, until=OVER)
     before = await report(bench, "day", "model", "customer")
     await bench.run("DELETE FROM deliveries")
     assert await bench.do(lambda tx: retention.remove_jobs(tx, DAY, 10)) == 1
@@ -302,8 +309,8 @@ async def test_many_who_fold_fold_each_hour_once(bench: Bench, other_key: Bench)
         for _ in range(20):
             assert await report(bench, "day", "key") == expected
 
-    await asyncio.gather(*(fold(bench, 30) for _ in range(4)), look(), look())
-    assert await bench.do(hours.folded_until) == FIRST + 119 * HOUR
+    await asyncio.gather(*(fold(bench, 13) for _ in range(4)), look(), look())
+    assert await bench.do(hours.folded_until) == FIRST + 51 * HOUR
     assert await report(bench, "day", "key") == expected
     assert await audit.audit(bench.database) == []
 
@@ -316,17 +323,17 @@ async def test_an_hour_that_is_folded_while_a_report_is_made_counts_once(
     month = Period(FIRST - 3 * DAY, FIRST + 9 * DAY)
     expected = await report(bench, "day", "key", period=month)
     await begin_at(bench, FIRST - HOUR)
-    read, looks, end = _FOLDED_UNTIL, 0, FIRST + 6 * DAY
+    read, looks = _FOLDED_UNTIL, 0
 
     async def fold_behind_its_back(tx: Transaction) -> datetime | None:
         nonlocal looks
         looks, until = looks + 1, await read(tx)
         if looks % 2:  # a second look finds what it says
-            await fold(bench, 1, end)
+            await fold(bench, 1, OVER)
         return until
 
     monkeypatch.setattr(hours, "folded_until", fold_behind_its_back)
-    while await bench.do(read) != end:
+    while await bench.do(read) != OVER:
         assert await report(bench, "day", "key", period=month) == expected
 
 
@@ -340,7 +347,7 @@ async def test_an_hour_whose_folding_dies_is_folded_again(bench: Bench, other_ke
         await hours.fold(tx, NOW)
         raise ConnectionError
 
-    while await fold(bench, 1, FIRST + 6 * DAY):
+    while await fold(bench, 1, OVER):
         with pytest.raises(ConnectionError):
             await bench.do(die)
     assert await report(bench, "day") == expected
@@ -352,7 +359,7 @@ async def test_the_audit_sees_a_credit_too_many(bench: Bench) -> None:
     await succeed(bench)
     await scatter(bench, random.Random(8))  # noqa: S311 - a test's
     await begin_at(bench, FIRST - HOUR)
-    await fold(bench, until=FIRST + 10 * DAY)
+    await fold(bench, until=OVER)
     assert await audit.audit(bench.database) == []
     await bench.run("UPDATE usage_hours SET charged = charged + 1 WHERE charged > 0")
     (found,) = await audit.audit(bench.database)

@@ -19,10 +19,18 @@ from models.errors import Misconfigured
 Row = tuple[object, ...]
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Server]:
-    with postgres.serve(tmp_path / "postgres", durable=False) as server:
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with postgres.serve(tmp_path_factory.mktemp("cluster") / "postgres", durable=False) as server:
         yield server
+
+
+@pytest.fixture
+def database(cluster: Server) -> Server:
+    """A PostgreSQL that runs, whatever the test before has done to it."""
+    if not cluster.running:
+        cluster.start()
+    return cluster
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from psycopg import sql
 from sqlalchemy import Connection, text
 
 from deploy.local.server import wait_until
+from models import __main__ as operator
 from models.errors import Misconfigured
 from models.platform import migrate
 from models.platform.db import Database, open_engine
@@ -127,12 +128,16 @@ def test_the_command_needs_the_database_alone_and_leaves_newer_schemas_as_they_a
         ("postgresql://me:hidden-word@127.0.0.1:1/x", "Postgres does not answer"),
     ],
 )
-def test_the_command_says_in_one_line_what_is_wrong_with_the_url(url: str, says: str) -> None:
-    done = run_migrate(url)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"darkroom: {says}")
-    assert done.stderr.count("\n") == 1
-    assert "hidden-word" not in done.stderr
+def test_the_command_says_in_one_line_what_is_wrong_with_the_url(
+    url: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert operator.main(["migrate"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"darkroom: {says}")
+    assert said.err.count("\n") == 1
+    assert "hidden-word" not in said.err
 
 
 async def test_two_that_migrate_at_once_take_turns(empty: str) -> None:

@@ -114,10 +114,12 @@ async def open_context(
         stack.push_async_callback(database.close)
         heartbeats = Database(settings, ring=doorbell.ring, pool=1, name="darkroom-heartbeat")
         stack.push_async_callback(heartbeats.close)
-        store, drawing = Store(settings.storage_url), pictures
-        if pictures is None or drawing is None:
+        store = Store(settings.storage_url)
+        if pictures is None:
             pictures = await stack.enter_async_context(Pictures())
             drawing = await stack.enter_async_context(Pictures(children=CHILDREN, nice=NICE))
+        else:
+            drawing = pictures
         yield Context(
             settings=settings,
             worker=worker,
