@@ -14,6 +14,7 @@ from typing import TypeVar
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor, sql
 from psycopg.adapt import AdaptersMap
+from psycopg.pq import ExecStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import JsonbDumper
 from psycopg_pool import AsyncConnectionPool
@@ -170,7 +171,8 @@ class DirectTransaction:
 async def _rows(cursor: AsyncCursor[DictRow]) -> list[DictRow]:
     # Not by `description`, which describes every column each time it is asked.
     found = cursor.pgresult
-    return await cursor.fetchall() if found is not None and found.nfields else []
+    has = found is not None and found.status == ExecStatus.TUPLES_OK  # perhaps without a column
+    return await cursor.fetchall() if has else []
 
 
 def given(name: str, like: ColumnElement[Value] | TypeEngine[Value]) -> BindParameter[Value]:

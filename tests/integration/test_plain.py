@@ -86,6 +86,10 @@ async def test_what_is_plain_goes_the_plain_way(bench: Bench, vault: Vault) -> N
     assert not await deliveries.record_plain(direct, *woken, at, sending.DELIVERED)
 
 
+async def test_a_row_without_a_column_is_a_row(bench: Bench) -> None:
+    assert await bench.database.direct.read(b"SELECT FROM generate_series(1, 2)", {}) == [{}, {}]
+
+
 async def _admit(bench: Bench, **changes: object) -> Snapshot | None:
     """Submit in one statement, as who knows that there is a budget."""
     caller = replace(bench.caller, budgeted=True)
