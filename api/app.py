@@ -56,17 +56,14 @@ get an id at once, and poll, wait, or be called back by a signed webhook. Every 
 
 
 def _name(route: APIRoute) -> str:
-    """Name an operation as clients that are made from OpenAPI will call it: `jobs_submit`."""
-    return f"{route.endpoint.__module__.rpartition('.')[2]}_{route.name}"
+    """Name an operation as clients that are made from OpenAPI will call it: `submit_job`."""
+    return route.name
 
 
 class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Describe the API, with what the documentation of its answers refers to."""
-        described = super().openapi()
-        for kind, named in documentation.COMPONENTS.items():
-            described["components"].setdefault(kind, {}).update(named)
-        return described
+        return documentation.complete(super().openapi())
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -14,6 +14,7 @@ from models.platform.db import Database
 from models.platform.jsonable import Json
 
 _JSON = {"application/json", "application/problem+json"}
+_ALWAYS = {"X-Request-Id", "ETag", "Location"}  # what is documented must come; the others may
 
 
 def _is_moment(given: str) -> bool:
@@ -65,6 +66,14 @@ class Promises:
         said = responses.get(str(answer.status_code))
         if said is None:
             raise Broken(f"{what}: OpenAPI has no such status")
+        if "$ref" in said:
+            shared = self._described["components"]["responses"]
+            said = shared[str(said["$ref"]).rpartition("/")[2]]
+        headers = said.get("headers", {})
+        assert isinstance(headers, dict)
+        for name in headers.keys() & _ALWAYS:
+            if name not in answer.headers:
+                raise Broken(f"{what}: it has no header {name}")
         type_ = answer.headers.get("content-type", "").partition(";")[0]
         content = said.get("content", {})
         assert isinstance(content, dict)

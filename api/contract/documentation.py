@@ -1,5 +1,6 @@
 """What OpenAPI says of answers: their shapes, examples that people can read, and every refusal."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
@@ -150,6 +151,25 @@ def _problem(refusal: type[errors.Refusal]) -> dict[str, object]:
 
 
 REFUSALS = _refusals()
+_HEADERS = {
+    "X-Request-Id": "Names this request in our logs, and in a problem's `request_id`.",
+    "ETag": "Names this state: send it as `If-None-Match`, and 304 says that it still stands.",
+    "Location": "Where the job is.",
+    "Retry-After": "Whole seconds after which to ask again.",
+    "Idempotent-Replayed": "`true` where the Idempotency-Key had made this job before.",
+    "Preference-Applied": "The wait that was preferred, as it was applied.",
+}
+# The headers of an answer beside X-Request-Id, which every answer has, by operation and status.
+_ACCEPTED_WITH = ("Location", "ETag", "Retry-After", "Idempotent-Replayed", "Preference-Applied")
+_HEADED: dict[str, dict[str, tuple[str, ...]]] = {
+    "submit_job": {"200": _ACCEPTED_WITH, "202": _ACCEPTED_WITH},
+    "retry_job": {"200": _ACCEPTED_WITH, "202": _ACCEPTED_WITH},
+    "get_job": {"200": ("ETag", "Retry-After", "Preference-Applied"), "304": ("ETag",)},
+    "cancel_job": {"200": ("ETag", "Retry-After")},
+    "get_image": {"200": ("ETag",), "206": ("ETag",), "304": ("ETag",)},
+    "get_thumbnail": {"200": ("ETag",), "206": ("ETag",), "304": ("ETag",)},
+}
+_ASK_LATER = {"409", "429", "503"}
 COMPONENTS: dict[str, dict[str, Any]] = {
     "schemas": models_json_schema(
         [(shapes.Problem, "serialization"), (shapes.FieldProblem, "serialization")],
@@ -163,6 +183,40 @@ COMPONENTS: dict[str, dict[str, Any]] = {
     },
 }
 """What all of these refer to, and FastAPI does not know."""
+
+
+def complete(described: dict[str, Any]) -> dict[str, Any]:
+    """Add to a description what FastAPI cannot say; a refusal is said once, and routes refer to it."""
+    components = described["components"]
+    for kind, named in COMPONENTS.items():
+        components.setdefault(kind, {}).update(named)
+    components["headers"] = {
+        name: {"description": told, "schema": {"type": "string"}} for name, told in _HEADERS.items()
+    }
+    shared = components["responses"] = {
+        _named(status): _with_headers(said, ["Retry-After"] if status in _ASK_LATER else [])
+        for status, said in ((str(status), said) for status, said in REFUSALS.items())
+    }
+    for operation in (each for path in described["paths"].values() for each in path.values()):
+        headed = _HEADED.get(operation["operationId"], {})
+        for status, said in operation["responses"].items():
+            refused = "application/problem+json" in said.get("content", {})
+            operation["responses"][status] = (
+                {"$ref": f"#/components/responses/{_named(status)}"}
+                if refused and _named(status) in shared
+                else _with_headers(said, headed.get(status, ()))
+            )
+    return described
+
+
+def _named(status: str) -> str:
+    """Name the component with the refusals of a status."""
+    return f"Refused{status}"
+
+
+def _with_headers(said: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    named = ("X-Request-Id", *names)
+    return said | {"headers": {name: {"$ref": f"#/components/headers/{name}"} for name in named}}
 
 
 # What the busiest routes read themselves: as parameters FastAPI would look at their types again for each of

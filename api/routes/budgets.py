@@ -19,21 +19,21 @@ router = APIRouter(
 
 
 @router.put("", responses=BUDGET)
-async def put(body: BudgetBody, caller: Admin, tx: Tx, here: Here) -> Response:
+async def put_budget(body: BudgetBody, caller: Admin, tx: Tx, here: Here) -> Response:
     """Make a budget, or change the one of the same scope and window."""
     most = here.settings.budgets_max
     return JsonAnswer(views.budget(await budgets.put(tx, caller.project_id, body.rule, most=most)))
 
 
 @router.get("", responses=BUDGETS)
-async def read_many(caller: Usage, tx: Reading) -> Response:
+async def list_budgets(caller: Usage, tx: Reading) -> Response:
     """List the project's budgets, oldest first, with what is held, spent and left now."""
     found = await budgets.standings(tx, caller.project_id)
     return JsonAnswer({"object": "list", "data": [views.budget(each) for each in found]})
 
 
 @router.delete("/{id}", status_code=204)
-async def remove(caller: Admin, budget_id: BudgetId, tx: Tx) -> Response:
+async def delete_budget(caller: Admin, budget_id: BudgetId, tx: Tx) -> Response:
     """Delete a budget. What it counted stays in the ledger."""
     await budgets.remove(tx, caller.project_id, budget_id)
     return Response(status_code=204)

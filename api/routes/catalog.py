@@ -13,7 +13,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"], responses=REFUSALS, rou
 
 
 @router.get("", responses=MODELS)
-async def read_many(caller: Reader) -> Response:  # noqa: ARG001 - any key that may read
+async def list_models(caller: Reader) -> Response:  # noqa: ARG001 - any key that may read
     """List the models, with their input rules and their price in credits."""
     return JsonAnswer({"object": "list", "data": [_shown(each) for each in catalog.models()]})
 

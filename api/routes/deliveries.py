@@ -41,7 +41,7 @@ _EVERYTHING = ReplayBody()
 
 
 @router.post("/webhooks/{id}/test", responses=TESTED)
-async def ping(
+async def ping_endpoint(
     request: Request,
     caller: Hooker,
     endpoint_id: EndpointId,
@@ -58,7 +58,7 @@ async def ping(
 
 
 @router.get("/webhooks/{id}/deliveries", responses=DELIVERIES)
-async def read_of_endpoint(
+async def list_endpoint_deliveries(
     caller: Hooker, endpoint_id: EndpointId, query: Annotated[DeliveryQuery, Query()], tx: Reading
 ) -> Response:
     """List the deliveries of an endpoint, newest first, each with all its tries."""
@@ -70,7 +70,7 @@ async def read_of_endpoint(
 
 
 @router.get("/jobs/{id}/deliveries", responses=DELIVERIES)
-async def read_of_job(
+async def list_job_deliveries(
     caller: Reader, job_id: JobId, query: Annotated[DeliveryQuery, Query()], tx: Reading
 ) -> Response:
     """List the deliveries of a job's events, newest first, each with all its tries."""
@@ -82,7 +82,7 @@ async def read_of_job(
 
 
 @router.get("/deliveries/{id}", responses=DELIVERY)
-async def read(caller: Hooker, delivery_id: DeliveryId, tx: Tx) -> Response:
+async def get_delivery(caller: Hooker, delivery_id: DeliveryId, tx: Tx) -> Response:
     """Show a delivery with all its tries."""
     return JsonAnswer(_shown(await deliveries.read(tx, caller.project_id, delivery_id)))
 
@@ -95,7 +95,7 @@ async def redeliver(caller: Hooker, delivery_id: DeliveryId, tx: Tx) -> Response
 
 
 @router.post("/webhooks/{id}/replay", responses=REPLAYED)
-async def replay(
+async def replay_endpoint(
     caller: Hooker, endpoint_id: EndpointId, tx: Tx, body: ReplayBody = _EVERYTHING
 ) -> Response:
     """Send again what failed or is held, oldest first, 1,000 at a time; `next_cursor` goes on."""

@@ -15,13 +15,13 @@ router = APIRouter(tags=["health"], responses={422: REFUSALS[422]}, route_class=
 
 
 @router.get("/healthz", responses=HEALTHY)
-async def healthy() -> Response:
+async def get_health() -> Response:
     """Tell that this process lives."""
     return JsonAnswer({"status": "ok"})
 
 
 @router.get("/readyz", responses=READY)
-async def ready(here: Here) -> Response:
+async def get_readiness(here: Here) -> Response:
     """Return whether this process should get requests: its schema is there, and it is not draining.
 
     A Postgres that goes away does not make it unready: each request then answers 503 by itself, and a
@@ -35,7 +35,7 @@ async def ready(here: Here) -> Response:
 
 
 @router.get("/metrics", response_class=Response, responses=METRICS)
-async def metrics() -> Response:
+async def get_metrics() -> Response:
     """Return this process' metrics in Prometheus' format."""
     return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
 

@@ -40,7 +40,7 @@ Signature = Annotated[str | None, Query(description="of a signed URL")]
 
 
 @router.get("/{id}/images/{n}", response_class=StreamingResponse, responses=BYTES)
-async def image(  # noqa: PLR0917 - each parameter is a header or a part of the URL
+async def get_image(  # noqa: PLR0917 - each parameter is a header or a part of the URL
     request: Request, job_id: JobId, n: Number, here: Here,
     exp: Expiry = None, sig: Signature = None,
     range_: Annotated[str | None, Header(alias="range")] = None,
@@ -53,7 +53,7 @@ async def image(  # noqa: PLR0917 - each parameter is a header or a part of the 
 
 
 @router.get("/{id}/images/{n}/thumbnail", response_class=StreamingResponse, responses=BYTES)
-async def thumbnail(  # noqa: PLR0917 - the same as `image`
+async def get_thumbnail(  # noqa: PLR0917 - the same as `image`
     request: Request, job_id: JobId, n: Number, here: Here,
     exp: Expiry = None, sig: Signature = None,
     range_: Annotated[str | None, Header(alias="range")] = None,

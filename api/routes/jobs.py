@@ -50,7 +50,7 @@ _SECONDS = re.compile(r'\s*"?([0-9]{1,9})"?\s*')
 
 
 @router.post("", status_code=202, responses=ACCEPTED, openapi_extra=WITH_KEY)
-async def submit(request: Request, caller: Writer, body: SubmitBody) -> Response:
+async def submit_job(request: Request, caller: Writer, body: SubmitBody) -> Response:
     """Accept a job. The paid call is made later; poll, wait, or be called back.
 
     With `wait` the answer is the finished job and 200, or 202 and the job as it is when the time is over.
@@ -61,7 +61,7 @@ async def submit(request: Request, caller: Writer, body: SubmitBody) -> Response
 
 
 @router.get("/{id}", responses=POLLED, openapi_extra=WITH_POLL)
-async def read(request: Request, caller: Reader, job_id: JobId) -> Response:
+async def get_job(request: Request, caller: Reader, job_id: JobId) -> Response:
     """Show a job; with `wait`, as soon as it is terminal. 304 when the ETag still stands."""
     here, if_none_match = state_of(request), request.headers.get("if-none-match")
     patience, applied = _patience(request)
@@ -74,7 +74,7 @@ async def read(request: Request, caller: Reader, job_id: JobId) -> Response:
 
 
 @router.get("", responses=JOBS, openapi_extra=WITH_METADATA)
-async def read_many(
+async def list_jobs(
     request: Request, query: Annotated[ListQuery, Query()], caller: Reader, tx: Reading, here: Here
 ) -> Response:
     """List jobs, newest first."""
@@ -85,14 +85,14 @@ async def read_many(
 
 
 @router.get("/{id}/explain", responses=EXPLANATION)
-async def explain(caller: Reader, job_id: JobId, tx: Reading, here: Here) -> Response:
+async def explain_job(caller: Reader, job_id: JobId, tx: Reading, here: Here) -> Response:
     """Say why a job waits: every limit that binds it now, its place, and when it may start."""
     found = await jobs.explain(tx, here.settings, caller.project_id, job_id)
     return JsonAnswer(found, headers={"cache-control": "private, no-store"})
 
 
 @router.post("/{id}/cancel", responses=JOB)
-async def cancel(caller: Writer, job_id: JobId, tx: Tx, here: Here) -> Response:
+async def cancel_job(caller: Writer, job_id: JobId, tx: Tx, here: Here) -> Response:
     """Cancel a job: at once, or after the paid call that is under way, which is never aborted."""
     await jobs.cancel(tx, here.presenter, caller.project_id, job_id)
     found = await jobs.snapshot(tx, caller.project_id, job_id)
@@ -100,7 +100,7 @@ async def cancel(caller: Writer, job_id: JobId, tx: Tx, here: Here) -> Response:
 
 
 @router.post("/{id}/retry", status_code=202, responses=ACCEPTED, openapi_extra=WITH_KEY)
-async def retry(
+async def retry_job(
     request: Request, caller: Writer, job_id: JobId, body: RetryBody = _AS_IT_WAS
 ) -> Response:
     """Accept a new job with the input of a finished one, and what the body changes of it."""
@@ -110,7 +110,7 @@ async def retry(
 
 
 @router.delete("/{id}", status_code=204, responses=ERASED)
-async def erase(caller: Writer, job_id: JobId, tx: Tx) -> Response:
+async def erase_job(caller: Writer, job_id: JobId, tx: Tx) -> Response:
     """Erase a finished job's input and images. Ids, charges and times stay, and so does the ledger."""
     await jobs.erase(tx, caller.project_id, job_id)
     return Response(status_code=204)

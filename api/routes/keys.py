@@ -23,7 +23,7 @@ _A_DAY = RotateBody()
 
 
 @router.post("", status_code=201, responses=KEY_MADE)
-async def create(caller: Admin, body: KeyBody, tx: Tx) -> Response:
+async def create_key(caller: Admin, body: KeyBody, tx: Tx) -> Response:
     """Create an API key. It is in this answer, and never shown again."""
     key = projects.new_key()
     scopes = tuple(body.scopes)
@@ -32,20 +32,20 @@ async def create(caller: Admin, body: KeyBody, tx: Tx) -> Response:
 
 
 @router.get("", responses=KEYS)
-async def read_many(caller: Admin, tx: Reading) -> Response:
+async def list_keys(caller: Admin, tx: Reading) -> Response:
     """List the project's keys, newest first, revoked ones too."""
     found = await projects.list_keys(tx, caller.project_id)
     return JsonAnswer({"object": "list", "data": [_shown(each) for each in found]})
 
 
 @router.delete("/{id}", responses=KEY)
-async def revoke(caller: Admin, key_id: KeyId, tx: Tx) -> Response:
+async def revoke_key(caller: Admin, key_id: KeyId, tx: Tx) -> Response:
     """Revoke a key; within 5 seconds no process accepts it any more."""
     return JsonAnswer(_shown(await projects.expire_key(tx, caller.project_id, key_id)))
 
 
 @router.post("/{id}/rotate", status_code=201, responses=KEY_MADE)
-async def rotate(caller: Admin, key_id: KeyId, tx: Tx, body: RotateBody = _A_DAY) -> Response:
+async def rotate_key(caller: Admin, key_id: KeyId, tx: Tx, body: RotateBody = _A_DAY) -> Response:
     """Create a key like this one, which itself works for `grace` seconds more."""
     key = projects.new_key()
     made = await projects.rotate_key(tx, caller.project_id, key_id, body.grace, key)

@@ -23,7 +23,7 @@ _HEADERS = {"cache-control": "private, no-store", "x-accel-buffering": "no"}
 
 
 @router.get("/{id}/events", responses=STREAM, response_class=StreamingResponse)
-async def stream(
+async def stream_job(
     caller: Reader,
     job_id: JobId,
     here: Here,

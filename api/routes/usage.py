@@ -39,7 +39,7 @@ _COLUMNS = (
 
 
 @router.get("/usage", responses=USAGE)
-async def read_usage(caller: Usage, query: Annotated[UsageQuery, Query()], tx: Reading) -> Response:
+async def get_usage(caller: Usage, query: Annotated[UsageQuery, Query()], tx: Reading) -> Response:
     """Sum up jobs, attempts and credits. Rows by tag overlap; `totals` count everything once.
 
     Jobs count when they were submitted (and what they hold with them) and when they ended, attempts
@@ -51,7 +51,7 @@ async def read_usage(caller: Usage, query: Annotated[UsageQuery, Query()], tx: R
 
 
 @router.get("/ledger", responses=LEDGER)
-async def read_ledger(
+async def list_ledger(
     caller: Usage,
     query: Annotated[LedgerQuery, Query()],
     here: Here,
@@ -70,7 +70,7 @@ async def read_ledger(
 
 
 @router.post("/quotes", responses=QUOTE)
-async def quote(
+async def quote_job(
     caller: Reader,
     body: QuoteBody,
     here: Here,

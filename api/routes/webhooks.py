@@ -37,7 +37,7 @@ _UNSEEN = {"cache-control": "no-store"}  # of answers that show a secret
 
 
 @router.post("", status_code=201, responses=ENDPOINT_MADE)
-async def create(body: EndpointBody, caller: Hooker, tx: Tx, here: Here) -> Response:
+async def create_endpoint(body: EndpointBody, caller: Hooker, tx: Tx, here: Here) -> Response:
     """Register an endpoint. Its secret is in this answer; its own is never shown again."""
     check_url(here, body.url, "/url")
     most, owner = here.settings.endpoints_max, caller.project_id
@@ -48,21 +48,21 @@ async def create(body: EndpointBody, caller: Hooker, tx: Tx, here: Here) -> Resp
 
 
 @router.get("", responses=ENDPOINTS)
-async def read_many(caller: Hooker, tx: Reading, here: Here) -> Response:
+async def list_endpoints(caller: Hooker, tx: Reading, here: Here) -> Response:
     """List the project's endpoints, newest first."""
     found = await endpoints.of(tx, caller.project_id)
     return JsonAnswer({"object": "list", "data": [_shown(here, each) for each in found]})
 
 
 @router.get("/project-secret", responses=SECRET)
-async def read_secret(caller: Hooker, tx: Tx, here: Here) -> Response:
+async def get_project_secret(caller: Hooker, tx: Tx, here: Here) -> Response:
     """Show the secret that signs what goes to the URLs of single jobs."""
     found = await projects.webhook_secrets(tx, here.vault, caller.project_id)
     return JsonAnswer({"secret": found[0]}, headers=_UNSEEN)
 
 
 @router.post("/project-secret/rotate", responses=SECRET_ROTATED)
-async def rotate_secret(caller: Hooker, tx: Tx, here: Here) -> Response:
+async def rotate_project_secret(caller: Hooker, tx: Tx, here: Here) -> Response:
     """Sign with a fresh secret, and for 24 hours with the present one too."""
     fresh = signing.new_secret()
     until = await projects.rotate_webhook_secret(tx, here.vault, caller.project_id, fresh)
@@ -70,14 +70,14 @@ async def rotate_secret(caller: Hooker, tx: Tx, here: Here) -> Response:
 
 
 @router.get("/{id}", responses=ENDPOINT)
-async def read(caller: Hooker, endpoint_id: EndpointId, tx: Tx, here: Here) -> Response:
+async def get_endpoint(caller: Hooker, endpoint_id: EndpointId, tx: Tx, here: Here) -> Response:
     """Show an endpoint, with its public keys; its secret was shown once."""
     found = await endpoints.find(tx, caller.project_id, endpoint_id)
     return JsonAnswer(_shown(here, found))
 
 
 @router.patch("/{id}", responses=ENDPOINT)
-async def change(
+async def update_endpoint(
     caller: Hooker, endpoint_id: EndpointId, body: EndpointChanges, tx: Tx, here: Here
 ) -> Response:
     """Change what is named. `enabled: false` holds what is pending, and what comes, for replay."""
@@ -88,21 +88,23 @@ async def change(
 
 
 @router.post("/{id}/enable", responses=ENDPOINT)
-async def enable(caller: Hooker, endpoint_id: EndpointId, tx: Tx, here: Here) -> Response:
+async def enable_endpoint(caller: Hooker, endpoint_id: EndpointId, tx: Tx, here: Here) -> Response:
     """Enable an endpoint again. What is held for it stays held, until it is replayed."""
     changed = await endpoints.change(tx, caller.project_id, endpoint_id, {"enabled": True})
     return JsonAnswer(_shown(here, changed))
 
 
 @router.post("/{id}/rotate", responses=ENDPOINT_ROTATED)
-async def rotate(caller: Hooker, endpoint_id: EndpointId, tx: Tx, here: Here) -> Response:
+async def rotate_endpoint_secret(
+    caller: Hooker, endpoint_id: EndpointId, tx: Tx, here: Here
+) -> Response:
     """Sign with a fresh secret and key pair, and until `old_secret_until` with the present ones too."""
     made, secret = await endpoints.rotate(tx, here.vault, caller.project_id, endpoint_id)
     return JsonAnswer(_shown(here, made) | {"secret": secret}, headers=_UNSEEN)
 
 
 @router.delete("/{id}", status_code=204)
-async def remove(caller: Hooker, endpoint_id: EndpointId, tx: Tx) -> Response:
+async def delete_endpoint(caller: Hooker, endpoint_id: EndpointId, tx: Tx) -> Response:
     """Delete an endpoint. What is pending for it is aborted; its log stays with the jobs."""
     await endpoints.remove(tx, caller.project_id, endpoint_id)
     return Response(status_code=204)

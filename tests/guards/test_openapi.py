@@ -18,9 +18,11 @@ class Content(TypedDict, total=False):
     examples: dict[str, dict[str, str]]
 
 
-class Said(TypedDict, total=False):
-    description: str
-    content: dict[str, Content]
+Said = TypedDict(
+    "Said",
+    {"description": str, "content": dict[str, Content], "headers": dict[str, object], "$ref": str},
+    total=False,
+)
 
 
 class Operation(TypedDict, total=False):
@@ -34,8 +36,20 @@ class Operation(TypedDict, total=False):
 
 DESCRIBED = json.loads(describe())
 EXAMPLES = DESCRIBED["components"]["examples"]
-OPERATIONS: dict[tuple[str, str], Operation] = {
-    (method.upper(), path): operation
+SHARED = DESCRIBED["components"]["responses"]
+
+
+def resolved(operation: Operation) -> Operation:
+    """Return an operation with the shared answers that it refers to."""
+    answers = {
+        status: SHARED[said["$ref"].rpartition("/")[2]] if "$ref" in said else said
+        for status, said in operation["responses"].items()
+    }
+    return {**operation, "responses": answers}
+
+
+OPERATIONS = {
+    (method.upper(), path): resolved(operation)
     for path, methods in DESCRIBED["paths"].items()
     for method, operation in methods.items()
 }
@@ -68,6 +82,20 @@ def test_every_operation_but_health_shows_the_padlock_and_its_refusals() -> None
             if int(status) >= 400 and status != "416":
                 assert set(answer["content"]) == {"application/problem+json"}, (path, status)
                 assert answer["content"]["application/problem+json"]["examples"], (path, status)
+
+
+def test_every_answer_names_its_headers_and_no_refusal_is_described_twice() -> None:
+    for (method, path), said in OPERATIONS.items():
+        for status, answer in said["responses"].items():
+            assert "X-Request-Id" in answer["headers"], (method, path, status)
+    written = [
+        (path, status)
+        for path, methods in DESCRIBED["paths"].items()
+        for operation in methods.values()
+        for status, said in operation["responses"].items()
+        if "application/problem+json" in said.get("content", {})
+    ]
+    assert written == []
 
 
 def test_every_answer_has_its_schema_and_every_example_fits_it() -> None:
