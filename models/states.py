@@ -1,5 +1,6 @@
 """The words of a job's life, as the schema and the API spell them."""
 
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 Status = Literal["queued", "released", "running", "succeeded", "failed", "canceled", "expired"]
@@ -30,6 +31,9 @@ BudgetMode = Literal["hard", "soft"]
 Reuse = Literal["never", "exact"]
 Scope = Literal["jobs:write", "jobs:read", "webhooks", "usage:read", "admin"]
 
+NOT_STARTED: tuple[Status, ...] = ("queued", "released")
+IN_FLIGHT: tuple[Status, ...] = ("released", "running")
+UNFINISHED: tuple[Status, ...] = ("queued", *IN_FLIGHT)
 TERMINAL: tuple[Status, ...] = ("succeeded", "failed", "canceled", "expired")
 TERMINAL_EVENTS: tuple[EventType, ...] = (
     "job.succeeded", "job.failed", "job.canceled", "job.expired",
@@ -40,4 +44,13 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 def one_of(column: str, words: object) -> str:
     """Write the CHECK that a column holds one of a `Literal`'s words."""
-    return f"{column} IN ({', '.join(repr(word) for word in get_args(words))})"
+    return among(column, get_args(words))
+
+
+def among(column: str, words: Iterable[str]) -> str:
+    """Write the condition that a column holds one of these words of ours."""
+    return f"{column} IN ({', '.join(repr(word) for word in words)})"
+
+
+# How SQL by hand names what is released or running; a job in flight has a lease and takes a slot.
+JOB_IN_FLIGHT = among("status", IN_FLIGHT)

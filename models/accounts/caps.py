@@ -11,6 +11,7 @@ from sqlalchemy.orm import aliased
 
 from models.platform.db import Transaction
 from models.schema import Job, Project
+from models.states import IN_FLIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def reached(job: type[Job] = Job) -> ColumnElement[bool]:
     other = aliased(Job)
     in_flight = (
         select(func.count())
-        .where(other.status.in_(("released", "running")), other.project_id == Project.id)
+        .where(other.status.in_(IN_FLIGHT), other.project_id == Project.id)
         .scalar_subquery()
     )
     capped = (Project.id == job.project_id) & Project.cap.is_not(None) & (Project.cap <= in_flight)

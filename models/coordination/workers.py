@@ -8,8 +8,15 @@ from sqlalchemy.dialects.postgresql import insert
 
 from models.platform.db import Transaction
 from models.schema import Worker
+from models.states import JOB_IN_FLIGHT
 
 _FORGOTTEN = timedelta(minutes=10)
+
+# The workers that were seen within `:seen` and take more, and their slots: one row, as SQL.
+SLOTS = """
+    SELECT count(*) AS workers, coalesce(sum(generate_slots), 0)::bigint AS generate_slots,
+           coalesce(sum(deliver_slots), 0)::bigint AS deliver_slots
+      FROM workers WHERE NOT draining AND seen_at > now() - :seen"""
 
 
 async def report(
@@ -67,21 +74,15 @@ async def free_to_deliver(tx: Transaction, *, seen: timedelta) -> int:
     return int(await tx.scalar(_FREE_TO_DELIVER, {"seen": seen}) or 0)
 
 
-_ROOM = text("""
-    WITH slots AS (
-        SELECT coalesce(sum(generate_slots), 0) AS n FROM workers
-         WHERE NOT draining AND seen_at > now() - :seen
-    ), busy AS (
-        SELECT count(*) AS n, count(*) FILTER (WHERE phase = 'call') AS calls FROM jobs
-         WHERE status IN ('released', 'running')
-    )
-    SELECT slots.n - busy.n AS slots, busy.calls FROM slots, busy
-""")
+_ROOM = text(f"""
+    SELECT w.generate_slots - busy.n AS slots, busy.calls
+      FROM ({SLOTS}) w,
+           (SELECT count(*) AS n, count(*) FILTER (WHERE phase = 'call') AS calls FROM jobs
+             WHERE {JOB_IN_FLIGHT}) busy
+""")  # noqa: S608 - constants of ours
 
-_FREE_TO_DELIVER = text("""
-    WITH slots AS (
-        SELECT coalesce(sum(deliver_slots), 0) AS n FROM workers
-         WHERE NOT draining AND seen_at > now() - :seen
-    ), busy AS (SELECT count(*) AS n FROM deliveries WHERE state = 'sending')
-    SELECT slots.n - busy.n FROM slots, busy
-""")
+_FREE_TO_DELIVER = text(f"""
+    SELECT w.deliver_slots - busy.n
+      FROM ({SLOTS}) w,
+           (SELECT count(*) AS n FROM deliveries WHERE state = 'sending') busy
+""")  # noqa: S608 - a constant of ours

@@ -3,18 +3,14 @@
 A price may rise while a job waits: no call begins on a hold that is less than the price that is known.
 """
 
-from datetime import timedelta
-
-from sqlalchemy import func, update
-
 from models.errors import BudgetExceeded
 from models.jobs.closing import release_pending_hold, unknown_hold
 from models.jobs.ending import conclude, fail
+from models.jobs.moving import change, queue
 from models.jobs.view import Presenter
 from models.money import ledger, prices
 from models.platform.db import Transaction
 from models.schema import Job
-from models.states import WaitingReason
 
 
 async def afford(tx: Transaction, presenter: Presenter, job: Job) -> Job | None:
@@ -33,7 +29,7 @@ async def afford(tx: Transaction, presenter: Presenter, job: Job) -> Job | None:
         return None
     held = await hold_next(tx, job, reference=str(job.version))
     if held is None:
-        await queue(tx, job, reason="budget", run_after=None, counted=job.counted)
+        await queue(tx, job, "call", reason="budget", run_after=None)
     return held
 
 
@@ -42,14 +38,7 @@ async def priced(tx: Transaction, job: Job) -> Job:
     price = (await prices.known(tx, job.model)).present or job.estimate
     if price == job.estimate:
         return job
-    moved = await tx.scalars(
-        update(Job)
-        .where(Job.id == job.id)
-        .values(estimate=price, version=Job.version + 1)
-        .returning(Job),
-        execution_options={"populate_existing": True},
-    )
-    return moved.one()
+    return (await tx.scalars(change(job.id, estimate=price))).one()
 
 
 async def unaffordable(tx: Transaction, job: Job) -> str | None:
@@ -74,28 +63,3 @@ async def hold_next(tx: Transaction, job: Job, *, reference: str = "") -> Job | 
             return await ledger.book(tx, job, hold)
     except BudgetExceeded:
         return None
-
-
-async def queue(
-    tx: Transaction, job: Job, *, reason: WaitingReason, run_after: timedelta | None, counted: int
-) -> Job | None:
-    """→ queued for a call: due after `run_after`, or None while it waits for something other than time."""
-    tx.ring("job", str(job.id))
-    tx.ring("jobs")
-    return (
-        await tx.scalars(
-            update(Job)
-            .where(Job.id == job.id, Job.fence == job.fence, Job.finished_at.is_(None))
-            .values(
-                status="queued",
-                phase="call",
-                version=Job.version + 1,
-                lease_until=None,
-                waiting_reason=reason,
-                run_after=None if run_after is None else func.now() + run_after,
-                counted=counted,
-            )
-            .returning(Job),
-            execution_options={"populate_existing": True},
-        )
-    ).one_or_none()

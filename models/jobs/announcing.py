@@ -39,6 +39,5 @@ async def lock(tx: Transaction, job_id: UUID) -> Job:
     """Take the job's row: always the first that a transaction takes of a job."""
     row = await tx.scalars(
         select(Job).where(Job.id == job_id).with_for_update(key_share=True),
-        execution_options={"populate_existing": True},
     )
     return row.one()

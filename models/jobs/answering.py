@@ -9,14 +9,15 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, text
 
 from models.jobs import attempts
-from models.jobs.affording import hold_next, priced, queue, unaffordable
+from models.jobs.affording import hold_next, priced, unaffordable
 from models.jobs.announcing import announce, lock
 from models.jobs.attempts import Answer, Ref
 from models.jobs.closing import unknown_hold
 from models.jobs.ending import conclude, fail
+from models.jobs.moving import change, queue
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.provider import gates
@@ -111,7 +112,7 @@ async def set_aside(tx: Transaction, presenter: Presenter, ref: Ref, answer: Ans
     if job is None:
         return None
     counted = job.counted + 1
-    return await queue(tx, job, reason="unknown_charge", run_after=None, counted=counted)
+    return await queue(tx, job, "call", reason="unknown_charge", run_after=None, counted=counted)
 
 
 async def after_unknown(tx: Transaction, presenter: Presenter, job: Job) -> Job | None:
@@ -130,7 +131,7 @@ async def after_unknown(tx: Transaction, presenter: Presenter, job: Job) -> Job 
     )
     if job.on_unknown_charge == "wait" or (lost or 0) > _MAX_UNKNOWN:
         return await queue(
-            tx, job, reason="unknown_charge", run_after=None, counted=job.counted + 1
+            tx, job, "call", reason="unknown_charge", run_after=None, counted=job.counted + 1
         )
     return await again(tx, presenter, job, timedelta(0), counts=True)
 
@@ -172,9 +173,9 @@ async def again(
         return await fail(tx, presenter, job, "max_cost_reached", why, retryable=True)
     held = await hold_next(tx, job)
     if held is None:
-        return await queue(tx, job, reason="budget", run_after=None, counted=counted)
+        return await queue(tx, job, "call", reason="budget", run_after=None, counted=counted)
     reason: WaitingReason = "backoff" if delay else "queue"
-    return await queue(tx, held, reason=reason, run_after=delay, counted=counted)
+    return await queue(tx, held, "call", reason=reason, run_after=delay, counted=counted)
 
 
 async def waiting_for_budget(tx: Transaction, limit: int) -> list[tuple[UUID, UUID]]:
@@ -199,7 +200,7 @@ async def readmit(tx: Transaction, presenter: Presenter, job_id: UUID) -> Job | 
     held = await hold_next(tx, job, reference=str(job.version))
     if held is None:
         return None
-    return await queue(tx, held, reason="queue", run_after=timedelta(0), counted=job.counted)
+    return await queue(tx, held, "call", reason="queue", run_after=timedelta(0))
 
 
 async def _project(tx: Transaction, job_id: UUID) -> UUID | None:
@@ -253,11 +254,7 @@ async def _finish(tx: Transaction, presenter: Presenter, ref: Ref, answer: Answe
 
 async def tell_resolved(tx: Transaction, presenter: Presenter, job: Job) -> Job:
     """Announce that a charge which had been unknown is known now; also for a finished job."""
-    moved = await tx.scalars(
-        update(Job).where(Job.id == job.id).values(version=Job.version + 1).returning(Job),
-        execution_options={"populate_existing": True},
-    )
-    job = moved.one()
+    job = (await tx.scalars(change(job.id))).one()
     await announce(tx, presenter, job, "job.charge_resolved")
     return job
 

@@ -120,7 +120,6 @@ async def finish(
                 finished_at=func.now(),
             )
             .returning(Attempt),
-            execution_options={"populate_existing": True},
         )
     ).one_or_none()
     if found is None:
@@ -178,7 +177,6 @@ async def note_late(
             error=answer.error,
         )
         .returning(Attempt),
-        execution_options={"populate_existing": True},
     )
     return found.one_or_none()
 
@@ -210,7 +208,6 @@ async def resolve(
                 inference_id=func.coalesce(Attempt.inference_id, inference_id),
             )
             .returning(Attempt),
-            execution_options={"populate_existing": True},
         )
     ).one_or_none()
     if found is None:
@@ -249,7 +246,6 @@ async def adjust(
             inference_id=func.coalesce(Attempt.inference_id, entries[-1].inference_id),
         )
         .returning(Attempt),
-        execution_options={"populate_existing": True},
     )
     return adjusted.one(), await ledger.book(tx, job, *entries)
 

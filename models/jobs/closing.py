@@ -6,9 +6,10 @@ what is said of failures and cancels is `ending`'s.
 
 from typing import Literal
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from models.jobs.announcing import announce
+from models.jobs.moving import change
 from models.jobs.view import Presenter
 from models.money import ledger
 from models.platform.db import Transaction
@@ -35,22 +36,17 @@ async def close(
 ) -> Job | None:
     """Move a job (its row is taken) into a terminal state; None when it was not where it comes from."""
     was_in_flight = job.status != "queued"
-    ended = (
-        await tx.scalars(
-            update(Job)
-            .where(Job.id == job.id, Job.fence == job.fence, Job.status.in_(come_from))
-            .values(
-                status=ending,
-                version=Job.version + 1,
-                finished_at=func.now(),
-                lease_until=None,
-                waiting_reason=None,
-                **values,
-            )
-            .returning(Job),
-            execution_options={"populate_existing": True},
-        )
-    ).one_or_none()
+    closed = change(
+        job.id,
+        Job.fence == job.fence,
+        Job.status.in_(come_from),
+        status=ending,
+        finished_at=func.now(),
+        lease_until=None,
+        waiting_reason=None,
+        **values,
+    )
+    ended = (await tx.scalars(closed)).one_or_none()
     if ended is None:
         return None
     await announce(tx, presenter, ended, _EVENTS[ending])

@@ -90,7 +90,7 @@ async def _locked(tx: Transaction, attempt_id: UUID) -> tuple[Job, Attempt] | No
         return None
     job = await lock(tx, job_id)
     ended = select(Attempt).where(Attempt.id == attempt_id, Attempt.finished_at.is_not(None))
-    attempt = (await tx.scalars(ended, execution_options={"populate_existing": True})).one_or_none()
+    attempt = (await tx.scalars(ended)).one_or_none()
     return None if attempt is None else (job, attempt)
 
 

@@ -7,7 +7,7 @@ can forget. What an ending holds afterwards is only what unknown attempts hold.
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select
 
 from models.coordination import aside
 from models.errors import NotFound
@@ -15,10 +15,11 @@ from models.images import kept as images
 from models.jobs import attempts, following
 from models.jobs.announcing import lock
 from models.jobs.closing import Ending, close, release_pending_hold, unknown_hold
+from models.jobs.moving import change, queue
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.schema import Job
-from models.states import Status, WaitingReason
+from models.states import NOT_STARTED, UNFINISHED, Status, WaitingReason
 
 _HEAD_START = timedelta(seconds=2)  # of the worker that has just received the image
 
@@ -29,7 +30,7 @@ async def end(
     job: Job,
     ending: Ending,
     *,
-    come_from: tuple[Status, ...],
+    come_from: tuple[Status, ...] = UNFINISHED,
     **values: object,
 ) -> Job | None:
     """Close a job, and leave those that follow it to their duty; None when it was elsewhere."""
@@ -52,9 +53,7 @@ async def fail(
     """→ failed, with what people need to know; whether it was charged, the view reads off the sums."""
     error = {"code": code, "message": message, "retryable": retryable, "details": details}
     job = await release_pending_hold(tx, job)
-    return await end(
-        tx, presenter, job, "failed", come_from=("queued", "released", "running"), error=error
-    )
+    return await end(tx, presenter, job, "failed", error=error)
 
 
 async def conclude(tx: Transaction, presenter: Presenter, job: Job) -> Job | None:
@@ -71,9 +70,7 @@ async def conclude(tx: Transaction, presenter: Presenter, job: Job) -> Job | Non
         return None
     if await images.promote(tx, job.id):
         job = await release_pending_hold(tx, job)
-        return await end(
-            tx, presenter, job, "succeeded", come_from=("queued", "released", "running")
-        )
+        return await end(tx, presenter, job, "succeeded")
     overtaken = await attempts.unkept(tx, job)
     if overtaken is None:
         return None
@@ -90,24 +87,7 @@ async def queue_keep(
     waiting: WaitingReason = "image_download",
 ) -> Job | None:
     """→ queued (keep), due after `delay`; whoever starts it fetches this attempt's image."""
-    tx.ring("jobs")
-    tx.ring("job", str(job.id))
-    queued = await tx.scalars(
-        update(Job)
-        .where(Job.id == job.id, Job.fence == job.fence, Job.status == job.status)
-        .values(
-            status="queued",
-            phase="keep",
-            attempt=attempt,
-            version=Job.version + 1,
-            lease_until=None,
-            waiting_reason=waiting,
-            run_after=func.now() + delay,
-        )
-        .returning(Job),
-        execution_options={"populate_existing": True},
-    )
-    return queued.one_or_none()
+    return await queue(tx, job, "keep", reason=waiting, run_after=delay, attempt=attempt)
 
 
 async def cancel(
@@ -126,15 +106,9 @@ async def cancel(
         return job
     if job.status != "running" and job.phase == "call":
         return await end_canceled(tx, presenter, job) or job
-    pending = await tx.scalars(
-        update(Job)
-        .where(Job.id == job.id)
-        .values(cancel_requested_at=func.now(), cancel_outcome="pending", version=Job.version + 1)
-        .returning(Job),
-        execution_options={"populate_existing": True},
-    )
+    requested = change(job.id, cancel_requested_at=func.now(), cancel_outcome="pending")
     tx.ring("job", str(job.id))
-    return pending.one()
+    return (await tx.scalars(requested)).one()
 
 
 async def end_canceled(tx: Transaction, presenter: Presenter, job: Job) -> Job | None:
@@ -147,7 +121,6 @@ async def end_canceled(tx: Transaction, presenter: Presenter, job: Job) -> Job |
         presenter,
         job,
         "canceled",
-        come_from=("queued", "released", "running"),
         cancel_requested_at=func.coalesce(Job.cancel_requested_at, func.now()),
         cancel_outcome=outcome,
     )
@@ -173,12 +146,12 @@ async def expire(
     if await tx.scalar(is_late) is None:
         return None
     freed = await release_pending_hold(tx, job)
-    return await end(tx, presenter, freed, "expired", come_from=("queued", "released"))
+    return await end(tx, presenter, freed, "expired", come_from=NOT_STARTED)
 
 
 def _too_late(typical_call: timedelta) -> tuple[ColumnElement[bool], ...]:
     return (
-        Job.status.in_(("queued", "released")),
+        Job.status.in_(NOT_STARTED),
         Job.phase == "call",
         or_(Job.queue_expires_at <= func.now(), Job.deadline <= func.now() + typical_call),
     )

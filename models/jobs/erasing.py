@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, null, select, update
 from models.errors import NotFinished, NotFound
 from models.images import remnants
 from models.jobs import attempts, evidence
+from models.jobs.moving import change
 from models.platform.db import Transaction
 from models.schema import Attempt, Delivery, Event, Image, InputImage, Job
 from models.webhooks import bodies
@@ -76,11 +77,9 @@ async def _empty_events(tx: Transaction, job: Job) -> None:
 async def _empty_job(tx: Transaction, job: Job) -> None:
     error = job.error and {**job.error, "message": attempts.ERASED, "details": None}
     await tx.execute(
-        update(Job)
-        .where(Job.id == job.id)
-        .values(
+        change(
+            job.id,
             erased_at=func.now(),
-            version=Job.version + 1,
             input={},
             input_hash=sha256(job.id.bytes).digest(),  # no submission has this one
             tags=[],

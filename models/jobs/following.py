@@ -21,6 +21,7 @@ from models.images import kept as images
 from models.images.kept import KeptImage
 from models.jobs.announcing import announce, lock
 from models.jobs.closing import close, release_pending_hold
+from models.jobs.moving import change
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.schema import Image, Job
@@ -141,15 +142,13 @@ async def _move(tx: Transaction, presenter: Presenter, job: Job) -> None:
         await _lend(tx, job.id, found.image)
         await _close(tx, presenter, job, "succeeded", reused_from=found.image.job_id)
         return
-    leads: dict[str, object] = {
-        "leader_id": None, "waiting_reason": "queue", "run_after": func.now(),
-        "version": Job.version + 1,
-    }  # fmt: skip
-    columns = leads if found is QUEUE else {"leader_id": found.columns["leader_id"]}
-    await tx.execute(update(Job).where(Job.id == job.id).values(columns))
-    if found is QUEUE:
-        tx.ring("jobs")
-        tx.ring("job", str(job.id))
+    if found.columns.get("leader_id") is not None:
+        follows = update(Job).where(Job.id == job.id)
+        await tx.execute(follows.values(leader_id=found.columns["leader_id"]))
+        return
+    await tx.execute(change(job.id, leader_id=None, waiting_reason="queue", run_after=func.now()))
+    tx.ring("jobs")
+    tx.ring("job", str(job.id))
 
 
 async def _close(

@@ -16,10 +16,11 @@ from models.jobs.answering import tell_resolved
 from models.jobs.attempts import Answer, Ref
 from models.jobs.closing import release_pending_hold
 from models.jobs.ending import conclude, end, fail, queue_keep
+from models.jobs.moving import change
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.schema import Attempt, Job
-from models.states import Status, WaitingReason
+from models.states import NOT_STARTED, WaitingReason
 
 _FIRST_AGAIN, _LAST_AGAIN = timedelta(seconds=1), timedelta(minutes=10)
 
@@ -56,7 +57,7 @@ async def receive(
     if job.erased_at is not None:
         return None
     waits = job.phase == "call" or job.attempt < ref.number
-    if job.status in {"queued", "released"} and waits:
+    if job.status in NOT_STARTED and waits:
         return "keep", await _adopt(tx, job, ref, lease, ttl)
     if job.status == "running" and job.phase == "call":
         overtaken = update(Job).where(Job.id == job.id).values(keep_until=func.now() + ttl)
@@ -79,12 +80,9 @@ async def _end_with(
     tx: Transaction, presenter: Presenter, job: Job, ref: Ref, kept: KeptImage
 ) -> Job | None:
     await _write_image(tx, job, ref, kept, spare=False)
-    whence: tuple[Status, ...] = ("queued", "released", "running")
     if job.cancel_requested_at is not None:
-        return await end(
-            tx, presenter, job, "canceled", come_from=whence, cancel_outcome="too_late"
-        )
-    return await end(tx, presenter, job, "succeeded", come_from=whence)
+        return await end(tx, presenter, job, "canceled", cancel_outcome="too_late")
+    return await end(tx, presenter, job, "succeeded")
 
 
 async def keep_spare(
@@ -104,7 +102,7 @@ async def keep_spare(
     if job.phase == "keep" and job.attempt <= ref.number and job.finished_at is None:
         return await _end_with(tx, presenter, job, ref, kept)
     await _write_image(tx, job, ref, kept, spare=True)
-    if job.status not in {"queued", "released"} or job.phase != "call":
+    if job.status not in NOT_STARTED or job.phase != "call":
         return None
     return await conclude(tx, presenter, job)
 
@@ -173,16 +171,9 @@ async def image_lost(tx: Transaction, presenter: Presenter, job: Job, why: str) 
 
 
 async def _to_keep(tx: Transaction, job: Job, lease: timedelta, ttl: timedelta) -> None:
-    await tx.execute(
-        update(Job)
-        .where(Job.id == job.id, Job.fence == job.fence, Job.status == "running")
-        .values(
-            phase="keep",
-            version=Job.version + 1,
-            keep_until=func.now() + ttl,
-            lease_until=func.now() + lease,
-        )
-    )
+    mine = (Job.fence == job.fence, Job.status == "running")
+    until, lease_until = func.now() + ttl, func.now() + lease
+    await tx.execute(change(job.id, *mine, phase="keep", keep_until=until, lease_until=lease_until))
     tx.ring("job", str(job.id))
     tx.ring("jobs")  # the provider has a place for the next call
 
@@ -231,23 +222,20 @@ async def _adopt(tx: Transaction, job: Job, ref: Ref, lease: timedelta, ttl: tim
     job = await release_pending_hold(tx, job)
     sender = select(Attempt.worker).where(Attempt.job_id == job.id, Attempt.number == ref.number)
     tx.ring("job", str(job.id))
-    fence = await tx.scalar(
-        update(Job)
-        .where(Job.id == job.id)
-        .values(
+    adopted = await tx.scalars(
+        change(
+            job.id,
             status="running",
             phase="keep",
             fence=Job.fence + 1,
-            version=Job.version + 1,
             attempt=ref.number,
             worker=sender.scalar_subquery(),
             waiting_reason=None,
             keep_until=func.now() + ttl,
             lease_until=func.now() + lease,
         )
-        .returning(Job.fence)
     )
-    return replace(ref, fence=fence if fence is not None else ref.fence)
+    return replace(ref, fence=adopted.one().fence)
 
 
 async def _write_image(

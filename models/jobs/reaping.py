@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from models.coordination import aside
 from models.jobs import attempts
@@ -16,9 +16,11 @@ from models.jobs.announcing import lock
 from models.jobs.answering import after_unknown
 from models.jobs.ending import queue_keep
 from models.jobs.keeping import image_lost
+from models.jobs.moving import unrelease
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.schema import Job
+from models.states import IN_FLIGHT
 
 # A message that was lost, a call that was lost, an image that is still to be kept.
 Reaped = Literal["unsent", "lost", "keeping"]
@@ -29,7 +31,7 @@ async def overdue(tx: Transaction, limit: int) -> list[UUID]:
     rows = await tx.scalars(
         select(Job.id)
         .where(
-            Job.status.in_(("released", "running")),
+            Job.status.in_(IN_FLIGHT),
             Job.lease_until < func.now(),
             ~aside.passed_by("reap", Job.id),
         )
@@ -47,7 +49,7 @@ async def reap(tx: Transaction, presenter: Presenter, job_id: UUID) -> Reaped | 
     if not run_out:
         return None
     if job.status == "released":
-        await _unsent(tx, job)
+        await unrelease(tx, [(job.id, job.fence)])  # its message was lost, and nothing was sent
         return "unsent"
     if job.phase == "keep":
         # Not for ever: bytes that kill whoever keeps them would be taken back again and again.
@@ -59,13 +61,3 @@ async def reap(tx: Transaction, presenter: Presenter, job_id: UUID) -> Reaped | 
     finished = await attempts.finish(tx, job, job.attempt, attempts.LOST, start_id=None)
     await after_unknown(tx, presenter, job if finished is None else finished[1])
     return "lost"
-
-
-async def _unsent(tx: Transaction, job: Job) -> None:
-    """released → queued: its message was lost before anybody started; nothing was sent."""
-    await tx.execute(
-        update(Job)
-        .where(Job.id == job.id, Job.fence == job.fence, Job.status == "released")
-        .values(status="queued", lease_until=None, run_after=func.now())
-    )
-    tx.ring("jobs")

@@ -17,6 +17,7 @@ from models.jobs import attempts
 from models.jobs.announcing import lock
 from models.jobs.answering import after_resolved, tell_resolved
 from models.jobs.closing import release_pending_hold, unknown_hold
+from models.jobs.moving import queue
 from models.jobs.view import Presenter
 from models.money import hours, ledger
 from models.platform.db import Transaction
@@ -154,7 +155,6 @@ async def _add(tx: Transaction, job: Job, call: Call) -> tuple[Job, Attempt]:
     await hours.count_late_attempt(tx, job, call.made_at)
     moved = await tx.scalars(
         update(Job).where(Job.id == job.id).values(attempt=call.number).returning(Job),
-        execution_options={"populate_existing": True},
     )
     return moved.one(), added.one()
 
@@ -164,19 +164,8 @@ async def _wait(tx: Transaction, job: Job, *, counted: int) -> Job:
 
     Whoever had the job in the backup has it no more: its fence has grown.
     """
-    moved = await tx.scalars(
-        update(Job)
-        .where(Job.id == job.id, Job.finished_at.is_(None))
-        .values(
-            status="queued",
-            version=Job.version + 1,
-            fence=Job.fence + 1,
-            counted=Job.counted + counted,
-            lease_until=None,
-            waiting_reason="unknown_charge",
-            run_after=None,
-        )
-        .returning(Job),
-        execution_options={"populate_existing": True},
+    counts, fence = job.counted + counted, job.fence + 1
+    waits = await queue(
+        tx, job, "call", reason="unknown_charge", run_after=None, counted=counts, fence=fence
     )
-    return moved.one()
+    return waits or job

@@ -12,6 +12,7 @@ from models.jobs import attempts
 from models.jobs.affording import afford
 from models.jobs.announcing import announce, lock
 from models.jobs.attempts import Ref
+from models.jobs.moving import change
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.provider import gates
@@ -64,27 +65,19 @@ async def start(  # noqa: PLR0913 - who starts what, under which fence, for how 
         return None
     calls = Job.phase == "call"
     in_time = or_(Job.deadline.is_(None), Job.deadline > func.now() + typical_call)
-    job = (
-        await tx.scalars(
-            update(Job)
-            .where(
-                Job.id == job_id,
-                Job.fence == fence,
-                Job.status == "released",
-                or_(~calls, (Job.queue_expires_at > func.now()) & in_time & ~gates.shut("storage")),
-            )
-            .values(
-                status="running",
-                version=Job.version + 1,
-                attempt=Job.attempt + case((calls, 1), else_=0),
-                started_at=func.coalesce(Job.started_at, func.now()),
-                lease_until=func.now() + lease,
-                worker=worker,
-                waiting_reason=None,
-            )
-            .returning(Job)
-        )
-    ).one_or_none()
+    begun = change(
+        job_id,
+        Job.fence == fence,
+        Job.status == "released",
+        or_(~calls, (Job.queue_expires_at > func.now()) & in_time & ~gates.shut("storage")),
+        status="running",
+        attempt=Job.attempt + case((calls, 1), else_=0),
+        started_at=func.coalesce(Job.started_at, func.now()),
+        lease_until=func.now() + lease,
+        worker=worker,
+        waiting_reason=None,
+    )
+    job = (await tx.scalars(begun)).one_or_none()
     if job is None:
         return None
     if job.phase == "call":

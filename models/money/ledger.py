@@ -115,6 +115,5 @@ async def book(tx: Transaction, job: Job, *entries: Entry) -> Job:
         .where(Job.id == job.id)
         .values(held=Job.held + held, charged=Job.charged + charged)
         .returning(Job),
-        execution_options={"populate_existing": True},
     )
     return moved.one()

@@ -160,7 +160,6 @@ async def observe(tx: Transaction, model_id: str, attempt: Attempt) -> bool:
         select(Price)
         .where(Price.model == model_id, Price.updated_at < attempt.sent_at)
         .with_for_update(key_share=True, skip_locked=True),
-        execution_options={"populate_existing": True},
     )
     return row is not None and await _testify(tx, row, attempt.job_id, charged)
 

@@ -141,7 +141,12 @@ class Database:
         )
         event.listen(self._engine.sync_engine, "handle_error", _drop_astray)
         self._sessions = async_sessionmaker(
-            self._engine, class_=Transaction, expire_on_commit=False, autoflush=False
+            self._engine,
+            class_=Transaction,
+            expire_on_commit=False,
+            autoflush=False,
+            # A row that is read again is as it is by then, not as this session saw it before.
+            execution_options={"populate_existing": True},
         )
 
     @asynccontextmanager

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from models.platform.db import Transaction
 from models.schema import Attempt, Gate, Job
-from models.states import WaitingReason
+from models.states import IN_FLIGHT, WaitingReason
 
 _LONGEST = timedelta(minutes=5)  # a key that was put right works again after at most this long
 _AT_ONCE = timedelta(0)
@@ -258,7 +258,7 @@ async def _under_way(tx: Transaction, job_id: UUID) -> bool:
 
     In phase `keep` it was answered: the image was there.
     """
-    going = Job.status.in_(("released", "running")) & (Job.phase == "call")
+    going = Job.status.in_(IN_FLIGHT) & (Job.phase == "call")
     return await tx.scalar(select(Job.id).where(Job.id == job_id, going)) is not None
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from models.platform.db import Transaction
 from models.schema import Limit
 from models.settings import Settings
+from models.states import JOB_IN_FLIGHT
 
 _SLACK = 10  # a tenth may be free: a place that a call has left takes a moment to be filled
 
@@ -115,16 +116,16 @@ def _times(settings: Settings) -> dict[str, object]:
 
 
 # A call holds its place at the provider until it is answered: an image that is being kept holds none.
-_READ = text("""
+_READ = text(f"""
     SELECT l.calls, l.slow_start, l.refused_at, busy.n AS in_flight,
            l.used_at >= l.changed_at AND l.used_at > now() - :window AS used_lately,
            now() >= l.changed_at + :window AS window_over,
            now() >= greatest(l.changed_at, l.refused_at) + :probe AS probe_due,
            (l.used_at < l.changed_at OR l.used_at <= now() - :window / 2) IS NOT FALSE AS mark_due
       FROM (SELECT count(*) AS n FROM jobs
-             WHERE status IN ('released', 'running') AND phase = 'call') busy
+             WHERE {JOB_IN_FLIGHT} AND phase = 'call') busy
       LEFT JOIN limits l ON l.id = 1
-""")
+""")  # noqa: S608 - a constant of ours
 
 # The most calls in flight at once between the sending of one and now: each adds one when it is sent and
 # takes it back when it is answered. `sent_at` is bounded for its index alone: no call takes longer.

@@ -15,6 +15,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.platform.db import Base
 from models.schema.defaults import EMPTY_LIST, EMPTY_MAP, NOW
 from models.states import (
+    JOB_IN_FLIGHT,
+    NOT_STARTED,
+    TERMINAL,
     CancelOutcome,
     Charge,
     OnUnknown,
@@ -22,6 +25,7 @@ from models.states import (
     Priority,
     Status,
     WaitingReason,
+    among,
     one_of,
 )
 
@@ -96,12 +100,9 @@ class Job(Base):
         CheckConstraint(one_of("priority", Priority), "priority"),
         CheckConstraint(one_of("on_unknown_charge", OnUnknown), "on_unknown_charge"),
         CheckConstraint(
-            "(status IN ('succeeded', 'failed', 'canceled', 'expired')) = (finished_at IS NOT NULL)",
-            "terminal_has_end",
+            f"({among('status', TERMINAL)}) = (finished_at IS NOT NULL)", "terminal_has_end"
         ),
-        CheckConstraint(
-            "(status IN ('released', 'running')) = (lease_until IS NOT NULL)", "lease_has_owner"
-        ),
+        CheckConstraint(f"({JOB_IN_FLIGHT}) = (lease_until IS NOT NULL)", "lease_has_owner"),
         CheckConstraint("(status = 'failed') = (error IS NOT NULL)", "failed_has_error"),
         CheckConstraint(
             "num_nonnulls(idempotency_route, idempotency_key, fingerprint) IN (0, 3)",
@@ -195,12 +196,12 @@ class Job(Base):
         Index(
             "ix_jobs_queue_expires_at",
             "queue_expires_at",
-            postgresql_where=text("status IN ('queued', 'released')"),
+            postgresql_where=text(among("status", NOT_STARTED)),
         ),
         Index(
             "ix_jobs_lease_until",
             "lease_until",
-            postgresql_where=text("status IN ('released', 'running')"),
+            postgresql_where=text(JOB_IN_FLIGHT),
         ),
     )
 

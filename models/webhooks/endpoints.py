@@ -93,7 +93,7 @@ async def find(
         Endpoint.deleted_at.is_(None),
     )
     if lock:
-        wanted = wanted.with_for_update(key_share=True).execution_options(populate_existing=True)
+        wanted = wanted.with_for_update(key_share=True)
     found = await tx.scalar(wanted)
     if found is None:
         raise NotFound("There is no such endpoint in this project.")
@@ -104,7 +104,6 @@ async def take(tx: Transaction, endpoint_id: UUID) -> Endpoint:
     """Take an endpoint's row until the transaction ends; a deleted one too."""
     rows = await tx.scalars(
         select(Endpoint).where(Endpoint.id == endpoint_id).with_for_update(key_share=True),
-        execution_options={"populate_existing": True},
     )
     return rows.one()
 
@@ -193,7 +192,6 @@ async def disable(tx: Transaction, endpoint_id: UUID, reason: str) -> Endpoint |
             .where(Endpoint.id == endpoint_id, Endpoint.enabled)
             .values(enabled=False, disabled_reason=reason, disabled_at=func.now())
             .returning(Endpoint),
-            execution_options={"populate_existing": True},
         )
     ).one_or_none()
     await tx.execute(

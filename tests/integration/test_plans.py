@@ -318,7 +318,10 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
         {"ix_deliveries_lease", "pk_deliveries"},
     ),
     "unknown charges": (lambda tx, _: jobs.unknown_charges(tx, limit=50), {"ix_attempts_unknown"}),
-    "backlog": (lambda tx, _: backlog.read(tx), {"ix_attempts_unknown", "ix_deliveries_lease"}),
+    "backlog": (
+        lambda tx, _: backlog.read(tx, seen=LEASE),
+        {"ix_attempts_unknown", "ix_deliveries_lease"},
+    ),
     "ledger": (
         lambda tx, on: bookings.lines(tx, on.caller.project_id, Selection(), 100),
         {"ix_ledger_project_id"},

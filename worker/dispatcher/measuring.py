@@ -62,7 +62,8 @@ _REASONS = ("wallet_empty", "provider_key", "provider_down", "paused", "storage"
 async def run(desk: Desk) -> bool:
     """Look once; always False."""
     async with desk.database.transaction() as tx:
-        seen, closed = await backlog.read(tx), await gates.closed(tx)
+        seen = await backlog.read(tx, seen=desk.settings.worker_seen)
+        closed = await gates.closed(tx)
         of_projects = await gates.of_projects(tx)
         left = await jobs.left_over(tx, known_keys(desk.settings))
         limit, failures = await limits.read(tx, desk.settings), await breakers.counts(tx)

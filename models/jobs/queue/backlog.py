@@ -1,10 +1,13 @@
 """What waits and what is open, in numbers: for metrics."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import text
 
+from models.coordination.workers import SLOTS
 from models.platform.db import Transaction
+from models.states import JOB_IN_FLIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +27,12 @@ class Backlog:
     generate_slots: int
 
 
-async def read(tx: Transaction) -> Backlog:
-    """Count what is unfinished; each count is of a partial index, so history costs nothing."""
-    row = (await tx.execute(_READ)).one()
+async def read(tx: Transaction, *, seen: timedelta) -> Backlog:
+    """Count what is unfinished, and the workers that were seen so lately.
+
+    Each count is of a partial index, so history costs nothing.
+    """
+    row = (await tx.execute(_READ, {"seen": seen})).one()
     return Backlog(
         queued=int(row.queued),
         oldest_queued=float(row.oldest_queued),
@@ -38,20 +44,20 @@ async def read(tx: Transaction) -> Backlog:
         oldest_delivery=float(row.oldest_delivery),
         deliveries_sending=int(row.sending),
         workers=int(row.workers),
-        generate_slots=int(row.slots),
+        generate_slots=int(row.generate_slots),
     )
 
 
-_READ = text("""
+_READ = text(f"""
     SELECT j.queued, j.oldest AS oldest_queued, j.released, j.running,
            a.n AS unknown_charges, a.credits AS unknown_credits,
-           d.pending, d.oldest AS oldest_delivery, d.sending, w.n AS workers, w.slots
+           d.pending, d.oldest AS oldest_delivery, d.sending, w.workers, w.generate_slots
       FROM (SELECT count(*) FILTER (WHERE status = 'queued') AS queued,
                    coalesce(extract(epoch FROM now() - min(created_at)
                             FILTER (WHERE status = 'queued')), 0) AS oldest,
                    count(*) FILTER (WHERE status = 'released') AS released,
                    count(*) FILTER (WHERE status = 'running') AS running
-              FROM jobs WHERE status = 'queued' OR status IN ('released', 'running')) j,
+              FROM jobs WHERE status = 'queued' OR {JOB_IN_FLIGHT}) j,
            (SELECT count(*) AS n, coalesce(sum(hold), 0) AS credits FROM attempts
              WHERE charge = 'unknown' AND finished_at IS NOT NULL) a,
            (SELECT count(*) FILTER (WHERE state = 'pending') AS pending,
@@ -59,6 +65,5 @@ _READ = text("""
                             FILTER (WHERE state = 'pending' AND next_at < now())), 0) AS oldest,
                    count(*) FILTER (WHERE state = 'sending') AS sending
               FROM deliveries WHERE state = 'pending' OR state = 'sending') d,
-           (SELECT count(*) AS n, coalesce(sum(generate_slots), 0) AS slots FROM workers
-             WHERE NOT draining AND seen_at > now() - interval '20 seconds') w
-""")
+           ({SLOTS}) w
+""")  # noqa: S608 - constants of ours

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import func, or_, select, text
 
 from models import ids
+from models.coordination.workers import SLOTS
 from models.jobs import view as views
 from models.jobs.queue import sharing
 from models.jobs.queue.forecasting import Position
@@ -16,6 +17,7 @@ from models.platform.jsonable import Json
 from models.provider import limits, pauses
 from models.schema import Attempt, Gate, Job, Project
 from models.settings import Settings
+from models.states import JOB_IN_FLIGHT
 
 _GATES = {
     "provider_down": "The provider answers with errors or not at all, so only a probe is sent",
@@ -238,10 +240,10 @@ async def _unknown_charge(tx: Transaction, settings: Settings, job: Job) -> Bind
 
 
 _PLACES = text(f"""
-    SELECT busy.*, w.*, EXISTS ({sharing.LATELY_SERVED} AND project_id <> :project) AS others
+    SELECT busy.*, w.generate_slots AS slots,
+           EXISTS ({sharing.LATELY_SERVED} AND project_id <> :project) AS others
       FROM (SELECT count(*) AS busy, count(*) FILTER (WHERE project_id = :project) AS of_project,
                    count(*) FILTER (WHERE project_id = :project AND concurrency_key = :key) AS of_key
-              FROM jobs WHERE status IN ('released', 'running')) busy,
-           (SELECT coalesce(sum(generate_slots), 0)::bigint AS slots FROM workers
-             WHERE NOT draining AND seen_at > now() - :seen) w
+              FROM jobs WHERE {JOB_IN_FLIGHT}) busy,
+           ({SLOTS}) w
 """)  # noqa: S608 - constants of `sharing`

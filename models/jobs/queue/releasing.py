@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import func as sql
-from sqlalchemy import tuple_, update
-
+from models.jobs.moving import unrelease
 from models.jobs.queue import sharing
 from models.platform.db import Transaction
-from models.schema import Job
 
 # Jobs that are looked at, over all lines, for those that met a full key; and how often in one release.
 # A long line of one key is so out of the way after a few turns, and no turn takes long.
@@ -84,12 +81,4 @@ async def _park(tx: Transaction, lines: Sequence[tuple[UUID, str]]) -> int:
 
 async def hand_back(tx: Transaction, releases: Sequence[Release]) -> int:
     """Released → queued: the message was not published, or a draining worker gives it back."""
-    pairs = [(each.job_id, each.fence) for each in releases]
-    rows = await tx.execute(
-        update(Job)
-        .where(Job.status == "released", tuple_(Job.id, Job.fence).in_(pairs))
-        .values(status="queued", lease_until=None, run_after=sql.now())
-        .returning(Job.id)
-    )
-    tx.ring("jobs")
-    return len(rows.all())
+    return await unrelease(tx, [(each.job_id, each.fence) for each in releases])

@@ -15,6 +15,8 @@ looked into: the work is that of the places that are free, and a leap for each p
 
 from sqlalchemy import text
 
+from models.states import JOB_IN_FLIGHT
+
 KEPT = 8  # of so many places that the others have left a project leaves one free
 LATELY = 1_000
 
@@ -26,7 +28,6 @@ _IN_TIME = "queue_expires_at > now() AND (deadline IS NULL OR deadline > now() +
 _FRESH = "id <> ALL (CAST(:but_jobs AS uuid[]))"
 _DUE = f"run_after <= now() AND {_IN_TIME} AND {_FRESH}"
 _OPEN = f"run_after IS NULL AND phase = 'call' AND {_IN_TIME} AND {_FRESH}"
-_IN_FLIGHT = "status IN ('released', 'running')"
 
 # Whoever had a turn lately; each turn moves the virtual time of who has most by one.
 LATELY_SERVED = f"""
@@ -76,7 +77,7 @@ CALLS = text(f"""
                AND (project_id, concurrency_key) > (parked.project_id, parked.concurrency_key)
              ORDER BY project_id, concurrency_key, rank, id LIMIT 1) next
     ), flight AS MATERIALIZED (
-        SELECT project_id, concurrency_key, count(*) AS n FROM jobs WHERE {_IN_FLIGHT} GROUP BY 1, 2
+        SELECT project_id, concurrency_key, count(*) AS n FROM jobs WHERE {JOB_IN_FLIGHT} GROUP BY 1, 2
     ), paused AS MATERIALIZED (
         SELECT coalesce(array_agg(name) FILTER (WHERE scope = 'model'), '{{}}') AS models,
                coalesce(array_agg(name) FILTER (WHERE scope = 'project'), '{{}}') AS projects,
@@ -191,7 +192,7 @@ CALLS = text(f"""
 PARK = text(f"""
     WITH full_keys AS MATERIALIZED (
         SELECT j.project_id, j.concurrency_key FROM jobs j JOIN projects p ON p.id = j.project_id
-         WHERE {_IN_FLIGHT} AND j.concurrency_key IS NOT NULL
+         WHERE {JOB_IN_FLIGHT} AND j.concurrency_key IS NOT NULL
          GROUP BY j.project_id, j.concurrency_key, p.key_cap HAVING count(*) >= p.key_cap
     ), met AS (
         SELECT first.id

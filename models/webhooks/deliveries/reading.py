@@ -55,7 +55,7 @@ async def log(
 async def read(tx: Transaction, project_id: UUID, delivery_id: UUID | None) -> Logged:
     """Return one delivery; raises `NotFound`, also for another project's."""
     wanted = _SHOWN.where(Delivery.id == delivery_id, Delivery.project_id == project_id)
-    found = (await tx.execute(wanted, execution_options={"populate_existing": True})).all()
+    found = (await tx.execute(wanted)).all()
     if not found:
         raise NotFound("There is no such delivery in this project.")
     return (await _with_tries(tx, found))[0]

@@ -1,0 +1,62 @@
+"""How a job is changed: the UPDATE whose effect is seen from outside, and the ways back to the queue."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, tuple_, update
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from models.platform.db import Transaction
+from models.schema import Job
+from models.states import Phase, WaitingReason
+
+
+def change(job_id: UUID, *guards: ColumnElement[bool], **values: object) -> ReturningUpdate[Job]:
+    """Write the UPDATE of a change that is seen from outside: `version` grows, and the job comes back."""
+    changed = update(Job).where(Job.id == job_id, *guards)
+    return changed.values(version=Job.version + 1, **values).returning(Job)
+
+
+async def queue(
+    tx: Transaction,
+    job: Job,
+    phase: Phase,
+    *,
+    reason: WaitingReason,
+    run_after: timedelta | None,
+    **values: object,
+) -> Job | None:
+    """→ queued: due after `run_after`, or None while it waits for something other than time.
+
+    None is returned when somebody else has the job, or it has ended.
+    """
+    tx.ring("job", str(job.id))
+    tx.ring("jobs")
+    queued = change(
+        job.id,
+        Job.fence == job.fence,
+        Job.finished_at.is_(None),
+        status="queued",
+        phase=phase,
+        lease_until=None,
+        waiting_reason=reason,
+        run_after=None if run_after is None else func.now() + run_after,
+        **values,
+    )
+    return (await tx.scalars(queued)).one_or_none()
+
+
+async def unrelease(tx: Transaction, released: Sequence[tuple[UUID, int]]) -> int:
+    """released → queued, due at once: nobody has begun. Returns how many of these ids and fences.
+
+    Nobody sees it from outside, where a released job is shown as queued.
+    """
+    rows = await tx.execute(
+        update(Job)
+        .where(Job.status == "released", tuple_(Job.id, Job.fence).in_(released))
+        .values(status="queued", lease_until=None, run_after=func.now())
+        .returning(Job.id)
+    )
+    tx.ring("jobs")
+    return len(rows.all())
