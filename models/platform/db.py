@@ -34,7 +34,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from models.errors import Unavailable
 from models.platform.absences import absence, leads_astray
-from models.platform.direct import Direct
+from models.platform.direct import Direct, Statement, Values
 from models.settings import Settings
 
 # What bounds a forgotten or frozen client, for each session. pgbouncer drops it, when told to ignore
@@ -103,6 +103,16 @@ class Transaction(AsyncSession):
     def ring(self, topic: str, key: str = "") -> None:
         """Ring this doorbell once the transaction has committed; a rollback rings nothing."""
         self.rings.add((topic, key))
+
+    async def first(self, statement: Statement, values: Values) -> dict[str, Any] | None:
+        """Run one of the driver's own statements here (`direct`); returns its first row, if it has any.
+
+        What this session has read before is not changed by it: read it again.
+        """
+        connection = await self.connection()
+        found = await connection.exec_driver_sql(statement.decode(), dict(values))
+        row = found.mappings().first()
+        return None if row is None else dict(row)
 
 
 class Database:

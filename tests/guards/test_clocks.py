@@ -11,9 +11,8 @@ OWNERS = {"datetime", "date", "time"}
 MAY = {
     "api/routes/images.py": "a signed URL lives for days",
     "api/routes/webhooks.py": "shows which of two secrets signs, for a day",
-    "models/webhooks/deliveries/plain.py": "which of two secrets signs, for a day",
     "models/webhooks/deliveries/replaying.py": "the time that a ping tells",
-    "models/webhooks/deliveries/trying.py": "which of two secrets signs, for a day",
+    "models/webhooks/deliveries/taking.py": "which of two secrets signs, for a day",
     "models/webhooks/endpoints.py": "rotates a secret, for a day",
     "models/jobs/announcing.py": "the time that an event tells; a terminal one has the job's own",
     "models/jobs/charging.py": "from which ids on to look again at charges, by days",

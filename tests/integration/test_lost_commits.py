@@ -186,7 +186,7 @@ async def test_what_a_worker_says_in_one_statement_is_said_once(
         await far.succeed(found.ref)
     assert await far.succeed(found.ref) is None
     (woken,) = await sending.wake(near)
-    between.at, between.drop = b"taken AS", 1
+    between.at, between.drop = b"aim AS", 1
     with pytest.raises(Unavailable):
         await sending.take(far, vault, woken)
     assert await sending.take(far, vault, woken) is None

@@ -246,19 +246,20 @@ async def test_who_leads_others_goes_the_general_way(bench: Bench) -> None:
     assert await jobs.succeed_plain(direct, bench.presenter, ref, KEPT) is None
 
 
-async def test_a_delivery_whose_endpoint_moved_is_not_taken_as_it_was(
-    bench: Bench, vault: Vault
+@pytest.mark.parametrize("plain", [True, False])
+async def test_a_delivery_whose_endpoint_moved_is_taken_at_its_new_url(
+    bench: Bench, vault: Vault, *, plain: bool
 ) -> None:
     made = await sending.endpoint(bench, vault)
     await sending.finished(bench)
     (woken,) = await sending.wake(bench)
-    await bench.run(
-        "UPDATE endpoints SET url = 'https://elsewhere.example/' WHERE id = :id", id=made.id
-    )
-    assert await deliveries.take_plain(bench.database.direct, vault, *woken, LEASE) is None
-    parcel = await sending.take(bench, vault, woken)
-    assert parcel is not None
-    assert parcel.url == "https://elsewhere.example/"
+    moved = "UPDATE endpoints SET url = 'https://elsewhere.example/' WHERE id = :id"
+    await bench.run(moved, id=made.id)
+    claimed = await sending.take(replace(bench, plain=plain), vault, woken)
+    assert claimed is not None
+    assert claimed.url == "https://elsewhere.example/"
+    kept = await bench.rows("SELECT url FROM deliveries WHERE id = :id", id=woken[0])
+    assert kept[0]["url"] == claimed.url
 
 
 @pytest.mark.parametrize("trouble", ["lane", "endpoint"])

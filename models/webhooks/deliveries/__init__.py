@@ -2,7 +2,8 @@
 
 The dispatcher wakes what is due (`wake`), a worker takes it (`take`), sends it, and records the try
 (`record`). `take` and `record` are guarded by the number of the try: two workers with one message send
-it once, and a late one moves nothing.
+it once, and a late one moves nothing. `take_plain` and `record_plain` are the same statements with
+conditions on: one round trip for what nearly every delivery is, or nothing at all.
 
     pending ──wake──► sending ──record──► delivered | exhausted | blocked | aborted
        ▲ ▲               │                    │
@@ -22,10 +23,10 @@ Whoever needs an endpoint's row takes it first, then rows of deliveries, then th
 """
 
 from models.webhooks.deliveries.disabling import Patience
-from models.webhooks.deliveries.plain import record_plain, take_plain
 from models.webhooks.deliveries.reading import Logged, log, read
+from models.webhooks.deliveries.recording import TryResult, record, record_plain
 from models.webhooks.deliveries.replaying import Pace, Replayed, ping, redeliver, replay
-from models.webhooks.deliveries.trying import ClaimedDelivery, TryResult, record, take
+from models.webhooks.deliveries.taking import ClaimedDelivery, take, take_plain
 from models.webhooks.deliveries.waking import BATCH, Woken, hand_back, reap, run_out, wake
 
 __all__ = [

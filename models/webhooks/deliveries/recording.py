@@ -1,0 +1,200 @@
+"""What a try of a delivery leaves behind: the line in the log, and what follows from it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import TextClause, func, text, update
+
+from models.platform.db import Transaction
+from models.platform.direct import Direct, prepared
+from models.schema import Delivery
+from models.states import DeliveryState
+from models.webhooks import endpoints, lanes
+from models.webhooks.deliveries.disabling import Patience, disable, impatience
+
+_AT_ONCE = timedelta(0)
+_UNFINISHED = frozenset({"pending", "held"})
+
+
+@dataclass(frozen=True, slots=True)
+class TryResult:
+    """What one try met. `state` and `next_in` say what follows from it, `pause` slows its lane down."""
+
+    state: DeliveryState
+    result: str
+    http_status: int | None
+    latency: timedelta
+    next_in: timedelta | None = None
+    endpoint: Literal["keep", "disable"] = "keep"
+    pause: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Fate:
+    """What becomes of a delivery, once its endpoint is known; `reason` is why that one is disabled."""
+
+    state: DeliveryState
+    next_in: timedelta | None = None
+    reason: str | None = None
+    pause: timedelta | None = None
+
+
+async def record_plain(
+    direct: Direct, delivery_id: UUID, number: int, at: datetime, tried: TryResult
+) -> bool:
+    """Write that a try delivered, in one round trip, where neither endpoint nor lane was in trouble.
+
+    False, and nothing done, when there is more to say.
+    """
+    if tried.state != "delivered":
+        return False
+    if await direct.write(_RECORD_PLAIN, _values(delivery_id, number, at, tried)) is None:
+        return False
+    direct.ring("delivery", str(delivery_id))
+    direct.ring("deliveries")  # a place in the lane is free
+    return True
+
+
+async def record(
+    tx: Transaction,
+    delivery_id: UUID,
+    number: int,
+    at: datetime,
+    tried: TryResult,
+    patience: Patience,
+) -> DeliveryState | None:
+    """Write what a try met and what follows; None when this try is no longer the current one.
+
+    Returns the state that the delivery came to: `held` or `aborted` when its endpoint went meanwhile. The
+    try is in the log in any case.
+    """
+    sent = await tx.get(Delivery, delivery_id)
+    if sent is None:
+        return None
+    lane = lanes.usual(sent.lane)  # by hand it is sent once, and then as the others are
+    fate = _Fate(tried.state)
+    if sent.state == "sending" and sent.tries == number:
+        fate = await _fate(tx, sent, tried, patience)
+    follows = {
+        "state": fate.state,
+        "lane": lane,
+        "next_in": fate.next_in if fate.state == "pending" else None,
+        "finished": fate.state not in _UNFINISHED,
+    }
+    if await tx.first(_RECORD, _values(delivery_id, number, at, tried) | follows) is None:
+        return None
+    tx.ring("delivery", str(delivery_id))
+    tx.ring("deliveries")  # a place in the lane is free
+    if not lanes.is_ping(sent.lane):
+        await _tell_others(tx, sent, tried, fate)
+        await _slow_or_recover(tx, sent, fate, by_hand=lane != sent.lane)
+    return fate.state
+
+
+async def _fate(tx: Transaction, sent: Delivery, tried: TryResult, patience: Patience) -> _Fate:
+    """Say what follows from a try.
+
+    A failed one takes its endpoint's row, and so sees what others made of it; a good one needs nothing of
+    it.
+    """
+    if lanes.is_ping(sent.lane) and tried.state in _UNFINISHED:
+        return _Fate("exhausted")
+    if sent.endpoint_id is None or tried.state in {"delivered", "aborted"}:
+        return _Fate(tried.state, tried.next_in, pause=tried.pause)
+    if lanes.is_ping(sent.lane):
+        return _Fate(tried.state)
+    endpoint = await endpoints.take(tx, sent.endpoint_id)
+    if endpoint.enabled and endpoint.url != sent.url:
+        return _Fate("pending", _AT_ONCE)  # what was met at a URL that it has left does not count
+    if not endpoint.enabled:
+        gone: DeliveryState = "aborted" if endpoint.deleted_at is not None else "held"
+        return _Fate(gone if tried.state in _UNFINISHED else tried.state)
+    reason = await impatience(tx, endpoint, sent, patience, tried.result)
+    if tried.endpoint == "disable":
+        reason = tried.result
+    state = "held" if reason is not None and tried.state in _UNFINISHED else tried.state
+    return _Fate(state, tried.next_in, reason, tried.pause)
+
+
+def _values(delivery_id: UUID, number: int, at: datetime, tried: TryResult) -> dict[str, object]:
+    return {
+        "delivery": delivery_id,
+        "number": number,
+        "at": at,
+        "http_status": tried.http_status,
+        "latency": round(tried.latency.total_seconds() * 1000),
+        "result": tried.result,
+    }
+
+
+async def _tell_others(tx: Transaction, sent: Delivery, tried: TryResult, fate: _Fate) -> None:
+    """Let a try have its effect on the endpoint, and on the job's other deliveries."""
+    if sent.endpoint_id is None:
+        if tried.endpoint == "disable":
+            await _end_job_urls(tx, sent)
+    elif fate.reason is not None:
+        await disable(tx, sent.endpoint_id, fate.reason)
+    elif fate.state == "delivered":
+        await endpoints.recover(tx, sent.endpoint_id)
+
+
+async def _slow_or_recover(tx: Transaction, sent: Delivery, fate: _Fate, *, by_hand: bool) -> None:
+    """Let a try have its effect on the lane; one that was sent by hand has it on the usual one."""
+    lane = lanes.usual(sent.lane)
+    if fate.pause is not None and sent.endpoint_id is None:
+        await lanes.slow_origin(tx, lane, sent.project_id, sent.url, fate.pause)
+    elif fate.pause is not None:
+        await lanes.slow(tx, lane, fate.pause)
+    elif fate.state == "delivered" and by_hand:
+        for paused in (lane, lanes.of_url(sent.project_id, sent.url)):
+            await lanes.resume(tx, paused)
+    elif fate.state == "delivered":
+        await lanes.recover(tx, lane)
+
+
+async def _end_job_urls(tx: Transaction, told: Delivery) -> None:
+    """Abort what else is pending for a job's own URL, which has said that it wants no more."""
+    await tx.execute(
+        update(Delivery)
+        .where(
+            Delivery.job_id == told.job_id,
+            Delivery.endpoint_id.is_(None),
+            Delivery.state == "pending",
+        )
+        .values(state="aborted", next_at=None, finished_at=func.now())
+    )
+
+
+def _record(
+    *, lane: str = ":lane", next_in: str = ":next_in", only_if: str = "", logged_if: str = ""
+) -> TextClause:
+    """Write the statement: the try goes to the log, and the delivery where this try is its current one."""
+    return text(f"""
+    WITH moved AS (
+        UPDATE deliveries d SET state = :state, lane = {lane}, lease_until = NULL, taken_at = NULL,
+               next_at = now() + CAST({next_in} AS interval),
+               finished_at = CASE WHEN :finished THEN now() END
+         WHERE id = :delivery AND state = 'sending' AND tries = :number {only_if}
+        RETURNING id
+    ), tried AS (
+        INSERT INTO delivery_tries (delivery_id, number, at, http_status, latency_ms, result)
+        SELECT :delivery, :number, :at, :http_status, :latency, :result {logged_if}
+            ON CONFLICT DO NOTHING
+    )
+    SELECT id FROM moved
+""")  # noqa: S608 - constants of ours
+
+
+_RECORD = prepared(_record())
+_WELL = f"""
+           AND NOT starts_with(d.lane, '{lanes.HAND}')
+           AND NOT EXISTS (SELECT FROM lanes WHERE lanes.lane = d.lane AND slow)
+           AND NOT EXISTS (SELECT FROM endpoints e
+                            WHERE e.id = d.endpoint_id AND failing_since IS NOT NULL)"""  # noqa: S608
+_RECORD_PLAIN = prepared(
+    _record(lane="lane", next_in="NULL", only_if=_WELL, logged_if="FROM moved").bindparams(
+        state="delivered", finished=True
+    )
+)
