@@ -61,6 +61,7 @@ from models.jobs.correcting import Correction, correct, write_off
 from models.jobs.ending import cancel, expire, late
 from models.jobs.erasing import erase
 from models.jobs.following import follow_up, settle, waiting
+from models.jobs.inserting import Idempotency, Submission
 from models.jobs.keeping import keep_at_once, keep_later, keep_spare, pass_by, receive, succeed
 from models.jobs.plain import receive_plain, start_plain, succeed_plain
 from models.jobs.queue.explaining import explain
@@ -70,8 +71,6 @@ from models.jobs.reaping import overdue, reap
 from models.jobs.retrying import again, retry, retry_name
 from models.jobs.starting import Start, Terms, renew, start, started
 from models.jobs.submitting import (
-    Idempotency,
-    Submission,
     earlier,
     fingerprint,
     queue_full,

@@ -10,7 +10,7 @@ done, however many they are. A duty sees to them, each in a transaction of its o
 at a time (`waiting`, `follow_up`), until none is left (`settle`): the mark outlives whoever dies over it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
@@ -36,7 +36,7 @@ _NO_ATTEMPT = 0  # an image that no attempt of the job's own has made
 class Place:
     """Where a new job stands: in the queue, behind a leader, or done at once with a kept image."""
 
-    columns: dict[str, object] = field(default_factory=lambda: {"waiting_reason": "queue"})
+    leader_id: UUID | None = None
     image: Image | None = None
 
 
@@ -66,16 +66,8 @@ async def place(tx: Transaction, project_id: UUID, input_hash: bytes) -> Place:
         .with_for_update(read=True, of=Image)
     )
     if kept is not None:
-        done: dict[str, object] = {
-            "status": "succeeded",
-            "finished_at": func.now(),
-            "waiting_reason": None,
-            "reused_from": kept.job_id,
-        }
-        return Place(done, kept)
-    if leader is None:
-        return QUEUE
-    return Place({"waiting_reason": "following", "run_after": None, "leader_id": leader})
+        return Place(image=kept)
+    return QUEUE if leader is None else Place(leader)
 
 
 async def reuse(tx: Transaction, presenter: Presenter, job: Job, image: Image) -> None:
@@ -142,9 +134,9 @@ async def _move(tx: Transaction, presenter: Presenter, job: Job) -> None:
         await _lend(tx, job.id, found.image)
         await _close(tx, presenter, job, "succeeded", reused_from=found.image.job_id)
         return
-    if found.columns.get("leader_id") is not None:
+    if found.leader_id is not None:
         follows = update(Job).where(Job.id == job.id)
-        await tx.execute(follows.values(leader_id=found.columns["leader_id"]))
+        await tx.execute(follows.values(leader_id=found.leader_id))
         return
     await tx.execute(change(job.id, leader_id=None, waiting_reason="queue", run_after=func.now()))
     tx.ring("jobs")

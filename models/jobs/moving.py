@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, tuple_, update
+from sqlalchemy import ColumnElement, Update, func, tuple_, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from models.platform.db import Transaction
@@ -14,8 +14,15 @@ from models.states import Phase, WaitingReason
 
 def change(job_id: UUID, *guards: ColumnElement[bool], **values: object) -> ReturningUpdate[Job]:
     """Write the UPDATE of a change that is seen from outside: `version` grows, and the job comes back."""
+    return changing(job_id, *guards, **values).returning(Job)
+
+
+def changing(
+    job_id: UUID | ColumnElement[UUID], *guards: ColumnElement[bool], **values: object
+) -> Update:
+    """Write the same without what comes back."""
     changed = update(Job).where(Job.id == job_id, *guards)
-    return changed.values(version=Job.version + 1, **values).returning(Job)
+    return changed.values(version=Job.version + 1, **values)
 
 
 async def queue(

@@ -19,6 +19,7 @@ from models.platform.direct import Direct, Statement, attributes, given, loaded,
 from models.platform.jsonable import Json
 from models.provider import gates, pauses
 from models.schema import Attempt, Image, Job
+from models.states import NOT_STARTED
 
 _NIL, _MAX = UUID(int=0), UUID(int=(1 << 128) - 1)  # no id is one of them (RFC 9562, 5.9 and 5.10)
 
@@ -142,7 +143,7 @@ def closed_to(job: type[Job] = Job) -> ColumnElement[str | None]:
     """
     capped = case(((job.status == "queued") & caps.reached(job), "project_cap"))
     return case(
-        (job.status.not_in(("queued", "released")), None),
+        (job.status.not_in(NOT_STARTED), None),
         (pauses.holding(job), "paused"),
         (job.phase == "keep", None),
         else_=func.coalesce(gates.closed_to(job), capped),

@@ -7,7 +7,8 @@ from sqlalchemy import select
 
 from models.accounts.projects import Caller
 from models.errors import Conflict, Erased, NotFinished, NotFound
-from models.jobs.submitting import Idempotency, Submission, earlier, submit
+from models.jobs.inserting import Idempotency, Submission
+from models.jobs.submitting import earlier, submit
 from models.jobs.view import Presenter
 from models.money import prices
 from models.platform.db import Transaction

@@ -1,14 +1,13 @@
 """(new) → queued: a job and its hold, in one transaction; a hundred requests with one key, one job."""
 
 import json
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from itertools import zip_longest
 from secrets import token_hex
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Uuid, func, literal, null, select
 from sqlalchemy.dialects.postgresql import insert
 
 from models import ids
@@ -18,49 +17,26 @@ from models.images import remnants
 from models.images.references import kept_in
 from models.jobs import following
 from models.jobs.following import Place
+from models.jobs.inserting import Idempotency, Submission, insertion, later, values
 from models.jobs.view import Presenter
 from models.money import ledger
 from models.platform.db import Transaction
-from models.schema import InputImage, Job
-from models.states import OnUnknown, Priority, Reuse
-
-# Ageing for free: a bulk job is overtaken by interactive ones for an hour, and then no longer.
-HANDICAP: dict[Priority, timedelta] = {
-    "interactive": timedelta(0),
-    "standard": timedelta(minutes=5),
-    "bulk": timedelta(minutes=60),
-}
+from models.platform.direct import given
+from models.schema import InputImage, Job, Project
 
 _LARGE = 64 * 1024  # characters
 _PATIENCE = timedelta(seconds=5)  # after which a place in a full queue may be free
 _TURNS = 5  # looks for a place: each leader that arises meanwhile costs one
 
-Idempotency = tuple[str, str, bytes]  # a request's name: its route, the caller's key, a fingerprint
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A checked request for one image; `input` is as it is stored and shown."""
-
-    model: str
-    input: dict[str, object]
-    input_hash: bytes
-    estimate: int
-    large: bool = False
-    priority: Priority = "standard"
-    tags: tuple[str, ...] = ()
-    metadata: dict[str, str] | None = None
-    customer: str | None = None
-    concurrency_key: str | None = None
-    webhook_url: str | None = None
-    webhook_events: tuple[str, ...] | None = None
-    queue_ttl: timedelta = timedelta(days=1)
-    deadline: datetime | None = None
-    max_attempts: int = 5
-    max_cost: int | None = None
-    on_unknown_charge: OnUnknown = "retry"
-    reuse: Reuse = "never"
-    retried_from: UUID | None = None
+_OWNER = select(Project.id).where(Project.id == given("project_id", Uuid())).cte("owner")
+_QUEUED = insertion(_OWNER)
+_FOLLOWING = insertion(_OWNER, run_after=null(), leader_id=given("leader_id", Uuid()))
+_DONE = insertion(
+    _OWNER,
+    status=literal("succeeded"),
+    finished_at=func.now(),
+    reused_from=given("reused_from", Uuid()),
+)
 
 
 async def submit(
@@ -103,26 +79,16 @@ async def _insert(
     idempotency: Idempotency | None,
     place: Place,
 ) -> Job | None:
-    route, key, fingerprint = idempotency or (None, None, None)
-    made = await tx.scalars(
-        insert(Job)
-        .values(
-            id=ids.new(),
-            project_id=caller.project_id,
-            key_id=caller.key_id,
-            rank=func.now() + HANDICAP[submission.priority],
-            queue_expires_at=func.now() + submission.queue_ttl,
-            held=submission.estimate if place.image is None else 0,
-            idempotency_route=route,
-            idempotency_key=key,
-            fingerprint=fingerprint,
-            **place.columns,
-            **columns(submission),
-        )
-        .on_conflict_do_nothing()
-        .returning(Job)
-    )
-    return made.one_or_none()
+    known = values(caller, submission, idempotency) | later(submission)
+    statement = _QUEUED
+    if place.image is not None:
+        statement = _DONE
+        known |= {"held": 0, "waiting_reason": None, "reused_from": place.image.job_id}
+    elif place.leader_id is not None:
+        statement = _FOLLOWING
+        known |= {"waiting_reason": "following", "leader_id": place.leader_id}
+    made = await tx.first(statement, known)
+    return None if made is None else await tx.get_one(Job, known["id"])
 
 
 async def _there_already(tx: Transaction, caller: Caller, idempotency: Idempotency | None) -> Job:
@@ -162,7 +128,7 @@ async def _admit(tx: Transaction, presenter: Presenter, job: Job, place: Place) 
     if place.image is not None:
         await following.reuse(tx, presenter, job, place.image)
         return
-    await ledger.write(tx, job, ledger.hold(1, job.estimate))
+    await ledger.move_budgets(tx, job, ledger.hold(1, job.held))
     tx.ring("jobs")
 
 
@@ -218,29 +184,3 @@ def _is_plain(text: str) -> bool:
     return (
         '"' not in text and "\\" not in text and all(p.isascii() and p.isprintable() for p in parts)
     )
-
-
-def columns(submission: Submission) -> dict[str, object]:
-    """Return the columns that a submission fills as it stands, by their attributes."""
-    return {
-        "model": submission.model,
-        "input": submission.input,
-        "input_hash": submission.input_hash,
-        "estimate": submission.estimate,
-        "large": submission.large,
-        "priority": submission.priority,
-        "tags": list(submission.tags),
-        "meta": submission.metadata or {},
-        "customer": submission.customer,
-        "concurrency_key": submission.concurrency_key,
-        "webhook_url": submission.webhook_url,
-        "webhook_events": None
-        if submission.webhook_events is None
-        else list(submission.webhook_events),
-        "deadline": submission.deadline,
-        "max_attempts": submission.max_attempts,
-        "max_cost": 2 * submission.estimate if submission.max_cost is None else submission.max_cost,
-        "on_unknown_charge": submission.on_unknown_charge,
-        "reuse": submission.reuse,
-        "retried_from": submission.retried_from,
-    }

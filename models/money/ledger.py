@@ -8,13 +8,18 @@ integers; a release is a negative hold.
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import insert, update
+from sqlalchemy import ColumnElement, FromClause, Insert, insert, select, update
 
 from models.money import budgets
-from models.platform.db import Transaction
+from models.platform.db import Base, Transaction
 from models.schema import Job, LedgerEntry
 from models.states import LedgerKind
 
+_LEDGER = Base.metadata.tables["ledger"]
+_LINE = (
+    *("project_id", "key_id", "customer", "job_id"),
+    *("attempt", "kind", "credits", "inference_id"),
+)
 _OF_HOLD: tuple[LedgerKind, ...] = ("hold", "release")
 
 
@@ -74,24 +79,33 @@ async def write(tx: Transaction, job: Job, *entries: Entry) -> None:
     The caller has put their sums into the job's row itself. Raises `BudgetExceeded` for a hold that a
     hard budget has no room for.
     """
-    await tx.execute(
-        insert(LedgerEntry),
-        [
-            {
-                "project_id": job.project_id,
-                "key_id": job.key_id,
-                "customer": job.customer,
-                "job_id": job.id,
-                "attempt": each.attempt,
-                "kind": each.kind,
-                "credits": each.credits,
-                "inference_id": each.inference_id,
-                "made_at": each.made_at,
-                "reference": each.reference,
-            }
-            for each in entries
-        ],
-    )
+    of_job = (job.project_id, job.key_id, job.customer, job.id)
+    lines = [
+        (*of_job, each.attempt, each.kind, each.credits, each.inference_id) for each in entries
+    ]
+    more = [{"made_at": each.made_at, "reference": each.reference} for each in entries]
+    rows = [
+        dict(zip(_LINE, line, strict=True)) | rest for line, rest in zip(lines, more, strict=True)
+    ]
+    await tx.execute(insert(LedgerEntry), rows)
+    await move_budgets(tx, job, *entries)
+
+
+def appended(
+    job: FromClause,
+    attempt: ColumnElement[int],
+    kind: ColumnElement[str],
+    amount: ColumnElement[int],
+    inference_id: ColumnElement[str] | None = None,
+) -> Insert:
+    """Write the line that a larger statement appends, of a job whose row is `job`; no budget moves."""
+    row = (job.c.project_id, job.c.key_id, job.c.customer, job.c.id, attempt, kind, amount)
+    line = row if inference_id is None else (*row, inference_id)
+    return insert(_LEDGER).from_select(list(_LINE[: len(line)]), select(*line).select_from(job))
+
+
+async def move_budgets(tx: Transaction, job: Job, *entries: Entry) -> None:
+    """Move the budgets that entries fall under which are in the ledger. Raises `BudgetExceeded`."""
     sums: dict[int, tuple[int, int]] = {}
     for each in entries:
         held, spent = sums.get(each.attempt, (0, 0))

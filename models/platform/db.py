@@ -34,7 +34,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from models.errors import Unavailable
 from models.platform.absences import absence, leads_astray
-from models.platform.direct import Direct, Statement, Values
+from models.platform.direct import ADAPTERS, Direct, Statement, Values
 from models.settings import Settings
 
 # What bounds a forgotten or frozen client, for each session. pgbouncer drops it, when told to ignore
@@ -143,7 +143,9 @@ class Database:
         )
         self._engine = create_async_engine(
             _DRIVER,
-            async_creator=partial(psycopg.AsyncConnection.connect, connect, **prepares),
+            async_creator=partial(
+                psycopg.AsyncConnection.connect, connect, context=ADAPTERS, **prepares
+            ),
             pool_size=size,
             max_overflow=0,
             pool_timeout=self._patience / 2,

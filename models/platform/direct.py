@@ -31,8 +31,8 @@ Values = Mapping[str, object]
 Entity = TypeVar("Entity")
 Value = TypeVar("Value")
 
-_ADAPTERS = AdaptersMap(psycopg.adapters)
-_ADAPTERS.register_dumper(dict, JsonbDumper)  # what is a dict here is `jsonb` there
+ADAPTERS = AdaptersMap(psycopg.adapters)
+ADAPTERS.register_dumper(dict, JsonbDumper)  # what is a dict here is `jsonb` there
 
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
@@ -59,7 +59,7 @@ class Direct:
     ) -> None:
         self._patience = patience
         self._ring = ring
-        settings = {**options, "autocommit": True, "row_factory": dict_row, "context": _ADAPTERS}
+        settings = {**options, "autocommit": True, "row_factory": dict_row, "context": ADAPTERS}
         self._make = partial(
             AsyncConnectionPool[AsyncConnection[DictRow]],
             connect,
