@@ -63,13 +63,13 @@ from models.jobs.erasing import erase
 from models.jobs.following import follow_up, settle, waiting
 from models.jobs.inserting import Idempotency, Submission
 from models.jobs.keeping import keep_at_once, keep_later, keep_spare, pass_by, receive, succeed
-from models.jobs.plain import receive_plain, start_plain, succeed_plain
+from models.jobs.plain import receive_plain, succeed_plain
 from models.jobs.queue.explaining import explain
 from models.jobs.queue.releasing import Release, hand_back, release
 from models.jobs.reading import Filter, Snapshot, finished, listing, read, read_version, snapshot
 from models.jobs.reaping import overdue, reap
 from models.jobs.retrying import again, retry, retry_name
-from models.jobs.starting import Start, Terms, renew, start, started
+from models.jobs.starting import Start, Terms, renew, start, start_plain, started
 from models.jobs.submitting import (
     earlier,
     fingerprint,

@@ -12,13 +12,14 @@ from typing import Literal
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import CTE, Insert, Text, Uuid, cast, func, insert, or_, select, update
 
 from models import ids
 from models.jobs import evidence
 from models.jobs.evidence import Evidence
 from models.money import ledger, prices
 from models.platform.db import Transaction
+from models.platform.direct import given
 from models.schema import Attempt, Image, Job
 from models.states import Charge
 
@@ -71,20 +72,24 @@ def client_request_id(job_id: UUID, number: int | Literal[""]) -> str:
     return f"{ids.text(ids.JOB, job_id)}:{number}"
 
 
-async def begin(tx: Transaction, job: Job, start_id: UUID, worker: str, key_prefix: str) -> None:
-    """Write the row of the call that is about to be made."""
-    await tx.execute(
-        insert(Attempt).values(
-            id=ids.new(),
-            job_id=job.id,
-            number=job.attempt,
-            start_id=start_id,
-            worker=worker,
-            client_request_id=client_request_id(job.id, job.attempt),
-            key_prefix=key_prefix,
-            hold=job.estimate,
-        )
-    )
+def beginning(job: CTE) -> Insert:
+    """Write the row of the call that is about to be made, for a job that `job` has just started.
+
+    It is given `attempt_id`, `start_id`, `worker`, `key_prefix`, and `request`: its name but the number.
+    """
+    request = func.concat(cast(given("request", Text()), Text()), job.c.attempt)
+    columns = {
+        "id": given("attempt_id", Uuid()),
+        "job_id": job.c.id,
+        "number": job.c.attempt,
+        "start_id": given("start_id", Uuid()),
+        "worker": given("worker", Text()),
+        "client_request_id": request,
+        "key_prefix": given("key_prefix", Text()),
+        "hold": job.c.estimate,
+    }
+    row = select(*columns.values()).where(job.c.phase == "call")
+    return insert(Attempt).from_select(list(columns), row)
 
 
 async def finish(

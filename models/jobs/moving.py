@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Update, func, tuple_, update
+from sqlalchemy import ColumnElement, TextClause, Update, func, tuple_, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from models.platform.db import Transaction
@@ -18,7 +18,9 @@ def change(job_id: UUID, *guards: ColumnElement[bool], **values: object) -> Retu
 
 
 def changing(
-    job_id: UUID | ColumnElement[UUID], *guards: ColumnElement[bool], **values: object
+    job_id: UUID | ColumnElement[UUID],
+    *guards: ColumnElement[bool] | TextClause,
+    **values: object,
 ) -> Update:
     """Write the same without what comes back."""
     changed = update(Job).where(Job.id == job_id, *guards)

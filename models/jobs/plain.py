@@ -1,9 +1,9 @@
-"""A plain job's way through a worker, each step in one round trip: start, receive; succeed in six.
+"""A plain job's image: received in one round trip, and the job ended in six.
 
-Plain is nearly every job: no budget watches its project, nobody wants `job.running`, it cost what was
-held, nobody canceled it or waits for its image, its bytes were never here before. Each function here does
-what the one of the same name does (`starting`, `keeping`), under the same guards in one statement, or
-nothing at all: it returns None, and its caller takes the general way, which also tells why.
+Plain is nearly every job: no budget watches its project, it cost what was held, nobody canceled it or
+waits for its image, its bytes were never here before. Each function here does what the one of the same
+name does (`keeping`), under the same guards in one statement, or nothing at all: it returns None, and its
+caller takes the general way, which also tells why.
 
 In a statement whatever follows from a change reads the rows that the change gives back. So what a guard
 refuses, which Postgres asks again of a row that somebody else had locked, stops all of it.
@@ -11,49 +11,22 @@ refuses, which Postgres asks again of a row that somebody else had locked, stops
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Unpack
-from uuid import UUID
 
 from sqlalchemy import text
 
 from models import ids
 from models.images import kept as images
 from models.images.kept import KeptImage
-from models.jobs import attempts
 from models.jobs import view as views
 from models.jobs.attempts import Answer, Ref
 from models.jobs.reading import ATTEMPTS
-from models.jobs.starting import Start, Terms
 from models.jobs.view import Presenter
-from models.money import prices
-from models.money.prices import PRESENT
 from models.platform.direct import Direct, DirectTransaction, loaded, prepared
 from models.platform.direct import listed as columns_of
 from models.schema import Attempt, Endpoint, Image, Job
 from models.states import EventType
 from models.webhooks import bodies
 from models.webhooks.events import DELIVERIES, addressed, listed
-
-
-async def start_plain(
-    direct: Direct, job_id: UUID, fence: int, **terms: Unpack[Terms]
-) -> Start | None:
-    """Begin an attempt of a job that has a call to make; committed before this returns."""
-    request = attempts.client_request_id(job_id, "")
-    asked = {"job": job_id, "fence": fence, "attempt": ids.new(), "request": request}
-    row = await direct.write(_START, {**asked, **terms, "listed": prices.listed()})
-    if row is None:
-        return None
-    direct.ring("job", str(job_id))
-    return Start(
-        ref=Ref(job_id, fence, row["attempt"], terms["start_id"]),
-        phase="call",
-        project_id=row["project_id"],
-        input=row["input"],
-        large=row["large"],
-        client_request_id=attempts.client_request_id(job_id, row["attempt"]),
-        provider_url=None,
-    )
 
 
 async def receive_plain(
@@ -129,32 +102,6 @@ async def _announce(
     if lines:
         tx.ring("deliveries")
 
-
-_START = prepared(
-    text(f"""
-    WITH started AS (
-        UPDATE jobs SET status = 'running', version = version + 1, attempt = attempt + 1,
-               started_at = coalesce(started_at, now()), lease_until = now() + :lease,
-               worker = :worker, waiting_reason = NULL
-         WHERE id = :job AND fence = :fence AND status = 'released' AND phase = 'call'
-           AND NOT EXISTS (SELECT FROM gates WHERE reason = 'storage')
-           AND estimate >= {PRESENT}
-           AND queue_expires_at > now() AND (deadline IS NULL OR deadline > now() + :typical_call)
-           AND (attempt > 0 OR NOT (
-               webhook_url IS NOT NULL AND 'job.running' = ANY (webhook_events) OR EXISTS (
-               SELECT FROM endpoints WHERE project_id = jobs.project_id AND deleted_at IS NULL
-                  AND events @> ARRAY['job.running'])) IS TRUE)
-        RETURNING id, project_id, attempt, input, large, estimate
-    ), tried AS (
-        INSERT INTO attempts (id, job_id, number, start_id, worker, key_prefix, hold,
-                              client_request_id)
-        SELECT :attempt, id, attempt, :start_id, :worker, :key_prefix, estimate,
-               CAST(:request AS text) || attempt
-          FROM started
-    )
-    SELECT project_id, attempt, input, large FROM started
-""")  # noqa: S608 - a constant of the code
-)
 
 _RECEIVE = prepared(
     text("""

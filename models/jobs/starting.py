@@ -1,20 +1,38 @@
 """released → running: the one place where an attempt begins, and the lease of what runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict, Unpack
 from uuid import UUID
 
-from sqlalchemy import case, func, or_, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Interval,
+    Text,
+    TextClause,
+    Uuid,
+    case,
+    func,
+    null,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
+from models import ids
 from models.jobs import attempts
 from models.jobs.affording import afford
 from models.jobs.announcing import announce, lock
 from models.jobs.attempts import Ref
-from models.jobs.moving import change
+from models.jobs.moving import changing
 from models.jobs.view import Presenter
+from models.money import prices
 from models.platform.db import Transaction
+from models.platform.direct import Direct, Statement, given, prepared
 from models.provider import gates
 from models.schema import Attempt, Job
 from models.webhooks import endpoints, events
@@ -43,17 +61,23 @@ class Terms(TypedDict):
     typical_call: timedelta
 
 
-async def start(  # noqa: PLR0913 - who starts what, under which fence, for how long
-    tx: Transaction,
-    presenter: Presenter,
-    job_id: UUID,
-    fence: int,
-    *,
-    start_id: UUID,
-    worker: str,
-    key_prefix: str,
-    lease: timedelta,
-    typical_call: timedelta,
+async def start_plain(
+    direct: Direct, job_id: UUID, fence: int, **terms: Unpack[Terms]
+) -> Start | None:
+    """Begin an attempt of a job that has a call to make, in one round trip.
+
+    None, and nothing done, when its price has risen or somebody wants `job.running`, or as of `start`.
+    """
+    values = _values(job_id, fence, terms) | {"listed": prices.listed()}
+    row = await direct.write(_START_PLAIN, values)
+    if row is None:
+        return None
+    direct.ring("job", str(job_id))
+    return _begun(row, job_id, fence, terms["start_id"])
+
+
+async def start(
+    tx: Transaction, presenter: Presenter, job_id: UUID, fence: int, **terms: Unpack[Terms]
 ) -> Start | None:
     """Begin an attempt; None when somebody else has the job, or it may not start (any more).
 
@@ -63,36 +87,21 @@ async def start(  # noqa: PLR0913 - who starts what, under which fence, for how 
     """
     if not await _affordable(tx, presenter, job_id, fence):
         return None
-    calls = Job.phase == "call"
-    in_time = or_(Job.deadline.is_(None), Job.deadline > func.now() + typical_call)
-    begun = change(
-        job_id,
-        Job.fence == fence,
-        Job.status == "released",
-        or_(~calls, (Job.queue_expires_at > func.now()) & in_time & ~gates.shut("storage")),
-        status="running",
-        attempt=Job.attempt + case((calls, 1), else_=0),
-        started_at=func.coalesce(Job.started_at, func.now()),
-        lease_until=func.now() + lease,
-        worker=worker,
-        waiting_reason=None,
-    )
-    job = (await tx.scalars(begun)).one_or_none()
-    if job is None:
+    row = await tx.first(_START, _values(job_id, fence, terms))
+    if row is None:
         return None
-    if job.phase == "call":
-        await attempts.begin(tx, job, start_id, worker, key_prefix)
-        if job.attempt == 1:
-            await _announce_running(tx, presenter, job)
-    tx.ring("job", str(job.id))
-    return await _start(tx, job, start_id)
+    if row["phase"] == "call" and row["attempt"] == 1:
+        await _announce_running(tx, presenter, await lock(tx, job_id))
+    tx.ring("job", str(job_id))
+    return _begun(row, job_id, fence, terms["start_id"])
 
 
 async def started(tx: Transaction, job_id: UUID, fence: int, start_id: UUID) -> Start | None:
     """Look whether this very start took effect, after the answer to its COMMIT was lost."""
-    job = await tx.scalar(
-        select(Job)
-        .join(Attempt, (Attempt.job_id == Job.id) & (Attempt.number == Job.attempt))
+    mine = (Attempt.job_id == Job.id) & (Attempt.number == Job.attempt)
+    row = await tx.execute(
+        select(*(getattr(Job, name) for name in _TOLD), Attempt.provider_url)
+        .join(Attempt, mine)
         .where(
             Job.id == job_id,
             Job.fence == fence,
@@ -100,7 +109,8 @@ async def started(tx: Transaction, job_id: UUID, fence: int, start_id: UUID) -> 
             Attempt.start_id == start_id,
         )
     )
-    return None if job is None else await _start(tx, job, start_id)
+    found = row.mappings().one_or_none()
+    return None if found is None else _begun(found, job_id, fence, start_id)
 
 
 async def renew(tx: Transaction, running: Sequence[Ref], lease: timedelta) -> set[Ref]:
@@ -140,20 +150,65 @@ async def _announce_running(tx: Transaction, presenter: Presenter, job: Job) -> 
         await announce(tx, presenter, job, "job.running")
 
 
-async def _start(tx: Transaction, job: Job, start_id: UUID) -> Start:
-    provider_url: str | None = None
-    if job.phase == "keep":
-        provider_url = await tx.scalar(
-            select(Attempt.provider_url).where(
-                Attempt.job_id == job.id, Attempt.number == job.attempt
-            )
-        )
+def _values(job_id: UUID, fence: int, terms: Terms) -> dict[str, object]:
+    request = attempts.client_request_id(job_id, "")
+    return {"job": job_id, "fence": fence, "attempt_id": ids.new(), "request": request, **terms}
+
+
+def _begun(row: Mapping[Any, Any], job_id: UUID, fence: int, start_id: UUID) -> Start:
+    keeps = row["phase"] == "keep"
     return Start(
-        ref=Ref(job.id, job.fence, job.attempt, start_id),
-        phase="keep" if job.phase == "keep" else "call",
-        project_id=job.project_id,
-        input=job.input,
-        large=job.large,
-        client_request_id=attempts.client_request_id(job.id, job.attempt),
-        provider_url=provider_url,
+        ref=Ref(job_id, fence, row["attempt"], start_id),
+        phase="keep" if keeps else "call",
+        project_id=row["project_id"],
+        input=row["input"],
+        large=row["large"],
+        client_request_id=attempts.client_request_id(job_id, row["attempt"]),
+        provider_url=row["provider_url"] if keeps else None,
     )
+
+
+_TOLD = ("project_id", "phase", "attempt", "input", "large")
+
+
+def _start(*only_if: ColumnElement[bool] | TextClause) -> Statement:
+    """Write the statement: the job runs, and the row of its call is there when it has one to make."""
+    calls = Job.phase == "call"
+    in_time = or_(
+        Job.deadline.is_(None), Job.deadline > func.now() + given("typical_call", Interval())
+    )
+    begun = (
+        changing(
+            given("job", Uuid()),
+            Job.fence == given("fence", BigInteger()),
+            Job.status == "released",
+            or_(~calls, (Job.queue_expires_at > func.now()) & in_time & ~gates.shut("storage")),
+            *only_if,
+            status="running",
+            attempt=Job.attempt + case((calls, 1), else_=0),
+            started_at=func.coalesce(Job.started_at, func.now()),
+            lease_until=func.now() + given("lease", Interval()),
+            worker=given("worker", Text()),
+            waiting_reason=null(),
+        )
+        .returning(Job.id, Job.estimate, *(getattr(Job, name) for name in _TOLD))
+        .cte("begun")
+    )
+    image = select(Attempt.provider_url).where(
+        begun.c.phase == "keep", Attempt.job_id == begun.c.id, Attempt.number == begun.c.attempt
+    )
+    told = select(*(begun.c[name] for name in _TOLD), image.scalar_subquery().label("provider_url"))
+    return prepared(told.add_cte(attempts.beginning(begun).cte("tried")))
+
+
+# Nobody wants to be told that it runs, for the first time.
+_UNTOLD = text("""
+    (jobs.attempt > 0 OR NOT (
+        webhook_url IS NOT NULL AND 'job.running' = ANY (webhook_events) OR EXISTS (
+        SELECT FROM endpoints WHERE project_id = jobs.project_id AND deleted_at IS NULL
+           AND events @> ARRAY['job.running'])) IS TRUE)
+""")
+_PAID_FOR = text(f"jobs.estimate >= {prices.PRESENT}")
+
+_START = _start()
+_START_PLAIN = _start(Job.phase == "call", _PAID_FOR, _UNTOLD)

@@ -1,9 +1,10 @@
 """Budgets: limits on what a project, a key or a customer holds and has spent, per day, month or in all.
 
-Each booking moves the sums of the windows it falls into (`move`, called by the ledger alone), so the sums
-always equal the ledger. A hard budget refuses a hold it has no room for, in the statement that would have
-taken it: with room for one job, of a hundred concurrent submissions one is accepted. Whatever follows from
-a hold lands in the window of that hold, the last of its attempt, in the budget's own time zone.
+Each booking moves the sums of the windows it falls into (`move`, called by the ledger; `ROOM` and `MOVED`
+where a job is accepted in one statement), so the sums always equal the ledger. A hard budget refuses a
+hold it has no room for, in the statement that would have taken it: with room for one job, of a hundred
+concurrent submissions one is accepted. Whatever follows from a hold lands in the window of that hold, the
+last of its attempt, in the budget's own time zone.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,10 @@
 """The ledger: holds, releases and charges, append-only, each beside the state that explains it.
 
-A job's `held` and `charged` are the sums of its entries: `book` writes both in one place, so that they
-cannot part. `held` is what is reserved and not settled, `charged` what the provider took. Credits are
-integers; a release is a negative hold.
+A job's `held` and `charged` are the sums of its entries. `book` writes both, and `write` a line whose sum
+the job has already. What is done for every job in one statement appends its lines in that statement
+(`appended`; `jobs.plain` books an image so), beside the sums; the audit compares all of them.
+`held` is what is reserved and not settled, `charged` what the provider took. Credits are integers; a
+release is a negative hold.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Postgres: the engine, the base of every table, and `transaction()`, the only commit."""
+"""Postgres: the engine, the base of every table, and `transaction()`, which commits them together.
+
+What is said in one statement may go through `direct` instead; nothing else commits.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

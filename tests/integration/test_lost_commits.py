@@ -172,7 +172,7 @@ async def test_what_a_worker_says_in_one_statement_is_said_once(
 ) -> None:
     job_id = await near.submit(webhook_url="https://receiver.example/job")
     fence, start_id = await near.release(job_id), uuid4()
-    between.at, between.drop = b"started AS", 1
+    between.at, between.drop = b"begun AS", 1
     with pytest.raises(Unavailable):
         await far.start(job_id, fence, start_id=start_id)
     found = await far.do(lambda tx: jobs.started(tx, job_id, fence, start_id))
