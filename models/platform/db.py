@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import (
     BigInteger,
     DateTime,
@@ -40,10 +40,15 @@ from models.platform.absences import absence, leads_astray
 from models.platform.direct import ADAPTERS, Direct, Statement, Values
 from models.settings import Settings
 
-# What bounds a forgotten or frozen client, for each session. pgbouncer drops it, when told to ignore
-# `options`: then it must stand on the user or the database, and `premises` looks whether it does.
+# What each session is told, and what bounds a forgotten or frozen client. pgbouncer drops it, when told
+# to ignore `options`: then it must stand on the user or the database; `premises` looks whether it does.
 SESSION = {
+    # What a server, database or user may have been told otherwise, and our statements count on.
+    "datestyle": "ISO",
+    "default_transaction_isolation": "read committed",
+    "intervalstyle": "postgres",
     "idle_in_transaction_session_timeout": "5s",
+    "idle_session_timeout": "0",  # a pool's connections are idle: the first write after it would fail
     # Packaged servers compile what looks dear: 2 to 5 s for a release that runs for 5 ms.
     "jit": "off",
     "lock_timeout": "10s",
@@ -51,14 +56,19 @@ SESSION = {
     "timezone": "UTC",
 }
 
-_CONNECT: dict[str, str | int] = {
-    "connect_timeout": 5,
-    "tcp_user_timeout": 10_000,
-    "keepalives_idle": 10,
-    "keepalives_interval": 3,
-    "keepalives_count": 3,
-    "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
+# How soon a server that is gone is given up, unless DATABASE_URL says otherwise.
+_CONNECT = {
+    "connect_timeout": "5",  # seconds
+    "tcp_user_timeout": "10000",  # milliseconds
+    "keepalives_idle": "10",
+    "keepalives_interval": "3",
+    "keepalives_count": "3",
 }
+
+# Whatever the database's own is: with SQL_ASCII psycopg would give bytes for text.
+_ENCODING = "utf8"
+
+_BLANK = r"\ "  # as libpq's `options` have it
 
 # Who names the server to SQLAlchemy is psycopg: it alone knows libpq's URLs, with several hosts.
 _DRIVER = "postgresql+psycopg://"
@@ -138,8 +148,7 @@ class Database:
         self._ring = ring
         self._patience = patience.total_seconds()
         size, url = pool or settings.database_pool, settings.database_url.get_secret_value()
-        # What the URL says itself (`application_name`) it keeps.
-        connect = make_conninfo(url, **_CONNECT, fallback_application_name=name)
+        connect = conninfo(url, name)
         prepares: dict[str, Any] = {} if settings.database_prepare else {"prepare_threshold": None}
         self.direct = Direct(
             connect, size=size, patience=self._patience, ring=ring, options=prepares
@@ -190,9 +199,19 @@ class Database:
         await self._engine.dispose()
 
 
+def conninfo(url: str, name: str) -> str:
+    """Return how to connect: what the URL says itself it keeps, but for what each session is told."""
+    told = {each: str(said) for each, said in conninfo_to_dict(url).items() if said is not None}
+    bounds = (f"-c {each}={value.replace(' ', _BLANK)}" for each, value in SESSION.items())
+    options = " ".join((told.get("options", ""), *bounds)).strip()
+    ours = {"options": options, "client_encoding": _ENCODING}
+    return make_conninfo(**{**_CONNECT, "fallback_application_name": name, **told, **ours})
+
+
 def open_engine(url: str) -> Engine:
     """Open an engine for migrations, which may take long and use one connection."""
-    connect = partial(psycopg.connect, url, fallback_application_name="darkroom-migrate")
+    own = make_conninfo(url, client_encoding=_ENCODING)
+    connect = partial(psycopg.connect, own, fallback_application_name="darkroom-migrate")
     return create_engine(_DRIVER, creator=connect)
 
 

@@ -9,11 +9,10 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
+from models.settings import postgres_url
 from models.settings.redis_url import RedisUrl
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -21,11 +20,6 @@ _SECRET = 32  # letters
 _LAST_PORT = 65_535
 _BLANK = re.compile(r"\s")
 _TOKEN = re.compile(r"[!-~]*")  # RFC 9110, 5.5, less the blank
-# What libpq takes; a server that may only be read is of no use to any role.
-_LIBPQ = {
-    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
-    "target_session_attrs": ("any", "read-write", "primary"),
-}
 _LONGEST = 10 * 365 * 86_400  # seconds: ten years, beyond any lease, timeout or retention
 
 
@@ -97,24 +91,8 @@ def _former(value: SecretStr) -> SecretStr:
 
 
 def _postgres(value: SecretStr) -> SecretStr:
-    url = value.get_secret_value()
-    try:
-        told = {name: str(said) for name, said in conninfo_to_dict(url).items() if said}
-    except ProgrammingError:  # its text may repeat the password
-        told = {"port": "none"}
-    known = url.startswith(("postgresql://", "postgres://"))
-    if not known or not all(_port(each) for each in told.get("port", "").split(",") if each):
-        raise ValueError(
-            "not the URL of a database; give postgresql://user:password@host:5432/name"
-        )
-    for name, words in _LIBPQ.items():
-        if told.get(name, words[0]) not in words:
-            raise ValueError(f"its {name} is none of {', '.join(words)}")
+    postgres_url.demand(value.get_secret_value())
     return value
-
-
-def _port(written: str) -> bool:
-    return written.isdecimal() and 0 < int(written) <= _LAST_PORT
 
 
 def _redis(value: SecretStr) -> SecretStr:
