@@ -6,27 +6,25 @@ deliver. Channel `darkroom:{topic}`, payload the key.
 """
 
 import asyncio
-import ssl
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
+import structlog
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    NoPermissionError,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import RedisError
 
+from models.platform.redis_refusals import refusal
 from models.platform.waiters import Waiter, Waiters
 from models.settings.redis_url import RedisUrl
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _CHANNEL = "darkroom:"
 _QUEUE_MAX = 10_000  # rings; the same ring twice takes one place
@@ -45,8 +43,8 @@ class Doorbell:
     """Rings and listens, on one event loop. An async context manager: it leaves no task behind.
 
     `dropped` counts the rings that were not sent; `connected` tells whether the subscription stands.
-    `refusal` says in words why Redis has never taken us: a wrong password, or a certificate that is not to
-    be believed, does not mend itself as an absence does. Once Redis has answered, it stays None.
+    `refusal` says in words why Redis has never taken us: a wrong password, or another server in its place,
+    does not mend itself as an absence does. Once Redis has answered, it stays None.
     """
 
     def __init__(self, url: str, *, ping_every: timedelta = _PING_EVERY) -> None:
@@ -54,7 +52,8 @@ class Doorbell:
         self.connected = False
         self.refusal: str | None = None
         self._answered = False
-        self._redis = _connect(url)
+        self._place = RedisUrl.parse(url)
+        self._redis = _connect(self._place)
         self._ping_every = ping_every
         self._rings: dict[tuple[str, str], None] = {}  # a queue without repeats
         self._rung = asyncio.Event()
@@ -109,9 +108,9 @@ class Doorbell:
             async with asyncio.timeout(2 * _TIMEOUT.total_seconds()):
                 await self._redis.ping()
         except _AWAY as away:
-            self._note(away)
+            await self._note(away)
             return False
-        self._note(None)
+        await self._note(None)
         return True
 
     def waiter(self, topic: str, key: str = "") -> Waiter:
@@ -158,20 +157,23 @@ class Doorbell:
             try:
                 async with self._redis.pubsub() as subscription:
                     await _subscribe(subscription, self._topics)
-                    self._note(None)
+                    await self._note(None)
                     pauses = _pauses()
                     self.connected = True
                     self._waiters.wake_all()
                     await self._pass_on(subscription)
             except _AWAY as away:
-                self._note(away)
+                await self._note(away)
             self.connected = False
             await asyncio.sleep(next(pauses))
 
-    def _note(self, away: Exception | None) -> None:
+    async def _note(self, away: Exception | None) -> None:
         """Remember whether Redis has ever taken us, and why not."""
         self._answered = self._answered or away is None
-        self.refusal = None if self._answered or away is None else _refusal(away)
+        why = None if self._answered or away is None else await refusal(self._place, away)
+        if why is not None and why != self.refusal:
+            log.warning("redis.refused", detail=why)
+        self.refusal = None if self._answered else why  # it may have answered meanwhile
 
     async def _pass_on(self, subscription: PubSub) -> None:
         """Wake who is rung for, until the connection fails or twice says nothing, asked to."""
@@ -189,9 +191,8 @@ class Doorbell:
                     self.wake(topic, key.decode(errors="replace"))
 
 
-def _connect(url: str) -> Redis:
+def _connect(place: RedisUrl) -> Redis:
     seconds = _TIMEOUT.total_seconds()
-    place = RedisUrl.parse(url)
     options: dict[str, Any] = {
         **place.options,
         "protocol": 2,  # spares a handshake; pub/sub needs nothing of 3
@@ -207,17 +208,6 @@ def _connect(url: str) -> Redis:
     known = Sentinel(place.servers, sentinel_kwargs=of_sentinels, **options, **tls)  # type: ignore[no-untyped-call]  # redis-py's
     primary: Redis = known.master_for(place.service)
     return primary
-
-
-def _refusal(away: Exception) -> str | None:
-    if isinstance(away, AuthenticationError | NoPermissionError):
-        return "Redis refuses the user or password of REDIS_URL"
-    if isinstance(away, ResponseError) and "DB index" in str(away):
-        return f"Redis has no such database as REDIS_URL names: {away}"
-    under = away.__cause__ or away.__context__  # redis-py raises some from nothing
-    if isinstance(under, ssl.SSLError):
-        return f"Redis' TLS is not to be believed: {under.reason}"
-    return None
 
 
 async def _subscribe(subscription: PubSub, topics: tuple[str, ...]) -> None:

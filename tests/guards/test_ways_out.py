@@ -31,15 +31,21 @@ ALLOWED = {
     "worker/provider/line.py": {"aiohttp", "httpx", "httpx_aiohttp"},
     "worker/provider/client.py": {"httpx"},
     "worker/provider/account.py": {"httpx"},
-    # DATABASE_URL; absences.py and usage.py know the driver's errors, settings.py the URL's form.
+    # DATABASE_URL; absences.py and usage.py know the driver's errors.
     "models/platform/absences.py": {"psycopg"},
     "models/platform/db.py": {"create_async_engine", "create_engine", "psycopg"},
     "models/platform/direct.py": {"psycopg"},
     "models/platform/migrate.py": {"psycopg"},  # reads the SQLSTATE of an error
-    "models/settings/values.py": {"psycopg"},
+    "models/settings/postgres_url.py": {
+        "psycopg"
+    },  # asks libpq for the URL's form, and connects nowhere
     "models/money/usage.py": {"psycopg"},
     # REDIS_URL.
     "models/platform/doorbell.py": {"redis"},
+    "models/platform/redis_refusals.py": {
+        "open_connection",
+        "redis",
+    },  # who answers in Redis' place
     "models/settings/redis_url.py": {"redis"},
     "worker/runtime/app.py": {"celery", "kombu"},
     "worker/runtime/broker.py": {"kombu", "redis"},

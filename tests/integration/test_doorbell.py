@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from time import perf_counter
+from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Redis
@@ -271,3 +272,29 @@ async def test_a_database_that_redis_has_not_is_told_from_an_absence(server: Ser
         assert bell.refusal == (
             "Redis has no such database as REDIS_URL names: DB index is out of range"
         )
+
+
+async def test_another_server_in_the_place_of_redis_is_named(postgres_server: str) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1_000)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    web = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = web.sockets[0].getsockname()[1]
+    async with web, Doorbell(f"redis://:word@127.0.0.1:{port}/0") as bell:
+        assert not await bell.answers()
+        assert bell.refusal == (
+            "REDIS_URL leads to something that is not Redis: it answers 'HTTP/1.1 400 Bad Request'"
+        )
+    for scheme in ("redis", "rediss"):
+        url = f"{scheme}://127.0.0.1:{urlsplit(postgres_server).port}/0"
+        async with Doorbell(url) as bell:
+            assert not await bell.answers()
+            assert bell.refusal == "REDIS_URL leads to a PostgreSQL"
+
+
+async def test_an_absence_is_no_refusal() -> None:
+    async with Doorbell(f"redis://127.0.0.1:{ports.pick()}") as bell:
+        assert not await bell.answers()
+        assert bell.refusal is None

@@ -74,6 +74,19 @@ async def test_a_redis_whose_authority_was_not_named_is_told_from_an_absence(
         assert bell.refusal == "Redis' TLS is not to be believed: CERTIFICATE_VERIFY_FAILED"
 
 
+async def test_a_redis_url_that_has_an_s_too_many_or_too_few_is_told_so(
+    redis_tls: Server, redis_server: str
+) -> None:
+    plain = redis_tls.url.partition("?")[0].replace("rediss://", "redis://")
+    for url, how in (
+        (plain, "by TLS: it is rediss://"),
+        (redis_server.replace("redis://", "rediss://"), "without TLS: it is redis://"),
+    ):
+        async with Doorbell(url) as bell:
+            assert not await bell.answers()
+            assert bell.refusal == f"REDIS_URL leads to a Redis that is reached {how}"
+
+
 @pytest.mark.long
 def test_a_job_waits_no_longer_for_its_release_than_on_our_own_server(
     stage: Stage, postgres_server: str, redis_server: str, tmp_path: Path
