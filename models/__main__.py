@@ -21,7 +21,7 @@ from models.errors import DarkroomError, InvalidRequest, NotFound
 from models.jobs import evidence
 from models.jobs.view import Presenter
 from models.money import audit
-from models.platform import jsonable, migrate
+from models.platform import jsonable, migrate, premises
 from models.platform.db import Database
 from models.platform.vault import Vault
 from models.provider import catalog, pauses
@@ -65,6 +65,7 @@ async def _run(asked: Namespace, loaded: Settings) -> int:
             await migrate.demand_schema(tx)
             if asked.command == "create-project":
                 vault = Vault.of(loaded)
+                await premises.demand_secret(tx, vault)  # what is sealed now, every role must open
                 project_id = await projects.create(tx, vault, asked.name, new_secret())
                 print(ids.text(ids.PROJECT, project_id))
                 return 0

@@ -52,9 +52,9 @@ async def _look(here: State) -> tuple[str | None, str | None]:
                 await premises.demand(tx, here.vault)
     except Misconfigured as wrong:
         return str(wrong), None
-    except Unavailable:
+    except Unavailable as away:
         if here.schema_seen.is_set():
             return None, "Postgres does not answer at present"
-        return "Postgres has not answered since the start; see DATABASE_URL, and the log", None
+        return premises.reason(away), None
     here.schema_seen.set()
     return here.doorbell.refusal, None

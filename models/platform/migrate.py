@@ -1,5 +1,6 @@
 """Brings the schema to the code's revision, and tells whether it is there."""
 
+import re
 import threading
 import time
 from datetime import timedelta
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from models.errors import Misconfigured, SchemaBehind
@@ -22,6 +23,16 @@ _LOCK = 7_266_510_183
 _WAIT = "2s"
 _AGAIN, _PATIENCE = timedelta(seconds=1), timedelta(minutes=10)
 _HELD = "55P03"  # lock_not_available
+_NUMBER = re.compile(r"\d{4,}")  # of our revisions; Alembic's own are letters and digits
+_OWN = "let the user of DATABASE_URL own the database (ALTER DATABASE … OWNER TO …)"
+# What no other try mends, by SQLSTATE.
+_TOLD = {
+    "25006": "name the primary in DATABASE_URL, or let the database be written to",
+    "3F000": _OWN,
+    "42501": _OWN,
+    "42P07": "DATABASE_URL leads to a database that has tables of these names already, and no revision of "
+    "ours: give Darkroom a database of its own",
+}
 
 
 def migrate(url: str, *, patience: timedelta = _PATIENCE) -> str:
@@ -35,10 +46,13 @@ def migrate(url: str, *, patience: timedelta = _PATIENCE) -> str:
     while True:
         try:
             return _migrate(url)
-        except OperationalError as refused:
-            driver = refused.orig
-            said = str(driver).strip().splitlines()[0]
-            if not isinstance(driver, psycopg.Error) or driver.sqlstate != _HELD:
+        except DBAPIError as refused:
+            said, state = str(refused.orig).strip().splitlines()[0], _state(refused)
+            if state in _TOLD:
+                raise Misconfigured(f"{said}: {_TOLD[state]}") from None
+            if state != _HELD and not isinstance(refused, OperationalError):
+                raise
+            if state != _HELD:
                 raise Misconfigured(
                     f"Postgres does not answer: {said}. Start it, or set DATABASE_URL."
                 ) from None
@@ -60,6 +74,7 @@ def _migrate(url: str) -> str:
     engine = open_engine(url)
     try:
         with engine.begin() as connection:
+            demand_encoding(connection)
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             at = _revision(connection)
             if at is not None and at > head():
@@ -84,7 +99,10 @@ async def current(tx: Transaction) -> str | None:
 
 
 async def demand_schema(tx: Transaction) -> None:
-    """Raise `SchemaBehind` unless the database is at least at the code's revision."""
+    """Raise `SchemaBehind` unless the database is at least at the code's revision.
+
+    Raises another `Misconfigured` where it is another program's.
+    """
     at, wanted = await current(tx), head()
     if at is None or at < wanted:
         raise SchemaBehind(
@@ -93,8 +111,26 @@ async def demand_schema(tx: Transaction) -> None:
         )
 
 
+def demand_encoding(on: Connection | Session) -> None:
+    """Raise `Misconfigured` unless the database takes whatever people write."""
+    if not on.scalar(text("SELECT current_setting('server_encoding') = 'UTF8'")):
+        raise Misconfigured(
+            "The database of DATABASE_URL is not in UTF-8, and cannot keep every prompt: create it with "
+            "ENCODING 'UTF8' TEMPLATE template0"
+        )
+
+
 def _revision(on: Connection | Session) -> str | None:
     if on.scalar(text("SELECT to_regclass('alembic_version')")) is None:
         return None
     revision: str | None = on.scalar(text("SELECT version_num FROM alembic_version"))
+    if revision is not None and not _NUMBER.fullmatch(revision):
+        raise Misconfigured(
+            f"The database of DATABASE_URL is another program's: its alembic_version says {revision!r}, "
+            "which is no revision of Darkroom's. Give Darkroom a database of its own."
+        )
     return revision
+
+
+def _state(refused: DBAPIError) -> str | None:
+    return refused.orig.sqlstate if isinstance(refused.orig, psycopg.Error) else None

@@ -5,6 +5,7 @@ wrong does not mend itself: the role ends, with the reason.
 """
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import count
 
@@ -21,52 +22,72 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 # Between two looks at a database that is not there yet: soon at first, then six lines a minute.
 _WAIT_FIRST, _WAIT_LONGEST = timedelta(seconds=0.5), timedelta(seconds=10)
 _DOUBLINGS = 10  # beyond the longest wait
+# What is read back as it was told, and is not the same on every server.
+_TELLING = {"default_transaction_isolation", "intervalstyle", "jit", "timezone"}
 _NAMED = 5  # tables that one line names
 _READ_ONLY = "25006"  # read_only_sql_transaction
 _NAME_ALL = "name the primary, or every server with target_session_attrs=read-write"
 
 
-async def wait(database: Database, vault: Vault) -> None:
+async def wait(
+    database: Database, vault: Vault, tell: Callable[[str], object] = lambda _why: None
+) -> None:
     """Wait until Postgres answers and has the schema; each try logs what is waited for, and why.
 
-    Raises `Misconfigured` for what waiting does not mend, as `demand` does.
+    `tell` is told why as well. Raises `Misconfigured` for what waiting does not mend, as `demand` does.
     """
     for tries in count():
         try:
             async with database.transaction() as tx:
                 await demand(tx, vault)
         except Unavailable as away:
-            # What the driver says names the server and the user, and never the password.
-            waits, why = "waiting.postgres", f"{away.detail} {_reason(away)}"
+            waits, why = "waiting.postgres", reason(away)
         except SchemaBehind as behind:
             waits, why = "waiting.schema", str(behind)
         else:
             return
         seconds = min(_WAIT_FIRST * 2 ** min(tries, _DOUBLINGS), _WAIT_LONGEST).total_seconds()
-        log.warning(waits, detail=why.strip(), tries=tries + 1, again_in=seconds)
+        tell(why)
+        log.warning(waits, detail=why, tries=tries + 1, again_in=seconds)
         await asyncio.sleep(seconds)
 
 
 async def demand(tx: Transaction, vault: Vault) -> None:
     """Raise `SchemaBehind`, or another `Misconfigured` for what a migration will not mend."""
+    await tx.run_sync(migrate.demand_encoding)
     await _demand_session(tx)
     await _demand_grants(tx)
     await migrate.demand_schema(tx)
-    await _demand_secret(tx, vault)
+    await demand_secret(tx, vault)
     await _demand_primary(tx)
+
+
+def reason(away: Unavailable) -> str:
+    """Say for people why Postgres has not taken us.
+
+    What the driver says names the server and the user, and never the password.
+    """
+    driver = getattr(away.__cause__, "orig", None)
+    if getattr(driver, "sqlstate", None) == _READ_ONLY:
+        return (
+            f"DATABASE_URL leads to a replica, or to a read-only database ({driver}); {_NAME_ALL}"
+        )
+    said = "" if driver is None else " ".join(str(driver).split())
+    return f"DATABASE_URL leads to no Postgres that takes us: {said or 'no answer in time'}"
 
 
 async def _demand_session(tx: Transaction) -> None:
     """Raise `Misconfigured` where something on the way has dropped what each session is told."""
     rows = await tx.execute(_TOLD, {"names": list(SESSION)})
-    other = {row.name for row in rows if row.value != SESSION[row.name]} & {"jit", "timezone"}
+    other = {row.name for row in rows if row.value != SESSION[row.name]} & _TELLING
     if not other:
         return
     user = await tx.scalar(text("SELECT quote_ident(current_user)"))
     commands = "; ".join(f"ALTER ROLE {user} SET {name} = '{SESSION[name]}'" for name in SESSION)
     raise Misconfigured(
-        f"DATABASE_URL leads through something that drops the options of a session ({', '.join(other)}), "
-        f"as pgbouncer does with ignore_startup_parameters = options: {commands}"
+        "DATABASE_URL leads through something that drops the options of a session "
+        f"({', '.join(sorted(other))}), as pgbouncer does with ignore_startup_parameters = options: "
+        f"{commands}"
     )
 
 
@@ -85,7 +106,7 @@ async def _demand_grants(tx: Transaction) -> None:
     )
 
 
-async def _demand_secret(tx: Transaction, vault: Vault) -> None:
+async def demand_secret(tx: Transaction, vault: Vault) -> None:
     """Raise `Misconfigured` unless every webhook secret was sealed under a key of this vault."""
     found = (await tx.execute(_SEALED, {"known": list(vault.names)})).one()
     if found.foreign:
@@ -99,13 +120,6 @@ async def _demand_secret(tx: Transaction, vault: Vault) -> None:
 async def _demand_primary(tx: Transaction) -> None:
     """Fail as in an absence unless the server takes writes: a replica answers all the rest."""
     await tx.execute(_WRITTEN)
-
-
-def _reason(away: Unavailable) -> str:
-    driver = getattr(away.__cause__, "orig", None)
-    if getattr(driver, "sqlstate", None) == _READ_ONLY:
-        return f"({driver}: DATABASE_URL leads to a replica; {_NAME_ALL})"
-    return "" if driver is None else f"({' '.join(str(driver).split())})"
 
 
 # It locks no row, and yet only a server that takes writes does it.

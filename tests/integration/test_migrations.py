@@ -140,6 +140,54 @@ def test_the_command_says_in_one_line_what_is_wrong_with_the_url(
     assert "hidden-word" not in said.err
 
 
+@pytest.mark.parametrize(
+    ("before", "says"),
+    [
+        (
+            "CREATE TABLE alembic_version AS SELECT 'f3a9c1b2d4e5' AS version_num",
+            "is another program's: its alembic_version says 'f3a9c1b2d4e5'",
+        ),
+        ("CREATE TABLE projects ()", "give Darkroom a database of its own"),
+        ("ALTER DATABASE {name} SET default_transaction_read_only = on", "name the primary in"),
+        (
+            "CREATE USER {name} PASSWORD 'word'",
+            "permission denied for schema public: let the user of DATABASE_URL own the database",
+        ),
+        (
+            "REVOKE ALL ON SCHEMA public FROM PUBLIC; CREATE USER {name} PASSWORD 'word'",
+            "no schema has been selected to create in: let the user of DATABASE_URL own the database",
+        ),
+    ],
+)
+def test_a_database_that_is_not_for_darkroom_is_told_of_in_one_line(
+    empty: str, before: str, says: str
+) -> None:
+    place, _, name = empty.partition("@")[2].rpartition("/")
+    with psycopg.connect(empty, autocommit=True) as admin:
+        admin.execute(before.format(name=name).encode())
+        url = f"postgresql://{name}:word@{place}/{name}" if "USER" in before else empty
+        with pytest.raises(Misconfigured) as refused:
+            migrate.migrate(url)
+        admin.execute("SET default_transaction_read_only = off")
+        admin.execute(sql.SQL("DROP USER IF EXISTS {}").format(sql.Identifier(name)))
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_database_that_cannot_keep_every_letter_is_refused(postgres_server: str) -> None:
+    name = f"ascii_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres_server, autocommit=True) as admin:
+        admin.execute(
+            sql.SQL(
+                "CREATE DATABASE {} TEMPLATE template0 ENCODING 'SQL_ASCII' "
+                "LOCALE_PROVIDER libc LOCALE 'C'"
+            ).format(sql.Identifier(name))
+        )
+        with pytest.raises(Misconfigured, match="is not in UTF-8"):
+            migrate.migrate(f"{postgres_server.rpartition('/')[0]}/{name}")
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
 async def test_two_that_migrate_at_once_take_turns(empty: str) -> None:
     done = await asyncio.gather(*(asyncio.to_thread(migrate.migrate, empty) for _ in range(3)))
     assert set(done) == {migrate.head()}

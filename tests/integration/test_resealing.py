@@ -123,6 +123,8 @@ def test_the_command_says_how_many_and_fails_on_what_does_not_open(
     assert commands.main(["create-project", "shop"]) == 0
     project = capsys.readouterr().out.strip()
     monkeypatch.setenv("DARKROOM_SECRET", NEW)
+    assert commands.main(["create-project", "other"]) == 2, "no role could start afterwards"
+    assert "DARKROOM_SECRET is not the one that sealed" in capsys.readouterr().err
     assert commands.main(["reseal"]) == 1
     assert project in capsys.readouterr().out
     monkeypatch.setenv("DARKROOM_SECRET_OLD", SECRET)

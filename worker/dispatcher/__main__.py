@@ -11,6 +11,7 @@ if __name__ == "__main__":
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
@@ -99,23 +100,23 @@ async def _run(loaded: Settings) -> None:
         provider = await stack.enter_async_context(
             Provider(loaded.aimlapi_base_url, key, loaded.connect_timeout)
         )
-        started = asyncio.Event()
-        await stack.enter_async_context(_health(desk, started))
-        await premises.wait(database, vault)
+        waits = deque(["Postgres has not been asked yet"], maxlen=1)  # empty, once it has started
+        await stack.enter_async_context(_health(desk, waits))
+        await premises.wait(database, vault, waits.append)
         await doorbell.listen("jobs", "deliveries", "followers")
         collect_less()
         log.info("dispatcher.started", dispatcher=desk.name)
-        started.set()
+        waits.clear()
         await _until_told(desk, Books(desk, provider))
     log.info("dispatcher.stopped", dispatcher=desk.name)
 
 
-def _health(desk: Desk, started: asyncio.Event) -> AbstractAsyncContextManager[None]:
+def _health(desk: Desk, waits: deque[str]) -> AbstractAsyncContextManager[None]:
     async def healthy() -> str | None:
         return desk.rounds.stuck()
 
     async def ready() -> str | None:
-        return desk.doorbell.refusal if started.is_set() else "waits for Postgres, or its schema"
+        return waits[-1] if waits else desk.doorbell.refusal
 
     return health.serve(desk.settings, healthy=healthy, ready=ready)
 

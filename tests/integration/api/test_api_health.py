@@ -63,18 +63,31 @@ async def test_without_its_schema_a_process_lives_and_is_not_ready(
         assert (await api.client.get("/healthz")).status_code == 200
 
 
-@pytest.mark.parametrize("wrong", ["password", "port", "dbname"])
-async def test_a_process_that_never_saw_its_database_is_not_ready(
-    settings: Settings, serving: Serve, wrong: str
+@pytest.mark.parametrize(
+    ("wrong", "more", "why"),
+    [
+        ("password", "", "password authentication failed"),
+        ("port", "", "Connection refused"),
+        ("dbname", "", 'database "1" does not exist'),
+        (
+            "",
+            "?options=-cdefault_transaction_read_only%3Don",
+            "leads to a replica, or to a read-only",
+        ),
+    ],
+)
+async def test_a_process_that_never_saw_its_database_is_not_ready_and_says_why(
+    settings: Settings, serving: Serve, wrong: str, more: str, why: str
 ) -> None:
     right = conninfo_to_dict(settings.database_url.get_secret_value())
     given = right | {wrong: "1"}
-    url = "postgresql://{user}:{password}@{host}:{port}/{dbname}".format(**given)
+    url = "postgresql://{user}:{password}@{host}:{port}/{dbname}".format(**given) + more
     async with serving(settings.model_copy(update={"database_url": SecretStr(url)})) as api:
         for _ in range(2):
             unready = await api.client.get("/readyz")
             assert unready.status_code == 503
-            assert "DATABASE_URL" in unready.json()["detail"]
+            assert unready.json()["detail"].startswith("DATABASE_URL leads to ")
+            assert why in unready.json()["detail"]
             assert (await api.client.get("/healthz")).status_code == 200
 
 
