@@ -12,6 +12,8 @@ if __name__ == "__main__":
 
 import asyncio
 import socket
+import threading
+import time
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -39,7 +41,9 @@ from worker.runtime.pulse import Watch
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _LAST_WORDS = 10  # seconds before the grace ends, in which to say what is abandoned
-_LEAVE = 2  # seconds before the grace ends, in which to close everything in good order
+_LEAVE = 3  # seconds before the grace ends, in which to close everything in good order
+# Seconds for Postgres and Redis to hear that it leaves, when they are silent; and at the end of the grace.
+_GOODBYE, _LAST_MOMENT = 5.0, 0.5
 _AGAIN = 1.0  # seconds until a Postgres that went away between two looks is looked at again
 _DRAWN = timedelta(seconds=2)  # for thumbnails that are asked for; the others are later
 _BEATS = 3  # heartbeats that may be missed
@@ -73,14 +77,37 @@ def main() -> int:
     try:
         connect(loaded).worker_main(_arguments(loaded, name))
     finally:
-        loop.run(heart.leave(context))
-        loop.run(context.thumbnails.drawn(_DRAWN))
-        loop.stop()
-        log.info("worker.stopped", worker=name)
-    if context.draining:
-        return 0
-    print(f"darkroom worker: it takes no messages from Redis any more: {_why()}", file=sys.stderr)
-    return 1
+        if not context.draining:
+            print(
+                f"darkroom worker: it takes no messages from Redis any more: {_why()}",
+                file=sys.stderr,
+            )
+        _leave(context)
+    return 0 if context.draining else 1
+
+
+def _leave(context: Context) -> None:
+    """Say goodbye, and close everything. Nothing is in flight: no silent server is waited for."""
+    left = context.leaves_by - time.monotonic()
+    late = _let_go_after(max(min(_GOODBYE, left), _LAST_MOMENT), context)
+    loop.run(context.thumbnails.drawn(_DRAWN))
+    loop.run(heart.leave(context))  # the last: the heart beats on, and would report it once more
+    loop.stop()
+    late.cancel()
+    log.info("worker.stopped", worker=context.worker)
+
+
+def _let_go_after(seconds: float, context: Context) -> threading.Timer:
+    """End the process by then; its sessions in Postgres are rolled back when Postgres notices."""
+
+    def let_go() -> None:
+        log.warning("worker.lets_go", worker=context.worker, detail="Postgres or Redis is silent")
+        os._exit(0 if context.draining else 1)
+
+    timer = threading.Timer(seconds, let_go)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def _why() -> str:
@@ -107,8 +134,12 @@ def _arguments(loaded: Settings, name: str) -> list[str]:
 
 async def _be_ready(context: Context) -> None:
     """Wait for Postgres, the schema and the store, saying so; then report, without room for work yet."""
+
+    def tell(why: str) -> None:
+        context.waits_for = f"its database: {why}"
+
     while True:
-        await premises.wait(context.database, context.vault)
+        await premises.wait(context.database, context.vault, tell)
         try:
             await storeroom.wait_until_it_takes(context)
             return await heart.beat(context)
@@ -169,7 +200,8 @@ async def _drain(context: Context) -> None:
     context.draining = True
     grace = context.settings.grace.total_seconds()
     log.info("worker.draining", in_flight=len(context.running), grace=grace)
-    await _report(context)
+    context.leaves_by = time.monotonic() + grace
+    loop.spawn(_report(context))  # a Postgres that is silent must not stop this clock
     await asyncio.sleep(max(grace - _LAST_WORDS, 0))
     for ref in context.running:
         log.error("worker.abandons", job_id=text(JOB, ref.job_id), attempt=ref.number)

@@ -37,7 +37,7 @@ def test_a_worker_told_to_stop_under_load_finishes_what_it_has_begun(stage: Stag
 def test_a_call_longer_than_the_grace_is_abandoned_and_its_job_passes_to_others(
     stage: Stage,
 ) -> None:
-    hurried, grace = stage.actor("worker"), 2.0
+    hurried, grace = stage.actor("worker"), 4.0
     hurried.kill()
     (hurried,) = stage.start("worker", environment={"DARKROOM_GRACE": str(grace)})
     job_id = stage.submit(f"latency={CALL - 1:g}, ok")  # no call may take longer than CALL

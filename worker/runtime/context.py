@@ -1,6 +1,7 @@
 """What the work of one process stands on: opened once, closed in order."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
@@ -75,9 +76,10 @@ class Context:
     # What the provider's account said of key and wallet, and when it was asked; one call asks at a time.
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     account: tuple[float, AccountSays | None] = (0.0, None)
-    waits_for: str = "Postgres, or its schema"  # until it is ready
+    waits_for: str = "Postgres"  # in words, until it is ready
     consuming: bool = False  # before Celery takes messages, what is released for it would only wait
     draining: bool = False
+    leaves_by: float = math.inf  # by the monotonic clock: when its grace ends
     heart: Pulse = field(default_factory=Pulse)  # beats with each heartbeat that got through
 
     def __post_init__(self) -> None:
