@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import obstore
@@ -190,11 +191,18 @@ class Store:
         return key.endswith(f"/{digest.hexdigest()}")
 
     async def check(self) -> None:
-        """Write, read and delete a probe object of an image's size. Raises `StoreUnavailable`."""
+        """Write, read and delete a probe object of an image's size. Raises `StoreUnavailable`.
+
+        It goes an image's way, through a temporary file: a disk that is full there keeps none either.
+        """
         key, probe = f"probe-{secrets.token_hex(8)}", secrets.token_bytes(_PROBE)
         try:
             async with asyncio.timeout(_CHECK_TIMEOUT.total_seconds()):
-                await self._put(key, probe)
+                with Spool() as spool:
+                    with _translated("temporary file"):
+                        await spool.write(probe)
+                        await asyncio.to_thread(_finish, spool)
+                    await self._put(key, spool.source)
                 read = await self.read(key)
                 await self.delete(key)
         except Missing as lost:
@@ -205,7 +213,7 @@ class Store:
         if read != probe:
             raise StoreUnavailable(f"{key}: what was read is not what was written")
 
-    async def _put(self, key: str, data: bytes) -> None:
+    async def _put(self, key: str, data: bytes | Path) -> None:
         with _translated(key):
             await obstore.put_async(self._store, key, data, max_concurrency=2)
 
@@ -235,6 +243,11 @@ def _connect(url: str) -> "ObjectStore":
 
 def _blob(project: str, digest: str, size: int, content_type: str) -> Blob:
     return Blob(f"{project}/{digest}", digest, size, content_type)
+
+
+def _finish(spool: Spool) -> None:
+    with spool.finish():
+        pass
 
 
 def _type_of(spool: Spool) -> tuple[str, bool]:

@@ -3,6 +3,7 @@ import hashlib
 import io
 import resource
 import struct
+import tempfile
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -348,6 +349,14 @@ async def test_a_check_fails_when_an_image_has_no_room(store: Store, tmp_path: P
         await store.check()
     await store.check()
     assert files(tmp_path) == []
+
+
+async def test_a_check_fails_when_a_large_image_has_no_temporary_file(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(StoreUnavailable, match="temporary file"):
+        await store.check()
 
 
 async def test_keeping_a_large_image_does_not_stop_the_loop(store: Store) -> None:
