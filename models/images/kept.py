@@ -121,6 +121,18 @@ async def without_thumbnail(tx: Transaction, limit: int) -> list[tuple[UUID, UUI
     return [(row.job_id, row.project_id, row.sha256) for row in rows]
 
 
+async def latest(tx: Transaction, limit: int) -> list[tuple[UUID, str]]:
+    """Return project and hash of the last images whose bytes are still to be in the store."""
+    rows = await tx.execute(
+        select(Job.project_id, Image.sha256)
+        .join(Job, Job.id == Image.job_id)
+        .where(Image.removed_at.is_(None), Image.expires_at > func.now())
+        .order_by(Image.job_id.desc())
+        .limit(limit)
+    )
+    return [(row.project_id, row.sha256) for row in rows]
+
+
 _THUMBNAIL = prepared(
     text("UPDATE images SET thumbnail = :state WHERE job_id = :job AND NOT spare")
 )

@@ -6,10 +6,12 @@ from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from io import BytesIO
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 from PIL import Image
+from structlog.testing import capture_logs
 
 from models import jobs
 from models.accounts.projects import Caller
@@ -209,6 +211,26 @@ async def test_it_is_told_how_long_a_blob_should_be_gone(
     assert HOUR - remnants.GRACE <= await bench.do(remnants.overdue) < 2 * HOUR
     await retaining.run(desk, store)
     assert await bench.do(remnants.overdue) == timedelta()
+
+
+async def test_a_dispatcher_with_another_store_than_the_workers_deletes_nothing_and_is_told_of(
+    bench: Bench, store: Store, desk: Desk, tmp_path: Path
+) -> None:
+    """Its deletions would all succeed, and what customers erased would stay."""
+    await succeeded(bench, store)
+    other = replace(KEPT, sha256=sha256(b"other").hexdigest())
+    await store.put(str(bench.caller.project_id), b"other", "image/jpeg")
+    await erase(bench, await succeeded(bench, store, other))
+    await pass_time(bench)
+    with capture_logs() as logs:
+        await retaining.run(desk, Store(str(tmp_path / "other")))
+    assert [line["event"] for line in logs] == ["retention.other_store"]
+    assert await bench.do(remnants.overdue) > timedelta()
+    await pass_time(bench)
+    await retaining.run(desk, store)
+    assert await store.size(f"{bench.caller.project_id}/{other.sha256}") is None
+    assert await bench.do(remnants.overdue) == timedelta()
+    assert await there(bench, store) == [True, True]
 
 
 async def test_a_blob_whose_deletion_died_halfway_is_deleted_by_the_next(

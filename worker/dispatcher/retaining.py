@@ -8,6 +8,7 @@ import structlog
 from prometheus_client import Counter
 
 from models.coordination import duties
+from models.images import kept as images
 from models.images import remnants
 from models.images.remnants import Doomed
 from models.images.storage import Store, StoreUnavailable
@@ -20,6 +21,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _REMOVED = Counter("darkroom_removed", "What retention and erasure have removed", ["what"])
 _ROWS = 200  # of a batch: a transaction of some hundred milliseconds, with all that cascades
 _BLOBS = 50
+_LATEST = 3  # images by which a store is known: one may have been lost
 _TIME = (
     remnants.LEASE.total_seconds() / 2
 )  # to delete them: nobody else takes them in twice as long
@@ -64,13 +66,30 @@ async def _delete_blobs(desk: Desk, store: Store) -> bool:
     begun = time.monotonic()
     async with desk.database.transaction() as tx:
         doomed, looked_at = await remnants.sweep(tx, _BLOBS)
-    deleted = await _delete(store, doomed, begun + _TIME)
+    deleted = []
+    if doomed and await _is_the_workers(desk, store):
+        deleted = await _delete(store, doomed, begun + _TIME)
     if deleted:
         async with desk.database.transaction() as tx:
             await remnants.gone(tx, deleted)
     _note("blobs", len(deleted))
     # Those that could not be deleted come again when their lease ends: a dead store is not hammered.
     return looked_at == _BLOBS and len(deleted) == len(doomed)
+
+
+async def _is_the_workers(desk: Desk, store: Store) -> bool:
+    """Return whether workers keep their images here: any other store deletes nothing, and says it did."""
+    async with desk.database.transaction() as tx:
+        kept = await images.latest(tx, _LATEST)
+    try:
+        found = [await store.size(f"{project}/{digest}") is not None for project, digest in kept]
+    except StoreUnavailable as away:
+        log.warning("retention.store_away", reason=str(away))
+        return False
+    if kept and not any(found):
+        log.error("retention.other_store", reason=f"none of the last {len(kept)} images is in it")
+        return False
+    return True
 
 
 async def _delete(store: Store, doomed: Sequence[Doomed], until: float) -> list[Doomed]:
