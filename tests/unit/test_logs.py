@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PRELUDE = "import structlog; from models import logs; logs.configure('tests', 'INFO')\n"
+PRELUDE = "import structlog; from models.platform import logs; logs.configure('tests', 'INFO')\n"
 
 
 def lines_of(code: str) -> list[dict[str, object]]:
