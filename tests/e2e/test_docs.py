@@ -9,11 +9,14 @@ import asyncio
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from deploy.local import valkey
 from tests import pages
+from tests.e2e import stage as stages
 from tests.e2e.stage import ROOT, Stage, project
 from tests.pages import PAGES
 from tests.zones import NOON
@@ -26,8 +29,20 @@ COMMANDED = [page for page in PAGES if pages.blocks(page, "sh")]
 
 
 @pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Iterator[Stage]:
+    """A Darkroom of the pages alone: they leave budgets, jobs and webhooks behind that reach nobody."""
+    folder = tmp_path_factory.mktemp("docs")
+    with (
+        valkey.serve(folder / "redis") as redis,
+        stages.opened(folder / "stage", postgres_server, redis.url) as opened,
+    ):
+        opened.fill()
+        yield opened
+
+
+@pytest.fixture(scope="module")
 def key(stage: Stage) -> str:
-    """A key of a project of its own: the pages leave budgets and jobs behind."""
+    """A key of a project of its own: the stage's own key is held against what it has accepted."""
     return asyncio.run(project(stage.settings, "docs"))[0]
 
 

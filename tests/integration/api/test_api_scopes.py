@@ -9,7 +9,7 @@ import pytest
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
-import api
+from api import routes
 from models.states import SCOPES
 from tests.conftest import PLAIN
 from tests.integration.api.client import Api, problem
@@ -41,7 +41,7 @@ async def test_a_route_demands_the_scope_it_documents_and_admin_has_every_one(
 
 
 def test_every_route_is_shown_but_the_head_of_what_is_shown() -> None:
-    modules = [import_module(f"api.{each.name}") for each in iter_modules(api.__path__)]
+    modules = [import_module(f"api.routes.{each.name}") for each in iter_modules(routes.__path__)]
     routers = [
         each.router for each in modules if isinstance(getattr(each, "router", None), APIRouter)
     ]
