@@ -107,7 +107,11 @@ async def _demand_grants(tx: Transaction) -> None:
 
 
 async def demand_secret(tx: Transaction, vault: Vault) -> None:
-    """Raise `Misconfigured` unless every webhook secret was sealed under a key of this vault."""
+    """Raise `Misconfigured` unless what is sealed here was, and will be, sealed under a key of this vault.
+
+    Who comes first leaves its key's name, so that two secrets are told apart before anything is sealed;
+    of two keys the former one, until everything is resealed.
+    """
     found = (await tx.execute(_SEALED, {"known": list(vault.names)})).one()
     if found.foreign:
         raise Misconfigured(
@@ -115,6 +119,17 @@ async def demand_secret(tx: Transaction, vault: Vault) -> None:
             f"({found.foreign} of {found.sealed} do not open): set the right one, or the former one as "
             "DARKROOM_SECRET_OLD"
         )
+    await tx.execute(_NAME_KEY, {"key": vault.names[-1]})
+    if await tx.scalar(_KEY) not in vault.names:
+        raise Misconfigured(
+            "DARKROOM_SECRET is not the one that the other roles of this database were started with: set "
+            "the same one, or the former one as DARKROOM_SECRET_OLD until `python -m models reseal` is done"
+        )
+
+
+async def keep_key(tx: Transaction, vault: Vault) -> None:
+    """Write down that everything is sealed under the present key: from now on every role must have it."""
+    await tx.execute(_REPLACE_KEY, {"key": vault.names[0]})
 
 
 async def _demand_primary(tx: Transaction) -> None:
@@ -144,4 +159,11 @@ _SEALED = text("""
     SELECT count(*) AS sealed, count(*) FILTER (WHERE substr(secret, 2, 4) <> ALL (:known)) AS foreign
       FROM (SELECT webhook_secret AS secret FROM projects
              UNION ALL SELECT secret FROM endpoints WHERE deleted_at IS NULL) AS secrets
+""")
+
+_NAME_KEY = text("INSERT INTO installation (vault_key) VALUES (:key) ON CONFLICT (id) DO NOTHING")
+_KEY = text("SELECT vault_key FROM installation")
+_REPLACE_KEY = text("""
+    INSERT INTO installation (vault_key) VALUES (:key)
+    ON CONFLICT (id) DO UPDATE SET vault_key = excluded.vault_key
 """)

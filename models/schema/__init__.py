@@ -5,7 +5,7 @@ indexes cover what is waiting, so that cost follows the backlog and not the hist
 refers to what are drawn in `docs/tables.md`.
 """
 
-from models.schema.accounts import ApiKey, Project
+from models.schema.accounts import ApiKey, Installation, Project
 from models.schema.coordination import Aside, Duty, Worker
 from models.schema.images import Image, InputImage, Remnant
 from models.schema.jobs import Attempt, Evidence, Job, Turn
@@ -38,6 +38,7 @@ __all__ = [
     "Gate",
     "Image",
     "InputImage",
+    "Installation",
     "Job",
     "Lane",
     "LedgerEntry",

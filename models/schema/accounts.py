@@ -52,3 +52,13 @@ class ApiKey(Base):
     revoked_at: Mapped[datetime | None]
     # The first key of the rotations that led to this one, whose budgets are this one's too; NULL: itself.
     root_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))
+
+
+class Installation(Base):
+    """The one row that names the key which secrets are sealed under here, also before there are any."""
+
+    __tablename__ = "installation"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, server_default="1")
+    vault_key: Mapped[bytes]
+
+    __table_args__ = (CheckConstraint("id = 1", "one"),)

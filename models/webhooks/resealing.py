@@ -15,6 +15,7 @@ from sqlalchemy import select
 from models import ids
 from models.accounts import projects
 from models.accounts.keyrings import Keyring
+from models.platform import premises
 from models.platform.db import Database, Transaction
 from models.platform.vault import Unopenable, Vault
 from models.schema import Endpoint, Project
@@ -81,7 +82,8 @@ _ENDPOINTS = _Sealed(Endpoint, ids.ENDPOINT, endpoints.keyring, "secret", "secre
 async def reseal(database: Database, vault: Vault) -> Resealed:
     """Reseal every project's and endpoint's secrets under the present key; safe to repeat and to break off.
 
-    When nothing is `shut`, DARKROOM_SECRET_OLD opens nothing any more.
+    When nothing is `shut`, DARKROOM_SECRET_OLD opens nothing any more, and no role starts with the old
+    secret alone.
     """
     total = Resealed(0, 0, ())
     for batch in (_PROJECTS.reseal, _ENDPOINTS.reseal):
@@ -90,6 +92,9 @@ async def reseal(database: Database, vault: Vault) -> Resealed:
             async with database.transaction() as tx:
                 done, after = await batch(vault, tx, after)
             total += done
+    if not total.shut:
+        async with database.transaction() as tx:
+            await premises.keep_key(tx, vault)
     return total
 
 

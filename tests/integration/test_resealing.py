@@ -9,7 +9,9 @@ from models import __main__ as commands
 from models import ids
 from models.accounts import projects
 from models.accounts.projects import Caller
+from models.errors import Misconfigured
 from models.jobs.view import Presenter
+from models.platform import premises
 from models.platform.db import Database
 from models.platform.vault import Unopenable, Vault
 from models.schema import Endpoint
@@ -59,6 +61,24 @@ async def test_everything_is_resealed_and_a_second_time_changes_nothing(
     assert await opened(bench, ALONE, made) == before
     assert [len(each) for each in before] == [2, 4]
     assert await resealing.reseal(bench.database, ALONE) == Resealed(3, 0, ())
+
+
+async def test_two_secrets_are_told_apart_before_anything_is_sealed(
+    database: Database, vault: Vault
+) -> None:
+    async def start(as_: Vault) -> None:
+        async with database.transaction() as tx:
+            await premises.demand_secret(tx, as_)
+
+    await start(vault)
+    with pytest.raises(Misconfigured, match="the other roles of this database"):
+        await start(ALONE)
+    await start(BOTH)
+    await start(vault)
+    assert await resealing.reseal(database, BOTH) == Resealed(0, 0, ())
+    await start(ALONE)
+    with pytest.raises(Misconfigured, match="the other roles of this database"):
+        await start(vault)
 
 
 async def test_many_are_resealed_in_small_transactions(

@@ -41,6 +41,7 @@ _QUEUED, _SUCCEEDED = "WHERE status = 'queued'", "WHERE status = 'succeeded'"
 
 # Constraint → statements that prepare the ground, and last the one that must be refused.
 FORBIDDEN: dict[str, tuple[str, ...]] = {
+    "ck_installation_one": ("INSERT INTO installation (id, vault_key) VALUES (2, 'name')",),
     # One of a few words.
     "ck_jobs_status": ("UPDATE jobs SET status = 'lost'",),
     "ck_jobs_phase": ("UPDATE jobs SET phase = 'pay'",),
