@@ -141,3 +141,9 @@ def _tree(base: type[Refusal]) -> Iterable[type[Refusal]]:
     for each in base.__subclasses__():
         if each.__module__ == errors.__name__:
             yield from (each, *_tree(each))
+
+
+def test_the_recipe_of_a_table_has_the_next_number_of_a_migration() -> None:
+    (told,) = re.findall(r"--rev-id (\d{4})", (ROOT / "CONTRIBUTING.md").read_text())
+    versions = (ROOT / "models" / "migrations" / "versions").glob("[0-9]*.py")
+    assert int(told) == max(int(each.name[:4]) for each in versions) + 1
