@@ -26,7 +26,7 @@ class Callers:
     """Keys seen lately, and whose they are.
 
     A key is looked up once in `_BELIEVED`, good or not, however many requests come with it at once. One
-    whose form or CRC is wrong costs nothing; all others are looked up together (`lookups.py`), so that
+    whose form or CRC is wrong costs nothing; all others are looked up together (`lookups`), so that
     garbage cannot keep Postgres busy, nor get into the way of good keys, seen before or not.
     """
 

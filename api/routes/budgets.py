@@ -7,7 +7,7 @@ from api.contract.documentation import BUDGET, BUDGETS, REFUSALS
 from api.contract.schemas import BudgetBody
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Admin, BudgetId, Here, Reading, Tx, Usage
-from models.jobs import view as views
+from models.jobs import view
 from models.money import budgets
 
 router = APIRouter(
@@ -22,14 +22,14 @@ router = APIRouter(
 async def put_budget(body: BudgetBody, caller: Admin, tx: Tx, here: Here) -> Response:
     """Make a budget, or change the one of the same scope and window."""
     most = here.settings.budgets_max
-    return JsonAnswer(views.budget(await budgets.put(tx, caller.project_id, body.rule, most=most)))
+    return JsonAnswer(view.budget(await budgets.put(tx, caller.project_id, body.rule, most=most)))
 
 
 @router.get("", responses=BUDGETS)
 async def list_budgets(caller: Usage, tx: Reading) -> Response:
     """List the project's budgets, oldest first, with what is held, spent and left now."""
     found = await budgets.standings(tx, caller.project_id)
-    return JsonAnswer({"object": "list", "data": [views.budget(each) for each in found]})
+    return JsonAnswer({"object": "list", "data": [view.budget(each) for each in found]})
 
 
 @router.delete("/{id}", status_code=204)

@@ -5,8 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from models.jobs import attempts
-from models.jobs import view as views
+from models.jobs import attempts, view
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.schema import Image, Job
@@ -20,7 +19,7 @@ async def announce(tx: Transaction, presenter: Presenter, job: Job, type_: Event
     now = job.finished_at if ends and job.finished_at is not None else datetime.now(UTC)
     made = (await attempts.of(tx, [job.id]))[job.id]
     images = (await images_of(tx, [job.id]))[job.id]
-    shown = views.job(presenter, job, made, images, now)
+    shown = view.job(presenter, job, made, images, now)
     body = bodies.of_job(type_, shown, now)
     targets = await endpoints.wanting(tx, job.project_id, type_)
     await events.announce(tx, job, type_, body, targets)

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from models import ids
 from models.images import kept as images
 from models.images.kept import KeptImage
-from models.jobs import view as views
+from models.jobs import view
 from models.jobs.attempts import Answer, Ref
 from models.jobs.reading import ATTEMPTS
 from models.jobs.view import Presenter
@@ -86,7 +86,7 @@ async def _announce(
     image: Image,
     now: datetime,
 ) -> None:
-    shown = views.job(presenter, job, made, [image], now)
+    shown = view.job(presenter, job, made, [image], now)
     type_: EventType = "job.succeeded"
     wanting = await tx.run(_WANTING, {"project": job.project_id, "type": type_})
     lines = addressed(job, type_, [loaded(Endpoint, each) for each in wanting])

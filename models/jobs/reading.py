@@ -10,8 +10,7 @@ from sqlalchemy import ColumnElement, Row, Select, Uuid, case, func, or_, select
 from models import ids
 from models.accounts import caps
 from models.errors import NotFound
-from models.jobs import attempts
-from models.jobs import view as views
+from models.jobs import attempts, view
 from models.jobs.announcing import images_of
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
@@ -37,8 +36,8 @@ class Snapshot:
     @property
     def etag(self) -> str:
         """Name this state, for `If-None-Match`."""
-        reason = views.waiting_reason(self.job, self.now, self.closed_gate)
-        return views.etag(self.job, self.now, reason)
+        reason = view.waiting_reason(self.job, self.now, self.closed_gate)
+        return view.etag(self.job, self.now, reason)
 
     @property
     def image(self) -> Image | None:
@@ -47,7 +46,7 @@ class Snapshot:
 
     def show(self, presenter: Presenter, inline: bytes | None = None) -> Json:
         """Show the job as JSON."""
-        return views.job(
+        return view.job(
             presenter,
             self.job,
             self.attempts,
@@ -242,7 +241,7 @@ def _within(project_id: UUID, filter_: Filter) -> ColumnElement[bool]:
 
 
 def _waits_for(reason: str) -> ColumnElement[bool]:
-    """Tell, as `views.waiting_reason` does, whether this is the reason that a job is shown with."""
+    """Tell, as `view.waiting_reason` does, whether this is the reason that a job is shown with."""
     due = or_(Job.status == "released", Job.run_after <= func.now())
     shown = case(
         (due, func.coalesce(_CLOSED, "queue")), else_=func.coalesce(Job.waiting_reason, "backoff")

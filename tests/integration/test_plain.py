@@ -213,7 +213,9 @@ async def test_who_waited_for_a_new_budget_does_not_pass_it_by(bench: Bench) -> 
     assert await bench.audit() == []
 
 
-async def test_a_glance_names_the_state_that_a_look_names(bench: Bench, vault: Vault) -> None:
+async def test_its_version_names_the_state_that_reading_all_of_it_names(
+    bench: Bench, vault: Vault
+) -> None:
     made = [await bench.submit(), (await bench.running()).job_id, await _through(bench, vault)]
     waiting = await bench.running()
     await bench.retry_later(waiting, delay=LEASE)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import ids
-from models.jobs import view as views
+from models.jobs import view
 from models.jobs.view import Presenter
 from models.platform import jsonable
 from models.platform.jsonable import Json
@@ -58,7 +58,7 @@ def image(**changes: object) -> Image:
 
 
 def show(row: Job, *attempts: Attempt, images: tuple[Image, ...] = (), now: datetime = NOW) -> Json:
-    return views.job(PRESENTER, row, attempts, images, now)
+    return view.job(PRESENTER, row, attempts, images, now)
 
 
 def webhook(row: Job, *attempts: Attempt, images: tuple[Image, ...] = ()) -> bytes:
@@ -108,7 +108,7 @@ def test_a_released_job_looks_queued_from_outside(status: str) -> None:
 def test_a_job_that_waits_says_why(
     changes: dict[str, object], gate: str | None, reason: str | None
 ) -> None:
-    assert views.waiting_reason(job(**changes), NOW, gate) == reason
+    assert view.waiting_reason(job(**changes), NOW, gate) == reason
 
 
 def test_what_is_unknown_is_what_lost_calls_hold_and_not_the_one_under_way() -> None:
@@ -210,7 +210,7 @@ def test_an_image_says_when_its_urls_end_beside_when_it_does(kept: timedelta) ->
 
 def test_an_etag_changes_with_the_version_and_with_why_a_job_waits() -> None:
     tags = [
-        views.etag(job(status="queued", version=version), NOW, reason)
+        view.etag(job(status="queued", version=version), NOW, reason)
         for version in (1, 2)
         for reason in ("queue", "backoff", None)
     ]
@@ -225,9 +225,9 @@ def test_an_etag_changes_by_the_day_where_signed_urls_are_shown(
     status: str,
     changes: bool,  # noqa: FBT001 - pytest passes it by name
 ) -> None:
-    days = [views.etag(job(status=status), NOW + timedelta(days=n), None) for n in (0, 1)]
+    days = [view.etag(job(status=status), NOW + timedelta(days=n), None) for n in (0, 1)]
     assert (days[0] != days[1]) == changes
-    assert days[0] == views.etag(job(status=status), NOW + timedelta(hours=1), None)
+    assert days[0] == view.etag(job(status=status), NOW + timedelta(hours=1), None)
 
 
 # The webhook's body.
@@ -336,7 +336,7 @@ def test_a_providers_url_that_is_longer_than_a_body_may_be_is_left_out() -> None
 
 
 def test_no_bytes_of_an_image_are_in_a_webhook() -> None:
-    inline = views.job(PRESENTER, job(), [attempt()], [image()], NOW, inline=b"\xff\xd8")
+    inline = view.job(PRESENTER, job(), [attempt()], [image()], NOW, inline=b"\xff\xd8")
     assert "b64_json" in json.dumps(inline)
     assert b"b64_json" not in webhook(job(), attempt(), images=(image(),))
 

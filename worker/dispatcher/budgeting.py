@@ -9,7 +9,7 @@ import structlog
 
 from models import jobs
 from models.coordination import duties
-from models.jobs import view as views
+from models.jobs import view
 from models.money import budgets
 from models.platform.db import Transaction
 from models.platform.jsonable import Json
@@ -69,6 +69,6 @@ async def _tell(tx: Transaction, budget_id: UUID) -> UUID | None:
         return None
     standing, percent = crossed
     log.info("budget.threshold", budget=str(budget_id), percent=percent)
-    told: Json = {"percent": percent, "budget": views.budget(standing)}
+    told: Json = {"percent": percent, "budget": view.budget(standing)}
     await notices.tell(tx, standing.budget.project_id, "budget.threshold", told)
     return budget_id

@@ -7,7 +7,7 @@ from sqlalchemy import func, or_, select, text
 
 from models import ids
 from models.coordination.workers import SLOTS
-from models.jobs import view as views
+from models.jobs import view
 from models.jobs.queue import sharing
 from models.jobs.queue.forecasting import Position
 from models.money import budgets
@@ -207,7 +207,7 @@ async def _budget(tx: Transaction, job: Job) -> list[Binding]:
             "budget",
             f"The {each.budget.window} budget of its {each.budget.scope} has {each.left:,} of "
             f"{each.budget.limit:,} credits left, and the job needs {job.estimate:,}.",
-            {"budget": views.budget(each), "needed": job.estimate},
+            {"budget": view.budget(each), "needed": job.estimate},
         )
         for each in full
     ] or [Binding("budget", "A budget had no room for it, and has it now: it goes on at once.")]

@@ -10,8 +10,7 @@ from sqlalchemy import func, select
 
 from models import ids
 from models.errors import NotFound
-from models.jobs import attempts
-from models.jobs import view as views
+from models.jobs import attempts, view
 from models.jobs.queue import binding, forecasting
 from models.jobs.queue.binding import Binding, Places
 from models.platform import jsonable
@@ -39,7 +38,7 @@ async def explain(tx: Transaction, settings: Settings, project_id: UUID, job_id:
     shown: Json = {
         "object": "explanation",
         "job_id": ids.text(ids.JOB, job.id),
-        "status": views.status(job),
+        "status": view.status(job),
         "waiting_reason": None,
         "message": "",
         "binding": [],
