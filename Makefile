@@ -45,7 +45,7 @@ DEBIAN_POSTGRES = $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
 servers: $(STAMP) $(PEERS)/requirements/.installed $(PEERS)/arq/.installed ## Run on Debian's PostgreSQL, Redis, pgbouncer, and S3
 	$(BIN)/python -m pytest -q -s -rs --long tests/servers
 	$(BIN)/python -m pytest -q -rs -n $(or $(PROCESSES),2) --debian \
-		tests/integration/test_releasing.py tests/integration/test_plans.py
+		tests/integration/test_dispatching.py tests/integration/test_plans.py
 	$(BIN)/python -m tests.bench overhead submitting --out $(PEERS)/debian \
 		--peers $(PEERS)/requirements/bin/python --arq $(PEERS)/arq/bin/python \
 		$(addprefix --postgres ,$(DEBIAN_POSTGRES))

@@ -52,5 +52,5 @@ def among(column: str, words: Iterable[str]) -> str:
     return f"{column} IN ({', '.join(repr(word) for word in words)})"
 
 
-# How SQL by hand names what is released or running; a job in flight has a lease and takes a slot.
+# How SQL by hand names what is dispatched or running; a job in flight has a lease and takes a slot.
 JOB_IN_FLIGHT = among("status", IN_FLIGHT)

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from models import jobs
 from models.accounts.projects import Caller
-from models.jobs import KeptImage, Release, Start, Submission, Terms
+from models.jobs import Dispatch, KeptImage, Start, Submission, Terms
 from models.jobs.attempts import Answer, Ref
 from models.jobs.view import Presenter
 from models.money.audit import Difference, of_budgets, of_jobs
@@ -150,18 +150,18 @@ class Bench:
         job, _ = await self.do(lambda tx: jobs.submit(tx, self.presenter, self.caller, submission))
         return job.id
 
-    async def release(self, job_id: UUID) -> int:
-        """Release a job, due or not, and whatever is due beside it; returns its fence."""
+    async def dispatch(self, job_id: UUID) -> int:
+        """Dispatch a job, due or not, and whatever is due beside it; returns its fence."""
         await self.change(job_id, "run_after = now()")
-        released = await self.do(
-            lambda tx: jobs.release(tx, 1_000, lease=LEASE, typical_call=NOTHING)
+        dispatched = await self.do(
+            lambda tx: jobs.dispatch(tx, 1_000, lease=LEASE, typical_call=NOTHING)
         )
-        return next(each.fence for each in released if each.job_id == job_id)
+        return next(each.fence for each in dispatched if each.job_id == job_id)
 
     async def start(
         self, job_id: UUID, fence: int, *, worker: str = "w1", start_id: UUID | None = None
     ) -> Start | None:
-        """Start a released job: as a worker does, in the plain way first."""
+        """Start a dispatched job: as a worker does, in the plain way first."""
         terms: Terms = {
             "start_id": start_id or uuid4(), "worker": worker, "key_prefix": "simulato",
             "lease": LEASE, "typical_call": NOTHING,
@@ -173,8 +173,8 @@ class Bench:
         return await self.do(lambda tx: jobs.start(tx, self.presenter, job_id, fence, **terms))
 
     async def begin(self, job_id: UUID, *, worker: str = "w1") -> Ref:
-        """Release and start a queued job; returns the attempt in the worker's hands."""
-        begun = await self.start(job_id, await self.release(job_id), worker=worker)
+        """Dispatch and start a queued job; returns the attempt in the worker's hands."""
+        begun = await self.start(job_id, await self.dispatch(job_id), worker=worker)
         assert begun is not None
         return begun.ref
 
@@ -200,9 +200,9 @@ class Bench:
                 return ended
         return await self.do(lambda tx: jobs.succeed(tx, self.presenter, ref, kept))
 
-    async def keep_spare(self, ref: Ref, kept: KeptImage = KEPT) -> Job | None:
+    async def keep_late(self, ref: Ref, kept: KeptImage = KEPT) -> Job | None:
         """Say that the bytes of an image that was overtaken are kept."""
-        return await self.do(lambda tx: jobs.keep_spare(tx, self.presenter, ref, kept))
+        return await self.do(lambda tx: jobs.keep_late(tx, self.presenter, ref, kept))
 
     async def keep_later(self, ref: Ref) -> Job | None:
         """Say that the image's bytes could not be kept."""
@@ -285,8 +285,8 @@ class Bench:
         return count
 
     async def hand_back(self, job_id: UUID, fence: int) -> int:
-        """Return a released job back."""
-        return await self.do(lambda tx: jobs.hand_back(tx, [Release(job_id, fence)]))
+        """Return a dispatched job back."""
+        return await self.do(lambda tx: jobs.hand_back(tx, [Dispatch(job_id, fence)]))
 
     async def resolve(
         self, job_id: UUID, number: int = 1, credits_: int | None = None

@@ -25,9 +25,9 @@ from models.settings import Settings
 from tests.decoders import DECODERS
 from tests.making import Bench
 from worker import generate
-from worker.dispatcher import releasing
-from worker.dispatcher.accounting import Books
-from worker.dispatcher.desk import Desk
+from worker.dispatcher import dispatching
+from worker.dispatcher.accounting import AccountReader
+from worker.dispatcher.duty import Dispatcher
 from worker.provider import Provider
 from worker.runtime.app import connect
 from worker.runtime.context import Context, open_context
@@ -50,7 +50,7 @@ class House:
     bench: Bench
     provider: Running
     context: Context
-    books: Books
+    reader: AccountReader
     by_hand: set[str] = field(default_factory=set)
 
     async def submit(self, script: str = "ok", **changes: object) -> UUID:
@@ -67,11 +67,11 @@ class House:
         return made
 
     async def work(self, *, together: bool = True) -> int:
-        """Release what the dispatcher lets pass, and run each to its end; return how many ran.
+        """Dispatch what the dispatcher lets pass, and run each to its end; return how many ran.
 
         All at once, or one after the other by rank.
         """
-        while await releasing.run(self.books.desk):
+        while await dispatching.run(self.reader.dispatcher):
             pass
         released = await self.bench.rows(
             "SELECT id, fence FROM jobs WHERE status = 'released' ORDER BY rank, id"
@@ -84,9 +84,9 @@ class House:
                 await run
         return len(released)
 
-    async def dispatcher(self, name: str) -> Books:
+    async def dispatcher(self, name: str) -> AccountReader:
         """Another dispatcher of the same Darkroom."""
-        return replace(self.books, desk=replace(self.books.desk, name=name))
+        return replace(self.reader, dispatcher=replace(self.reader.dispatcher, name=name))
 
     async def age(self, by: timedelta) -> None:
         """Let time pass for all that has happened so far, here and at the provider."""
@@ -192,7 +192,7 @@ async def opened(
         # The connections and the compiled statements that the tests before have left warm.
         context = replace(context, database=database)
         bench = Bench(database, Presenter(settings.public_url, context.vault), caller)
-        desk = Desk(
+        dispatcher = Dispatcher(
             settings=settings,
             name="dispatcher-1",
             database=database,
@@ -205,7 +205,7 @@ async def opened(
         )
         async with database.transaction() as tx:
             await workers.report(tx, "worker-1", generate_slots=64, deliver_slots=8, draining=False)
-        house = House(settings, bench, provider, context, Books(desk, asking))
+        house = House(settings, bench, provider, context, AccountReader(dispatcher, asking))
         yield house
         await house.compare()
 

@@ -9,8 +9,8 @@ from email.utils import parsedate_to_datetime
 RETRY_AFTER_MAX = timedelta(hours=1)
 # The longest that a webhook's receiver may put us off.
 WEBHOOK_RETRY_AFTER_MAX = timedelta(hours=24)
-# What a busy receiver's whole lane waits at most, unless it asks for more: a receiver that came back must
-# not wait for the patience of the oldest delivery, which may be a day by then.
+# What a busy receiver's whole destination waits at most, unless it asks for more: a receiver that came back
+# must not wait for the patience of the oldest delivery, which may be a day by then.
 LANE_PAUSE_MAX = timedelta(minutes=30)
 # Receivers that failed together must not be called together again: +-20 %.
 WEBHOOK_JITTER = 0.2
@@ -61,7 +61,7 @@ def next_try(
 
 
 def pause(wait: timedelta | None, asked: timedelta | None) -> timedelta:
-    """Return how long the whole lane of a busy receiver pauses: as the delivery that met it waits.
+    """Return how long the whole destination of a busy receiver pauses: as the delivery that met it waits.
 
     That is at most `LANE_PAUSE_MAX`, or as long as the receiver `asked` for, up to a day. A delivery with
     no tries left (`wait` is None) pauses the others all the same.

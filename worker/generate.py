@@ -15,7 +15,7 @@ from models.errors import Unavailable
 from models.ids import JOB, PROJECT, new, text
 from models.images.references import ReferenceLost, kept_in, restore_input
 from models.images.storage import Missing, StoreUnavailable
-from models.jobs import Release, Start, Terms
+from models.jobs import Dispatch, Start, Terms
 from models.jobs.attempts import Answer, Ref
 from models.platform.db import Transaction
 from models.provider import breakers, limits
@@ -34,14 +34,14 @@ _KEY_PREFIX = 8  # characters of the provider's key that tell which one made a c
 
 
 async def run(context: Context, job_id: UUID, fence: int) -> None:
-    """Make a released job's paid call and keep its image, if the job is still to be had."""
+    """Make a dispatched job's paid call and keep its image, if the job is still to be had."""
     structlog.contextvars.bind_contextvars(job_id=text(JOB, job_id))
     if context.draining:
-        await _hand_back(context, Release(job_id, fence))
+        await _hand_back(context, Dispatch(job_id, fence))
         return
     start = await _start(context, job_id, fence)
     if start is None:
-        if not await storeroom.returned(context, Release(job_id, fence)):
+        if not await storeroom.returned(context, Dispatch(job_id, fence)):
             log.info("job.not_mine", fence=fence)
         return
     structlog.contextvars.bind_contextvars(
@@ -239,7 +239,7 @@ def _words(outcome: Outcome) -> tuple[str, str | None, str, bool]:
             return "unknown", outcome.reason, outcome.message, True
 
 
-async def _hand_back(context: Context, release: Release) -> None:
+async def _hand_back(context: Context, dispatch: Dispatch) -> None:
     async with context.database.transaction() as tx:
-        await jobs.hand_back(tx, [release])
-    log.info("job.handed_back", fence=release.fence)
+        await jobs.hand_back(tx, [dispatch])
+    log.info("job.handed_back", fence=dispatch.fence)

@@ -20,9 +20,9 @@ import structlog
 
 from models import jobs
 from models.errors import Unavailable
-from models.images import remnants
+from models.images import collector
+from models.images.collector import Contested
 from models.images.pictures import Broken
-from models.images.remnants import Contested
 from models.images.storage import NotAnImage, StorageError, TooLarge, Truncated
 from models.jobs import KeptImage, Start
 from models.jobs.attempts import Answer, Ref
@@ -44,7 +44,7 @@ _BASE, _CAP = timedelta(seconds=1), timedelta(seconds=30)  # between two tries o
 
 
 async def receive_and_keep(context: Context, start: Start, image: Image, answer: Answer) -> None:
-    """Book the image at once, and then keep its bytes: for the job, or as a spare."""
+    """Book the image at once, and then keep its bytes: for the job, or as a late image."""
     received = await _receive(context, start.ref, answer)
     if received is None:
         log.info("image.not_mine")
@@ -52,14 +52,14 @@ async def receive_and_keep(context: Context, start: Start, image: Image, answer:
     use, ref = received
     context.running.add(ref)  # an adopted image goes on under a fresh fence
     try:
-        await run(context, ref, start.project_id, image.url, image.b64, spare=use == "spare")
+        await run(context, ref, start.project_id, image.url, image.b64, late_image=use == "late")
     finally:
         context.running.discard(ref)
 
 
 async def _receive(
     context: Context, ref: Ref, answer: Answer
-) -> tuple[Literal["keep", "spare"], Ref] | None:
+) -> tuple[Literal["keep", "late"], Ref] | None:
     lease, ttl = context.settings.lease_run, context.settings.keep_ttl
     with _no_matter("image.received_plainly"):
         async with context.turn():
@@ -92,22 +92,22 @@ async def run(
     url: str | None,
     b64: str | None = None,
     *,
-    spare: bool = False,
+    late_image: bool = False,
 ) -> None:
     """Fetch, check and store an image, then end its job; or put it off, without paying again."""
     keep = partial(_keep, context, project_id, url, b64)
-    put = partial(_put, context, ref, project_id, keep, spare=spare)
+    put = partial(_put, context, ref, project_id, keep, late_image=late_image)
     try:
         kept, job = await (put() if b64 is None else _hold(context, ref, put))
     except NotKept as failed:
         _note("image.not_kept", failed)
-        if not spare:
+        if not late_image:
             await _put_off(context, ref, failed, inline=b64 is not None)
         elif isinstance(failed, NoImage):
             await persist(context, lambda tx: jobs.pass_by(tx, ref))
         return
     if job is None:
-        log.info("image.spare" if spare else "job.not_mine", fence=ref.fence)
+        log.info("image.late" if late_image else "job.not_mine", fence=ref.fence)
         return
     context.running.discard(ref)  # its lease has ended with it
     ended = f"job.{job.status}"
@@ -162,17 +162,17 @@ async def _put(
     project_id: UUID,
     keep: Callable[[], Awaitable[KeptImage]],
     *,
-    spare: bool,
+    late_image: bool,
 ) -> Put:
     """Keep an image and say so. The same bytes may have been deleted just now: keep them again, once."""
     kept = await keep()
 
     async def say(tx: Transaction, kept: KeptImage) -> Job | None:
-        if spare:
-            return await jobs.keep_spare(tx, context.presenter, ref, kept)
+        if late_image:
+            return await jobs.keep_late(tx, context.presenter, ref, kept)
         return await jobs.succeed(tx, context.presenter, ref, kept)
 
-    if not spare:
+    if not late_image:
         with _no_matter("image.kept_plainly"):
             async with context.turn():
                 direct = context.database.direct
@@ -185,10 +185,10 @@ async def _put(
         log.info("image.contested")
     blobs = [(project_id, kept.sha256)]
     try:
-        if not await persist(context, lambda tx: remnants.reserve(tx, blobs)):
+        if not await persist(context, lambda tx: collector.reserve(tx, blobs)):
             raise NotKept("the same bytes are being deleted for another job")
-        claimed = replace(await keep(), claimed=True)
-        return claimed, await persist(context, lambda tx: say(tx, claimed))
+        reserved = replace(await keep(), reserved=True)
+        return reserved, await persist(context, lambda tx: say(tx, reserved))
     except Contested as failed:
         raise NotKept(str(failed)) from failed
 

@@ -9,7 +9,7 @@ from worker.runtime.loop import current, loop
 
 @app.task(name="generate")
 def generate_image(job_id: str, fence: int) -> None:
-    """Run a released job."""
+    """Run a dispatched job."""
     loop.see_through(generate.run(current(), UUID(job_id), fence))
 
 

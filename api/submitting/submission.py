@@ -9,7 +9,7 @@ from api.dependencies.state import State
 from models import jobs
 from models.accounts.projects import Caller
 from models.errors import EgressRefused, FieldError, InvalidRequest, Unavailable
-from models.images import remnants
+from models.images import collector
 from models.images.references import view_input
 from models.jobs import Idempotency, Snapshot, Submission, fingerprint
 from models.money import usage
@@ -131,7 +131,7 @@ async def keep(
     """Store what a body brought along, before the job refers to it; nothing for a key that came before.
 
     Raises `KeyReuse` and `QueueFull`, for a refusal must leave nothing behind. What a later one leaves
-    (a budget's, our own death) is claimed, and goes with the remnants.
+    (a budget's, our own death) is reserved, and is collected later.
     """
     if not inline:
         return
@@ -140,7 +140,7 @@ async def keep(
             return
         if full:
             raise jobs.queue_full()
-        if not await remnants.reserve(tx, [(caller.project_id, each.sha256) for each in inline]):
+        if not await collector.reserve(tx, [(caller.project_id, each.sha256) for each in inline]):
             raise Unavailable("A reference of the input is being deleted; send it again.")
     for each in inline:
         await here.store.put(str(caller.project_id), each.data, each.mime)

@@ -63,7 +63,7 @@ def priced(credits_: int) -> str:
 
 _STORY: dict[str, Callable[[Moment], str]] = {
     "job.accepted": lambda _: "accepted",
-    "job.released": lambda _: "released to a worker",
+    "job.dispatched": lambda _: "dispatched to a worker",
     "attempt.sent": lambda m: f"sent to the provider, attempt {m.number('attempt')}",
     "attempt.answered": lambda _: "the provider has answered",
     "image.kept": lambda m: (

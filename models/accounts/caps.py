@@ -1,6 +1,6 @@
 """Caps: how many jobs of a project may be in flight at once, in all and with one `concurrency_key`.
 
-In flight is what is released or running. Only calls wait for a cap; a paid image does not.
+In flight is what is dispatched or running. Only calls wait for a cap; a paid image does not.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ async def read(tx: Transaction, project_id: UUID) -> Caps:
 
 
 async def write(tx: Transaction, project_id: UUID, caps: Caps) -> None:
-    """Set the caps of a project, from the next release on; what is in flight goes on."""
+    """Set the caps of a project, from the next dispatch on; what is in flight goes on."""
     values = {"cap": caps.in_flight, "key_cap": caps.per_key}
     await tx.execute(update(Project).where(Project.id == project_id).values(values))
     tx.ring("jobs")

@@ -19,7 +19,7 @@ from models.schema import Aside
 Duty = Literal[
     "reap",
     "expire",
-    "fund",
+    "readmit",
     "budgets",
     "follow",
     "deliveries",

@@ -49,32 +49,35 @@ async def forget(tx: Transaction) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Capacity:
     """How many slots of workers are free, and how many calls are in flight."""
 
     slots: int
     calls: int
 
     def within(self, limit: int) -> int:
-        """Tell how many calls may be released within the provider's limit.
+        """Return how many calls may be dispatched within the provider's limit.
 
         The limit is one of paid calls: an image that is only to be kept takes a slot, and none of it.
         """
         return min(limit - self.calls, self.slots)
 
 
-async def room(tx: Transaction, *, seen: timedelta) -> Room:
-    """Tell how much may be released: what a pool cannot take Celery keeps, and its lease runs out there."""
-    row = (await tx.execute(_ROOM, {"seen": seen})).one()
-    return Room(int(row.slots), int(row.calls))
+async def capacity(tx: Transaction, *, seen: timedelta) -> Capacity:
+    """Return how much may be dispatched.
+
+    Celery would keep what a pool cannot take, and its lease would run out there.
+    """
+    row = (await tx.execute(_CAPACITY, {"seen": seen})).one()
+    return Capacity(int(row.slots), int(row.calls))
 
 
 async def free_to_deliver(tx: Transaction, *, seen: timedelta) -> int:
-    """Tell how many deliveries may be woken, by the workers' free slots."""
+    """Return how many deliveries may be woken, by the workers' free slots."""
     return int(await tx.scalar(_FREE_TO_DELIVER, {"seen": seen}) or 0)
 
 
-_ROOM = text(f"""
+_CAPACITY = text(f"""
     SELECT w.generate_slots - busy.n AS slots, busy.calls
       FROM ({SLOTS}) w,
            (SELECT count(*) AS n, count(*) FILTER (WHERE phase = 'call') AS calls FROM jobs

@@ -1,19 +1,19 @@
 """A job's life: one function per arrow.
 
-              submit            release             start
+              submit            dispatch             start
        (new) ───────► queued ───────────► released ───────► running ──► succeeded
                        ▲  │ ▲                 │                │  │
                        │  │ └──── reaped ─────┘                │  ├────► failed
                        │  │  (message lost: nothing sent)      │  └────► canceled (too late: image kept)
                        │  ├──► canceled (prevented)            │
                        │  ├──► expired  (queue ttl, deadline)  │       these three also from released
-                       │  └──► succeeded (with a spare)        │
+                       │  └──► succeeded (with a late image)   │
                        └────── retry at run_after ◄────────────┘
 
 queued     It waits in Postgres, where order, limits and deadlines are one query. `run_after` says from
            when it may run; NULL means that it waits for something other than time: room in a budget, a
            charge to be known, or the leader it follows, whose end becomes its own.
-released   The dispatcher has handed it to Celery under a lease of 30 s to start. Shown as `queued`.
+released   It is dispatched: handed to Celery under a lease of 30 s to start. Shown as `queued`.
            When its call costs more by now than it holds, its start holds anew, or queues it until a
            budget has room, or fails it by its `max_cost` (`affording`).
 running    A worker has it. Phase `call`: the paid call is under way, its attempt row is committed.
@@ -22,17 +22,17 @@ running    A worker has it. Phase `call`: the paid call is under way, its attemp
 succeeded, failed, canceled, expired
            Terminal: `finished_at` is set, nothing changes any more but the charge of an attempt.
 
-A spare is the image of a call that was given up, and came while a later one was under way. When that
-one brings none, the job succeeds with the spare and pays no other call (`ending.conclude`): at once, or,
-if its bytes are not kept yet, out of phase `keep`, where whoever comes first keeps them.
+A late image is the image of a call that was given up, and came while a later one was under way. When that
+one brings none, the job succeeds with the late image and pays no other call (`ending.conclude`): at once,
+or, if its bytes are not kept yet, out of phase `keep`, where whoever comes first keeps them.
 
 Every arrow is one guarded UPDATE (`WHERE status … AND fence …`) and returns None when somebody else won.
-`fence` grows with each release, so a late worker cannot move the job; it may still finish the row of its
+`fence` grows with each dispatch, so a late worker cannot move the job; it may still finish the row of its
 own attempt, which holds the price and perhaps the image. Whoever takes several rows takes the job's
 first. Every arrow into a terminal state writes the ledger, the event and its deliveries itself.
 """
 
-from models.images.kept import KeptImage
+from models.images.records import KeptImage
 from models.jobs.admitting import admit
 from models.jobs.answering import (
     lose,
@@ -62,10 +62,10 @@ from models.jobs.ending import cancel, expire, late
 from models.jobs.erasing import erase
 from models.jobs.following import follow_up, settle, waiting
 from models.jobs.inserting import Idempotency, Submission
-from models.jobs.keeping import keep_at_once, keep_later, keep_spare, pass_by, receive, succeed
+from models.jobs.keeping import keep_at_once, keep_late, keep_later, pass_by, receive, succeed
 from models.jobs.plain import receive_plain, succeed_plain
+from models.jobs.queue.dispatching import Dispatch, dispatch, hand_back
 from models.jobs.queue.explaining import explain
-from models.jobs.queue.releasing import Release, hand_back, release
 from models.jobs.reading import Filter, Snapshot, finished, listing, read, read_version, snapshot
 from models.jobs.reaping import overdue, reap
 from models.jobs.retrying import again, retry, retry_name
@@ -80,11 +80,11 @@ from models.jobs.submitting import (
 
 __all__ = [
     "Correction",
+    "Dispatch",
     "Filter",
     "Idempotency",
     "KeptImage",
     "LeftOver",
-    "Release",
     "Snapshot",
     "Start",
     "Submission",
@@ -96,6 +96,7 @@ __all__ = [
     "believed_free",
     "cancel",
     "correct",
+    "dispatch",
     "earlier",
     "erase",
     "evidence",
@@ -108,8 +109,8 @@ __all__ = [
     "identify",
     "inferences",
     "keep_at_once",
+    "keep_late",
     "keep_later",
-    "keep_spare",
     "late",
     "left_over",
     "listing",
@@ -130,7 +131,6 @@ __all__ = [
     "receive",
     "receive_plain",
     "refuse",
-    "release",
     "renew",
     "resolve",
     "resolve_by_hand",

@@ -14,7 +14,7 @@ from models.schema import Job
 
 
 async def afford(tx: Transaction, presenter: Presenter, job: Job) -> Job | None:
-    """Raise the hold of a released job (its row is taken) to the price of now; None: it must not begin.
+    """Raise the hold of a dispatched job (its row is taken) to the price of now; None: it must not begin.
 
     → queued, holding nothing, while a hard budget has no room; → failed when its `max_cost` does not pay.
     """

@@ -27,7 +27,7 @@ async def announce(tx: Transaction, presenter: Presenter, job: Job, type_: Event
 
 
 async def images_of(tx: Transaction, job_ids: list[UUID]) -> dict[UUID, list[Image]]:
-    """Return the kept images of these jobs; spares too."""
+    """Return the kept images of these jobs; late images too."""
     found: dict[UUID, list[Image]] = {job_id: [] for job_id in job_ids}
     for image in await tx.scalars(select(Image).where(Image.job_id.in_(job_ids))):
         found[image.job_id].append(image)

@@ -1,7 +1,7 @@
 """running → queued, → failed: what follows an answer that is no image.
 
-Each of these first finishes the attempt, which whoever made the call may always do, and then moves the
-job, which only the holder of the fence may do. A job that has a spare succeeds with it instead, or goes to
+Each of these first finishes the attempt, which whoever made the call may always do, and then moves the job,
+which only the holder of the fence may do. A job that has a late image succeeds with it instead, or goes to
 fetch it (`ending.conclude`).
 """
 
@@ -274,7 +274,7 @@ _UNFUNDED = text(f"""
            SELECT id, rank FROM jobs
             WHERE {_WAITS} AND project_id = owners.project_id
               AND NOT EXISTS (SELECT FROM set_aside
-                               WHERE duty = 'fund' AND subject = jobs.id AND again_at > now())
+                               WHERE duty = 'readmit' AND subject = jobs.id AND again_at > now())
             ORDER BY rank, id LIMIT :limit) first
      ORDER BY project_id, rank, first.id
 """)  # noqa: S608 - ours

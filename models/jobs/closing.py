@@ -66,7 +66,7 @@ async def unknown_hold(tx: Transaction, job: Job) -> int:
 
 
 async def release_pending_hold(tx: Transaction, job: Job, reference: str = "") -> Job:
-    """Return back the hold of an attempt that has not begun, if there is one."""
+    """Give back the hold of an attempt that has not begun, if there is one."""
     pending = job.held - await unknown_hold(tx, job)
     if pending <= 0:
         return job

@@ -1,4 +1,4 @@
-"""→ canceled, → expired, → failed, → succeeded with a spare: every ending but that of an own image.
+"""→ canceled, → expired, → failed, → succeeded with a late image: every ending but that of an own image.
 
 An ending writes the ledger, the event and the deliveries itself, in its own transaction, so that nobody
 can forget. What an ending holds afterwards is only what unknown attempts hold.
@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, func, or_, select
 
 from models.coordination import aside
 from models.errors import NotFound
-from models.images import kept as images
+from models.images import records
 from models.jobs import attempts, following
 from models.jobs.announcing import lock
 from models.jobs.closing import Ending, close, release_pending_hold, unknown_hold
@@ -57,9 +57,9 @@ async def fail(
 
 
 async def conclude(tx: Transaction, presenter: Presenter, job: Job) -> Job | None:
-    """Spare a job (its row is taken) another call; None when it needs one.
+    """End a job (its row is locked) without another call; return None when it needs one.
 
-    → canceled when that was requested, else → succeeded when a spare is kept: the earliest attempt's, else
+    → canceled when that was requested, else → succeeded with the earliest late image that is kept, else
     → queued (keep) while one can still be fetched. Who would fail or queue a job asks here first. After
     one call there is none, and nothing is asked.
     """
@@ -68,7 +68,7 @@ async def conclude(tx: Transaction, presenter: Presenter, job: Job) -> Job | Non
     # Of a job in phase `keep` the number is that of the image's call, which may not be its last.
     if job.attempt <= 1 and job.phase == "call":
         return None
-    if await images.promote(tx, job.id):
+    if await records.promote(tx, job.id):
         job = await release_pending_hold(tx, job)
         return await end(tx, presenter, job, "succeeded")
     overtaken = await attempts.unkept(tx, job)

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import delete, func, null, select, update
 
 from models.errors import NotFinished, NotFound
-from models.images import remnants
+from models.images import collector
 from models.jobs import attempts, evidence
 from models.jobs.moving import change
 from models.platform.db import Transaction
@@ -36,7 +36,7 @@ async def erase(tx: Transaction, project_id: UUID, job_id: UUID) -> None:
         )
     if job.erased_at is not None:
         return
-    await remnants.mark(tx, await remnants.of(tx, [job.id]))
+    await collector.mark(tx, await collector.of(tx, [job.id]))
     await tx.execute(delete(InputImage).where(InputImage.job_id == job.id))
     await tx.execute(delete(Image).where(Image.job_id == job.id))
     await _empty_attempts(tx, job)

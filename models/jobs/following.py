@@ -17,8 +17,8 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, exists, func, select, text, update
 from sqlalchemy.orm import aliased
 
-from models.images import kept as images
-from models.images.kept import KeptImage
+from models.images import records
+from models.images.records import KeptImage
 from models.jobs.announcing import announce, lock
 from models.jobs.closing import close, release_pending_hold
 from models.jobs.moving import change
@@ -58,7 +58,7 @@ async def place(tx: Transaction, project_id: UUID, input_hash: bytes) -> Place:
         .where(
             same,
             Job.status == "succeeded",
-            ~Image.spare,
+            ~Image.late,
             *_kept(),
         )
         .order_by(Job.id.desc())
@@ -107,7 +107,7 @@ async def follow_up(tx: Transaction, presenter: Presenter, follower_id: UUID) ->
         return None
     image = await tx.scalar(
         select(Image)
-        .where(Image.job_id == leader.id, ~Image.spare, *_kept())
+        .where(Image.job_id == leader.id, ~Image.late, *_kept())
         .with_for_update(read=True)
     )
     if image is not None:
@@ -157,7 +157,7 @@ async def _close(
 async def _lend(tx: Transaction, job_id: UUID, image: Image) -> None:
     """Let a job have another's image, for as long as an image of its own would be kept."""
     kept = KeptImage.by_another(image)
-    await images.write(tx, job_id, _NO_ATTEMPT, kept, thumbnail=image.thumbnail)
+    await records.write(tx, job_id, _NO_ATTEMPT, kept, thumbnail=image.thumbnail)
 
 
 def _follows(leader_id: UUID) -> tuple[ColumnElement[bool], ...]:

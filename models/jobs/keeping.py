@@ -6,10 +6,9 @@ from typing import Literal
 
 from sqlalchemy import func, select, update
 
-from models.images import kept as images
-from models.images import remnants
-from models.images.kept import KeptImage
-from models.images.remnants import Contested
+from models.images import collector, records
+from models.images.collector import Contested
+from models.images.records import KeptImage
 from models.jobs import attempts
 from models.jobs.announcing import lock
 from models.jobs.answering import tell_resolved
@@ -33,7 +32,7 @@ async def receive(
     *,
     lease: timedelta,
     ttl: timedelta,
-) -> tuple[Literal["keep", "spare"], Ref] | None:
+) -> tuple[Literal["keep", "late"], Ref] | None:
     """Book a paid image at once, before its bytes are fetched: from here on nobody pays again.
 
     `keep`: go on and keep it, under the fence in the `Ref` given back. An image that comes late is
@@ -62,7 +61,7 @@ async def receive(
     if job.status == "running" and job.phase == "call":
         overtaken = update(Job).where(Job.id == job.id).values(keep_until=func.now() + ttl)
         await tx.execute(overtaken)
-    return "spare", ref
+    return "late", ref
 
 
 async def succeed(tx: Transaction, presenter: Presenter, ref: Ref, kept: KeptImage) -> Job | None:
@@ -79,36 +78,34 @@ async def succeed(tx: Transaction, presenter: Presenter, ref: Ref, kept: KeptIma
 async def _end_with(
     tx: Transaction, presenter: Presenter, job: Job, ref: Ref, kept: KeptImage
 ) -> Job | None:
-    await _write_image(tx, job, ref, kept, spare=False)
+    await _write_image(tx, job, ref, kept, late_image=False)
     if job.cancel_requested_at is not None:
         return await end(tx, presenter, job, "canceled", cancel_outcome="too_late")
     return await end(tx, presenter, job, "succeeded")
 
 
-async def keep_spare(
-    tx: Transaction, presenter: Presenter, ref: Ref, kept: KeptImage
-) -> Job | None:
+async def keep_late(tx: Transaction, presenter: Presenter, ref: Ref, kept: KeptImage) -> Job | None:
     """Remember the image of an attempt that another one had overtaken: it was paid for.
 
     When that other one has ended without an image meanwhile, the job is in phase `keep` for this image or
     an earlier one, or waits for a call if nobody else could fetch it: → succeeded with it. Else it stays
-    a spare, and None is given. That of a job which was erased is forgotten. Raises `Contested`, as
+    a late image, and None is given. That of a job which was erased is forgotten. Raises `Contested`, as
     `succeed` does. Safe to repeat after a lost answer to COMMIT.
     """
     job = await lock(tx, ref.job_id)
     if job.erased_at is not None:
-        await remnants.mark(tx, [(job.project_id, kept.sha256)])
+        await collector.mark(tx, [(job.project_id, kept.sha256)])
         return None
     if job.phase == "keep" and job.attempt <= ref.number and job.finished_at is None:
         return await _end_with(tx, presenter, job, ref, kept)
-    await _write_image(tx, job, ref, kept, spare=True)
+    await _write_image(tx, job, ref, kept, late_image=True)
     if job.status not in NOT_STARTED or job.phase != "call":
         return None
     return await conclude(tx, presenter, job)
 
 
 async def pass_by(tx: Transaction, ref: Ref) -> None:
-    """Say of a spare that its bytes are no image: nobody is to fetch them again."""
+    """Say of a late image that its bytes are no image: nobody is to fetch them again."""
     await tx.execute(
         update(Attempt)
         .where(Attempt.job_id == ref.job_id, Attempt.start_id == ref.start_id)
@@ -195,7 +192,7 @@ async def _note_late(
 
 async def _received_before(
     tx: Transaction, job: Job, ref: Ref
-) -> tuple[Literal["keep", "spare"], Ref] | None:
+) -> tuple[Literal["keep", "late"], Ref] | None:
     """Go on after a lost answer to COMMIT, as that commit had said; None when others have the image."""
     mine = await tx.scalar(
         select(Attempt).where(
@@ -208,7 +205,7 @@ async def _received_before(
     if mine is None or job.erased_at is not None:
         return None
     if job.phase != "keep" or job.attempt != ref.number:
-        return "spare", ref
+        return "late", ref
     still_mine = job.status == "running" and job.worker == mine.worker
     return ("keep", replace(ref, fence=job.fence)) if still_mine else None
 
@@ -239,10 +236,14 @@ async def _adopt(tx: Transaction, job: Job, ref: Ref, lease: timedelta, ttl: tim
 
 
 async def _write_image(
-    tx: Transaction, job: Job, ref: Ref, kept: KeptImage, *, spare: bool
+    tx: Transaction, job: Job, ref: Ref, kept: KeptImage, *, late_image: bool
 ) -> None:
     blob = [(job.project_id, kept.sha256)]
-    there = await remnants.attach(tx, blob) if kept.claimed else not await remnants.stand(tx, blob)
+    there = (
+        await collector.attach(tx, blob)
+        if kept.reserved
+        else not await collector.is_marked(tx, blob)
+    )
     if not there:
         raise Contested(f"{job.project_id}/{kept.sha256} has lost its other references")
-    await images.write(tx, job.id, ref.number, kept, spare=spare)
+    await records.write(tx, job.id, ref.number, kept, late_image=late_image)

@@ -56,14 +56,14 @@ async def queue(
     return (await tx.scalars(queued)).one_or_none()
 
 
-async def unrelease(tx: Transaction, released: Sequence[tuple[UUID, int]]) -> int:
+async def take_back(tx: Transaction, dispatched: Sequence[tuple[UUID, int]]) -> int:
     """released → queued, due at once: nobody has begun. Returns how many of these ids and fences.
 
-    Nobody sees it from outside, where a released job is shown as queued.
+    Nobody sees it from outside, where a dispatched job is shown as queued.
     """
     rows = await tx.execute(
         update(Job)
-        .where(Job.status == "released", tuple_(Job.id, Job.fence).in_(released))
+        .where(Job.status == "released", tuple_(Job.id, Job.fence).in_(dispatched))
         .values(status="queued", lease_until=None, run_after=func.now())
         .returning(Job.id)
     )

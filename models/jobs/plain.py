@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 
 from models import ids
-from models.images import kept as images
-from models.images.kept import KeptImage
+from models.images import records
+from models.images.records import KeptImage
 from models.jobs import view
 from models.jobs.attempts import Answer, Ref
 from models.jobs.reading import ATTEMPTS
@@ -61,9 +61,9 @@ async def succeed_plain(
     direct: Direct, presenter: Presenter, ref: Ref, kept: KeptImage
 ) -> Job | None:
     """End a job with its image, the event and its deliveries, in one transaction."""
-    if kept.claimed:
+    if kept.reserved:
         return None
-    image = images.columns(ref.job_id, ref.number, kept)
+    image = records.columns(ref.job_id, ref.number, kept)
     async with direct.transaction() as tx:
         row = await tx.first(_SUCCEED, image | {"fence": ref.fence, "retention": kept.retention})
         if row is None:
@@ -146,7 +146,7 @@ _SUCCEED = prepared(
     ), kept AS (
         INSERT INTO images (job_id, attempt, spare, sha256, bytes, width, height, content_type,
                             provider_url, expires_at)
-        SELECT id, :attempt, :spare, :sha256, :bytes, :width, :height, :content_type,
+        SELECT id, :attempt, :late, :sha256, :bytes, :width, :height, :content_type,
                :provider_url, now() + :retention
           FROM ended
     )

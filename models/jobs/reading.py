@@ -42,7 +42,7 @@ class Snapshot:
     @property
     def image(self) -> Image | None:
         """The image that is this job's result."""
-        return next((image for image in self.images if not image.spare), None)
+        return next((image for image in self.images if not image.late), None)
 
     def show(self, presenter: Presenter, inline: bytes | None = None) -> Json:
         """Show the job as JSON."""
@@ -136,7 +136,7 @@ async def finished(tx: Transaction, job_ids: Sequence[UUID]) -> list[UUID]:
 
 
 def closed_to(job: type[Job] = Job) -> ColumnElement[str | None]:
-    """Tell, beside a job, why it is not released though it is due; None when nothing is closed to it.
+    """Tell, beside a job, why it is not dispatched though it is due; None when nothing is closed to it.
 
     What is paid already is held by no gate and no cap.
     """

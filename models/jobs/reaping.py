@@ -16,7 +16,7 @@ from models.jobs.announcing import lock
 from models.jobs.answering import after_unknown
 from models.jobs.ending import queue_keep
 from models.jobs.keeping import image_lost
-from models.jobs.moving import unrelease
+from models.jobs.moving import take_back
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.schema import Job
@@ -49,7 +49,7 @@ async def reap(tx: Transaction, presenter: Presenter, job_id: UUID) -> Reaped | 
     if not run_out:
         return None
     if job.status == "released":
-        await unrelease(tx, [(job.id, job.fence)])  # its message was lost, and nothing was sent
+        await take_back(tx, [(job.id, job.fence)])  # its message was lost, and nothing was sent
         return "unsent"
     if job.phase == "keep":
         # Not for ever: bytes that kill whoever keeps them would be taken back again and again.

@@ -24,7 +24,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from models import ids
 from models.coordination import aside
 from models.coordination.aside import Duty
-from models.images import remnants
+from models.images import collector
 from models.platform.db import Transaction
 from models.schema import Attempt, Delivery, Event, Image, Job
 
@@ -52,7 +52,7 @@ async def expire_images(tx: Transaction, limit: int, only: UUID | None = None) -
             .where(tuple_(Image.job_id, Image.attempt).in_(keys))
             .values(removed_at=func.now())
         )
-        await remnants.mark(tx, [(row.project_id, row.sha256) for row in found])
+        await collector.mark(tx, [(row.project_id, row.sha256) for row in found])
     return len(found)
 
 
@@ -73,7 +73,7 @@ async def remove_jobs(
     wanted = (await _old_jobs(tx, kept, only)).limit(limit).with_for_update(skip_locked=True)
     found = list(await tx.scalars(wanted))
     if found:
-        await remnants.mark(tx, await remnants.of(tx, found))
+        await collector.mark(tx, await collector.of(tx, found))
         await tx.execute(delete(Job).where(Job.id.in_(found)))
     return len(found)
 

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from models import ids
 from models.accounts.projects import Caller
 from models.errors import KeyReuse, QueueFull, Unavailable
-from models.images import remnants
+from models.images import collector
 from models.images.references import kept_in
 from models.jobs import following
 from models.jobs.following import Place
@@ -117,7 +117,7 @@ async def _refer(tx: Transaction, job: Job) -> None:
     blobs = [(job.project_id, digest) for digest in {each.sha256 for each in kept_in(job.input)}]
     if not blobs:
         return
-    if not await remnants.attach(tx, blobs):
+    if not await collector.attach(tx, blobs):
         raise Unavailable("A reference of the input was being deleted just now; send it again.")
     rows = [{"job_id": job.id, "project_id": job.project_id, "sha256": each} for _, each in blobs]
     await tx.execute(insert(InputImage).values(rows))

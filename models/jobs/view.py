@@ -58,7 +58,7 @@ def signed_message(path: str, expiry: int) -> bytes:
 
 
 def status(job: Job) -> str:
-    """Return the status that is shown: a released job still looks queued from outside."""
+    """Return the status that is shown: a dispatched job still looks queued from outside."""
     return "queued" if job.status == "released" else job.status
 
 
@@ -92,7 +92,7 @@ def job(
     inline: bytes | None = None,
 ) -> Json:
     """Show a job. `inline` is the image's bytes, where the caller asked for `b64_json`."""
-    shown = next((image for image in images if not image.spare), None)
+    shown = next((image for image in images if not image.late), None)
     return {
         "id": ids.text(ids.JOB, job.id),
         "object": "job",

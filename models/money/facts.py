@@ -68,8 +68,8 @@ STANDS = f"""
 _NAMES = re.compile(r"(?<!:):(lo|hi|first|last|booked)\b")
 
 
-def asked(fragment: str, name: str) -> str:
-    """Return a fragment with names of its own for its time, to stand beside others: `:lo_name`."""
+def within(fragment: str, name: str) -> str:
+    """Return a fragment whose parameters for its time are named for this one: `:lo` becomes `:lo_name`."""
     return _NAMES.sub(rf":\1_{name}", fragment)
 
 

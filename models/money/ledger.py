@@ -46,7 +46,7 @@ def hold(attempt: int, amount: int, reference: str = "") -> Entry:
 
 
 def release(attempt: int, amount: int, reference: str = "") -> Entry:
-    """Return back what was held for an attempt."""
+    """Give back what was held for an attempt."""
     return Entry(attempt, "release", -amount, reference=reference)
 
 

@@ -164,12 +164,12 @@ async def _ask(
     }
     asked: list[str] = []
     for place, (lo, hi) in enumerate(parts.counted):
-        asked.append(facts.asked(facts.HAPPENED, str(place)))
+        asked.append(facts.within(facts.HAPPENED, str(place)))
         values |= facts.between(lo, hi, str(place))
     if parts.hours is not None:
         asked += [
             _folded(by),
-            *(facts.asked(each, "h") for each in (facts.FOUND_LATE, facts.STANDS)),
+            *(facts.within(each, "h") for each in (facts.FOUND_LATE, facts.STANDS)),
         ]
         values |= facts.between(*parts.hours, "h") | {"booked_h": parts.folded_until}
     try:

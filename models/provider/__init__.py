@@ -2,7 +2,7 @@
 
 Owns the catalog, the rules of inputs, the limit of calls in flight that was found out, the gates
 and breakers that stop calls, and the pauses of an operator.
-Promises: nothing is released while a gate is closed, and a gate for everybody needs evidence from
+Promises: nothing is dispatched while a gate is closed, and a gate for everybody needs evidence from
 more than one project or from the account. Never makes a call.
 """
 

@@ -1,4 +1,4 @@
-"""Gates: while one is closed no call is released, for anybody or for one project; it moves no job.
+"""Gates: while one is closed no call is dispatched, for anybody or for one project; it moves no job.
 
 closed     No call passes. Whoever owns the reason says when it may be tried again.
 half-open  One job at a time may pass, the probe: a call whose outcome says whether the trouble is over.
@@ -52,7 +52,7 @@ class Passage:
 
 
 async def closed(tx: Transaction) -> list[str]:
-    """Return why calls may not be released freely at present; an empty list when all gates are open."""
+    """Return why calls may not be dispatched freely at present; an empty list when all gates are open."""
     for_all = select(Gate.reason).where(Gate.project_id.is_(None))
     return list(await tx.scalars(for_all.order_by(Gate.closed_at)))
 

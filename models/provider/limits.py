@@ -34,7 +34,8 @@ class LimitState:
 async def calls(tx: Transaction, settings: Settings) -> int:
     """Return how many calls may be in flight at present; it grows here, when its time has come.
 
-    To be asked once in each turn that releases. Writes when it grows, and twice a window while it is used.
+    To be asked once in each turn that dispatches. Writes when it grows, and twice a window while it is
+    used.
     """
     row = (await tx.execute(_READ, _times(settings))).one()
     if row.calls is None:

@@ -1,6 +1,6 @@
 """Pauses: what an operator has stopped. What is in flight ends, nothing else begins; nothing is moved.
 
-all        Nothing is released, not even what is paid and only has to be kept: after a restore from a
+all        Nothing is dispatched, not even what is paid and only has to be kept: after a restore from a
            backup nobody may act on what it says before the provider's log was read.
 model      No call of this model; its paid images are kept.
 project    No call for this project; its paid images are kept.

@@ -7,7 +7,7 @@ refers to what are drawn in `docs/tables.md`.
 
 from models.schema.accounts import ApiKey, Installation, Project
 from models.schema.coordination import Aside, Duty, Worker
-from models.schema.images import Image, InputImage, Remnant
+from models.schema.images import BlobMark, Image, InputImage
 from models.schema.jobs import Attempt, Evidence, Job, Turn
 from models.schema.money import (
     AccountLine,
@@ -19,13 +19,14 @@ from models.schema.money import (
     Wallet,
 )
 from models.schema.provider import Breaker, Gate, Limit, Pause, ProjectBreaker
-from models.schema.webhooks import Delivery, DeliveryTry, Endpoint, Event, Lane
+from models.schema.webhooks import Delivery, DeliveryTry, Endpoint, Event, Throttle
 
 __all__ = [
     "AccountLine",
     "ApiKey",
     "Aside",
     "Attempt",
+    "BlobMark",
     "Breaker",
     "Budget",
     "BudgetWindow",
@@ -40,14 +41,13 @@ __all__ = [
     "InputImage",
     "Installation",
     "Job",
-    "Lane",
     "LedgerEntry",
     "Limit",
     "Pause",
     "Price",
     "Project",
     "ProjectBreaker",
-    "Remnant",
+    "Throttle",
     "Turn",
     "UsageHour",
     "Wallet",

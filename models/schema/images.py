@@ -16,14 +16,14 @@ from models.schema.defaults import NOW
 
 
 class Image(Base):
-    """A kept image. `spare` is the image of an attempt that another one had overtaken."""
+    """A kept image. It is `late` (column `spare`) when another attempt had overtaken its own."""
 
     __tablename__ = "images"
     job_id: Mapped[UUID] = mapped_column(
         ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
     )
     attempt: Mapped[int] = mapped_column(primary_key=True)
-    spare: Mapped[bool]
+    late: Mapped[bool] = mapped_column("spare")
     sha256: Mapped[str]
     bytes: Mapped[int]
     width: Mapped[int]
@@ -57,8 +57,8 @@ class InputImage(Base):
     __table_args__ = (Index("ix_input_images_sha256", "sha256"),)
 
 
-class Remnant(Base):
-    """A blob that no job may refer to any more, or not yet; `models/images/remnants.py` has the rules.
+class BlobMark(Base):
+    """A mark on a blob that no job may refer to any more, or not yet: see `models/images/collector.py`.
 
     `doomed_until` while its bytes are being deleted, `gone_at` when they were.
     """

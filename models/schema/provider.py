@@ -19,7 +19,7 @@ from models.schema.defaults import EMPTY_LIST, NOW
 
 
 class Gate(Base):
-    """A closed gate: while a row is here no call is released, of one project or of anybody. Moves no job.
+    """A closed gate: while a row is here no call is dispatched, of one project or of anybody. Moves no job.
 
     Half-open it lets one job through at a time, the probe; `models/provider/gates.py` has the rules.
     `probed` are the jobs that were; `refused_by` is the project of a probe that was refused since it was

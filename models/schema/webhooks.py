@@ -76,7 +76,7 @@ class Event(Base):
 
 
 class Delivery(Base):
-    """One event on its way to one URL. `lane` groups what shares a cap: an endpoint or an origin."""
+    """One event on its way to one URL. Its destination is what shares a cap: an endpoint, or an origin."""
 
     __tablename__ = "deliveries"
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -85,7 +85,7 @@ class Delivery(Base):
     endpoint_id: Mapped[UUID | None] = mapped_column(ForeignKey("endpoints.id"))
     job_id: Mapped[UUID | None] = mapped_column(index=True)
     url: Mapped[str]
-    lane: Mapped[str]
+    destination: Mapped[str] = mapped_column("lane")
     state: Mapped[str] = mapped_column(server_default="pending")
     tries: Mapped[int] = mapped_column(server_default="0")
     # The tries before the last replay: the schedule began anew after them.
@@ -102,7 +102,7 @@ class Delivery(Base):
         CheckConstraint("(state = 'pending') = (next_at IS NOT NULL)", "pending_has_time"),
         Index("ix_deliveries_endpoint", "endpoint_id", "id"),
         Index("ix_deliveries_due", "lane", "next_at", postgresql_where=text("state = 'pending'")),
-        # What waits of each project, lane by lane.
+        # What waits of each project, destination by destination.
         Index(
             "ix_deliveries_waiting",
             "project_id",
@@ -114,15 +114,15 @@ class Delivery(Base):
     )
 
 
-class Lane(Base):
-    """What slows a lane down: an endpoint, or a project's job URLs of one origin. No row: nothing does.
+class Throttle(Base):
+    """What slows a destination down; while there is no row, nothing does.
 
     `paused_until` is what the receiver asked for; `slow` lets one try at a time pass until one succeeds.
     `free_at` is the theoretical arrival time of its next try at its rate (GCRA, ITU-T I.371).
     """
 
     __tablename__ = "lanes"
-    lane: Mapped[str] = mapped_column(primary_key=True)
+    destination: Mapped[str] = mapped_column("lane", primary_key=True)
     paused_until: Mapped[datetime | None]
     slow: Mapped[bool] = mapped_column(server_default=text("false"))
     free_at: Mapped[datetime | None]

@@ -146,8 +146,10 @@ class Settings(BaseSettings):
         timedelta(seconds=s) for s in (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
     )
 
-    webhook_in_flight: int = Field(default=8, ge=1)  # per lane: a hanging one takes no more slots
-    webhook_rate: int = Field(default=100, ge=1)  # tries per second and lane, if it has no own rate
+    # Of one destination: how many tries are out, so that a hanging one takes no more slots; and how many
+    # begin in a second, if it has no rate of its own.
+    webhook_in_flight: int = Field(default=8, ge=1)
+    webhook_rate: int = Field(default=100, ge=1)
     # An endpoint is disabled after so long without a success, or after less of it over many deliveries.
     webhook_failing: Duration = timedelta(days=5)
     webhook_failing_busy: Duration = timedelta(hours=24)
@@ -196,7 +198,7 @@ def load() -> Settings:
 # Each is right by itself and wrong beside the other.
 _LONGER = (
     ("lease_run", 2, "heartbeat", "calls under way lose their leases and are paid again"),
-    ("worker_seen", 1, "heartbeat", "nothing is released to workers that live"),
+    ("worker_seen", 1, "heartbeat", "nothing is dispatched to workers that live"),
     ("delivery_lease", 1, "webhook_timeout", "webhooks under way are sent again"),
     ("bodies_max_bytes", 1, "body_max_bytes", "the largest body never finds room"),
 )

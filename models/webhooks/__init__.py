@@ -9,9 +9,9 @@ a delivery is made at least once. Never opens a connection: the worker does.
 __all__ = [
     "bodies",
     "deliveries",
+    "destinations",
     "endpoints",
     "events",
-    "lanes",
     "notices",
     "resealing",
     "signing",

@@ -1,7 +1,7 @@
 """Endpoints: the URLs that a project registered for events, each with secrets of its own.
 
 Whoever changes an endpoint, or moves deliveries because of what it is, takes its row first, then the
-deliveries, then the lane: so that no two wait for each other.
+deliveries, then the destination: so that no two wait for each other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from models.platform.db import Transaction
 from models.platform.vault import Vault
 from models.schema import Delivery, Endpoint, Project
 from models.states import TERMINAL_EVENTS, EventType
-from models.webhooks import lanes, signing
+from models.webhooks import destinations, signing
 
 BY_ITS_PROJECT = "disabled by its project"
 
@@ -130,7 +130,7 @@ async def change(
     if found.enabled and not changes.get("enabled", True):
         await disable(tx, found.id, BY_ITS_PROJECT)
     if moves or mended:
-        await lanes.clear(tx, lanes.of_endpoint(found.id))
+        await destinations.clear(tx, destinations.of_endpoint(found.id))
     await tx.refresh(found)
     return found
 
@@ -196,7 +196,10 @@ async def disable(tx: Transaction, endpoint_id: UUID, reason: str) -> Endpoint |
     ).one_or_none()
     await tx.execute(
         update(Delivery)
-        .where(Delivery.lane == lanes.of_endpoint(endpoint_id), Delivery.state == "pending")
+        .where(
+            Delivery.destination == destinations.of_endpoint(endpoint_id),
+            Delivery.state == "pending",
+        )
         .values(state="held", next_at=None)
     )
     return disabled

@@ -10,7 +10,7 @@ from models import ids
 from models.platform.db import Transaction
 from models.schema import Endpoint, Event, Job
 from models.states import TERMINAL_EVENTS, EventType
-from models.webhooks import lanes
+from models.webhooks import destinations
 
 
 def wanted_by_job(job: Job, type_: EventType) -> bool:
@@ -25,7 +25,7 @@ class Line:
     delivery_id: UUID
     endpoint_id: UUID | None
     url: str
-    lane: str
+    destination: str
     enabled: bool = True
 
 
@@ -46,7 +46,7 @@ def listed(lines: Sequence[Line]) -> dict[str, object]:
         "ids": [each.delivery_id for each in lines],
         "endpoints": [each.endpoint_id for each in lines],
         "urls": [each.url for each in lines],
-        "lanes": [each.lane for each in lines],
+        "lanes": [each.destination for each in lines],
         "enabled": [each.enabled for each in lines],
     }
 
@@ -55,8 +55,8 @@ def addressed(job: Job, type_: EventType, targets: Sequence[Endpoint]) -> list[L
     """Say whom an event of a job is told: these endpoints, and its own URL if that wants it."""
     lines = [_line(each) for each in targets]
     if wanted_by_job(job, type_) and job.webhook_url is not None:
-        lane = lanes.of_origin(job.project_id, job.webhook_url)
-        lines.append(Line(ids.new(), None, job.webhook_url, lane))
+        destination = destinations.of_origin(job.project_id, job.webhook_url)
+        lines.append(Line(ids.new(), None, job.webhook_url, destination))
     return lines
 
 
@@ -80,7 +80,7 @@ async def announce_ping(tx: Transaction, endpoint: Endpoint, body: bytes) -> UUI
     """Write a ping and its one delivery, also to a disabled endpoint; returns the delivery's id."""
     event_id = await _write(tx, endpoint.project_id, "ping", body, job=None)
     delivery_id = ids.new()
-    line = Line(delivery_id, endpoint.id, endpoint.url, lanes.of_ping(endpoint.project_id))
+    line = Line(delivery_id, endpoint.id, endpoint.url, destinations.of_ping(endpoint.project_id))
     await _deliver(tx, [line], endpoint.project_id, event_id)
     return delivery_id
 
@@ -103,8 +103,8 @@ async def _write(
 
 
 def _line(endpoint: Endpoint) -> Line:
-    lane = lanes.of_endpoint(endpoint.id)
-    return Line(ids.new(), endpoint.id, endpoint.url, lane, endpoint.enabled)
+    destination = destinations.of_endpoint(endpoint.id)
+    return Line(ids.new(), endpoint.id, endpoint.url, destination, endpoint.enabled)
 
 
 async def _deliver(

@@ -1,6 +1,6 @@
 """What it costs to choose the next jobs: with a million of them waiting, and with a thousand.
 
-By hand: `python -m tests.bench.backlog [JOBS]`. It prints the time of the statement that releases, for as
+By hand: `python -m tests.bench.backlog [JOBS]`. It prints the time of the statement that dispatches, for as
 many projects in both cases, and what PostgreSQL says of it; `--plan` prints the whole plan.
 """
 
@@ -90,7 +90,7 @@ async def _report(server: str, jobs: int, *, plan: bool) -> list[str]:
 
 
 async def _look(server: str, jobs_: int) -> _Seen:
-    """Fill a database of its own, and release from it; each release is taken back."""
+    """Fill a database of its own, and dispatch from it; each dispatch is taken back."""
     name = f"backlog_{jobs_}"
     settings = make_settings(database_url=f"{server.rpartition('/')[0]}/{name}")
     with psycopg.connect(server, autocommit=True) as admin:
@@ -103,7 +103,7 @@ async def _look(server: str, jobs_: int) -> _Seen:
             for statement in _FILL:
                 filling.execute(statement, {"projects": PROJECTS, "jobs": jobs_})
             filling.execute("VACUUM ANALYZE")
-        seconds = [await _release(database) for _ in range(_ROUNDS)]
+        seconds = [await _dispatch(database) for _ in range(_ROUNDS)]
         return _Seen(seconds, await _explain(database))
     finally:
         await database.close()
@@ -111,15 +111,15 @@ async def _look(server: str, jobs_: int) -> _Seen:
             admin.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
 
 
-async def _release(database: Database) -> float:
-    """Release once and roll back; returns the seconds that it took."""
+async def _dispatch(database: Database) -> float:
+    """Dispatch once and roll back; returns the seconds that it took."""
     with suppress(_TakenBack):
         async with database.transaction() as tx:
             began = time.perf_counter()
-            released = await jobs.release(tx, SLOTS, lease=_LEASE, typical_call=_CALL)
+            dispatched = await jobs.dispatch(tx, SLOTS, lease=_LEASE, typical_call=_CALL)
             took = time.perf_counter() - began
-            if len(released) != SLOTS:
-                raise RuntimeError(f"{len(released)} jobs were released, not {SLOTS}")
+            if len(dispatched) != SLOTS:
+                raise RuntimeError(f"{len(dispatched)} jobs were released, not {SLOTS}")
             raise _TakenBack
     return took
 

@@ -120,7 +120,7 @@ def test_a_late_image_is_adopted_by_a_job_that_still_waits(stage: Stage) -> None
     with stage.late_log():
         stale.freeze()
         eventually(lambda: stage.job(job_id).outcomes == ["unknown"], "the call is given up")
-        dispatcher.freeze()  # so that nobody releases the job before the late image comes
+        dispatcher.freeze()  # so that nobody dispatches the job before the late image comes
         stale.thaw()
         job = stage.finish(job_id)
         dispatcher.thaw()
@@ -129,7 +129,7 @@ def test_a_late_image_is_adopted_by_a_job_that_still_waits(stage: Stage) -> None
     assert job.cost.charged == PRICE
 
 
-def test_two_dispatchers_at_once_release_every_job_once(stage: Stage) -> None:
+def test_two_dispatchers_at_once_dispatch_every_job_once(stage: Stage) -> None:
     stage.start("dispatcher")
     made = [stage.submit("latency=0.2") for _ in range(40)]
     assert {stage.finish(job_id).status for job_id in made} == {"succeeded"}

@@ -24,7 +24,7 @@ from tests.e2e.stage import KEY, PRICE, ROOT, eventually
 
 START = 60.0  # seconds for the whole stack, cold, and one simulated job of 2 s
 TIMELINE = [
-    "accepted", "released to a worker", "sent to the provider, attempt 1", "image kept",
+    "accepted", "dispatched to a worker", "sent to the provider, attempt 1", "image kept",
     "charged 91,000 credits ($0.0455)", "webhook verified, job.succeeded",
 ]  # fmt: skip
 

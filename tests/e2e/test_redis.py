@@ -23,7 +23,7 @@ def stage(mortal: Stage) -> Iterator[Stage]:
     witnesses.check(mortal, complaints=COMPLAINTS)
 
 
-def test_everything_in_redis_is_thrown_away_with_jobs_queued_and_released(
+def test_everything_in_redis_is_thrown_away_with_jobs_queued_and_dispatched(
     stage: Stage, doorbell: Server
 ) -> None:
     worker = stage.actor("worker")

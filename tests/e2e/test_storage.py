@@ -47,7 +47,7 @@ def test_a_dead_store_stops_the_paying_and_loses_nothing(stage: Stage) -> None:
         eventually(lambda: stage.job(made[-1]).waiting_reason == "storage", "the last one says so")
         paid = len(stage.calls()) - before
         assert 0 < paid <= PLACES
-        # What was released to a worker that died just before comes back when its lease ends.
+        # What was dispatched to a worker that died just before comes back when its lease ends.
         eventually(lambda: stage.number(waiting) == JOBS - paid, "what is not paid waits")
         assert len(stage.calls()) - before == paid
         told = stage.client.get(f"/v1/jobs/{made[-1]}/explain").json()

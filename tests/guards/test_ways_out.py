@@ -49,7 +49,7 @@ ALLOWED = {
     "models/settings/redis_url.py": {"redis"},
     "worker/runtime/app.py": {"celery", "kombu"},
     "worker/runtime/broker.py": {"kombu", "redis"},
-    "worker/dispatcher/desk.py": {"celery"},
+    "worker/dispatcher/duty.py": {"celery"},
     "worker/dispatcher/publishing.py": {"celery", "kombu", "redis"},
     # DARKROOM_STORAGE_URL.
     "models/images/storage.py": {"obstore"},

@@ -35,7 +35,7 @@ async def house(
 async def rise(house: House, price: int = DEARER) -> None:
     """Let the provider publish another price, and ask for it."""
     house.provider.world.change({"price": price})
-    await pricing.run(house.books)
+    await pricing.run(house.reader)
 
 
 async def limit(house: House, credits_: int) -> None:
@@ -73,7 +73,7 @@ async def test_a_hard_budget_holds_though_the_price_rises_while_jobs_wait(house:
         ("succeeded", None, 0, DEARER)
     ]
     await limit(house, 3 * DEARER)
-    while await budgeting.readmit(house.books.desk):
+    while await budgeting.readmit(house.reader.dispatcher):
         pass
     await work(house)
     now = await standing(house)
@@ -143,7 +143,7 @@ async def test_a_job_that_waited_for_a_budget_is_failed_when_its_own_limit_is_pa
     assert (job["status"], job["waiting_reason"], job["held"]) == ("queued", "budget", 0)
     assert (await house.bench.job(blocking))["status"] == "failed"
     await rise(house, DEARER + 1)
-    await budgeting.readmit(house.books.desk)
+    await budgeting.readmit(house.reader.dispatcher)
     job = await house.bench.job(made)
     assert (job["status"], job["error"]["code"]) == ("failed", "max_cost_reached")
     assert house.provider.world.calls.all == []
@@ -158,7 +158,7 @@ async def test_the_fast_way_begins_what_the_general_one_would_begin_as_it_is(
 ) -> None:
     bench = house.bench
     made = await bench.submit(max_cost=ENOUGH)
-    fence = await bench.release(made)
+    fence = await bench.dispatch(made)
     column = "taught" if taught else "quoted"
     await bench.run(
         f"INSERT INTO prices (model, credits, {column}) VALUES (:model, 1, :price)",  # noqa: S608 - ours

@@ -57,7 +57,7 @@ async def waiting(bench: Bench) -> Ref:
 
 async def released(bench: Bench) -> Ref:
     job_id = await bench.submit()
-    return Ref(job_id, await bench.release(job_id), 1, uuid4())
+    return Ref(job_id, await bench.dispatch(job_id), 1, uuid4())
 
 
 async def running(bench: Bench) -> Ref:
@@ -69,8 +69,8 @@ async def spared(bench: Bench) -> Ref:
     late = await bench.running()
     await bench.reap(late.job_id)
     fresh = await bench.begin(late.job_id)
-    assert await bench.receive(late) == ("spare", late)
-    assert await bench.keep_spare(late) is None
+    assert await bench.receive(late) == ("late", late)
+    assert await bench.keep_late(late) is None
     return fresh
 
 
@@ -110,13 +110,13 @@ async def expired(bench: Bench) -> Ref:
     return ref
 
 
-async def _release(bench: Bench, ref: Ref) -> object:
-    found = await bench.do(lambda tx: jobs.release(tx, 1_000, lease=LEASE, typical_call=NOTHING))
+async def _dispatch(bench: Bench, ref: Ref) -> object:
+    found = await bench.do(lambda tx: jobs.dispatch(tx, 1_000, lease=LEASE, typical_call=NOTHING))
     return ref.job_id in {each.job_id for each in found}
 
 
 ARROWS: dict[str, Callable[[Bench, Ref], Awaitable[object]]] = {
-    "release": _release,
+    "dispatch": _dispatch,
     "hand_back": lambda b, r: b.hand_back(r.job_id, r.fence),
     "start": lambda b, r: b.start(r.job_id, r.fence),
     "receive": lambda b, r: b.receive(r),
@@ -142,7 +142,7 @@ _CLOCKS = {
 
 # (state, arrow) → where it leads. Whatever is not here gives nothing and changes nothing.
 DIAGRAM: dict[Callable[[Bench], Awaitable[Ref]], dict[str, str]] = {
-    queued: {"release": "released", "cancel": "canceled", "expire": "expired"},
+    queued: {"dispatch": "released", "cancel": "canceled", "expire": "expired"},
     backoff: {"cancel": "canceled", "expire": "expired"},
     # A late worker still finds out what its own call cost; that is what this job waits for.
     waiting: {
@@ -229,37 +229,37 @@ async def _fly(bench: Bench, ref: Ref, arrow: str) -> str:
     return f"{job['status']}{keep}{asked_to}{late}"
 
 
-async def test_what_waits_is_released_when_it_is_due_and_not_before(bench: Bench) -> None:
+async def test_what_waits_is_dispatched_when_it_is_due_and_not_before(bench: Bench) -> None:
     first, second = await backoff(bench), await queued_keep(bench)
-    assert not await _release(bench, first)
-    assert not await _release(bench, second)
+    assert not await _dispatch(bench, first)
+    assert not await _dispatch(bench, second)
 
     await bench.run("UPDATE jobs SET run_after = now() - interval '1 s'")
-    fences = [await bench.release(ref.job_id) for ref in (first,)]
+    fences = [await bench.dispatch(ref.job_id) for ref in (first,)]
 
     assert fences == [2]
     assert (await bench.job(second.job_id))["status"] == "released"
 
 
-async def test_a_paid_image_is_released_while_calls_are_not(bench: Bench) -> None:
+async def test_a_paid_image_is_dispatched_while_calls_are_not(bench: Bench) -> None:
     await queued(bench)
     paid = await queued_keep(bench)
     await bench.run("UPDATE jobs SET run_after = now(), queue_expires_at = now()")
 
     found = await bench.do(
-        lambda tx: jobs.release(tx, 9, lease=LEASE, typical_call=NOTHING, calls=False)
+        lambda tx: jobs.dispatch(tx, 9, lease=LEASE, typical_call=NOTHING, calls=False)
     )
 
     assert [each.job_id for each in found] == [paid.job_id]
 
 
-async def test_release_goes_by_rank_and_takes_no_more_than_its_slots(bench: Bench) -> None:
+async def test_dispatch_goes_by_rank_and_takes_no_more_than_its_slots(bench: Bench) -> None:
     bulk, standard, first = [
         await bench.submit(priority=each) for each in ("bulk", "standard", "interactive")
     ]
 
     async def two() -> list[UUID]:
-        found = await bench.do(lambda tx: jobs.release(tx, 2, lease=LEASE, typical_call=NOTHING))
+        found = await bench.do(lambda tx: jobs.dispatch(tx, 2, lease=LEASE, typical_call=NOTHING))
         return [each.job_id for each in found]
 
     assert set(await two()) == {first, standard}
@@ -267,11 +267,11 @@ async def test_release_goes_by_rank_and_takes_no_more_than_its_slots(bench: Benc
     assert await two() == []
 
 
-async def test_nothing_that_could_not_end_in_time_is_released_or_started(bench: Bench) -> None:
+async def test_nothing_that_could_not_end_in_time_is_dispatched_or_started(bench: Bench) -> None:
     soon = "now() + interval '30 s'"
     late, ttl = await bench.submit(), await bench.submit()
     await bench.change(late, f"deadline = {soon}")
-    await bench.release(late)
+    await bench.dispatch(late)
     fences = {job_id: (await bench.job(job_id))["fence"] for job_id in (late, ttl)}
     await bench.change(ttl, "queue_expires_at = now()")
 
@@ -299,7 +299,7 @@ async def test_nothing_that_could_not_end_in_time_is_released_or_started(bench: 
 
 async def test_sixteen_workers_with_one_message_start_one_call(bench: Bench) -> None:
     job_id = await bench.submit()
-    fence = await bench.release(job_id)
+    fence = await bench.dispatch(job_id)
 
     begun = await asyncio.gather(*(bench.start(job_id, fence, worker=f"w{n}") for n in range(16)))
 
@@ -307,12 +307,12 @@ async def test_sixteen_workers_with_one_message_start_one_call(bench: Bench) -> 
     assert len(await bench.attempts(job_id)) == 1
 
 
-async def test_releasers_that_work_at_once_never_hand_out_a_job_twice(bench: Bench) -> None:
+async def test_dispatchers_that_work_at_once_never_hand_out_a_job_twice(bench: Bench) -> None:
     for _ in range(40):
         await bench.submit()
 
     async def some() -> list[UUID]:
-        found = await bench.do(lambda tx: jobs.release(tx, 7, lease=LEASE, typical_call=NOTHING))
+        found = await bench.do(lambda tx: jobs.dispatch(tx, 7, lease=LEASE, typical_call=NOTHING))
         return [each.job_id for each in found]
 
     handed = [
@@ -326,7 +326,7 @@ async def test_a_cancel_and_a_start_at_once_leave_one_of_two_clean_ends(bench: B
     seen = set()
     for _ in range(15):
         job_id = await bench.submit()
-        fence = await bench.release(job_id)
+        fence = await bench.dispatch(job_id)
         begun, _ = await asyncio.gather(bench.start(job_id, fence), bench.cancel(job_id))
         job, calls = await bench.job(job_id), len(await bench.attempts(job_id))
         seen.add((job["status"], job["cancel_outcome"], calls, begun is not None))
@@ -380,7 +380,7 @@ async def test_nobody_but_its_caller_finishes_a_call(bench: Bench) -> None:
 async def test_a_late_image_is_adopted_while_the_job_waits_for_one(bench: Bench) -> None:
     late = await bench.running()
     await bench.reap(late.job_id)
-    stale = await bench.release(late.job_id)
+    stale = await bench.dispatch(late.job_id)
 
     received = await bench.receive(late)
 
@@ -406,7 +406,7 @@ async def test_a_late_image_saves_the_next_call_though_another_had_been_made(ben
     assert received[0] == "keep"
     # Its worker dies in the middle of keeping: whoever takes over finds the first call's image.
     await bench.reap(late.job_id)
-    begun = await bench.start(late.job_id, await bench.release(late.job_id), worker="w2")
+    begun = await bench.start(late.job_id, await bench.dispatch(late.job_id), worker="w2")
     assert begun is not None
     assert (begun.phase, begun.ref.number, begun.provider_url) == ("keep", 1, IMAGE.provider_url)
     assert await bench.succeed(begun.ref)
@@ -420,8 +420,8 @@ async def test_a_late_image_is_a_spare_while_another_call_is_under_way(bench: Be
     fresh = await bench.begin(late.job_id, worker="w2")
 
     received = await bench.receive(late)
-    assert received == ("spare", late)
-    await bench.keep_spare(late)
+    assert received == ("late", late)
+    await bench.keep_late(late)
     assert await bench.receive(fresh) == ("keep", fresh)
     assert await bench.succeed(fresh)
 
@@ -452,7 +452,7 @@ async def test_an_image_disproves_a_charge_that_was_believed_to_be_none(bench: B
     await bench.reap(late.job_id)
     await bench.resolve(late.job_id)
 
-    assert await bench.receive(late) == ("spare", late)
+    assert await bench.receive(late) == ("late", late)
 
     (attempt,) = await bench.attempts(late.job_id)
     assert (attempt["outcome"], attempt["charge"], attempt["credits"]) == (
@@ -492,9 +492,9 @@ async def test_a_spare_is_received_and_kept_again_without_harm(bench: Bench) -> 
     late = await bench.running(on_unknown_charge="fail")
     await bench.reap(late.job_id)
     for _ in range(2):
-        assert await bench.receive(late) == ("spare", late)
+        assert await bench.receive(late) == ("late", late)
     for _ in range(2):
-        await bench.keep_spare(late)
+        await bench.keep_late(late)
 
     assert len(await bench.rows("SELECT 1 FROM images")) == 1
     assert (await bench.job(late.job_id))["charged"] == PRICE
@@ -506,7 +506,7 @@ async def test_an_image_that_another_worker_keeps_by_now_is_not_received_again(
     ref = await bench.running()
     await bench.receive(ref)
     await bench.reap(ref.job_id)
-    begun = await bench.start(ref.job_id, await bench.release(ref.job_id), worker="w2")
+    begun = await bench.start(ref.job_id, await bench.dispatch(ref.job_id), worker="w2")
 
     assert begun is not None
     assert await bench.receive(ref) is None
@@ -519,7 +519,7 @@ async def test_a_start_whose_commit_was_answered_by_nobody_is_found_by_its_id(
     bench: Bench,
 ) -> None:
     job_id, mine = await bench.submit(), uuid4()
-    fence = await bench.release(job_id)
+    fence = await bench.dispatch(job_id)
 
     async def look(start_id: UUID) -> Start | None:
         return await bench.do(lambda tx: jobs.started(tx, job_id, fence, start_id))

@@ -84,7 +84,7 @@ async def test_an_image_whose_charge_cannot_be_booked_is_kept_all_the_same(
     assert await house.charge(made) == "unknown"
     assert calls(house) == 1
     await mend(house, _CHARGE)
-    await reconciling.run(house.books)
+    await reconciling.run(house.reader)
     job = await house.bench.job(made)
     assert (job["held"], job["charged"]) == (0, PRICE)
 
@@ -108,7 +108,7 @@ async def test_an_answer_that_cannot_be_written_down_is_not_paid_again(house: Ho
     assert told["inference_id"] == attempt["inference_id"]
     assert calls(house) == 1
     await mend(house, _IMAGE)
-    await reconciling.run(house.books)
+    await reconciling.run(house.reader)
     while await house.work():
         pass
     job = await house.bench.job(made)
@@ -128,5 +128,5 @@ async def test_a_free_answer_that_cannot_be_written_down_waits_for_the_log(
     assert (job["status"], job["waiting_reason"]) == ("queued", "unknown_charge")
     assert calls(house) == 1
     await mend(house, _ANSWER)
-    await reconciling.run(house.books)
+    await reconciling.run(house.reader)
     assert await house.charge(made) == "released"

@@ -134,10 +134,10 @@ async def wait(house: House, seconds: float) -> None:
 
 
 async def look(house: House) -> int:
-    """Let the dispatcher look at the gates, and release; returns how many calls were made then."""
-    await parking.run(house.books)
+    """Let the dispatcher look at the gates, and dispatch; returns how many calls were made then."""
+    await parking.run(house.reader)
     ran = await house.work()
-    await parking.run(house.books)
+    await parking.run(house.reader)
     return ran
 
 
@@ -232,7 +232,7 @@ async def test_a_probe_that_meets_the_limit_is_followed_by_the_next(house: House
 async def test_what_goes_wrong_is_measured(house: House) -> None:
     await fail(house.bench, "errors")
     await house.bench.run("INSERT INTO gates (reason) VALUES ('provider_down')")
-    await measuring.run(house.books.desk)
+    await measuring.run(house.reader.dispatcher)
     read = REGISTRY.get_sample_value
     assert read("darkroom_breaker_failures", {"cause": "errors"}) == 1
     assert read("darkroom_gate_closed", {"reason": "provider_down"}) == 1

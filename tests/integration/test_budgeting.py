@@ -50,9 +50,9 @@ async def test_a_threshold_is_told_once_to_the_endpoints_that_list_it(house: Hou
     await put(house, 10 * PRICE, "soft")
     for n in range(8):
         await bench.submit(prompt=f"fox {n}")
-    desk = house.books.desk
-    assert await budgeting.tell(desk, budgeting.Round()) is False
-    assert await budgeting.tell(desk, budgeting.Round()) is False
+    dispatcher = house.reader.dispatcher
+    assert await budgeting.tell(dispatcher, budgeting.Round()) is False
+    assert await budgeting.tell(dispatcher, budgeting.Round()) is False
     (event,) = await bench.rows("SELECT body, job_id FROM events WHERE type = 'budget.threshold'")
     told = json.loads(event["body"])
     assert event["job_id"] is None
@@ -77,7 +77,7 @@ async def test_jobs_that_waited_for_room_are_funded_by_rank_as_far_as_it_goes(
         await bench.reap(job_id)  # each lost call keeps its hold, so no other fits
     assert [(await bench.job(each))["waiting_reason"] for each in waiting] == ["budget"] * 3
     await put(house, 5 * PRICE, "hard")
-    await budgeting.readmit(house.books.desk)
+    await budgeting.readmit(house.reader.dispatcher)
     reasons = [(await bench.job(each))["waiting_reason"] for each in waiting]
     assert reasons == ["queue", "queue", "budget"]
     # These calls were never made: nobody has charged them.
@@ -105,7 +105,7 @@ async def test_a_project_whose_jobs_find_no_room_keeps_no_others_from_theirs(
         hog=hog.caller.project_id,
     )
     await hog.run(_COPIES, count=200, hog=hog.caller.project_id)
-    assert await budgeting.readmit(house.books.desk) is False
+    assert await budgeting.readmit(house.reader.dispatcher) is False
     reasons = await hog.rows("SELECT project_id, waiting_reason, count(*) FROM jobs GROUP BY 1, 2")
     assert {(row["project_id"], row["waiting_reason"]) for row in reasons} == {
         (hog.caller.project_id, "budget"), (quiet.caller.project_id, "queue"),
@@ -130,8 +130,8 @@ async def test_each_look_at_thresholds_is_a_step_of_a_round_and_every_budget_is_
     bench = house.bench
     await bench.run(_BUDGETS, count=2_500)
     await bench.submit(customer="c_2499")
-    desk, round_, steps = house.books.desk, budgeting.Round(), 1
-    while await budgeting.tell(desk, round_):
+    dispatcher, round_, steps = house.reader.dispatcher, budgeting.Round(), 1
+    while await budgeting.tell(dispatcher, round_):
         steps += 1
     assert steps == 3
     (window,) = await bench.rows("SELECT told FROM budget_windows")
@@ -152,13 +152,13 @@ _BUDGETS = f"""
 async def test_the_audit_is_a_metric_that_says_how_many_differences_there_are(
     house: House,
 ) -> None:
-    bench, desk = house.bench, house.books.desk
+    bench, dispatcher = house.bench, house.reader.dispatcher
     job_id = await bench.submit()
-    await auditing.run(desk)
+    await auditing.run(dispatcher)
     assert REGISTRY.get_sample_value("darkroom_audit_differences") == 0
     await bench.change(job_id, "held = held + 1")
-    await auditing.run(desk)
+    await auditing.run(dispatcher)
     assert REGISTRY.get_sample_value("darkroom_audit_differences") == 1
     await bench.change(job_id, "held = held - 1")
-    await auditing.run(desk)
+    await auditing.run(dispatcher)
     assert REGISTRY.get_sample_value("darkroom_audit_differences") == 0

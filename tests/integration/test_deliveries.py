@@ -141,7 +141,7 @@ async def test_one_lane_has_at_most_eight_tries_in_flight(bench: Bench, vault: V
     assert len(await wake(bench)) == 3
 
 
-async def test_lanes_are_endpoints_and_a_projects_origins(bench: Bench) -> None:
+async def test_destinations_are_endpoints_and_a_projects_origins(bench: Bench) -> None:
     for path in ("one.example/a", "One.Example:443/b"):
         await finished(bench, webhook_url=f"https://{path}")
     await finished(bench, webhook_url="https://one.example:8443/a")
@@ -173,7 +173,7 @@ async def test_a_backlog_of_one_endpoint_never_hides_what_is_due_elsewhere(
     assert len(woken) == 1
 
 
-async def test_the_oldest_of_all_lanes_come_first(bench: Bench) -> None:
+async def test_the_oldest_of_all_destinations_come_first(bench: Bench) -> None:
     for n, host in enumerate(("c", "a", "b")):
         job_id = await finished(bench, webhook_url=f"https://{host}.example/")
         await bench.run(

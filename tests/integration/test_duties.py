@@ -123,7 +123,7 @@ async def report(bench: Bench, name: str, slots: int, *, draining: bool = False)
 async def free(bench: Bench, limit: int = 100) -> tuple[int, int]:
     seen = timedelta(seconds=20)
     return (
-        (await bench.do(lambda tx: workers.room(tx, seen=seen))).within(limit),
+        (await bench.do(lambda tx: workers.capacity(tx, seen=seen))).within(limit),
         await bench.do(lambda tx: workers.free_to_deliver(tx, seen=seen)),
     )  # fmt: skip
 
@@ -140,12 +140,12 @@ async def test_free_slots_are_those_of_workers_that_live_and_stay(bench: Bench) 
     assert await free(bench) == (0, 0)
 
 
-async def test_what_is_released_or_running_takes_a_slot_and_counts_against_the_limit(
+async def test_what_is_dispatched_or_running_takes_a_slot_and_counts_against_the_limit(
     bench: Bench,
 ) -> None:
     await report(bench, "w1", 5)
     await bench.running()
-    await bench.release(await bench.submit())
+    await bench.dispatch(await bench.submit())
     await bench.submit()
     assert await free(bench) == (3, 5)
     assert (await free(bench, limit=3))[0] == 1

@@ -202,9 +202,9 @@ async def test_a_late_answer_settles_the_charge_and_brings_no_image_back(bench: 
 async def test_a_spare_that_was_on_its_way_is_left_to_be_deleted(bench: Bench) -> None:
     ref = await bench.running(on_unknown_charge="fail")
     await bench.lose(ref, LOST)
-    assert await bench.receive(ref) == ("spare", ref)
+    assert await bench.receive(ref) == ("late", ref)
     await erase(bench, ref.job_id)
-    await bench.keep_spare(ref)
+    await bench.keep_late(ref)
     assert await bench.rows("SELECT 1 FROM images") == []
-    (remnant,) = await bench.rows("SELECT sha256 FROM remnants")
-    assert remnant["sha256"] == KEPT.sha256
+    (mark,) = await bench.rows("SELECT sha256 FROM remnants")
+    assert mark["sha256"] == KEPT.sha256

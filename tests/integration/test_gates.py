@@ -21,7 +21,7 @@ from tests import spending
 from tests.conftest import make_project
 from tests.making import Bench
 from tests.spending import House
-from worker.dispatcher import measuring, parking, releasing
+from worker.dispatcher import dispatching, measuring, parking
 
 ERRORS = 4
 EDGE = (
@@ -54,7 +54,7 @@ async def gates(house: House) -> list[tuple[str, UUID | None]]:
 async def settle_down(house: House) -> None:
     """Let dispatcher and worker go on until nothing moves any more; no time passes for the gates."""
     for _ in range(20):
-        await parking.run(house.books)
+        await parking.run(house.reader)
         await house.bench.run("UPDATE jobs SET run_after = now() WHERE waiting_reason = 'backoff'")
         if not await house.work():
             return
@@ -66,9 +66,9 @@ async def probe(house: House) -> int:
         "UPDATE gates SET checked_at = now() - interval '10 min' WHERE half_open_at IS NULL"
     )
     await house.bench.run("UPDATE jobs SET run_after = now() WHERE waiting_reason = 'backoff'")
-    await parking.run(house.books)
+    await parking.run(house.reader)
     ran = await house.work()
-    await parking.run(house.books)
+    await parking.run(house.reader)
     return ran
 
 
@@ -240,7 +240,7 @@ async def test_what_one_project_meets_closes_the_gate_to_it_alone(
     assert "Calls of this project" in str(told["message"])
     assert shown.show(house.bench.presenter)["waiting_reason"] == "provider_down"
     assert free["waiting_reason"] == "queue"
-    await measuring.run(house.books.desk)
+    await measuring.run(house.reader.dispatcher)
     read = REGISTRY.get_sample_value
     assert read("darkroom_gate_closed", {"reason": "provider_down"}) == 0
     assert read("darkroom_project_gates_closed", {"reason": "provider_down"}) == 1
@@ -286,7 +286,7 @@ async def test_after_one_projects_refused_probe_the_next_is_another_projects(
     assert await gates(house) == [("provider_down", None)]
     assert await house.work() == 1  # at once, and no patience is waited for
     assert await statuses(house, good) == ["succeeded"]
-    await parking.run(house.books)
+    await parking.run(house.reader)
     assert await gates(house) == []
 
 
@@ -297,7 +297,7 @@ async def test_an_edge_that_refuses_a_probe_says_nothing_of_the_provider(house: 
     assert await statuses(house, bad) == ["failed"]
     assert await gates(house) == [("provider_down", None)]
     await house.work()
-    await parking.run(house.books)
+    await parking.run(house.reader)
     assert await statuses(house, good) == ["succeeded"]
     assert await gates(house) == []
 
@@ -310,13 +310,13 @@ async def test_two_dispatchers_send_one_probe_and_judge_it_once(house: House, ot
     )
     await house.bench.run("UPDATE gates SET checked_at = now() - interval '10 min'")
     second = await house.dispatcher("dispatcher-2")
-    await asyncio.gather(*(parking.run(each) for each in (house.books, second) * 3))
-    await asyncio.gather(*(releasing.run(each.desk) for each in (house.books, second) * 3))
+    await asyncio.gather(*(parking.run(each) for each in (house.reader, second) * 3))
+    await asyncio.gather(*(dispatching.run(each.dispatcher) for each in (house.reader, second) * 3))
     assert (await statuses(house, *made)).count("released") == 1
     async with house.bench.database.transaction() as tx:
         await workers.report(tx, "worker-1", generate_slots=64, deliver_slots=1, draining=False)
     await house.work()
-    await asyncio.gather(*(parking.run(each) for each in (house.books, second) * 3))
+    await asyncio.gather(*(parking.run(each) for each in (house.reader, second) * 3))
     left = await gates(house)
     assert len(left) == 1  # that of the project that was not the probe's
     assert left[0][1] is not None

@@ -15,19 +15,19 @@ from models.platform.db import Database
 from models.platform.doorbell import Doorbell
 from models.settings import Settings
 from tests.conftest import PLAIN
-from worker.dispatcher.desk import Desk, go_on, repeat
+from worker.dispatcher.duty import Dispatcher, go_on, repeat
 from worker.runtime import health
 
 SOON, LONG = timedelta(0), timedelta(minutes=3)
 
 
 @pytest.fixture
-async def desk(settings: Settings, database: Database, presenter: Presenter) -> Desk:
+async def dispatcher(settings: Settings, database: Database, presenter: Presenter) -> Dispatcher:
     doorbell = Doorbell(settings.redis_url.get_secret_value())
-    return Desk(settings, "d1", database, doorbell, Celery(), presenter)
+    return Dispatcher(settings, "d1", database, doorbell, Celery(), presenter)
 
 
-async def test_a_duty_that_comes_to_no_end_is_named(desk: Desk) -> None:
+async def test_a_duty_that_comes_to_no_end_is_named(dispatcher: Dispatcher) -> None:
     begun = asyncio.Event()
 
     async def hang() -> bool:
@@ -40,16 +40,16 @@ async def test_a_duty_that_comes_to_no_end_is_named(desk: Desk) -> None:
 
     async with asyncio.TaskGroup() as duties:
         tasks = [
-            duties.create_task(repeat(desk, "reap", hang, every=LONG, stuck=SOON)),
-            duties.create_task(repeat(desk, "wake", work, every=LONG, stuck=LONG)),
+            duties.create_task(repeat(dispatcher, "reap", hang, every=LONG, stuck=SOON)),
+            duties.create_task(repeat(dispatcher, "wake", work, every=LONG, stuck=LONG)),
         ]
         await begun.wait()
-        assert desk.rounds.stuck() == "stuck: reap"
+        assert dispatcher.watchdog.stuck() == "stuck: reap"
         for task in tasks:
             task.cancel()
 
 
-async def test_a_long_turn_that_shows_that_it_goes_on_is_not_stuck(desk: Desk) -> None:
+async def test_a_long_turn_that_shows_that_it_goes_on_is_not_stuck(dispatcher: Dispatcher) -> None:
     steps = [asyncio.Event() for _ in range(3)]
 
     async def work() -> bool:
@@ -59,13 +59,13 @@ async def test_a_long_turn_that_shows_that_it_goes_on_is_not_stuck(desk: Desk) -
         return False
 
     # By now each sign but the last is too old, and the last is not.
-    duty = asyncio.create_task(repeat(desk, "match", work, every=LONG, stuck=LONG))
+    duty = asyncio.create_task(repeat(dispatcher, "match", work, every=LONG, stuck=LONG))
     for step in steps:
         await asyncio.sleep(0)
-        desk.rounds.expect("match", SOON)
-        assert desk.rounds.stuck() == "stuck: match"
+        dispatcher.watchdog.expect("match", SOON)
+        assert dispatcher.watchdog.stuck() == "stuck: match"
         step.set()
-        while desk.rounds.stuck() is not None:  # noqa: ASYNC110 - a duty has no event for it
+        while dispatcher.watchdog.stuck() is not None:  # noqa: ASYNC110 - a duty has no event for it
             await asyncio.sleep(0)
     duty.cancel()
 

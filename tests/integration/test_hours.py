@@ -25,7 +25,7 @@ from tests.conftest import make_project
 from tests.integration.test_usage import DIMENSIONS, bench, live, other_key, report, succeed
 from tests.making import IMAGE, LOST, PRICE, Bench
 from worker.dispatcher import folding, measuring
-from worker.dispatcher.desk import Desk
+from worker.dispatcher.duty import Dispatcher
 
 __all__ = ["bench", "other_key"]  # fixtures
 
@@ -285,15 +285,15 @@ async def test_a_dispatcher_folds_what_has_been_over_for_ten_minutes_and_tells_h
     bench: Bench, settings: Settings
 ) -> None:
     doorbell = Doorbell(settings.redis_url.get_secret_value())
-    desk = Desk(settings, "d1", bench.database, doorbell, Celery(), bench.presenter)
-    assert not await folding.run(desk), "there is nothing yet"
+    dispatcher = Dispatcher(settings, "d1", bench.database, doorbell, Celery(), bench.presenter)
+    assert not await folding.run(dispatcher), "there is nothing yet"
     await succeed(bench)
     ended = "UPDATE duties SET done_at = now() - interval '1 hour' - CAST(:ago AS interval)"
     for ago, more in ((timedelta(minutes=9), False), (timedelta(minutes=11), True)):
         await bench.run(ended, ago=ago)
-        assert await folding.run(desk) == more
+        assert await folding.run(dispatcher) == more
     await bench.run(ended, ago=5 * HOUR)
-    await measuring.run(desk)
+    await measuring.run(dispatcher)
     age = REGISTRY.get_sample_value("darkroom_usage_folded_age_seconds")
     assert age is not None
     assert timedelta(seconds=age) >= 6 * HOUR

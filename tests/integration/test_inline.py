@@ -138,7 +138,7 @@ async def test_one_that_was_lost_with_its_worker_is_told_at_once(
 ) -> None:
     ref = await paid(bench)
     await bench.reap(ref.job_id)
-    fence = await bench.release(ref.job_id)
+    fence = await bench.dispatch(ref.job_id)
     async with open_context(settings, "worker-2") as context:
         await generate.run(context, ref.job_id, fence)
     assert await outcome(bench, ref.job_id) == ("failed", "image_lost", PRICE)

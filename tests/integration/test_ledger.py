@@ -128,7 +128,7 @@ async def test_a_job_that_ends_uncharged_holds_nothing(bench: Bench, end: str) -
 async def test_a_lost_message_touches_no_hold(bench: Bench) -> None:
     job_id = await bench.submit()
     for _ in range(3):
-        fence = await bench.release(job_id)
+        fence = await bench.dispatch(job_id)
         await bench.reap(job_id)
         assert await bench.start(job_id, fence) is None
 
@@ -287,8 +287,8 @@ EDGES = {
 
 # What the dispatcher, the clock and the API do, and how often.
 ACTS = {
-    "release": 7, "start": 10, "hand_back": 2, "reap": 3, "free": 1, "charged": 1, "due": 4,
-    "fund": 0.5, "url dies": 0.5, "cancel": 0.6, "expire": 0.2,
+    "dispatch": 7, "start": 10, "hand_back": 2, "reap": 3, "free": 1, "charged": 1, "due": 4,
+    "readmit": 0.5, "url dies": 0.5, "cancel": 0.6, "expire": 0.2,
 }  # fmt: skip
 
 DEARER = Answer("image", "settled", None, 200, "inf-3", IMAGE.provider_url)
@@ -322,7 +322,7 @@ class Walk:
     chance: random.Random
     refs: list[Ref] = field(default_factory=list)
     known: dict[tuple[UUID, int], Known] = field(default_factory=dict)
-    spares: list[Ref] = field(default_factory=list)  # received, and perhaps not yet kept
+    late_images: list[Ref] = field(default_factory=list)  # received, and perhaps not yet kept
 
     async def overtake(self) -> str:
         """Let a first call be given up, a second one begin, and the first one's image come then.
@@ -330,10 +330,10 @@ class Walk:
         Half of the time the second one brings none, and the job is released again.
         """
         job_id = self.job_ids[0]
-        await self.bench.release(job_id)
+        await self.bench.dispatch(job_id)
         await self._start(job_id)
         await self._reap(job_id)
-        await self.bench.release(job_id)
+        await self.bench.dispatch(job_id)
         await self._start(job_id)
         await self._receive(self.refs[0])
         if self.chance.random() < 0.5:
@@ -343,30 +343,30 @@ class Walk:
         await self.bench.change(job_id, _DUE)
         if self.chance.random() < 0.4:
             await self.bench.cancel(job_id)
-        await self._release()
-        return "overtake, retry_later, release"
+        await self._hand_out()
+        return "overtake, retry_later, dispatch"
 
     async def step(self) -> str:
         """Take one arrow; returns its name."""
         job_id = self.chance.choice(self.job_ids)
         if not self.refs or self.chance.random() < 0.5:
             return await self._dispatch(job_id)
-        if self.spares and self.chance.random() < 0.2:
-            await self.bench.keep_spare(self.chance.choice(self.spares))
-            return "keep_spare"
+        if self.late_images and self.chance.random() < 0.2:
+            await self.bench.keep_late(self.chance.choice(self.late_images))
+            return "keep_late"
         return await self._work(self.chance.choice(self.refs[-4:]))
 
     async def _dispatch(self, job_id: UUID) -> str:
         bench = self.bench
         acts: dict[str, Callable[[], Awaitable[object]]] = {
-            "release": self._release,
+            "dispatch": self._hand_out,
             "start": lambda: self._start(job_id),
             "hand_back": lambda: self._hand_back(job_id),
             "reap": lambda: self._reap(job_id),
             "free": lambda: self._resolve(job_id, None),
             "charged": lambda: self._resolve(job_id, PRICE),
             "due": lambda: bench.change(job_id, _DUE),
-            "fund": lambda: bench.do(lambda tx: jobs.readmit(tx, bench.presenter, job_id)),
+            "readmit": lambda: bench.do(lambda tx: jobs.readmit(tx, bench.presenter, job_id)),
             "url dies": lambda: bench.change(job_id, "keep_until = now()"),
             "cancel": lambda: bench.cancel(job_id),
             "expire": lambda: bench.expire(job_id),
@@ -375,8 +375,8 @@ class Walk:
         await acts[name]()
         return name
 
-    async def _release(self) -> None:
-        await self.bench.do(lambda tx: jobs.release(tx, 9, lease=LEASE, typical_call=NOTHING))
+    async def _hand_out(self) -> None:
+        await self.bench.do(lambda tx: jobs.dispatch(tx, 9, lease=LEASE, typical_call=NOTHING))
 
     async def _hand_back(self, job_id: UUID) -> None:
         await self.bench.hand_back(job_id, (await self.bench.job(job_id))["fence"])
@@ -442,7 +442,7 @@ class Walk:
         received = await self.bench.receive(ref, image)
         if received is not None:
             use, mine = received
-            (self.refs if use == "keep" else self.spares).append(mine)
+            (self.refs if use == "keep" else self.late_images).append(mine)
 
     def _hear(self, ref: Ref, answer: Answer) -> None:
         """Expect what this answer says of its attempt, if it is the one that made the call."""

@@ -109,7 +109,7 @@ class Line:
             await self.bench.run(statement.replace(":s", f"interval '{seconds} s'"))
 
     async def calls(self, settings: Settings = SETTINGS) -> int:
-        """Ask how many may be in flight, as each turn that releases does."""
+        """Ask how many may be in flight, as each turn that dispatches does."""
         self.limit = await self.bench.do(partial(limits.calls, settings=settings))
         return self.limit
 
@@ -224,7 +224,7 @@ async def test_a_call_that_took_the_place_of_another_does_not_count_beside_it(li
     assert await line.refuse(slow) == HIDDEN - 1
 
 
-async def test_what_had_been_released_before_the_fall_tells_nothing_new(line: Line) -> None:
+async def test_what_had_been_dispatched_before_the_fall_tells_nothing_new(line: Line) -> None:
     await line.bench.run("INSERT INTO limits (id, calls) VALUES (1, 64)")
     for each in await line.send(HIDDEN + 1):
         assert await line.refuse(each) == HIDDEN - 1

@@ -68,7 +68,7 @@ async def test_a_start_whose_answer_was_lost_is_found_again_by_its_own_id(
     between: Proxy, far: Bench, near: Bench
 ) -> None:
     job_id = await near.submit()
-    fence, start_id = await near.release(job_id), uuid4()
+    fence, start_id = await near.dispatch(job_id), uuid4()
     between.drop = 1
     with pytest.raises(Unavailable):
         await replace(far, plain=False).start(job_id, fence, start_id=start_id)
@@ -122,12 +122,12 @@ async def test_a_job_that_ends_with_its_spare_does_so_once(
     if last == "the spare is kept":
         await near.retry_later(fresh)
         with pytest.raises(Unavailable):
-            await far.keep_spare(late)
-        assert await far.keep_spare(late) is None
+            await far.keep_late(late)
+        assert await far.keep_late(late) is None
     else:
         with pytest.raises(Unavailable):
-            await far.keep_spare(late)
-        assert await far.keep_spare(late) is None
+            await far.keep_late(late)
+        assert await far.keep_late(late) is None
         between.drop = 1
         with pytest.raises(Unavailable):
             await far.retry_later(fresh)
@@ -154,13 +154,13 @@ async def test_a_success_whose_answer_was_lost_is_told_once(
     assert await near.audit() == []
 
 
-async def test_a_release_whose_answer_was_lost_costs_a_lease_and_no_more(
+async def test_a_dispatch_whose_answer_was_lost_costs_a_lease_and_no_more(
     between: Proxy, far: Bench, near: Bench
 ) -> None:
     job_id = await near.submit()
     between.drop = 1
     with pytest.raises(Unavailable):
-        await far.do(lambda tx: jobs.release(tx, 10, lease=LEASE, typical_call=NOTHING))
+        await far.do(lambda tx: jobs.dispatch(tx, 10, lease=LEASE, typical_call=NOTHING))
     assert (await near.job(job_id))["status"] == "released"
     assert await near.reap(job_id) == 1
     job = await near.job(job_id)
@@ -171,7 +171,7 @@ async def test_what_a_worker_says_in_one_statement_is_said_once(
     between: Proxy, far: Bench, near: Bench, vault: Vault
 ) -> None:
     job_id = await near.submit(webhook_url="https://receiver.example/job")
-    fence, start_id = await near.release(job_id), uuid4()
+    fence, start_id = await near.dispatch(job_id), uuid4()
     between.at, between.drop = b"begun AS", 1
     with pytest.raises(Unavailable):
         await far.start(job_id, fence, start_id=start_id)

@@ -186,7 +186,7 @@ async def test_a_doubted_price_without_an_image_ends_the_job_and_the_books_settl
     assert (attempt["outcome"], attempt["charge"], job["held"]) == ("unusable", "unknown", PRICE)
     assert len(await house.bench.rows("SELECT * FROM evidence")) == 1
 
-    await reconciling.run(house.books)
+    await reconciling.run(house.reader)
 
     job, (attempt,) = await house.bench.job(job_id), await house.bench.attempts(job_id)
     assert (job["status"], job["charged"], job["held"]) == ("failed", PRICE, 0)

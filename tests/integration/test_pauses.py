@@ -43,8 +43,8 @@ async def run(*words: str) -> int:
     return await asyncio.to_thread(main, words)
 
 
-async def released(bench: Bench) -> list[UUID]:
-    found = await bench.do(lambda tx: jobs.release(tx, 9, lease=LEASE, typical_call=NOTHING))
+async def dispatched(bench: Bench) -> list[UUID]:
+    found = await bench.do(lambda tx: jobs.dispatch(tx, 9, lease=LEASE, typical_call=NOTHING))
     return [each.job_id for each in found]
 
 
@@ -80,7 +80,7 @@ async def test_while_everything_is_paused_nothing_is_released(
     image = await paid(bench)
     made = [await bench.submit() for _ in range(2)]
     assert await run("pause") == 0
-    assert await released(bench) == []
+    assert await dispatched(bench) == []
     assert await reasons(bench, image, *made) == ["paused"] * 3
     said = capsys.readouterr().out
     assert "everything" in said
@@ -88,7 +88,7 @@ async def test_while_everything_is_paused_nothing_is_released(
     assert await run("resume") == 0
     assert capsys.readouterr().out == "nothing is paused\n"
     assert await reasons(bench, image, *made) == ["queue"] * 3
-    assert await released(bench) == [image, *made]
+    assert await dispatched(bench) == [image, *made]
 
 
 async def test_a_paused_model_waits_and_its_paid_images_are_kept(bench: Bench) -> None:
@@ -96,9 +96,9 @@ async def test_a_paused_model_waits_and_its_paid_images_are_kept(bench: Bench) -
     await bench.change(another, "model = 'another'")
     assert await run("pause", "--model", MODEL) == 0
     assert await reasons(bench, image, job, another) == ["queue", "paused", "queue"]
-    assert await released(bench) == [image, another]
+    assert await dispatched(bench) == [image, another]
     assert await run("resume", "--model", MODEL) == 0
-    assert await released(bench) == [job]
+    assert await dispatched(bench) == [job]
 
 
 async def test_a_paused_project_waits_and_the_others_go_on(bench: Bench, other: Bench) -> None:
@@ -106,22 +106,22 @@ async def test_a_paused_project_waits_and_the_others_go_on(bench: Bench, other: 
     assert await run("pause", "--project", "tests") == 0
     assert await reasons(bench, image, job) == ["queue", "paused"]
     assert await shown(other, theirs) == "queue"
-    assert set(await released(bench)) == {image, theirs}
+    assert set(await dispatched(bench)) == {image, theirs}
     project = ids.text(ids.PROJECT, bench.caller.project_id)
     assert await run("resume", "--project", project) == 0
-    assert await released(bench) == [job]
+    assert await dispatched(bench) == [job]
 
 
 async def test_those_that_wait_for_a_key_wait_for_a_pause_too(bench: Bench) -> None:
     first, second = [await bench.submit(concurrency_key="k") for _ in range(2)]
-    assert await released(bench) == [first]
+    assert await dispatched(bench) == [first]
     assert await shown(bench, second) == "concurrency_key"
     await bench.cancel(first)
     for words in ((), ("--model", MODEL), ("--project", "tests")):
         assert await run("pause", *words) == 0
-        assert await released(bench) == []
+        assert await dispatched(bench) == []
         assert await run("resume", *words) == 0
-    assert await released(bench) == [second]
+    assert await dispatched(bench) == [second]
 
 
 async def test_a_pause_of_much_and_one_of_little_are_ended_each_for_itself(
@@ -139,12 +139,12 @@ async def test_a_pause_of_much_and_one_of_little_are_ended_each_for_itself(
     ]
     assert await run("resume") == 0
     assert "project tests" in capsys.readouterr().out
-    assert await released(bench) == []
+    assert await dispatched(bench) == []
     assert await run("resume", "--model", MODEL) == 0
-    assert await released(bench) == []
+    assert await dispatched(bench) == []
     for _ in range(2):
         assert await run("resume", "--project", "tests") == 0
-    assert await released(bench) == [job]
+    assert await dispatched(bench) == [job]
 
 
 async def test_what_is_paused_must_be_there(
@@ -187,14 +187,14 @@ async def test_caps_are_set_shown_and_taken_away(
     )
     assert await limit() == "tests: at most 1 jobs in flight, at most 2 per concurrency_key"
     first, second = [await bench.submit() for _ in range(2)]
-    assert await released(bench) == [first]
+    assert await dispatched(bench) == [first]
     wanted: list[WaitingReason] = ["queue", "project_cap"]
     assert await reasons(bench, first, second) == wanted
     assert await limit("--in-flight", "none") == (
         "tests: no cap of its own on jobs in flight, at most 2 per concurrency_key"
     )
     assert await shown(bench, second) == "queue"
-    assert await released(bench) == [second]
+    assert await dispatched(bench) == [second]
 
 
 @pytest.mark.parametrize(

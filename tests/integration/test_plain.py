@@ -15,7 +15,7 @@ from psycopg.rows import DictRow
 from models import jobs
 from models.accounts.projects import Caller
 from models.errors import NotFound
-from models.images import remnants
+from models.images import collector
 from models.jobs import Snapshot, Submission, Terms
 from models.jobs.attempts import Answer, Ref
 from models.jobs.view import Presenter
@@ -24,7 +24,7 @@ from models.money.budgets import Rule
 from models.platform.db import Database
 from models.platform.vault import Vault
 from models.states import Priority
-from models.webhooks import deliveries, lanes
+from models.webhooks import deliveries, destinations
 from tests import sending
 from tests.making import DAY, IMAGE, KEPT, LEASE, NOTHING, PRICE, Bench, asked
 from tests.zones import NOON
@@ -249,7 +249,7 @@ async def _cancel(bench: Bench, _: Vault, job_id: UUID) -> None:
 
 async def _remnant(bench: Bench, _: Vault, __: UUID) -> None:
     blob = (bench.caller.project_id, KEPT.sha256)
-    await bench.do(lambda tx: remnants.reserve(tx, [blob]))
+    await bench.do(lambda tx: collector.reserve(tx, [blob]))
 
 
 async def _reap(bench: Bench, _: Vault, job_id: UUID) -> None:
@@ -265,7 +265,7 @@ async def test_a_start_that_is_not_plain_begins_nothing(
     bench: Bench, vault: Vault, spoil: Spoil
 ) -> None:
     job_id = await bench.submit()
-    fence = await bench.release(job_id)
+    fence = await bench.dispatch(job_id)
     await spoil(bench, vault, job_id)
     before = await bench.everything_of(job_id)
     assert await jobs.start_plain(bench.database.direct, job_id, fence, **_terms()) is None
@@ -337,7 +337,9 @@ async def test_a_success_after_trouble_is_recorded_in_the_general_way(
 ) -> None:
     made, woken = await sending.sending(bench, vault)
     if trouble == "lane":
-        await bench.do(lambda tx: lanes.slow(tx, lanes.of_endpoint(made.id), timedelta(0)))
+        await bench.do(
+            lambda tx: destinations.slow(tx, destinations.of_endpoint(made.id), timedelta(0))
+        )
     else:
         await bench.run("UPDATE endpoints SET failing_since = now(), failing_deliveries = 1")
     at = datetime.now(UTC)
@@ -352,7 +354,7 @@ async def test_a_success_after_trouble_is_recorded_in_the_general_way(
 
 
 async def _started(bench: Bench, job_id: UUID) -> Ref:
-    fence = await bench.release(job_id)
+    fence = await bench.dispatch(job_id)
     start = await jobs.start_plain(bench.database.direct, job_id, fence, **_terms())
     assert start is not None
     return start.ref

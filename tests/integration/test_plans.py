@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event, text
 
 from models import jobs
 from models.accounts.projects import Caller
-from models.jobs import Filter, Release
+from models.jobs import Dispatch, Filter
 from models.jobs.attempts import Ref
 from models.jobs.queue import backlog
 from models.jobs.view import Presenter
@@ -283,12 +283,12 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
         lambda tx, on: jobs.finished(tx, [on.done, on.waiting, on.running.job_id]),
         {"pk_jobs"},
     ),
-    "release": (
-        lambda tx, _: jobs.release(tx, 200, lease=LEASE, typical_call=NOTHING),
+    "dispatch": (
+        lambda tx, _: jobs.dispatch(tx, 200, lease=LEASE, typical_call=NOTHING),
         {"ix_jobs_ready", "ix_jobs_paid", "ix_jobs_key_waiting", "ix_jobs_lease_until", "pk_jobs"},
     ),
     "hand back": (
-        lambda tx, on: jobs.hand_back(tx, [Release(on.waiting, 1)]),
+        lambda tx, on: jobs.hand_back(tx, [Dispatch(on.waiting, 1)]),
         {"pk_jobs"},
     ),
     "start": (_start, {"pk_jobs"}),
@@ -337,9 +337,9 @@ async def test_what_runs_for_every_job_goes_by_indexes(ground: Ground, name: str
     assert indexes - {each.index for each in found} == set()
 
 
-async def test_a_release_never_reads_a_whole_backlog_to_sort_it(ground: Ground) -> None:
+async def test_a_dispatch_never_reads_a_whole_backlog_to_sort_it(ground: Ground) -> None:
     """Beside a history that looks cheap: what waits is so little that the statistics know none of it."""
-    found = await _plans(ground, _ACTS["release"][0])
+    found = await _plans(ground, _ACTS["dispatch"][0])
     sorted_first = {"ix_jobs_queue_expires_at", "ix_jobs_backlog"}
     assert sorted_first & {each.index for each in found} == set()
 

@@ -41,7 +41,7 @@ async def price(house: House) -> int | None:
 
 
 async def ask(house: House) -> None:
-    await pricing.run(house.books)
+    await pricing.run(house.reader)
 
 
 async def job(house: House, job_id: UUID) -> tuple[str, int, int]:
@@ -64,7 +64,7 @@ async def test_a_quote_is_learned(house: House) -> None:
 
 async def settle(house: House) -> None:
     """Let the provider's log say what is unknown."""
-    await reconciling.run(house.books)
+    await reconciling.run(house.reader)
 
 
 @pytest.mark.parametrize("told", [99_000, 83_000])
@@ -207,7 +207,7 @@ async def test_a_drift_is_measured(house: House) -> None:
     house.provider.world.change({"price": DEARER})
     await house.spend("ok", "ok", "ok")
     await settle(house)
-    await measuring.run(house.books.desk)
+    await measuring.run(house.reader.dispatcher)
     assert measure("darkroom_price_credits") == DEARER
     assert measure("darkroom_price_drifts") == 3
     assert measure("darkroom_price_drift_credits") == 3 * (DEARER - PRICE)

@@ -19,7 +19,7 @@ from models.platform.db import Database
 from models.settings import Settings
 from tests import spending
 from tests.spending import House
-from worker.dispatcher import releasing
+from worker.dispatcher import dispatching
 from worker.dispatcher.publishing import Patience
 from worker.runtime.app import app
 
@@ -53,7 +53,9 @@ async def house(
         # The one of this process keeps its connections to the Redis of the tests before.
         celery = Celery("full", broker=server.url)
         celery.conf.update({name: app.conf[name] for name in _SAME})
-        opened.books = replace(opened.books, desk=replace(opened.books.desk, celery=celery))
+        opened.reader = replace(
+            opened.reader, dispatcher=replace(opened.reader.dispatcher, celery=celery)
+        )
         yield opened
 
 
@@ -62,11 +64,11 @@ async def test_a_redis_out_of_memory_is_left_in_peace_and_then_goes_on_at_once(
 ) -> None:
     assert full.ping()
     made = [await house.submit() for _ in range(5)]
-    desk, before = house.books.desk, REGISTRY.get_sample_value(SEEN) or 0
+    dispatcher, before = house.reader.dispatcher, REGISTRY.get_sample_value(SEEN) or 0
     with capture_logs() as logs:
-        waits = [await releasing.run(desk)]
-        # As often as a doorbell may ring: nothing is released meanwhile, and Redis is not asked.
-        waits += [await releasing.run(desk) for _ in range(20)]
+        waits = [await dispatching.run(dispatcher)]
+        # As often as a doorbell may ring: nothing is dispatched meanwhile, and Redis is not asked.
+        waits += [await dispatching.run(dispatcher) for _ in range(20)]
     away = [line for line in logs if line["event"] == "redis.away"]
     assert [line["error"] for line in away] == ["OperationalError"]
     assert "maxmemory" in away[0]["detail"]
@@ -77,13 +79,13 @@ async def test_a_redis_out_of_memory_is_left_in_peace_and_then_goes_on_at_once(
     )
     rows = await house.bench.rows("SELECT status, fence FROM jobs ORDER BY rank")
     assert [(row["status"], row["fence"]) for row in rows] == [("queued", 1)] * 5
-    await asyncio.sleep(desk.patience.left.total_seconds() if desk.patience.left else 0)
-    await releasing.run(desk)  # with one job
+    await asyncio.sleep(dispatcher.patience.left.total_seconds() if dispatcher.patience.left else 0)
+    await dispatching.run(dispatcher)  # with one job
     rows = await house.bench.rows("SELECT fence FROM jobs ORDER BY rank")
     assert [row["fence"] for row in rows] == [2, 1, 1, 1, 1]
     full.config_set("maxmemory", 0)
-    await asyncio.sleep(desk.patience.left.total_seconds() if desk.patience.left else 0)
-    assert await releasing.run(desk) is True
+    await asyncio.sleep(dispatcher.patience.left.total_seconds() if dispatcher.patience.left else 0)
+    assert await dispatching.run(dispatcher) is True
     assert await house.work() == 5
     assert {(await house.bench.job(each))["status"] for each in made} == {"succeeded"}
 

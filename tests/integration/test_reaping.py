@@ -28,14 +28,14 @@ async def reap(bench: Bench, batch: int = 100) -> Counter[str]:
 
 
 async def test_nobody_loses_a_lease_that_still_runs(bench: Bench) -> None:
-    await bench.release(await bench.submit())
+    await bench.dispatch(await bench.submit())
     await bench.running()
     assert (await reap(bench)).total() == 0
 
 
-async def test_what_was_released_and_never_started_goes_back_in_its_place(bench: Bench) -> None:
+async def test_what_was_dispatched_and_never_started_goes_back_in_its_place(bench: Bench) -> None:
     job_id = await bench.submit()
-    await bench.release(job_id)
+    await bench.dispatch(job_id)
     before = await bench.job(job_id)
     await bench.change(job_id, RUN_OUT)
 
@@ -86,7 +86,7 @@ async def test_a_paid_image_is_taken_over_and_not_paid_again(bench: Bench) -> No
 
     assert await reap(bench) == Counter(keeping=1)
 
-    begun = await bench.start(ref.job_id, await bench.release(ref.job_id), worker="w2")
+    begun = await bench.start(ref.job_id, await bench.dispatch(ref.job_id), worker="w2")
     assert begun is not None
     assert (begun.phase, begun.ref.number) == ("keep", 1)
     assert begun.provider_url is not None
@@ -119,7 +119,7 @@ async def test_keeping_is_put_off_for_longer_each_time_until_the_url_is_dead(ben
         delays.append(await _put_off(bench, ref, age))
         job = await bench.job(ref.job_id)
         assert (job["status"], job["phase"], job["waiting_reason"]) == ("queued", "keep", "storage")
-        begun = await bench.start(ref.job_id, await bench.release(ref.job_id))
+        begun = await bench.start(ref.job_id, await bench.dispatch(ref.job_id))
         assert begun is not None
         ref = begun.ref
 

@@ -19,7 +19,7 @@ from tests import spending
 from tests.spending import CHARGED, DAY, FREE, HOUR, KEY, PRICE, House
 from worker.dispatcher import accounting, matching, measuring, reconciling
 from worker.dispatcher.accounting import Duty, reserve_request
-from worker.dispatcher.matching import Strangers
+from worker.dispatcher.matching import Reported
 
 LAG = timedelta(minutes=15)
 SETTLED, RELEASED, UNKNOWN = "settled", "released", "unknown"
@@ -35,7 +35,7 @@ async def house(
 
 
 async def look(house: House) -> None:
-    await reconciling.run(house.books)
+    await reconciling.run(house.reader)
 
 
 async def test_one_page_settles_many_attempts(house: House) -> None:
@@ -189,13 +189,13 @@ async def test_a_row_found_late_settles_what_was_believed_free(house: House) -> 
         await house.age(2 * HOUR)
         await look(house)
     assert await house.charge(job) == RELEASED
-    await reconciling.recheck(house.books)
+    await reconciling.recheck(house.reader)
     assert await house.charge(job) == RELEASED
     hidden.logged = True
     house.provider.world.wallet.entries.insert(1, replace(moved, created_at=hidden.received_at))
     await look(house)  # nothing is unknown any more: only the second look finds it
     assert await house.charge(job) == RELEASED
-    await reconciling.recheck(house.books)
+    await reconciling.recheck(house.reader)
     assert await house.charge(job) == SETTLED
     assert await house.bench.ledger(job) == [
         (1, "hold", PRICE), (1, "release", -PRICE), (1, "charge", PRICE),
@@ -277,7 +277,7 @@ async def test_a_key_that_is_unknown_leaves_the_charge_unknown_and_says_so(
         assert await house.charge(job) == UNKNOWN
         said = [line for line in logs if line["event"] == "reconcile.key_unknown"]
         assert [(line["key_prefix"], line["attempts"]) for line in said] == [(KEY[:8], 1)]
-        await measuring.run(house.books.desk)
+        await measuring.run(house.reader.dispatcher)
         assert left_to_operator("key_unknown") == 1
 
 
@@ -303,7 +303,7 @@ async def test_what_the_log_forgets_soon_is_left_to_the_operator(house: House) -
     await look(house)
     assert house.provider.world.account_requests == before
     assert await house.charge(job) == UNKNOWN
-    await measuring.run(house.books.desk)
+    await measuring.run(house.reader.dispatcher)
     assert left_to_operator("too_old") == 1
 
 
@@ -348,19 +348,19 @@ async def test_charges_of_nobody_are_counted_and_stop_nothing(house: House) -> N
     jobs_ = await house.spend("ok", CHARGED)
     await look(house)
     house.strangers(3)
-    strangers = Strangers()
+    reported = Reported()
     with capture_logs() as logs:
-        await matching.run(house.books, strangers)
+        await matching.run(house.reader, reported)
         assert unmatched() == 0  # younger than the lag: the log may still explain them
         await house.age(HOUR)
-        await matching.run(house.books, strangers)
-        await matching.run(house.books, strangers)
+        await matching.run(house.reader, reported)
+        await matching.run(house.reader, reported)
     assert unmatched() == 3
     said = [line for line in logs if line["event"] == "charges.unmatched"]
     assert [(line["charges"], line["credits"]) for line in said] == [(3, 3 * PRICE)]
     assert await house.charges(*jobs_) == [SETTLED, SETTLED]
     await house.age(2 * DAY)
-    await matching.run(house.books, Strangers())
+    await matching.run(house.reader, Reported())
     assert unmatched() == 0  # of the last day
 
 
@@ -371,7 +371,7 @@ async def test_a_lost_call_of_ours_is_no_strangers_charge(house: House, believed
         await house.bench.resolve(job)  # somebody says that it was free
     await house.age(HOUR)
     await look(house)
-    await matching.run(house.books, Strangers())
+    await matching.run(house.reader, Reported())
     assert unmatched() == 0
     assert await house.charge(job) == SETTLED
 
@@ -380,18 +380,18 @@ async def test_no_charge_is_guessed_to_be_a_calls_that_the_log_may_yet_name(hous
     (job,) = await house.spend(FREE)
     house.strangers(1)
     await house.age(HOUR)
-    await matching.run(house.books, Strangers())
+    await matching.run(house.reader, Reported())
     assert await house.charge(job) == UNKNOWN
 
 
 async def test_charges_from_before_our_first_call_are_not_counted(house: House) -> None:
     house.strangers(2)
     await house.age(2 * HOUR)
-    await matching.run(house.books, Strangers())
+    await matching.run(house.reader, Reported())
     assert unmatched() == 0
     await house.spend("ok")
     await house.age(HOUR)
-    await matching.run(house.books, Strangers())
+    await matching.run(house.reader, Reported())
     assert unmatched() == 0
 
 
@@ -399,14 +399,14 @@ async def test_an_account_that_is_down_shows_no_stale_count(house: House) -> Non
     await house.spend("ok")
     house.strangers(1)
     await house.age(HOUR)
-    strangers = Strangers()
-    await matching.run(house.books, strangers)
+    reported = Reported()
+    await matching.run(house.reader, reported)
     assert unmatched() == 1
     house.provider.world.change({"account_fault": "500"})
-    await matching.run(house.books, strangers)
+    await matching.run(house.reader, reported)
     assert unmatched() == 0
     house.provider.world.change({"account_fault": ""})
-    await matching.run(house.books, strangers)
+    await matching.run(house.reader, reported)
     assert unmatched() == 1
 
 
@@ -422,7 +422,7 @@ async def test_a_job_that_waited_for_its_charge_goes_on(house: House) -> None:
 async def test_of_several_dispatchers_one_asks_and_each_charge_is_told_once(house: House) -> None:
     jobs_ = await house.spend(*[CHARGED] * 20)
     crowd = [await house.dispatcher(f"dispatcher-{n}") for n in range(5)]
-    await asyncio.gather(*(reconciling.run(books) for books in crowd))
+    await asyncio.gather(*(reconciling.run(reader) for reader in crowd))
     assert house.log_requests == 1
     assert await house.charges(*jobs_) == [SETTLED] * 20
     assert len(await house.events("job.charge_resolved")) == 20
@@ -443,8 +443,8 @@ async def test_all_processes_together_never_exceed_the_providers_patience(house:
     granted: list[Duty] = []
 
     async def spend(duty: Duty) -> None:
-        books = await house.dispatcher(f"dispatcher-of-{duty}")
-        while await reserve_request(books, duty):
+        reader = await house.dispatcher(f"dispatcher-of-{duty}")
+        while await reserve_request(reader, duty):
             granted.append(duty)
 
     async def minute() -> int:
@@ -472,7 +472,7 @@ async def test_a_window_longer_than_the_minutes_share_is_read_on_in_the_next(
     jobs_ = await house.spend(*[CHARGED] * 3)
     house.strangers(150)
     await house.bench.do(partial(_use_up, most=79))
-    turn = asyncio.create_task(reconciling.run(house.books))
+    turn = asyncio.create_task(reconciling.run(house.reader))
     await until(lambda: house.log_requests > 0)
     assert not await house.bench.do(lambda tx: duties.spend_request(tx, 80))
     assert (house.log_requests, turn.done()) == (1, False)

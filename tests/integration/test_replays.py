@@ -192,7 +192,7 @@ A_DAY = replace(BUSY, next_in=timedelta(days=1), pause=timedelta(days=1))
 async def test_what_waits_because_its_receiver_asked_for_it_is_sent_by_hand_all_the_same(
     bench: Bench, vault: Vault, *, own_url: bool
 ) -> None:
-    """Its lane is paused for a day, and slow; another try of it is under way."""
+    """Its destination is paused for a day, and slow; another try of it is under way."""
     made = None if own_url else await endpoint(bench, vault)
     for _ in range(3):
         await finished(bench, webhook_url=URL if own_url else None)
@@ -286,7 +286,7 @@ async def ping(bench: Bench, endpoint_id: UUID) -> UUID:
 
 
 async def test_a_ping_is_held_up_by_nothing(bench: Bench, vault: Vault) -> None:
-    """Its endpoint is disabled, its lane paused, its rate used up, and eight tries hang."""
+    """Its endpoint is disabled, its destination paused, its rate used up, and eight tries hang."""
     made, _ = await registered(bench, vault, Wish(URL, rate_limit=1))
     for _ in range(9):
         await finished(bench)

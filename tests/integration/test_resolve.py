@@ -87,7 +87,7 @@ async def test_what_was_called_free_by_mistake_is_settled_when_the_log_shows_it(
     name, _ = await lost(house, CHARGED)
     house.by_hand.add(name)
     assert await resolve(name, "free") == 0
-    await reconciling.recheck(house.books)
+    await reconciling.recheck(house.reader)
     house.by_hand.clear()
     assert await books(house) == [HELD, FREED, ("charge", PRICE)]
 

@@ -70,7 +70,7 @@ class Backup:
 
     async def recall(self) -> Recalled:
         """Book what was paid since, and audit the books."""
-        found = await recalling.recall(self.house.books)
+        found = await recalling.recall(self.house.reader)
         assert await self.house.bench.audit() == []
         return found
 
@@ -190,8 +190,8 @@ async def test_a_job_whose_image_the_backup_has_as_a_spare_ends_with_it(backup: 
     await bench.begin(late.job_id)
     (call,) = backup.house.provider.world.calls.all
     seen = replace(IMAGE, credits=call.charged, inference_id=call.inference_id)
-    assert await bench.receive(late, seen) == ("spare", late)
-    await bench.keep_spare(late)
+    assert await bench.receive(late, seen) == ("late", late)
+    await bench.keep_late(late)
     await backup.make()
     await backup.call(late.job_id, 2)
     await backup.restore()
@@ -234,9 +234,9 @@ async def test_calls_that_the_backup_has_are_not_booked_again_whichever_had_the_
     assert len(await bench.attempts(first.job_id)) == 2
 
 
-async def test_a_job_that_was_released_in_the_backup_is_no_exception(backup: Backup) -> None:
+async def test_a_job_that_was_dispatched_in_the_backup_is_no_exception(backup: Backup) -> None:
     job_id = await backup.house.submit()
-    fence = await backup.house.bench.release(job_id)
+    fence = await backup.house.bench.dispatch(job_id)
     await backup.make()
     await backup.call(job_id)
     await backup.restore()
@@ -293,10 +293,10 @@ async def test_nothing_is_booked_before_everything_is_paused_and_the_log_has_cau
     await backup.restore()
     await backup.house.bench.run("UPDATE pauses SET paused_at = now() - interval '10 min'")
     with pytest.raises(Misconfigured, match="may lag until"):
-        await recalling.recall(backup.house.books)
+        await recalling.recall(backup.house.reader)
     await backup.house.bench.run("DELETE FROM pauses")
     with pytest.raises(Misconfigured, match="python -m models pause"):
-        await recalling.recall(backup.house.books)
+        await recalling.recall(backup.house.reader)
     assert await backup.end(job_id) == ("queued", None)
 
 
@@ -307,7 +307,7 @@ async def test_a_log_that_is_down_books_nothing(backup: Backup) -> None:
     await backup.restore()
     backup.house.provider.world.change({"account_fault": "500"})
     with pytest.raises(AccountUnavailable):
-        await recalling.recall(backup.house.books)
+        await recalling.recall(backup.house.reader)
     backup.house.provider.world.change({"account_fault": ""})
     assert await backup.charges(job_id) == []
     await backup.recall()

@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 
 from models import jobs
 from models.accounts.projects import Caller
-from models.images import remnants
-from models.images.remnants import Contested
+from models.images import collector
+from models.images.collector import Contested
 from models.images.storage import Store
 from models.jobs import KeptImage, retention
 from models.jobs.view import Presenter
@@ -27,7 +27,7 @@ from models.webhooks import deliveries
 from tests.making import DAY, KEPT, LOST, NOTHING, Bench
 from worker import keep
 from worker.dispatcher import retaining
-from worker.dispatcher.desk import Desk
+from worker.dispatcher.duty import Dispatcher
 from worker.runtime.app import connect
 from worker.runtime.context import open_context
 
@@ -49,9 +49,11 @@ def store(settings: Settings) -> Store:
 
 
 @pytest.fixture
-async def desk(settings: Settings, database: Database, presenter: Presenter) -> AsyncIterator[Desk]:
+async def dispatcher(
+    settings: Settings, database: Database, presenter: Presenter
+) -> AsyncIterator[Dispatcher]:
     async with Doorbell(settings.redis_url.get_secret_value()) as doorbell:
-        yield Desk(settings, "dispatcher-1", database, doorbell, connect(settings), presenter)
+        yield Dispatcher(settings, "dispatcher-1", database, doorbell, connect(settings), presenter)
 
 
 async def succeeded(bench: Bench, store: Store, kept: KeptImage = KEPT, **changes: object) -> UUID:
@@ -88,37 +90,37 @@ async def erase(bench: Bench, job_id: UUID) -> None:
 
 
 async def test_an_image_goes_when_its_retention_ends_and_its_job_stays(
-    bench: Bench, store: Store, desk: Desk
+    bench: Bench, store: Store, dispatcher: Dispatcher
 ) -> None:
     job_id = await succeeded(bench, store)
-    await retaining.run(desk, store)
+    await retaining.run(dispatcher, store)
     (image,) = await bench.rows("SELECT removed_at FROM images")
     assert image["removed_at"] is None, "its time has not come"
     await expire_images(bench)
-    await retaining.run(desk, store)
+    await retaining.run(dispatcher, store)
     (image,) = await bench.rows("SELECT removed_at FROM images")
     assert image["removed_at"] is not None
     assert await there(bench, store) == [True, True], "whoever just saw it may bring it again"
     await pass_time(bench)
-    await retaining.run(desk, store)
+    await retaining.run(dispatcher, store)
     assert await there(bench, store) == [False, False]
     assert (await bench.job(job_id))["status"] == "succeeded"
 
 
 async def test_a_blob_stays_while_any_job_of_the_project_refers_to_it(
-    bench: Bench, store: Store, desk: Desk
+    bench: Bench, store: Store, dispatcher: Dispatcher
 ) -> None:
     first = await succeeded(bench, store)
     second = await bench.submit(reuse="exact")
     for job_id, left in ((first, True), (second, False)):
         await erase(bench, job_id)
         await pass_time(bench)
-        await retaining.run(desk, store)
+        await retaining.run(dispatcher, store)
         assert await there(bench, store) == [left, left]
 
 
 async def test_a_reference_inside_an_input_goes_with_the_last_job_that_needs_it(
-    bench: Bench, store: Store, desk: Desk
+    bench: Bench, store: Store, dispatcher: Dispatcher
 ) -> None:
     url = f"data:image/png;sha256={HASH};length=5"
     await store.put(str(bench.caller.project_id), PICTURE, "image/png")
@@ -129,19 +131,19 @@ async def test_a_reference_inside_an_input_goes_with_the_last_job_that_needs_it(
         await bench.cancel(job_id)
         await erase(bench, job_id)
         await pass_time(bench)
-        await retaining.run(desk, store)
+        await retaining.run(dispatcher, store)
         assert (await there(bench, store))[0] is left
 
 
 async def test_bytes_that_come_again_before_they_are_deleted_are_kept(
-    bench: Bench, store: Store, desk: Desk
+    bench: Bench, store: Store, dispatcher: Dispatcher
 ) -> None:
     await erase(bench, await succeeded(bench, store))
     await pass_time(bench)
     blob = [(bench.caller.project_id, HASH)]
-    assert await bench.do(lambda tx: remnants.reserve(tx, blob))
-    await retaining.run(desk, store)
-    assert await there(bench, store) == [True, True], "it was claimed just now"
+    assert await bench.do(lambda tx: collector.reserve(tx, blob))
+    await retaining.run(dispatcher, store)
+    assert await there(bench, store) == [True, True], "it was reserved just now"
     url = f"data:image/png;sha256={HASH};length=5"
     await bench.submit(input={"prompt": "a", "image_urls": [url]})
     assert await bench.rows("SELECT 1 FROM remnants") == []
@@ -149,35 +151,35 @@ async def test_bytes_that_come_again_before_they_are_deleted_are_kept(
 
 async def test_bytes_that_come_while_they_are_deleted_have_to_come_again(bench: Bench) -> None:
     blob = [(bench.caller.project_id, HASH)]
-    await bench.do(lambda tx: remnants.mark(tx, blob))
+    await bench.do(lambda tx: collector.mark(tx, blob))
     await pass_time(bench)
-    doomed, _ = await bench.do(lambda tx: remnants.sweep(tx, 10))
-    assert [(each.project_id, each.sha256) for each in doomed] == blob
-    assert not await bench.do(lambda tx: remnants.reserve(tx, blob))
-    assert not await bench.do(lambda tx: remnants.attach(tx, blob))
-    await bench.do(lambda tx: remnants.gone(tx, doomed))
-    assert not await bench.do(lambda tx: remnants.attach(tx, blob)), "they were put before"
-    assert await bench.do(lambda tx: remnants.reserve(tx, blob))
-    assert await bench.do(lambda tx: remnants.attach(tx, blob))
+    swept, _ = await bench.do(lambda tx: collector.sweep(tx, 10))
+    assert [(each.project_id, each.sha256) for each in swept] == blob
+    assert not await bench.do(lambda tx: collector.reserve(tx, blob))
+    assert not await bench.do(lambda tx: collector.attach(tx, blob))
+    await bench.do(lambda tx: collector.gone(tx, swept))
+    assert not await bench.do(lambda tx: collector.attach(tx, blob)), "they were put before"
+    assert await bench.do(lambda tx: collector.reserve(tx, blob))
+    assert await bench.do(lambda tx: collector.attach(tx, blob))
 
 
 async def test_a_worker_whose_image_was_deleted_meanwhile_puts_it_again(
-    bench: Bench, store: Store, desk: Desk
+    bench: Bench, store: Store, dispatcher: Dispatcher
 ) -> None:
     first = await succeeded(bench, store)
     received = await bench.receive(await bench.running())
     assert received is not None
     await erase(bench, first)
     await pass_time(bench)
-    await retaining.run(desk, store)
+    await retaining.run(dispatcher, store)
     with pytest.raises(Contested):
         await bench.succeed(received[1])
     blob = [(bench.caller.project_id, HASH)]
-    assert await bench.do(lambda tx: remnants.reserve(tx, blob))
+    assert await bench.do(lambda tx: collector.reserve(tx, blob))
     await store.put(str(bench.caller.project_id), PICTURE, "image/jpeg")
-    assert await bench.succeed(received[1], replace(KEPT, claimed=True)) is not None
+    assert await bench.succeed(received[1], replace(KEPT, reserved=True)) is not None
     await pass_time(bench)
-    await retaining.run(desk, store)
+    await retaining.run(dispatcher, store)
     assert (await there(bench, store))[0]
 
 
@@ -201,20 +203,20 @@ async def test_a_worker_finds_out_by_itself(bench: Bench, store: Store, settings
 
 
 async def test_it_is_told_how_long_a_blob_should_be_gone(
-    bench: Bench, store: Store, desk: Desk
+    bench: Bench, store: Store, dispatcher: Dispatcher
 ) -> None:
     job_id = await succeeded(bench, store)
-    assert await bench.do(remnants.overdue) == timedelta()
+    assert await bench.do(collector.overdue) == timedelta()
     await erase(bench, job_id)
-    assert await bench.do(remnants.overdue) == timedelta(), "its time has not come"
+    assert await bench.do(collector.overdue) == timedelta(), "its time has not come"
     await pass_time(bench)
-    assert HOUR - remnants.GRACE <= await bench.do(remnants.overdue) < 2 * HOUR
-    await retaining.run(desk, store)
-    assert await bench.do(remnants.overdue) == timedelta()
+    assert HOUR - collector.GRACE <= await bench.do(collector.overdue) < 2 * HOUR
+    await retaining.run(dispatcher, store)
+    assert await bench.do(collector.overdue) == timedelta()
 
 
 async def test_a_dispatcher_with_another_store_than_the_workers_deletes_nothing_and_is_told_of(
-    bench: Bench, store: Store, desk: Desk, tmp_path: Path
+    bench: Bench, store: Store, dispatcher: Dispatcher, tmp_path: Path
 ) -> None:
     """Its deletions would all succeed, and what customers erased would stay."""
     await succeeded(bench, store)
@@ -223,34 +225,34 @@ async def test_a_dispatcher_with_another_store_than_the_workers_deletes_nothing_
     await erase(bench, await succeeded(bench, store, other))
     await pass_time(bench)
     with capture_logs() as logs:
-        await retaining.run(desk, Store(str(tmp_path / "other")))
+        await retaining.run(dispatcher, Store(str(tmp_path / "other")))
     assert [line["event"] for line in logs] == ["retention.other_store"]
-    assert await bench.do(remnants.overdue) > timedelta()
+    assert await bench.do(collector.overdue) > timedelta()
     await pass_time(bench)
-    await retaining.run(desk, store)
+    await retaining.run(dispatcher, store)
     assert await store.size(f"{bench.caller.project_id}/{other.sha256}") is None
-    assert await bench.do(remnants.overdue) == timedelta()
+    assert await bench.do(collector.overdue) == timedelta()
     assert await there(bench, store) == [True, True]
 
 
 async def test_a_blob_whose_deletion_died_halfway_is_deleted_by_the_next(
-    bench: Bench, store: Store, desk: Desk
+    bench: Bench, store: Store, dispatcher: Dispatcher
 ) -> None:
     await erase(bench, await succeeded(bench, store))
     await pass_time(bench)
-    await bench.do(lambda tx: remnants.sweep(tx, 10))  # and here it dies
-    await retaining.run(desk, store)
+    await bench.do(lambda tx: collector.sweep(tx, 10))  # and here it dies
+    await retaining.run(dispatcher, store)
     assert await there(bench, store) == [True, True], "somebody seems to be at it"
     await pass_time(bench)
-    await retaining.run(desk, store)
+    await retaining.run(dispatcher, store)
     assert await there(bench, store) == [False, False]
     await pass_time(bench, 2 * DAY)
-    await retaining.run(desk, store)
+    await retaining.run(dispatcher, store)
     assert await bench.rows("SELECT 1 FROM remnants") == [], "in the end nothing is remembered"
 
 
 async def test_an_old_job_goes_with_all_that_belongs_to_it_and_its_ledger_stays(
-    bench: Bench, store: Store, desk: Desk
+    bench: Bench, store: Store, dispatcher: Dispatcher
 ) -> None:
     job_id = await succeeded(bench, store, webhook_url=URL)
     await bench.run(
@@ -263,7 +265,7 @@ async def test_an_old_job_goes_with_all_that_belongs_to_it_and_its_ledger_stays(
     assert {table for table, rows in left.items() if rows} == {"ledger"}
     assert (await bench.ledger(job_id), await bench.audit()) == (ledger, [])
     await pass_time(bench)
-    await retaining.run(desk, store)
+    await retaining.run(dispatcher, store)
     assert await there(bench, store) == [False, False]
 
 

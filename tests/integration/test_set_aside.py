@@ -24,7 +24,7 @@ from tests.conftest import make_settings
 from tests.making import DAY, Bench
 from tests.sending import endpoint, finished, wake
 from worker.dispatcher import measuring, reaping, retaining
-from worker.dispatcher.desk import Desk, one_by_one
+from worker.dispatcher.duty import Dispatcher, one_by_one
 from worker.runtime.app import connect
 
 
@@ -34,9 +34,11 @@ def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
 
 
 @pytest.fixture
-async def desk(settings: Settings, database: Database, presenter: Presenter) -> AsyncIterator[Desk]:
+async def dispatcher(
+    settings: Settings, database: Database, presenter: Presenter
+) -> AsyncIterator[Dispatcher]:
     async with Doorbell(settings.redis_url.get_secret_value()) as doorbell:
-        yield Desk(settings, "dispatcher-1", database, doorbell, connect(settings), presenter)
+        yield Dispatcher(settings, "dispatcher-1", database, doorbell, connect(settings), presenter)
 
 
 async def poison(bench: Bench, table: str, subject: UUID, when: str = "UPDATE OR DELETE") -> None:
@@ -68,7 +70,7 @@ async def put_by(bench: Bench) -> Mapping[UUID, str]:
 
 
 async def test_a_job_that_cannot_be_reaped_stops_no_other_and_is_tried_again(
-    bench: Bench, desk: Desk, monkeypatch: pytest.MonkeyPatch, settings: Settings,
+    bench: Bench, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch, settings: Settings,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     lost = [
@@ -79,17 +81,17 @@ async def test_a_job_that_cannot_be_reaped_stops_no_other_and_is_tried_again(
     await poison(bench, "jobs", lost[0])
     before = _counted("reap")
 
-    assert await reaping.run(desk) is False
+    assert await reaping.run(dispatcher) is False
 
     states = [(await bench.job(each))["status"] for each in lost]
     assert states == ["running", "failed", "failed"]
     assert await put_by(bench) == {lost[0]: "reap"}
-    await reaping.run(desk)
+    await reaping.run(dispatcher)
     (noted,) = await bench.rows("SELECT failures, reason FROM set_aside")
     assert noted["failures"] == 1, "it is passed by meanwhile"
     assert "this row is poison" in noted["reason"]
     assert _counted("reap") == before + 1
-    await measuring.run(desk)
+    await measuring.run(dispatcher)
     assert REGISTRY.get_sample_value("darkroom_set_aside", {"duty": "reap"}) == 1
 
     monkeypatch.setenv("DATABASE_URL", settings.database_url.get_secret_value())
@@ -99,7 +101,7 @@ async def test_a_job_that_cannot_be_reaped_stops_no_other_and_is_tried_again(
     assert str(lost[0]) in capsys.readouterr().out
 
     await heal(bench, "jobs")
-    await reaping.run(desk)
+    await reaping.run(dispatcher)
     assert (await bench.job(lost[0]))["status"] == "failed"
     assert await put_by(bench) == {}
 
@@ -108,17 +110,19 @@ def _counted(duty: str) -> float:
     return REGISTRY.get_sample_value("darkroom_rows_set_aside_total", {"duty": duty}) or 0
 
 
-async def test_a_job_that_cannot_expire_stops_no_other(bench: Bench, desk: Desk) -> None:
+async def test_a_job_that_cannot_expire_stops_no_other(
+    bench: Bench, dispatcher: Dispatcher
+) -> None:
     late = [await bench.submit(prompt=f"fox {n}") for n in range(3)]
     await bench.run("UPDATE jobs SET queue_expires_at = now() - interval '1 h'")
     await poison(bench, "jobs", late[1])
-    await reaping.expire(desk)
+    await reaping.expire(dispatcher)
     assert [(await bench.job(each))["status"] for each in late] == ["expired", "queued", "expired"]
     assert await put_by(bench) == {late[1]: "expire"}
 
 
 async def test_a_batch_of_which_one_row_fails_is_done_row_by_row(
-    bench: Bench, desk: Desk, vault: Vault
+    bench: Bench, dispatcher: Dispatcher, vault: Vault
 ) -> None:
     await endpoint(bench, vault)
     for _ in range(3):
@@ -126,25 +130,32 @@ async def test_a_batch_of_which_one_row_fails_is_done_row_by_row(
     woken = [id_ for id_, _ in await wake(bench)]
     await bench.run("UPDATE deliveries SET lease_until = now() - interval '1 s'")
     await poison(bench, "deliveries", woken[0])
-    await reaping.run(desk)
+    await reaping.run(dispatcher)
     rows = await bench.rows("SELECT id, state FROM deliveries")
     assert {row["id"]: row["state"] for row in rows} == {
         woken[0]: "sending", woken[1]: "pending", woken[2]: "pending",
     }  # fmt: skip
     assert await put_by(bench) == {woken[0]: "deliveries"}
     await heal(bench, "deliveries")
-    await reaping.run(desk)
+    await reaping.run(dispatcher)
     assert await put_by(bench) == {}
 
 
 async def test_what_retention_cannot_remove_keeps_nothing_else(
-    bench: Bench, desk: Desk, settings: Settings
+    bench: Bench, dispatcher: Dispatcher, settings: Settings
 ) -> None:
     old = [await finished(bench) for _ in range(3)]
     settings = settings.model_copy(
         update={"job_retention": timedelta(0), "delivery_retention": DAY}
     )
-    strict = Desk(settings, desk.name, desk.database, desk.doorbell, desk.celery, desk.presenter)
+    strict = Dispatcher(
+        settings,
+        dispatcher.name,
+        dispatcher.database,
+        dispatcher.doorbell,
+        dispatcher.celery,
+        dispatcher.presenter,
+    )
     await poison(bench, "jobs", old[1])
     await retaining.run(strict, Store(settings.storage_url))
     assert [row["id"] for row in await bench.rows("SELECT id FROM jobs")] == [old[1]]
@@ -166,7 +177,9 @@ async def test_a_row_that_never_works_is_tried_ever_more_rarely(bench: Bench) ->
     assert await bench.do(aside.counts) == {}
 
 
-async def test_a_row_is_not_at_fault_when_postgres_is_away(bench: Bench, desk: Desk) -> None:
+async def test_a_row_is_not_at_fault_when_postgres_is_away(
+    bench: Bench, dispatcher: Dispatcher
+) -> None:
     nobody = make_settings(database_url="postgresql://postgres@127.0.0.1:1/none")
     gone = Database(nobody, ring=lambda _topic, _key: None)
     tried: list[UUID] = []
@@ -176,7 +189,7 @@ async def test_a_row_is_not_at_fault_when_postgres_is_away(bench: Bench, desk: D
         tried.append(subject)
 
     with pytest.raises(Unavailable):
-        await one_by_one(replace(desk, database=gone), "reap", [uuid4(), uuid4()], move)
+        await one_by_one(replace(dispatcher, database=gone), "reap", [uuid4(), uuid4()], move)
     assert tried == []
     assert await put_by(bench) == {}
     await gone.close()

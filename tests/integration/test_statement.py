@@ -21,7 +21,7 @@ from models.settings import Settings
 from tests import spending
 from tests.spending import CHARGED, DAY, FREE, HOUR, PRICE, House
 from worker.dispatcher import matching, reconciling
-from worker.dispatcher.matching import Strangers
+from worker.dispatcher.matching import Reported
 
 Booked = list[tuple[str, int]]
 PAID: Booked = [("hold", PRICE), ("release", -PRICE), ("charge", PRICE)]
@@ -38,13 +38,13 @@ async def house(
 
 async def settle(house: House, *, rounds: int = 4) -> None:
     """Let hours pass in which others call, and the duties take their turns."""
-    strangers = Strangers()
+    reported = Reported()
     for _ in range(rounds):
         await house.age(HOUR)
         await house.spend("ok")
-        await reconciling.run(house.books)
-        await reconciling.recheck(house.books)
-        await matching.run(house.books, strangers)
+        await reconciling.run(house.reader)
+        await reconciling.recheck(house.reader)
+        await matching.run(house.reader, reported)
 
 
 async def booked(house: House, job_id: UUID) -> Booked:
@@ -163,7 +163,7 @@ async def test_a_correction_is_told_counted_and_shown_once(house: House) -> None
     (job,) = await house.spend("500+charged", max_attempts=1)
     with capture_logs() as logs:
         for _ in range(3):
-            await matching.run(house.books, Strangers())
+            await matching.run(house.reader, Reported())
     assert metric("charges_corrected_total", by="ledger") - before == 1
     (said,) = [line for line in logs if line["event"] == "charge.corrected"]
     assert (said["booked"], said["credits"], said["log_level"]) == (0, PRICE, "warning")
@@ -183,13 +183,13 @@ async def test_several_refunds_of_one_charge_are_booked_once_each(house: House) 
     moment = datetime.now(UTC).replace(microsecond=0)
     wallet.entries[-2:] = [_at(each, moment) for each in wallet.entries[-2:]]  # twins
     for _ in range(3):
-        await matching.run(house.books, Strangers())
+        await matching.run(house.reader, Reported())
     assert sorted(await booked(house, job)) == sorted(
         [*PAID, ("refund", -1_000), ("refund", -2_000), ("refund", -2_000)]
     )
     await house.age(30 * DAY)
     wallet.correct(CHARGE, "ADJUSTMENT", 7, charge.model, charge.reference_id)
-    await matching.run(house.books, Strangers())
+    await matching.run(house.reader, Reported())
     assert (await house.bench.job(job))["charged"] == PRICE - 5_000 + 7
 
 
@@ -207,7 +207,7 @@ async def test_a_refund_of_a_budgets_charge_makes_room_in_the_window_of_its_hold
     rule = Rule("project", "total", "UTC", PRICE, "hard")
     await house.bench.do(lambda tx: budgets.put(tx, project, rule))
     await house.spend("ok+refunded")
-    await matching.run(house.books, Strangers())
+    await matching.run(house.reader, Reported())
     (standing,) = await house.bench.do(lambda tx: budgets.standings(tx, project))
     assert (standing.spent, standing.held, standing.left) == (0, 0, PRICE)
 
@@ -218,7 +218,7 @@ async def test_corrections_of_an_hour_that_is_folded_are_added_to_it(house: Hous
     await house.age(3 * HOUR)
     while await house.bench.do(lambda tx: hours.fold(tx, timedelta(0))):
         pass
-    await matching.run(house.books, Strangers())
+    await matching.run(house.reader, Reported())
     assert await audit(house.bench.database) == []
 
 
@@ -228,7 +228,7 @@ async def test_a_job_that_waits_for_its_charge_hears_it_from_the_accounts_ledger
 ) -> None:
     script = f"{FREE if charge is None else CHARGED}+logged_failed, ok"
     (job,) = await house.spend(script, on_unknown_charge="wait")
-    await reconciling.run(house.books)
+    await reconciling.run(house.reader)
     while await house.work():
         pass
     row = await house.bench.job(job)
@@ -239,7 +239,7 @@ async def test_a_job_that_waits_for_its_charge_hears_it_from_the_accounts_ledger
 async def test_a_row_that_failed_with_a_cost_decides_nothing(house: House) -> None:
     house.provider.world.change({"charge_lag": 3600})
     (job,) = await house.spend(f"{CHARGED}+failed_with_cost")
-    await reconciling.run(house.books)
+    await reconciling.run(house.reader)
     assert await house.charge(job) == "unknown"
     house.provider.world.change({"charge_lag": 0})
     await settle(house)
@@ -249,7 +249,7 @@ async def test_a_row_that_failed_with_a_cost_decides_nothing(house: House) -> No
 async def test_a_charge_that_lands_after_the_call_was_believed_free_is_booked(house: House) -> None:
     house.provider.world.change({"charge_lag": 3000})
     (job,) = await house.spend(f"{CHARGED}+logged_failed")
-    await reconciling.run(house.books)
+    await reconciling.run(house.reader)
     assert await house.charge(job) == "released"
     await settle(house, rounds=2)
     assert await house.charge(job) == "settled"
@@ -278,26 +278,26 @@ async def test_what_does_not_name_a_call_of_ours_is_counted(house: House) -> Non
     house.provider.world.wallet.correct(TOPUP, "REFUND", 500, None, "inf-of-nobody")
     house.provider.world.wallet.correct(CHARGE, "ADJUSTMENT", 500, None, None)
     await house.age(HOUR)
-    await matching.run(house.books, Strangers())
+    await matching.run(house.reader, Reported())
     assert metric("provider_unmatched_corrections") == 2
     assert metric("provider_unmatched_charges") == 0
 
 
 async def test_old_lines_go_and_change_nothing(house: House) -> None:
     await house.spend("ok+adjusted")
-    await matching.run(house.books, Strangers())
+    await matching.run(house.reader, Reported())
     await house.bench.run("UPDATE account_lines SET seen_at = seen_at - interval '90 days'")
     assert await house.bench.do(lambda tx: statement.forget(tx, 89 * DAY, 1)) == 1
     assert await house.bench.do(lambda tx: statement.forget(tx, 91 * DAY, 9)) == 0
     assert await house.bench.do(lambda tx: statement.forget(tx, 89 * DAY, 9)) == 1
-    await matching.run(house.books, Strangers())  # they are still shown there, and read again
+    await matching.run(house.reader, Reported())  # they are still shown there, and read again
 
 
 async def test_two_dispatchers_that_find_one_correction_book_it_once(house: House) -> None:
     (job,) = await house.spend("500+charged+refunded", max_attempts=1)
-    presenter = house.books.desk.presenter
+    presenter = house.reader.dispatcher.presenter
     crowd = [await house.dispatcher(f"dispatcher-{n}") for n in range(4)]
-    await asyncio.gather(*(matching.run(books, Strangers()) for books in crowd))
+    await asyncio.gather(*(matching.run(reader, Reported()) for reader in crowd))
     (attempt,) = await house.bench.attempts(job)
     again = [
         house.bench.do(lambda tx: jobs.correct(tx, presenter, attempt["id"])) for _ in range(3)
@@ -308,7 +308,7 @@ async def test_two_dispatchers_that_find_one_correction_book_it_once(house: Hous
 
 async def test_a_dispatcher_that_dies_before_it_books_is_followed(house: House) -> None:
     (job,) = await house.spend("500+charged", max_attempts=1)
-    await matching.run(house.books, Strangers())
+    await matching.run(house.reader, Reported())
     before = await booked(house, job)
     # As it stood when the line was attributed, and not booked yet.
     await house.bench.run("DELETE FROM ledger WHERE kind = 'adjustment'")
@@ -317,7 +317,7 @@ async def test_a_dispatcher_that_dies_before_it_books_is_followed(house: House) 
         "UPDATE attempts SET charge = 'none', credits = NULL, adjusted = 0, charged_at = NULL"
     )
     await house.bench.run("UPDATE account_lines SET booked = false")
-    await matching.run(house.books, Strangers())
+    await matching.run(house.reader, Reported())
     assert await booked(house, job) == before
 
 

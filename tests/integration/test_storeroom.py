@@ -74,7 +74,7 @@ async def test_no_more_is_paid_than_was_in_flight_when_the_store_died(house: Hou
             await storeroom.probe(house.context)
         assert len(house.provider.world.calls.all) == PLACES
         assert await statuses(house, made) == ["queued"] * len(made)
-        await measuring.run(house.books.desk)
+        await measuring.run(house.reader.dispatcher)
         gate = REGISTRY.get_sample_value("darkroom_gate_closed", {"reason": "storage"})
         assert gate == 1
     await storeroom.probe(house.context)
@@ -126,9 +126,9 @@ async def test_one_projects_folder_or_one_image_closes_no_gate(house: House) -> 
     assert await statuses(house, [bad]) == ["queued"]
 
 
-async def test_a_call_released_before_the_gate_closed_is_not_made(house: House) -> None:
+async def test_a_call_dispatched_before_the_gate_closed_is_not_made(house: House) -> None:
     made = [await house.submit() for _ in range(3)]
-    await house.bench.release(made[0])  # and the others beside it
+    await house.bench.dispatch(made[0])  # and the others beside it
     await house.bench.run("INSERT INTO gates (reason) VALUES ('storage')")
     assert await house.work() == len(made)
     assert house.provider.world.calls.all == []

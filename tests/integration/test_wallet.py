@@ -22,7 +22,7 @@ from models.webhooks import endpoints
 from tests import spending
 from tests.conftest import make_project
 from tests.spending import CHARGED, KEY, PRICE, House
-from worker.dispatcher import measuring, parking, reaping, releasing
+from worker.dispatcher import dispatching, measuring, parking, reaping
 from worker.dispatcher import wallet as purse
 from worker.provider.outcomes import Image
 
@@ -54,7 +54,7 @@ async def subscribe(house: House, vault: Vault, project: UUID) -> None:
 
 
 async def read(house: House) -> None:
-    await purse.run(house.books)
+    await purse.run(house.reader)
 
 
 async def told(house: House) -> list[str]:
@@ -67,7 +67,7 @@ async def gates(house: House) -> list[str]:
 
 
 async def park(house: House) -> None:
-    await parking.run(house.books)
+    await parking.run(house.reader)
 
 
 async def settle_down(house: House) -> None:
@@ -88,7 +88,7 @@ def refused(house: House) -> int:
 
 async def test_the_balance_is_kept_and_shown(house: House) -> None:
     await read(house)
-    await measuring.run(house.books.desk)
+    await measuring.run(house.reader.dispatcher)
     balance = house.provider.world.wallet.balance
     assert REGISTRY.get_sample_value("darkroom_wallet_credits") == balance
     assert REGISTRY.get_sample_value("darkroom_wallet_seconds_left") == float("inf")
@@ -102,7 +102,7 @@ async def test_the_end_is_forecast_at_the_rate_of_the_last_hour(house: House) ->
     with capture_logs() as logs:
         await read(house)
     assert logs[-1]["seconds_left"] == pytest.approx(5 * 3600)
-    await measuring.run(house.books.desk)
+    await measuring.run(house.reader.dispatcher)
     left = REGISTRY.get_sample_value("darkroom_wallet_seconds_left")
     assert left == pytest.approx(5 * 3600)
 
@@ -215,7 +215,7 @@ async def test_jobs_go_on_in_their_order(house: House) -> None:
     assert probe.client_request_id == first[-1]["client_request_id"]
     await park(house)
     released = await house.bench.do(
-        lambda tx: jobs.release(tx, 3, lease=LEASE, typical_call=timedelta(0))
+        lambda tx: jobs.dispatch(tx, 3, lease=LEASE, typical_call=timedelta(0))
     )
     assert {each.job_id for each in released} == set(made[1:4])
     await house.bench.do(lambda tx: jobs.hand_back(tx, released))
@@ -251,7 +251,7 @@ async def test_only_the_probe_passes_a_half_open_gate(house: House) -> None:
     fill(house, 100)
     await park(house)
     for _ in range(3):
-        await releasing.run(house.books.desk)
+        await dispatching.run(house.reader.dispatcher)
         await park(house)
     assert (await statuses(house, *made)).count("released") == 1
     await settle_down(house)
@@ -370,7 +370,7 @@ async def test_a_probe_that_never_begins_is_followed_by_the_next(house: House) -
     first, next_ = await house.submit(), await house.submit()
     await close(house, "wallet_empty")
     await park(house)
-    await releasing.run(house.books.desk)
+    await dispatching.run(house.reader.dispatcher)
     assert await statuses(house, first, next_) == ["released", "queued"]
     await house.bench.cancel(first)
     await settle_down(house)
@@ -382,9 +382,9 @@ async def test_a_probe_whose_message_is_lost_is_sent_again(house: House) -> None
     job = await house.submit()
     await close(house, "wallet_empty")
     await park(house)
-    await releasing.run(house.books.desk)
+    await dispatching.run(house.reader.dispatcher)
     await house.bench.change(job, "lease_until = now() - interval '1 s'")
-    await reaping.run(house.books.desk)
+    await reaping.run(house.reader.dispatcher)
     assert await statuses(house, job) == ["queued"]
     await settle_down(house)
     assert await statuses(house, job) == ["succeeded"]

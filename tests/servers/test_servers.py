@@ -1,4 +1,4 @@
-"""The main job, budgets, webhooks and the release, on servers as operators have them."""
+"""The main job, budgets, webhooks and the dispatch, on servers as operators have them."""
 
 import asyncio
 import sys
@@ -88,7 +88,7 @@ async def test_a_redis_url_that_has_an_s_too_many_or_too_few_is_told_so(
 
 
 @pytest.mark.long
-def test_a_job_waits_no_longer_for_its_release_than_on_our_own_server(
+def test_a_job_waits_no_longer_for_its_dispatch_than_on_our_own_server(
     stage: Stage, postgres_server: str, redis_server: str, tmp_path: Path
 ) -> None:
     there = _drained(stage)

@@ -196,7 +196,7 @@ def test_a_timeline_is_in_the_order_of_time_over_all_logs(tmp_path: Path) -> Non
     ("fields", "told"),
     [
         ({"event": "job.accepted"}, "accepted"),
-        ({"event": "job.released"}, "released to a worker"),
+        ({"event": "job.dispatched"}, "dispatched to a worker"),
         ({"event": "attempt.sent", "attempt": 2}, "sent to the provider, attempt 2"),
         (
             {"event": "image.kept", "width": 2048, "height": 1024, "bytes": 315998},

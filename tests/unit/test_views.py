@@ -50,7 +50,7 @@ def attempt(number: int = 1, **changes: object) -> Attempt:
 
 def image(**changes: object) -> Image:
     values: dict[str, object] = {
-        "job_id": UUID(int=7), "attempt": 1, "spare": False, "sha256": "ab" * 32, "bytes": 9,
+        "job_id": UUID(int=7), "attempt": 1, "late": False, "sha256": "ab" * 32, "bytes": 9,
         "width": 2048, "height": 2048, "content_type": "image/jpeg", "kept_at": NOW,
         "provider_url": "https://cdn.example/1.jpg", "expires_at": NOW + timedelta(days=30),
     }  # fmt: skip
@@ -79,7 +79,7 @@ def test_times_are_utc_with_milliseconds() -> None:
 
 
 @pytest.mark.parametrize("status", ["released", "queued"])
-def test_a_released_job_looks_queued_from_outside(status: str) -> None:
+def test_a_dispatched_job_looks_queued_from_outside(status: str) -> None:
     shown = show(job(status=status, finished_at=None, attempt=0))
     assert (shown["status"], shown["waiting_reason"], shown["result"]) == ("queued", "queue", None)
 
@@ -176,7 +176,7 @@ def test_a_result_keeps_the_providers_shape() -> None:
 
 
 def test_a_spare_is_not_a_result() -> None:
-    assert show(job(status="failed"), images=(image(spare=True),))["result"] is None
+    assert show(job(status="failed"), images=(image(late=True),))["result"] is None
 
 
 def test_the_same_job_is_the_same_bytes_all_day_and_its_urls_live_a_week() -> None:

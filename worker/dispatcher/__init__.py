@@ -5,4 +5,4 @@ an advisory lock, a duty that uses the network holds a lease row. Killing any of
 latency only.
 """
 
-__all__ = ["accounting", "desk"]
+__all__ = ["accounting", "duty"]

@@ -35,6 +35,7 @@ from models.settings import Settings
 from worker.dispatcher import (
     auditing,
     budgeting,
+    dispatching,
     folding,
     following,
     matching,
@@ -43,15 +44,14 @@ from worker.dispatcher import (
     pricing,
     reaping,
     reconciling,
-    releasing,
     retaining,
     tidying,
     waking,
     wallet,
 )
-from worker.dispatcher.accounting import Books
-from worker.dispatcher.desk import Desk, repeat
-from worker.dispatcher.matching import Strangers
+from worker.dispatcher.accounting import AccountReader
+from worker.dispatcher.duty import Dispatcher, repeat
+from worker.dispatcher.matching import Reported
 from worker.provider import Provider
 from worker.runtime import health
 from worker.runtime.app import connect
@@ -89,7 +89,7 @@ async def _run(loaded: Settings) -> None:
         doorbell = await stack.enter_async_context(Doorbell(loaded.redis_url.get_secret_value()))
         database = Database(loaded, ring=doorbell.ring, name="darkroom-dispatcher")
         stack.push_async_callback(database.close)
-        desk = Desk(
+        dispatcher = Dispatcher(
             settings=loaded,
             name=f"{socket.gethostname()}-{os.getpid()}-{new().hex[-6:]}",
             database=database,
@@ -101,32 +101,32 @@ async def _run(loaded: Settings) -> None:
             Provider(loaded.aimlapi_base_url, key, loaded.connect_timeout)
         )
         waits = deque(["Postgres has not been asked yet"], maxlen=1)  # empty, once it has started
-        await stack.enter_async_context(_health(desk, waits))
+        await stack.enter_async_context(_health(dispatcher, waits))
         await premises.wait(database, vault, waits.append)
         await doorbell.listen("jobs", "deliveries", "followers")
         collect_less()
-        log.info("dispatcher.started", dispatcher=desk.name)
+        log.info("dispatcher.started", dispatcher=dispatcher.name)
         waits.clear()
-        await _until_told(desk, Books(desk, provider))
-    log.info("dispatcher.stopped", dispatcher=desk.name)
+        await _until_told(dispatcher, AccountReader(dispatcher, provider))
+    log.info("dispatcher.stopped", dispatcher=dispatcher.name)
 
 
-def _health(desk: Desk, waits: deque[str]) -> AbstractAsyncContextManager[None]:
+def _health(dispatcher: Dispatcher, waits: deque[str]) -> AbstractAsyncContextManager[None]:
     async def healthy() -> str | None:
-        return desk.rounds.stuck()
+        return dispatcher.watchdog.stuck()
 
     async def ready() -> str | None:
-        return waits[-1] if waits else desk.doorbell.refusal
+        return waits[-1] if waits else dispatcher.doorbell.refusal
 
-    return health.serve(desk.settings, healthy=healthy, ready=ready)
+    return health.serve(dispatcher.settings, healthy=healthy, ready=ready)
 
 
-async def _until_told(desk: Desk, books: Books) -> None:
+async def _until_told(dispatcher: Dispatcher, reader: AccountReader) -> None:
     """Repeat every duty until SIGTERM or SIGINT; a turn that is under way is finished or rolled back.
 
     Where Postgres does not answer, it is left to Postgres to roll back.
     """
-    told, work = asyncio.Event(), _duties(desk, books)
+    told, work = asyncio.Event(), _duties(dispatcher, reader)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     tasks = [asyncio.create_task(each) for each in work]
@@ -139,39 +139,48 @@ async def _until_told(desk: Desk, books: Books) -> None:
         os._exit(0)
 
 
-def _duties(desk: Desk, books: Books) -> list[Coroutine[object, object, None]]:
+def _duties(dispatcher: Dispatcher, reader: AccountReader) -> list[Coroutine[object, object, None]]:
     """List every duty, each with how often it is done at least; raises `Misconfigured` for a bad store."""
-    settings_, store = desk.settings, Store(desk.settings.storage_url)
+    settings_, store = dispatcher.settings, Store(dispatcher.settings.storage_url)
     reconcile = min(max(settings_.log_lag / 4, _RECONCILE_FASTEST), _RECONCILE_SLOWEST)
     recheck = min(max(4 * settings_.log_lag, _RECONCILE_FASTEST), _RECHECK_SLOWEST)
     statement = min(max(settings_.log_lag, _RECONCILE_FASTEST), _STATEMENT_SLOWEST)
     tick = settings_.tick
     return [
-        repeat(desk, "release", partial(releasing.run, desk), every=tick, topic="jobs"),
         repeat(
-            desk,
+            dispatcher, "release", partial(dispatching.run, dispatcher), every=tick, topic="jobs"
+        ),
+        repeat(
+            dispatcher,
             "wake",
-            partial(waking.run, desk, waking.Rounds()),
+            partial(waking.run, dispatcher, waking.Cursor()),
             every=tick,
             topic="deliveries",
         ),
-        repeat(desk, "reap", partial(reaping.run, desk), every=tick),
-        repeat(desk, "expire", partial(reaping.expire, desk), every=tick),
-        repeat(desk, "follow", partial(following.run, desk), every=tick, topic="followers"),
-        repeat(desk, "fund", partial(budgeting.readmit, desk), every=_BUDGETS),
-        repeat(desk, "budgets", partial(budgeting.tell, desk, budgeting.Round()), every=_BUDGETS),
-        repeat(desk, "audit", partial(auditing.run, desk), every=_AUDIT),
-        repeat(desk, "fold", partial(folding.run, desk), every=_MINUTE),
-        repeat(desk, "measure", partial(measuring.run, desk), every=_LOOK),
-        repeat(desk, "lanes", partial(waking.forget, desk), every=_AUDIT),
-        repeat(desk, "tidy", partial(tidying.run, desk), every=_MINUTE),
-        repeat(desk, "retain", partial(retaining.run, desk, store), every=_MINUTE),
-        repeat(desk, "reconcile", partial(reconciling.run, books), every=reconcile),
-        repeat(desk, "recheck", partial(reconciling.recheck, books), every=recheck),
-        repeat(desk, "match", partial(matching.run, books, Strangers()), every=statement),
-        repeat(desk, "prices", partial(pricing.run, books), every=_PRICES),
-        repeat(desk, "wallet", partial(wallet.run, books), every=_MINUTE),
-        repeat(desk, "park", partial(parking.run, books), every=settings_.gate_probe),
+        repeat(dispatcher, "reap", partial(reaping.run, dispatcher), every=tick),
+        repeat(dispatcher, "expire", partial(reaping.expire, dispatcher), every=tick),
+        repeat(
+            dispatcher, "follow", partial(following.run, dispatcher), every=tick, topic="followers"
+        ),
+        repeat(dispatcher, "readmit", partial(budgeting.readmit, dispatcher), every=_BUDGETS),
+        repeat(
+            dispatcher,
+            "budgets",
+            partial(budgeting.tell, dispatcher, budgeting.Round()),
+            every=_BUDGETS,
+        ),
+        repeat(dispatcher, "audit", partial(auditing.run, dispatcher), every=_AUDIT),
+        repeat(dispatcher, "fold", partial(folding.run, dispatcher), every=_MINUTE),
+        repeat(dispatcher, "measure", partial(measuring.run, dispatcher), every=_LOOK),
+        repeat(dispatcher, "lanes", partial(waking.forget, dispatcher), every=_AUDIT),
+        repeat(dispatcher, "tidy", partial(tidying.run, dispatcher), every=_MINUTE),
+        repeat(dispatcher, "retain", partial(retaining.run, dispatcher, store), every=_MINUTE),
+        repeat(dispatcher, "reconcile", partial(reconciling.run, reader), every=reconcile),
+        repeat(dispatcher, "recheck", partial(reconciling.recheck, reader), every=recheck),
+        repeat(dispatcher, "match", partial(matching.run, reader, Reported()), every=statement),
+        repeat(dispatcher, "prices", partial(pricing.run, reader), every=_PRICES),
+        repeat(dispatcher, "wallet", partial(wallet.run, reader), every=_MINUTE),
+        repeat(dispatcher, "park", partial(parking.run, reader), every=settings_.gate_probe),
     ]
 
 

@@ -29,7 +29,7 @@ from worker.dispatcher import matching, statements
 from worker.dispatcher.accounting import (
     APART,
     MARGIN,
-    Books,
+    AccountReader,
     longest_call,
     reserve_request,
     resolve,
@@ -71,18 +71,18 @@ class Looked:
     news: News
 
 
-async def learn(books: Books, news: News, rows: Sequence[LogRow]) -> dict[str, Attempt]:
+async def learn(reader: AccountReader, news: News, rows: Sequence[LogRow]) -> dict[str, Attempt]:
     """Learn from rows how far the log is and what its clock shows; returns the attempts that they name."""
     created = {row.client_request_id: row.created for row in rows if row.client_request_id}
-    async with books.desk.database.transaction() as tx:
+    async with reader.dispatcher.database.transaction() as tx:
         found = await jobs.named(tx, created.keys()) if created else []
     for attempt in found:
-        books.skew.learn(attempt.sent_at, created[attempt.client_request_id])
+        reader.skew.learn(attempt.sent_at, created[attempt.client_request_id])
     ours = {attempt.client_request_id for attempt in found}
     for row in rows:
         if row.client_request_id and row.client_request_id not in ours and row.inference_id:
-            books.note_foreign(row.inference_id)
-    newest = [row.created - books.skew.hi for row in rows]
+            reader.note_foreign(row.inference_id)
+    newest = [row.created - reader.skew.hi for row in rows]
     news.newest = max([*newest, *([] if news.newest is None else [news.newest])], default=None)
     sent = [attempt.sent_at for attempt in found]
     news.ours = max([*sent, *([] if news.ours is None else [news.ours])], default=None)
@@ -90,26 +90,26 @@ async def learn(books: Books, news: News, rows: Sequence[LogRow]) -> dict[str, A
 
 
 async def judge(
-    books: Books,
+    reader: AccountReader,
     looked: Looked,
     missing: Sequence[Attempt],
     contested: Collection[Attempt],
     now: datetime,
 ) -> None:
     """Note or believe that these attempts are not in the log; a row may be that of a contested one."""
-    news, lag = looked.news, books.desk.settings.log_lag
+    news, lag = looked.news, reader.dispatcher.settings.log_lag
     _CONTESTED.set(len(contested))
     held_back = {each.id for each in contested}
     due = [
         each
         for each in missing
-        if _over(books, each, now) >= lag and _covered(books, each, looked.start)
+        if _over(reader, each, now) >= lag and _covered(reader, each, looked.start)
     ]
     if due and not news.ours_after(max(each.sent_at for each in due)):
-        await _look_further(books, looked, len(due))
+        await _look_further(reader, looked, len(due))
     absent = [each for each in due if news.after(each.sent_at)]
     if fresh := [each for each in absent if each.absent_at is None]:
-        async with books.desk.database.transaction() as tx:
+        async with reader.dispatcher.database.transaction() as tx:
             await jobs.note_absent(tx, fresh)
     again = [
         each
@@ -117,46 +117,46 @@ async def judge(
         if each.absent_at is not None
         and each.id not in held_back
         and now - each.absent_at >= lag
-        and _over(books, each, now) >= (2 if news.ours_after(each.sent_at) else 4) * lag
+        and _over(reader, each, now) >= (2 if news.ours_after(each.sent_at) else 4) * lag
     ]
-    if again and await statements.around(books, again):
-        await matching.explain(books, now)
-        await _release(books, again, now)
+    if again and await statements.around(reader, again):
+        await matching.explain(reader, now)
+        await _release(reader, again, now)
 
 
-async def _release(books: Books, attempts: Sequence[Attempt], now: datetime) -> None:
-    over = longest_call(books.desk.settings) + APART
+async def _release(reader: AccountReader, attempts: Sequence[Attempt], now: datetime) -> None:
+    over = longest_call(reader.dispatcher.settings) + APART
     first, last = min(each.sent_at for each in attempts), max(each.sent_at for each in attempts)
-    async with books.desk.database.transaction() as tx:
+    async with reader.dispatcher.database.transaction() as tx:
         strange = await statement.nobodys(tx, first - APART, last + over, limit=_PAGE)
     for each in attempts:
-        waited = _over(books, each, now) >= 4 * books.desk.settings.log_lag
+        waited = _over(reader, each, now) >= 4 * reader.dispatcher.settings.log_lag
         if waited or not matching.maybe_of(each, strange, over):
-            await resolve(books, each, Verdict(credits=None))
+            await resolve(reader, each, Verdict(credits=None))
 
 
-def _over(books: Books, attempt: Attempt, now: datetime) -> timedelta:
+def _over(reader: AccountReader, attempt: Attempt, now: datetime) -> timedelta:
     """Tell how long ago a call must have ended."""
-    return now - attempt.sent_at - longest_call(books.desk.settings)
+    return now - attempt.sent_at - longest_call(reader.dispatcher.settings)
 
 
-def _covered(books: Books, attempt: Attempt, start: datetime) -> bool:
+def _covered(reader: AccountReader, attempt: Attempt, start: datetime) -> bool:
     """Return whether what was read began early enough, by what is known of the provider's clock now."""
-    return start <= attempt.sent_at + books.skew.lo - MARGIN / 2
+    return start <= attempt.sent_at + reader.skew.lo - MARGIN / 2
 
 
-async def _look_further(books: Books, looked: Looked, waiting: int) -> None:
+async def _look_further(reader: AccountReader, looked: Looked, waiting: int) -> None:
     """Look for rows since that prove that the log has gone on.
 
     On a quiet account the next call may come hours later.
     """
     until = max(looked.end, datetime.now(UTC) + APART)
     for key in looked.keys:
-        if not await reserve_request(books, "reconcile"):
+        if not await reserve_request(reader, "reconcile"):
             return
         try:
-            page = await books.provider.account.logs(looked.end, until, _PAGE, key=key)
+            page = await reader.provider.account.logs(looked.end, until, _PAGE, key=key)
         except AccountUnavailable as failed:
             log.warning("reconcile.later", reason=str(failed), attempts=waiting)
             return
-        await learn(books, looked.news, page.rows)
+        await learn(reader, looked.news, page.rows)

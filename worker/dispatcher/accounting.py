@@ -21,7 +21,7 @@ from models.jobs import Correction, Verdict
 from models.money import statement
 from models.schema import Attempt
 from models.settings import Settings
-from worker.dispatcher.desk import Desk, go_on
+from worker.dispatcher.duty import Dispatcher, go_on
 from worker.provider import Provider
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -63,10 +63,10 @@ class Skew:
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
-    """A dispatcher's desk, with the provider's account on it, and what was learned of its clock."""
+class AccountReader:
+    """The resources of a dispatcher, the provider's account, and what was learned of its clock."""
 
-    desk: Desk
+    dispatcher: Dispatcher
     provider: Provider
     skew: Skew = field(default_factory=Skew)
     foreign: dict[str, None] = field(
@@ -89,12 +89,12 @@ class Span:
     attempts: tuple[Attempt, ...]
 
 
-async def reserve_request(books: Books, duty: Duty) -> bool:
+async def reserve_request(reader: AccountReader, duty: Duty) -> bool:
     """Take a duty's lease and count one request, when the minute has room; False when another has it."""
     while True:
         go_on()
-        async with books.desk.database.transaction() as tx:
-            if not await duties.lease(tx, duty, books.desk.name, _LEASE):
+        async with reader.dispatcher.database.transaction() as tx:
+            if not await duties.lease(tx, duty, reader.dispatcher.name, _LEASE):
                 return False
             if await duties.spend_request(tx, _SHARE[duty]):
                 return True
@@ -121,13 +121,13 @@ def longest_call(settings: Settings) -> timedelta:
     return max(settings.attempt_timeout, settings.attempt_timeout_large)
 
 
-def spans(attempts: Sequence[Attempt], books: Books) -> Iterator[Span]:
+def spans(attempts: Sequence[Attempt], reader: AccountReader) -> Iterator[Span]:
     """Group attempts whose stretches of time would overlap, so that few pages cover many.
 
     A stretch is that of the provider's clock, as far as it is known.
     """
-    before = MARGIN - books.skew.lo
-    after = longest_call(books.desk.settings) + MARGIN + books.skew.hi
+    before = MARGIN - reader.skew.lo
+    after = longest_call(reader.dispatcher.settings) + MARGIN + reader.skew.hi
     group: list[Attempt] = []
     for attempt in sorted(attempts, key=lambda each: each.sent_at):
         if group and attempt.sent_at - group[-1].sent_at > before + after:
@@ -138,10 +138,10 @@ def spans(attempts: Sequence[Attempt], books: Books) -> Iterator[Span]:
         yield _span(group, before, after)
 
 
-async def resolve(books: Books, attempt: Attempt, verdict: Verdict) -> None:
+async def resolve(reader: AccountReader, attempt: Attempt, verdict: Verdict) -> None:
     """Write down what an attempt cost, and say so: what the account's ledger is known to say goes first."""
-    presenter = books.desk.presenter
-    async with books.desk.database.transaction() as tx:
+    presenter = reader.dispatcher.presenter
+    async with reader.dispatcher.database.transaction() as tx:
         name = verdict.inference_id
         if name is not None and await statement.claim(tx, attempt, name):
             corrected(await jobs.correct(tx, presenter, attempt.id), by="ledger")
@@ -155,10 +155,10 @@ async def resolve(books: Books, attempt: Attempt, verdict: Verdict) -> None:
         )
 
 
-async def identify(books: Books, attempt: Attempt, inference_id: str) -> None:
+async def identify(reader: AccountReader, attempt: Attempt, inference_id: str) -> None:
     """Remember which inference a call was, which decides nothing; what names it there is booked next."""
     if attempt.inference_id is None and attempt.finished_at is not None:
-        async with books.desk.database.transaction() as tx:
+        async with reader.dispatcher.database.transaction() as tx:
             await jobs.identify(tx, attempt, inference_id)
             await statement.claim(tx, attempt, inference_id)
 

@@ -6,7 +6,7 @@ import structlog
 from prometheus_client import Gauge
 
 from models.money import audit
-from worker.dispatcher.desk import Desk
+from worker.dispatcher.duty import Dispatcher
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -17,9 +17,9 @@ _DIFFERENCES = Gauge(
 _LATELY = timedelta(minutes=30)  # a few turns, so that none is missed while a dispatcher starts
 
 
-async def run(desk: Desk) -> bool:
+async def run(dispatcher: Dispatcher) -> bool:
     """Audit once; always False. Every dispatcher has its own figure: they see the same books."""
-    differences = await audit.audit_lately(desk.database, _LATELY)
+    differences = await audit.audit_lately(dispatcher.database, _LATELY)
     _DIFFERENCES.set(len(differences))
     for each in differences:
         log.error("audit.difference", about=each.about, difference=each.message)

@@ -14,7 +14,7 @@ from models.money import budgets
 from models.platform.db import Transaction
 from models.platform.jsonable import Json
 from models.webhooks import notices
-from worker.dispatcher.desk import Desk, one_by_one
+from worker.dispatcher.duty import Dispatcher, one_by_one
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -30,36 +30,39 @@ class Round:
     after: UUID = _NONE
 
 
-async def readmit(desk: Desk) -> bool:
+async def readmit(dispatcher: Dispatcher) -> bool:
     """Fund the first jobs of each project that has room for them; True when more may find some."""
-    async with desk.database.transaction() as tx:
-        if not await duties.claim(tx, "fund"):
+    async with dispatcher.database.transaction() as tx:
+        if not await duties.claim(tx, "readmit"):
             return False
         waiting = await jobs.waiting_for_budget(tx, _JOBS)
     more = False
     for _, of_project in groupby(waiting, key=itemgetter(0)):
-        more = await _readmit(desk, [job_id for _, job_id in of_project]) == _JOBS or more
+        more = await _readmit(dispatcher, [job_id for _, job_id in of_project]) == _JOBS or more
     return more
 
 
-async def tell(desk: Desk, round_: Round) -> bool:
+async def tell(dispatcher: Dispatcher, round_: Round) -> bool:
     """Tell of budgets that have reached a threshold; True while the round is not through all of them."""
-    async with desk.database.transaction() as tx:
+    async with dispatcher.database.transaction() as tx:
         if not await duties.claim(tx, "budgets"):
             return False
         reached, last = await budgets.crossing(tx, round_.after, _BUDGETS)
-    await one_by_one(desk, "budgets", reached, _tell)
+    await one_by_one(dispatcher, "budgets", reached, _tell)
     round_.after = last or _NONE
     return last is not None
 
 
-async def _readmit(desk: Desk, waiting: list[UUID]) -> int:
+async def _readmit(dispatcher: Dispatcher, waiting: list[UUID]) -> int:
     """Fund a project's jobs by rank, until one finds no room: whoever came later waits behind it."""
-    for funded, job_id in enumerate(waiting):
+    for readmitted, job_id in enumerate(waiting):
         if not await one_by_one(
-            desk, "fund", [job_id], lambda tx, id_: jobs.readmit(tx, desk.presenter, id_)
+            dispatcher,
+            "readmit",
+            [job_id],
+            lambda tx, id_: jobs.readmit(tx, dispatcher.presenter, id_),
         ):
-            return funded
+            return readmitted
     return len(waiting)
 
 

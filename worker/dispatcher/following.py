@@ -7,29 +7,32 @@ import structlog
 
 from models import jobs
 from models.coordination import duties
-from worker.dispatcher.desk import Desk, one_by_one
+from worker.dispatcher.duty import Dispatcher, one_by_one
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _LEADERS, _FOLLOWERS = 5, 20  # of each project, and of each of those leaders, in one turn
 
 
-async def run(desk: Desk) -> bool | timedelta:
+async def run(dispatcher: Dispatcher) -> bool | timedelta:
     """See to a few followers of every project that has some; then in how long to go on, or False.
 
     It rests as long as it has worked: nobody paces whoever has thousands of them.
     """
     began = time.monotonic()
-    async with desk.database.transaction() as tx:
+    async with dispatcher.database.transaction() as tx:
         if not await duties.claim(tx, "follow"):
             return False
         found = await jobs.waiting(tx, _LEADERS, _FOLLOWERS)
     followers = [follower for _, follower in found if follower is not None]
     moved = await one_by_one(
-        desk, "follow", followers, lambda tx, id_: jobs.follow_up(tx, desk.presenter, id_)
+        dispatcher,
+        "follow",
+        followers,
+        lambda tx, id_: jobs.follow_up(tx, dispatcher.presenter, id_),
     )
     leaders = list(dict.fromkeys(leader for leader, _ in found))
-    settled = await one_by_one(desk, "follow", leaders, jobs.settle)
+    settled = await one_by_one(dispatcher, "follow", leaders, jobs.settle)
     if moved:
         log.info("followers.ended", followers=len(moved), leaders=len(settled))
     return timedelta(seconds=time.monotonic() - began) if moved or settled else False

@@ -18,8 +18,8 @@ from models import jobs
 from models.money import statement
 from models.schema import AccountLine, Attempt
 from worker.dispatcher import statements
-from worker.dispatcher.accounting import APART, Books, corrected, longest_call
-from worker.dispatcher.desk import one_by_one
+from worker.dispatcher.accounting import APART, AccountReader, corrected, longest_call
+from worker.dispatcher.duty import one_by_one
 from worker.dispatcher.pairing import Candidate, pair
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -43,16 +43,16 @@ _UNCONFIRMED = Metric(
 
 
 @dataclass(slots=True)
-class Strangers:
-    """The lines that are nobody's, as one dispatcher has told them."""
+class Reported:
+    """The unmatched lines that this dispatcher has already written to its log."""
 
     told: set[int] = field(default_factory=set)
 
 
-async def run(books: Books, strangers: Strangers) -> bool:
+async def run(reader: AccountReader, reported: Reported) -> bool:
     """Read the account's ledger on, correct our books by it, count what is nobody's; always False."""
-    settings = books.desk.settings
-    async with books.desk.database.transaction() as tx:
+    settings = reader.dispatcher.settings
+    async with reader.dispatcher.database.transaction() as tx:
         now = (await tx.execute(select(func.now()))).scalar_one()
         begun, done = await statement.begun_at(tx), await statement.mark(tx, statement.DUTY)
     if begun is None:
@@ -61,53 +61,53 @@ async def run(books: Books, strangers: Strangers) -> bool:
     # A line may be shown four times the lag after it was written, as a row of the log may.
     again = 4 * settings.log_lag + APART
     since = max(begun - APART, (now - _DAY if done is None else done) - again)
-    newest = await statements.read(books, "statement", since, now + _AHEAD)
+    newest = await statements.read(reader, "statement", since, now + _AHEAD)
     if newest is None:
         _show(None)  # another dispatcher shows it, or nobody knows
         return False
-    await _look_again(books, since - longest_call(settings))
-    await explain(books, now)
-    await _write_off(books, now, newest)
-    async with books.desk.database.transaction() as tx:
+    await _look_again(reader, since - longest_call(settings))
+    await explain(reader, now)
+    await _write_off(reader, now, newest)
+    async with reader.dispatcher.database.transaction() as tx:
         await statement.set_mark(tx, statement.DUTY, now)
         counted = now - settings.log_lag - longest_call(settings)
         found = await statement.nobodys(tx, now - _DAY, counted, limit=_BATCH)
         _show(await statement.unmatched(tx, now - _DAY, counted))
-    _tell([each for each in found if each.id not in strangers.told])
-    strangers.told = {each.id for each in found}
+    _tell([each for each in found if each.id not in reported.told])
+    reported.told = {each.id for each in found}
     return False
 
 
-async def explain(books: Books, now: datetime) -> None:
+async def explain(reader: AccountReader, now: datetime) -> None:
     """Find the attempts of charges that name no inference of ours, by amount and time, and book them.
 
     First those that we know to have been charged, then those that may have been, then those believed free.
     These last only if it leaves no such charge over: else somebody else uses the account, and it may be
     theirs. And nothing is guessed near a call of which the log, which names calls, was not asked in time.
     """
-    settings = books.desk.settings
+    settings = reader.dispatcher.settings
     known = now - settings.log_lag - longest_call(settings)  # until then its log will tell by name
-    async with books.desk.database.transaction() as tx:
+    async with reader.dispatcher.database.transaction() as tx:
         found = await statement.nobodys(tx, now - _DAY, known, limit=_BATCH)
         lines = [
             each
             for each in found
-            if each.kind == "MODEL_USAGE" and each.reference not in books.foreign
+            if each.kind == "MODEL_USAGE" and each.reference not in reader.foreign
         ]
         if not lines:
             return
         first, last = lines[0].at - longest_call(settings) - APART, lines[-1].at + APART
         calls = await statement.unnamed(tx, first, min(last, known), limit=_BATCH)
         if _BATCH not in (len(found), len(calls)):
-            for line, attempt in _pairs(books, lines, calls):
+            for line, attempt in _pairs(reader, lines, calls):
                 await statement.assign(tx, line.id, attempt.id)
-    await statements.book(books)
+    await statements.book(reader)
 
 
 def _pairs(
-    books: Books, lines: Sequence[AccountLine], calls: Sequence[Attempt]
+    reader: AccountReader, lines: Sequence[AccountLine], calls: Sequence[Attempt]
 ) -> list[tuple[AccountLine, Attempt]]:
-    after = longest_call(books.desk.settings) + APART
+    after = longest_call(reader.dispatcher.settings) + APART
     left = [Candidate(each.at, each.credits, each) for each in lines]
     found: list[tuple[AccountLine, Attempt]] = []
 
@@ -139,31 +139,31 @@ def _may_be_named(call: Attempt) -> bool:
     return call.charge == "unknown" and call.absent_at is None
 
 
-async def _look_again(books: Books, since: datetime) -> None:
+async def _look_again(reader: AccountReader, since: datetime) -> None:
     """Look for the attempts of lines that were nobody's: their calls may have ended since."""
-    async with books.desk.database.transaction() as tx:
+    async with reader.dispatcher.database.transaction() as tx:
         found = await statement.nobodys(tx, since, since + 10 * _DAY, limit=20 * _BATCH)
-        await statements.attribute(books, tx, [each.id for each in found])
-    await statements.book(books)
+        await statements.attribute(reader, tx, [each.id for each in found])
+    await statements.book(reader)
 
 
-async def _write_off(books: Books, now: datetime, newest: datetime) -> None:
+async def _write_off(reader: AccountReader, now: datetime, newest: datetime) -> None:
     """Take back charges of ours that the account's ledger does not show, where it has gone on since.
 
     Not at the first look: the ledger is read around them once more. A line of nobody's with their amount
     near them may be theirs, whatever it names: they are judged again for a day, until it is somebody's,
     and then they stay.
     """
-    settings = books.desk.settings
+    settings = reader.dispatcher.settings
     over = longest_call(settings) + APART
     until = min(now - over - 4 * settings.log_lag, newest - over)
-    async with books.desk.database.transaction() as tx:
+    async with reader.dispatcher.database.transaction() as tx:
         judged = await statement.mark(tx, statement.JUDGED) or now - _DAY
         missing = await statement.uncharged(tx, judged, until, limit=_BATCH)
-    if missing and not await statements.around(books, missing):
+    if missing and not await statements.around(reader, missing):
         return
     if missing:
-        async with books.desk.database.transaction() as tx:
+        async with reader.dispatcher.database.transaction() as tx:
             missing = await statement.uncharged(tx, judged, until, limit=_BATCH)
             strange = await statement.nobodys(
                 tx, judged - APART, until + over + _DAY, limit=20 * _BATCH
@@ -174,15 +174,15 @@ async def _write_off(books: Books, now: datetime, newest: datetime) -> None:
         sure = [each.id for each in missing if each not in doubtful]
         until = min([until, *later])
         told = await one_by_one(
-            books.desk,
+            reader.dispatcher,
             "correct",
             sure,
-            lambda tx, each: jobs.write_off(tx, books.desk.presenter, each),
+            lambda tx, each: jobs.write_off(tx, reader.dispatcher.presenter, each),
         )
         for each in told:
             corrected(each, by="absence")
     if until > judged and len(missing) < _BATCH:
-        async with books.desk.database.transaction() as tx:
+        async with reader.dispatcher.database.transaction() as tx:
             await statement.set_mark(tx, statement.JUDGED, until)
 
 

@@ -7,13 +7,13 @@ from prometheus_client import Gauge
 
 from models import jobs
 from models.coordination import aside
-from models.images import remnants
+from models.images import collector
 from models.jobs.queue import backlog
 from models.money import hours, prices, wallet
 from models.platform.db import Transaction
 from models.provider import breakers, gates, limits
 from worker.dispatcher.accounting import known_keys
-from worker.dispatcher.desk import Desk
+from worker.dispatcher.duty import Dispatcher
 
 _GAUGES = {
     "queued": Gauge("darkroom_jobs_queued", "Jobs that wait"),
@@ -59,16 +59,16 @@ _BLOBS = Gauge(
 _REASONS = ("wallet_empty", "provider_key", "provider_down", "paused", "storage")
 
 
-async def run(desk: Desk) -> bool:
+async def run(dispatcher: Dispatcher) -> bool:
     """Look once; always False."""
-    async with desk.database.transaction() as tx:
-        seen = await backlog.read(tx, seen=desk.settings.worker_seen)
+    async with dispatcher.database.transaction() as tx:
+        seen = await backlog.read(tx, seen=dispatcher.settings.worker_seen)
         closed = await gates.closed(tx)
         of_projects = await gates.of_projects(tx)
-        left = await jobs.left_over(tx, known_keys(desk.settings))
-        limit, failures = await limits.read(tx, desk.settings), await breakers.counts(tx)
+        left = await jobs.left_over(tx, known_keys(dispatcher.settings))
+        limit, failures = await limits.read(tx, dispatcher.settings), await breakers.counts(tx)
         folded_age, put_by = await hours.age(tx), await aside.counts(tx)
-        overdue = await remnants.overdue(tx)
+        overdue = await collector.overdue(tx)
         await _measure_money(tx)
     for name, value in asdict(seen).items():
         _GAUGES[name].set(value)

@@ -18,7 +18,7 @@ from models.platform.db import Transaction
 from models.provider import breakers, gates
 from models.states import WaitingReason
 from worker.dispatcher import wallet
-from worker.dispatcher.accounting import Books
+from worker.dispatcher.accounting import AccountReader
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -39,23 +39,23 @@ _TRIALS: dict[WaitingReason, _Trial] = {
 }
 
 
-async def run(books: Books) -> bool:
+async def run(reader: AccountReader) -> bool:
     """Judge the probes, and look whether what closed a gate is over; always False."""
     tried: list[WaitingReason] = []
-    async with books.desk.database.transaction() as tx:
+    async with reader.dispatcher.database.transaction() as tx:
         if not await duties.claim(tx, "park"):
             return False
         await _judge(tx)
         shut = await gates.untried(tx)
         closed = [reason for reason in _TRIALS if reason in shut]
-        after = books.desk.settings.gate_probe
+        after = reader.dispatcher.settings.gate_probe
         if await gates.half_open(tx, "provider_down", shortest=after):
             tried.append("provider_down")
         # What one project has been told, the account may never confirm or deny.
         await gates.half_open(tx, "wallet_empty", shortest=after, projects=True)
     of_account = [reason for reason in closed if reason != "provider_down"]
     if of_account:
-        tried += await _ask_account(books, of_account)
+        tried += await _ask_account(reader, of_account)
     if closed:
         log.info("gates.looked_at", gates=closed, half_open=tried)
     return False
@@ -68,14 +68,16 @@ async def _judge(tx: Transaction) -> None:
             await gates.judge(tx, gate, trial.proofs, trial.refusals)
 
 
-async def _ask_account(books: Books, closed: Sequence[WaitingReason]) -> list[WaitingReason]:
+async def _ask_account(
+    reader: AccountReader, closed: Sequence[WaitingReason]
+) -> list[WaitingReason]:
     """Half-open the gates that the account gives reason to; returns which."""
     tried: list[WaitingReason] = []
-    credits_ = await wallet.read(books)
+    credits_ = await wallet.read(reader)
     if credits_ is None:
         log.info("gates.stay_closed", gates=closed)
         return tried
-    async with books.desk.database.transaction() as tx:
+    async with reader.dispatcher.database.transaction() as tx:
         price = await prices.dearest(tx)
         # The account has answered our key, so the key is worth a try in any case.
         for reason in closed:

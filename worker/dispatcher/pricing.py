@@ -4,25 +4,25 @@ import structlog
 
 from models.money import prices
 from models.provider import catalog
-from worker.dispatcher.accounting import Books, reserve_request
+from worker.dispatcher.accounting import AccountReader, reserve_request
 from worker.provider import AccountUnavailable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-async def run(books: Books) -> bool:
+async def run(reader: AccountReader) -> bool:
     """Ask for every price once; always False. What nobody quotes keeps the price it has."""
     for model in catalog.models():
-        if not await reserve_request(books, "prices"):
+        if not await reserve_request(reader, "prices"):
             return False
         try:
-            quoted = await books.provider.account.price(model.id)
+            quoted = await reader.provider.account.price(model.id)
         except AccountUnavailable as failed:
             log.warning("price.unread", model=model.id, reason=str(failed))
             continue
         if quoted is None:
             log.info("price.not_quoted", model=model.id)
             continue
-        async with books.desk.database.transaction() as tx:
+        async with reader.dispatcher.database.transaction() as tx:
             await prices.quote(tx, model.id, quoted)
     return False

@@ -9,40 +9,45 @@ from models import jobs
 from models.coordination import duties, workers
 from models.platform.db import Transaction
 from models.webhooks import deliveries
-from worker.dispatcher.desk import Desk, all_at_once, one_by_one
+from worker.dispatcher.duty import Dispatcher, all_at_once, one_by_one
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _BATCH = 100
 
 
-async def run(desk: Desk) -> bool:
+async def run(dispatcher: Dispatcher) -> bool:
     """Take back one batch of leases of jobs, and one of deliveries; True when there may be more."""
-    async with desk.database.transaction() as tx:
+    async with dispatcher.database.transaction() as tx:
         if not await duties.claim(tx, "reap"):
             return False
-        if not await duties.may_reap(tx, desk.settings.lease_run):
+        if not await duties.may_reap(tx, dispatcher.settings.lease_run):
             return False
         overdue = await jobs.overdue(tx, _BATCH)
         await workers.forget(tx)
     reaped = await one_by_one(
-        desk, "reap", overdue, lambda tx, id_: jobs.reap(tx, desk.presenter, id_)
+        dispatcher, "reap", overdue, lambda tx, id_: jobs.reap(tx, dispatcher.presenter, id_)
     )
-    woken = await all_at_once(desk, "deliveries", _reap, lambda tx: deliveries.run_out(tx, _BATCH))
+    woken = await all_at_once(
+        dispatcher, "deliveries", _reap, lambda tx: deliveries.run_out(tx, _BATCH)
+    )
     if reaped or woken:
         log.info("leases.reaped", **Counter(reaped), deliveries=woken)
     return _BATCH in {len(reaped), woken}
 
 
-async def expire(desk: Desk) -> bool:
+async def expire(dispatcher: Dispatcher) -> bool:
     """Expire one batch of jobs that waited too long, or cannot end in time; True when there may be more."""
-    typical_call = desk.settings.typical_call
-    async with desk.database.transaction() as tx:
+    typical_call = dispatcher.settings.typical_call
+    async with dispatcher.database.transaction() as tx:
         if not await duties.claim(tx, "expire"):
             return False
         late = await jobs.late(tx, _BATCH, typical_call)
     expired = await one_by_one(
-        desk, "expire", late, lambda tx, id_: jobs.expire(tx, desk.presenter, id_, typical_call)
+        dispatcher,
+        "expire",
+        late,
+        lambda tx, id_: jobs.expire(tx, dispatcher.presenter, id_, typical_call),
     )
     if expired:
         log.info("jobs.expired", expired=len(expired))

@@ -8,13 +8,12 @@ import structlog
 from prometheus_client import Counter
 
 from models.coordination import duties
-from models.images import kept as images
-from models.images import remnants
-from models.images.remnants import Doomed
+from models.images import collector, records
+from models.images.collector import Swept
 from models.images.storage import Store, StoreUnavailable
 from models.jobs import retention
 from models.money import statement
-from worker.dispatcher.desk import Desk, all_at_once
+from worker.dispatcher.duty import Dispatcher, all_at_once
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -23,64 +22,64 @@ _ROWS = 200  # of a batch: a transaction of some hundred milliseconds, with all 
 _BLOBS = 50
 _LATEST = 3  # images by which a store is known: one may have been lost
 _TIME = (
-    remnants.LEASE.total_seconds() / 2
+    collector.LEASE.total_seconds() / 2
 )  # to delete them: nobody else takes them in twice as long
 
 
-async def run(desk: Desk, store: Store) -> bool:
+async def run(dispatcher: Dispatcher, store: Store) -> bool:
     """Remove one batch of each kind; True while there is more of any."""
-    async with desk.database.transaction() as tx:
+    async with dispatcher.database.transaction() as tx:
         if not await duties.claim(tx, "retain"):
             return False
-    jobs_kept, told_kept = desk.settings.job_retention, desk.settings.delivery_retention
+    jobs_kept, told_kept = dispatcher.settings.job_retention, dispatcher.settings.delivery_retention
     removed = {
         "images": await all_at_once(
-            desk,
+            dispatcher,
             "images",
             lambda tx, only: retention.expire_images(tx, _ROWS, only),
             lambda tx: retention.expired_images(tx, _ROWS),
         ),
         "jobs": await all_at_once(
-            desk,
+            dispatcher,
             "jobs",
             lambda tx, only: retention.remove_jobs(tx, jobs_kept, _ROWS, only),
             lambda tx: retention.old_jobs(tx, jobs_kept, _ROWS),
         ),
         "events": await all_at_once(
-            desk,
+            dispatcher,
             "events",
             lambda tx, only: retention.remove_deliveries(tx, told_kept, _ROWS, only),
             lambda tx: retention.old_events(tx, told_kept, _ROWS),
         ),
     }
-    async with desk.database.transaction() as tx:
-        removed["remnants"] = await remnants.forget(tx, _ROWS)
+    async with dispatcher.database.transaction() as tx:
+        removed["remnants"] = await collector.forget(tx, _ROWS)
         removed["account_lines"] = await statement.forget(tx, jobs_kept, _ROWS)
     for what, count in removed.items():
         _note(what, count)
-    return await _delete_blobs(desk, store) or _ROWS in removed.values()
+    return await _delete_blobs(dispatcher, store) or _ROWS in removed.values()
 
 
-async def _delete_blobs(desk: Desk, store: Store) -> bool:
+async def _delete_blobs(dispatcher: Dispatcher, store: Store) -> bool:
     """Delete one batch of blobs that no job refers to; the rows say so before, and after."""
     begun = time.monotonic()
-    async with desk.database.transaction() as tx:
-        doomed, looked_at = await remnants.sweep(tx, _BLOBS)
+    async with dispatcher.database.transaction() as tx:
+        swept, looked_at = await collector.sweep(tx, _BLOBS)
     deleted = []
-    if doomed and await _is_the_workers(desk, store):
-        deleted = await _delete(store, doomed, begun + _TIME)
+    if swept and await _is_the_workers(dispatcher, store):
+        deleted = await _delete(store, swept, begun + _TIME)
     if deleted:
-        async with desk.database.transaction() as tx:
-            await remnants.gone(tx, deleted)
+        async with dispatcher.database.transaction() as tx:
+            await collector.gone(tx, deleted)
     _note("blobs", len(deleted))
     # Those that could not be deleted come again when their lease ends: a dead store is not hammered.
-    return looked_at == _BLOBS and len(deleted) == len(doomed)
+    return looked_at == _BLOBS and len(deleted) == len(swept)
 
 
-async def _is_the_workers(desk: Desk, store: Store) -> bool:
+async def _is_the_workers(dispatcher: Dispatcher, store: Store) -> bool:
     """Return whether workers keep their images here: any other store deletes nothing, and says it did."""
-    async with desk.database.transaction() as tx:
-        kept = await images.latest(tx, _LATEST)
+    async with dispatcher.database.transaction() as tx:
+        kept = await records.latest(tx, _LATEST)
     try:
         found = [await store.size(f"{project}/{digest}") is not None for project, digest in kept]
     except StoreUnavailable as away:
@@ -92,10 +91,10 @@ async def _is_the_workers(desk: Desk, store: Store) -> bool:
     return True
 
 
-async def _delete(store: Store, doomed: Sequence[Doomed], until: float) -> list[Doomed]:
+async def _delete(store: Store, swept: Sequence[Swept], until: float) -> list[Swept]:
     """Delete as many as can be while they are surely ours: afterwards others may bring them again."""
-    deleted: list[Doomed] = []
-    for each in doomed:
+    deleted: list[Swept] = []
+    for each in swept:
         left = until - time.monotonic()
         if left <= 0:
             break

@@ -19,14 +19,14 @@ from models.schema import Attempt
 from models.states import MovementKind
 from worker.dispatcher.accounting import (
     APART,
-    Books,
+    AccountReader,
     Duty,
     corrected,
     longest_call,
     reserve_request,
     spans,
 )
-from worker.dispatcher.desk import one_by_one
+from worker.dispatcher.duty import one_by_one
 from worker.provider import AccountUnavailable, TransactionRow
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -37,15 +37,17 @@ _KINDS: dict[str, MovementKind] = {
 }  # fmt: skip
 
 
-async def around(books: Books, attempts: Sequence[Attempt]) -> bool:
+async def around(reader: AccountReader, attempts: Sequence[Attempt]) -> bool:
     """Read and book what the account's ledger shows of these attempts; False when it could not be."""
-    for span in spans(attempts, books):
-        if await read(books, "reconcile", span.start, span.end) is None:
+    for span in spans(attempts, reader):
+        if await read(reader, "reconcile", span.start, span.end) is None:
             return False
     return True
 
 
-async def read(books: Books, duty: Duty, since: datetime, until: datetime) -> datetime | None:
+async def read(
+    reader: AccountReader, duty: Duty, since: datetime, until: datetime
+) -> datetime | None:
     """Read the account's ledger of a time, and book it; returns the time of its newest line.
 
     None when it could not be done. The time it was asked from, when it shows nothing.
@@ -53,50 +55,50 @@ async def read(books: Books, duty: Duty, since: datetime, until: datetime) -> da
     cursor: str | None = None
     newest, twins = since, _Twins()
     while since < until:
-        if not await reserve_request(books, duty):
+        if not await reserve_request(reader, duty):
             return None
         try:
-            page = await books.provider.account.transactions(since, until, cursor, kind=None)
+            page = await reader.provider.account.transactions(since, until, cursor, kind=None)
         except AccountUnavailable as failed:
             log.warning("matching.later", duty=duty, reason=str(failed))
             return None
-        async with books.desk.database.transaction() as tx:
+        async with reader.dispatcher.database.transaction() as tx:
             fresh = await statement.take(tx, list(twins.lines(page.rows)))
-            await attribute(books, tx, fresh)
+            await attribute(reader, tx, fresh)
         newest = max([newest, *(row.created_at for row in page.rows)])
         cursor = page.next_cursor
         if cursor is None:
             break
-    await book(books)
+    await book(reader)
     return newest
 
 
-async def book(books: Books) -> None:
+async def book(reader: AccountReader) -> None:
     """Bring our books in line with lines that were attributed and are not booked yet."""
     while True:
-        async with books.desk.database.transaction() as tx:
+        async with reader.dispatcher.database.transaction() as tx:
             waiting = await statement.unbooked(tx, limit=_BATCH)
-        if not waiting or not await _correct(books, waiting):
+        if not waiting or not await _correct(reader, waiting):
             return
 
 
-async def attribute(books: Books, tx: Transaction, lines: Sequence[int]) -> None:
+async def attribute(reader: AccountReader, tx: Transaction, lines: Sequence[int]) -> None:
     """Find the attempts of lines by the inferences that these name."""
-    longest = longest_call(books.desk.settings)
+    longest = longest_call(reader.dispatcher.settings)
     await statement.attribute(tx, lines, longest=longest, apart=APART)
 
 
-async def _correct(books: Books, waiting: Sequence[UUID]) -> bool:
+async def _correct(reader: AccountReader, waiting: Sequence[UUID]) -> bool:
     """Correct these attempts; False when none of them could be: they are left for the next turn."""
     done = 0
 
     async def one(tx: Transaction, attempt_id: UUID) -> jobs.Correction | None:
         nonlocal done
-        made = await jobs.correct(tx, books.desk.presenter, attempt_id)
+        made = await jobs.correct(tx, reader.dispatcher.presenter, attempt_id)
         done += 1
         return made
 
-    for each in await one_by_one(books.desk, "correct", waiting, one):
+    for each in await one_by_one(reader.dispatcher, "correct", waiting, one):
         corrected(each, by="ledger")
     return done > 0
 

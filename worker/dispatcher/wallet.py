@@ -5,34 +5,34 @@ from decimal import ROUND_FLOOR
 import structlog
 
 from models.money import wallet
-from worker.dispatcher.accounting import Books, reserve_request
+from worker.dispatcher.accounting import AccountReader, reserve_request
 from worker.provider import AccountUnavailable
 from worker.provider.credits import PER_USD
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-async def run(books: Books) -> bool:
+async def run(reader: AccountReader) -> bool:
     """Read the balance once; always False."""
-    await read(books)
+    await read(reader)
     return False
 
 
-async def read(books: Books) -> int | None:
+async def read(reader: AccountReader) -> int | None:
     """Read the balance, remember it, and tell when its state changes; returns the credits.
 
     None when the provider does not say, or another dispatcher is at it.
     """
-    settings = books.desk.settings
-    if not await reserve_request(books, "wallet"):
+    settings = reader.dispatcher.settings
+    if not await reserve_request(reader, "wallet"):
         return None
     try:
-        balance = await books.provider.account.balance()
+        balance = await reader.provider.account.balance()
     except AccountUnavailable as failed:
         log.warning("wallet.unread", reason=str(failed))
         return None
     credits_ = int((balance * PER_USD).to_integral_value(ROUND_FLOOR))
-    async with books.desk.database.transaction() as tx:
+    async with reader.dispatcher.database.transaction() as tx:
         seen = await wallet.note(
             tx, credits_, low=settings.wallet_low, operator=settings.operator_project
         )

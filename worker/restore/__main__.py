@@ -22,8 +22,8 @@ from models.platform.db import Database
 from models.platform.doorbell import Doorbell
 from models.platform.vault import Vault
 from models.settings import Settings
-from worker.dispatcher.accounting import Books
-from worker.dispatcher.desk import Desk
+from worker.dispatcher.accounting import AccountReader
+from worker.dispatcher.duty import Dispatcher
 from worker.provider import Provider
 from worker.restore import recalling
 from worker.restore.recalling import Calls, Recalled
@@ -69,8 +69,8 @@ async def _run(loaded: Settings, since: datetime | None) -> Recalled:
             Provider(loaded.aimlapi_base_url, key, loaded.connect_timeout)
         )
         presenter = Presenter.of(loaded, Vault.of(loaded))
-        desk = Desk(loaded, "restore", database, doorbell, connect(loaded), presenter)
-        return await recalling.recall(Books(desk, provider), since)
+        dispatcher = Dispatcher(loaded, "restore", database, doorbell, connect(loaded), presenter)
+        return await recalling.recall(AccountReader(dispatcher, provider), since)
 
 
 def _told(calls: Calls) -> str:

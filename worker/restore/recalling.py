@@ -13,7 +13,13 @@ from models.errors import Misconfigured
 from models.jobs import restoring
 from models.jobs.restoring import Call
 from models.provider import pauses
-from worker.dispatcher.accounting import APART, Books, known_keys, longest_call, reserve_request
+from worker.dispatcher.accounting import (
+    APART,
+    AccountReader,
+    known_keys,
+    longest_call,
+    reserve_request,
+)
 from worker.provider import LogRow
 
 _PAGE = 100
@@ -37,30 +43,30 @@ class Recalled:
     homeless: Calls = field(default_factory=dict)
 
 
-async def paused(books: Books) -> tuple[datetime, datetime]:
+async def paused(reader: AccountReader) -> tuple[datetime, datetime]:
     """Return since when everything is paused, and when the log has caught up with it.
 
     Raises `Misconfigured` when it is not: whatever ran meanwhile would pay again.
     """
-    async with books.desk.database.transaction() as tx:
+    async with reader.dispatcher.database.transaction() as tx:
         standing = await pauses.standing(tx)
     found = [each.paused_at for each in standing if each.scope == "all"]
     if not found:
         raise Misconfigured(
             "Nothing is paused: run `python -m models pause` first, before any role is started."
         )
-    settings = books.desk.settings
+    settings = reader.dispatcher.settings
     return found[0], found[0] + longest_call(settings) + settings.log_lag
 
 
-async def recall(books: Books, since: datetime | None = None) -> Recalled:
+async def recall(reader: AccountReader, since: datetime | None = None) -> Recalled:
     """Book every call of ours that the log shows since then, and the database does not know.
 
     By default since the last that the database has seen. Raises `Misconfigured`, also while the log may
     still lag, and `AccountUnavailable`; the whole log is read before anything is booked.
     """
-    paused_at, complete_at = await paused(books)
-    async with books.desk.database.transaction() as tx:
+    paused_at, complete_at = await paused(reader)
+    async with reader.dispatcher.database.transaction() as tx:
         now = (await tx.execute(select(func.now()))).scalar_one()
         seen = since or await restoring.newest(tx, paused_at)
     if now < complete_at:
@@ -69,29 +75,29 @@ async def recall(books: Books, since: datetime | None = None) -> Recalled:
             "Run this again then."
         )
     found = Recalled(max(seen - APART if seen else now - _LOG_LIFE, now - _LOG_LIFE))
-    calls = await _read(books, found, now)
-    for job_id in await _sorted(books, calls, found):
-        async with books.desk.database.transaction() as tx:
+    calls = await _read(reader, found, now)
+    for job_id in await _sorted(reader, calls, found):
+        async with reader.dispatcher.database.transaction() as tx:
             booked = await restoring.recall(
-                tx, books.desk.presenter, job_id, calls[job_id], paused_at=paused_at
+                tx, reader.dispatcher.presenter, job_id, calls[job_id], paused_at=paused_at
             )
         if booked:
             found.booked[job_id] = booked
     return found
 
 
-async def _read(books: Books, recalled: Recalled, until: datetime) -> Calls:
+async def _read(reader: AccountReader, recalled: Recalled, until: datetime) -> Calls:
     """Page through the log of each of our keys; should it show a call twice, the charged row counts."""
     found: dict[tuple[UUID, int], Call] = {}
-    for prefix, keys in known_keys(books.desk.settings).items():
+    for prefix, keys in known_keys(reader.dispatcher.settings).items():
         for key in keys:
             offset, more = 0, True
             while more:
-                if not await reserve_request(books, "reconcile"):
+                if not await reserve_request(reader, "reconcile"):
                     raise Misconfigured(
                         "A dispatcher reads the log; stop every role and try again."
                     )
-                page = await books.provider.account.logs(
+                page = await reader.provider.account.logs(
                     recalled.since, until, _PAGE, offset, key=key
                 )
                 recalled.odd += len(page.odd)
@@ -115,12 +121,14 @@ def _take(found: dict[tuple[UUID, int], Call], row: LogRow, prefix: str) -> None
         found[job_id, number] = Call(number, paid, row.inference_id, row.created, prefix)
 
 
-async def _sorted(books: Books, calls: Mapping[UUID, list[Call]], found: Recalled) -> list[UUID]:
+async def _sorted(
+    reader: AccountReader, calls: Mapping[UUID, list[Call]], found: Recalled
+) -> list[UUID]:
     """Return the jobs that the database has, in their order, and set the others aside."""
     wanted, here = sorted(calls), list[UUID]()
     for at in range(0, len(wanted), _BATCH):
         batch = wanted[at : at + _BATCH]
-        async with books.desk.database.transaction() as tx:
+        async with reader.dispatcher.database.transaction() as tx:
             existing = await restoring.existing(tx, batch)
         here += [each for each in batch if each in existing]
         found.homeless |= {each: calls[each] for each in batch if each not in existing}

@@ -77,7 +77,7 @@ class Context:
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     account: tuple[float, AccountSays | None] = (0.0, None)
     waits_for: str = "Postgres"  # in words, until it is ready
-    consuming: bool = False  # before Celery takes messages, what is released for it would only wait
+    consuming: bool = False  # until Celery takes messages, what is dispatched would only wait
     draining: bool = False
     leaves_by: float = math.inf  # by the monotonic clock: when its grace ends
     heart: Pulse = field(default_factory=Pulse)  # beats with each heartbeat that got through

@@ -53,7 +53,7 @@ async def beat(context: Context) -> None:
 
 
 async def leave(context: Context) -> None:
-    """Say goodbye, so that nothing is released for this worker any more."""
+    """Say goodbye, so that nothing is dispatched for this worker any more."""
     try:
         async with context.heartbeats.transaction() as tx:
             await workers.leave(tx, context.worker)

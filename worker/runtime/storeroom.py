@@ -15,7 +15,7 @@ import structlog
 from models import jobs
 from models.errors import Unavailable
 from models.images.storage import StoreUnavailable
-from models.jobs import Release
+from models.jobs import Dispatch
 from models.provider import gates
 from worker.runtime import metrics
 from worker.runtime.context import Context
@@ -43,12 +43,12 @@ async def doubt(context: Context, why: str) -> None:
         context.store_tries += 1
 
 
-async def returned(context: Context, release: Release) -> bool:
-    """Return back a call that may not begin, because the gate was closed after its release."""
+async def returned(context: Context, dispatch: Dispatch) -> bool:
+    """Give back a call that may not begin, because the gate was closed after its dispatch."""
     async with context.database.transaction() as tx:
-        if "storage" not in await gates.closed(tx) or not await jobs.hand_back(tx, [release]):
+        if "storage" not in await gates.closed(tx) or not await jobs.hand_back(tx, [dispatch]):
             return False
-    log.info("job.handed_back", fence=release.fence)
+    log.info("job.handed_back", fence=dispatch.fence)
     return True
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from models.errors import TooMany, Unavailable
-from models.images import kept as images
+from models.images import records
 from models.images.pictures import Broken, Pictures
 from models.images.storage import StorageError, Store
 from models.platform.direct import Direct
@@ -72,7 +72,7 @@ class Thumbnails:
                 drawn = await self._pictures.thumbnail(await store.read(f"{project_id}/{sha256}"))
                 if not isinstance(drawn, Broken):
                     await store.put_thumbnail(str(project_id), sha256, drawn)
-            await images.thumbnail_is(
+            await records.thumbnail_is(
                 self._direct, job_id, "impossible" if isinstance(drawn, Broken) else "made"
             )
         except (StorageError, Unavailable, TooMany) as failed:

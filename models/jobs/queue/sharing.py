@@ -34,7 +34,7 @@ LATELY_SERVED = f"""
             SELECT project_id FROM turns
              WHERE turn > (SELECT max(turn) FROM turns) - {LATELY}"""  # noqa: S608 - as below
 
-# One release at a time: turns and caps are counted, and only rows can be locked. What waits comes and
+# One dispatch at a time: turns and caps are counted, and only rows can be locked. What waits comes and
 # goes faster than its statistics, so the planner is told that the indexes are right; and those that give
 # the order, for beside a great history it takes any backlog for a few rows, to be read whole and sorted.
 PREPARE = text("""
@@ -57,7 +57,7 @@ PAID = text("""
     RETURNING jobs.id, jobs.fence
 """)
 
-# Rows with an id are released; the others name a project and model whose first jobs met a full key.
+# Rows with an id are dispatched; the others name a project and model whose first jobs met a full key.
 CALLS = text(f"""
     WITH RECURSIVE heads AS (
         (SELECT project_id, model, rank FROM jobs WHERE {_READY}

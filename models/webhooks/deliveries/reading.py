@@ -10,16 +10,17 @@ from sqlalchemy.orm import aliased
 
 from models.errors import NotFound
 from models.platform.db import Transaction
-from models.schema import Delivery, DeliveryTry, Event, Lane
+from models.schema import Delivery, DeliveryTry, Event, Throttle
 from models.states import DeliveryState
-from models.webhooks import lanes
+from models.webhooks import destinations
 
 
 @dataclass(frozen=True, slots=True)
 class Logged:
     """A delivery as the log shows it: with its event's type, and every try.
 
-    `next_try_at` is when it may be tried at the soonest: the later of its own time and its lane's pause.
+    `next_try_at` is when it may be tried at the soonest: the later of its own time and its destination's
+    pause.
     """
 
     delivery: Delivery
@@ -61,21 +62,21 @@ async def read(tx: Transaction, project_id: UUID, delivery_id: UUID | None) -> L
     return (await _with_tries(tx, found))[0]
 
 
-_OfUrl = aliased(Lane)
+_OfUrl = aliased(Throttle)
 _SHOWN: Select[Delivery, str, datetime | None] = (
     select(
         Delivery,
         Event.type,
-        func.greatest(Delivery.next_at, Lane.paused_until, _OfUrl.paused_until),
+        func.greatest(Delivery.next_at, Throttle.paused_until, _OfUrl.paused_until),
     )
     .join(Event, Event.id == Delivery.event_id)
-    .outerjoin(Lane, Lane.lane == Delivery.lane)
+    .outerjoin(Throttle, Throttle.destination == Delivery.destination)
     .outerjoin(
         _OfUrl,
         and_(
             Delivery.endpoint_id.is_(None),
-            ~Delivery.lane.startswith(lanes.HAND),
-            _OfUrl.lane == lanes.of_url_in_sql(Delivery.project_id, Delivery.url),
+            ~Delivery.destination.startswith(destinations.HAND),
+            _OfUrl.destination == destinations.of_url_in_sql(Delivery.project_id, Delivery.url),
         ),
     )
 )

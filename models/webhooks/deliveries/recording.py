@@ -11,7 +11,7 @@ from models.platform.db import Transaction
 from models.platform.direct import Direct, prepared
 from models.schema import Delivery
 from models.states import DeliveryState
-from models.webhooks import endpoints, lanes
+from models.webhooks import destinations, endpoints
 from models.webhooks.deliveries.disabling import Patience, disable, impatience
 
 _AT_ONCE = timedelta(0)
@@ -20,7 +20,7 @@ _UNFINISHED = frozenset({"pending", "held"})
 
 @dataclass(frozen=True, slots=True)
 class TryResult:
-    """What one try met. `state` and `next_in` say what follows from it, `pause` slows its lane down."""
+    """What one try met. `state` and `next_in` say what follows, `pause` slows its destination down."""
 
     state: DeliveryState
     result: str
@@ -44,7 +44,7 @@ class _Fate:
 async def record_plain(
     direct: Direct, delivery_id: UUID, number: int, at: datetime, tried: TryResult
 ) -> bool:
-    """Write that a try delivered, in one round trip, where neither endpoint nor lane was in trouble.
+    """Write that a try delivered, in one round trip, where neither endpoint nor destination was in trouble.
 
     False, and nothing done, when there is more to say.
     """
@@ -53,7 +53,7 @@ async def record_plain(
     if await direct.write(_RECORD_PLAIN, _values(delivery_id, number, at, tried)) is None:
         return False
     direct.ring("delivery", str(delivery_id))
-    direct.ring("deliveries")  # a place in the lane is free
+    direct.ring("deliveries")  # a place in the destination is free
     return True
 
 
@@ -73,23 +73,25 @@ async def record(
     sent = await tx.get(Delivery, delivery_id)
     if sent is None:
         return None
-    lane = lanes.usual(sent.lane)  # by hand it is sent once, and then as the others are
+    destination = destinations.usual(
+        sent.destination
+    )  # by hand it is sent once, and then as the others are
     fate = _Fate(tried.state)
     if sent.state == "sending" and sent.tries == number:
         fate = await _fate(tx, sent, tried, patience)
     follows = {
         "state": fate.state,
-        "lane": lane,
+        "lane": destination,
         "next_in": fate.next_in if fate.state == "pending" else None,
         "finished": fate.state not in _UNFINISHED,
     }
     if await tx.first(_RECORD, _values(delivery_id, number, at, tried) | follows) is None:
         return None
     tx.ring("delivery", str(delivery_id))
-    tx.ring("deliveries")  # a place in the lane is free
-    if not lanes.is_ping(sent.lane):
+    tx.ring("deliveries")  # a place in the destination is free
+    if not destinations.is_ping(sent.destination):
         await _tell_others(tx, sent, tried, fate)
-        await _slow_or_recover(tx, sent, fate, by_hand=lane != sent.lane)
+        await _slow_or_recover(tx, sent, fate, by_hand=destination != sent.destination)
     return fate.state
 
 
@@ -99,11 +101,11 @@ async def _fate(tx: Transaction, sent: Delivery, tried: TryResult, patience: Pat
     A failed one takes its endpoint's row, and so sees what others made of it; a good one needs nothing of
     it.
     """
-    if lanes.is_ping(sent.lane) and tried.state in _UNFINISHED:
+    if destinations.is_ping(sent.destination) and tried.state in _UNFINISHED:
         return _Fate("exhausted")
     if sent.endpoint_id is None or tried.state in {"delivered", "aborted"}:
         return _Fate(tried.state, tried.next_in, pause=tried.pause)
-    if lanes.is_ping(sent.lane):
+    if destinations.is_ping(sent.destination):
         return _Fate(tried.state)
     endpoint = await endpoints.take(tx, sent.endpoint_id)
     if endpoint.enabled and endpoint.url != sent.url:
@@ -141,17 +143,17 @@ async def _tell_others(tx: Transaction, sent: Delivery, tried: TryResult, fate: 
 
 
 async def _slow_or_recover(tx: Transaction, sent: Delivery, fate: _Fate, *, by_hand: bool) -> None:
-    """Let a try have its effect on the lane; one that was sent by hand has it on the usual one."""
-    lane = lanes.usual(sent.lane)
+    """Let a try have its effect on the destination; one that was sent by hand has it on the usual one."""
+    destination = destinations.usual(sent.destination)
     if fate.pause is not None and sent.endpoint_id is None:
-        await lanes.slow_origin(tx, lane, sent.project_id, sent.url, fate.pause)
+        await destinations.slow_origin(tx, destination, sent.project_id, sent.url, fate.pause)
     elif fate.pause is not None:
-        await lanes.slow(tx, lane, fate.pause)
+        await destinations.slow(tx, destination, fate.pause)
     elif fate.state == "delivered" and by_hand:
-        for paused in (lane, lanes.of_url(sent.project_id, sent.url)):
-            await lanes.resume(tx, paused)
+        for paused in (destination, destinations.of_url(sent.project_id, sent.url)):
+            await destinations.resume(tx, paused)
     elif fate.state == "delivered":
-        await lanes.recover(tx, lane)
+        await destinations.recover(tx, destination)
 
 
 async def _end_job_urls(tx: Transaction, told: Delivery) -> None:
@@ -168,12 +170,12 @@ async def _end_job_urls(tx: Transaction, told: Delivery) -> None:
 
 
 def _record(
-    *, lane: str = ":lane", next_in: str = ":next_in", only_if: str = "", logged_if: str = ""
+    *, destination: str = ":lane", next_in: str = ":next_in", only_if: str = "", logged_if: str = ""
 ) -> TextClause:
     """Write the statement: the try goes to the log, and the delivery where this try is its current one."""
     return text(f"""
     WITH moved AS (
-        UPDATE deliveries d SET state = :state, lane = {lane}, lease_until = NULL, taken_at = NULL,
+        UPDATE deliveries d SET state = :state, lane = {destination}, lease_until = NULL, taken_at = NULL,
                next_at = now() + CAST({next_in} AS interval),
                finished_at = CASE WHEN :finished THEN now() END
          WHERE id = :delivery AND state = 'sending' AND tries = :number {only_if}
@@ -189,12 +191,12 @@ def _record(
 
 _RECORD = prepared(_record())
 _WELL = f"""
-           AND NOT starts_with(d.lane, '{lanes.HAND}')
+           AND NOT starts_with(d.lane, '{destinations.HAND}')
            AND NOT EXISTS (SELECT FROM lanes WHERE lanes.lane = d.lane AND slow)
            AND NOT EXISTS (SELECT FROM endpoints e
                             WHERE e.id = d.endpoint_id AND failing_since IS NOT NULL)"""  # noqa: S608
 _RECORD_PLAIN = prepared(
-    _record(lane="lane", next_in="NULL", only_if=_WELL, logged_if="FROM moved").bindparams(
+    _record(destination="lane", next_in="NULL", only_if=_WELL, logged_if="FROM moved").bindparams(
         state="delivered", finished=True
     )
 )

@@ -11,10 +11,10 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select, text, upd
 from models import ids
 from models.errors import Conflict, Erased, TooMany
 from models.platform.db import Transaction
-from models.schema import Delivery, Endpoint, Job, Lane
+from models.schema import Delivery, Endpoint, Job, Throttle
 from models.settings import Settings
 from models.states import DeliveryState
-from models.webhooks import bodies, endpoints, events, lanes
+from models.webhooks import bodies, destinations, endpoints, events
 from models.webhooks.deliveries.reading import Logged, read
 
 _PATIENCE = timedelta(seconds=5)
@@ -47,9 +47,9 @@ async def ping(
 ) -> UUID:
     """Send a ping to an endpoint, also to a disabled one; returns its delivery, which is tried once.
 
-    Pings have a lane of their own, so that pause, cap and rate do not hold them; and what comes of one
-    neither disables the endpoint nor slows it nor counts. Raises `NotFound`, and `TooMany` when so many of
-    the project are under way, or have begun within a minute.
+    Pings have a destination of their own, so that pause, cap and rate do not hold them; and what comes of
+    one neither disables the endpoint nor slows it nor counts. Raises `NotFound`, and `TooMany` when so many
+    of the project are under way, or have begun within a minute.
     """
     endpoint = await endpoints.find(tx, project_id, endpoint_id)
     if pace is not None:
@@ -64,14 +64,14 @@ async def ping(
 
 async def _keep(pace: Pace, tx: Transaction, project_id: UUID) -> None:
     every = timedelta(minutes=1) / pace.per_minute
-    wait = await lanes.admit(tx, lanes.of_tests(project_id), every, pace.at_once)
+    wait = await destinations.admit(tx, destinations.of_tests(project_id), every, pace.at_once)
     if wait is not None:
         raise TooMany(
             f"A project may send {pace.per_minute} pings a minute, {pace.at_once} of them at once; "
             "wait, then test again.",
             retry_after=wait,
         )
-    mine = Delivery.lane == lanes.of_ping(project_id)
+    mine = Delivery.destination == destinations.of_ping(project_id)
     under_way = select(func.count()).where(mine, Delivery.state.in_(_UNDER_WAY))
     if (await tx.scalar(under_way) or 0) >= pace.at_once:
         raise TooMany(
@@ -84,7 +84,7 @@ async def _keep(pace: Pace, tx: Transaction, project_id: UUID) -> None:
 async def redeliver(tx: Transaction, project_id: UUID, delivery_id: UUID | None) -> Logged:
     """held, finished, or paused → pending: send a delivery again at once, with a fresh schedule.
 
-    It passes by the pause, the slowness and the line of its lane: whoever asks knows its receiver.
+    It passes by the pause, the slowness and the line of its destination: whoever asks knows its receiver.
     Raises `NotFound`, `Conflict` while it is on its way, or when its endpoint is disabled or gone, and
     `Erased` for the own URL of a job that was erased.
     """
@@ -99,7 +99,7 @@ async def redeliver(tx: Transaction, project_id: UUID, delivery_id: UUID | None)
         .where(Delivery.id == found.id, _idle())
         .values(
             state="pending",
-            lane=lanes.by_hand(found.lane),
+            destination=destinations.by_hand(found.destination),
             next_at=func.now(),
             finished_at=None,
             tries_before=Delivery.tries,
@@ -134,7 +134,7 @@ async def replay(
     endpoint = _open(await endpoints.find(tx, project_id, endpoint_id, lock=True))
     wanted = select(Delivery.id).where(
         Delivery.endpoint_id == endpoint.id,
-        Delivery.lane == lanes.of_endpoint(endpoint.id),
+        Delivery.destination == destinations.of_endpoint(endpoint.id),
         Delivery.state.in_(set(states) - set(_UNDER_WAY)),
     )
     if after is not None:
@@ -163,9 +163,11 @@ _REPLAY = text("""
 
 def _idle() -> ColumnElement[bool]:
     """Tell, in SQL, whether a delivery is not on its way: ended, held, or paused by its receiver."""
-    rows = (Delivery.lane, lanes.of_url_in_sql(Delivery.project_id, Delivery.url))
-    paused = exists().where(Lane.lane.in_(rows), Lane.paused_until > func.now())
-    waits = and_(Delivery.state == "pending", ~Delivery.lane.startswith(lanes.HAND), paused)
+    rows = (Delivery.destination, destinations.of_url_in_sql(Delivery.project_id, Delivery.url))
+    paused = exists().where(Throttle.destination.in_(rows), Throttle.paused_until > func.now())
+    waits = and_(
+        Delivery.state == "pending", ~Delivery.destination.startswith(destinations.HAND), paused
+    )
     return or_(waits, Delivery.state.not_in(_UNDER_WAY))
 
 

@@ -12,7 +12,7 @@ from models.platform.db import Transaction
 from models.platform.direct import Direct, Statement, loaded, prepared
 from models.platform.vault import Vault
 from models.schema import Delivery, Endpoint, Project
-from models.webhooks import endpoints, lanes
+from models.webhooks import destinations, endpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def _claimed(row: dict[str, Any], vault: Vault, delivery_id: UUID, number: int) 
         event_id=row["event_id"],
         url=row["url"],
         endpoint=row["endpoint_id"] is not None,
-        ping=lanes.is_ping(row["lane"]),
+        ping=destinations.is_ping(row["lane"]),
         body=row["body"],
         secrets=_secrets(row, vault, datetime.now(UTC)),
     )
@@ -96,7 +96,7 @@ async def _put_back(tx: Transaction, delivery_id: UUID, taken: dict[str, Any]) -
         .where(Delivery.id == delivery_id)
         .values(
             state=taken["instead"],
-            lane=lanes.usual(taken["lane"]),
+            destination=destinations.usual(taken["lane"]),
             tries=Delivery.tries - 1,
             next_at=taken["paused_until"],
             lease_until=None,
@@ -105,7 +105,7 @@ async def _put_back(tx: Transaction, delivery_id: UUID, taken: dict[str, Any]) -
         )
     )
     tx.ring("delivery", str(delivery_id))
-    tx.ring("deliveries")  # a place in the lane is free
+    tx.ring("deliveries")  # a place in the destination is free
 
 
 def _take(*, only_if: str = "") -> Statement:
@@ -117,15 +117,16 @@ def _take(*, only_if: str = "") -> Statement:
                webhook_secret, webhook_secret_old, webhook_rotated_at,
                secret, secret_old, rotated_at, project_secret,
                CASE WHEN e.deleted_at IS NOT NULL THEN 'aborted'
-                    WHEN NOT (e.enabled OR starts_with(d.lane, '{lanes.PING}')) THEN 'held'
+                    WHEN NOT (e.enabled OR starts_with(d.lane, '{destinations.PING}')) THEN 'held'
                     WHEN paused_until IS NOT NULL THEN 'pending' END AS instead
           FROM deliveries d
           JOIN events ON events.id = d.event_id
           JOIN projects p ON p.id = d.project_id
           LEFT JOIN endpoints e ON e.id = d.endpoint_id
           LEFT JOIN lanes
-            ON d.endpoint_id IS NULL AND NOT starts_with(d.lane, '{lanes.HAND}') AND paused_until > now()
-           AND lanes.lane = concat('{lanes.URL}', d.project_id, ':', md5(d.url))
+            ON d.endpoint_id IS NULL AND NOT starts_with(d.lane, '{destinations.HAND}') AND paused_until >
+            now()
+           AND lanes.lane = concat('{destinations.URL}', d.project_id, ':', md5(d.url))
          WHERE d.id = :delivery
     )
     UPDATE deliveries d SET taken_at = now(), lease_until = now() + :lease,

@@ -1,4 +1,4 @@
-"""pending → sending: what is handed out now, within the shares of projects and the limits of lanes.
+"""pending → sending: what is handed out now, within the shares of projects and the limits of destinations.
 
 What a delivery costs is the place that it holds: for milliseconds, or for 15 s where the receiver hangs. So
 places are shared, not turns: the next one goes to the project that holds fewest, and none may hold more
@@ -28,27 +28,28 @@ from sqlalchemy import (
 from models.coordination import aside
 from models.platform.db import Transaction
 from models.schema import Delivery
-from models.webhooks import lanes
+from models.webhooks import destinations
 
 BATCH = 200  # of one look
-# How far a lane may run ahead of its rate (GCRA's tolerance): a dispatcher that looks a little late
+# How far a destination may run ahead of its rate (GCRA's tolerance): a dispatcher that looks a little late
 # makes up for it, and a burst is one try and what a tenth of a second lets pass.
 _AHEAD = timedelta(milliseconds=100)
-# A lane with a try out for so long may hang: it gets a quarter of its cap until that one has come back.
+# A destination with a try out for so long may hang: it gets a quarter of its cap until that one has come
+# back.
 _LONG = timedelta(seconds=2)
 # What a project may hold for each place that is free, and what one whose tries take long.
 _SHARE, _SHARE_LONG = 3, 1
 _TRIES_MAX = 20  # twice what a schedule has: deaths of workers are among them
-_LANES = 200  # of one project that one look goes through; the next goes on after them
+_DESTINATIONS = 200  # of one project that one look goes through; the next goes on after them
 
 
 @dataclass(frozen=True, slots=True)
 class Woken:
     """What was handed out: pairs of delivery and number of the try.
 
-    `again_in` is when the first lane that waits for its rate alone may go on; None when there is none.
-    `seen` names, for each project with more lanes than one look goes through, the last that was seen;
-    `cut` tells whether this very look ended so.
+    `again_in` is when the first destination that waits for its rate alone may go on; None when there is
+    none. `seen` names, for each project with more destinations than one look goes through, the last that
+    was seen; `cut` tells whether this very look ended so.
     """
 
     due: Sequence[tuple[UUID, int]]
@@ -69,8 +70,8 @@ async def wake(
 ) -> Woken:
     """Hand out what is due, as far as there are `free` places, to be published after the commit.
 
-    First to the projects that hold fewest, and of a project the oldest first. A lane has at most `cap`
-    tries in flight, one while it is slow, a quarter while one takes long, and begins `rate` a second,
+    First to the projects that hold fewest, and of a project the oldest first. A destination has at most
+    `cap` tries in flight, one while it is slow, a quarter while one takes long, and begins `rate` a second,
     unless its endpoint has a rate of its own. `seen` is what the last look gave. Pauses, caps and rates
     hold exactly for callers one after the other (a dispatcher claims the duty); at once, they hand out
     nothing twice.
@@ -94,7 +95,7 @@ async def wake(
         )
     ).all()
     due = [(row.id, row.tries) for row in rows if row.id]
-    further = {UUID(project): lane for project, lane in rows[0].seen or ()}
+    further = {UUID(project): destination for project, destination in rows[0].seen or ()}
     passed = {each: last[each] for each in rows[0].passed or () if each in last}
     return Woken(due, rows[0].again_in, passed | further, cut=bool(further))
 
@@ -104,16 +105,16 @@ _CONSTANTS = {
     "long": _LONG,
     "share": _SHARE,
     "share_long": _SHARE_LONG,
-    "hops": _LANES,
-    "ping": f"{lanes.PING}%",
+    "hops": _DESTINATIONS,
+    "ping": f"{destinations.PING}%",
 }
 
-# Every lane is looked at by itself: a backlog of one must not hide what is due in the others. `owners` hops
-# from project to project over ix_deliveries_waiting, and `waiting` from lane to lane, so that a lane costs
-# one look however much waits in it, and a project no more than `hops`, or none while it holds its share.
-# In the order of their load, those of a project are let pass as long as it would hold no more than its
-# share of what is free by then. The arrays keep the planner from joining with the whole table. With
-# nothing due there is still one row.
+# Every destination is looked at by itself: a backlog of one must not hide what is due in the others.
+# `owners` hops from project to project over ix_deliveries_waiting, and `waiting` from destination to
+# destination, so that a destination costs one look however much waits in it, and a project no more than
+# `hops`, or none while it holds its share. In the order of their load, those of a project are let pass as
+# long as it would hold no more than its share of what is free by then. The arrays keep the planner from
+# joining with the whole table. With nothing due there is still one row.
 _WAKE = text("""
     WITH RECURSIVE owners AS (
         (SELECT project_id FROM deliveries WHERE state = 'pending' ORDER BY project_id LIMIT 1)
@@ -213,7 +214,7 @@ async def reap(tx: Transaction, batch: int, only: UUID | None = None) -> int:
     expired = _run_out(batch).with_for_update(skip_locked=True)
     if only is not None:
         expired = expired.where(Delivery.id == only)
-    ping, endless = Delivery.lane.startswith(lanes.PING), _tries() >= _TRIES_MAX
+    ping, endless = Delivery.destination.startswith(destinations.PING), _tries() >= _TRIES_MAX
     over = and_(or_(ping, endless), Delivery.taken_at.is_not(None))
     rows = await tx.execute(
         update(Delivery)

@@ -13,25 +13,25 @@ from uuid import uuid4
 from arq import create_pool
 from arq.connections import RedisSettings
 from arq.worker import Worker
-from work import Desk
+from work import Dispatcher
 
 _SET = json.loads(Path("peer.json").read_text())
 _REDIS = RedisSettings.from_dsn(_SET["redis"])
 
-desk = Desk(_SET["database"], _SET["provider"], _SET["webhook"], _SET["folder"])
+dispatcher = Dispatcher(_SET["database"], _SET["provider"], _SET["webhook"], _SET["folder"])
 
 
 async def generate(_: dict[object, object], job_id: str) -> None:
     """Do one job."""
-    await desk.run(job_id)
+    await dispatcher.run(job_id)
 
 
 async def _open(_: dict[object, object]) -> None:
-    await desk.open()
+    await dispatcher.open()
 
 
 async def _close(_: dict[object, object]) -> None:
-    await desk.close()
+    await dispatcher.close()
 
 
 async def _work(concurrency: int) -> None:
@@ -44,17 +44,17 @@ async def _work(concurrency: int) -> None:
 
 async def _submit(count: int) -> None:
     redis = await create_pool(_REDIS)
-    await desk.open()
+    await dispatcher.open()
     body = json.dumps(_SET["input"])
     for _ in range(count):
         job_id = str(uuid4())
-        async with desk.pool.connection() as connection:
+        async with dispatcher.pool.connection() as connection:
             await connection.execute(
                 "INSERT INTO peer_jobs (id, status, input) VALUES (%s, 'queued', %s)",
                 (job_id, body),
             )
         await redis.enqueue_job("generate", job_id)
-    await desk.close()
+    await dispatcher.close()
     await redis.aclose()
 
 

@@ -11,39 +11,39 @@ from pathlib import Path
 from uuid import uuid4
 
 from procrastinate import App, PsycopgConnector
-from work import Desk
+from work import Dispatcher
 
 _SET = json.loads(Path("peer.json").read_text())
 
 app = App(connector=PsycopgConnector(conninfo=_SET["database"], min_size=10, max_size=10))
-desk = Desk(_SET["database"], _SET["provider"], _SET["webhook"], _SET["folder"])
+dispatcher = Dispatcher(_SET["database"], _SET["provider"], _SET["webhook"], _SET["folder"])
 
 
 @app.task(queue="generate")
 async def generate(job_id: str) -> None:
     """Do one job."""
-    await desk.run(job_id)
+    await dispatcher.run(job_id)
 
 
 async def _work(concurrency: int) -> None:
     async with app.open_async():
-        await desk.open()
+        await dispatcher.open()
         await app.run_worker_async(queues=["generate"], concurrency=concurrency)
 
 
 async def _submit(count: int) -> None:
     async with app.open_async():
-        await desk.open()
+        await dispatcher.open()
         body = json.dumps(_SET["input"])
         for _ in range(count):
             job_id = str(uuid4())
-            async with desk.pool.connection() as connection:
+            async with dispatcher.pool.connection() as connection:
                 await connection.execute(
                     "INSERT INTO peer_jobs (id, status, input) VALUES (%s, 'queued', %s)",
                     (job_id, body),
                 )
             await generate.defer_async(job_id=job_id)
-        await desk.close()
+        await dispatcher.close()
 
 
 async def _schema() -> None:

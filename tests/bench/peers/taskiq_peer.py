@@ -12,45 +12,45 @@ from uuid import uuid4
 
 from taskiq import TaskiqEvents, TaskiqState
 from taskiq_redis import RedisStreamBroker
-from work import Desk
+from work import Dispatcher
 
 _SET = json.loads(Path("peer.json").read_text())
 
 broker = RedisStreamBroker(url=_SET["redis"])
-desk = Desk(_SET["database"], _SET["provider"], _SET["webhook"], _SET["folder"])
+dispatcher = Dispatcher(_SET["database"], _SET["provider"], _SET["webhook"], _SET["folder"])
 
 
 @broker.on_event(TaskiqEvents.WORKER_STARTUP)
 async def _open(_: TaskiqState) -> None:
-    await desk.open()
+    await dispatcher.open()
 
 
 @broker.on_event(TaskiqEvents.WORKER_SHUTDOWN)
 async def _close(_: TaskiqState) -> None:
-    await desk.close()
+    await dispatcher.close()
 
 
 # By a name of its own: the default is the module's, which depends on how the worker imports it.
 @broker.task(task_name="generate")
 async def generate(job_id: str) -> None:
     """Do one job."""
-    await desk.run(job_id)
+    await dispatcher.run(job_id)
 
 
 async def submit(count: int) -> None:
     """Insert and enqueue `count` jobs."""
     await broker.startup()
-    await desk.open()
+    await dispatcher.open()
     body = json.dumps(_SET["input"])
     for _ in range(count):
         job_id = str(uuid4())
-        async with desk.pool.connection() as connection:
+        async with dispatcher.pool.connection() as connection:
             await connection.execute(
                 "INSERT INTO peer_jobs (id, status, input) VALUES (%s, 'queued', %s)",
                 (job_id, body),
             )
         await generate.kiq(job_id)
-    await desk.close()
+    await dispatcher.close()
     await broker.shutdown()
 
 

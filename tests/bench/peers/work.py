@@ -26,7 +26,7 @@ TABLE = (
 )
 
 
-class Desk:
+class Dispatcher:
     """What a peer's worker stands on."""
 
     def __init__(self, database: str, provider: str, webhook: str, folder: str) -> None:

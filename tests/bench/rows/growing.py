@@ -262,8 +262,8 @@ async def _ask(side: Darkroom, path: str, times: int) -> float:
     return 1 / load.demand(200).rate
 
 
-async def _release(side: Darkroom, _ground: Ground) -> float:
-    """Release and roll back; returns the seconds of the quickest of a few."""
+async def _dispatch(side: Darkroom, _ground: Ground) -> float:
+    """Dispatch and roll back; returns the seconds of the quickest of a few."""
     database = Database(side.settings, ring=lambda _topic, _key: None, pool=1)
     times = []
     try:
@@ -271,7 +271,7 @@ async def _release(side: Darkroom, _ground: Ground) -> float:
             with suppress(_TakenBack):
                 async with database.transaction() as tx:
                     began = time.perf_counter()
-                    found = await jobs.release(
+                    found = await jobs.dispatch(
                         tx, _SLOTS, lease=timedelta(seconds=30), typical_call=timedelta(0)
                     )
                     times.append(time.perf_counter() - began)
@@ -285,7 +285,7 @@ async def _release(side: Darkroom, _ground: Ground) -> float:
 
 # Each gives the seconds for one; "release" of what "submit" has brought.
 _BURSTS: dict[str, Callable[[Darkroom, Ground], Awaitable[float]]] = {
-    "submit": _submit, "poll": _poll, "list": _list, "usage": _usage, "release": _release,
+    "submit": _submit, "poll": _poll, "list": _list, "usage": _usage, "release": _dispatch,
 }  # fmt: skip
 
 

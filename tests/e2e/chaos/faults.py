@@ -40,7 +40,7 @@ class World:
     moody: Moody
     random: Random
     counts: Counter[str] = field(default_factory=Counter)
-    # When Postgres or Redis was not there: nothing is released then.
+    # When Postgres or Redis was not there: nothing is dispatched then.
     away: list[tuple[str, datetime, datetime]] = field(default_factory=list)
 
     def was_away(self, who: str, began: datetime) -> None:

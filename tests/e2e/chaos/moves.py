@@ -67,14 +67,14 @@ _ARROWS = {
     ("queued", "running", 1),  # a late image is adopted
     ("released", "running", 1),
     *((status, end, 0) for status in ("queued", "running") for end in TERMINAL),
-    # Succeeded without having run: with a spare whose bytes were kept just then.
+    # Succeeded without having run: with a late image whose bytes were kept just then.
     *(("released", end, 0) for end in ("succeeded", "canceled", "expired")),
 }
 
 
 @dataclass(frozen=True)
 class Takeover:
-    """From the end of a dead owner's lease to the next release."""
+    """From the end of a dead owner's lease to the next dispatch."""
 
     job: str
     was: str  # `released`: its message was lost; `running`: its worker
@@ -111,9 +111,9 @@ def wrong(stage: Stage) -> list[str]:
 def paid_again(stage: Stage) -> list[str]:
     """Return the calls that began after an image of their job had been received: nobody may pay again.
 
-    An image that came while a later call was under way already is a spare, and saves the next call once
-    its bytes are kept. Whoever writes an attempt or an image holds the row of its job, so the order of the
-    rows is the order of events.
+    An image that came while a later call was under way already is a late image, and saves the next call
+    once its bytes are kept. Whoever writes an attempt or an image holds the row of its job, so the order of
+    the rows is the order of events.
     """
     rows = stage.rows("""
         SELECT DISTINCT began.job, began.number FROM answers began
@@ -136,7 +136,7 @@ def given_up(stage: Stage) -> list[tuple[str, int]]:
 
 
 def takeovers(stage: Stage) -> list[Takeover]:
-    """Return every takeover of a job whose lease had run out, and that was released again."""
+    """Return every takeover of a job whose lease had run out, and that was dispatched again."""
     rows = stage.rows("""
         SELECT back.job, back.was, back.was_lease, back.at, next.at FROM moves back
           JOIN LATERAL (SELECT at, status FROM moves WHERE job = back.job AND n > back.n

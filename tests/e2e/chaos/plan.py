@@ -42,7 +42,9 @@ class Plan:
     keep: float = 90.0
     pause: float = 1.0  # between the beginnings of two faults
     patience: float = 300.0  # for everything to come to rest afterwards
-    takeover: float = 5.0  # p95 of what a job whose lease has run out may wait for its next release
+    takeover: float = (
+        5.0  # p95 of what a job whose lease has run out may wait for its next dispatch
+    )
     faults: tuple[str, ...] = (
         "freeze_worker", "freeze_worker", "freeze_dispatchers", "freeze_redis", "kill_redis",
         "stop_postgres", "shut_store", "lose_commits", "lose_commits", "lose_commits",

@@ -29,15 +29,15 @@ class Life:
     storage_url: str
     caller: Caller
 
-    async def release(self, job: UUID) -> int:
-        """Release this job, and others that come before it; returns its fence."""
+    async def dispatch(self, job: UUID) -> int:
+        """Dispatch this job, and others that come before it; returns its fence."""
         async with self.database.transaction() as tx:
-            released = await jobs.release(tx, 1000, lease=_LEASE, typical_call=timedelta(0))
+            released = await jobs.dispatch(tx, 1000, lease=_LEASE, typical_call=timedelta(0))
         return next(each.fence for each in released if each.job_id == job)
 
     async def start(self, job: UUID) -> Ref:
         """Bring a queued job to running, with a paid call under way."""
-        fence = await self.release(job)
+        fence = await self.dispatch(job)
         async with self.database.transaction() as tx:
             begun = await jobs.start(
                 tx, self.presenter, job, fence,

@@ -47,7 +47,7 @@ async def test_a_job_that_has_not_started_is_prevented_and_holds_nothing(
 ) -> None:
     job = await api.submit()
     if state == "released":
-        await api.life.release(job)
+        await api.life.dispatch(job)
     shown = await canceled(api, job)
     assert (shown["status"], outcome(shown)) == ("canceled", "prevented")
     assert shown["finished_at"]

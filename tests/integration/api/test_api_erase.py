@@ -9,7 +9,7 @@ from uuid import UUID
 import httpx
 from PIL import Image
 
-from models.images import remnants
+from models.images import collector
 from models.images.storage import Store
 from models.jobs.view import signed_message
 from tests.conftest import PLAIN
@@ -100,8 +100,8 @@ async def sweep(api: Api) -> None:
     """Delete what nobody refers to, as the dispatcher does after the grace."""
     await api.life.alter("UPDATE remnants SET since = since - interval '1 h'")
     async with api.life.database.transaction() as tx:
-        doomed, _ = await remnants.sweep(tx, 100)
-    for each in doomed:
+        swept, _ = await collector.sweep(tx, 100)
+    for each in swept:
         await Store(api.life.storage_url).remove(str(each.project_id), each.sha256)
 
 
@@ -109,7 +109,7 @@ async def test_the_references_of_an_erased_job_go_and_those_of_another_stay(api:
     shared, own = reference("red"), reference("blue")
     first = await api.submit(input=input_(image_urls=[shared, own]))
     second = await api.submit(input=input_(image_urls=[shared]))
-    assert await api.life.count("remnants") == 0, "what a job refers to is no remnant"
+    assert await api.life.count("remnants") == 0, "what a job refers to has no mark"
     for job, left in ((first, 1), (second, 0)):
         await api.client.post(path(job, "/cancel"))
         await api.client.delete(path(job))

@@ -88,7 +88,7 @@ async def test_the_provider_limit_is_told_in_numbers_with_place_and_a_range(api:
     await work(api, slots=100)
     limit = api.state.settings.provider_limit_floor
     released = [await api.submit() for _ in range(limit)]
-    await api.life.release(released[0])  # and the others with it
+    await api.life.dispatch(released[0])  # and the others with it
     await api.life.alter(
         "INSERT INTO attempts (id, job_id, number, start_id, worker, client_request_id, key_prefix, "
         "hold, sent_at) SELECT id, id, 1, id, 'w', CAST(id AS text), '', 1, "
@@ -131,7 +131,7 @@ async def test_the_places_that_are_kept_for_other_projects_are_told_with_the_sha
     await api.life.alter("INSERT INTO limits (id, calls) VALUES (1, 8)")
     await api.another_project()
     released = [await api.submit() for _ in range(7)]
-    await api.life.release(released[0])  # and the others with it
+    await api.life.dispatch(released[0])  # and the others with it
     waiting = await api.submit()
     assert reasons(await explain(api, waiting)) == ["queue"], "nobody else was about"
     await api.life.alter(
@@ -291,10 +291,10 @@ async def test_a_running_job_says_since_when_and_how_long_it_takes(api: Api) -> 
     assert (found["binding"], found["waiting_reason"]) == ([], None)
 
 
-async def test_a_released_job_begins_any_moment(api: Api) -> None:
+async def test_a_dispatched_job_begins_any_moment(api: Api) -> None:
     await work(api)
     job = await api.submit()
-    await api.life.release(job)
+    await api.life.dispatch(job)
     found = await explain(api, job)
     assert (found["status"], found["waiting_reason"]) == ("queued", "queue")
     assert found["start_estimate"] is not None

@@ -72,7 +72,7 @@ async def test_filters_narrow_by_how_a_job_stands(api: Api) -> None:
 
 async def test_a_released_job_is_found_as_queued(api: Api) -> None:
     job = await api.submit()
-    await api.life.release(job)
+    await api.life.dispatch(job)
     assert await listed(api, status="queued") == [ids.text("job", job)]
     assert await listed(api, waiting_reason="queue") == [ids.text("job", job)]
 

@@ -68,10 +68,10 @@ async def test_a_closed_gate_is_a_change_that_can_be_seen(api: Api) -> None:
     assert (answer.status_code, answer.json()["waiting_reason"]) == (200, "wallet_empty")
 
 
-async def test_a_released_job_still_looks_queued_and_keeps_its_tag(api: Api) -> None:
+async def test_a_dispatched_job_still_looks_queued_and_keeps_its_tag(api: Api) -> None:
     job = await api.submit()
     before = await api.client.get(path(job))
-    await api.life.release(job)
+    await api.life.dispatch(job)
     after = await api.client.get(path(job))
     assert after.json() == before.json()
     assert after.headers["etag"] == before.headers["etag"]

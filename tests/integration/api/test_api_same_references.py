@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
-from models.images import remnants
+from models.images import collector
 from models.images.storage import Store
 from tests.drawing import draw
 from tests.integration.api.client import Api, problem
@@ -17,7 +17,7 @@ async def test_many_at_once_may_bring_the_same_new_pictures(api: Api) -> None:
     asked = [asking(*(brought if n % 2 else reversed(brought))) for n in range(40)]
     answers = await asyncio.gather(*(api.client.post("/v1/jobs", json=each) for each in asked))
     assert {each.status_code for each in answers} == {202}, [each.text for each in answers]
-    assert await api.life.count("remnants") == 0, "what a job refers to is no remnant"
+    assert await api.life.count("remnants") == 0, "what a job refers to has no mark"
     await all_readable(api, 40)
 
 
@@ -49,11 +49,11 @@ async def sweep_without_grace(api: Api, over: asyncio.Event) -> None:
     store = Store(api.life.storage_url)
     while not over.is_set():
         async with api.life.database.transaction() as tx:
-            doomed, _ = await remnants.sweep(tx, 100, timedelta(0))
-        for each in doomed:
+            swept, _ = await collector.sweep(tx, 100, timedelta(0))
+        for each in swept:
             await store.remove(str(each.project_id), each.sha256)
         async with api.life.database.transaction() as tx:
-            await remnants.gone(tx, doomed)
+            await collector.gone(tx, swept)
 
 
 async def all_readable(api: Api, jobs: int) -> None:

@@ -19,7 +19,7 @@ _SETTLED_FOR = func.make_interval(0, 0, 0, 0, 0, 1)  # a minute: the worker draw
 class KeptImage:
     """An image whose bytes are in the store, and how long it is to be kept.
 
-    `claimed`: its blob was claimed (`models/images/remnants.py`) before the bytes were put.
+    `reserved`: its blob was reserved (`models/images/collector.py`) before the bytes were put.
     """
 
     sha256: str
@@ -29,7 +29,7 @@ class KeptImage:
     content_type: str
     provider_url: str | None
     retention: timedelta
-    claimed: bool = False
+    reserved: bool = False
 
     @classmethod
     def by_another(cls, image: Image) -> "KeptImage":
@@ -51,27 +51,27 @@ async def write(
     attempt: int,
     kept: KeptImage,
     *,
-    spare: bool = False,
+    late_image: bool = False,
     thumbnail: str = "pending",
 ) -> None:
-    """Return a job this image: as its result, which it has once, or as a spare, which may come again."""
-    row = columns(job_id, attempt, kept, spare=spare)
+    """Give a job this image: as its result, which it has once, or as a late one, which may come again."""
+    row = columns(job_id, attempt, kept, late_image=late_image)
     stmt = insert(Image)
     await tx.execute(
-        (stmt.on_conflict_do_nothing() if spare else stmt).values(
+        (stmt.on_conflict_do_nothing() if late_image else stmt).values(
             **row, thumbnail=thumbnail, expires_at=func.now() + kept.retention
         )
     )
 
 
 def columns(
-    job_id: UUID, attempt: int, kept: KeptImage, *, spare: bool = False
+    job_id: UUID, attempt: int, kept: KeptImage, *, late_image: bool = False
 ) -> dict[str, object]:
     """Return the columns that a kept image fills as it stands."""
     return {
         "job_id": job_id,
         "attempt": attempt,
-        "spare": spare,
+        "late": late_image,
         "sha256": kept.sha256,
         "bytes": kept.bytes,
         "width": kept.width,
@@ -82,18 +82,18 @@ def columns(
 
 
 async def promote(tx: Transaction, job_id: UUID) -> bool:
-    """Make the earliest attempt's spare the result of a job that has none; False without a spare."""
-    spare = (
+    """Make the earliest attempt's late image the result of a job that has none; False without one."""
+    candidates = (
         Image.job_id == job_id,
-        Image.spare,
+        Image.late,
         Image.removed_at.is_(None),
         Image.expires_at > func.now(),
     )
-    earliest = select(func.min(Image.attempt)).where(*spare).correlate(None).scalar_subquery()
+    earliest = select(func.min(Image.attempt)).where(*candidates).correlate(None).scalar_subquery()
     promoted = await tx.scalar(
         update(Image)
-        .where(*spare, Image.attempt == earliest)
-        .values(spare=False)
+        .where(*candidates, Image.attempt == earliest)
+        .values(late=False)
         .returning(Image.attempt)
     )
     return promoted is not None
@@ -111,7 +111,7 @@ async def without_thumbnail(tx: Transaction, limit: int) -> list[tuple[UUID, UUI
         .join(Job, Job.id == Image.job_id)
         .where(
             Image.thumbnail == "pending",
-            ~Image.spare,
+            ~Image.late,
             Image.removed_at.is_(None),
             Image.kept_at < func.now() - _SETTLED_FOR,
         )

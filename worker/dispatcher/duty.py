@@ -1,4 +1,4 @@
-"""What the duties of a dispatcher stand on, and how a duty is repeated."""
+"""How a duty of a dispatcher is run: its resources, its repetition, and rows that it fails at."""
 
 import asyncio
 import time
@@ -44,7 +44,7 @@ _SET_ASIDE = Counter(
 _goes_on: ContextVar[Callable[[], None] | None] = ContextVar("goes_on", default=None)
 
 
-class Rounds:
+class Watchdog:
     """Until when each duty must have shown that it goes on; who has not, is stuck."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ def go_on() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Dispatcher:
     """The resources of one dispatcher."""
 
     settings: Settings
@@ -77,12 +77,12 @@ class Desk:
     doorbell: Doorbell
     celery: Celery
     presenter: Presenter
-    rounds: Rounds = field(default_factory=Rounds)
+    watchdog: Watchdog = field(default_factory=Watchdog)
     patience: Patience = field(default_factory=Patience)
 
 
 async def one_by_one(
-    desk: Desk,
+    dispatcher: Dispatcher,
     duty: Duty,
     found: Sequence[UUID],
     arrow: Callable[[Transaction, UUID], Awaitable[Moved | None]],
@@ -101,22 +101,22 @@ async def one_by_one(
             break  # what takes long is not looked for again before the other rows have had their turn
         go_on()
         try:
-            async with desk.database.transaction() as tx:
+            async with dispatcher.database.transaction() as tx:
                 outcome = await arrow(tx, subject)
         except Exception as failed:  # noqa: BLE001 - whatever it is, it is this row's
-            await _set_aside(desk, duty, subject, failed)
+            await _set_aside(dispatcher, duty, subject, failed)
             continue
         done.append(subject)
         if outcome is not None:
             moved.append(outcome)
     if done:
-        async with desk.database.transaction() as tx:
+        async with dispatcher.database.transaction() as tx:
             await aside.forget(tx, duty, done)
     return moved
 
 
 async def all_at_once(
-    desk: Desk,
+    dispatcher: Dispatcher,
     duty: Duty,
     work: Callable[[Transaction, UUID | None], Awaitable[int]],
     find: Callable[[Transaction], Awaitable[Sequence[UUID]]],
@@ -127,7 +127,7 @@ async def all_at_once(
     """
     go_on()
     try:
-        async with desk.database.transaction() as tx:
+        async with dispatcher.database.transaction() as tx:
             moved = await work(tx, None)
             if moved:
                 await aside.forget_due(tx, duty)
@@ -135,14 +135,14 @@ async def all_at_once(
         log.warning("batch.failed", duty=duty, error=_said(failed))
     else:
         return moved
-    async with desk.database.transaction() as tx:
+    async with dispatcher.database.transaction() as tx:
         found = await find(tx)
-    return sum(await one_by_one(desk, duty, found, work))
+    return sum(await one_by_one(dispatcher, duty, found, work))
 
 
-async def _set_aside(desk: Desk, duty: Duty, subject: UUID, failed: Exception) -> None:
+async def _set_aside(dispatcher: Dispatcher, duty: Duty, subject: UUID, failed: Exception) -> None:
     """Set a row aside and say so; raises `Unavailable` when it was Postgres that was away."""
-    async with desk.database.transaction() as tx:
+    async with dispatcher.database.transaction() as tx:
         failures = await aside.put(tx, duty, subject, _said(failed))
     _SET_ASIDE.labels(duty).inc()
     unexpected = (
@@ -165,7 +165,7 @@ def _said(failed: Exception) -> str:
 
 
 async def repeat(
-    desk: Desk,
+    dispatcher: Dispatcher,
     name: str,
     turn: Callable[[], Awaitable[bool | timedelta]],
     *,
@@ -180,8 +180,8 @@ async def repeat(
     with its next turn: one poisoned row must not stop what keeps all others moving. A turn of which nothing
     is seen for `stuck` makes the process unhealthy.
     """
-    _goes_on.set(partial(desk.rounds.expect, name, stuck))
-    with desk.doorbell.waiter(topic or f"only-{name}") as bell:
+    _goes_on.set(partial(dispatcher.watchdog.expect, name, stuck))
+    with dispatcher.doorbell.waiter(topic or f"only-{name}") as bell:
         while True:
             more: bool | timedelta = False
             began = time.monotonic()
@@ -196,6 +196,6 @@ async def repeat(
                 await asyncio.sleep(0)
             else:
                 wait = min(more, every) if more else every
-                desk.rounds.expect(name, wait + stuck)
+                dispatcher.watchdog.expect(name, wait + stuck)
                 await bell.wait(wait)
                 await asyncio.sleep(max(began + _REST - time.monotonic(), 0))

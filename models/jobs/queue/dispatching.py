@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from models.jobs.moving import unrelease
+from models.jobs.moving import take_back
 from models.jobs.queue import sharing
 from models.platform.db import Transaction
 
-# Jobs that are looked at, over all lines, for those that met a full key; and how often in one release.
+# Jobs that are looked at, over all lines, for those that met a full key; and how often in one dispatch.
 # A long line of one key is so out of the way after a few turns, and no turn takes long.
 _LOOK_AT, _LOOKS = 1_000, 4
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class Dispatch:
     """One job handed to Celery: the fence guards every arrow from here on. `paid`: only to be kept."""
 
     job_id: UUID
@@ -23,7 +23,7 @@ class Release:
     paid: bool = False
 
 
-async def release(
+async def dispatch(
     tx: Transaction,
     slots: int,
     *,
@@ -33,10 +33,10 @@ async def release(
     free: int | None = None,
     but_jobs: Sequence[UUID] = (),
     but_projects: Sequence[UUID] = (),
-) -> list[Release]:
-    """Release at most `slots` jobs, of which `calls` may be paid calls. Their messages follow the commit.
+) -> list[Dispatch]:
+    """Dispatch at most `slots` jobs, of which `calls` may be paid calls. Their messages follow the commit.
 
-    `free` are the places there are, where that is more than one release fills: shares are of these.
+    `free` are the places there are, where that is more than one dispatch fills: shares are of these.
 
     First what is paid already, by when it was due: a job in phase `keep` never expires, and waits for
     no cap. Then calls: a turn for each project that waits, inside a project by rank, and never more
@@ -48,10 +48,10 @@ async def release(
         return []
     await tx.execute(sharing.PREPARE)
     paid = await tx.execute(sharing.PAID, {"slots": slots, "lease": lease})
-    released = [Release(row.id, row.fence, paid=True) for row in paid]
-    left = slots - len(released)
+    dispatched = [Dispatch(row.id, row.fence, paid=True) for row in paid]
+    left = slots - len(dispatched)
     left = left if calls is None else min(calls, left)
-    free = max(free or slots, slots) - len(released)
+    free = max(free or slots, slots) - len(dispatched)
     free = free if calls is None else min(calls, free)
     for _ in range(_LOOKS):
         if left <= 0:
@@ -61,12 +61,12 @@ async def release(
             "but_jobs": list(but_jobs), "but_projects": list(but_projects),
         }  # fmt: skip
         rows = (await tx.execute(sharing.CALLS, asked)).all()
-        found = [Release(row.id, row.fence) for row in rows if row.id is not None]
-        released += found
+        found = [Dispatch(row.id, row.fence) for row in rows if row.id is not None]
+        dispatched += found
         left, free = left - len(found), free - len(found)
         if not await _park(tx, [(row.project_id, row.model) for row in rows if row.id is None]):
             break
-    return released
+    return dispatched
 
 
 async def _park(tx: Transaction, lines: Sequence[tuple[UUID, str]]) -> int:
@@ -79,6 +79,6 @@ async def _park(tx: Transaction, lines: Sequence[tuple[UUID, str]]) -> int:
     return len((await tx.execute(sharing.PARK, asked)).all())
 
 
-async def hand_back(tx: Transaction, releases: Sequence[Release]) -> int:
+async def hand_back(tx: Transaction, dispatches: Sequence[Dispatch]) -> int:
     """Released → queued: the message was not published, or a draining worker gives it back."""
-    return await unrelease(tx, [(each.job_id, each.fence) for each in releases])
+    return await take_back(tx, [(each.job_id, each.fence) for each in dispatches])

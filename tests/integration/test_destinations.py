@@ -1,4 +1,4 @@
-"""Lanes: what slows one down, how fast it may be, and what looking at them costs."""
+"""Destinations: what slows one down, how fast it may be, and what looking at them costs."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
 from models.platform.vault import Vault
 from models.settings import Settings
-from models.webhooks import deliveries, lanes
+from models.webhooks import deliveries, destinations
 from models.webhooks.deliveries.waking import _CONSTANTS, _WAKE
 from models.webhooks.endpoints import Wish
 from tests import spending
@@ -40,7 +40,7 @@ from tests.sending import (
 )
 from tests.spending import House
 from worker.dispatcher import waking
-from worker.dispatcher.desk import Desk, repeat
+from worker.dispatcher.duty import Dispatcher, repeat
 
 JOB_URL = "https://receiver.example/job"
 
@@ -59,7 +59,7 @@ async def house(
 
 
 async def due(bench: Bench, count: int, *, url: str = JOB_URL, since: str = "1 h") -> None:
-    """Let so many deliveries be due in the lane of a job's own URL."""
+    """Let so many deliveries be due in the destination of a job's own URL."""
     await finished(bench, webhook_url=url)
     await bench.run(
         "INSERT INTO deliveries (id, project_id, event_id, job_id, url, lane, next_at)"
@@ -73,11 +73,11 @@ async def due(bench: Bench, count: int, *, url: str = JOB_URL, since: str = "1 h
 
 
 async def over(bench: Bench) -> None:
-    """Let the pauses of all lanes be over."""
+    """Let the pauses of all destinations be over."""
     await bench.run("UPDATE lanes SET paused_until = now() - interval '1 s'")
 
 
-# Slow lanes.
+# Slow destinations.
 
 
 async def test_a_busy_receiver_is_left_alone_and_then_asked_one_try_at_a_time(
@@ -119,7 +119,7 @@ async def test_a_pause_never_gets_shorter_and_a_try_that_left_before_it_does_not
 
 async def _slow(tx: Transaction, pause: timedelta) -> None:
     lane = await tx.scalar(text("SELECT lane FROM lanes"))
-    await lanes.slow(tx, lane, pause)
+    await destinations.slow(tx, lane, pause)
 
 
 async def test_a_busy_receiver_slows_no_other_lane(bench: Bench, vault: Vault) -> None:
@@ -192,7 +192,7 @@ async def test_a_new_delivery_to_a_url_that_asked_for_peace_says_when_it_may_be_
     assert logged.next_try_at == url["paused_until"]
 
 
-async def test_the_log_shows_the_later_of_a_deliverys_time_and_its_lanes_pause(
+async def test_the_log_shows_the_later_of_a_deliverys_time_and_its_destinations_pause(
     bench: Bench, vault: Vault
 ) -> None:
     made, woken = await sending(bench, vault)
@@ -234,7 +234,7 @@ async def test_over_a_second_a_rate_is_neither_missed_nor_passed(bench: Bench) -
     for _ in range(20):
         await bench.run("UPDATE lanes SET free_at = free_at - interval '50 ms'")
         sent += len(await wake(bench, cap=1_000, rate=40))
-    # 20 looks, 50 ms apart by the lane's clock; the test's own time passes beside it.
+    # 20 looks, 50 ms apart by the destination's clock; the test's own time passes beside it.
     passed = (await _clock(bench) - began).total_seconds()
     assert 40 <= sent <= 1 + 40 * (0.1 + 1 + passed)
 
@@ -295,16 +295,23 @@ async def test_two_dispatchers_at_once_wake_everything_once(bench: Bench) -> Non
 
 
 async def test_a_turn_knows_when_to_look_next(house: House) -> None:
-    bench, desk = house.bench, house.books.desk
+    bench, dispatcher = house.bench, house.reader.dispatcher
     await bench.do(
         lambda tx: workers.report(tx, "w", generate_slots=1, deliver_slots=100, draining=False)
     )
-    assert await waking.run(desk, waking.Rounds()) is False
+    assert await waking.run(dispatcher, waking.Cursor()) is False
     await due(bench, 12)
     await bench.run("UPDATE deliveries SET next_at = now() - interval '1 s'")
-    slow = desk.settings.model_copy(update={"webhook_rate": 20})
-    limited = Desk(slow, desk.name, desk.database, desk.doorbell, desk.celery, desk.presenter)
-    soon = await waking.run(limited, waking.Rounds())
+    slow = dispatcher.settings.model_copy(update={"webhook_rate": 20})
+    limited = Dispatcher(
+        slow,
+        dispatcher.name,
+        dispatcher.database,
+        dispatcher.doorbell,
+        dispatcher.celery,
+        dispatcher.presenter,
+    )
+    soon = await waking.run(limited, waking.Cursor())
     assert isinstance(soon, timedelta)
     assert soon <= timedelta(milliseconds=100)
     rows = await bench.rows("SELECT 1 FROM deliveries WHERE state = 'sending'")
@@ -322,7 +329,7 @@ async def test_a_duty_that_names_a_time_is_repeated_by_then(house: House) -> Non
             thrice.set()
         return timedelta(milliseconds=1)
 
-    duty = asyncio.create_task(repeat(house.books.desk, "x", turn, every=timedelta(hours=1)))
+    duty = asyncio.create_task(repeat(house.reader.dispatcher, "x", turn, every=timedelta(hours=1)))
     await asyncio.wait_for(thrice.wait(), 30)
     duty.cancel()
     await asyncio.gather(duty, return_exceptions=True)
@@ -337,7 +344,7 @@ async def test_what_slows_nothing_any_more_is_forgotten(house: House) -> None:
         " ('slow', true, now() - interval '6 days', NULL),"
         " ('dead', true, now() - interval '8 days', NULL), ('empty', false, NULL, NULL)"
     )
-    assert await waking.forget(house.books.desk) is False
+    assert await waking.forget(house.reader.dispatcher) is False
     left = await bench.rows("SELECT lane FROM lanes ORDER BY lane")
     assert [row["lane"] for row in left] == ["paused", "rated", "slow"]
 

@@ -1,7 +1,7 @@
-"""Blobs that no job may refer to any more, or not yet: how one goes without pulling it from under a job.
+"""Garbage collection of blobs: how one is deleted without pulling it from under a job.
 
 The store and Postgres share no transaction, and the same bytes have one blob in a project: while one is
-deleted, a new job may be bringing those very bytes again. So a row here says so first.
+deleted, a new job may be bringing those very bytes again. So a mark, a row of `remnants`, says so first.
 
     a reference goes       `mark`: a row, in the transaction that drops it. Nothing is deleted yet
     bytes are put          `reserve` before, and `attach` in the transaction that refers to them: the row
@@ -9,12 +9,12 @@ deleted, a new job may be bringing those very bytes again. So a row here says so
     after the grace        `sweep`: what a job refers to by now loses its row; the rest is deleted, outside
                            of any transaction, and `gone` says so for a day
 
-No transaction lives as long as the grace, so `sweep` sees every reference that was made without a row
-in the way. Bytes that were put while their blob was deleted find the row at `attach`, and are put
-again. A row that is neither doomed nor gone is a reservation, ours or that of somebody who brings the
-same bytes: the first to attach takes the row for all, and for as long as the grace their bytes are safe
-without it. A worker, whose images hardly ever come twice, does not reserve: it looks (`stand`) and
-reserves only when a row is there.
+No transaction lives as long as the grace, so `sweep` sees every reference that was made without a row in
+the way. Bytes that were put while their blob was deleted find the row at `attach`, and are put again. A row
+that is neither being deleted nor gone is a reservation, ours or that of somebody who brings the same bytes:
+the first to attach takes the row for all, and for as long as the grace their bytes are safe without it. A
+worker, whose images hardly ever come twice, does not reserve: it looks (`is_marked`) and reserves only when
+a row is there.
 
 A worker that dies between putting an image and saying so, and whose job then fails for good, leaves a blob
 without a row; only a listing of the bucket beside `images` and `input_images` finds that one.
@@ -42,11 +42,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from models.platform.db import Transaction
-from models.schema import Image, InputImage, Job, Remnant
+from models.schema import BlobMark, Image, InputImage, Job
 
-GRACE = timedelta(
-    minutes=5
-)  # longer than a transaction lives, or the references of a body are stored
+# Longer than a transaction lives, and than the storing of what a body brings along.
+GRACE = timedelta(minutes=5)
 LEASE = timedelta(minutes=2)  # to delete a batch of blobs; half of it is used
 _REMEMBERED = timedelta(days=1)
 
@@ -54,11 +53,11 @@ Blob = tuple[UUID, str]  # a project, and the hash of the bytes
 
 
 class Contested(Exception):
-    """The bytes may have been deleted since they were put: claim the blob and put them again."""
+    """The bytes may have been deleted since they were put: reserve the blob and put them again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Doomed:
+class Swept:
     """A blob whose bytes are to be deleted now; nobody takes it before `until`."""
 
     project_id: UUID
@@ -89,81 +88,79 @@ async def reserve(tx: Transaction, blobs: Collection[Blob]) -> bool:
 
     Their bytes must be put after this has committed, and the blobs be taken with what refers to them.
     """
-    wanted = sorted(
-        set(blobs)
-    )  # in one order, so that two who want the same do not lock each other out
+    wanted = sorted(set(blobs))  # in one order, so that two who want the same do not deadlock
     if not wanted:
         return True
-    claimed = await tx.execute(
-        insert(Remnant)
+    reserved = await tx.execute(
+        insert(BlobMark)
         .values([{"project_id": project, "sha256": digest} for project, digest in wanted])
         .on_conflict_do_update(
             index_elements=["project_id", "sha256"],
             set_={"since": func.now(), "doomed_until": None, "gone_at": None},
-            where=_left_alone(),
+            where=_not_being_deleted(),
         )
-        .returning(Remnant.sha256)
+        .returning(BlobMark.sha256)
     )
-    return len(claimed.all()) == len(wanted)
+    return len(reserved.all()) == len(wanted)
 
 
 async def attach(tx: Transaction, blobs: Collection[Blob]) -> bool:
-    """Refer to blobs that were claimed and put; False when one was, or is being, deleted."""
+    """Refer to blobs that were reserved and put; False when one was, or is being, deleted."""
     if not blobs:
         return True
-    plain = Remnant.doomed_until.is_(None), Remnant.gone_at.is_(None)
+    plain = BlobMark.doomed_until.is_(None), BlobMark.gone_at.is_(None)
     # Locked in the order of `reserve`, or two who bring the same would lock each other out.
-    claimed = (
-        select(Remnant.project_id, Remnant.sha256)
+    reserved = (
+        select(BlobMark.project_id, BlobMark.sha256)
         .where(_among(blobs), *plain)
-        .order_by(Remnant.project_id, Remnant.sha256)
+        .order_by(BlobMark.project_id, BlobMark.sha256)
         .with_for_update()
     )
     await tx.execute(
-        delete(Remnant).where(tuple_(Remnant.project_id, Remnant.sha256).in_(claimed), *plain)
+        delete(BlobMark).where(tuple_(BlobMark.project_id, BlobMark.sha256).in_(reserved), *plain)
     )
-    # Asked anew: what others have claimed since that statement began is as good as no row.
+    # Asked anew: what others have reserved since that statement began is as good as no row.
     return not await tx.scalar(select(exists().where(_among(blobs), not_(and_(*plain)))))
 
 
-async def stand(tx: Transaction, blobs: Collection[Blob]) -> bool:
+async def is_marked(tx: Transaction, blobs: Collection[Blob]) -> bool:
     """Return whether a row stands for any of these: then its bytes may be gone, or about to go."""
     return bool(await tx.scalar(select(exists().where(_among(blobs)))))
 
 
-async def sweep(tx: Transaction, limit: int, grace: timedelta = GRACE) -> tuple[list[Doomed], int]:
+async def sweep(tx: Transaction, limit: int, grace: timedelta = GRACE) -> tuple[list[Swept], int]:
     """Pick blobs to delete that no job refers to; returns them, and how many were looked at."""
     rows = await tx.execute(
-        select(Remnant.project_id, Remnant.sha256)
-        .where(Remnant.gone_at.is_(None), Remnant.since < func.now() - grace, _left_alone())
-        .order_by(Remnant.since)
+        select(BlobMark.project_id, BlobMark.sha256)
+        .where(
+            BlobMark.gone_at.is_(None), BlobMark.since < func.now() - grace, _not_being_deleted()
+        )
+        .order_by(BlobMark.since)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     found = [(row.project_id, row.sha256) for row in rows]
     if not found:
         return [], 0
-    await tx.execute(delete(Remnant).where(_among(found), _referred_to()))
-    doomed = await tx.execute(
-        update(Remnant)
+    await tx.execute(delete(BlobMark).where(_among(found), _referred_to()))
+    swept = await tx.execute(
+        update(BlobMark)
         .where(_among(found))
         .values(doomed_until=func.now() + LEASE)
-        .returning(Remnant.project_id, Remnant.sha256, Remnant.doomed_until)
+        .returning(BlobMark.project_id, BlobMark.sha256, BlobMark.doomed_until)
     )
-    return [Doomed(project, digest, until) for project, digest, until in doomed if until], len(
-        found
-    )
+    return [Swept(project, digest, until) for project, digest, until in swept if until], len(found)
 
 
-async def gone(tx: Transaction, deleted: Sequence[Doomed]) -> None:
-    """Say that the bytes of these blobs are deleted; what somebody else has doomed since is left."""
+async def gone(tx: Transaction, deleted: Sequence[Swept]) -> None:
+    """Write that the bytes of these blobs are deleted; leave what somebody else has swept since."""
     for each in deleted:
         await tx.execute(
-            update(Remnant)
+            update(BlobMark)
             .where(
-                Remnant.project_id == each.project_id,
-                Remnant.sha256 == each.sha256,
-                Remnant.doomed_until == each.until,
+                BlobMark.project_id == each.project_id,
+                BlobMark.sha256 == each.sha256,
+                BlobMark.doomed_until == each.until,
             )
             .values(gone_at=func.now(), doomed_until=None)
         )
@@ -172,45 +169,45 @@ async def gone(tx: Transaction, deleted: Sequence[Doomed]) -> None:
 async def forget(tx: Transaction, limit: int) -> int:
     """Delete rows of what is gone for a day: nobody still holds bytes that were put before."""
     old = (
-        select(Remnant.project_id, Remnant.sha256)
-        .where(Remnant.gone_at < func.now() - _REMEMBERED)
-        .order_by(Remnant.gone_at)
+        select(BlobMark.project_id, BlobMark.sha256)
+        .where(BlobMark.gone_at < func.now() - _REMEMBERED)
+        .order_by(BlobMark.gone_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     rows = await tx.execute(
-        delete(Remnant)
-        .where(tuple_(Remnant.project_id, Remnant.sha256).in_(old))
-        .returning(Remnant.sha256)
+        delete(BlobMark)
+        .where(tuple_(BlobMark.project_id, BlobMark.sha256).in_(old))
+        .returning(BlobMark.sha256)
     )
     return len(rows.all())
 
 
 async def overdue(tx: Transaction) -> timedelta:
     """Return for how long the oldest blob should be gone; nothing, while all are deleted in time."""
-    oldest = func.min(Remnant.since)
+    oldest = func.min(BlobMark.since)
     late: timedelta | None = await tx.scalar(
-        select(func.now() - oldest - literal(GRACE, Interval())).where(Remnant.gone_at.is_(None))
+        select(func.now() - oldest - literal(GRACE, Interval())).where(BlobMark.gone_at.is_(None))
     )
     return max(late or timedelta(), timedelta())
 
 
-def _left_alone() -> ColumnElement[bool]:
-    return or_(Remnant.doomed_until.is_(None), Remnant.doomed_until < func.now())
+def _not_being_deleted() -> ColumnElement[bool]:
+    return or_(BlobMark.doomed_until.is_(None), BlobMark.doomed_until < func.now())
 
 
 def _among(blobs: Collection[Blob]) -> ColumnElement[bool]:
-    return tuple_(Remnant.project_id, Remnant.sha256).in_(list(blobs))
+    return tuple_(BlobMark.project_id, BlobMark.sha256).in_(list(blobs))
 
 
 def _referred_to() -> ColumnElement[bool]:
     inputs = exists().where(
-        InputImage.project_id == Remnant.project_id, InputImage.sha256 == Remnant.sha256
+        InputImage.project_id == BlobMark.project_id, InputImage.sha256 == BlobMark.sha256
     )
     images = exists().where(
-        Image.sha256 == Remnant.sha256,
+        Image.sha256 == BlobMark.sha256,
         Image.removed_at.is_(None),
         Image.job_id == Job.id,
-        Job.project_id == Remnant.project_id,
+        Job.project_id == BlobMark.project_id,
     )
     return or_(inputs, images)

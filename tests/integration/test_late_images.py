@@ -1,4 +1,4 @@
-"""Spares: a paid image that came too late for its own attempt saves the next call."""
+"""Late images: a paid image that came too late for its own attempt saves the next call."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from deploy.local import ports
 from deploy.simulator import Running
 from models import jobs
 from models.accounts.projects import Caller
-from models.images import kept as images
+from models.images import records
 from models.jobs import retention
 from models.jobs.attempts import Answer, Ref
 from models.jobs.view import Presenter
@@ -67,19 +67,19 @@ async def overtaken(bench: Bench, early: Answer = EARLY, **changes: object) -> t
     if changes.get("on_unknown_charge") == "wait":
         await bench.resolve(late.job_id)  # free, as far as the log knows: now it goes on
     fresh = await bench.begin(late.job_id, worker="w2")
-    assert await bench.receive(late, early) == ("spare", late)
+    assert await bench.receive(late, early) == ("late", late)
     return late, fresh
 
 
 async def with_spare(bench: Bench, **changes: object) -> Ref:
     """Make a job whose second call is under way while the first one's image is kept."""
     late, fresh = await overtaken(bench, EARLY, **changes)
-    assert await bench.keep_spare(late, KEPT_EARLY) is None
+    assert await bench.keep_late(late, KEPT_EARLY) is None
     return fresh
 
 
 async def given(bench: Bench, job_id: UUID) -> list[tuple[int, bool]]:
-    """Return attempt of each image of a job, and whether it is a spare."""
+    """Return attempt of each image of a job, and whether it is a late image."""
     found = await bench.rows(
         "SELECT attempt, spare FROM images WHERE job_id = :id ORDER BY attempt", id=job_id
     )
@@ -92,7 +92,7 @@ async def ended(bench: Bench, job_id: UUID) -> tuple[str, int, int]:
     due = "run_after = CASE WHEN status = 'queued' THEN now() ELSE run_after END"
     job = await bench.job(job_id)
     await bench.change(job_id, due)
-    released = await bench.do(lambda tx: jobs.release(tx, 99, lease=LEASE, typical_call=NOTHING))
+    released = await bench.do(lambda tx: jobs.dispatch(tx, 99, lease=LEASE, typical_call=NOTHING))
     assert [each for each in released if each.job_id == job_id] == []
     return job["status"], job["held"], job["charged"]
 
@@ -160,8 +160,8 @@ async def test_a_later_image_ends_a_job_that_still_fetches_an_adopted_one(bench:
     adopted = await bench.receive(late, EARLY)
     assert adopted is not None
     assert (await bench.job(late.job_id))["attempt"] == 1
-    assert await bench.receive(fresh) == ("spare", fresh)
-    assert await bench.keep_spare(fresh) is not None
+    assert await bench.receive(fresh) == ("late", fresh)
+    assert await bench.keep_late(fresh) is not None
     assert await bench.keep_later(adopted[1]) is None
     assert await ended(bench, late.job_id) == ("succeeded", 0, CHEAPER + PRICE)
     assert await given(bench, late.job_id) == [(2, False)]
@@ -229,10 +229,10 @@ async def test_the_earliest_of_two_spares_is_the_result(bench: Bench) -> None:
     for number in (1, SECOND):
         await bench.resolve(first.job_id, number)
     third = await bench.begin(first.job_id)
-    assert await bench.receive(second) == ("spare", second)
-    assert await bench.keep_spare(second) is None
-    assert await bench.receive(first, EARLY) == ("spare", first)
-    assert await bench.keep_spare(first, KEPT_EARLY) is None
+    assert await bench.receive(second) == ("late", second)
+    assert await bench.keep_late(second) is None
+    assert await bench.receive(first, EARLY) == ("late", first)
+    assert await bench.keep_late(first, KEPT_EARLY) is None
 
     await bench.refuse(third)
 
@@ -286,7 +286,7 @@ async def budget(bench: Bench, fresh: Ref) -> None:
 async def released(bench: Bench, fresh: Ref) -> None:
     await bench.retry_later(fresh)
     await bench.run("DELETE FROM gates")
-    await bench.release(fresh.job_id)
+    await bench.dispatch(fresh.job_id)
 
 
 WAITS = (backoff, parked, unknown_charge, budget, released)
@@ -303,7 +303,7 @@ async def test_a_job_that_waits_again_succeeds_with_its_spare_there_and_then(
     why = "queue" if wait in {parked, released} else wait.__name__
     assert before["waiting_reason"] == why
 
-    job = await bench.keep_spare(late, KEPT_EARLY)
+    job = await bench.keep_late(late, KEPT_EARLY)
 
     assert job is not None
     held = PRICE if wait is unknown_charge else 0
@@ -318,7 +318,7 @@ async def test_a_spare_waits_for_a_third_attempt_that_has_begun(bench: Bench) ->
     late, fresh = await overtaken(bench, INLINE)
     await bench.retry_later(fresh)
     third = await bench.begin(late.job_id)
-    assert await bench.keep_spare(late, KEPT_EARLY) is None
+    assert await bench.keep_late(late, KEPT_EARLY) is None
     assert (await bench.job(late.job_id))["status"] == "running"
     assert await given(bench, late.job_id) == [(1, True)]
     await bench.refuse(third)
@@ -331,13 +331,13 @@ async def test_a_spare_stays_one_while_a_later_image_is_kept_and_after_the_end(
     late, fresh = await overtaken(bench)
     await bench.receive(fresh)
     assert await bench.keep_later(fresh)
-    assert await bench.keep_spare(late, KEPT_EARLY) is None
+    assert await bench.keep_late(late, KEPT_EARLY) is None
     job = await bench.job(late.job_id)
     assert (job["status"], job["phase"]) == ("queued", "keep")
 
     late, fresh = await overtaken(bench, INLINE)
     await bench.refuse(fresh)
-    assert await bench.keep_spare(late, KEPT_EARLY) is None
+    assert await bench.keep_late(late, KEPT_EARLY) is None
     assert (await bench.job(late.job_id))["status"] == "failed"
     assert await given(bench, late.job_id) == [(1, True)]
     assert await bench.audit() == []
@@ -346,22 +346,22 @@ async def test_a_spare_stays_one_while_a_later_image_is_kept_and_after_the_end(
 async def test_saying_twice_that_a_spare_is_kept_ends_the_job_once(bench: Bench) -> None:
     late, fresh = await overtaken(bench)
     await bench.retry_later(fresh)
-    assert await bench.keep_spare(late, KEPT_EARLY) is not None
+    assert await bench.keep_late(late, KEPT_EARLY) is not None
     before = await bench.everything_of(late.job_id)
-    assert await bench.keep_spare(late, KEPT_EARLY) is None
+    assert await bench.keep_late(late, KEPT_EARLY) is None
     assert await bench.everything_of(late.job_id) == before
 
 
 async def test_an_image_that_comes_after_the_job_had_its_spare_is_a_spare(bench: Bench) -> None:
     fresh = await with_spare(bench)
     await bench.lose(fresh)
-    assert await bench.receive(fresh) == ("spare", fresh)
-    assert await bench.keep_spare(fresh) is None
+    assert await bench.receive(fresh) == ("late", fresh)
+    assert await bench.keep_late(fresh) is None
     assert await given(bench, fresh.job_id) == [(1, False), (SECOND, True)]
     assert await ended(bench, fresh.job_id) == ("succeeded", 0, CHEAPER + PRICE)
 
 
-# The spare is not kept yet, and lies at a URL: it is fetched before another call is paid.
+# The late image is not kept yet, and lies at a URL: it is fetched before another call is paid.
 
 
 async def fetched(bench: Bench, job_id: UUID, waiting: str = "image_download") -> Ref:
@@ -370,7 +370,7 @@ async def fetched(bench: Bench, job_id: UUID, waiting: str = "image_download") -
     assert (job["status"], job["phase"], job["attempt"]) == ("queued", "keep", 1)
     assert (job["waiting_reason"], job["run_after"] is None) == (waiting, False)
     assert await bench.audit() == []
-    begun = await bench.start(job_id, await bench.release(job_id))
+    begun = await bench.start(job_id, await bench.dispatch(job_id))
     assert begun is not None
     assert (begun.phase, begun.provider_url) == ("keep", EARLY.provider_url)
     return begun.ref
@@ -390,7 +390,7 @@ async def test_a_spare_that_nobody_has_kept_is_fetched_and_no_other_call_is_paid
     assert await ended(bench, late.job_id) == ("succeeded", held, charged)
     assert await given(bench, late.job_id) == [(1, False)]
     assert len(await bench.attempts(late.job_id)) == SECOND
-    assert await bench.keep_spare(late, KEPT_EARLY) is None, "who had received it comes too late"
+    assert await bench.keep_late(late, KEPT_EARLY) is None, "who had received it comes too late"
     assert await given(bench, late.job_id) == [(1, False)]
 
 
@@ -399,9 +399,9 @@ async def test_who_has_received_it_may_keep_it_first(bench: Bench, state: str) -
     late, fresh = await overtaken(bench)
     await bench.refuse(fresh)
     keeper = await fetched(bench, late.job_id) if state == "running" else None
-    fence = await bench.release(late.job_id) if state == "released" else 0
+    fence = await bench.dispatch(late.job_id) if state == "released" else 0
     assert (await bench.job(late.job_id))["status"] == state
-    job = await bench.keep_spare(late, KEPT_EARLY)
+    job = await bench.keep_late(late, KEPT_EARLY)
     assert job is not None
     assert await ended(bench, late.job_id) == ("succeeded", 0, CHEAPER)
     assert await given(bench, late.job_id) == [(1, False)]
@@ -411,7 +411,7 @@ async def test_who_has_received_it_may_keep_it_first(bench: Bench, state: str) -
     assert (await bench.events(late.job_id)).count("job.succeeded") == 1
 
 
-@pytest.mark.parametrize("first", ["keep_spare", "succeed"])
+@pytest.mark.parametrize("first", ["keep_late", "succeed"])
 async def test_a_cancel_meanwhile_comes_too_late_and_the_image_is_shown(
     bench: Bench, first: str
 ) -> None:
@@ -419,7 +419,7 @@ async def test_a_cancel_meanwhile_comes_too_late_and_the_image_is_shown(
     await bench.refuse(fresh)
     assert (await bench.cancel(late.job_id)).cancel_outcome == "pending"
     keeper = await fetched(bench, late.job_id)
-    keep_ = bench.keep_spare(late, KEPT_EARLY) if first == "keep_spare" else None
+    keep_ = bench.keep_late(late, KEPT_EARLY) if first == "keep_late" else None
     job = await (keep_ or bench.succeed(keeper, KEPT_EARLY))
     assert job is not None
     assert (job.status, job.cancel_outcome) == ("canceled", "too_late")
@@ -456,14 +456,14 @@ async def test_a_later_image_is_adopted_while_an_earlier_one_is_yet_to_be_fetche
     await bench.reap(late.job_id)  # the second worker is slow, and taken for dead
     if state == "released":
         await bench.change(late.job_id, "run_after = now()")
-        await bench.release(late.job_id)
+        await bench.dispatch(late.job_id)
     adopted = await bench.receive(fresh)
     assert adopted is not None
     assert adopted[0] == "keep"
     assert await bench.succeed(adopted[1]) is not None
     assert await ended(bench, late.job_id) == ("succeeded", 0, CHEAPER + PRICE)
     assert await given(bench, late.job_id) == [(SECOND, False)]
-    assert await bench.keep_spare(late, KEPT_EARLY) is None
+    assert await bench.keep_late(late, KEPT_EARLY) is None
     assert await given(bench, late.job_id) == [(1, True), (SECOND, False)]
 
 
@@ -471,8 +471,8 @@ async def test_a_later_image_that_is_kept_first_ends_the_job(bench: Bench) -> No
     late, fresh = await overtaken(bench)
     await bench.reap(late.job_id)
     keeper = await fetched(bench, late.job_id)
-    assert await bench.receive(fresh) == ("spare", fresh)
-    assert await bench.keep_spare(fresh) is not None
+    assert await bench.receive(fresh) == ("late", fresh)
+    assert await bench.keep_late(fresh) is not None
     assert await ended(bench, late.job_id) == ("succeeded", 0, CHEAPER + PRICE)
     assert await given(bench, late.job_id) == [(SECOND, False)]
     assert await bench.succeed(keeper, KEPT_EARLY) is None
@@ -499,7 +499,7 @@ async def test_of_all_who_keep_one_spare_at_once_one_ends_the_job(bench: Bench) 
         await bench.refuse(fresh)
         keeper = await fetched(bench, late.job_id)
         both = await asyncio.gather(
-            bench.succeed(keeper, KEPT_EARLY), bench.keep_spare(late, KEPT_EARLY)
+            bench.succeed(keeper, KEPT_EARLY), bench.keep_late(late, KEPT_EARLY)
         )
         assert sum(each is not None for each in both) == 1
         assert await ended(bench, late.job_id) == ("succeeded", 0, CHEAPER)
@@ -515,9 +515,9 @@ async def test_followers_have_the_spare_too(bench: Bench, *, waits: bool) -> Non
     followers = [await bench.submit(reuse="exact") for _ in range(2)]
     if waits:
         await bench.retry_later(fresh)
-        await bench.keep_spare(late, KEPT_EARLY)
+        await bench.keep_late(late, KEPT_EARLY)
     else:
-        await bench.keep_spare(late, KEPT_EARLY)
+        await bench.keep_late(late, KEPT_EARLY)
         await bench.refuse(fresh)
     assert await ended(bench, late.job_id) == ("succeeded", 0, CHEAPER)
     await bench.follow_up()
@@ -533,7 +533,7 @@ async def test_an_erased_job_gets_no_image(bench: Bench) -> None:
     await bench.retry_later(fresh)
     await bench.cancel(late.job_id)
     await bench.do(lambda tx: jobs.erase(tx, bench.caller.project_id, late.job_id))
-    assert await bench.keep_spare(late, KEPT_EARLY) is None
+    assert await bench.keep_late(late, KEPT_EARLY) is None
     assert (await bench.job(late.job_id))["status"] == "canceled"
     assert await given(bench, late.job_id) == []
 
@@ -554,13 +554,13 @@ async def test_its_image_is_erased_and_removed_like_any_result(bench: Bench) -> 
 async def test_its_thumbnail_is_drawn_like_one_that_was_lost(bench: Bench) -> None:
     fresh = await with_spare(bench)
     await bench.run("UPDATE images SET kept_at = kept_at - interval '2 min'")
-    assert await bench.do(lambda tx: images.without_thumbnail(tx, 9)) == []
+    assert await bench.do(lambda tx: records.without_thumbnail(tx, 9)) == []
     await bench.refuse(fresh)
-    assert await bench.do(lambda tx: images.without_thumbnail(tx, 9)) == [
+    assert await bench.do(lambda tx: records.without_thumbnail(tx, 9)) == [
         (fresh.job_id, bench.caller.project_id, KEPT_EARLY.sha256)
     ]
-    await images.thumbnail_is(bench.database.direct, fresh.job_id, "made")
-    assert await bench.do(lambda tx: images.without_thumbnail(tx, 9)) == []
+    await records.thumbnail_is(bench.database.direct, fresh.job_id, "made")
+    assert await bench.do(lambda tx: records.without_thumbnail(tx, 9)) == []
 
 
 @pytest.fixture
@@ -585,7 +585,7 @@ async def really_overtaken(house: House) -> tuple[Ref, Ref, outcomes.Image]:
     fresh = await bench.begin(late.job_id)
     reference = answered.receipt.inference_id
     seen = Answer("image", "settled", PRICE, 200, reference, answered.url)
-    assert await bench.receive(late, seen) == ("spare", late)
+    assert await bench.receive(late, seen) == ("late", late)
     return late, fresh, answered
 
 
@@ -594,11 +594,11 @@ async def test_an_image_that_its_own_worker_cannot_fetch_is_fetched_by_another(
 ) -> None:
     late, fresh, _ = await really_overtaken(house)
     nowhere = f"http://127.0.0.1:{ports.pick()}/image.jpg"
-    await keep.run(house.context, late, caller.project_id, nowhere, spare=True)
+    await keep.run(house.context, late, caller.project_id, nowhere, late_image=True)
     assert await given(house.bench, late.job_id) == []
     await house.bench.refuse(fresh)
 
-    fence = await house.bench.release(late.job_id)
+    fence = await house.bench.dispatch(late.job_id)
     await generate.run(house.context, late.job_id, fence)
 
     assert await ended(house.bench, late.job_id) == ("succeeded", 0, PRICE)
@@ -609,7 +609,7 @@ async def test_an_image_that_its_own_worker_cannot_fetch_is_fetched_by_another(
 async def test_bytes_that_are_no_image_are_passed_by(house: House, caller: Caller) -> None:
     late, fresh, _ = await really_overtaken(house)
     text = b64encode(b"no image").decode()
-    await keep.run(house.context, late, caller.project_id, None, text, spare=True)
+    await keep.run(house.context, late, caller.project_id, None, text, late_image=True)
     await house.bench.retry_later(fresh)
     job = await house.bench.job(late.job_id)
     assert (job["phase"], job["waiting_reason"]) == ("call", "queue")
@@ -620,10 +620,10 @@ async def test_the_worker_that_ends_a_job_with_its_spare_draws_its_thumbnail(
 ) -> None:
     late, fresh, answered = await really_overtaken(house)
     await house.bench.retry_later(fresh)
-    stale = await house.bench.release(late.job_id)
+    stale = await house.bench.dispatch(late.job_id)
 
     project = caller.project_id
-    await keep.run(house.context, late, project, answered.url, answered.b64, spare=True)
+    await keep.run(house.context, late, project, answered.url, answered.b64, late_image=True)
     await generate.run(house.context, late.job_id, stale)
     await house.context.thumbnails.drawn()
 
@@ -640,21 +640,21 @@ Order = Callable[[Bench, Ref, Ref, Way], Awaitable[None]]
 
 
 async def _keep_first(bench: Bench, late: Ref, fresh: Ref, end: Way) -> None:
-    await bench.keep_spare(late, KEPT_EARLY)
+    await bench.keep_late(late, KEPT_EARLY)
     await end(bench, fresh)
 
 
 async def _end_first(bench: Bench, late: Ref, fresh: Ref, end: Way) -> None:
     await end(bench, fresh)
-    await bench.keep_spare(late, KEPT_EARLY)
+    await bench.keep_late(late, KEPT_EARLY)
 
 
 async def _at_once(bench: Bench, late: Ref, fresh: Ref, end: Way) -> None:
-    await asyncio.gather(bench.keep_spare(late, KEPT_EARLY), end(bench, fresh))
+    await asyncio.gather(bench.keep_late(late, KEPT_EARLY), end(bench, fresh))
 
 
-# How a refused job may end when nobody else could fetch its spare: a refusal is final, and a spare that
-# comes after it stays one.
+# How a refused job may end when nobody else could fetch its late image: a refusal is final, and a late
+# image that comes after it stays one.
 ORDERS: dict[Order, set[str]] = {
     _keep_first: {"succeeded"},
     _end_first: {"failed"},
@@ -684,9 +684,9 @@ async def test_a_start_and_a_spare_at_once_leave_one_of_two_clean_ends(bench: Be
     for _ in range(5):
         late, fresh = await overtaken(bench, INLINE)
         await bench.retry_later(fresh)
-        fence = await bench.release(late.job_id)
+        fence = await bench.dispatch(late.job_id)
         begun, job = await asyncio.gather(
-            bench.start(late.job_id, fence), bench.keep_spare(late, KEPT_EARLY)
+            bench.start(late.job_id, fence), bench.keep_late(late, KEPT_EARLY)
         )
         assert (begun is None) == (job is not None)
         if begun is not None:

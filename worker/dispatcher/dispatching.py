@@ -1,0 +1,99 @@
+"""Dispatches queued jobs, in batches, as far as the workers' free slots, limit, wallet and gates allow.
+
+How many is decided here; which of them, with the shares of projects and their caps, in `jobs.dispatch`.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import structlog
+
+from models import ids, jobs
+from models.coordination import duties, workers
+from models.coordination.workers import Capacity
+from models.jobs import Dispatch
+from models.money import wallet
+from models.platform.db import Transaction
+from models.provider import gates, limits
+from models.settings import Settings
+from worker.dispatcher.duty import Dispatcher
+from worker.dispatcher.publishing import publish
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_BATCH = 200  # messages of one publish: Redis takes them in some 50 ms
+
+
+async def run(dispatcher: Dispatcher) -> bool | timedelta:
+    """Dispatch one batch; return True when there may be more at once, or in how long to try Redis."""
+    settings = dispatcher.settings
+    if (left := dispatcher.patience.left) is not None:
+        return left
+    async with dispatcher.database.transaction() as tx:
+        if not await duties.claim(tx, "release"):
+            return False
+        capacity = await workers.capacity(tx, seen=settings.worker_seen)
+        slots = min(capacity.slots, dispatcher.patience.batch(_BATCH))
+        dispatched = await _dispatch(tx, settings, slots, capacity)
+    if not dispatched:
+        return False
+    sent = await publish(
+        dispatcher.celery,
+        dispatcher.patience,
+        [("generate", [str(each.job_id), each.fence]) for each in dispatched],
+    )
+    for each in dispatched[:sent]:
+        log.info("job.dispatched", job_id=ids.text(ids.JOB, each.job_id), fence=each.fence)
+    if sent < len(dispatched):
+        await _hand_back(dispatcher, dispatched[sent:])
+        return False
+    return len(dispatched) == slots < capacity.slots
+
+
+async def _dispatch(
+    tx: Transaction, settings: Settings, slots: int, capacity: Capacity
+) -> list[Dispatch]:
+    """Dispatch what is paid already, and as many calls as limit, wallet and gates let pass."""
+    if slots <= 0:
+        return []
+    limit = await limits.calls(tx, settings)
+    passage = await gates.passage(tx)
+    dispatched = await jobs.dispatch(
+        tx,
+        slots,
+        calls=await _calls(tx, capacity, limit, passage),
+        free=capacity.slots,
+        but_jobs=passage.but_jobs,
+        but_projects=passage.but_projects,
+        lease=settings.lease_release,
+        typical_call=settings.typical_call,
+    )
+    if not (calls := [each for each in dispatched if not each.paid]):
+        return dispatched
+    # A gate may have closed between the look and the choice, and given back the very job that was chosen.
+    passage = await gates.passage(tx)
+    if passage.way == "closed":
+        await jobs.hand_back(tx, calls)
+        return [each for each in dispatched if each.paid]
+    for probe in await gates.send_probes(
+        tx, [each.job_id for each in calls] if passage.gated else []
+    ):
+        log.info("gate.probe", job_id=ids.text(ids.JOB, probe))
+    return dispatched
+
+
+async def _calls(tx: Transaction, capacity: Capacity, limit: int, passage: gates.Passage) -> int:
+    match passage.way:
+        case "closed":
+            return 0
+        case "probe":
+            return min(1, capacity.within(limit))
+        case "open":
+            paid_for = await wallet.room(tx)
+            return capacity.within(limit if paid_for is None else min(paid_for, limit))
+
+
+async def _hand_back(dispatcher: Dispatcher, unsent: Sequence[Dispatch]) -> None:
+    """Put back what could not be published."""
+    async with dispatcher.database.transaction() as tx:
+        await jobs.hand_back(tx, unsent)
