@@ -28,7 +28,7 @@ test: $(STAMP) ## Run every test but the long ones
 
 long: $(STAMP) ## Run the tests that take a minute each, which `make test` leaves out
 	$(BIN)/python -m pytest -q -m long --long tests
-	$(BIN)/python -m pytest -q --walks 200 tests/integration/test_ledger.py
+	$(BIN)/python -m pytest -q --walks 200 tests/integration/money/test_ledger.py
 
 coverage: $(STAMP) ## Run every test but the long ones with branch coverage, roles in processes of their own included
 	$(BIN)/python -m pytest -n $(or $(PROCESSES),2) --cov --cov-report=term --timeout 300 $(TESTS)
@@ -45,7 +45,7 @@ DEBIAN_POSTGRES = $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
 servers: $(STAMP) $(PEERS)/requirements/.installed $(PEERS)/arq/.installed ## Run on Debian's PostgreSQL, Redis, pgbouncer, and S3
 	$(BIN)/python -m pytest -q -s -rs --long tests/servers
 	$(BIN)/python -m pytest -q -rs -n $(or $(PROCESSES),2) --debian \
-		tests/integration/test_dispatching.py tests/integration/test_plans.py
+		tests/integration/jobs/test_dispatching.py tests/integration/schema/test_plans.py
 	$(BIN)/python -m tests.bench overhead submitting --out $(PEERS)/debian \
 		--peers $(PEERS)/requirements/bin/python --arq $(PEERS)/arq/bin/python \
 		$(addprefix --postgres ,$(DEBIAN_POSTGRES))

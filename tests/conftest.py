@@ -22,10 +22,10 @@ from models.platform.vault import Vault
 from models.settings import Settings
 from models.states import SCOPES
 from models.webhooks.signing import new_secret
-from tests import debian
-from tests.databases import TEMPLATE, Databases
-from tests.decoders import DECODERS
-from tests.promises import PROMISES
+from tests.fixtures import debian
+from tests.fixtures.databases import TEMPLATE, Databases
+from tests.fixtures.decoders import DECODERS
+from tests.fixtures.promises import PROMISES
 
 SECRET = "tests-only-tests-only-tests-only-0123456789"
 ROOT = Path(__file__).parents[1]

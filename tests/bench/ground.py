@@ -28,7 +28,7 @@ from models.platform.vault import Vault
 from models.settings import Settings, inherited
 from tests.bench.receiver import Receiver
 from tests.conftest import SECRET, make_project, make_settings
-from tests.databases import TEMPLATE
+from tests.fixtures.databases import TEMPLATE
 
 ROOT = Path(__file__).parents[2]
 PEERS = Path(__file__).parent / "peers"

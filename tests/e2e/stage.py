@@ -31,13 +31,13 @@ from models.platform.db import Database
 from models.platform.vault import Vault
 from models.settings import Settings, inherited
 from tests.conftest import PLAIN, SECRET, make_project, make_settings
-from tests.databases import TEMPLATE
 from tests.e2e import cdn as cdns
 from tests.e2e import receiver as receivers
 from tests.e2e.cdn import Cdn
 from tests.e2e.nursery import Born, Nursery
 from tests.e2e.receiver import Receiver
 from tests.e2e.shapes import Call, Job, Ledger
+from tests.fixtures.databases import TEMPLATE
 
 ROOT = Path(__file__).resolve().parents[2]
 PRICE = 91_000  # credits of one image

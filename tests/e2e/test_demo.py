@@ -18,9 +18,9 @@ import pytest
 from deploy.local import ports
 from deploy.simulator import Running
 from models.settings import inherited
-from tests import pages
 from tests.e2e.shapes import Job
 from tests.e2e.stage import KEY, PRICE, ROOT, eventually
+from tests.fixtures import pages
 
 START = 60.0  # seconds for the whole stack, cold, and one simulated job of 2 s
 TIMELINE = [

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from deploy.local import valkey
-from tests import pages
 from tests.e2e import stage as stages
 from tests.e2e.stage import ROOT, Stage, project
-from tests.pages import PAGES
-from tests.zones import NOON
+from tests.fixtures import pages
+from tests.fixtures.pages import PAGES
+from tests.fixtures.zones import NOON
 
 PATIENCE = 60  # seconds for all commands of a page
 # A refusal fails: the pages leave `--fail-with-body` out, so that people see what is said.

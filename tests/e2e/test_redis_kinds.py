@@ -9,12 +9,12 @@ import pytest
 import redis
 
 from deploy.local import valkey
-from tests import sentinels
 from tests.e2e import stage as stages
 from tests.e2e import witnesses
 from tests.e2e.stage import Actor, Stage, eventually
 from tests.e2e.test_redis import COMPLAINTS
-from tests.sentinels import Watched
+from tests.fixtures import sentinels
+from tests.fixtures.sentinels import Watched
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.pages import ROOT
+from tests.fixtures.pages import ROOT
 
 FOLDER = ROOT / "docs" / "decisions"
 PAGES = sorted(FOLDER.glob("[0-9]*.md"))

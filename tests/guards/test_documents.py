@@ -16,7 +16,7 @@ from models.errors import Refusal
 from models.platform.db import Base
 from models.settings import LocalSettings, Settings, environment
 from models.states import SCOPES, WaitingReason
-from tests.pages import ROOT
+from tests.fixtures.pages import ROOT
 
 DOCS = ROOT / "docs"
 WINGS = ("accounts", "coordination", "images", "jobs", "money", "provider", "webhooks")

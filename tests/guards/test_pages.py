@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tests import pages
-from tests.pages import PAGES, ROOT
+from tests.fixtures import pages
+from tests.fixtures.pages import PAGES, ROOT
 
 # Followed by test_recipes.py; taken out and sent real deliveries by test_receiving.py (both in
 # tests/integration); and run by hand, on a client that somebody else's program makes.

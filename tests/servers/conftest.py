@@ -10,9 +10,9 @@ from psycopg import sql
 
 from deploy.local.server import Server
 from models.platform import migrate
-from tests.databases import TEMPLATE
 from tests.e2e import stage as stages
 from tests.e2e.stage import Stage
+from tests.fixtures.databases import TEMPLATE
 from tests.servers import programs
 
 

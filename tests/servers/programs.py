@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives import serialization
 
 from deploy.local import account, ports, postgres
 from deploy.local.server import Server
-from tests import debian
-from tests.certificates import Authority
 from tests.conftest import PLAIN
+from tests.fixtures import debian
+from tests.fixtures.certificates import Authority
 
 BUCKET = "darkroom"
 _S3_KEY, _S3_SECRET = "darkroom-tests", "a-secret-of-the-tests"

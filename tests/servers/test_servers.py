@@ -12,12 +12,12 @@ import pytest
 from deploy.local.server import Server
 from models.platform.db import SESSION, Database
 from models.platform.doorbell import Doorbell
-from tests import replicas, sentinels
 from tests.conftest import make_settings
 from tests.e2e import stage as stages
 from tests.e2e import witnesses
 from tests.e2e.stage import PRICE, Stage, eventually
 from tests.e2e.test_redis import COMPLAINTS
+from tests.fixtures import replicas, sentinels
 from tests.servers import programs
 from tests.servers.conftest import darkroom, template
 

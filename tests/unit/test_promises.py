@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from api.contract import examples
-from tests.promises import PROMISES, Broken
+from tests.fixtures.promises import PROMISES, Broken
 
 JOB = httpx.Request("GET", "http://darkroom/v1/jobs/job_01kar4d2c9ez7t6p1m8n5q0rvw")
 ALWAYS = {"X-Request-Id": "r-1", "ETag": '"1"'}

@@ -17,7 +17,6 @@ from psycopg import sql
 from deploy.local import account, postgres, valkey
 from deploy.local.server import Server
 from models.platform import migrate
-from tests.databases import TEMPLATE
 from tests.e2e import stage as stages
 from tests.e2e.chaos import moves
 from tests.e2e.chaos.company import Company
@@ -28,6 +27,7 @@ from tests.e2e.chaos.plan import Plan
 from tests.e2e.chaos.proxies import standing_before
 from tests.e2e.chaos.report import Report, report
 from tests.e2e.stage import Stage
+from tests.fixtures.databases import TEMPLATE
 
 Say = Callable[[str], None]
 

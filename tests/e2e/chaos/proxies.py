@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from deploy.local.server import launched
-from tests.commits import proxy
 from tests.e2e.stage import ROOT
+from tests.fixtures.commits import proxy
 
 
 @dataclass

@@ -16,8 +16,8 @@ from multiprocessing.synchronize import Event
 import httpx
 
 from models.accounts.projects import new_key
-from tests.drawing import chunk, png_with
 from tests.e2e.stage import MODEL
+from tests.fixtures.drawing import chunk, png_with
 
 _UNPACKED = 48 * 1024 * 1024  # bytes of text in a picture of as many kilobytes
 _ROWS = 100  # of a list, the most that may be asked for

@@ -19,10 +19,10 @@ from models.platform.db import Database
 from models.platform.vault import Vault
 from models.settings import Settings
 from tests.conftest import PLAIN, make_project, make_settings
-from tests.databases import EMPTY, Databases
+from tests.fixtures.databases import EMPTY, Databases
+from tests.fixtures.promises import PROMISES
 from tests.integration.api.client import Api
 from tests.integration.api.life import Life
-from tests.promises import PROMISES
 
 Serve = Callable[[Settings], AbstractAsyncContextManager[Api]]
 

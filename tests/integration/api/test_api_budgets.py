@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.fixtures.zones import NOON
 from tests.integration.api.client import PRICE, Api, body
-from tests.zones import NOON
 
 TOTAL = {"window": "total", "limit": PRICE}
 

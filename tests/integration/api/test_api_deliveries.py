@@ -11,8 +11,8 @@ from models import ids
 from models.states import DeliveryState
 from models.webhooks import deliveries
 from models.webhooks.deliveries import TryResult
+from tests.fixtures.sending import LEASE, PATIENCE
 from tests.integration.api.client import Api, Body, path, pointers, problem
-from tests.sending import LEASE, PATIENCE
 
 URL = "https://example.com/hooks/darkroom"
 LATENCY = timedelta(milliseconds=120)

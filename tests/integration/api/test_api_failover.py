@@ -13,8 +13,8 @@ from deploy.local import postgres
 from deploy.local.server import Server
 from models.platform import migrate
 from models.platform.db import Database
-from tests import replicas
 from tests.conftest import make_settings
+from tests.fixtures import replicas
 from tests.integration.api.client import Api, body, problem
 from tests.integration.api.conftest import serve
 from tests.integration.api.test_api_outages import assert_recovers

@@ -10,8 +10,8 @@ from standardwebhooks import Webhook
 
 from models import ids
 from tests.conftest import PLAIN
+from tests.fixtures.posting import Mailbox, Post, mailbox, posting
 from tests.integration.api.client import Api, Body, pointers, problem
-from tests.posting import Mailbox, Post, mailbox, posting
 
 
 @pytest.fixture

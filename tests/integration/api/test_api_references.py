@@ -16,8 +16,8 @@ import pytest
 from models.errors import TooMany
 from models.images.references import sniff
 from models.platform.places import Places
-from tests.decoders import DECODERS
-from tests.drawing import BROKEN, ODD, chunk, draw, png_claiming, png_with
+from tests.fixtures.decoders import DECODERS
+from tests.fixtures.drawing import BROKEN, ODD, chunk, draw, png_claiming, png_with
 from tests.integration.api.client import Api, body, input_, pointers, problem
 
 LINK = "https://example.com/a.png"

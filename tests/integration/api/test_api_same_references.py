@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from models.images import collector
 from models.images.storage import Store
-from tests.drawing import draw
+from tests.fixtures.drawing import draw
 from tests.integration.api.client import Api, problem
 from tests.integration.api.test_api_references import asking, inline
 

@@ -21,9 +21,9 @@ from models import ids
 from models.errors import Unavailable
 from models.jobs import retention
 from models.settings import Settings
+from tests.fixtures.zones import NOON
 from tests.integration.api.client import PRICE, Api, Body, body, input_, pointers, problem
 from tests.integration.api.life import Life
-from tests.zones import NOON
 
 COST = {"credits": PRICE, "usd": "0.0455"}
 NOTHING = {"credits": 0, "usd": "0.00"}

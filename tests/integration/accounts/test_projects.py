@@ -1,0 +1,159 @@
+"""Projects and their keys: who is let in, and with what."""
+
+import pytest
+from sqlalchemy import text
+
+from models import ids
+from models.accounts import projects
+from models.accounts.projects import Caller
+from models.errors import InvalidRequest, Misconfigured, NotFound, ScopeMissing
+from models.jobs.view import Presenter
+from models.platform.db import Database
+from models.platform.vault import Vault
+from models.schema import ApiKey
+from models.webhooks.signing import new_secret
+from tests.conftest import make_project
+from tests.fixtures.making import Bench
+
+
+@pytest.fixture
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
+
+
+async def register(bench: Bench, key: str, *scopes: str) -> ApiKey:
+    project_id = bench.caller.project_id
+    return await bench.do(lambda tx: projects.create_key(tx, project_id, "a key", scopes, key))
+
+
+async def who(bench: Bench, key: str) -> Caller | None:
+    return await bench.do(lambda tx: projects.caller(tx, key))
+
+
+async def test_a_key_speaks_for_its_project_with_its_scopes(bench: Bench) -> None:
+    key = projects.new_key()
+    made = await register(bench, key, "jobs:read", "jobs:read")
+
+    caller = await who(bench, key)
+
+    assert caller == Caller(bench.caller.project_id, made.id, frozenset({"jobs:read"}), False)  # noqa: FBT003 - as the row says
+    caller.demand("jobs:read")
+    with pytest.raises(ScopeMissing, match="jobs:write"):
+        caller.demand("jobs:write")
+
+
+async def test_an_admin_may_do_everything(bench: Bench) -> None:
+    key = projects.new_key()
+    await register(bench, key, "admin")
+    caller = await who(bench, key)
+    assert caller is not None
+    caller.demand("webhooks")
+
+
+async def test_any_slip_of_the_pen_is_nobody(bench: Bench) -> None:
+    key = projects.new_key()
+    await register(bench, key, "admin")
+    for at in range(len(key)):
+        slip = key[:at] + ("a" if key[at] != "a" else "b") + key[at + 1 :]
+        assert await who(bench, slip) is None
+    for other in ("", key[:-1], key + "0", key.upper(), "dr_live_", f" {key}", projects.new_key()):
+        assert await who(bench, other) is None
+
+
+async def test_a_secret_that_only_looks_right_is_nobody(bench: Bench) -> None:
+    """The same public id with another secret and a right checksum: only the hash can tell."""
+    key = projects.new_key()
+    await register(bench, key, "admin")
+    await bench.run("UPDATE api_keys SET secret_hash = sha256('another') WHERE name = 'a key'")
+    assert await who(bench, key) is None
+
+
+async def test_only_a_hash_of_the_secret_is_kept(bench: Bench) -> None:
+    key = projects.new_key()
+    await register(bench, key, "admin")
+    (row,) = await bench.rows(
+        "SELECT row_to_json(k)::text AS row FROM api_keys k WHERE name = 'a key'"
+    )
+    secret = key.split("_")[3]
+    assert secret[:20] not in row["row"]
+
+
+async def test_a_revoked_key_ends_at_once_and_a_rotated_one_after_its_grace(bench: Bench) -> None:
+    revoked, rotated = projects.new_key(), projects.new_key()
+    project_id = bench.caller.project_id
+    first, second = [await register(bench, key, "admin") for key in (revoked, rotated)]
+    await bench.do(lambda tx: projects.expire_key(tx, project_id, first.id))
+    await bench.do(lambda tx: projects.expire_key(tx, project_id, second.id, 60))
+
+    assert await who(bench, revoked) is None
+    assert await who(bench, rotated) is not None
+    await bench.run("UPDATE api_keys SET expires_at = expires_at - interval '61 s'")
+    assert await who(bench, rotated) is None
+
+
+async def test_nobody_revokes_a_key_of_another_project(bench: Bench, vault: Vault) -> None:
+    stranger, _ = await make_project(bench.database, vault, "other")
+    with pytest.raises(NotFound):
+        await bench.do(lambda tx: projects.expire_key(tx, stranger.project_id, bench.caller.key_id))
+
+
+async def test_a_key_that_is_registered_again_is_the_same_key(bench: Bench, vault: Vault) -> None:
+    key = projects.new_key()
+    first = await register(bench, key, "admin")
+    assert (await register(bench, key, "jobs:read")).id == first.id
+
+    stranger, _ = await make_project(bench.database, vault, "other")
+    with pytest.raises(Misconfigured):
+        await bench.do(
+            lambda tx: projects.create_key(tx, stranger.project_id, "theirs", ("admin",), key)
+        )
+    await bench.do(lambda tx: projects.expire_key(tx, bench.caller.project_id, first.id))
+    with pytest.raises(Misconfigured):
+        await register(bench, key, "admin")
+
+
+async def test_a_key_needs_known_scopes_and_its_form(bench: Bench) -> None:
+    with pytest.raises(InvalidRequest, match="jobs:fly"):
+        await register(bench, projects.new_key(), "jobs:fly")
+    with pytest.raises(InvalidRequest):
+        await register(bench, projects.new_key())
+    with pytest.raises(Misconfigured):
+        await register(bench, "dr_live_mine", "admin")
+
+
+async def test_a_project_is_made_once_and_found_by_name_and_id(bench: Bench, vault: Vault) -> None:
+    async def create() -> object:
+        return await bench.do(lambda tx: projects.create(tx, vault, "shop", new_secret()))
+
+    made = await create()
+    assert await create() == made
+    assert await bench.do(lambda tx: projects.find(tx, "shop")) == made
+    tests = bench.caller.project_id
+    by_id = await bench.do(lambda tx: projects.find(tx, ids.text(ids.PROJECT, tests)))
+    assert by_id == tests
+    with pytest.raises(NotFound, match="create-project"):
+        await bench.do(lambda tx: projects.find(tx, "shoppe"))
+
+
+async def test_a_rotated_webhook_secret_signs_beside_the_new_one_for_a_day(
+    bench: Bench, vault: Vault
+) -> None:
+    project_id = bench.caller.project_id
+
+    async def secrets() -> tuple[str, ...]:
+        return await bench.do(lambda tx: projects.webhook_secrets(tx, vault, project_id))
+
+    (old,), fresh = await secrets(), new_secret()
+    await bench.do(lambda tx: projects.rotate_webhook_secret(tx, vault, project_id, fresh))
+    assert await secrets() == (fresh, old)
+    await bench.run("UPDATE projects SET webhook_rotated_at = now() - interval '25 h'")
+    assert await secrets() == (fresh,)
+
+
+async def test_no_webhook_secret_lies_readable_in_the_database(bench: Bench, vault: Vault) -> None:
+    secret = new_secret()
+    await bench.do(lambda tx: projects.create(tx, vault, "sealed", secret))
+    async with bench.database.transaction() as tx:
+        kept = await tx.scalar(text("SELECT webhook_secret FROM projects WHERE name = 'sealed'"))
+    assert secret.encode() not in bytes(kept)
+    assert secret.removeprefix("whsec_").encode() not in bytes(kept)

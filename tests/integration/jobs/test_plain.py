@@ -1,0 +1,387 @@
+"""The plain way: it leaves what the general one leaves, and leaves alone what is not plain."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import get_args
+from uuid import UUID, uuid4
+
+import pytest
+from psycopg.rows import DictRow
+
+from models import jobs
+from models.accounts.projects import Caller
+from models.errors import NotFound
+from models.images import collector
+from models.jobs import Snapshot, Submission, Terms
+from models.jobs.attempts import Answer, Ref
+from models.jobs.view import Presenter
+from models.money import budgets
+from models.money.budgets import Rule
+from models.platform.db import Database
+from models.platform.vault import Vault
+from models.states import Priority
+from models.webhooks import deliveries, destinations
+from tests.fixtures import sending
+from tests.fixtures.making import DAY, IMAGE, KEPT, LEASE, NOTHING, PRICE, Bench, asked
+from tests.fixtures.zones import NOON
+
+# What is another in every job: ids, secrets of chance, and times.
+_OWN = {"id", "job_id", "event_id", "start_id", "client_request_id"}
+_ID, _TIME = re.compile(r"[a-z]+_[0-9a-zA-Z]{22,}"), re.compile(r"\d{4}-\d\d-\d\dT[^\"]+")
+_SIGNED = re.compile(r"(exp|sig)=[^\"&]+")
+_HOOK = "https://receiver.example/job"
+
+
+@pytest.fixture
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
+
+
+async def _through(bench: Bench, vault: Vault, **changes: object) -> UUID:
+    """Take a job from submission to its delivered webhook."""
+    ref = await bench.running(webhook_url=_HOOK, **changes)
+    assert await bench.receive(ref) == ("keep", ref)
+    assert await bench.succeed(ref)
+    for woken in await sending.wake(bench):
+        assert await sending.take(bench, vault, woken)
+        assert await sending.record(bench, woken, sending.DELIVERED) == "delivered"
+    return ref.job_id
+
+
+async def test_both_ways_leave_the_same_rows(bench: Bench, vault: Vault) -> None:
+    await sending.endpoint(bench, vault)
+    plain, general = bench, replace(bench, plain=False)
+    made = [await _through(each, vault) for each in (plain, general)]
+    one, other = [_bare(await bench.everything_of(each)) for each in made]
+    assert one == other
+    assert [len(one[table]) for table in ("attempts", "ledger", "images", "deliveries")] == [
+        1, 3, 1, 2,
+    ]  # fmt: skip
+    tries = [
+        await bench.rows(
+            "SELECT t.* FROM delivery_tries t JOIN deliveries d ON d.id = t.delivery_id "
+            "WHERE d.job_id = :id ORDER BY endpoint_id NULLS LAST",
+            id=each,
+        )
+        for each in made
+    ]
+    drop = {"delivery_id", "at"}
+    first, second = ([_without(row, drop) for row in each] for each in tries)
+    assert first == second
+    assert await bench.audit() == []
+
+
+def _any_submission(chance: Random) -> Submission:
+    """Draw a submission: each of its columns is given or left out, with what is odd to SQL in texts."""
+    odd = ["%", "%(id)s", "it's", "\\", "é 狐", ":id", "{}", "x" * 5000]
+    priorities: tuple[Priority, ...] = get_args(Priority)
+    draws: dict[str, Callable[[], object]] = {
+        "estimate": lambda: chance.choice([1, PRICE]),
+        "large": lambda: chance.random() < 0.5,
+        "priority": lambda: chance.choice(priorities),
+        "tags": lambda: tuple(chance.sample(odd, 2)),
+        "metadata": lambda: {chance.choice(odd): chance.choice(odd)},
+        "customer": lambda: chance.choice(odd),
+        "concurrency_key": lambda: chance.choice(odd),
+        "webhook_url": lambda: _HOOK,
+        "webhook_events": lambda: chance.choice([(), ("job.running", "job.failed")]),
+        "queue_ttl": lambda: timedelta(seconds=chance.randint(60, 10_000)),
+        "deadline": lambda: datetime.now(UTC) + DAY,
+        "max_attempts": lambda: chance.randint(1, 9),
+        "max_cost": lambda: chance.randint(1, 9) * PRICE,
+        "on_unknown_charge": lambda: chance.choice(["retry", "wait", "fail"]),
+    }
+    given = {name: draw() for name, draw in draws.items() if chance.random() < 0.5}
+    return asked(chance.choice(odd), **given)
+
+
+@pytest.mark.parametrize("budgeted", [False, True])
+async def test_both_ways_accept_any_job_alike(bench: Bench, *, budgeted: bool) -> None:
+    if budgeted:
+        await _limit(bench, 10_000)
+    caller, chance = replace(bench.caller, budgeted=budgeted), Random(7)  # noqa: S311 - it draws test data
+    for nth in range(12):
+        submission = _any_submission(chance)
+        names = [("route", f"{way}{nth}", b"print") if nth % 2 else None for way in "ab"]
+        plain = await jobs.admit(bench.database.direct, caller, submission, names[0])
+        assert plain is not None
+        async with bench.database.transaction() as tx:
+            general, _ = await jobs.submit(
+                tx, bench.presenter, bench.caller, submission, idempotency=names[1]
+            )
+        rows = [await _accepted(bench, each) for each in (plain.job.id, general.id)]
+        assert rows[0] == rows[1]
+        assert [len(rows[0][each]) for each in ("jobs", "ledger")] == [1, 1]
+    assert await bench.audit() == []
+
+
+async def _accepted(bench: Bench, job_id: UUID) -> dict[str, list[dict[str, object]]]:
+    """Read all of a new job; its times are told from its creation, but for the one it was given."""
+    found = await bench.everything_of(job_id)
+    born = found["jobs"][0]["created_at"]
+    return {
+        table: [
+            {
+                name: value - born if isinstance(value, datetime) and name != "deadline" else value
+                for name, value in row.items()
+                if name not in {"id", "job_id", "created_at", "idempotency_key"}
+            }
+            for row in rows
+        ]
+        for table, rows in found.items()
+    }
+
+
+async def test_what_is_plain_goes_the_plain_way(bench: Bench, vault: Vault) -> None:
+    direct = bench.database.direct
+    await sending.endpoint(bench, vault)
+    ref = await _started(bench, await bench.submit())
+    assert await jobs.receive_plain(direct, ref, IMAGE, lease=LEASE, ttl=DAY)
+    ended = await jobs.succeed_plain(direct, bench.presenter, ref, KEPT)
+    assert ended is not None
+    assert (ended.status, ended.held, ended.charged) == ("succeeded", 0, PRICE)
+    (woken,) = await sending.wake(bench)
+    parcel = await deliveries.take_plain(direct, vault, *woken, LEASE)
+    assert parcel is not None
+    assert b'"job.succeeded"' in parcel.body
+    at = datetime.now(UTC)
+    assert await deliveries.record_plain(direct, *woken, at, sending.DELIVERED)
+    assert not await deliveries.record_plain(direct, *woken, at, sending.DELIVERED)
+
+
+async def test_a_row_without_a_column_is_a_row(bench: Bench) -> None:
+    assert await bench.database.direct.read(b"SELECT FROM generate_series(1, 2)", {}) == [{}, {}]
+
+
+async def _admit(bench: Bench, **changes: object) -> Snapshot | None:
+    """Submit in one statement, as who knows that there is a budget."""
+    caller = replace(bench.caller, budgeted=True)
+    return await jobs.admit(bench.database.direct, caller, asked(**changes), None)  # type: ignore[arg-type] # as in `Bench.submit`
+
+
+async def _limit(bench: Bench, jobs_: int, **rule: object) -> None:
+    """Put a budget with room for so many jobs beside one that is held already."""
+    wanted = {
+        "scope": "project",
+        "window": "day",
+        "timezone": NOON,
+        "mode": "hard",
+    } | rule
+    made = Rule(limit=(jobs_ + 1) * PRICE, **wanted)  # type: ignore[arg-type] # a test names what it changes
+    await bench.do(lambda tx: budgets.put(tx, bench.caller.project_id, made))
+    if not await bench.rows("SELECT FROM budget_windows WHERE held > 0"):
+        await bench.submit(customer="c")
+
+
+async def test_within_its_budgets_a_job_is_admitted_in_one_statement(bench: Bench) -> None:
+    await _limit(bench, 2)
+    await _limit(bench, 9, scope="customer", customer="c", window="month")
+    await _limit(bench, 0, window="total", mode="soft")
+    await bench.submit(customer="c")
+    assert await _admit(bench, customer="c") is not None
+    held = await bench.rows("SELECT held FROM budget_windows ORDER BY 1")
+    assert [row["held"] for row in held] == [3 * PRICE] * 3
+    assert await _admit(bench, customer="c") is None
+    assert await _admit(bench) is None
+    assert len(await bench.rows("SELECT FROM jobs")) == 3
+    assert await bench.audit() == []
+
+
+async def test_of_many_at_once_as_many_are_admitted_as_there_is_room(bench: Bench) -> None:
+    await _limit(bench, 7)
+    await _limit(bench, 5, scope="key", key_id=bench.caller.key_id, window="month")
+    made = await asyncio.gather(*(_admit(bench) for _ in range(30)))
+    assert sum(each is not None for each in made) == 5
+    assert await bench.audit() == []
+
+
+async def test_who_waited_for_a_new_budget_does_not_pass_it_by(bench: Bench) -> None:
+    await _limit(bench, 7)
+    rule = Rule("project", "total", "UTC", 0, "hard")
+    async with bench.database.transaction() as tx:
+        await budgets.put(tx, bench.caller.project_id, rule)
+        waiting = asyncio.create_task(_admit(bench))
+        blocked = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        while not await bench.rows(blocked):
+            assert not waiting.done()
+    assert await waiting is None
+    assert await _admit(bench) is None
+    assert await bench.audit() == []
+
+
+async def test_its_version_names_the_state_that_reading_all_of_it_names(
+    bench: Bench, vault: Vault
+) -> None:
+    made = [await bench.submit(), (await bench.running()).job_id, await _through(bench, vault)]
+    waiting = await bench.running()
+    await bench.retry_later(waiting, delay=LEASE)
+    canceled = await bench.submit()
+    await bench.cancel(canceled)
+    direct, project = bench.database.direct, bench.caller.project_id
+    for job_id in (*made, waiting.job_id, canceled):
+        looked = await jobs.read(direct, project, job_id)
+        assert (await jobs.read_version(direct, project, job_id)).etag == looked.etag
+        async with bench.database.transaction() as tx:
+            assert (await jobs.snapshot(tx, project, job_id)).etag == looked.etag
+            assert looked.show(bench.presenter) == (await jobs.snapshot(tx, project, job_id)).show(
+                bench.presenter
+            )
+    for read in (jobs.read, jobs.read_version):
+        with pytest.raises(NotFound):
+            await read(direct, uuid4(), made[0])
+
+
+Spoil = Callable[[Bench, Vault, UUID], Awaitable[object]]
+
+
+async def _budget(bench: Bench, _: Vault, __: UUID) -> None:
+    rule = Rule("project", "day", NOON, 9 * PRICE, "soft")
+    await bench.do(lambda tx: budgets.put(tx, bench.caller.project_id, rule))
+
+
+async def _cancel(bench: Bench, _: Vault, job_id: UUID) -> None:
+    await bench.cancel(job_id)
+
+
+async def _remnant(bench: Bench, _: Vault, __: UUID) -> None:
+    blob = (bench.caller.project_id, KEPT.sha256)
+    await bench.do(lambda tx: collector.reserve(tx, [blob]))
+
+
+async def _reap(bench: Bench, _: Vault, job_id: UUID) -> None:
+    assert await bench.reap(job_id) == 1
+
+
+async def _listen(bench: Bench, vault: Vault, _: UUID) -> None:
+    await sending.endpoint(bench, vault, "job.running")
+
+
+@pytest.mark.parametrize("spoil", [_listen, _cancel, _reap])
+async def test_a_start_that_is_not_plain_begins_nothing(
+    bench: Bench, vault: Vault, spoil: Spoil
+) -> None:
+    job_id = await bench.submit()
+    fence = await bench.dispatch(job_id)
+    await spoil(bench, vault, job_id)
+    before = await bench.everything_of(job_id)
+    assert await jobs.start_plain(bench.database.direct, job_id, fence, **_terms()) is None
+    assert await bench.everything_of(job_id) == before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "answer"),
+    [
+        (_budget, IMAGE),
+        (_reap, IMAGE),
+        (None, replace(IMAGE, credits=PRICE + 1)),
+        (None, replace(IMAGE, charge="unknown", credits=None)),
+    ],
+)
+async def test_an_image_that_is_not_plain_is_not_booked(
+    bench: Bench, vault: Vault, spoil: Spoil | None, answer: Answer
+) -> None:
+    ref = await bench.running()
+    if spoil is not None:
+        await spoil(bench, vault, ref.job_id)
+    before = await bench.everything_of(ref.job_id)
+    direct = bench.database.direct
+    assert not await jobs.receive_plain(direct, ref, answer, lease=LEASE, ttl=DAY)
+    stranger = replace(ref, start_id=uuid4())
+    assert not await jobs.receive_plain(direct, stranger, IMAGE, lease=LEASE, ttl=DAY)
+    assert await bench.everything_of(ref.job_id) == before
+
+
+@pytest.mark.parametrize("spoil", [_cancel, _remnant, _reap])
+async def test_an_end_that_is_not_plain_ends_nothing(
+    bench: Bench, vault: Vault, spoil: Spoil
+) -> None:
+    ref = await bench.running()
+    await bench.receive(ref)
+    await spoil(bench, vault, ref.job_id)
+    before = await bench.everything_of(ref.job_id)
+    assert await jobs.succeed_plain(bench.database.direct, bench.presenter, ref, KEPT) is None
+    assert await bench.everything_of(ref.job_id) == before
+
+
+async def test_who_leads_others_goes_the_general_way(bench: Bench) -> None:
+    ref = await bench.running(reuse="exact")
+    direct = bench.database.direct
+    assert not await jobs.receive_plain(direct, ref, IMAGE, lease=LEASE, ttl=DAY)
+    assert await bench.receive(ref)
+    assert await jobs.succeed_plain(direct, bench.presenter, ref, KEPT) is None
+
+
+@pytest.mark.parametrize("plain", [True, False])
+async def test_a_delivery_whose_endpoint_moved_is_taken_at_its_new_url(
+    bench: Bench, vault: Vault, *, plain: bool
+) -> None:
+    made = await sending.endpoint(bench, vault)
+    await sending.finished(bench)
+    (woken,) = await sending.wake(bench)
+    moved = "UPDATE endpoints SET url = 'https://elsewhere.example/' WHERE id = :id"
+    await bench.run(moved, id=made.id)
+    claimed = await sending.take(replace(bench, plain=plain), vault, woken)
+    assert claimed is not None
+    assert claimed.url == "https://elsewhere.example/"
+    kept = await bench.rows("SELECT url FROM deliveries WHERE id = :id", id=woken[0])
+    assert kept[0]["url"] == claimed.url
+
+
+@pytest.mark.parametrize("trouble", ["lane", "endpoint"])
+async def test_a_success_after_trouble_is_recorded_in_the_general_way(
+    bench: Bench, vault: Vault, trouble: str
+) -> None:
+    made, woken = await sending.sending(bench, vault)
+    if trouble == "lane":
+        await bench.do(
+            lambda tx: destinations.slow(tx, destinations.of_endpoint(made.id), timedelta(0))
+        )
+    else:
+        await bench.run("UPDATE endpoints SET failing_since = now(), failing_deliveries = 1")
+    at = datetime.now(UTC)
+    direct = bench.database.direct
+    assert not await deliveries.record_plain(direct, *woken, at, sending.DELIVERED)
+    assert not await deliveries.record_plain(direct, *woken, at, sending.LATER)
+    assert await sending.record(bench, woken, sending.DELIVERED) == "delivered"
+    well = await bench.rows("SELECT 1 FROM endpoints WHERE failing_since IS NOT NULL")
+    slow = await bench.rows("SELECT 1 FROM lanes WHERE slow")
+    assert not well
+    assert not slow
+
+
+async def _started(bench: Bench, job_id: UUID) -> Ref:
+    fence = await bench.dispatch(job_id)
+    start = await jobs.start_plain(bench.database.direct, job_id, fence, **_terms())
+    assert start is not None
+    return start.ref
+
+
+def _terms() -> Terms:
+    return {
+        "start_id": uuid4(), "worker": "w1", "key_prefix": "k", "lease": LEASE,
+        "typical_call": NOTHING,
+    }  # fmt: skip
+
+
+def _bare(found: Mapping[str, Sequence[DictRow]]) -> dict[str, list[dict[str, object]]]:
+    """Leave out what is each job's own, and put what is told in an order."""
+    return {
+        table: sorted((_without(row, _OWN) for row in rows), key=str)
+        for table, rows in found.items()
+    }
+
+
+def _without(row: DictRow, names: set[str]) -> dict[str, object]:
+    """Return a row without these, and say of a time only whether there is one."""
+    return {name: _alike(value) for name, value in row.items() if name not in names}
+
+
+def _alike(value: object) -> object:
+    """Return what two jobs have in common in a column: of a time only whether there is one."""
+    if isinstance(value, bytes) and value.startswith(b"{"):
+        return _SIGNED.sub("signed", _TIME.sub("time", _ID.sub("id", value.decode())))
+    return value is not None if isinstance(value, datetime) else value

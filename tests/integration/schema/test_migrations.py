@@ -1,0 +1,248 @@
+"""Migrations go up, down and up again, and say the same as the tables in the code."""
+
+import asyncio
+import io
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from psycopg import sql
+from sqlalchemy import Connection, text
+
+from deploy.local.server import wait_until
+from models import __main__ as operator
+from models.errors import Misconfigured
+from models.platform import migrate
+from models.platform.db import Database, open_engine
+from models.settings import Settings
+from tests.conftest import make_settings
+
+ROOT = Path(__file__).parents[3]
+PATIENCE = 30.0  # seconds on a busy machine
+
+
+@pytest.fixture
+def empty(postgres_server: str) -> Iterator[str]:
+    """Make a database without any table; returns its URL."""
+    name = sql.Identifier(made := f"empty_{secrets.token_hex(6)}")
+    with psycopg.connect(postgres_server, autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(name))
+        yield f"{postgres_server.rpartition('/')[0]}/{made}"
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+def config(connection: Connection) -> Config:
+    """Configure Alembic as `pyproject.toml` does, on a connection of the test's own."""
+    made = Config(toml_file=ROOT / "pyproject.toml", stdout=io.StringIO())
+    made.attributes["connection"] = connection
+    return made
+
+
+def tables(connection: Connection) -> set[str]:
+    found = connection.execute(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))
+    return set(found.scalars()) - {"alembic_version"}
+
+
+def test_they_go_up_and_down_and_up_and_agree_with_the_tables(empty: str) -> None:
+    engine = open_engine(empty)
+    try:
+        for _ in range(2):
+            with engine.begin() as connection:
+                command.upgrade(config(connection), "head")
+            with engine.begin() as connection:
+                assert "jobs" in tables(connection)
+                command.check(config(connection))
+                command.downgrade(config(connection), "base")
+            with engine.begin() as connection:
+                assert tables(connection) == set()
+    finally:
+        engine.dispose()
+
+
+def test_the_newest_revision_is_the_one_that_alembic_finds() -> None:
+    scripts = ScriptDirectory.from_config(Config(toml_file=ROOT / "pyproject.toml"))
+    assert migrate.head() == scripts.get_current_head()
+
+
+def test_each_goes_down_and_up_by_itself(empty: str) -> None:
+    engine = open_engine(empty)
+    try:
+        with engine.begin() as connection:
+            command.upgrade(config(connection), "head")
+        for step in range(1, int(migrate.head()) + 1):
+            with engine.begin() as connection:
+                command.downgrade(config(connection), f"-{step}")
+                command.upgrade(config(connection), "head")
+                command.check(config(connection))
+    finally:
+        engine.dispose()
+
+
+def test_migrating_names_the_newest_revision_and_may_be_repeated(empty: str) -> None:
+    newest = max((ROOT / "models/migrations/versions").glob("[0-9]*.py"))
+    for _ in range(2):
+        assert migrate.migrate(empty) == migrate.head() == newest.name.partition("_")[0]
+
+
+def run_migrate(url: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command as a release does: with `DATABASE_URL`, and nothing else of ours."""
+    return subprocess.run(
+        (sys.executable, "-m", "models", "migrate"),
+        env={"DATABASE_URL": url},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_needs_the_database_alone_and_leaves_newer_schemas_as_they_are(
+    empty: str,
+) -> None:
+    first = run_migrate(empty)
+    assert (first.returncode, first.stdout) == (0, f"database at revision {migrate.head()}\n")
+    with psycopg.connect(empty, autocommit=True) as newer:
+        newer.execute("UPDATE alembic_version SET version_num = '9999'")
+    rolled_back = run_migrate(empty)
+    assert rolled_back.returncode == 0
+    assert rolled_back.stderr == ""
+    assert rolled_back.stdout == (
+        f"database at revision 9999, newer than this code's {migrate.head()}: nothing to do\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("", "DATABASE_URL: not the URL of a database"),
+        ("mysql://me:hidden-word@127.0.0.1/x", "DATABASE_URL: not the URL of a database"),
+        ("postgresql://me:hidden-word@127.0.0.1:port/x", "DATABASE_URL: not the URL of a database"),
+        ("postgresql://me:hidden-word@127.0.0.1:1/x", "Postgres does not answer"),
+    ],
+)
+def test_the_command_says_in_one_line_what_is_wrong_with_the_url(
+    url: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert operator.main(["migrate"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"darkroom: {says}")
+    assert said.err.count("\n") == 1
+    assert "hidden-word" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("before", "says"),
+    [
+        (
+            "CREATE TABLE alembic_version AS SELECT 'f3a9c1b2d4e5' AS version_num",
+            "is another program's: its alembic_version says 'f3a9c1b2d4e5'",
+        ),
+        ("CREATE TABLE projects ()", "give Darkroom a database of its own"),
+        ("ALTER DATABASE {name} SET default_transaction_read_only = on", "name the primary in"),
+        (
+            "CREATE USER {name} PASSWORD 'word'",
+            "permission denied for schema public: let the user of DATABASE_URL own the database",
+        ),
+        (
+            "REVOKE ALL ON SCHEMA public FROM PUBLIC; CREATE USER {name} PASSWORD 'word'",
+            "no schema has been selected to create in: let the user of DATABASE_URL own the database",
+        ),
+    ],
+)
+def test_a_database_that_is_not_for_darkroom_is_told_of_in_one_line(
+    empty: str, before: str, says: str
+) -> None:
+    place, _, name = empty.partition("@")[2].rpartition("/")
+    with psycopg.connect(empty, autocommit=True) as admin:
+        admin.execute(before.format(name=name).encode())
+        url = f"postgresql://{name}:word@{place}/{name}" if "USER" in before else empty
+        with pytest.raises(Misconfigured) as refused:
+            migrate.migrate(url)
+        admin.execute("SET default_transaction_read_only = off")
+        admin.execute(sql.SQL("DROP USER IF EXISTS {}").format(sql.Identifier(name)))
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_database_that_cannot_keep_every_letter_is_refused(postgres_server: str) -> None:
+    name = f"ascii_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres_server, autocommit=True) as admin:
+        admin.execute(
+            sql.SQL(
+                "CREATE DATABASE {} TEMPLATE template0 ENCODING 'SQL_ASCII' "
+                "LOCALE_PROVIDER libc LOCALE 'C'"
+            ).format(sql.Identifier(name))
+        )
+        with pytest.raises(Misconfigured, match="is not in UTF-8"):
+            migrate.migrate(f"{postgres_server.rpartition('/')[0]}/{name}")
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+async def test_two_that_migrate_at_once_take_turns(empty: str) -> None:
+    done = await asyncio.gather(*(asyncio.to_thread(migrate.migrate, empty) for _ in range(3)))
+    assert set(done) == {migrate.head()}
+
+
+async def test_a_migration_that_a_backup_holds_up_holds_up_nobody_else(empty: str) -> None:
+    engine = open_engine(empty)
+    with engine.begin() as connection:
+        command.upgrade(config(connection), "0005")
+    engine.dispose()
+    with psycopg.connect(empty) as backup, psycopg.connect(empty) as other:
+        backup.execute("LOCK TABLE jobs IN ACCESS SHARE MODE")
+        migrating = asyncio.create_task(asyncio.to_thread(migrate.migrate, empty))
+        waits = "SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
+        with psycopg.connect(empty, autocommit=True) as look:
+            await asyncio.to_thread(
+                wait_until, lambda: bool(look.execute(waits).fetchall()), PATIENCE
+            )
+        # Postgres lets nobody past who waits: a write gets through because the migration gives up.
+        other.execute("SET lock_timeout = '20s'")
+        await asyncio.to_thread(other.execute, "LOCK TABLE jobs IN ROW EXCLUSIVE MODE")
+        other.rollback()
+        backup.rollback()
+        assert await migrating == migrate.head()
+
+
+def test_a_table_that_is_held_for_good_is_one_line(empty: str) -> None:
+    engine = open_engine(empty)
+    with engine.begin() as connection:
+        command.upgrade(config(connection), "0005")
+    engine.dispose()
+    with psycopg.connect(empty) as backup:
+        backup.execute("LOCK TABLE jobs IN ACCESS SHARE MODE")
+        with pytest.raises(Misconfigured, match="Another transaction holds a table") as refused:
+            migrate.migrate(empty, patience=timedelta(0))
+        assert "\n" not in str(refused.value)
+
+
+async def test_code_refuses_a_database_that_is_behind(empty: str, settings: Settings) -> None:
+    behind = Database(make_settings(database_url=empty), ring=lambda _topic, _key: None, pool=1)
+    ready = Database(settings, ring=lambda _topic, _key: None, pool=1)
+    try:
+        with pytest.raises(Misconfigured, match="python -m models migrate"):
+            async with behind.transaction() as tx:
+                await migrate.demand_schema(tx)
+        async with ready.transaction() as tx:
+            await migrate.demand_schema(tx)
+            assert await migrate.current(tx) == migrate.head()
+    finally:
+        await behind.close()
+        await ready.close()
+
+
+def test_a_postgres_that_is_away_is_one_line_and_no_traceback() -> None:
+    with pytest.raises(Misconfigured) as refused:
+        migrate.migrate("postgresql://darkroom@127.0.0.1:1/darkroom")
+    assert "\n" not in str(refused.value)
+    assert "DATABASE_URL" in str(refused.value)

@@ -1,0 +1,54 @@
+"""Whatever a process says is one JSON object a line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PRELUDE = "import structlog; from models.platform import logs; logs.configure('tests', 'INFO')\n"
+
+
+def lines_of(code: str) -> list[dict[str, object]]:
+    """Run a process that logs; return its lines, each of which must be strict JSON."""
+    said = subprocess.run(
+        (sys.executable, "-c", PRELUDE + code),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    ).stdout
+    return [json.loads(line, parse_constant=pytest.fail) for line in said.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("float('inf')", "inf"),
+        ("-float('inf')", "-inf"),
+        ("float('nan')", "nan"),
+        ("[1.5, {'deep': (float('nan'), 2)}]", [1.5, {"deep": ["nan", 2]}]),
+        ("1.5", 1.5),
+    ],
+)
+def test_a_number_that_json_has_no_word_for_is_text(value: str, written: object) -> None:
+    (line,) = lines_of(f"structlog.get_logger().info('said', value={value})")
+    assert line["value"] == written
+
+
+def test_warnings_and_what_ends_a_thread_or_the_process_are_log_lines() -> None:
+    lines = lines_of(
+        "import threading, warnings\n"
+        "warnings.warn('old')\n"
+        "thread = threading.Thread(target=lambda: 1 / 0)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+        "[][1]"
+    )
+    assert [line["level"] for line in lines] == ["warning", "critical", "critical"]
+    assert [line["event"] for line in lines[1:]] == ["thread.failed", "process.failed"]
+    assert "ZeroDivisionError" in str(lines[1]["exception"])
+    assert "IndexError" in str(lines[2]["exception"])
