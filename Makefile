@@ -70,6 +70,12 @@ $(PEERS)/%/.installed: tests/bench/peers/%.lock $(STAMP)
 	@export VIRTUAL_ENV="$(abspath $(@D))"; $(call SYNC,$<)
 	@touch $@
 
+# Debian's Prometheus with promtool, unpacked and not installed: a package would start it.
+.prometheus:
+	@rm -rf $@.part && mkdir $@.part && cd $@.part && apt-get download -qq -o APT::Sandbox::User=root prometheus \
+		&& dpkg -x prometheus_*.deb . && rm prometheus_*.deb
+	@mv $@.part $@
+
 # One after the other; side by side with `make -j2 --output-sync check`.
 check: format lint types opinion imports guards ## Format, lint, types, import rules, guards
 
@@ -108,7 +114,7 @@ lock: $(STAMP) ## Renew the locks after a change of pyproject.toml
 	$(LOCK) $(UPGRADE) --no-annotate tests/bench/peers/arq.in -o tests/bench/peers/arq.lock >/dev/null
 
 clean: ## Remove what was installed and cached; .darkroom, with your images, stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .prometheus .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 SYNC = $(BIN)/uv pip sync -q --require-hashes $(1) 2>/dev/null || \

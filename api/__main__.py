@@ -17,6 +17,7 @@ from api.edge.serving import Server
 from models import settings
 from models.errors import DarkroomError, Misconfigured
 from models.images.storage import Store
+from models.platform import metrics
 from models.platform.garbage import collect_less
 from models.platform.logs import configure
 from models.settings import Settings
@@ -29,6 +30,7 @@ def main() -> int:
     try:
         loaded = settings.load()
         configure("api", loaded.log_level)
+        metrics.identify("api")
         Store(loaded.storage_url)  # the app opens its own; here a wrong URL is one line
         listener = _listen(loaded)
     except DarkroomError as refused:

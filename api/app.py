@@ -44,6 +44,7 @@ from models.platform import premises
 from models.platform.db import Database
 from models.platform.doorbell import Doorbell
 from models.platform.vault import Vault
+from models.platform.version import VERSION
 from models.settings import Settings
 
 _PATIENCE = timedelta(seconds=10)  # with Postgres, in one request: clients wait for 30 s, often
@@ -77,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = _App(
         title="Darkroom",
-        version="0.1.0",
+        version=VERSION,
         description=_DESCRIPTION,
         lifespan=lifespan,
         default_response_class=JsonAnswer,

@@ -28,11 +28,11 @@ from sqlalchemy import text as sql
 from models import settings
 from models.errors import DarkroomError, Unavailable
 from models.ids import JOB, new, text
-from models.platform import descriptors, premises
+from models.platform import descriptors, metrics, premises
 from models.platform.garbage import collect_less
 from models.platform.logs import configure
 from models.settings import Settings
-from worker.runtime import broker, health, heart, storeroom
+from worker.runtime import broker, health, heart, storeroom, vitals
 from worker.runtime.app import DELIVER, GENERATE, Worker, connect
 from worker.runtime.context import Context
 from worker.runtime.loop import loop
@@ -54,6 +54,7 @@ def main() -> int:
     try:
         loaded = settings.load()
         configure("worker", loaded.log_level)
+        metrics.identify("worker")
         descriptors.raise_limit()
         name = f"{socket.gethostname()}-{os.getpid()}-{new().hex[-6:]}"
         context = loop.start(loaded, name)
@@ -61,6 +62,7 @@ def main() -> int:
         loop.open(_health(context, watched))
         loop.run(_be_ready(context))
         watched += _watches(context)
+        vitals.export(context)
     except DarkroomError as refused:
         print(f"darkroom worker: {refused}", file=sys.stderr)
         if loop.context is not None:

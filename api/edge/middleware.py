@@ -5,7 +5,7 @@ import time
 from functools import partial
 
 import structlog
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,6 +19,10 @@ from models.ids import new, text
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _REQUESTS = Counter("darkroom_http_requests", "Answers", ["method", "route", "status"])
+_IN_FLIGHT = Gauge(
+    "darkroom_http_requests_in_flight",
+    "Requests that are not answered whole, long polls and streams too",
+)
 _SECONDS = Histogram("darkroom_http_seconds", "Time to the answer's headers", ["method", "route"])
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _WITHOUT_BODY = {"GET"}  # what comes all the same is dropped, not kept
@@ -69,7 +73,8 @@ class Door:
 
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
-            await self._enter(scope, hear, answer, request)
+            with _IN_FLIGHT.track_inprogress():
+                await self._enter(scope, hear, answer, request)
         finally:
             _measure(scope, method, status, time.perf_counter() - started)
 

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
+from prometheus_client import Counter
 
 from models.errors import Misconfigured
 from models.images import formats
@@ -35,6 +36,11 @@ _SMALL = 256 * 1024  # bytes, hashed in some 0.2 ms
 _CHECK_TIMEOUT = timedelta(seconds=10)
 _PROBE = 4 * _MIB  # an image of 4096 x 4096 is some 3.3 MB: what has no room for one, is full
 # A caller retries for a day, so the store's own patience only bridges a blip.
+_ERRORS = Counter(
+    "darkroom_store_errors_total",
+    "Times that the store, or the disk on the way to it, refused",
+    ["operation"],
+)
 _RETRY: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=60)}
 
 
@@ -108,9 +114,9 @@ class Store:
             async for chunk in chunks:
                 if spool.size + len(chunk) > max_bytes:
                     raise TooLarge(f"more than {max_bytes} bytes")
-                with _translated("temporary file"):
+                with _translated("spool", "temporary file"):
                     await spool.write(chunk)
-            with _translated("temporary file"):
+            with _translated("spool", "temporary file"):
                 # A hop to a thread takes longer than to hash what is small.
                 small = spool.size < _SMALL
                 content_type, ends = (
@@ -119,7 +125,7 @@ class Store:
             if not ends and not (decodes and await decodes(await asyncio.to_thread(spool.read))):
                 raise Truncated(f"{content_type} of {spool.size} bytes has no end")
             blob = _blob(project, spool.sha256, spool.size, content_type)
-            with _translated(blob.key):
+            with _translated("put", blob.key):
                 # Two parts at a time: at most 10 MiB in memory, however large the image.
                 await obstore.put_async(self._store, blob.key, spool.source, max_concurrency=2)
             return blob
@@ -139,7 +145,7 @@ class Store:
 
     async def read(self, key: str) -> bytes:
         """Return all bytes under `key`. Raises `Missing`, `StoreUnavailable`."""
-        with _translated(key, absent=Missing):
+        with _translated("get", key, absent=Missing):
             found = await obstore.get_async(self._store, key)
             return bytes(await found.bytes_async())
 
@@ -151,7 +157,7 @@ class Store:
         Raises `Missing` before the first byte, `StoreUnavailable` also for a `start` past the end.
         """
         first = start or 0
-        with _translated(key, absent=Missing):
+        with _translated("get", key, absent=Missing):
             # Each piece is a request of its own, so a slow reader holds no connection open.
             stop = first + _MIB if end is None else min(end, first + _MIB)
             found = await obstore.get_async(self._store, key, options={"range": (first, stop)})
@@ -162,7 +168,7 @@ class Store:
     async def size(self, key: str) -> int | None:
         """Return the size in bytes, or None when nothing is there. Raises `StoreUnavailable`."""
         try:
-            with _translated(key, absent=Missing):
+            with _translated("head", key, absent=Missing):
                 return (await obstore.head_async(self._store, key))["size"]
         except Missing:
             return None
@@ -170,7 +176,7 @@ class Store:
     async def delete(self, key: str) -> None:
         """Forget the blob; nothing happens when it is not there. Raises `StoreUnavailable`."""
         try:
-            with _translated(key, absent=Missing):
+            with _translated("delete", key, absent=Missing):
                 await obstore.delete_async(self._store, key)
         except Missing:
             return
@@ -199,7 +205,7 @@ class Store:
         try:
             async with asyncio.timeout(_CHECK_TIMEOUT.total_seconds()):
                 with Spool() as spool:
-                    with _translated("temporary file"):
+                    with _translated("spool", "temporary file"):
                         await spool.write(probe)
                         await asyncio.to_thread(_finish, spool)
                     await self._put(key, spool.source)
@@ -214,14 +220,14 @@ class Store:
             raise StoreUnavailable(f"{key}: what was read is not what was written")
 
     async def _put(self, key: str, data: bytes | Path) -> None:
-        with _translated(key):
+        with _translated("put", key):
             await obstore.put_async(self._store, key, data, max_concurrency=2)
 
     async def _pieces(self, key: str, piece: bytes, at: int, end: int) -> AsyncIterator[bytes]:
         yield piece
         at += len(piece)
         while at < end:
-            with _translated(key, absent=Missing):
+            with _translated("get", key, absent=Missing):
                 piece = bytes(
                     await obstore.get_range_async(
                         self._store, key, start=at, end=min(end, at + _MIB)
@@ -263,14 +269,20 @@ def _type_of(spool: Spool) -> tuple[str, bool]:
 
 @contextmanager
 def _translated(
-    what: str, *, absent: type[Missing | StoreUnavailable] = StoreUnavailable
+    operation: Literal["get", "put", "head", "delete", "spool"],
+    what: str,
+    *,
+    absent: type[Missing | StoreUnavailable] = StoreUnavailable,
 ) -> Iterator[None]:
-    """Turn everything that obstore and the disk raise into this module's errors."""
+    """Turn everything that obstore and the disk raise into this module's errors, and count them."""
     try:
         yield
     except FileNotFoundError as error:
+        if absent is not Missing:
+            _ERRORS.labels(operation).inc()
         raise absent(f"{what}: not found") from error
     except (BaseError, OSError, ValueError, RuntimeError) as error:
+        _ERRORS.labels(operation).inc()
         raise StoreUnavailable(f"{what}: {_first_line(error)}") from error
 
 

@@ -67,7 +67,7 @@ from models.jobs.plain import receive_plain, succeed_plain
 from models.jobs.queue.dispatching import Dispatch, dispatch, hand_back
 from models.jobs.queue.explaining import explain
 from models.jobs.reading import Filter, Snapshot, finished, listing, read, read_version, snapshot
-from models.jobs.reaping import overdue, reap
+from models.jobs.reaping import Reaped, overdue, reap
 from models.jobs.retrying import again, retry, retry_name
 from models.jobs.starting import Start, Terms, renew, start, start_plain, started
 from models.jobs.submitting import (
@@ -85,6 +85,7 @@ __all__ = [
     "Idempotency",
     "KeptImage",
     "LeftOver",
+    "Reaped",
     "Snapshot",
     "Start",
     "Submission",

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from models.jobs import attempts, view
+from models.jobs import attempts, tallying, view
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.schema import Image, Job
@@ -17,6 +17,8 @@ async def announce(tx: Transaction, presenter: Presenter, job: Job, type_: Event
     """Write the event of a change, and its deliveries; long polls are rung after the commit."""
     ends = type_ in TERMINAL_EVENTS
     now = job.finished_at if ends and job.finished_at is not None else datetime.now(UTC)
+    if ends:
+        tallying.ended(tx, job, now)
     made = (await attempts.of(tx, [job.id]))[job.id]
     images = (await images_of(tx, [job.id]))[job.id]
     shown = view.job(presenter, job, made, images, now)

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from models import ids
 from models.images import records
 from models.images.records import KeptImage
-from models.jobs import view
+from models.jobs import tallying, view
 from models.jobs.attempts import Answer, Ref
 from models.jobs.reading import ATTEMPTS
 from models.jobs.view import Presenter
@@ -73,6 +73,7 @@ async def succeed_plain(
         expires_at = row["finished_at"] + kept.retention
         shown = loaded(Image, image | {"expires_at": expires_at})
         await _announce(tx, presenter, job, made, shown, row["finished_at"])
+        tallying.ended(tx, job, row["finished_at"])
         tx.ring("job", str(job.id))
         tx.ring("jobs")  # a place is free
     return job

@@ -15,10 +15,12 @@ __all__ = [
     "garbage",
     "jsonable",
     "logs",
+    "metrics",
     "migrate",
     "places",
     "premises",
     "vault",
+    "version",
     "waiters",
     "wording",
 ]

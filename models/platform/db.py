@@ -34,10 +34,12 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.pool import QueuePool
 
 from models.errors import Unavailable
 from models.platform.absences import absence, leads_astray
 from models.platform.direct import ADAPTERS, Direct, Statement, Values
+from models.platform.metrics import CONNECTIONS, PoolState
 from models.settings import Settings
 
 # What each session is told, and what bounds a forgotten or frozen client. pgbouncer drops it, when told
@@ -117,6 +119,16 @@ class Transaction(AsyncSession):
         """Ring this doorbell once the transaction has committed; a rollback rings nothing."""
         self.rings.add((topic, key))
 
+    @property
+    def tallies(self) -> list[Callable[[], object]]:
+        """What is to be counted after the commit."""
+        tallies: list[Callable[[], object]] = self.sync_session.info.setdefault("tallies", [])
+        return tallies
+
+    def tally(self, count: Callable[[], object]) -> None:
+        """Count this once the transaction has committed; a rollback counts nothing. It must not raise."""
+        self.tallies.append(count)
+
     async def first(self, statement: Statement, values: Values) -> dict[str, Any] | None:
         """Run one of the driver's own statements here (`direct`); returns its first row, if it has any.
 
@@ -147,6 +159,7 @@ class Database:
     ) -> None:
         self._ring = ring
         self._patience = patience.total_seconds()
+        self._inside = 0  # transactions that are open, or wait for a connection
         size, url = pool or settings.database_pool, settings.database_url.get_secret_value()
         connect = conninfo(url, name)
         prepares: dict[str, Any] = {} if settings.database_prepare else {"prepare_threshold": None}
@@ -172,6 +185,7 @@ class Database:
             # A row that is read again is as it is by then, not as this session saw it before.
             execution_options={"populate_existing": True},
         )
+        CONNECTIONS.watch_pools(self)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -182,6 +196,7 @@ class Database:
         After a lost answer to COMMIT nobody knows whether it took effect: whoever must know reads
         again (`jobs.start` does, by its `start_id`).
         """
+        self._inside += 1
         try:
             async with asyncio.timeout(self._patience), self._sessions.begin() as tx:
                 yield tx
@@ -190,8 +205,21 @@ class Database:
             if refused is None:
                 raise
             raise refused from failed
+        finally:
+            self._inside -= 1
         for topic, key in tx.rings:
             self._ring(topic, key)
+        for count in tx.tallies:
+            count()
+
+    def pools(self) -> dict[str, PoolState]:
+        """Return how both pools stand, for metrics."""
+        pool = self._engine.sync_engine.pool
+        if not isinstance(pool, QueuePool):  # it is what `pool_size` makes
+            raise TypeError(f"{type(pool).__name__} has no size")
+        most, used = pool.size(), pool.checkedout()
+        sessions = PoolState(most, used + pool.checkedin(), used, max(self._inside - most, 0))
+        return {"sessions": sessions, "direct": self.direct.pool()}
 
     async def close(self) -> None:
         """Close every connection."""

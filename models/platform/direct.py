@@ -25,6 +25,7 @@ from sqlalchemy.types import TypeEngine
 
 from models.errors import Unavailable
 from models.platform.absences import absence, leads_astray
+from models.platform.metrics import PoolState
 
 Statement = bytes  # as psycopg takes what is written nowhere but in this code
 Values = Mapping[str, object]
@@ -58,6 +59,7 @@ class Direct:
         options: Values,
     ) -> None:
         self._patience = patience
+        self._size = size
         self._ring = ring
         settings = {**options, "autocommit": True, "row_factory": dict_row, "context": ADAPTERS}
         self._make = partial(
@@ -108,6 +110,14 @@ class Direct:
             yield opened
         for topic, key in opened.rings:
             self._ring(topic, key)
+        for count in opened.tallies:
+            count()
+
+    def pool(self) -> PoolState:
+        """Return how the pool stands, for metrics."""
+        stats = {} if self._pool is None else self._pool.get_stats()
+        opened, idle = stats.get("pool_size", 0), stats.get("pool_available", 0)
+        return PoolState(self._size, opened, opened - idle, stats.get("requests_waiting", 0))
 
     async def close(self) -> None:
         """Close every connection; whoever comes afterwards opens new ones."""
@@ -154,6 +164,7 @@ class DirectTransaction:
     def __init__(self, connection: AsyncConnection[DictRow]) -> None:
         self._connection = connection
         self.rings: set[tuple[str, str]] = set()
+        self.tallies: list[Callable[[], object]] = []
 
     async def run(self, statement: Statement, values: Values) -> list[DictRow]:
         """Run one statement and give its rows, if it has any."""
@@ -166,6 +177,10 @@ class DirectTransaction:
     def ring(self, topic: str, key: str = "") -> None:
         """Ring this doorbell once the transaction has committed."""
         self.rings.add((topic, key))
+
+    def tally(self, count: Callable[[], object]) -> None:
+        """Count this once the transaction has committed. It must not raise."""
+        self.tallies.append(count)
 
 
 async def _rows(cursor: AsyncCursor[DictRow]) -> list[DictRow]:

@@ -20,6 +20,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from models.platform.metrics import CONNECTIONS
 from models.platform.redis_refusals import refusal
 from models.platform.waiters import Waiter, Waiters
 from models.settings.redis_url import RedisUrl
@@ -80,6 +81,7 @@ class Doorbell:
         await _stop(self._ringer)
         await _stop(self._listener)
         self.connected = False
+        CONNECTIONS.forget_doorbell(self)
         self.dropped += len(self._rings)
         with suppress(*_AWAY):
             await self._redis.aclose()
@@ -101,6 +103,7 @@ class Doorbell:
         await _stop(self._listener)
         self._topics = tuple(dict.fromkeys((*self._topics, *topics)))
         self._listener = asyncio.create_task(self._hear_rings(), name="doorbell-listen")
+        CONNECTIONS.watch_doorbell(self)
 
     async def answers(self) -> bool:
         """Return whether Redis answers a PING, within seconds."""

@@ -15,4 +15,5 @@ __all__ = [
     "notices",
     "resealing",
     "signing",
+    "standing",
 ]

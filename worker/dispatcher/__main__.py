@@ -25,7 +25,7 @@ from models.errors import DarkroomError, Misconfigured
 from models.ids import new
 from models.images.storage import Store
 from models.jobs.view import Presenter
-from models.platform import descriptors, premises
+from models.platform import descriptors, metrics, premises
 from models.platform.db import Database
 from models.platform.doorbell import Doorbell
 from models.platform.garbage import collect_less
@@ -72,6 +72,7 @@ def main() -> int:
     try:
         loaded = settings.load()
         configure("dispatcher", loaded.log_level)
+        metrics.identify("dispatcher")
         descriptors.raise_limit()
         uvloop.run(_run(loaded))
     except DarkroomError as refused:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import structlog
 from celery import Celery
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 from sqlalchemy.exc import DBAPIError
 
 from models.coordination import aside
@@ -41,6 +41,17 @@ _SET_ASIDE = Counter(
     "darkroom_rows_set_aside", "Times that a duty failed at a row and set it aside", ["duty"]
 )
 
+_OVERDUE = Gauge(
+    "darkroom_duty_overdue_seconds",
+    "How long ago a duty should have shown that it goes on; 0 while it does",
+    ["duty"],
+)
+_FAILURES = Counter(
+    "darkroom_duty_failures_total",
+    "Turns of duties that failed: at a Postgres that is away, or at a bug",
+    ["duty", "cause"],
+)
+
 _goes_on: ContextVar[Callable[[], None] | None] = ContextVar("goes_on", default=None)
 
 
@@ -52,12 +63,17 @@ class Watchdog:
 
     def expect(self, duty: str, within: timedelta) -> None:
         """Expect the next sign of a duty within this time."""
+        if duty not in self._due:
+            _OVERDUE.labels(duty).set_function(partial(self._overdue, duty))
         self._due[duty] = time.monotonic() + within.total_seconds()
 
     def stuck(self) -> str | None:
         """Return None, or in words which duties are stuck."""
         late = sorted(duty for duty, due in self._due.items() if due <= time.monotonic())
         return f"stuck: {', '.join(late)}" if late else None
+
+    def _overdue(self, duty: str) -> float:
+        return max(time.monotonic() - self._due[duty], 0.0)
 
 
 def go_on() -> None:
@@ -181,6 +197,8 @@ async def repeat(
     is seen for `stuck` makes the process unhealthy.
     """
     _goes_on.set(partial(dispatcher.watchdog.expect, name, stuck))
+    for cause in ("postgres", "bug"):
+        _FAILURES.labels(name, cause)
     with dispatcher.doorbell.waiter(topic or f"only-{name}") as bell:
         while True:
             more: bool | timedelta = False
@@ -189,8 +207,10 @@ async def repeat(
             try:
                 more = await turn()
             except Unavailable as away:
+                _FAILURES.labels(name, "postgres").inc()
                 log.warning("duty.waits", duty=name, detail=away.detail)
             except Exception:
+                _FAILURES.labels(name, "bug").inc()
                 log.exception("duty.failed", duty=name)
             if more is True:
                 await asyncio.sleep(0)

@@ -1,9 +1,11 @@
 """Takes back what expired: leases of jobs and deliveries, queue ttls and deadlines."""
 
 from collections import Counter
+from typing import get_args
 from uuid import UUID
 
 import structlog
+from prometheus_client import Counter as Metric
 
 from models import jobs
 from models.coordination import duties, workers
@@ -14,6 +16,11 @@ from worker.dispatcher.duty import Dispatcher, all_at_once, one_by_one
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _BATCH = 100
+_TAKEN_OVER = Metric(
+    "darkroom_leases_taken_over_total", "Leases that ran out and were taken back", ["of"]
+)
+for _of in (*get_args(jobs.Reaped), "delivery"):
+    _TAKEN_OVER.labels(_of)
 
 
 async def run(dispatcher: Dispatcher) -> bool:
@@ -31,6 +38,9 @@ async def run(dispatcher: Dispatcher) -> bool:
     woken = await all_at_once(
         dispatcher, "deliveries", _reap, lambda tx: deliveries.run_out(tx, _BATCH)
     )
+    for each in reaped:
+        _TAKEN_OVER.labels(each).inc()
+    _TAKEN_OVER.labels("delivery").inc(woken)
     if reaped or woken:
         log.info("leases.reaped", **Counter(reaped), deliveries=woken)
     return _BATCH in {len(reaped), woken}

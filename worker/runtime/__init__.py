@@ -15,4 +15,5 @@ __all__ = [
     "persistence",
     "pulse",
     "storeroom",
+    "vitals",
 ]

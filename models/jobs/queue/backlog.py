@@ -1,5 +1,6 @@
 """What waits and what is open, in numbers: for metrics."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,20 +12,39 @@ from models.states import JOB_IN_FLIGHT
 
 
 @dataclass(frozen=True, slots=True)
-class Backlog:
-    """One look at everything unfinished; ages in seconds, charges in credits."""
+class Waiting:
+    """How many jobs of one priority wait for one reason, and the age of the oldest in seconds."""
 
-    queued: int
-    oldest_queued: float
+    reason: str
+    priority: str
+    jobs: int
+    oldest: float
+    runnable: bool  # due: it waits for a place alone, or for a gate
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """One look at everything unfinished but what waits; ages in seconds, charges in credits."""
+
     released: int
     running: int
     unknown_charges: int
     unknown_credits: int
+    oldest_unknown: float
     deliveries_pending: int
     oldest_delivery: float
     deliveries_sending: int
     workers: int
     generate_slots: int
+
+
+async def waiting(tx: Transaction) -> Sequence[Waiting]:
+    """Count the jobs that wait, by the reason that they are shown with; history costs nothing."""
+    rows = await tx.execute(_WAITING)
+    return [
+        Waiting(row.reason, row.priority, int(row.n), float(row.oldest), row.runnable)
+        for row in rows
+    ]
 
 
 async def read(tx: Transaction, *, seen: timedelta) -> Backlog:
@@ -34,12 +54,11 @@ async def read(tx: Transaction, *, seen: timedelta) -> Backlog:
     """
     row = (await tx.execute(_READ, {"seen": seen})).one()
     return Backlog(
-        queued=int(row.queued),
-        oldest_queued=float(row.oldest_queued),
         released=int(row.released),
         running=int(row.running),
         unknown_charges=int(row.unknown_charges),
         unknown_credits=int(row.unknown_credits),
+        oldest_unknown=float(row.oldest_unknown),
         deliveries_pending=int(row.pending),
         oldest_delivery=float(row.oldest_delivery),
         deliveries_sending=int(row.sending),
@@ -48,17 +67,27 @@ async def read(tx: Transaction, *, seen: timedelta) -> Backlog:
     )
 
 
+# The reason as `view.waiting_reason` has it, but for gates of single projects.
+_WAITING = text("""
+    SELECT CASE WHEN runnable THEN coalesce(gate.reason, 'queue')
+                ELSE coalesce(waiting_reason, 'backoff') END AS reason,
+           priority, runnable, count(*) AS n, extract(epoch FROM now() - min(created_at)) AS oldest
+      FROM (SELECT priority, created_at, waiting_reason, coalesce(run_after <= now(), false) AS runnable
+              FROM jobs WHERE status = 'queued') queued
+           LEFT JOIN (SELECT reason FROM gates WHERE project_id IS NULL ORDER BY closed_at LIMIT 1) gate
+                  ON true
+     GROUP BY 1, 2, 3
+""")
+
 _READ = text(f"""
-    SELECT j.queued, j.oldest AS oldest_queued, j.released, j.running,
-           a.n AS unknown_charges, a.credits AS unknown_credits,
+    SELECT j.released, j.running,
+           a.n AS unknown_charges, a.credits AS unknown_credits, a.oldest AS oldest_unknown,
            d.pending, d.oldest AS oldest_delivery, d.sending, w.workers, w.generate_slots
-      FROM (SELECT count(*) FILTER (WHERE status = 'queued') AS queued,
-                   coalesce(extract(epoch FROM now() - min(created_at)
-                            FILTER (WHERE status = 'queued')), 0) AS oldest,
-                   count(*) FILTER (WHERE status = 'released') AS released,
+      FROM (SELECT count(*) FILTER (WHERE status = 'released') AS released,
                    count(*) FILTER (WHERE status = 'running') AS running
-              FROM jobs WHERE status = 'queued' OR {JOB_IN_FLIGHT}) j,
-           (SELECT count(*) AS n, coalesce(sum(hold), 0) AS credits FROM attempts
+              FROM jobs WHERE {JOB_IN_FLIGHT}) j,
+           (SELECT count(*) AS n, coalesce(sum(hold), 0) AS credits,
+                   coalesce(extract(epoch FROM now() - min(sent_at)), 0) AS oldest FROM attempts
              WHERE charge = 'unknown' AND finished_at IS NOT NULL) a,
            (SELECT count(*) FILTER (WHERE state = 'pending') AS pending,
                    coalesce(extract(epoch FROM now() - min(next_at)

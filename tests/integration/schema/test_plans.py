@@ -21,7 +21,7 @@ from models import jobs
 from models.accounts.projects import Caller
 from models.jobs import Dispatch, Filter
 from models.jobs.attempts import Ref
-from models.jobs.queue import backlog
+from models.jobs.queue import backlog, demand
 from models.jobs.view import Presenter
 from models.money import audit, bookings, hours, usage
 from models.money.bookings import Selection
@@ -176,6 +176,9 @@ class _Within(Direct):
     def ring(self, topic: str, key: str = "") -> None:
         pass
 
+    def tally(self, count: Callable[[], object]) -> None:
+        pass
+
 
 async def _start(tx: Transaction, on: Ground) -> None:
     job_id = on.running.job_id
@@ -321,6 +324,11 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
     "backlog": (
         lambda tx, _: backlog.read(tx, seen=LEASE),
         {"ix_attempts_unknown", "ix_deliveries_lease"},
+    ),
+    "waiting": (lambda tx, _: backlog.waiting(tx), set()),  # any of the backlog's
+    "demand": (
+        lambda tx, _: demand.wanted(tx, limit=40, lane_cap=8),
+        {"ix_jobs_ready", "ix_jobs_lease_until"},
     ),
     "ledger": (
         lambda tx, on: bookings.lines(tx, on.caller.project_id, Selection(), 100),
