@@ -12,7 +12,20 @@ from typing import Literal
 from uuid import UUID
 
 import structlog
-from sqlalchemy import CTE, Insert, Text, Uuid, cast, func, insert, or_, select, update
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Insert,
+    Text,
+    Update,
+    Uuid,
+    cast,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from models import ids
 from models.jobs import evidence
@@ -103,30 +116,20 @@ async def finish(
     """
     answer = await believed(tx, job, number, answer)
     mine = Attempt.finished_at.is_(None) if start_id is None else Attempt.start_id == start_id
-    found = (
-        await tx.scalars(
-            update(Attempt)
-            .where(
-                Attempt.job_id == job.id,
-                Attempt.number == number,
-                Attempt.charge == "unknown",
-                or_(Attempt.outcome.is_(None), Attempt.outcome == "unknown"),
-                mine,
-            )
-            .values(
-                outcome=answer.outcome,
-                charge=answer.charge,
-                credits=answer.credits,
-                charged_at=func.now() if answer.charge == "settled" else None,
-                http_status=answer.http_status,
-                inference_id=answer.inference_id,
-                provider_url=answer.provider_url,
-                error=answer.error,
-                finished_at=func.now(),
-            )
-            .returning(Attempt),
-        )
-    ).one_or_none()
+    closed = closing(
+        job.id,
+        number,
+        mine,
+        outcome=answer.outcome,
+        charge=answer.charge,
+        credits=answer.credits,
+        charged_at=func.now() if answer.charge == "settled" else None,
+        http_status=answer.http_status,
+        inference_id=answer.inference_id,
+        provider_url=answer.provider_url,
+        error=answer.error,
+    )
+    found = (await tx.scalars(closed.returning(Attempt))).one_or_none()
     if found is None:
         return None
     if answer.evidence is not None:
@@ -134,6 +137,19 @@ async def finish(
     job = await ledger.book(tx, job, *_entries(found, answer.charge, answer.credits))
     await prices.observe(tx, job.model, found)
     return found, job
+
+
+def closing(
+    job_id: UUID | ColumnElement[UUID],
+    number: int | ColumnElement[int],
+    *guards: ColumnElement[bool],
+    **told: object,
+) -> Update:
+    """Write what a call came to, where its charge is not known yet and no answer has been written."""
+    unanswered = or_(Attempt.outcome.is_(None), Attempt.outcome == "unknown")
+    mine = (Attempt.job_id == job_id, Attempt.number == number)
+    closed = update(Attempt).where(*mine, Attempt.charge == "unknown", unanswered, *guards)
+    return closed.values(finished_at=func.now(), **told)
 
 
 async def believed(tx: Transaction, job: Job, number: int, answer: Answer) -> Answer:

@@ -130,7 +130,7 @@ def insertion(owner: CTE, *others: CTE, **place: ColumnElement[Any]) -> Statemen
         .returning(*(of[name] for name in (*_DECIDED, *_NEEDED)))
         .cte("made")
     )
-    held = ledger.appended(made, literal(1), literal("hold"), made.c.held).cte("held")
+    held = ledger.appended(made, (literal(1), "hold", made.c.held, None)).cte("held")
     gate = closed_to(aliased(Job, made)).label("gate")
     shown = select(*(made.c[name] for name in _DECIDED), func.now().label("now"), gate)
     return prepared(shown.add_cte(*([] if "reused_from" in place else [held]), *others))

@@ -3,8 +3,9 @@
 from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
+from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, Update, func, select, update
 
 from models.images import collector, records
 from models.images.collector import Contested
@@ -15,7 +16,7 @@ from models.jobs.answering import tell_resolved
 from models.jobs.attempts import Answer, Ref
 from models.jobs.closing import release_pending_hold
 from models.jobs.ending import conclude, end, fail, queue_keep
-from models.jobs.moving import change
+from models.jobs.moving import change, changing
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.schema import Attempt, Job
@@ -167,10 +168,23 @@ async def image_lost(tx: Transaction, presenter: Presenter, job: Job, why: str) 
     return await fail(tx, presenter, job, "image_lost", text, retryable=True)
 
 
+def to_keep(
+    job_id: UUID | ColumnElement[UUID],
+    *guards: ColumnElement[bool],
+    lease: timedelta | ColumnElement[timedelta],
+    ttl: timedelta | ColumnElement[timedelta],
+    **sums: object,
+) -> Update:
+    """Write that a job's image is paid, and only its bytes are still to be kept."""
+    until, lease_until = func.now() + ttl, func.now() + lease
+    return changing(
+        job_id, *guards, phase="keep", keep_until=until, lease_until=lease_until, **sums
+    )
+
+
 async def _to_keep(tx: Transaction, job: Job, lease: timedelta, ttl: timedelta) -> None:
     mine = (Job.fence == job.fence, Job.status == "running")
-    until, lease_until = func.now() + ttl, func.now() + lease
-    await tx.execute(change(job.id, *mine, phase="keep", keep_until=until, lease_until=lease_until))
+    await tx.execute(to_keep(job.id, *mine, lease=lease, ttl=ttl))
     tx.ring("job", str(job.id))
     tx.ring("jobs")  # the provider has a place for the next call
 

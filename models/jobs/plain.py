@@ -12,18 +12,20 @@ refuses, which Postgres asks again of a row that somebody else had locked, stops
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import text
+from sqlalchemy import BigInteger, Interval, Text, Uuid, func, select, text
 
 from models import ids
 from models.images import records
 from models.images.records import KeptImage
-from models.jobs import tallying, view
+from models.jobs import attempts, tallying, view
 from models.jobs.attempts import Answer, Ref
+from models.jobs.keeping import to_keep
 from models.jobs.reading import ATTEMPTS
 from models.jobs.view import Presenter
-from models.platform.direct import Direct, DirectTransaction, loaded, prepared
+from models.money import ledger
+from models.platform.direct import Direct, DirectTransaction, Statement, given, loaded, prepared
 from models.platform.direct import listed as columns_of
-from models.schema import Attempt, Endpoint, Image, Job
+from models.schema import Attempt, Endpoint, Image, Job, Project
 from models.states import EventType
 from models.webhooks import bodies
 from models.webhooks.events import DELIVERIES, addressed, listed
@@ -104,35 +106,64 @@ async def _announce(
         tx.ring("deliveries")
 
 
-_RECEIVE = prepared(
-    text("""
-    WITH job AS (
-        SELECT id, project_id, key_id, customer FROM jobs
-         WHERE id = :job AND fence = :fence AND status = 'running' AND reuse = 'never'
-           FOR NO KEY UPDATE
-    ), owner AS (
-        SELECT projects.id FROM projects JOIN job ON projects.id = job.project_id
-         WHERE NOT budgeted FOR KEY SHARE OF projects
-    ), finished AS (
-        UPDATE attempts SET finished_at = now(), outcome = 'image', charge = 'settled',
-               credits = :credits, charged_at = now(), http_status = :http_status,
-               inference_id = :inference, provider_url = :url
-          FROM job, owner
-         WHERE job_id = :job AND number = :number AND start_id = :start AND hold = :credits
-           AND charge = 'unknown' AND (outcome IS NULL OR outcome = 'unknown')
-        RETURNING job.id, job.project_id, job.key_id, job.customer, number, hold, inference_id
-    ), booked AS (
-        INSERT INTO ledger (project_id, key_id, customer, job_id, attempt, kind, credits, inference_id)
-        SELECT project_id, key_id, customer, id, number, 'release', -hold, NULL FROM finished
-         UNION ALL
-        SELECT project_id, key_id, customer, id, number, 'charge', hold, inference_id FROM finished
+def _receive() -> Statement:
+    """Write the statement: the call's end, its lines in the ledger, and the job's sums."""
+    job = (
+        select(Job.id, Job.project_id, Job.key_id, Job.customer)
+        .where(
+            Job.id == given("job", Uuid()),
+            Job.fence == given("fence", BigInteger()),
+            Job.status == "running",
+            Job.reuse == "never",
+        )
+        .with_for_update(key_share=True)
+        .cte("job")
     )
-    UPDATE jobs SET phase = 'keep', version = version + 1, held = held - hold, charged = charged + hold,
-           keep_until = now() + :ttl, lease_until = now() + :lease
-      FROM finished WHERE jobs.id = finished.id
-    RETURNING jobs.id
-""")
-)
+    owner = (
+        select(Project.id)
+        .where(Project.id == job.c.project_id, ~Project.budgeted)
+        .with_for_update(read=True, key_share=True, of=Project)
+        .cte("owner")
+    )
+    credits_ = given("credits", BigInteger())
+    finished = (
+        attempts.closing(
+            job.c.id,
+            given("number", BigInteger()),
+            job.c.project_id == owner.c.id,
+            Attempt.start_id == given("start", Uuid()),
+            Attempt.hold == credits_,
+            outcome="image",
+            charge="settled",
+            credits=credits_,
+            charged_at=func.now(),
+            http_status=given("http_status", BigInteger()),
+            inference_id=given("inference", Text()),
+            provider_url=given("url", Text()),
+        )
+        .returning(
+            *(job.c.id, job.c.project_id, job.c.key_id, job.c.customer),
+            *(Attempt.number, Attempt.hold, Attempt.inference_id),
+        )
+        .cte("finished")
+    )
+    told = finished.c
+    booked = ledger.appended(
+        finished,
+        (told.number, "release", -told.hold, None),
+        (told.number, "charge", told.hold, told.inference_id),
+    )
+    kept = to_keep(
+        told.id,
+        lease=given("lease", Interval()),
+        ttl=given("ttl", Interval()),
+        held=Job.held - told.hold,
+        charged=Job.charged + told.hold,
+    )
+    return prepared(kept.returning(Job.id).add_cte(booked.cte("booked")))
+
+
+_RECEIVE = _receive()
 
 _SUCCEED = prepared(
     text(f"""

@@ -10,7 +10,17 @@ release is a negative hold.
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, FromClause, Insert, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Insert,
+    insert,
+    literal,
+    null,
+    select,
+    union_all,
+    update,
+)
 
 from models.money import budgets
 from models.platform.db import Base, Transaction
@@ -93,17 +103,21 @@ async def write(tx: Transaction, job: Job, *entries: Entry) -> None:
     await move_budgets(tx, job, *entries)
 
 
-def appended(
-    job: FromClause,
-    attempt: ColumnElement[int],
-    kind: ColumnElement[str],
-    amount: ColumnElement[int],
-    inference_id: ColumnElement[str] | None = None,
-) -> Insert:
-    """Write the line that a larger statement appends, of a job whose row is `job`; no budget moves."""
-    row = (job.c.project_id, job.c.key_id, job.c.customer, job.c.id, attempt, kind, amount)
-    line = row if inference_id is None else (*row, inference_id)
-    return insert(_LEDGER).from_select(list(_LINE[: len(line)]), select(*line).select_from(job))
+Line = tuple[ColumnElement[int], LedgerKind, ColumnElement[int], ColumnElement[str] | None]
+
+
+def appended(job: FromClause, *lines: Line) -> Insert:
+    """Write the lines that a larger statement appends, of a job whose row is `job`; no budget moves.
+
+    Each is its attempt, its kind, its credits, and the provider's reference.
+    """
+    of_job = (job.c.project_id, job.c.key_id, job.c.customer, job.c.id)
+    rows = [
+        select(*of_job, attempt, literal(kind), amount, null() if name is None else name)
+        for attempt, kind, amount, name in lines
+    ]
+    written = rows[0] if len(rows) == 1 else union_all(*rows)
+    return insert(_LEDGER).from_select(list(_LINE), written)
 
 
 async def move_budgets(tx: Transaction, job: Job, *entries: Entry) -> None:
