@@ -5,14 +5,18 @@ from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import FromClause, Interval, func, select, text, update
+from sqlalchemy import inspect as mapped
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from models.platform.db import Transaction
-from models.platform.direct import Direct, prepared
+from models.platform.direct import Direct, given, prepared
 from models.schema import Image, Job
 
 _SETTLED_FOR = func.make_interval(0, 0, 0, 0, 0, 1)  # a minute: the worker draws it right away
+
+
+_OF_KEPT = ("sha256", "bytes", "width", "height", "content_type", "provider_url")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +72,21 @@ def columns(
     job_id: UUID, attempt: int, kept: KeptImage, *, late_image: bool = False
 ) -> dict[str, object]:
     """Return the columns that a kept image fills as it stands."""
-    return {
-        "job_id": job_id,
-        "attempt": attempt,
-        "late": late_image,
-        "sha256": kept.sha256,
-        "bytes": kept.bytes,
-        "width": kept.width,
-        "height": kept.height,
-        "content_type": kept.content_type,
-        "provider_url": kept.provider_url,
-    }
+    of_kept = {name: getattr(kept, name) for name in _OF_KEPT}
+    return {"job_id": job_id, "attempt": attempt, "late": late_image, **of_kept}
+
+
+def appended(job: FromClause) -> Insert:
+    """Write the image that a larger statement keeps, of a job whose row is `job`.
+
+    It is given `columns`, and for how long the image is kept (`retention`).
+    """
+    of = mapped(Image).columns
+    names = ("attempt", "late", *_OF_KEPT)
+    until = func.now() + given("retention", Interval())
+    row = select(job.c.id, *(given(name, of[name]) for name in names), until)
+    columns = ["job_id", *(of[name].name for name in names), "expires_at"]
+    return insert(Image).from_select(columns, row)
 
 
 async def promote(tx: Transaction, job_id: UUID) -> bool:

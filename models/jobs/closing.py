@@ -5,11 +5,12 @@ what is said of failures and cancels is `ending`'s.
 """
 
 from typing import Literal
+from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Update, func, null, select
 
 from models.jobs.announcing import announce
-from models.jobs.moving import change
+from models.jobs.moving import changing
 from models.jobs.view import Presenter
 from models.money import ledger
 from models.platform.db import Transaction
@@ -36,23 +37,26 @@ async def close(
 ) -> Job | None:
     """Move a job (its row is taken) into a terminal state; None when it was not where it comes from."""
     was_in_flight = job.status != "queued"
-    closed = change(
-        job.id,
-        Job.fence == job.fence,
-        Job.status.in_(come_from),
-        status=ending,
-        finished_at=func.now(),
-        lease_until=None,
-        waiting_reason=None,
-        **values,
-    )
-    ended = (await tx.scalars(closed)).one_or_none()
+    there = (Job.fence == job.fence, Job.status.in_(come_from))
+    closed = ended_as(ending, job.id, *there, **values)
+    ended = (await tx.scalars(closed.returning(Job))).one_or_none()
     if ended is None:
         return None
     await announce(tx, presenter, ended, _EVENTS[ending])
     if was_in_flight:
         tx.ring("jobs")  # a place is free
     return ended
+
+
+def ended_as(
+    ending: Ending,
+    job_id: UUID | ColumnElement[UUID],
+    *guards: ColumnElement[bool],
+    **values: object,
+) -> Update:
+    """Write the UPDATE that ends a job."""
+    never = {"lease_until": null(), "waiting_reason": null()}
+    return changing(job_id, *guards, status=ending, finished_at=func.now(), **never, **values)
 
 
 async def unknown_hold(tx: Transaction, job: Job) -> int:

@@ -13,22 +13,31 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import BigInteger, Interval, Text, Uuid, func, select, text
+from sqlalchemy import inspect as mapped
 
 from models import ids
 from models.images import records
 from models.images.records import KeptImage
 from models.jobs import attempts, tallying, view
 from models.jobs.attempts import Answer, Ref
+from models.jobs.closing import ended_as
 from models.jobs.keeping import to_keep
 from models.jobs.reading import ATTEMPTS
 from models.jobs.view import Presenter
 from models.money import ledger
-from models.platform.direct import Direct, DirectTransaction, Statement, given, loaded, prepared
-from models.platform.direct import listed as columns_of
-from models.schema import Attempt, Endpoint, Image, Job, Project
+from models.platform.direct import (
+    Direct,
+    DirectTransaction,
+    Statement,
+    attributes,
+    given,
+    loaded,
+    prepared,
+)
+from models.schema import Attempt, BlobMark, Endpoint, Image, Job, Project
 from models.states import EventType
-from models.webhooks import bodies
-from models.webhooks.events import DELIVERIES, addressed, listed
+from models.webhooks import bodies, endpoints
+from models.webhooks.events import DELIVERIES, EVENT, addressed, listed
 
 
 async def receive_plain(
@@ -91,7 +100,7 @@ async def _announce(
 ) -> None:
     shown = view.job(presenter, job, made, [image], now)
     type_: EventType = "job.succeeded"
-    wanting = await tx.run(_WANTING, {"project": job.project_id, "type": type_})
+    wanting = await tx.run(_WANTING, {"project": job.project_id, "types": [type_]})
     lines = addressed(job, type_, [loaded(Endpoint, each) for each in wanting])
     event = {
         "event": ids.new(),
@@ -165,40 +174,33 @@ def _receive() -> Statement:
 
 _RECEIVE = _receive()
 
-_SUCCEED = prepared(
-    text(f"""
-    WITH ended AS (
-        UPDATE jobs SET status = 'succeeded', version = version + 1, finished_at = now(),
-               lease_until = NULL, waiting_reason = NULL
-         WHERE id = :job_id AND fence = :fence AND status = 'running' AND phase = 'keep'
-           AND cancel_requested_at IS NULL AND reuse = 'never'
-           AND NOT EXISTS (SELECT FROM remnants
-                            WHERE project_id = jobs.project_id AND sha256 = :sha256)
-        RETURNING jobs.*
-    ), kept AS (
-        INSERT INTO images (job_id, attempt, spare, sha256, bytes, width, height, content_type,
-                            provider_url, expires_at)
-        SELECT id, :attempt, :late, :sha256, :bytes, :width, :height, :content_type,
-               :provider_url, now() + :retention
-          FROM ended
-    )
-    SELECT {columns_of(Job, of="ended")} FROM ended
-""")  # noqa: S608 - the schema's own names
-)
 
+def _succeed() -> Statement:
+    """Write the statement: the job's end, and its image."""
+    blob = (BlobMark.project_id == Job.project_id) & (BlobMark.sha256 == given("sha256", Text()))
+    ended = (
+        ended_as(
+            "succeeded",
+            given("job_id", Uuid()),
+            Job.fence == given("fence", BigInteger()),
+            Job.status == "running",
+            Job.phase == "keep",
+            Job.cancel_requested_at.is_(None),
+            Job.reuse == "never",
+            ~select(BlobMark.sha256).where(blob).exists(),
+        )
+        .returning(*attributes(Job))
+        .cte("ended")
+    )
+    return prepared(select(ended).add_cte(records.appended(ended).cte("kept")))
+
+
+_SUCCEED = _succeed()
 _WANTING = prepared(
-    text("""
-    SELECT id, url, enabled FROM endpoints
-     WHERE project_id = :project AND deleted_at IS NULL AND events @> ARRAY[CAST(:type AS text)]
-""")
-)
-
-_TELL = prepared(
-    text(f"""
-    WITH event AS (
-        INSERT INTO events (id, project_id, job_id, type, sequence, body)
-        VALUES (:event, :project, :job, :type, :sequence, :body)
+    select(Endpoint.id, Endpoint.url, Endpoint.enabled).where(
+        *endpoints.wants(
+            given("project", Uuid()), given("types", mapped(Endpoint).columns["events"])
+        )
     )
-    {DELIVERIES}
-""")  # noqa: S608 - ours
 )
+_TELL = prepared(text(f"WITH event AS ({EVENT}) {DELIVERIES}"))

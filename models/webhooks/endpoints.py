@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import Update, func, insert, select, update
+from sqlalchemy import ColumnElement, Update, func, insert, select, update
 
 from models import ids
 from models.accounts.keyrings import Keyring
@@ -175,13 +175,17 @@ async def wanting(
     tx: Transaction, project_id: UUID, type_: EventType, *, but: UUID | None = None
 ) -> list[Endpoint]:
     """Return the project's endpoints that list this event; disabled ones too (theirs are held)."""
-    listing = select(Endpoint).where(
-        Endpoint.project_id == project_id,
-        Endpoint.deleted_at.is_(None),
-        Endpoint.events.contains([type_]),
-    )
+    listing = select(Endpoint).where(*wants(project_id, [type_]))
     rows = await tx.scalars(listing if but is None else listing.where(Endpoint.id != but))
     return list(rows)
+
+
+def wants(
+    project_id: UUID | ColumnElement[UUID], types: list[str] | ColumnElement[list[str]]
+) -> tuple[ColumnElement[bool], ...]:
+    """Write the conditions that an endpoint is the project's, and lists these events."""
+    there = Endpoint.deleted_at.is_(None)
+    return Endpoint.project_id == project_id, there, Endpoint.events.contains(types)
 
 
 async def disable(tx: Transaction, endpoint_id: UUID, reason: str) -> Endpoint | None:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, insert, text
+from sqlalchemy import Uuid, bindparam, text
 
 from models import ids
 from models.platform.db import Transaction
-from models.schema import Endpoint, Event, Job
+from models.schema import Endpoint, Job
 from models.states import TERMINAL_EVENTS, EventType
 from models.webhooks import destinations
 
@@ -37,6 +37,13 @@ DELIVERIES = """
       FROM unnest(CAST(:ids AS uuid[]), CAST(:endpoints AS uuid[]), CAST(:urls AS text[]),
                   CAST(:lanes AS text[]), CAST(:enabled AS boolean[]))
            AS line (id, endpoint, url, lane, enabled)
+"""
+
+
+# One event; beside its deliveries it may be one statement with them.
+EVENT = """
+    INSERT INTO events (id, project_id, job_id, type, sequence, body)
+    VALUES (:event, :project, :job, :type, :sequence, :body)
 """
 
 
@@ -89,16 +96,15 @@ async def _write(
     tx: Transaction, project_id: UUID, type_: EventType, body: bytes, *, job: Job | None
 ) -> UUID:
     event_id = ids.new()
-    await tx.execute(
-        insert(Event).values(
-            id=event_id,
-            project_id=project_id,
-            job_id=None if job is None else job.id,
-            type=type_,
-            sequence=0 if job is None else job.version,
-            body=body,
-        )
-    )
+    told = {
+        "event": event_id,
+        "project": project_id,
+        "job": None if job is None else job.id,
+        "type": type_,
+        "sequence": 0 if job is None else job.version,
+        "body": body,
+    }
+    await tx.execute(_EVENT, told)
     return event_id
 
 
@@ -120,6 +126,5 @@ async def _deliver(
         tx.ring("deliveries")
 
 
-_DELIVER = text(DELIVERIES).bindparams(
-    *(bindparam(name, type_=Uuid()) for name in ("project", "event", "job"))
-)
+_IDS = [bindparam(name, type_=Uuid()) for name in ("project", "event", "job")]
+_DELIVER, _EVENT = (text(each).bindparams(*_IDS) for each in (DELIVERIES, EVENT))
