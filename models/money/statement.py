@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import ColumnElement, Select, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from models.coordination import aside
@@ -135,13 +135,8 @@ async def nobodys(
     tx: Transaction, since: datetime, until: datetime, *, limit: int
 ) -> list[AccountLine]:
     """Return lines of a time that belong to none of our attempts, oldest first."""
-    rows = await tx.scalars(
-        select(AccountLine)
-        .where(AccountLine.attempt_id.is_(None), AccountLine.at >= since, AccountLine.at < until)
-        .order_by(AccountLine.at, AccountLine.id)
-        .limit(limit)
-    )
-    return list(rows)
+    lines = select(AccountLine).where(*_nobodys(since, until))
+    return list(await tx.scalars(lines.order_by(AccountLine.at, AccountLine.id).limit(limit)))
 
 
 async def unnamed(
@@ -152,49 +147,25 @@ async def unnamed(
     Those that know no inference and have no line. What surely never reached a model is left out: nothing
     was sent, or the answer was about our key, our wallet or our pace.
     """
-    line = select(AccountLine.id).where(AccountLine.attempt_id == Attempt.id)
-    rows = await tx.scalars(
-        select(Attempt)
-        .where(
-            Attempt.sent_at >= since,
-            Attempt.sent_at < until,
-            Attempt.inference_id.is_(None),
-            Attempt.finished_at.is_not(None),
-            (Attempt.charge != "none")
-            | (Attempt.http_status >= 400) & Attempt.http_status.not_in((401, 402, 403, 429)),  # noqa: PLR2004 - statuses
-            ~line.exists(),
-        )
-        .order_by(Attempt.sent_at, Attempt.id)
-        .limit(limit)
-    )
-    return list(rows)
+    refused = (Attempt.http_status >= 400) & Attempt.http_status.not_in((401, 402, 403, 429))  # noqa: PLR2004 - statuses
+    unnamed_ = Attempt.inference_id.is_(None), Attempt.finished_at.is_not(None)
+    calls = _without_a_line(since, until, *unnamed_, (Attempt.charge != "none") | refused)
+    return list(await tx.scalars(calls.limit(limit)))
 
 
 async def uncharged(
     tx: Transaction, since: datetime, until: datetime, *, limit: int
 ) -> list[Attempt]:
     """Return attempts of a time that we have booked as charged and that no line charges."""
-    line = select(AccountLine.id).where(AccountLine.attempt_id == Attempt.id)
-    rows = await tx.scalars(
-        select(Attempt)
-        .where(
-            Attempt.sent_at >= since,
-            Attempt.sent_at < until,
-            Attempt.charge == "settled",
-            Attempt.credits > 0,
-            ~line.exists(),
-        )
-        .order_by(Attempt.sent_at)
-        .limit(limit)
-    )
-    return list(rows)
+    calls = _without_a_line(since, until, Attempt.charge == "settled", Attempt.credits > 0)
+    return list(await tx.scalars(calls.limit(limit)))
 
 
 async def unmatched(tx: Transaction, since: datetime, until: datetime) -> dict[str, int]:
     """Count the lines of a time that are nobody's, by kind."""
     rows = await tx.execute(
         select(AccountLine.kind, func.count())
-        .where(AccountLine.attempt_id.is_(None), AccountLine.at >= since, AccountLine.at < until)
+        .where(*_nobodys(since, until))
         .group_by(AccountLine.kind)
     )
     return {row[0]: row[1] for row in rows}
@@ -211,6 +182,20 @@ async def forget(tx: Transaction, kept: timedelta, limit: int) -> int:
     )
     gone = delete(AccountLine).where(AccountLine.id.in_(oldest)).returning(AccountLine.id)
     return len((await tx.scalars(gone)).all())
+
+
+def _nobodys(since: datetime, until: datetime) -> tuple[ColumnElement[bool], ...]:
+    return AccountLine.attempt_id.is_(None), AccountLine.at >= since, AccountLine.at < until
+
+
+def _without_a_line(
+    since: datetime, until: datetime, *these: ColumnElement[bool]
+) -> Select[Attempt]:
+    """Select attempts of a time to which no line belongs, oldest first."""
+    line = select(AccountLine.id).where(AccountLine.attempt_id == Attempt.id)
+    sent = Attempt.sent_at >= since, Attempt.sent_at < until
+    found = select(Attempt).where(*sent, *these, ~line.exists())
+    return found.order_by(Attempt.sent_at, Attempt.id)
 
 
 # Attempts arrive in the order of `sent_at`, so this reads the few pages around the lines.
