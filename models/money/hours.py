@@ -138,7 +138,7 @@ def _folding() -> str:
     return f"""
         INSERT INTO usage_hours ({", ".join(_KEY)}, {", ".join(COUNTED)})
         SELECT project_id, date_trunc('hour', moment, 'UTC'), key_id, model, customer, {sums}
-          FROM ({facts.within(facts.WRITTEN, "hour")}) fact
+          FROM ({facts.written("hour")}) fact
          WHERE what = ANY (:counted)
          GROUP BY 1, 2, 3, 4, 5
         ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET {more}

@@ -164,13 +164,10 @@ async def _ask(
     }
     asked: list[str] = []
     for place, (lo, hi) in enumerate(parts.counted):
-        asked.append(facts.within(facts.HAPPENED, str(place)))
+        asked.append(facts.happened(str(place)))
         values |= facts.between(lo, hi, str(place))
     if parts.hours is not None:
-        asked += [
-            _folded(by),
-            *(facts.within(each, "h") for each in (facts.FOUND_LATE, facts.STANDS)),
-        ]
+        asked += [_folded(by), facts.found_late("h"), facts.stands("h")]
         values |= facts.between(*parts.hours, "h") | {"booked_h": parts.folded_until}
     try:
         return (await tx.execute(_report(by, " UNION ALL ".join(asked)), values)).all()
