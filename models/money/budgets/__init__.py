@@ -1,0 +1,30 @@
+"""Budgets: limits on what a project, a key or a customer holds and has spent, per day, month or in all.
+
+Owns the rules of budgets, the windows in which they count, and the check of each hold.
+Promises: each booking moves the sums of the windows it falls into, so the sums always equal the ledger; and
+a hard budget refuses a hold that it has no room for, in the statement that would have taken it: with room
+for one job, of a hundred concurrent submissions one is accepted.
+Never writes a line of the ledger: that one calls `move`, and a statement that accepts a job has `ROOM` and
+`MOVED` in it.
+"""
+
+from models.money.budgets.checking import MOVED, ROOM, move
+from models.money.budgets.folding import drifts
+from models.money.budgets.rules import Rule, hard, put, remove, standings
+from models.money.budgets.thresholds import cross, crossing
+from models.money.budgets.windows import BudgetState
+
+__all__ = [
+    "MOVED",
+    "ROOM",
+    "BudgetState",
+    "Rule",
+    "cross",
+    "crossing",
+    "drifts",
+    "hard",
+    "move",
+    "put",
+    "remove",
+    "standings",
+]

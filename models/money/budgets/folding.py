@@ -1,0 +1,49 @@
+"""What the ledger says of each window: for a budget that is new, and for the audit."""
+
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.money.budgets.windows import ABOUT, STARTS
+from models.platform.db import Transaction
+
+
+async def drifts(tx: Transaction) -> list[tuple[UUID, str]]:
+    """Return budgets whose kept sums are not those of the ledger, in words; always an empty list."""
+    rows = await tx.execute(_DRIFTS)
+    return [(row.id, row.message) for row in rows]
+
+
+_FOLDED = f"""
+    SELECT b.id AS budget_id, {STARTS.format(moment="h.at")} AS starts_at,
+           coalesce(sum(l.credits) FILTER (WHERE l.kind IN ('hold', 'release')), 0) AS held,
+           coalesce(sum(l.credits) FILTER (WHERE l.kind NOT IN ('hold', 'release')), 0) AS spent
+      FROM budgets b
+      JOIN (SELECT *, max(id) FILTER (WHERE kind = 'hold') OVER (
+                         PARTITION BY job_id, attempt ORDER BY id) AS hold_id
+              FROM ledger WHERE project_id IN (SELECT project_id FROM budgets b WHERE {{which}})) l
+        ON l.project_id = b.project_id
+      JOIN api_keys k ON k.id = l.key_id
+       AND {ABOUT.format(key="coalesce(k.root_id, k.id)", customer="l.customer")}
+      JOIN ledger h ON h.id = l.hold_id
+     WHERE {{which}}
+     GROUP BY 1, 2
+"""  # noqa: S608 - constants of ours
+
+
+FOLD = text(
+    "INSERT INTO budget_windows (budget_id, starts_at, held, spent)"
+    + _FOLDED.format(which="b.id = :budget")
+)
+
+
+_DRIFTS = text(f"""
+    SELECT coalesce(w.budget_id, l.budget_id) AS id,
+           format('the window from %s has %s held and %s spent, %s and %s in the ledger',
+                  coalesce(w.starts_at, l.starts_at), coalesce(w.held, 0), coalesce(w.spent, 0),
+                  coalesce(l.held, 0), coalesce(l.spent, 0)) AS message
+      FROM budget_windows w FULL JOIN ({_FOLDED.format(which="true")}) l
+        ON l.budget_id = w.budget_id AND l.starts_at = w.starts_at
+     WHERE coalesce(w.held, 0) <> coalesce(l.held, 0)
+        OR coalesce(w.spent, 0) <> coalesce(l.spent, 0)
+""")  # noqa: S608 - constants of ours

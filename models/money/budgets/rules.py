@@ -1,0 +1,138 @@
+"""The rules: which budgets a project has, on what, and how much each allows."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import ScalarSelect, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from models import ids
+from models.errors import LimitReached, NotFound
+from models.money.budgets.folding import FOLD
+from models.money.budgets.windows import BudgetState, standing
+from models.platform.db import Transaction
+from models.schema import ApiKey, Budget, BudgetWindow, Job, Project
+from models.states import BudgetMode, BudgetScope, BudgetWindowKind
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a budget is on, and how much it allows. One per scope (and its key or customer) and window."""
+
+    scope: BudgetScope
+    window: BudgetWindowKind
+    timezone: str
+    limit: int
+    mode: BudgetMode
+    key_id: UUID | None = None
+    customer: str | None = None
+
+
+async def put(
+    tx: Transaction, project_id: UUID, rule: Rule, *, most: int | None = None
+) -> BudgetState:
+    """Make a budget, or change the one of its scope and window; folds what the ledger has so far.
+
+    The budget of a key is that of the whole line of its rotations, and is kept under the first of them.
+    Raises `NotFound` for a key that is not this project's, and `LimitReached` for another budget when the
+    project has `most` already.
+    """
+    key_id = None if rule.key_id is None else await _root(tx, project_id, rule.key_id)
+    await _stop_bookings(tx, project_id)
+    await tx.execute(update(Project).where(Project.id == project_id).values(budgeted=True))
+    columns = {
+        "timezone": rule.timezone,
+        "limit": rule.limit,
+        "mode": rule.mode,
+    }
+    made = await tx.scalars(
+        insert(Budget)
+        .values(
+            id=ids.new(),
+            project_id=project_id,
+            scope=rule.scope,
+            key_id=key_id,
+            customer=rule.customer,
+            window=rule.window,
+            **columns,
+        )
+        .on_conflict_do_update(
+            index_elements=["project_id", "scope", "key_id", "customer", "window"], set_=columns
+        )
+        .returning(Budget)
+    )
+    budget = made.one()
+    if most is not None:
+        await _demand_room(tx, project_id, most)
+    await tx.execute(delete(BudgetWindow).where(BudgetWindow.budget_id == budget.id))
+    await tx.execute(FOLD, {"budget": budget.id})
+    tx.ring("jobs")
+    return (await standing(tx, [budget]))[0]
+
+
+async def standings(tx: Transaction, project_id: UUID) -> list[BudgetState]:
+    """Return a project's budgets, oldest first, with where each stands now."""
+    found = await tx.scalars(
+        select(Budget).where(Budget.project_id == project_id).order_by(Budget.id)
+    )
+    return await standing(tx, list(found))
+
+
+async def hard(tx: Transaction, job: Job) -> list[BudgetState]:
+    """Return the hard budgets that a hold of this job must fit into, with where each stands now."""
+    about = (
+        (Budget.scope == "project")
+        | (Budget.key_id == _root_of(job.key_id))
+        | (Budget.customer == job.customer)
+    )
+    found = await tx.scalars(
+        select(Budget)
+        .where(Budget.project_id == job.project_id, Budget.mode == "hard", about)
+        .order_by(Budget.id)
+    )
+    return await standing(tx, list(found))
+
+
+async def remove(tx: Transaction, project_id: UUID, budget_id: UUID) -> None:
+    """Delete a budget. Raises `NotFound`."""
+    await _stop_bookings(tx, project_id)
+    gone = await tx.scalar(
+        delete(Budget)
+        .where(Budget.id == budget_id, Budget.project_id == project_id)
+        .returning(Budget.id)
+    )
+    if gone is None:
+        raise NotFound("There is no such budget in this project.")
+    left = select(Budget.id).where(Budget.project_id == project_id).exists()
+    await tx.execute(update(Project).where(Project.id == project_id).values(budgeted=left))
+
+
+async def _root(tx: Transaction, project_id: UUID, key_id: UUID) -> UUID:
+    own = (ApiKey.id == key_id) & (ApiKey.project_id == project_id)
+    found = await tx.scalar(select(func.coalesce(ApiKey.root_id, ApiKey.id)).where(own))
+    if found is None:
+        raise NotFound("There is no such API key in this project; list them at GET /v1/keys.")
+    return found
+
+
+async def _stop_bookings(tx: Transaction, project_id: UUID) -> None:
+    """Wait for every booking under way, and keep new ones waiting until it is seen what budgets there are.
+
+    They hold the project's row by the ledger's foreign key, and look for budgets afterwards.
+    """
+    await tx.execute(select(Project.id).where(Project.id == project_id).with_for_update())
+
+
+def _root_of(key_id: UUID) -> ScalarSelect[UUID]:
+    root = select(func.coalesce(ApiKey.root_id, ApiKey.id)).where(ApiKey.id == key_id)
+    return root.scalar_subquery()
+
+
+async def _demand_room(tx: Transaction, project_id: UUID, most: int) -> None:
+    """Raise `LimitReached` when there is one budget too many; the project's row is taken."""
+    mine = select(func.count()).where(Budget.project_id == project_id)
+    if (await tx.scalar(mine) or 0) > most:
+        raise LimitReached(
+            f"This project has {most:,} budgets, as many as it may. Delete one that is not needed, or "
+            "have DARKROOM_BUDGETS_MAX raised."
+        )
