@@ -1,0 +1,59 @@
+"""What crosses the wire outwards: for OpenAPI, so that clients can be made from it.
+
+Owns a model for each answer, a file for each noun.
+No answer is built from these, for the busiest are written straight from rows; every answer that a test of
+the API receives is held against them. They are open where they are read: a later version may add fields.
+"""
+
+from api.contract.shapes.catalog import ModelList
+from api.contract.shapes.explanations import Explanation
+from api.contract.shapes.jobs import Job, JobCost, JobError, JobPage
+from api.contract.shapes.keys import ApiKey, ApiKeyList, ApiKeyWithSecret
+from api.contract.shapes.money import Budget, BudgetList, LedgerPage, Quote, UsageReport
+from api.contract.shapes.parts import Credits, EndpointId, JobId, JobStatus, Usd
+from api.contract.shapes.problems import FieldProblem, Health, Problem
+from api.contract.shapes.webhooks import (
+    Delivery,
+    DeliveryPage,
+    Endpoint,
+    EndpointList,
+    EndpointWithSecret,
+    Replay,
+    RotatedSecret,
+    Secret,
+    TestDelivery,
+)
+
+__all__ = [
+    "ApiKey",
+    "ApiKeyList",
+    "ApiKeyWithSecret",
+    "Budget",
+    "BudgetList",
+    "Credits",
+    "Delivery",
+    "DeliveryPage",
+    "Endpoint",
+    "EndpointId",
+    "EndpointList",
+    "EndpointWithSecret",
+    "Explanation",
+    "FieldProblem",
+    "Health",
+    "Job",
+    "JobCost",
+    "JobError",
+    "JobId",
+    "JobPage",
+    "JobStatus",
+    "LedgerPage",
+    "ModelList",
+    "Problem",
+    "Quote",
+    "Replay",
+    "RotatedSecret",
+    "Secret",
+    "TestDelivery",
+    "UsageReport",
+    "Usd",
+]

@@ -1,0 +1,35 @@
+"""API keys."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel
+
+from api.contract.shapes.parts import KeyId
+from models.states import Scope
+
+
+class ApiKey(BaseModel):
+    """A key without its secret."""
+
+    id: KeyId
+    object: Literal["api_key"]
+    name: str
+    hint: str
+    scopes: list[Scope]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class ApiKeyList(BaseModel):
+    """All keys of a project, newest first."""
+
+    object: Literal["list"]
+    data: list[ApiKey]
+
+
+class ApiKeyWithSecret(ApiKey):
+    """A key, whole."""
+
+    key: str

@@ -1,0 +1,33 @@
+"""Refusals, and what a process says of its health."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class Health(BaseModel):
+    """Whether a process is well, and what there is to say of it."""
+
+    status: Literal["ok", "unavailable"]
+    detail: str = Field(default_factory=str)
+
+
+class FieldProblem(BaseModel):
+    """A field that breaks a rule: a JSON pointer into the body, or `query:`, `header:` and a name."""
+
+    pointer: str
+    message: str
+
+
+class Problem(BaseModel, extra="allow"):
+    """A refusal (RFC 9457). Beside these, `budget_exceeded` has the `budget` that it is about."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    retryable: bool
+    request_id: str
+    errors: list[FieldProblem]
