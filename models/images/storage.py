@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import obstore
 from obstore.exceptions import BaseError
@@ -31,6 +31,8 @@ from models.settings import path_of
 if TYPE_CHECKING:  # obstore has these names in its stubs only
     from obstore.store import ObjectStore, RetryConfig
 
+Operation = Literal["get", "put", "head", "delete", "spool"]
+
 _MIB = 1024 * 1024
 _SMALL = 256 * 1024  # bytes, hashed in some 0.2 ms
 _CHECK_TIMEOUT = timedelta(seconds=10)
@@ -41,6 +43,8 @@ _ERRORS = Counter(
     "Times that the store, or the disk on the way to it, refused",
     ["operation"],
 )
+for _operation in get_args(Operation):
+    _ERRORS.labels(_operation)
 _RETRY: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=60)}
 
 
@@ -269,7 +273,7 @@ def _type_of(spool: Spool) -> tuple[str, bool]:
 
 @contextmanager
 def _translated(
-    operation: Literal["get", "put", "head", "delete", "spool"],
+    operation: Operation,
     what: str,
     *,
     absent: type[Missing | StoreUnavailable] = StoreUnavailable,

@@ -1,0 +1,1 @@
+"""What Prometheus and Grafana read: alerts.yaml, and dashboard.json, which `dashboard` writes."""
