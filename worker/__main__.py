@@ -33,7 +33,7 @@ from models.platform.garbage import collect_less
 from models.platform.logs import configure
 from models.settings import Settings
 from worker.runtime import broker, health, heart, storeroom, vitals
-from worker.runtime.app import DELIVER, GENERATE, Worker, connect
+from worker.runtime.app import DELIVER, GENERATE, THREADS, Worker, connect
 from worker.runtime.context import Context
 from worker.runtime.loop import loop
 from worker.runtime.pulse import Watch
@@ -74,24 +74,28 @@ def main() -> int:
     signals.worker_shutting_down.connect(lambda **_: loop.spawn(_drain(context)), weak=False)
     # Celery warns root about pickled messages; ours are JSON, and nothing else is accepted.
     warnings.simplefilter("ignore", SecurityWarning)
+    broker.appetite.takes = context.flight.takes
     collect_less()
     log.info("worker.started", worker=name)
     try:
         connect(loaded).worker_main(_arguments(loaded, name))
     finally:
-        if not context.draining:
+        status = 0 if context.draining else 1
+        if status:
             print(
                 f"darkroom worker: it takes no messages from Redis any more: {_why()}",
                 file=sys.stderr,
             )
-        _leave(context)
-    return 0 if context.draining else 1
+            loop.spawn(_drain(context))
+        loop.run(context.flight.landed())  # Celery is done with a message when its work has begun
+        _leave(context, status)
+    return status
 
 
-def _leave(context: Context) -> None:
+def _leave(context: Context, status: int) -> None:
     """Say goodbye, and close everything. Nothing is in flight: no silent server is waited for."""
     left = context.leaves_by - time.monotonic()
-    late = _let_go_after(max(min(_GOODBYE, left), _LAST_MOMENT), context)
+    late = _let_go_after(max(min(_GOODBYE, left), _LAST_MOMENT), context, status)
     loop.run(context.thumbnails.drawn(_DRAWN))
     loop.run(heart.leave(context))  # the last: the heart beats on, and would report it once more
     loop.stop()
@@ -99,12 +103,12 @@ def _leave(context: Context) -> None:
     log.info("worker.stopped", worker=context.worker)
 
 
-def _let_go_after(seconds: float, context: Context) -> threading.Timer:
+def _let_go_after(seconds: float, context: Context, status: int) -> threading.Timer:
     """End the process by then; its sessions in Postgres are rolled back when Postgres notices."""
 
     def let_go() -> None:
         log.warning("worker.lets_go", worker=context.worker, detail="Postgres or Redis is silent")
-        os._exit(0 if context.draining else 1)
+        os._exit(status)
 
     timer = threading.Timer(seconds, let_go)
     timer.daemon = True
@@ -120,12 +124,11 @@ def _why() -> str:
 
 
 def _arguments(loaded: Settings, name: str) -> list[str]:
-    slots = loaded.generate_slots + loaded.deliver_slots
     return [
         "--quiet",
         "worker",
         "--pool=threads",
-        f"--concurrency={slots}",
+        f"--concurrency={THREADS}",
         f"--queues={GENERATE},{DELIVER}",
         f"--hostname={name}",
         f"--loglevel={loaded.log_level}",
@@ -168,7 +171,10 @@ def _health(context: Context, watched: Sequence[Watch]) -> AbstractAsyncContextM
         starts = not context.consuming and await context.doorbell.answers()
         return "takes no messages yet" if starts else context.doorbell.refusal
 
-    return health.serve(context.settings, healthy=healthy, ready=ready)
+    def shows() -> dict[str, object]:
+        return {"in_flight": context.flight.counts}
+
+    return health.serve(context.settings, healthy=healthy, ready=ready, shows=shows)
 
 
 def _watches(context: Context) -> list[Watch]:
@@ -199,9 +205,11 @@ async def _take_work(context: Context) -> None:
 
 async def _drain(context: Context) -> None:
     """Take nothing more, finish what is in flight, and say what the grace was too short for."""
+    if context.draining:  # told twice
+        return
     context.draining = True
     grace = context.settings.grace.total_seconds()
-    log.info("worker.draining", in_flight=len(context.running), grace=grace)
+    log.info("worker.draining", in_flight=context.flight.counts, grace=grace)
     context.leaves_by = time.monotonic() + grace
     loop.spawn(_report(context))  # a Postgres that is silent must not stop this clock
     await asyncio.sleep(max(grace - _LAST_WORDS, 0))

@@ -1,4 +1,4 @@
-"""A delivery on one page: take → sign and POST → record.
+"""A delivery on one page: take → sign and POST → record. Deliveries are taken by the bundle.
 
 The same bytes and the same id on every try; the signature is of this try's time. What an answer means
 is one table (`judge`), from status and headers to a `Try`.
@@ -6,7 +6,7 @@ is one table (`judge`), from status and headers to a `Try`.
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -18,14 +18,14 @@ from models.ids import DELIVERY, EVENT, JOB, PROJECT, text
 from models.settings import Settings
 from models.states import DeliveryState
 from models.webhooks import deliveries
-from models.webhooks.deliveries import ClaimedDelivery, Patience, TryResult
+from models.webhooks.deliveries import ClaimedDelivery, Delivered, Patience, TryResult
 from models.webhooks.signing import sign
 from worker.backoff import next_try, parse_retry_after, pause
 from worker.egress.connection import Unreachable
 from worker.egress.guarded import Answer
 from worker.runtime import metrics
 from worker.runtime.context import Context, whose
-from worker.runtime.persistence import persist
+from worker.runtime.persistence import persist, said
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -37,24 +37,59 @@ _GONE = 410
 _BUSY = frozenset({429, 502, 503, 504})
 
 
-async def run(context: Context, delivery_id: UUID, number: int) -> None:
-    """Make one try of a delivery, if it is still to be made."""
+async def start(context: Context, woken: Sequence[tuple[UUID, int]]) -> None:
+    """Begin one try of each of these deliveries that is still to be made; they go on without the caller.
+
+    What is taken in the plain way is taken when this returns, in one statement; each of the others is taken
+    by itself.
+    """
+    lease, direct = context.settings.delivery_lease, context.database.direct
+    claimed: list[ClaimedDelivery] = []
+    try:
+        claimed = await deliveries.take_plain(direct, context.vault, woken, lease)
+    except Unavailable:
+        pass
+    except Exception as failed:  # noqa: BLE001 - it may be one of them that is at fault
+        log.warning("bundle.failed", task="deliver", reason=said(failed))
+    for each in claimed:
+        context.flight.begin("deliver", _run(context, each))
+    taken = {(each.delivery_id, each.number) for each in claimed}
+    for delivery_id, number in woken:
+        if (delivery_id, number) not in taken:
+            context.flight.begin("deliver", _run_alone(context, delivery_id, number))
+
+
+async def _run_alone(context: Context, delivery_id: UUID, number: int) -> None:
+    """Take what is not plain, if it is still to be sent, and see its try through."""
     structlog.contextvars.bind_contextvars(delivery_id=text(DELIVERY, delivery_id))
-    claimed = await _take(context, delivery_id, number)
+    lease = context.settings.delivery_lease
+    # Again when Postgres was away for a moment: else the delivery waits for the end of its lease.
+    claimed = await persist(
+        context, lambda tx: deliveries.take(tx, context.vault, delivery_id, number, lease)
+    )
     if claimed is None:
         log.info("webhook.not_mine", number=number)
         return
-    structlog.contextvars.bind_contextvars(project_id=text(PROJECT, claimed.project_id))
-    whose.set(claimed.project_id)
+    await _run(context, claimed)
+
+
+async def _run(context: Context, claimed: ClaimedDelivery) -> None:
+    """Send what was taken, and write down what it met."""
+    bound = {
+        "delivery_id": text(DELIVERY, claimed.delivery_id),
+        "project_id": text(PROJECT, claimed.project_id),
+    }
     if claimed.job_id is not None:
-        structlog.contextvars.bind_contextvars(job_id=text(JOB, claimed.job_id))
+        bound["job_id"] = text(JOB, claimed.job_id)
+    structlog.contextvars.bind_contextvars(**bound)
+    whose.set(claimed.project_id)
     at, started = datetime.now(UTC), time.monotonic()
     met = await _send(context, claimed, at)
     elapsed = timedelta(seconds=time.monotonic() - started)
     tried = judge(
         context.settings, claimed, met, elapsed, now=datetime.now(UTC), random=random.random
     )
-    state = await _record(context, delivery_id, number, at, tried)
+    state = await _record(context, claimed, at, tried)
     metrics.TRIES.labels(state or "late").inc()
     metrics.TRY_SECONDS.observe(elapsed.total_seconds())
     if tried.pause is not None:
@@ -63,33 +98,23 @@ async def run(context: Context, delivery_id: UUID, number: int) -> None:
     log.info(
         came_to,
         event_id=text(EVENT, claimed.event_id),
-        number=number,
+        number=claimed.number,
         http_status=tried.http_status,
         result=tried.result,
     )
 
 
-async def _take(context: Context, delivery_id: UUID, number: int) -> ClaimedDelivery | None:
-    lease, direct = context.settings.delivery_lease, context.database.direct
-    with suppress(Unavailable):
-        plain = await deliveries.take_plain(direct, context.vault, delivery_id, number, lease)
-        if plain is not None:
-            return plain
-    # Once more when Postgres was away for a moment: else the delivery waits for the end of its lease.
-    return await persist(
-        context, lambda tx: deliveries.take(tx, context.vault, delivery_id, number, lease)
-    )
-
-
 async def _record(
-    context: Context, delivery_id: UUID, number: int, at: datetime, tried: TryResult
+    context: Context, claimed: ClaimedDelivery, at: datetime, tried: TryResult
 ) -> DeliveryState | None:
-    patience = Patience.of(context.settings)
-    with suppress(Unavailable):  # whether it took effect, the general way finds out
-        async with context.turn():
-            direct = context.database.direct
-            if await deliveries.record_plain(direct, delivery_id, number, at, tried):
+    delivery_id, number = claimed.delivery_id, claimed.number
+    if tried.state == "delivered":
+        with suppress(
+            Exception
+        ):  # whatever it is, and whether it took effect, the general way finds out
+            if await context.delivered.put(Delivered(delivery_id, number, at, tried)):
                 return tried.state
+    patience = Patience.of(context.settings)
     return await persist(
         context, lambda tx: deliveries.record(tx, delivery_id, number, at, tried, patience)
     )
@@ -152,7 +177,7 @@ def _answered(
     wish = answer.headers.get("webhook-delivery", "").strip().lower()
     if wish == "disable" or status == _GONE:
         reason = "the receiver asked to be disabled" if wish == "disable" else "410 Gone"
-        given_up: DeliveryState = "held" if claimed.endpoint else "aborted"
+        given_up: DeliveryState = "held" if claimed.endpoint_id else "aborted"
         return TryResult(given_up, reason, status, elapsed, endpoint="disable")
     if status in _SUCCESS:
         return TryResult("delivered", "delivered", status, elapsed)

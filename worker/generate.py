@@ -1,10 +1,13 @@
 """A job's way through a worker: start → call → keep → settle. Reading order is execution order.
 
+Jobs are started by the bundle, and from there on each goes its own way.
+
 No transaction is open while the network is waited for. What the provider answered is a value, and one
 `match` says what follows from each.
 """
 
 import random
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -15,7 +18,7 @@ from models.errors import Unavailable
 from models.ids import JOB, PROJECT, new, text
 from models.images.references import ReferenceLost, kept_in, restore_input
 from models.images.storage import Missing, StoreUnavailable
-from models.jobs import Dispatch, Start, Terms
+from models.jobs import Dispatch, Dispatched, Start, Terms
 from models.jobs.attempts import Answer, Ref
 from models.platform.db import Transaction
 from models.provider import breakers, limits
@@ -24,7 +27,7 @@ from worker.backoff import delay
 from worker.provider.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown, Unusable
 from worker.runtime import metrics, storeroom
 from worker.runtime.context import Context, whose
-from worker.runtime.persistence import book, persist
+from worker.runtime.persistence import book, persist, said
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -33,23 +36,77 @@ _NO_TROUBLE = frozenset({"storage", "forbidden", "wallet_doubted"})
 _KEY_PREFIX = 8  # characters of the provider's key that tell which one made a call
 
 
-async def run(context: Context, job_id: UUID, fence: int) -> None:
-    """Make a dispatched job's paid call and keep its image, if the job is still to be had."""
-    structlog.contextvars.bind_contextvars(job_id=text(JOB, job_id))
+async def start(context: Context, dispatched: Sequence[Dispatched]) -> None:
+    """Begin a bundle of dispatched jobs, those that are still to be had; they go on without the caller.
+
+    What begins in the plain way has begun when this returns, in one statement; each of the others is
+    begun by itself. A draining worker hands all of them back.
+    """
     if context.draining:
-        await _hand_back(context, Dispatch(job_id, fence))
+        await _hand_back(context, dispatched)
         return
-    start = await _start(context, job_id, fence)
-    if start is None:
-        if not await storeroom.returned(context, Dispatch(job_id, fence)):
-            log.info("job.not_mine", fence=fence)
+    terms, begun = _terms(context), list[Start]()
+    try:
+        begun = await jobs.start_plain(context.database.direct, dispatched, **terms)
+    except Unavailable:
+        context.flight.begin("generate", _find_out(context, dispatched, terms["start_id"]))
         return
+    except Exception as failed:  # noqa: BLE001 - it may be one of them that is at fault
+        log.warning("bundle.failed", task="generate", reason=said(failed))
+    for each in begun:
+        context.flight.begin("generate", _run(context, each))
+    plain = {(each.ref.job_id, each.ref.fence) for each in begun}
+    for job_id, fence in dispatched:
+        if (job_id, fence) not in plain:
+            context.flight.begin("generate", _run_alone(context, job_id, fence))
+
+
+async def _run_alone(context: Context, job_id: UUID, fence: int) -> None:
+    """Begin a job that is not plain, if it is still to be had, and see it through."""
+    structlog.contextvars.bind_contextvars(job_id=text(JOB, job_id))
+    terms = _terms(context)
+    try:
+        async with context.database.transaction() as tx:
+            begun = await jobs.start(tx, context.presenter, job_id, fence, **terms)
+    except Unavailable:
+        await _find_out(context, [(job_id, fence)], terms["start_id"])
+        return
+    if begun is not None:
+        await _run(context, begun)
+    elif not await storeroom.returned(context, Dispatch(job_id, fence)):
+        log.info("job.not_mine", fence=fence)
+
+
+async def _find_out(context: Context, dispatched: Sequence[Dispatched], start_id: UUID) -> None:
+    """Go on with what this start has begun, whose answer to COMMIT was lost.
+
+    The random `start_id` tells one's own start from another's. What has not begun waits for its lease.
+    """
+    for begun in await persist(context, lambda tx: jobs.started(tx, dispatched, start_id)):
+        context.flight.begin("generate", _run(context, begun))
+
+
+def _terms(context: Context) -> Terms:
+    settings = context.settings
+    key = settings.aimlapi_key
+    return {
+        "start_id": new(),
+        "worker": context.worker,
+        "key_prefix": key.get_secret_value()[:_KEY_PREFIX] if key else "",
+        "lease": settings.lease_run,
+        "typical_call": settings.typical_call,
+    }
+
+
+async def _run(context: Context, start: Start) -> None:
+    """Make the call of a job that has begun, and keep its image."""
     structlog.contextvars.bind_contextvars(
-        project_id=text(PROJECT, start.project_id), attempt=start.ref.number
+        job_id=text(JOB, start.ref.job_id),
+        project_id=text(PROJECT, start.project_id),
+        attempt=start.ref.number,
     )
     whose.set(start.project_id)
     context.running.add(start.ref)
-    metrics.IN_FLIGHT.inc()
     try:
         if start.phase == "keep":
             await keep.run(context, start.ref, start.project_id, start.provider_url)
@@ -57,32 +114,7 @@ async def run(context: Context, job_id: UUID, fence: int) -> None:
             await _conclude(context, start, await _call(context, start))
     finally:
         context.running.discard(start.ref)
-        metrics.IN_FLIGHT.dec()
-
-
-async def _start(context: Context, job_id: UUID, fence: int) -> Start | None:
-    """Begin the attempt, committed before the socket opens.
-
-    When the answer to that COMMIT is lost, look whether it took effect: the random `start_id` tells
-    one's own start from another's.
-    """
-    settings, start_id = context.settings, new()
-    key = settings.aimlapi_key
-    terms: Terms = {
-        "start_id": start_id,
-        "worker": context.worker,
-        "key_prefix": key.get_secret_value()[:_KEY_PREFIX] if key else "",
-        "lease": settings.lease_run,
-        "typical_call": settings.typical_call,
-    }
-    try:
-        plain = await jobs.start_plain(context.database.direct, job_id, fence, **terms)
-        if plain is not None:
-            return plain
-        async with context.database.transaction() as tx:
-            return await jobs.start(tx, context.presenter, job_id, fence, **terms)
-    except Unavailable:
-        return await persist(context, lambda tx: jobs.started(tx, job_id, fence, start_id))
+        context.strays.discard(start.ref)
 
 
 async def _call(context: Context, start: Start) -> Outcome:
@@ -239,7 +271,8 @@ def _words(outcome: Outcome) -> tuple[str, str | None, str, bool]:
             return "unknown", outcome.reason, outcome.message, True
 
 
-async def _hand_back(context: Context, dispatch: Dispatch) -> None:
+async def _hand_back(context: Context, dispatched: Sequence[Dispatched]) -> None:
     async with context.database.transaction() as tx:
-        await jobs.hand_back(tx, [dispatch])
-    log.info("job.handed_back", fence=dispatch.fence)
+        await jobs.hand_back(tx, [Dispatch(*each) for each in dispatched])
+    for job_id, fence in dispatched:
+        log.info("job.handed_back", job_id=text(JOB, job_id), fence=fence)

@@ -1,22 +1,22 @@
-"""What Celery calls: each task hands its coroutine to the one loop."""
+"""What Celery calls: each task begins its coroutines on the one loop, and waits for no call."""
 
 from uuid import UUID
 
 from worker import deliver, generate
-from worker.runtime.app import app
+from worker.runtime.app import app, bundle
 from worker.runtime.loop import current, loop
 
 
 @app.task(name="generate")
-def generate_image(job_id: str, fence: int) -> None:
-    """Run a dispatched job."""
-    loop.see_through(generate.run(current(), UUID(job_id), fence))
+def generate_images(*dispatched: object) -> None:
+    """Begin dispatched jobs: each is named by its id and its fence."""
+    loop.see_through(generate.start(current(), bundle(dispatched)))
 
 
 @app.task(name="deliver")
-def deliver_event(delivery_id: str, number: int) -> None:
-    """Make one try of a delivery."""
-    loop.see_through(deliver.run(current(), UUID(delivery_id), number))
+def deliver_events(*woken: object) -> None:
+    """Begin one try of each delivery: each is named by its id and the number of the try."""
+    loop.see_through(deliver.start(current(), bundle(woken)))
 
 
 @app.task(name="thumbnail")

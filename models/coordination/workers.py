@@ -12,20 +12,31 @@ from models.states import JOB_IN_FLIGHT
 
 _FORGOTTEN = timedelta(minutes=10)
 
+BUNDLE = 64  # jobs or deliveries in one message: a statement for so many takes some milliseconds
+
 # The workers that were seen within `:seen` and take more, and their slots: one row, as SQL.
 SLOTS = """
     SELECT count(*) AS workers, coalesce(sum(generate_slots), 0)::bigint AS generate_slots,
-           coalesce(sum(deliver_slots), 0)::bigint AS deliver_slots
+           coalesce(sum(deliver_slots), 0)::bigint AS deliver_slots,
+           coalesce(min(least(bundle, generate_slots)), 1) AS generate_bundle,
+           coalesce(min(least(bundle, deliver_slots)), 1) AS deliver_bundle
       FROM workers WHERE NOT draining AND seen_at > now() - :seen"""
 
 
 async def report(
-    tx: Transaction, worker: str, *, generate_slots: int, deliver_slots: int, draining: bool
+    tx: Transaction,
+    worker: str,
+    *,
+    generate_slots: int,
+    deliver_slots: int,
+    draining: bool,
+    bundle: int = BUNDLE,
 ) -> None:
-    """Say what a worker can take; renewed with its heartbeat."""
+    """Say what a worker can take; renewed with its heartbeat. No message has more than `bundle` things."""
     said = {
         "generate_slots": generate_slots,
         "deliver_slots": deliver_slots,
+        "bundle": bundle,
         "draining": draining,
         "seen_at": func.now(),
     }
@@ -49,11 +60,27 @@ async def forget(tx: Transaction) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Fleet:
+    """Who takes work, as one sees it who hands it out: their number, and the most that one message carries.
+
+    That is as many things as each of them understands in a message, and has places for.
+    """
+
+    workers: int
+    bundle: int
+
+    def share(self, things: int) -> int:
+        """Return how many of these one message should carry, so that all workers get as many."""
+        return max(min(-(-things // max(self.workers, 1)), self.bundle), 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Capacity:
-    """How many slots of workers are free, and how many calls are in flight."""
+    """How many slots of workers are free, how many calls are in flight, and whose slots these are."""
 
     slots: int
     calls: int
+    fleet: Fleet
 
     def within(self, limit: int) -> int:
         """Return how many calls may be dispatched within the provider's limit.
@@ -64,28 +91,26 @@ class Capacity:
 
 
 async def capacity(tx: Transaction, *, seen: timedelta) -> Capacity:
-    """Return how much may be dispatched.
-
-    Celery would keep what a pool cannot take, and its lease would run out there.
-    """
+    """Return how much may be dispatched: what nobody can take waits in Redis until its lease is over."""
     row = (await tx.execute(_CAPACITY, {"seen": seen})).one()
-    return Capacity(int(row.slots), int(row.calls))
+    return Capacity(int(row.slots), int(row.calls), Fleet(row.workers, row.generate_bundle))
 
 
-async def free_to_deliver(tx: Transaction, *, seen: timedelta) -> int:
-    """Return how many deliveries may be woken, by the workers' free slots."""
-    return int(await tx.scalar(_FREE_TO_DELIVER, {"seen": seen}) or 0)
+async def free_to_deliver(tx: Transaction, *, seen: timedelta) -> tuple[int, Fleet]:
+    """Return how many deliveries may be woken, by the workers' free slots, and whose these are."""
+    row = (await tx.execute(_FREE_TO_DELIVER, {"seen": seen})).one()
+    return int(row.slots), Fleet(row.workers, row.deliver_bundle)
 
 
 _CAPACITY = text(f"""
-    SELECT w.generate_slots - busy.n AS slots, busy.calls
+    SELECT w.generate_slots - busy.n AS slots, busy.calls, workers, generate_bundle
       FROM ({SLOTS}) w,
            (SELECT count(*) AS n, count(*) FILTER (WHERE phase = 'call') AS calls FROM jobs
              WHERE {JOB_IN_FLIGHT}) busy
 """)  # noqa: S608 - constants of ours
 
 _FREE_TO_DELIVER = text(f"""
-    SELECT w.deliver_slots - busy.n
+    SELECT w.deliver_slots - busy.n AS slots, workers, deliver_bundle
       FROM ({SLOTS}) w,
            (SELECT count(*) AS n FROM deliveries WHERE state = 'sending') busy
 """)  # noqa: S608 - a constant of ours

@@ -69,7 +69,7 @@ from models.jobs.queue.explaining import explain
 from models.jobs.reading import Filter, Snapshot, finished, listing, read, read_version, snapshot
 from models.jobs.reaping import Reaped, overdue, reap
 from models.jobs.retrying import again, retry, retry_name
-from models.jobs.starting import Start, Terms, renew, start, start_plain, started
+from models.jobs.starting import Dispatched, Start, Terms, renew, start, start_plain, started
 from models.jobs.submitting import (
     earlier,
     fingerprint,
@@ -81,6 +81,7 @@ from models.jobs.submitting import (
 __all__ = [
     "Correction",
     "Dispatch",
+    "Dispatched",
     "Filter",
     "Idempotency",
     "KeptImage",

@@ -19,7 +19,6 @@ from sqlalchemy import (
     Text,
     Update,
     Uuid,
-    cast,
     func,
     insert,
     or_,
@@ -86,13 +85,14 @@ def client_request_id(job_id: UUID, number: int | Literal[""]) -> str:
 
 
 def beginning(job: CTE) -> Insert:
-    """Write the row of the call that is about to be made, for a job that `job` has just started.
+    """Write the row of the call that is about to be made, for each job that `job` has just started.
 
-    It is given `attempt_id`, `start_id`, `worker`, `key_prefix`, and `request`: its name but the number.
+    It is given `start_id`, `worker`, `key_prefix`; `job` has an `attempt_id` and a `request` for each,
+    which is the name of its call but the number.
     """
-    request = func.concat(cast(given("request", Text()), Text()), job.c.attempt)
+    request = func.concat(job.c.request, job.c.attempt)
     columns = {
-        "id": given("attempt_id", Uuid()),
+        "id": job.c.attempt_id,
         "job_id": job.c.id,
         "number": job.c.attempt,
         "start_id": given("start_id", Uuid()),

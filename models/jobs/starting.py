@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     ColumnElement,
     Interval,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     TextClause,
     Uuid,
     case,
+    column,
     func,
     null,
     or_,
@@ -36,6 +38,8 @@ from models.platform.direct import Direct, Statement, given, prepared
 from models.provider import gates
 from models.schema import Attempt, Job
 from models.webhooks import endpoints, events
+
+Dispatched = tuple[UUID, int]  # a job, and the fence of its dispatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +66,18 @@ class Terms(TypedDict):
 
 
 async def start_plain(
-    direct: Direct, job_id: UUID, fence: int, **terms: Unpack[Terms]
-) -> Start | None:
-    """Begin an attempt of a job that has a call to make, in one round trip.
+    direct: Direct, dispatched: Sequence[Dispatched], **terms: Unpack[Terms]
+) -> list[Start]:
+    """Begin an attempt of each of these jobs that has a call to make, all in one round trip.
 
-    None, and nothing done, when its price has risen or somebody wants `job.running`, or as of `start`.
+    Left out, and untouched, are those whose price has risen or of which somebody wants `job.running`, those
+    that somebody else has locked just now, and what `start` would not begin either.
     """
-    values = _values(job_id, fence, terms) | {"listed": prices.listed()}
-    row = await direct.write(_START_PLAIN, values)
-    if row is None:
-        return None
-    direct.ring("job", str(job_id))
-    return _begun(row, job_id, fence, terms["start_id"])
+    values = _values(dispatched, terms) | {"listed": prices.listed()}
+    rows = await direct.write_all(_START_PLAIN, values)
+    for row in rows:
+        direct.ring("job", str(row["id"]))
+    return [_begun(row, terms["start_id"]) for row in rows]
 
 
 async def start(
@@ -87,30 +91,28 @@ async def start(
     """
     if not await _affordable(tx, presenter, job_id, fence):
         return None
-    row = await tx.first(_START, _values(job_id, fence, terms))
+    row = await tx.first(_START, _values([(job_id, fence)], terms))
     if row is None:
         return None
     if row["phase"] == "call" and row["attempt"] == 1:
         await _announce_running(tx, presenter, await lock(tx, job_id))
     tx.ring("job", str(job_id))
-    return _begun(row, job_id, fence, terms["start_id"])
+    return _begun(row, terms["start_id"])
 
 
-async def started(tx: Transaction, job_id: UUID, fence: int, start_id: UUID) -> Start | None:
-    """Look whether this very start took effect, after the answer to its COMMIT was lost."""
+async def started(tx: Transaction, dispatched: Sequence[Dispatched], start_id: UUID) -> list[Start]:
+    """Look which of these jobs this very start has begun, after the answer to its COMMIT was lost."""
     mine = (Attempt.job_id == Job.id) & (Attempt.number == Job.attempt)
-    row = await tx.execute(
+    rows = await tx.execute(
         select(*(getattr(Job, name) for name in _TOLD), Attempt.provider_url)
         .join(Attempt, mine)
         .where(
-            Job.id == job_id,
-            Job.fence == fence,
+            tuple_(Job.id, Job.fence).in_(dispatched),
             Job.status == "running",
             Attempt.start_id == start_id,
         )
     )
-    found = row.mappings().one_or_none()
-    return None if found is None else _begun(found, job_id, fence, start_id)
+    return [_begun(row, start_id) for row in rows.mappings()]
 
 
 async def renew(tx: Transaction, running: Sequence[Ref], lease: timedelta) -> set[Ref]:
@@ -150,37 +152,61 @@ async def _announce_running(tx: Transaction, presenter: Presenter, job: Job) -> 
         await announce(tx, presenter, job, "job.running")
 
 
-def _values(job_id: UUID, fence: int, terms: Terms) -> dict[str, object]:
-    request = attempts.client_request_id(job_id, "")
-    return {"job": job_id, "fence": fence, "attempt_id": ids.new(), "request": request, **terms}
+def _values(dispatched: Sequence[Dispatched], terms: Terms) -> dict[str, object]:
+    jobs = [job_id for job_id, _ in dispatched]
+    return {
+        "jobs": jobs,
+        "fences": [fence for _, fence in dispatched],
+        "attempt_ids": [ids.new() for _ in jobs],
+        "requests": [attempts.client_request_id(job_id, "") for job_id in jobs],
+        **terms,
+    }
 
 
-def _begun(row: Mapping[Any, Any], job_id: UUID, fence: int, start_id: UUID) -> Start:
+def _begun(row: Mapping[Any, Any], start_id: UUID) -> Start:
     keeps = row["phase"] == "keep"
     return Start(
-        ref=Ref(job_id, fence, row["attempt"], start_id),
+        ref=Ref(row["id"], row["fence"], row["attempt"], start_id),
         phase="keep" if keeps else "call",
         project_id=row["project_id"],
         input=row["input"],
         large=row["large"],
-        client_request_id=attempts.client_request_id(job_id, row["attempt"]),
+        client_request_id=attempts.client_request_id(row["id"], row["attempt"]),
         provider_url=row["provider_url"] if keeps else None,
     )
 
 
-_TOLD = ("project_id", "phase", "attempt", "input", "large")
+_TOLD = ("id", "fence", "project_id", "phase", "attempt", "input", "large")
 
 
 def _start(*only_if: ColumnElement[bool] | TextClause) -> Statement:
-    """Write the statement: the job runs, and the row of its call is there when it has one to make."""
+    """Write the statement: the jobs run, and the row of its call is there for each that has one to make.
+
+    What somebody else has locked is left out: no job of a bundle waits for another's.
+    """
+    asked = func.unnest(
+        given("jobs", ARRAY(Uuid())),
+        given("fences", ARRAY(BigInteger())),
+        given("attempt_ids", ARRAY(Uuid())),
+        given("requests", ARRAY(Text())),
+    ).table_valued(
+        column("job_id", Uuid()), column("fence", BigInteger()),
+        column("attempt_id", Uuid()), column("request", Text()),
+    ).render_derived("asked")  # fmt: skip
+    free = (
+        select(Job.id, asked.c.attempt_id, asked.c.request)
+        .join(asked, (asked.c.job_id == Job.id) & (asked.c.fence == Job.fence))
+        .where(Job.status == "released")
+        .with_for_update(key_share=True, skip_locked=True, of=Job)
+        .cte("free")
+    )
     calls = Job.phase == "call"
     in_time = or_(
         Job.deadline.is_(None), Job.deadline > func.now() + given("typical_call", Interval())
     )
     begun = (
         changing(
-            given("job", Uuid()),
-            Job.fence == given("fence", BigInteger()),
+            free.c.id,
             Job.status == "released",
             or_(~calls, (Job.queue_expires_at > func.now()) & in_time & ~gates.shut("storage")),
             *only_if,
@@ -191,7 +217,12 @@ def _start(*only_if: ColumnElement[bool] | TextClause) -> Statement:
             worker=given("worker", Text()),
             waiting_reason=null(),
         )
-        .returning(Job.id, Job.estimate, *(getattr(Job, name) for name in _TOLD))
+        .returning(
+            Job.estimate,
+            free.c.attempt_id,
+            free.c.request,
+            *(getattr(Job, name) for name in _TOLD),
+        )
         .cte("begun")
     )
     image = select(Attempt.provider_url).where(

@@ -77,13 +77,16 @@ class Direct:
         self._pool: AsyncConnectionPool[AsyncConnection[DictRow]] | None = None
 
     async def write(self, statement: Statement, values: Values) -> DictRow | None:
-        """Run one statement and give its first row; it is committed when it has answered.
+        """Run one statement and give its first row; otherwise as `write_all`."""
+        rows = await self.write_all(statement, values)
+        return rows[0] if rows else None
+
+    async def write_all(self, statement: Statement, values: Values) -> list[DictRow]:
+        """Run one statement and give its rows; it is committed when it has answered.
 
         Raises `Unavailable`, as `Database.transaction` does; then nobody knows whether it took effect.
         """
-        async with self._lent() as connection:
-            rows = await _rows(await connection.execute(statement, values))
-        return rows[0] if rows else None
+        return await self._run(statement, values)
 
     async def read(self, statement: Statement, values: Values) -> list[DictRow]:
         """Run a SELECT and give its rows; once more where the connection had died since its last use.
@@ -91,9 +94,9 @@ class Direct:
         Raises `Unavailable`.
         """
         try:
-            return await self._read(statement, values)
+            return await self._run(statement, values)
         except _Stale:
-            return await self._read(statement, values)
+            return await self._run(statement, values)
 
     def ring(self, topic: str, key: str = "") -> None:
         """Ring this doorbell: what it tells of is committed."""
@@ -125,7 +128,7 @@ class Direct:
         if pool is not None:
             await pool.close()
 
-    async def _read(self, statement: Statement, values: Values) -> list[DictRow]:
+    async def _run(self, statement: Statement, values: Values) -> list[DictRow]:
         async with self._lent() as connection:
             return await _rows(await connection.execute(statement, values))
 

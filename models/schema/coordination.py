@@ -14,12 +14,16 @@ from models.schema.defaults import NOW
 
 
 class Worker(Base):
-    """What a worker says it can take; renewed with its heartbeat."""
+    """What a worker says it can take; renewed with its heartbeat.
+
+    `bundle` is how many jobs or deliveries one message to it may carry: one, until it says more.
+    """
 
     __tablename__ = "workers"
     id: Mapped[str] = mapped_column(primary_key=True)
     generate_slots: Mapped[int]
     deliver_slots: Mapped[int]
+    bundle: Mapped[int] = mapped_column(server_default="1")
     draining: Mapped[bool] = mapped_column(server_default=text("false"))
     seen_at: Mapped[datetime] = mapped_column(server_default=NOW)
 

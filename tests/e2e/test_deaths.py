@@ -1,14 +1,19 @@
 """Processes that die or freeze, at the worst moments: every job ends, and nothing is paid twice."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
 
 import httpx
 import pytest
+from celery import Celery
 
+from models.coordination.workers import BUNDLE, Fleet
 from tests.e2e import witnesses
 from tests.e2e.stage import CALL, LEASE, PRICE, Stage, eventually
+from worker.dispatcher.publishing import Patience, hand_out
 
 
 @pytest.fixture
@@ -37,6 +42,25 @@ def test_a_worker_killed_in_the_middle_of_a_call(stage: Stage) -> None:
     assert job.outcomes == ["unknown", "image"]
     assert job.charges == ["settled", "settled"]
     assert job.cost.charged == 2 * PRICE
+
+
+def test_a_worker_killed_in_the_middle_of_a_bundle_whose_message_comes_again(stage: Stage) -> None:
+    made = [stage.submit("ok" if n % 2 else f"latency={CALL - 0.5}, ok") for n in range(12)]
+    eventually(lambda: all(stage.calls(job_id) for job_id in made), "every call is under way")
+    bundle = [
+        (UUID(str(id_)), int(str(fence))) for id_, fence in stage.rows("SELECT id, fence FROM jobs")
+    ]
+    stage.actor("worker").kill()
+    for _ in range(2):  # what was not acknowledged comes again, to whoever is there
+        sent = hand_out(
+            Celery(broker=stage.redis_url), Patience(), "generate", bundle, Fleet(1, BUNDLE)
+        )
+        assert asyncio.run(sent) == len(bundle)
+    stage.fill()
+    jobs = [stage.resolved(job_id) for job_id in made]
+    assert {job.status for job in jobs} == {"succeeded"}
+    assert {tuple(job.outcomes) for job in jobs[::2]} == {("unknown", "image")}
+    assert [len(stage.calls(job.id)) for job in jobs] == [len(job.outcomes) for job in jobs]
 
 
 def test_a_worker_killed_between_the_answer_and_the_kept_image(stage: Stage) -> None:

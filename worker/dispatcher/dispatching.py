@@ -17,11 +17,11 @@ from models.platform.db import Transaction
 from models.provider import gates, limits
 from models.settings import Settings
 from worker.dispatcher.duty import Dispatcher
-from worker.dispatcher.publishing import publish
+from worker.dispatcher.publishing import hand_out
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-_BATCH = 200  # messages of one publish: Redis takes them in some 50 ms
+_BATCH = 200  # jobs of one publish: one by one, to older workers, Redis takes them in some 50 ms
 
 
 async def run(dispatcher: Dispatcher) -> bool | timedelta:
@@ -37,10 +37,9 @@ async def run(dispatcher: Dispatcher) -> bool | timedelta:
         dispatched = await _dispatch(tx, settings, slots, capacity)
     if not dispatched:
         return False
-    sent = await publish(
-        dispatcher.celery,
-        dispatcher.patience,
-        [("generate", [str(each.job_id), each.fence]) for each in dispatched],
+    things = [(each.job_id, each.fence) for each in dispatched]
+    sent = await hand_out(
+        dispatcher.celery, dispatcher.patience, "generate", things, capacity.fleet
     )
     for each in dispatched[:sent]:
         log.info("job.dispatched", job_id=ids.text(ids.JOB, each.job_id), fence=each.fence)

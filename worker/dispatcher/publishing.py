@@ -8,12 +8,16 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Literal
+from uuid import UUID
 
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 from prometheus_client import Counter
 from redis.exceptions import RedisError
+
+from models.coordination.workers import Fleet
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -24,6 +28,7 @@ _FIRST, _LONGEST = timedelta(seconds=0.25), timedelta(seconds=5)
 _DOUBLINGS = 10  # beyond the longest wait
 
 Call = tuple[str, list[object]]
+Thing = tuple[UUID, int]  # a job and its fence, or a delivery and its try
 
 
 class Patience:
@@ -54,6 +59,32 @@ class Patience:
         self._refusals += 1
         self._until = self._clock() + wait.total_seconds()
         return wait
+
+
+async def hand_out(
+    celery: Celery,
+    patience: Patience,
+    task: Literal["generate", "deliver"],
+    things: Sequence[Thing],
+    fleet: Fleet,
+) -> int:
+    """Send things to workers, a share of them in each message; returns how many went out, as `publish`.
+
+    Workers take messages from one queue, whoever has a place first. So each message has the share of one
+    worker, and no two of them are for the same one unless the others are full.
+    """
+    if not things:
+        return 0
+    size = fleet.share(len(things))
+    bundles = [things[at : at + size] for at in range(0, len(things), size)]
+    sent = await publish(celery, patience, [(task, _written(each)) for each in bundles])
+    return min(sent * size, len(things))
+
+
+def _written(bundle: Sequence[Thing]) -> list[object]:
+    """Write the arguments of a message; of what is alone in the form that older workers know too."""
+    written: list[list[object]] = [[str(id_), number] for id_, number in bundle]
+    return [written] if len(written) > 1 else list(written[0])
 
 
 async def publish(celery: Celery, patience: Patience, calls: Sequence[Call]) -> int:

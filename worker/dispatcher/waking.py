@@ -7,7 +7,7 @@ from uuid import UUID
 from models.coordination import aside, duties, workers
 from models.webhooks import deliveries, destinations
 from worker.dispatcher.duty import Dispatcher
-from worker.dispatcher.publishing import Call, publish
+from worker.dispatcher.publishing import hand_out
 
 # A destination that waits for its rate is looked at this soon again: what it misses, the next look makes up
 # for.
@@ -30,7 +30,7 @@ async def run(dispatcher: Dispatcher, cursor: Cursor) -> bool | timedelta:
     async with dispatcher.database.transaction() as tx:
         if not await duties.claim(tx, "wake"):
             return False
-        free = await workers.free_to_deliver(tx, seen=settings.worker_seen)
+        free, fleet = await workers.free_to_deliver(tx, seen=settings.worker_seen)
         most = dispatcher.patience.batch(deliveries.BATCH)
         woken = await deliveries.wake(
             tx,
@@ -43,8 +43,7 @@ async def run(dispatcher: Dispatcher, cursor: Cursor) -> bool | timedelta:
         )
     cursor.seen = dict(woken.seen)
     due = woken.due
-    calls: list[Call] = [("deliver", [str(id_), n]) for id_, n in due]
-    sent = await publish(dispatcher.celery, dispatcher.patience, calls) if calls else 0
+    sent = await hand_out(dispatcher.celery, dispatcher.patience, "deliver", due, fleet)
     if sent < len(due):
         async with dispatcher.database.transaction() as tx:
             await deliveries.hand_back(tx, due[sent:])

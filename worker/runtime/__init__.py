@@ -8,6 +8,8 @@ __all__ = [
     "app",
     "broker",
     "context",
+    "flight",
+    "gathering",
     "health",
     "heart",
     "loop",

@@ -4,20 +4,26 @@ Order, retries, delays and results are Postgres' business. Celery carries what m
 """
 
 import sys
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import celery.apps.worker
 from celery import Celery
 from celery.apps.worker import install_worker_term_handler
 from kombu.entity import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
+from pydantic import TypeAdapter
 
 from models.settings import Settings
 from models.settings.redis_url import RedisUrl
 
+_PAIRS = TypeAdapter(list[tuple[UUID, int]])
 _SENTINEL = 3.0  # seconds for a sentinel to answer
 
 GENERATE, DELIVER = "generate", "deliver"
+THREADS = 4  # each waits for one statement at a time: what begins the things of a message
+_AHEAD = 16  # messages for each thread: nobody wakes the poller to tell of an acknowledgement
 
 # By the alias and not by `broker_transport`, so that `rediss://` still means TLS.
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.runtime.broker:Transport"))
@@ -57,13 +63,13 @@ app.conf.update(
     imports=["worker.tasks"],
     task_serializer="json",
     accept_content=["json"],
-    # Late, so that a message outlives its worker. Its loss would cost a lease, its return costs a
-    # refused start: the guards in Postgres decide, not the broker.
+    # Late: when what it carries has begun, and that is committed. Its loss would cost a lease, its return
+    # costs a refused start: the guards in Postgres decide, not the broker.
     task_acks_late=True,
     task_reject_on_worker_lost=False,
     task_ignore_result=True,
     task_store_errors_even_if_ignored=False,
-    worker_prefetch_multiplier=1,
+    worker_prefetch_multiplier=_AHEAD,
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
     worker_send_task_events=False,
@@ -77,7 +83,7 @@ app.conf.update(
         "socket_connect_timeout": 3.0,
         "socket_keepalive": True,
         "health_check_interval": 10,
-        # Longer than any attempt: a healthy long task must not be handed out again.
+        # What comes back so late is refused; until then it is Postgres that may be away.
         "visibility_timeout": 3600,
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
@@ -102,3 +108,12 @@ def connect(settings: Settings) -> Celery:
         broker_transport_options=options,
     )
     return app
+
+
+def bundle(arguments: Sequence[object]) -> list[tuple[UUID, int]]:
+    """Read what a message carries: ids, each with its number.
+
+    A list of pairs, or one pair that is alone, which is all that older dispatchers send.
+    """
+    pairs = _PAIRS.validate_python(arguments[0] if len(arguments) == 1 else [arguments])
+    return list(dict.fromkeys(pairs))  # twice in one statement neither would be the other's

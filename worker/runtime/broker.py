@@ -9,11 +9,17 @@ A primary that became a replica refuses to write, which kombu takes for a fault 
 for the end of the worker. Here it is a lost connection too: the next one leads to the new primary, by the
 name of the service or by sentinels.
 
+A worker asks for no message of a queue for which it has no place: others have, or the message waits until
+one is free. As it says nothing to a question that Redis is still at, a full worker asks again and again.
+
 And it tells that the consumer lives. `pulse` beats whenever Redis has answered the consumer's BRPOP, with a
 message or with none, which is once a second; and while the pool is full, when nothing is asked for.
 """
 
+from collections.abc import Callable
+
 from kombu.transport import redis
+from kombu.utils.scheduling import round_robin_cycle
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import MasterDownError, ReadOnlyError
 
@@ -21,9 +27,41 @@ from worker.runtime.pulse import Pulse
 
 pulse = Pulse()
 
+_SOON = 0.02  # seconds until a worker that is full asks again
+_NOTHING = "nothing"  # a queue to which nobody writes
+
+
+class Appetite:
+    """Of which queues messages are wanted; of all, until it is told."""
+
+    def __init__(self) -> None:
+        self.takes: Callable[[str], bool] = lambda _queue: True
+
+
+appetite = Appetite()
+
+
+class Cycle(round_robin_cycle):
+    """kombu's turns of queues, without those of which nothing is wanted now."""
+
+    def consume(self, n: int) -> list[str]:
+        """Return the queues to ask for, the next one first."""
+        found: list[str] = super().consume(n)  # type: ignore[no-untyped-call]  # kombu's
+        return [queue for queue in found if appetite.takes(queue)] or [_NOTHING]
+
 
 class Channel(redis.Channel):
-    """A channel that says so when it is asked for a client after its end."""
+    """A channel that says so when it is asked for a client after its end, and asks for what is wanted."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]  # kombu's
+        self._queue_cycle = Cycle()  # type: ignore[no-untyped-call]  # kombu's
+
+    def _brpop_start(self, timeout: float | None = None) -> None:  # pyrefly: ignore[bad-override]  # kombu's
+        """Ask for messages; soon again where some are not wanted, for that may change."""
+        if not all(appetite.takes(queue) for queue in self.active_queues):
+            timeout = _SOON
+        super()._brpop_start(timeout)  # type: ignore[no-untyped-call]  # kombu's
 
     def _connparams(self, asynchronous: bool = False) -> object:  # noqa: FBT001, FBT002  # pyrefly: ignore[bad-override]  # kombu's signature
         if self.connection is None or self.connection.client is None:

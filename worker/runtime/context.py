@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 from uuid import UUID
 
+from models.coordination.workers import BUNDLE
 from models.errors import Misconfigured
 from models.images.pictures import Pictures
 from models.images.storage import Store
@@ -19,8 +21,12 @@ from models.platform.doorbell import Doorbell
 from models.platform.places import Places
 from models.platform.vault import Vault
 from models.settings import Settings
+from models.webhooks import deliveries
+from models.webhooks.deliveries import Delivered
 from worker.egress.guarded import Egress
 from worker.provider import Provider
+from worker.runtime.flight import Flight
+from worker.runtime.gathering import Gathering
 from worker.runtime.pulse import Pulse
 from worker.runtime.thumbnails import CHILDREN, NICE, Thumbnails
 
@@ -69,7 +75,11 @@ class Context:
     )
     # No project has more than half of a pool's connections: its statements may all wait for one row.
     turns: Places = field(init=False)
+    flight: Flight = field(init=False)
+    # Deliveries that were delivered, to be written down together.
+    delivered: Gathering[Delivered, bool] = field(init=False)
     running: set[Ref] = field(default_factory=set)
+    strays: set[Ref] = field(default_factory=set)  # in flight still, and not ours any more
     # What a store that refused an image is tried with, one at a time; and how often it was.
     trying_store: asyncio.Lock = field(default_factory=asyncio.Lock)
     store_tries: int = 0
@@ -85,6 +95,9 @@ class Context:
     def __post_init__(self) -> None:
         pool = self.settings.database_pool
         self.turns = Places(2 * pool, share=max(pool // 2, 1), line=_LINE, crowded="")
+        self.flight = Flight(self.settings)
+        record = partial(deliveries.record_plain, self.database.direct)
+        self.delivered = Gathering(record, most=BUNDLE)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -16,17 +16,22 @@ _CONNECTIONS = 64
 _LIFE = 60.0  # seconds: a check waits for Postgres for 35 s at most
 
 Check = Callable[[], Awaitable[str | None]]
+Shows = Callable[[], Mapping[str, object]]
 
 
 @asynccontextmanager
-async def serve(settings: Settings, *, healthy: Check, ready: Check) -> AsyncIterator[None]:
+async def serve(
+    settings: Settings, *, healthy: Check, ready: Check, shows: Shows = dict
+) -> AsyncIterator[None]:
     """Serve on `DARKROOM_METRICS_PORT`; a check returns None, or in words why not (503).
+
+    `/readyz` also says what `shows` returns.
 
     Raises `Misconfigured` when it cannot listen there.
     """
     app = web.Application()
     app.router.add_get("/healthz", _route(healthy))
-    app.router.add_get("/readyz", _route(ready))
+    app.router.add_get("/readyz", _route(ready, shows))
     app.router.add_get("/metrics", _metrics)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
@@ -66,13 +71,11 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> asyncio.Server
     return await loop.create_server(connect, host, port)
 
 
-def _route(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _route(check: Check, shows: Shows = dict) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(_request: web.Request) -> web.Response:
         trouble = await check()
-        return web.json_response(
-            {"status": "ok"} if trouble is None else {"status": "unavailable", "detail": trouble},
-            status=200 if trouble is None else 503,
-        )
+        said = {"status": "ok"} if trouble is None else {"status": "unavailable", "detail": trouble}
+        return web.json_response({**said, **shows()}, status=200 if trouble is None else 503)
 
     return answer
 

@@ -39,7 +39,8 @@ async def beat(context: Context) -> None:
         await workers.report(
             tx,
             context.worker,
-            generate_slots=settings.generate_slots,
+            # What was taken from it goes on all the same, to its answer, in a place of its own.
+            generate_slots=max(settings.generate_slots - len(context.strays), 0),
             deliver_slots=settings.deliver_slots,
             draining=context.draining or not context.consuming,
         )
@@ -50,6 +51,7 @@ async def beat(context: Context) -> None:
             metrics.LEASES_LOST.inc()
             log.warning("lease.lost", job_id=str(ref.job_id), fence=ref.fence)
             context.running.discard(ref)  # for good: a fence only grows
+            context.strays.add(ref)
 
 
 async def leave(context: Context) -> None:

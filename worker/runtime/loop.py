@@ -1,6 +1,6 @@
 """The one event loop of a worker process, entered from Celery's threads.
 
-A thread of the pool only waits: a thousand calls in flight cost a thousand idle threads and one loop.
+A thread of the pool waits until what its message carries has begun, and for no call (`flight`).
 """
 
 import asyncio
@@ -46,7 +46,7 @@ class Loop:
         return self._enter(work).result()
 
     def see_through(self, work: Coroutine[object, object, None]) -> None:
-        """Run a task's work and wait for its end; it may be abandoned, which is no failure of Celery's."""
+        """Run a task's coroutine and wait for its end; to be abandoned is no failure of Celery's."""
         entered = self._enter(work)
         self._entered.add(entered)
         entered.add_done_callback(self._entered.discard)
@@ -64,9 +64,11 @@ class Loop:
         self._loop.call_soon_threadsafe(what, *given)
 
     def abandon(self) -> None:
-        """Cancel what tasks are at: the time to see it through is over."""
+        """Cancel what tasks are at, and what they have begun: the time to see it through is over."""
         for each in list(self._entered):
             each.cancel()
+        if self.context is not None:
+            self.context.flight.abandon()
 
     def _enter(self, work: Coroutine[object, object, Result]) -> Future[Result]:
         async def ours() -> Result:

@@ -17,6 +17,9 @@ NOT_BOOKED = Counter(
     "Answers to paid calls that could not be written down; their charge is looked up",
 )
 IN_FLIGHT = Gauge("darkroom_in_flight", "Jobs in the hands of this worker")
+DELIVERIES_IN_FLIGHT = Gauge(
+    "darkroom_deliveries_in_flight", "Deliveries in the hands of this worker"
+)
 NOT_KEPT = Counter(
     "darkroom_images_not_kept_total",
     "Times that a paid image could not be kept yet: by our own store, or the provider's download",

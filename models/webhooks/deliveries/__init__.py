@@ -2,8 +2,8 @@
 
 The dispatcher wakes what is due (`wake`), a worker takes it (`take`), sends it, and records the try
 (`record`). `take` and `record` are guarded by the number of the try: two workers with one message send
-it once, and a late one moves nothing. `take_plain` and `record_plain` are the same statements with
-conditions on: one round trip for what nearly every delivery is, or nothing at all.
+it once, and a late one moves nothing. `take_plain` and `record_plain` do the same for a bundle in one round
+trip, and leave out what is not what nearly every delivery is.
 
     pending ──wake──► sending ──record──► delivered | exhausted | blocked | aborted
        ▲ ▲               │                    │
@@ -23,7 +23,7 @@ Whoever needs an endpoint's row takes it first, then rows of deliveries, then th
 
 from models.webhooks.deliveries.disabling import Patience
 from models.webhooks.deliveries.reading import Logged, log, read
-from models.webhooks.deliveries.recording import TryResult, record, record_plain
+from models.webhooks.deliveries.recording import Delivered, TryResult, record, record_plain
 from models.webhooks.deliveries.replaying import Pace, Replayed, ping, redeliver, replay
 from models.webhooks.deliveries.taking import ClaimedDelivery, take, take_plain
 from models.webhooks.deliveries.waking import BATCH, Woken, hand_back, reap, run_out, wake
@@ -31,6 +31,7 @@ from models.webhooks.deliveries.waking import BATCH, Woken, hand_back, reap, run
 __all__ = [
     "BATCH",
     "ClaimedDelivery",
+    "Delivered",
     "Logged",
     "Pace",
     "Patience",

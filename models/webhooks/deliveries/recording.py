@@ -1,11 +1,12 @@
 """What a try of a delivery leaves behind: the line in the log, and what follows from it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import TextClause, func, text, update
+from sqlalchemy import func, text, update
 
 from models.platform.db import Transaction
 from models.platform.direct import Direct, prepared
@@ -41,20 +42,32 @@ class _Fate:
     pause: timedelta | None = None
 
 
-async def record_plain(
-    direct: Direct, delivery_id: UUID, number: int, at: datetime, tried: TryResult
-) -> bool:
-    """Write that a try delivered, in one round trip, where neither endpoint nor destination was in trouble.
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A try that its receiver took: `at` is when it was sent, and what was said to it."""
 
-    False, and nothing done, when there is more to say.
+    delivery_id: UUID
+    number: int
+    at: datetime
+    tried: TryResult
+
+
+async def record_plain(direct: Direct, delivered: Sequence[Delivered]) -> list[bool]:
+    """Write that tries delivered, in one round trip, where neither endpoint nor destination is in trouble.
+
+    False, in the order of the tries, and nothing done where there is more to say; or where somebody else
+    has just locked a delivery, for none waits for another's.
     """
-    if tried.state != "delivered":
-        return False
-    if await direct.write(_RECORD_PLAIN, _values(delivery_id, number, at, tried)) is None:
-        return False
-    direct.ring("delivery", str(delivery_id))
-    direct.ring("deliveries")  # a place in the destination is free
-    return True
+    lines = [_values(each.delivery_id, each.number, each.at, each.tried) for each in delivered]
+    rows = await direct.write_all(
+        _RECORD_PLAIN, {name: [line[name] for line in lines] for name in _LINE}
+    )
+    recorded = {(row["id"], row["number"]) for row in rows}
+    for delivery_id, _ in recorded:
+        direct.ring("delivery", str(delivery_id))
+    if recorded:
+        direct.ring("deliveries")  # a place in the destination is free
+    return [(each.delivery_id, each.number) in recorded for each in delivered]
 
 
 async def record(
@@ -169,34 +182,47 @@ async def _end_job_urls(tx: Transaction, told: Delivery) -> None:
     )
 
 
-def _record(
-    *, destination: str = ":lane", next_in: str = ":next_in", only_if: str = "", logged_if: str = ""
-) -> TextClause:
-    """Write the statement: the try goes to the log, and the delivery where this try is its current one."""
-    return text(f"""
+_RECORD = prepared(
+    text("""
     WITH moved AS (
-        UPDATE deliveries d SET state = :state, lane = {destination}, lease_until = NULL, taken_at = NULL,
-               next_at = now() + CAST({next_in} AS interval),
+        UPDATE deliveries d SET state = :state, lane = :lane, lease_until = NULL, taken_at = NULL,
+               next_at = now() + CAST(:next_in AS interval),
                finished_at = CASE WHEN :finished THEN now() END
-         WHERE id = :delivery AND state = 'sending' AND tries = :number {only_if}
+         WHERE id = :delivery AND state = 'sending' AND tries = :number
         RETURNING id
     ), tried AS (
         INSERT INTO delivery_tries (delivery_id, number, at, http_status, latency_ms, result)
-        SELECT :delivery, :number, :at, :http_status, :latency, :result {logged_if}
+        SELECT :delivery, :number, :at, :http_status, :latency, :result
             ON CONFLICT DO NOTHING
     )
     SELECT id FROM moved
-""")  # noqa: S608 - constants of ours
-
-
-_RECORD = prepared(_record())
-_WELL = f"""
-           AND NOT starts_with(d.lane, '{destinations.HAND}')
+""")
+)
+_LINE = ("delivery", "number", "at", "http_status", "latency", "result")
+_RECORD_PLAIN = prepared(
+    text(f"""
+    WITH line AS (
+        SELECT * FROM unnest(
+            CAST(:delivery AS uuid[]), CAST(:number AS bigint[]), CAST(:at AS timestamptz[]),
+            CAST(:http_status AS bigint[]), CAST(:latency AS bigint[]), CAST(:result AS text[])
+        ) AS line (delivery, number, at, http_status, latency, result)
+    ), mine AS (
+        SELECT d.id, line.* FROM deliveries d JOIN line ON d.id = delivery AND tries = number
+         WHERE state = 'sending' AND NOT starts_with(d.lane, '{destinations.HAND}')
            AND NOT EXISTS (SELECT FROM lanes WHERE lanes.lane = d.lane AND slow)
            AND NOT EXISTS (SELECT FROM endpoints e
-                            WHERE e.id = d.endpoint_id AND failing_since IS NOT NULL)"""  # noqa: S608
-_RECORD_PLAIN = prepared(
-    _record(destination="lane", next_in="NULL", only_if=_WELL, logged_if="FROM moved").bindparams(
-        state="delivered", finished=True
+                            WHERE e.id = d.endpoint_id AND failing_since IS NOT NULL)
+           FOR NO KEY UPDATE OF d SKIP LOCKED
+    ), moved AS (
+        UPDATE deliveries d SET state = 'delivered', lease_until = NULL, taken_at = NULL,
+               next_at = NULL, finished_at = now()
+          FROM mine WHERE d.id = mine.id AND d.state = 'sending' AND d.tries = mine.number
+        RETURNING mine.*
+    ), tried AS (
+        INSERT INTO delivery_tries (delivery_id, number, at, http_status, latency_ms, result)
+        SELECT delivery, number, at, http_status, latency, result FROM moved
+            ON CONFLICT DO NOTHING
     )
+    SELECT id, number FROM moved
+""")  # noqa: S608 - a constant of ours
 )

@@ -1,5 +1,6 @@
 """Taking a delivery for a try: one statement, which also says where to, with what, and whether at all."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +14,8 @@ from models.platform.direct import Direct, Statement, loaded, prepared
 from models.platform.vault import Vault
 from models.schema import Delivery, Endpoint, Project
 from models.webhooks import destinations, endpoints
+
+Woken = tuple[UUID, int]  # a delivery, and the number of the try that it was woken for
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +32,21 @@ class ClaimedDelivery:
     nth: int
     event_id: UUID
     url: str
-    endpoint: bool  # a registered endpoint, not a job's own URL
+    endpoint_id: UUID | None  # None: it goes to a job's own URL
     ping: bool  # sent once, whatever comes of it
     body: bytes
     secrets: tuple[str, ...]
 
 
 async def take_plain(
-    direct: Direct, vault: Vault, delivery_id: UUID, number: int, lease: timedelta
-) -> ClaimedDelivery | None:
-    """Take a delivery for this try, in one round trip; None, and nothing done, when it is called off."""
-    asked = {"delivery": delivery_id, "number": number, "lease": lease}
-    row = await direct.write(_TAKE_PLAIN, asked)
-    return None if row is None else _claimed(row, vault, delivery_id, number)
+    direct: Direct, vault: Vault, woken: Sequence[Woken], lease: timedelta
+) -> list[ClaimedDelivery]:
+    """Take deliveries for these tries, all in one round trip; what is called off is left out, untouched.
+
+    So is what somebody else has locked just now: no delivery of a bundle waits for another's.
+    """
+    rows = await direct.write_all(_TAKE_PLAIN, _asked(woken, lease))
+    return [_claimed(row, vault) for row in rows]
 
 
 async def take(
@@ -52,26 +57,30 @@ async def take(
     An endpoint that was disabled or deleted since the delivery was woken gets nothing any more, and one
     that moved gets it at its new URL.
     """
-    asked = {"delivery": delivery_id, "number": number, "lease": lease}
-    row = await tx.first(_TAKE, asked)
+    row = await tx.first(_TAKE, _asked([(delivery_id, number)], lease))
     if row is None:
         return None
     if row["instead"] is not None:
         await _put_back(tx, delivery_id, row)
         return None
-    return _claimed(row, vault, delivery_id, number)
+    return _claimed(row, vault)
 
 
-def _claimed(row: dict[str, Any], vault: Vault, delivery_id: UUID, number: int) -> ClaimedDelivery:
+def _asked(woken: Sequence[Woken], lease: timedelta) -> dict[str, object]:
+    asked = [each for each, _ in woken]
+    return {"deliveries": asked, "numbers": [number for _, number in woken], "lease": lease}
+
+
+def _claimed(row: dict[str, Any], vault: Vault) -> ClaimedDelivery:
     return ClaimedDelivery(
-        delivery_id=delivery_id,
+        delivery_id=row["id"],
         project_id=row["project_id"],
         job_id=row["job_id"],
-        number=number,
-        nth=number - row["tries_before"],
+        number=row["tries"],
+        nth=row["tries"] - row["tries_before"],
         event_id=row["event_id"],
         url=row["url"],
-        endpoint=row["endpoint_id"] is not None,
+        endpoint_id=row["endpoint_id"],
         ping=destinations.is_ping(row["lane"]),
         body=row["body"],
         secrets=_secrets(row, vault, datetime.now(UTC)),
@@ -108,37 +117,43 @@ async def _put_back(tx: Transaction, delivery_id: UUID, taken: dict[str, Any]) -
     tx.ring("deliveries")  # a place in the destination is free
 
 
-def _take(*, only_if: str = "") -> Statement:
+def _take(*, only_if: str = "", locked: str = "") -> Statement:
     """Write the statement: `instead` is what becomes of a delivery whose endpoint or URL wants none now."""
     return prepared(
         text(f"""
-    WITH aim AS (
+    WITH mine AS (
+        SELECT d.id FROM deliveries d
+          JOIN unnest(CAST(:deliveries AS uuid[]), CAST(:numbers AS bigint[])) AS asked (id, number)
+            ON d.id = asked.id AND d.tries = asked.number
+         WHERE state = 'sending' AND taken_at IS NULL
+           FOR NO KEY UPDATE OF d {locked}
+    ), aim AS (
         SELECT d.id AS delivery_id, body, e.url AS endpoint_url, paused_until,
                webhook_secret, webhook_secret_old, webhook_rotated_at,
                secret, secret_old, rotated_at, project_secret,
                CASE WHEN e.deleted_at IS NOT NULL THEN 'aborted'
                     WHEN NOT (e.enabled OR starts_with(d.lane, '{destinations.PING}')) THEN 'held'
                     WHEN paused_until IS NOT NULL THEN 'pending' END AS instead
-          FROM deliveries d
+          FROM mine
+          JOIN deliveries d ON d.id = mine.id
           JOIN events ON events.id = d.event_id
           JOIN projects p ON p.id = d.project_id
           LEFT JOIN endpoints e ON e.id = d.endpoint_id
           LEFT JOIN lanes
-            ON d.endpoint_id IS NULL AND NOT starts_with(d.lane, '{destinations.HAND}') AND paused_until >
-            now()
+            ON d.endpoint_id IS NULL AND NOT starts_with(d.lane, '{destinations.HAND}')
+           AND paused_until > now()
            AND lanes.lane = concat('{destinations.URL}', d.project_id, ':', md5(d.url))
-         WHERE d.id = :delivery
     )
     UPDATE deliveries d SET taken_at = now(), lease_until = now() + :lease,
            url = CASE WHEN instead IS NULL THEN coalesce(endpoint_url, url) ELSE url END
       FROM aim
-     WHERE id = delivery_id AND state = 'sending' AND tries = :number AND taken_at IS NULL {only_if}
-    RETURNING project_id, job_id, event_id, endpoint_id, url, lane, tries_before, body, paused_until,
-              webhook_secret, webhook_secret_old, webhook_rotated_at,
+     WHERE id = delivery_id AND state = 'sending' AND taken_at IS NULL {only_if}
+    RETURNING id, tries, project_id, job_id, event_id, endpoint_id, url, lane, tries_before, body,
+              paused_until, webhook_secret, webhook_secret_old, webhook_rotated_at,
               secret, secret_old, rotated_at, project_secret, instead
 """)  # noqa: S608 - constants of ours
     )
 
 
 _TAKE = _take()
-_TAKE_PLAIN = _take(only_if="AND instead IS NULL")
+_TAKE_PLAIN = _take(only_if="AND instead IS NULL", locked="SKIP LOCKED")

@@ -124,7 +124,7 @@ async def free(bench: Bench, limit: int = 100) -> tuple[int, int]:
     seen = timedelta(seconds=20)
     return (
         (await bench.do(lambda tx: workers.capacity(tx, seen=seen))).within(limit),
-        await bench.do(lambda tx: workers.free_to_deliver(tx, seen=seen)),
+        (await bench.do(lambda tx: workers.free_to_deliver(tx, seen=seen)))[0],
     )  # fmt: skip
 
 

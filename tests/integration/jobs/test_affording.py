@@ -165,9 +165,9 @@ async def test_the_fast_way_begins_what_the_general_one_would_begin_as_it_is(
         model=MODEL,
         price=price,
     )
-    begun = await jobs.start_plain(bench.database.direct, made, fence, **_terms())
-    assert (begun is not None) == plainly
-    if begun is None:
+    begun = await jobs.start_plain(bench.database.direct, [(made, fence)], **_terms())
+    assert bool(begun) == plainly
+    if not begun:
         assert await _start(replace(bench, plain=False), made, fence)
     (attempt,) = await bench.attempts(made)
     assert attempt["hold"] == max(price, PRICE)

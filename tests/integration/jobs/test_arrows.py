@@ -521,13 +521,14 @@ async def test_a_start_whose_commit_was_answered_by_nobody_is_found_by_its_id(
     job_id, mine = await bench.submit(), uuid4()
     fence = await bench.dispatch(job_id)
 
-    async def look(start_id: UUID) -> Start | None:
-        return await bench.do(lambda tx: jobs.started(tx, job_id, fence, start_id))
+    async def look(start_id: UUID) -> list[Start]:
+        return await bench.do(lambda tx: jobs.started(tx, [(job_id, fence)], start_id))
 
-    assert await look(mine) is None
+    assert await look(mine) == []
     begun = await bench.start(job_id, fence, start_id=mine)
-    assert await look(mine) == begun is not None
-    assert await look(uuid4()) is None
+    assert begun is not None
+    assert await look(mine) == [begun]
+    assert await look(uuid4()) == []
     await bench.reap(job_id)
     assert await look(mine) is None
 

@@ -599,7 +599,8 @@ async def test_an_image_that_its_own_worker_cannot_fetch_is_fetched_by_another(
     await house.bench.refuse(fresh)
 
     fence = await house.bench.dispatch(late.job_id)
-    await generate.run(house.context, late.job_id, fence)
+    await generate.start(house.context, [(late.job_id, fence)])
+    await house.context.flight.landed()
 
     assert await ended(house.bench, late.job_id) == ("succeeded", 0, PRICE)
     assert await given(house.bench, late.job_id) == [(1, False)]
@@ -624,7 +625,8 @@ async def test_the_worker_that_ends_a_job_with_its_spare_draws_its_thumbnail(
 
     project = caller.project_id
     await keep.run(house.context, late, project, answered.url, answered.b64, late_image=True)
-    await generate.run(house.context, late.job_id, stale)
+    await generate.start(house.context, [(late.job_id, stale)])
+    await house.context.flight.landed()
     await house.context.thumbnails.drawn()
 
     assert await ended(house.bench, late.job_id) == ("succeeded", 0, PRICE)

@@ -72,10 +72,9 @@ async def test_a_start_whose_answer_was_lost_is_found_again_by_its_own_id(
     between.drop = 1
     with pytest.raises(Unavailable):
         await replace(far, plain=False).start(job_id, fence, start_id=start_id)
-    found = await far.do(lambda tx: jobs.started(tx, job_id, fence, start_id))
-    assert found is not None
+    (found,) = await far.do(lambda tx: jobs.started(tx, [(job_id, fence)], start_id))
     assert found.ref.number == 1
-    assert await far.do(lambda tx: jobs.started(tx, job_id, fence, uuid4())) is None
+    assert await far.do(lambda tx: jobs.started(tx, [(job_id, fence)], uuid4())) == []
     assert len(await near.attempts(job_id)) == 1
 
 
@@ -175,8 +174,7 @@ async def test_what_a_worker_says_in_one_statement_is_said_once(
     between.at, between.drop = b"begun AS", 1
     with pytest.raises(Unavailable):
         await far.start(job_id, fence, start_id=start_id)
-    found = await far.do(lambda tx: jobs.started(tx, job_id, fence, start_id))
-    assert found is not None
+    (found,) = await far.do(lambda tx: jobs.started(tx, [(job_id, fence)], start_id))
     between.at, between.drop = b"finished AS", 1
     with pytest.raises(Unavailable):
         await far.receive(found.ref)

@@ -25,6 +25,7 @@ from models.platform.db import Database
 from models.platform.vault import Vault
 from models.states import Priority
 from models.webhooks import deliveries, destinations
+from models.webhooks.deliveries import Delivered
 from tests.fixtures import sending
 from tests.fixtures.making import DAY, IMAGE, KEPT, LEASE, NOTHING, PRICE, Bench, asked
 from tests.fixtures.zones import NOON
@@ -145,12 +146,11 @@ async def test_what_is_plain_goes_the_plain_way(bench: Bench, vault: Vault) -> N
     assert ended is not None
     assert (ended.status, ended.held, ended.charged) == ("succeeded", 0, PRICE)
     (woken,) = await sending.wake(bench)
-    parcel = await deliveries.take_plain(direct, vault, *woken, LEASE)
-    assert parcel is not None
+    (parcel,) = await deliveries.take_plain(direct, vault, [woken], LEASE)
     assert b'"job.succeeded"' in parcel.body
-    at = datetime.now(UTC)
-    assert await deliveries.record_plain(direct, *woken, at, sending.DELIVERED)
-    assert not await deliveries.record_plain(direct, *woken, at, sending.DELIVERED)
+    delivered = [Delivered(*woken, datetime.now(UTC), sending.DELIVERED)]
+    assert await deliveries.record_plain(direct, delivered) == [True]
+    assert await deliveries.record_plain(direct, delivered) == [False]
 
 
 async def test_a_row_without_a_column_is_a_row(bench: Bench) -> None:
@@ -268,7 +268,7 @@ async def test_a_start_that_is_not_plain_begins_nothing(
     fence = await bench.dispatch(job_id)
     await spoil(bench, vault, job_id)
     before = await bench.everything_of(job_id)
-    assert await jobs.start_plain(bench.database.direct, job_id, fence, **_terms()) is None
+    assert await jobs.start_plain(bench.database.direct, [(job_id, fence)], **_terms()) == []
     assert await bench.everything_of(job_id) == before
 
 
@@ -342,10 +342,8 @@ async def test_a_success_after_trouble_is_recorded_in_the_general_way(
         )
     else:
         await bench.run("UPDATE endpoints SET failing_since = now(), failing_deliveries = 1")
-    at = datetime.now(UTC)
-    direct = bench.database.direct
-    assert not await deliveries.record_plain(direct, *woken, at, sending.DELIVERED)
-    assert not await deliveries.record_plain(direct, *woken, at, sending.LATER)
+    delivered = Delivered(*woken, datetime.now(UTC), sending.DELIVERED)
+    assert await deliveries.record_plain(bench.database.direct, [delivered]) == [False]
     assert await sending.record(bench, woken, sending.DELIVERED) == "delivered"
     well = await bench.rows("SELECT 1 FROM endpoints WHERE failing_since IS NOT NULL")
     slow = await bench.rows("SELECT 1 FROM lanes WHERE slow")
@@ -355,8 +353,7 @@ async def test_a_success_after_trouble_is_recorded_in_the_general_way(
 
 async def _started(bench: Bench, job_id: UUID) -> Ref:
     fence = await bench.dispatch(job_id)
-    start = await jobs.start_plain(bench.database.direct, job_id, fence, **_terms())
-    assert start is not None
+    (start,) = await jobs.start_plain(bench.database.direct, [(job_id, fence)], **_terms())
     return start.ref
 
 

@@ -30,7 +30,7 @@ from models.platform.db import Database, Transaction
 from models.platform.direct import Direct, Statement, Values
 from models.platform.vault import Vault
 from models.webhooks import deliveries
-from models.webhooks.deliveries import TryResult
+from models.webhooks.deliveries import Delivered, TryResult
 from tests.bench.rows.growing import fill
 from tests.conftest import make_project, make_settings
 from tests.fixtures.databases import Databases
@@ -167,7 +167,7 @@ class _Within(Direct):
         found = await connection.exec_driver_sql(statement.decode(), given)
         return [dict(each) for each in found.mappings()] if found.returns_rows else []
 
-    run, first = read, write
+    run, write_all, first = read, read, write
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["_Within"]:  # type: ignore[override] # all are together
@@ -193,8 +193,8 @@ async def _start_plain(tx: Transaction, on: Ground) -> None:
     released = text("UPDATE jobs SET status = 'released' WHERE id = :id")
     await tx.execute(released, {"id": on.running.job_id})
     await jobs.start_plain(
-        _Within(tx), on.running.job_id, 1, start_id=uuid4(), worker="worker-2", key_prefix="simulato",
-        lease=LEASE, typical_call=NOTHING,
+        _Within(tx), [(on.running.job_id, 1)], start_id=uuid4(), worker="worker-2",
+        key_prefix="simulato", lease=LEASE, typical_call=NOTHING,
     )  # fmt: skip
 
 
@@ -208,11 +208,10 @@ async def _deliver_plain(tx: Transaction, on: Ground) -> None:
     direct = _Within(tx)
     sent = "SELECT id, tries FROM deliveries WHERE state = 'sending' LIMIT 1"
     delivery, number = (await tx.execute(text(sent))).one()
-    assert (
-        await deliveries.take_plain(direct, on.presenter.vault, delivery, number, LEASE) is not None
-    )
-    at, tried = datetime.now(UTC), TryResult("delivered", "delivered", 200, NOTHING)
-    assert await deliveries.record_plain(direct, delivery, number, at, tried)
+    assert await deliveries.take_plain(direct, on.presenter.vault, [(delivery, number)], LEASE)
+    tried = TryResult("delivered", "delivered", 200, NOTHING)
+    delivered = Delivered(delivery, number, datetime.now(UTC), tried)
+    assert await deliveries.record_plain(direct, [delivered]) == [True]
 
 
 async def _finish(tx: Transaction, on: Ground) -> None:

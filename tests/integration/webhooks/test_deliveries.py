@@ -112,7 +112,7 @@ async def test_a_delivery_is_woken_once_and_taken_once(bench: Bench, vault: Vaul
     parcels = await asyncio.gather(*(take(bench, vault, woken) for _ in range(8)))
 
     (parcel,) = [each for each in parcels if each is not None]
-    assert (parcel.number, parcel.url, parcel.endpoint) == (1, made.url, True)
+    assert (parcel.number, parcel.url, parcel.endpoint_id) == (1, made.url, made.id)
     assert [secret.partition("_")[0] for secret in parcel.secrets] == ["whsec", "whsk"]
     assert await wake(bench) == []
 

@@ -63,8 +63,8 @@ async def house(
 
 async def work(house: House) -> list[str]:
     """Let a worker make every try that is due; returns the states of all deliveries."""
-    for delivery_id, number in await wake(house.bench):
-        await deliver.run(house.context, delivery_id, number)
+    await deliver.start(house.context, await wake(house.bench))
+    await house.context.flight.landed()
     rows = await house.bench.rows("SELECT state FROM deliveries ORDER BY id")
     return [row["state"] for row in rows]
 
@@ -136,7 +136,8 @@ async def test_what_was_called_off_meanwhile_is_not_sent(house: House) -> None:
     async with listening() as receiver:
         made, _ = await registered(bench, house.context.vault, Wish(receiver.url))
         await finished(bench)
-        ((delivery_id, number),) = await wake(bench)
+        (woken,) = await wake(bench)
         await change(bench, made, enabled=False)
-        await deliver.run(house.context, delivery_id, number)
+        await deliver.start(house.context, [woken])
+        await house.context.flight.landed()
     assert receiver.received == []

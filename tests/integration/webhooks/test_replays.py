@@ -304,7 +304,7 @@ async def test_a_ping_is_held_up_by_nothing(bench: Bench, vault: Vault) -> None:
     (woken,) = await wake(bench)
     parcel = await take(bench, vault, woken)
     assert parcel is not None
-    assert (parcel.delivery_id, parcel.ping, parcel.endpoint) == (delivery_id, True, True)
+    assert (parcel.delivery_id, parcel.ping, parcel.endpoint_id) == (delivery_id, True, made.id)
     event = json.loads(parcel.body)
     assert (event["type"], event["data"]["endpoint_id"]) == (
         "ping", ids.text(ids.ENDPOINT, made.id),

@@ -140,7 +140,8 @@ async def test_one_that_was_lost_with_its_worker_is_told_at_once(
     await bench.reap(ref.job_id)
     fence = await bench.dispatch(ref.job_id)
     async with open_context(settings, "worker-2") as context:
-        await generate.run(context, ref.job_id, fence)
+        await generate.start(context, [(ref.job_id, fence)])
+        await context.flight.landed()
     assert await outcome(bench, ref.job_id) == ("failed", "image_lost", PRICE)
     message = (await bench.job(ref.job_id))["error"]["message"]
     assert message.endswith("inline, and were lost with the worker that had them")

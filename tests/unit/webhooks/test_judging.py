@@ -30,8 +30,8 @@ def judged(
     number = nth + 40  # it was replayed: its tries count on, its schedule began anew
     parcel = ClaimedDelivery(
         delivery_id=UUID(int=1), project_id=UUID(int=3), job_id=None, number=number, nth=nth,
-        event_id=UUID(int=2), url="https://r.example/", endpoint=endpoint, ping=ping, body=b"{}",
-        secrets=(),
+        event_id=UUID(int=2), url="https://r.example/", ping=ping, body=b"{}", secrets=(),
+        endpoint_id=UUID(int=4) if endpoint else None,
     )  # fmt: skip
     return judge(SETTINGS, parcel, met, ELAPSED, now=NOW, random=lambda: draw)
 
