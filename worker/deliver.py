@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
@@ -135,6 +136,7 @@ async def _send(context: Context, claimed: ClaimedDelivery, at: datetime) -> Met
             },
             deadline=settings.webhook_timeout,
             read_max=settings.webhook_read_max_bytes,
+            owner=claimed.endpoint_id or (claimed.project_id, urlsplit(claimed.url)[:2]),
         )
     except (EgressRefused, Unreachable) as failed:
         return failed

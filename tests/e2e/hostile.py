@@ -119,11 +119,12 @@ def gathered() -> Iterator[Crowd]:
         await ended.wait()
         main.close()
         canary.close()
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-        await asyncio.sleep(0)  # for what was closed just now
+        await asyncio.sleep(0)  # for who was let in just now
+        while left := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            await asyncio.sleep(0)  # for what was closed just now
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="crowd")
     thread.start()

@@ -30,13 +30,15 @@ Field = tuple[bytes, bytes]
 class Head:
     """A head for the parser, and what has come behind it.
 
-    `whole` is False when it was cut where it grew too long; `bodiless` says that nothing may follow.
+    `whole` is False when it was cut where it grew too long; `bodiless`: nothing may follow; `keeps`: the
+    connection may be used again, for nobody ends it, and where the answer ends is beyond doubt.
     """
 
     text: bytes
     rest: bytes = b""
     whole: bool = True
     bodiless: bool = False
+    keeps: bool = False
 
 
 class HeadReader:
@@ -100,7 +102,14 @@ def _mended(head: bytes, rest: bytes, *, whole: bool) -> Head:
     kept += _framing(fields, rest) if whole else [(b"content-length", b"1")]
     version = b"1.0" if status[1] == b"1.0" else b"1.1"
     text = [b"HTTP/%b %d " % (version, code), *(b"%b: %b" % field for field in kept)]
-    return Head(b"\r\n".join(text) + b"\r\n\r\n", rest, whole, bodiless=code in _BODILESS)
+    bodiless = code in _BODILESS
+    return Head(
+        b"\r\n".join(text) + b"\r\n\r\n",
+        rest,
+        whole,
+        bodiless=bodiless,
+        keeps=whole and status[1] == b"1.1" and code != _SWITCHING and _keeps(fields, bodiless),
+    )
 
 
 def _fields(lines: list[bytes]) -> list[Field]:
@@ -118,6 +127,17 @@ def _fields(lines: list[bytes]) -> list[Field]:
             values = [value.translate(_CONTROLS).strip()]
             read.append((name, values))
     return [(name, b" ".join(values)) for name, values in read]
+
+
+def _keeps(fields: list[Field], bodiless: bool) -> bool:  # noqa: FBT001
+    """Return whether a connection may go on: nobody ends it, and the body's end is said once, plainly."""
+    said = [(name, value.lower()) for name, value in fields]
+    if any(b"close" in value for name, value in said if name.endswith(b"connection")):
+        return False
+    framing = [each for each in said if each[0] in {b"content-length", b"transfer-encoding"}]
+    if bodiless:
+        return not framing or framing == [(b"content-length", b"0")]
+    return len(framing) == 1 and (framing[0][1] == b"chunked" or framing[0][1].isdigit())
 
 
 def _framing(fields: list[Field], rest: bytes) -> list[Field]:

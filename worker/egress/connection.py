@@ -3,15 +3,18 @@
 The connector looks nothing up: it is given the checked answers, and every socket is made by `pin`,
 which refuses any other address, also for literals, which skip resolvers.
 
+A session whose connections are kept is for one other side, as `kept.py` has it.
+
 What comes in is metered and mended before it is parsed (`worker/egress/wire.py`).
 """
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from ipaddress import IPv6Address, ip_address
 from socket import AF_INET, AF_INET6, AI_NUMERICHOST, socket
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -22,6 +25,14 @@ from worker.egress.wire import Connector, Meter
 
 Reason = Literal["dns", "connect", "tls", "timeout", "reset", "too_large", "redirect", "protocol"]
 
+# The meter of the request that this task sends over a connection that is kept.
+metering: ContextVar[Meter] = ContextVar("metering")
+
+IDLE_MAX, ANSWERS_MAX = (
+    30.0,
+    100,
+)  # seconds without use, and answers, after which a connection is closed
+_WAITING = 8  # connections to one other side that wait for use
 _BUFFER = 64 * 1024  # bytes a connection may hold before the reader has taken them
 
 
@@ -34,9 +45,29 @@ class Unreachable(Exception):
 
 
 def open_session(answers: Sequence[Address], meter: Meter) -> aiohttp.ClientSession:
-    """Open a session that can connect to these addresses and no other, whatever the URL's name."""
+    """Open a session that can connect to these addresses and no other, whatever the URL's name.
+
+    Each request has a connection of its own.
+    """
+    return _open(_Connector(answers, lambda: meter, force_close=True))
+
+
+def open_kept(answers: Sequence[Address]) -> aiohttp.ClientSession:
+    """Open such a session whose connections are used again; each request sets its own `metering`."""
+    return _open(
+        _Connector(
+            answers,
+            metering.get,
+            most=ANSWERS_MAX,
+            idle=_WAITING,
+            keepalive_timeout=IDLE_MAX,
+        )
+    )
+
+
+def _open(connector: "_Connector") -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=_Connector(answers, meter),
+        connector=connector,
         trust_env=False,  # neither proxies nor .netrc
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -98,14 +129,19 @@ def _reason(failure: Exception) -> Reason:
 
 
 class _Connector(Connector):
-    def __init__(self, answers: Sequence[Address], meter: Meter) -> None:
+    def __init__(
+        self,
+        answers: Sequence[Address],
+        meter: Callable[[], Meter],
+        **options: Any,  # noqa: ANN401 - aiohttp's own
+    ) -> None:
         super().__init__(
-            lambda: meter,
+            meter,
             resolver=_Pinned(answers),
             socket_factory=pin(answers),
             use_dns_cache=False,
-            force_close=True,
             limit=0,
+            **options,
         )
 
 

@@ -1,9 +1,9 @@
 """The only way out to an address that a user or the provider chose.
 
 Resolve once, check every answer, connect to that very address with the TLS name and Host kept
-(`worker/egress/connection.py`). No redirects but a download's, each checked again; no proxies of the
-environment; one deadline over everything, because timeouts between bytes never fire on a server
-that drips.
+(`worker/egress/connection.py`), or use a connection to it that is kept for whoever asks (`kept.py`). No
+redirects but a download's, each checked again; no proxies of the environment; one deadline over everything,
+because timeouts between bytes never fire on a server that drips.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache, partial
 from ipaddress import ip_address
@@ -21,22 +21,19 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urljoin
 
-from yarl import URL
-
 from models.platform.addresses import Address, Network, Target, check_reach, check_url
 from worker.decoding import links
-from worker.egress.connection import Unreachable, open_session, plainly
+from worker.egress import asking
+from worker.egress.asking import Heard, Request
+from worker.egress.connection import Unreachable, plainly
+from worker.egress.kept import Kept, Owner
 from worker.egress.replies import Reply
-from worker.egress.wire import Meter
 
 Lookup = Callable[[str, int], Sequence[Address]]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_MAX = 3
 _LOOKUPS = 64  # a hostile name server holds a thread for up to half a minute
-_HEAD = 256 * 1024  # bytes of an answer's head; of a longer one to a post the status counts
-_FRAMING = 64 * 1024  # bytes around a body; those around chunks may be as many as they carry
-_HEADERS = {"user-agent": "Darkroom", "accept": "*/*", "accept-encoding": "identity"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Download:
 
 
 class Egress:
-    """Requests to addresses that others chose, each over a connection of its own.
+    """Requests to addresses that others chose: each over a connection of its own, or of its owner's alone.
 
     A request raises `EgressRefused` when the guard refuses the address, `Unreachable` for all else.
     `lookup` gives a name's addresses, or raises `OSError`; the default asks the system. It may
@@ -77,6 +74,7 @@ class Egress:
         self._ports = ports
         self._ssl_context = ssl_context or _tls()
         self._lookup = lookup or _ask_system
+        self._kept = Kept()
         # Not the loop's own executor: names that hang must not hold up anybody else's threads.
         self._threads = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="egress-lookup")
 
@@ -90,6 +88,7 @@ class Egress:
         traceback: TracebackType | None,
     ) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+        await self._kept.close()
 
     async def post(
         self,
@@ -99,28 +98,28 @@ class Egress:
         headers: Mapping[str, str],
         deadline: timedelta,
         read_max: int,
+        owner: Owner | None = None,
     ) -> Answer:
         """Send bytes and wait for the answer: its head, and of its body at most `read_max` bytes.
+
+        With an `owner` over a connection that is kept for it alone. One that turns out to be closed before
+        it has said anything is replaced, and the bytes are sent once more.
 
         What counts is the first line, with the status. What follows it, headers or body, may be too
         long, break off, be garbage, fall silent, or drip until the deadline: it is dropped.
         """
         clock = asyncio.get_running_loop().time
-        started, meter, said = clock(), _meter(read_max), dict[str, str]()
+        started, heard = clock(), Heard()
         try:
             with plainly():
-                async with asyncio.timeout(deadline.total_seconds()), AsyncExitStack() as stack:
-                    reply = await self._send(
-                        stack, "POST", self._check(url), meter, headers, content
-                    )
-                    status = reply.status
-                    said.update(reply.headers)
-                    await reply.read_away(read_max)
+                async with asyncio.timeout(deadline.total_seconds()):
+                    request = await self._request("POST", self._check(url), read_max)
+                    request = replace(request, headers=headers, content=content)
+                    await asking.post(self._kept, owner, request, heard)
         except Unreachable:
-            if meter.status is None:
+            if heard.status is None:
                 raise
-            status = meter.status
-        return Answer(status, said, timedelta(seconds=clock() - started))
+        return Answer(heard.status or 0, heard.headers, timedelta(seconds=clock() - started))
 
     @asynccontextmanager
     async def download(
@@ -145,7 +144,7 @@ class Egress:
     async def _follow(self, stack: AsyncExitStack, url: str, max_bytes: int) -> Reply:
         target = self._check_link(url)
         for _ in range(1 + _REDIRECTS_MAX):
-            reply = await self._send(stack, "GET", target, _meter(max_bytes))
+            reply = await asking.fetch(stack, await self._request("GET", target, max_bytes))
             location = reply.response.headers.get("location")
             if reply.status not in _REDIRECTS or location is None:
                 return reply
@@ -153,31 +152,11 @@ class Egress:
             target = self._check_link(urljoin(target.url, links.clean(location)))
         raise Unreachable("redirect")
 
-    async def _send(
-        self,
-        stack: AsyncExitStack,
-        method: str,
-        target: Target,
-        meter: Meter,
-        headers: Mapping[str, str] | None = None,
-        content: bytes | None = None,
-    ) -> Reply:
+    async def _request(self, method: str, target: Target, read_max: int) -> Request:
+        """Make a request to the addresses of a target, all of which may be connected to now."""
         answers = await self._resolve(target)
         check_reach(target, answers, exceptions=self._exceptions, ports=self._ports)
-        session = await stack.enter_async_context(open_session(answers, meter))
-        with plainly(meter):
-            response = await stack.enter_async_context(
-                session.request(
-                    method,
-                    URL(target.url, encoded=True),  # as it was checked: nothing is quoted again
-                    headers={**(headers or {}), **_HEADERS},
-                    data=content,
-                    allow_redirects=False,
-                    ssl=self._ssl_context,
-                )
-            )
-        stack.callback(response.close)  # leaving must not wait for a body that nobody reads
-        return Reply(response, meter)
+        return Request(method, target, answers, self._ssl_context, read_max)
 
     async def _resolve(self, target: Target) -> tuple[Address, ...]:
         if target.address is not None:
@@ -207,10 +186,6 @@ class Egress:
 def _ask_system(host: str, port: int) -> Sequence[Address]:
     answers = getaddrinfo(host, port, AF_UNSPEC, SOCK_STREAM)
     return tuple(dict.fromkeys(ip_address(place[0]) for *_, place in answers))
-
-
-def _meter(max_bytes: int) -> Meter:
-    return Meter(_HEAD + _FRAMING + 2 * max_bytes, _HEAD)
 
 
 @cache

@@ -8,9 +8,12 @@ head, which is paid for, or told, all the same: `worker/decoding/heads.py` write
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypedDict
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
 from worker.decoding.heads import HeadReader
@@ -30,7 +33,8 @@ class Meter:
     """How many bytes may still come in: head, framing and body; `overrun` when more came.
 
     `head` is how many of them may be the head's: beyond, what was said by then is the answer.
-    `status` is the answer's, once its first line has come.
+    `status` is the answer's, once its first line has come. `silent` until anything comes; `reused` when the
+    connection has carried an answer before.
     """
 
     def __init__(self, allowance: int, head: int) -> None:
@@ -38,14 +42,50 @@ class Meter:
         self.head = head
         self.overrun = False
         self.status: int | None = None
+        self.silent = True
+        self.reused = False
 
 
 class Connector(aiohttp.TCPConnector):
-    """A connector that puts a meter, which `meter` makes for each connection, before the parser."""
+    """A connector that puts a meter, which `meter` makes for each answer, before the parser.
 
-    def __init__(self, meter: Callable[[], Meter], **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
+    A connection that is kept carries `most` answers at most, and `idle` of them wait for the next at most.
+    """
+
+    def __init__(
+        self,
+        meter: Callable[[], Meter],
+        *,
+        most: int = 1,
+        idle: int = 0,
+        **options: Any,  # noqa: ANN401 - aiohttp's own
+    ) -> None:
         super().__init__(**options)
         self._meter = meter
+        self._most, self._idle = most, idle
+        self._wires: WeakKeyDictionary[ResponseHandler, _Wire] = WeakKeyDictionary()
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
+    ) -> Connection:
+        """Take a connection that is kept, which begins anew with a meter of its own, or make one."""
+        connection = await super().connect(req, traces, timeout)
+        if connection.protocol is not None and (wire := self._wires.get(connection.protocol)):
+            wire.begin(self._meter())
+        return connection
+
+    def _release(
+        self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False
+    ) -> None:
+        """Keep a connection that may go on, or close it."""
+        wire = self._wires.get(protocol)
+        full = len(self._conns.get(key, ())) >= self._idle
+        if wire is None or full or not wire.rests(self._most):
+            should_close = True
+        super()._release(key, protocol, should_close=should_close)
 
     async def _create_connection(
         self,
@@ -56,7 +96,8 @@ class Connector(aiohttp.TCPConnector):
         """Put the meter between the socket and aiohttp's parser, which has no bound of its own."""
         handler = await super()._create_connection(req, traces, timeout)
         if handler.transport is not None:
-            handler.transport.set_protocol(_Wire(handler, handler.transport, self._meter()))
+            self._wires[handler] = wire = _Wire(handler, handler.transport)
+            handler.transport.set_protocol(wire)
         return handler
 
 
@@ -69,20 +110,38 @@ def headers_of(fields: Iterable[tuple[str, str]]) -> Mapping[str, str]:
 
 
 class _Wire(asyncio.Protocol):
-    def __init__(
-        self, handler: ResponseHandler, transport: asyncio.Transport, meter: Meter
-    ) -> None:
-        self._handler, self._transport, self._meter = handler, transport, meter
-        self._head: HeadReader | None = HeadReader(meter.head)
-        self._deaf = False
+    """One connection: an answer, and where it may be kept, rest, until the next begins."""
+
+    def __init__(self, handler: ResponseHandler, transport: asyncio.Transport) -> None:
+        self._handler, self._transport = handler, transport
+        self._meter: Meter | None = None  # while it rests
+        self._head: HeadReader | None = None
+        self._deaf = self._keeps = False
+        self._answers = 0
+
+    def begin(self, meter: Meter) -> None:
+        """Expect the next answer."""
+        meter.reused = self._answers > 0
+        self._answers += 1
+        self._meter, self._head = meter, HeadReader(meter.head)
+        self._deaf = self._keeps = False
+
+    def rests(self, most: int) -> bool:
+        """Expect nothing until the next one begins; False when the connection must not go on."""
+        self._meter = None
+        return self._keeps and self._answers < most
 
     def data_received(self, data: bytes) -> None:
         meter = self._meter
+        if meter is None:  # nobody has asked
+            self._transport.abort()
+            return
+        meter.silent = False
         meter.overrun = meter.overrun or len(data) > meter.unread
         given = data[: meter.unread]
         meter.unread -= len(given)
         if given:
-            self._take(given)
+            self._take(meter, given)
         if meter.overrun:
             self._transport.abort()
 
@@ -102,19 +161,21 @@ class _Wire(asyncio.Protocol):
 
     def _end_head(self) -> None:
         """Pass on what was said of a head that broke off: the status, and perhaps what the call cost."""
-        if self._head is not None and self._head.status is not None:
-            self._take(b"", last=True)
+        meter, head = self._meter, self._head
+        if meter is not None and head is not None and head.status is not None:
+            self._take(meter, b"", last=True)
 
-    def _take(self, data: bytes, *, last: bool = False) -> None:
+    def _take(self, meter: Meter, data: bytes, *, last: bool = False) -> None:
         if self._head is None:
             self._give(data)
             return
-        head = self._head.feed(data, last=last or self._meter.overrun)
-        self._meter.status = self._head.status
+        head = self._head.feed(data, last=last or meter.overrun)
+        meter.status = self._head.status
         if head is None:
             return
         self._head = None
-        self._meter.overrun = self._meter.overrun or not (head.whole or last)
+        self._keeps = head.keeps
+        meter.overrun = meter.overrun or not (head.whole or last)
         if head.text:
             self._give(head.text)
         self._deaf = head.bodiless
@@ -122,8 +183,14 @@ class _Wire(asyncio.Protocol):
             self._give(head.rest)
 
     def _give(self, data: bytes) -> None:
-        if self._deaf:
-            return
+        if not self._deaf:
+            self._pass_on(data)
+        # More than an answer came, of which nobody knows what it would answer next.
+        self._keeps = self._keeps and not self._deaf
+        if self._meter is None and (self._deaf or self._handler.should_close):
+            self._transport.abort()
+
+    def _pass_on(self, data: bytes) -> None:
         handler = self._handler
         handler.data_received(data)
         # The parser drops a body that it cannot follow any more, and tells nobody who reads it.
