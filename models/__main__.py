@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from models import ids, jobs, settings
-from models.accounts import caps, projects
+from models.accounts import caps, idempotency, projects
 from models.coordination import aside
 from models.errors import DarkroomError, InvalidRequest, NotFound
 from models.jobs import evidence
@@ -161,6 +161,17 @@ async def _limit(database: Database, asked: Namespace, _: Settings) -> str:
     return f"{asked.project}: {most} jobs in flight, at most {own.per_key} per concurrency_key"
 
 
+async def _require_key(database: Database, asked: Namespace, _: Settings) -> str:
+    """Say whether a project's requests must have an Idempotency-Key."""
+    required = asked.required == "yes"
+    async with database.transaction() as tx:
+        await migrate.demand_schema(tx)
+        project_id = await projects.find(tx, asked.project)
+        await idempotency.require(tx, project_id, required=required)
+    must = "must have" if required else "may come without"
+    return f"{asked.project}: what creates a job {must} an Idempotency-Key"
+
+
 async def _set_aside(database: Database, _: Namespace, __: Settings) -> str:
     """List the rows that a duty failed at and passes by for now."""
     async with database.transaction() as tx:
@@ -219,6 +230,11 @@ def _parser() -> ArgumentParser:
     limit.add_argument("project", help="the project's name or id")
     limit.add_argument("--in-flight", type=_count_or_none, metavar="N|none", help="of all its jobs")
     limit.add_argument("--per-key", type=_count, metavar="N", help="of those of a concurrency_key")
+    keyed = commands.add_parser(
+        "require-key", help="require an Idempotency-Key of all that creates a project's jobs"
+    )
+    keyed.add_argument("project", help="the project's name or id")
+    keyed.add_argument("required", choices=("yes", "no"))
     return parser
 
 
@@ -235,7 +251,7 @@ def _count(word: str) -> int:
 
 _SAID: dict[str, Callable[[Database, Namespace, Settings], Awaitable[str]]] = {
     "resolve": _resolve, "pause": _pause, "resume": _pause, "limit": _limit,
-    "set-aside": _set_aside,
+    "require-key": _require_key, "set-aside": _set_aside,
     "evidence": _evidence,
 }  # fmt: skip
 

@@ -3,4 +3,4 @@
 Promises: of an API key only a hash is kept, and a secret is stored sealed. Never knows about jobs.
 """
 
-__all__ = ["caps", "expiring", "keyrings", "projects"]
+__all__ = ["caps", "expiring", "idempotency", "keyrings", "projects"]

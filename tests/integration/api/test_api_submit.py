@@ -11,7 +11,9 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
+from models.__main__ import main
 from models.settings import Settings
+from tests.conftest import SECRET
 from tests.integration.api.client import (
     MODEL,
     PRICE,
@@ -222,10 +224,13 @@ async def test_a_hundred_clients_with_one_key_make_one_job(api: Api) -> None:
 
 
 async def test_a_project_can_require_keys_of_all_that_creates_jobs(
-    settings: Settings, serving: Serve
+    settings: Settings, serving: Serve, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("DARKROOM_SECRET", SECRET)
     async with serving(settings) as api:
-        await api.life.alter("UPDATE projects SET idempotency_required = true")
+        assert await asyncio.to_thread(main, ["require-key", "shop", "yes"]) == 0
         refused = await api.client.post("/v1/jobs", json=body())
         problem(refused, 422, "invalid_request")
         assert pointers(refused) == ["header:Idempotency-Key"]
@@ -236,3 +241,6 @@ async def test_a_project_can_require_keys_of_all_that_creates_jobs(
         problem(again, 422, "invalid_request")
         assert pointers(again) == ["header:Idempotency-Key"]
         assert await api.life.count("jobs") == 1
+    assert await asyncio.to_thread(main, ["require-key", "shop", "no"]) == 0
+    async with serving(settings) as api:
+        assert (await api.client.post("/v1/jobs", json=body())).status_code == 202
