@@ -87,7 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
         webhooks=events.router(),
         generate_unique_id_function=_name,
     )
-    problems.install(app)
+    problems.install(app, settings.public_url)
     pages.install(app)
     rooms = (
         *(jobs, streams, images, webhooks, deliveries, keys),

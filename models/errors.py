@@ -15,9 +15,8 @@
         ├── Conflict               409 conflict
         │   ├── LimitReached       409 limit_reached
         │   └── NotFinished        409 not_finished
-        ├── Gone                   410 gone
-        │   ├── ImageExpired       410 image_expired
-        │   └── Erased             410 erased
+        ├── ImageExpired           410 image_expired
+        ├── Erased                 410 erased
         ├── BodyTooLarge           413 body_too_large
         ├── UrlTooLong             414 url_too_long
         ├── UnsupportedMedia       415 unsupported_media_type
@@ -33,6 +32,7 @@
 A class is a code; its status stands on the class; its docstring is the title people read.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
@@ -78,6 +78,13 @@ class Refusal(DarkroomError):
         self.errors = errors
         self.retry_after = retry_after
         self.extra = extra
+
+
+def refusals(base: type[Refusal] = Refusal) -> Iterator[type[Refusal]]:
+    """Yield every refusal of the tree; what `api.edge.problems` makes up for HTTP is none of it."""
+    for each in base.__subclasses__():
+        if each.__module__ == __name__:
+            yield from (each, *refusals(each))
 
 
 class MalformedBody(Refusal):
@@ -146,19 +153,13 @@ class NotFinished(Conflict):
     code, status, retryable = "not_finished", 409, True
 
 
-class Gone(Refusal):
-    """What was asked for is gone for good."""
-
-    code, status = "gone", 410
-
-
-class ImageExpired(Gone):
+class ImageExpired(Refusal):
     """The image's retention has ended."""
 
     code, status = "image_expired", 410
 
 
-class Erased(Gone):
+class Erased(Refusal):
     """The job's input and images were erased."""
 
     code, status = "erased", 410

@@ -117,7 +117,7 @@ METRICS: Responses = {200: {"description": "The metrics.", "content": {"text/pla
 def _refusals() -> Responses:
     """Document every refusal of the tree, by status: its codes and their titles."""
     by_status: dict[int | str, list[type[errors.Refusal]]] = {}
-    for refusal in _tree(errors.Refusal):
+    for refusal in errors.refusals():
         by_status.setdefault(refusal.status, []).append(refusal)
     return {
         status: {
@@ -131,14 +131,9 @@ def _refusals() -> Responses:
     }
 
 
-def _tree(base: type[errors.Refusal]) -> list[type[errors.Refusal]]:
-    own = [each for each in base.__subclasses__() if each.__module__ == errors.__name__]
-    return [found for each in own for found in (each, *_tree(each))]
-
-
 def _problem(refusal: type[errors.Refusal]) -> dict[str, object]:
     return {
-        "type": f"https://darkroom.dev/problems/{refusal.code}",
+        "type": f"https://darkroom.example.com/errors#{refusal.code}",
         "title": refusal.__doc__,
         "status": refusal.status,
         "detail": "…",
@@ -178,7 +173,7 @@ COMPONENTS: dict[str, dict[str, Any]] = {
     "examples": {
         name: {"value": each}
         for name, each in (
-            examples.ALL | {each.code: _problem(each) for each in _tree(errors.Refusal)}
+            examples.ALL | {each.code: _problem(each) for each in errors.refusals()}
         ).items()
     },
 }

@@ -242,7 +242,9 @@ class Connection(HttpToolsProtocol):
     def _write(self, refused: Refusal) -> None:
         """Write a refusal by hand: there is no request that an app could answer."""
         path = getattr(self, "url", b"").partition(b"?")[0][:URL_MAX].decode("latin-1")
-        scope: Scope = {"type": "http", "path": path or "/", "query_string": b"", "headers": []}
+        scope: Scope = {
+            "type": "http", "app": self.config.app, "path": path or "/", "query_string": b"", "headers": [],
+        }  # fmt: skip
         answer = problem(Request(scope), refused)
         lines = [f"HTTP/1.1 {refused.status} {refused.code}".encode()]
         lines += [name + b": " + value for name, value in answer.raw_headers]

@@ -23,8 +23,9 @@ _RETRY_AFTER = "5"
 _SHOWN = 200  # characters of a value that a message repeats
 
 
-def install(app: FastAPI) -> None:
-    """Teach an app to answer every refusal as problem+json."""
+def install(app: FastAPI, public_url: str) -> None:
+    """Teach an app to answer every refusal as problem+json; its page of errors is below this URL."""
+    app.state.errors = f"{public_url.rstrip('/')}/errors"
     app.add_exception_handler(Refusal, _refusal)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -36,7 +37,7 @@ def install(app: FastAPI) -> None:
 def problem(request: Request, refused: Refusal) -> JsonAnswer:
     """Write a refusal: what happened, which value, what to do."""
     body: dict[str, object] = {
-        "type": f"https://darkroom.dev/problems/{refused.code}",
+        "type": f"{request.app.state.errors}#{refused.code}",
         "title": (type(refused).__doc__ or "").strip(),
         "status": refused.status,
         "detail": refused.detail,

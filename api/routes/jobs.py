@@ -4,6 +4,7 @@ import re
 from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -132,7 +133,9 @@ async def _accepted(
         let_go(request)
         with suppress(Unavailable):
             found = await here.waiting.terminal(request, job.project_id, job.id, patience)
-    headers = _headers(found) | {"location": f"/v1/jobs/{ids.text(ids.JOB, job.id)}"} | applied
+    below = urlsplit(here.settings.public_url).path.rstrip("/")  # what a proxy has stripped
+    location = f"{below}/v1/jobs/{ids.text(ids.JOB, job.id)}"
+    headers = _headers(found) | {"location": location} | applied
     if replayed:
         headers["idempotent-replayed"] = "true"
     if patience and found.job.status in TERMINAL:

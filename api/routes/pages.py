@@ -5,6 +5,7 @@ The pages run nothing but what is served here, and name it relatively: they work
 """
 
 from collections.abc import Callable, Coroutine
+from html import escape
 from importlib.resources import as_file, files
 
 from fastapi import FastAPI
@@ -15,6 +16,7 @@ from starlette.responses import Response
 
 from api.contract.answers import JsonAnswer
 from api.edge.route import demand_none
+from models.errors import refusals
 
 Page = Callable[[Request], Coroutine[object, object, Response]]
 
@@ -45,6 +47,18 @@ _START = """SwaggerUIBundle({
   url: "openapi.json", dom_id: "#ui", deepLinking: true, docExpansion: "list", validatorUrl: null,
 });
 """
+_ERRORS = f"""{_HEAD}
+<h1>Errors</h1>
+<p>What a refusal's <code>code</code> means; its <code>detail</code> says which value, and what to do.</p>
+<table><tr><th>code<th>status<th>what happened<th>can the same request succeed later?
+{{rows}}
+</table>
+"""
+# What the HTTP framework refuses by itself: see `api/edge/problems.py`.
+_FRAMEWORK = (
+    ("method_not_allowed", "405", "The path exists, the method does not.", "no"),
+    ("http_error", "any", "The HTTP framework has refused the request by itself.", "no"),
+)
 _ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="6"
 fill="#1b1b1f"/><circle cx="16" cy="16" r="9" fill="#c8372d"/><circle cx="16" cy="16" r="4" fill="#1b1b1f"/>
 </svg>
@@ -71,7 +85,7 @@ def install(app: FastAPI) -> None:
 
     for path, route in (
         ("/", root), ("/docs", _docs), ("/docs/start.js", _start), ("/docs/{name}", _vendored),
-        ("/favicon.ico", _favicon), ("/openapi.json", described),
+        ("/errors", _errors), ("/favicon.ico", _favicon), ("/openapi.json", described),
     ):  # fmt: skip
         app.add_route(path, _without_query(route), include_in_schema=False)
 
@@ -98,6 +112,19 @@ async def _vendored(request: Request) -> Response:
         raise HTTPException(404)
     with as_file(files("fastapi_offline") / "static" / name) as path:
         return FileResponse(path, headers=_CACHING, media_type=_VENDORED[name])
+
+
+async def _errors(_request: Request) -> Response:
+    """List what a problem's `type` leads to: each code, by its anchor."""
+    ours = [
+        (each.code, str(each.status), each.__doc__ or "", "yes" if each.retryable else "no")
+        for each in refusals()
+    ]
+    rows = "\n".join(
+        f'<tr id="{code}"><td><code>{code}</code><td>{status}<td>{escape(what)}<td>{again}'
+        for code, status, what, again in sorted((*ours, *_FRAMEWORK), key=lambda row: row[1])
+    )
+    return HTMLResponse(_ERRORS.format(rows=rows), headers=_HEADERS)
 
 
 async def _favicon(_request: Request) -> Response:

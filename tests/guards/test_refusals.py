@@ -3,7 +3,6 @@
 import inspect
 import json
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,15 +13,7 @@ from models.errors import Refusal
 WRITTEN = re.compile(r"[─ ]([A-Z]\w+) +(\d{3}) (\w+)$", re.MULTILINE)
 
 
-def tree(base: type[Refusal]) -> Iterator[type[Refusal]]:
-    """Walk the refusals below a class; those that `problems` makes up for HTTP are not in the tree."""
-    for each in base.__subclasses__():
-        if each.__module__ == errors.__name__:
-            yield each
-            yield from tree(each)
-
-
-REFUSALS = list(tree(Refusal))
+REFUSALS = list(errors.refusals())
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.__name__)

@@ -122,7 +122,6 @@ class JobError(BaseModel):
     code: Literal[
         "invalid_input", "content_refused", "model_unavailable", "attempts_exhausted",
         "max_cost_reached", "outcome_unknown", "paid_without_image", "image_lost",
-        "source_unreachable",
     ]  # fmt: skip
     message: str
     retryable: bool

@@ -10,8 +10,11 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from models.errors import refusals
+from models.settings import Settings
 from tests.conftest import PLAIN
 from tests.integration.api.client import Api, body, path, problem
+from tests.integration.api.conftest import Serve
 from tests.integration.api.contract import OPEN, PAGES, Operation, one_of_each, operations
 from tests.integration.api.life import PICTURE
 from tests.integration.api.test_api_wait import waiting
@@ -206,3 +209,37 @@ async def test_the_pages_run_nothing_but_what_is_served_here(api: Api) -> None:
         assert json.dumps("openapi.json") in (await stranger.get("/docs/start.js")).text
         for nowhere in ("redoc.standalone.js", "..%2f__init__.py", "favicon.png"):
             assert (await stranger.get(f"/docs/{nowhere}")).status_code == 404
+
+
+async def test_the_type_of_a_problem_leads_to_what_its_code_means(api: Api) -> None:
+    refused = problem(await api.client.get("/v1/jobs/job_nothing"), 404, "not_found")
+    page, _, anchor = str(refused["type"]).rpartition("#")
+    assert page == f"{api.state.settings.public_url}/errors"
+    async with httpx.AsyncClient(base_url=api.url, trust_env=False, verify=PLAIN) as stranger:
+        shown = await stranger.get("/errors")
+    assert (shown.status_code, shown.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    told = re.findall(r'<tr id="(\w+)">', shown.text)
+    assert anchor in told
+    assert sorted(told) == sorted(
+        [*(each.code for each in refusals()), "method_not_allowed", "http_error"]
+    )
+
+
+async def test_below_a_path_location_and_type_name_it(settings: Settings, serving: Serve) -> None:
+    below = settings.model_copy(update={"public_url": "https://example.com/darkroom/"})
+    async with serving(below) as api:
+        made = await api.client.post("/v1/jobs", json=body())
+        job_id = made.json()["id"]
+        assert made.headers["location"] == f"/darkroom/v1/jobs/{job_id}"
+        again = await api.client.post(f"/v1/jobs/{job_id}/cancel")
+        assert again.status_code == 200
+        retried = await api.client.post(f"/v1/jobs/{job_id}/retry")
+        assert retried.headers["location"] == f"/darkroom/v1/jobs/{retried.json()['id']}"
+        refused = problem(await api.client.get("/v1/none"), 404, "not_found")
+        assert refused["type"] == "https://example.com/darkroom/errors#not_found"
+        # By hand: these bytes are no request, and no app sees them.
+        reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(api.url).port)
+        writer.write(b"what is this\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        assert b"https://example.com/darkroom/errors#malformed_request" in answer
