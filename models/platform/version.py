@@ -1,3 +1,3 @@
-"""The version of this code: `pyproject.toml` states it, a guard holds the two equal."""
+"""The version of this code: the one place where it stands."""
 
 VERSION = "0.1.0"

@@ -12,8 +12,8 @@ from pydantic.fields import FieldInfo
 
 from api.contract.shapes import JobError
 from models import errors
-from models.errors import Refusal
 from models.platform.db import Base
+from models.platform.version import VERSION
 from models.settings import LocalSettings, Settings, environment
 from models.states import SCOPES, WaitingReason
 from tests.fixtures.pages import ROOT
@@ -77,7 +77,7 @@ def test_every_setting_is_told_with_its_default() -> None:
 
 
 def test_every_code_has_its_place_among_the_errors() -> None:
-    refusals = {each.code: str(each.status) for each in _tree(Refusal)} | FRAMEWORK
+    refusals = {each.code: str(each.status) for each in errors.refusals()} | FRAMEWORK
     ends = get_args(JobError.model_fields["code"].annotation)
     told = named("errors.md")
     assert sorted(told) == sorted([*refusals, *ends])
@@ -119,9 +119,10 @@ def test_the_glossary_is_in_order_and_names_every_table_and_noun() -> None:
 
 
 def test_there_is_one_version() -> None:
-    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert ("version" in project, project["dynamic"]) == (False, ["version"])
     described = json.loads((ROOT / "tests" / "guards" / "openapi.json").read_text())
-    assert described["info"]["version"] == stated
+    assert described["info"]["version"] == VERSION
 
 
 def _nouns() -> Iterable[str]:
@@ -135,12 +136,6 @@ def _nouns() -> Iterable[str]:
 
 def _is_module(place: str) -> bool:
     return (ROOT / place).is_dir() or (ROOT / f"{place}.py").is_file()
-
-
-def _tree(base: type[Refusal]) -> Iterable[type[Refusal]]:
-    for each in base.__subclasses__():
-        if each.__module__ == errors.__name__:
-            yield from (each, *_tree(each))
 
 
 def test_the_recipe_of_a_table_has_the_next_number_of_a_migration() -> None:
