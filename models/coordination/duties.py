@@ -1,6 +1,7 @@
 """Duties, not a leader: any number of dispatchers may run, and two at once are harmless.
 
-A duty on the database runs in one short transaction under `claim`: nothing to fail over. A duty that
+A duty that counts places runs in one short transaction under `claim`: nothing to fail over. One that finds
+rows and moves each of them needs none: a row is moved once, whoever comes first. A duty that
 uses the network holds a lease row (`lease`), which also counts its requests to the provider.
 """
 
@@ -10,41 +11,33 @@ from sqlalchemy import case, func, or_, text
 from sqlalchemy.dialects.postgresql import insert
 
 from models.platform.db import Transaction
+from models.platform.direct import Writer, prepared
 from models.schema import Duty
 
 # Of a lease, without one tick of a reaper that ticks every second: Postgres was away, and heartbeats,
 # which come as often, may have been missed.
 _AWAY = 1 / 4
+_MARK = 1 / 16  # how old the mark of the last tick may become before a tick renews it
 _WINDOW = timedelta(seconds=60)
-_CLAIM = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:duty, 0))")
+_CLAIM = prepared(text("SELECT pg_try_advisory_xact_lock(hashtextextended(:duty, 0)) AS mine"))
 
 
-async def claim(tx: Transaction, duty: str) -> bool:
+async def claim(tx: Writer, duty: str) -> bool:
     """Take a duty for this transaction; False when another dispatcher is at it right now."""
-    return bool(await tx.scalar(_CLAIM, {"duty": duty}))
+    (row,) = await tx.run(_CLAIM, {"duty": duty})
+    return bool(row["mine"])
 
 
-async def may_reap(tx: Transaction, patience: timedelta) -> bool:
+async def may_reap(tx: Writer, patience: timedelta) -> bool:
     """Return whether expired leases can be believed.
 
     When Postgres was away nobody could renew, and every lease looks expired though the calls go on. So
     after a gap in the reaper's ticks it waits one lease (`patience`) first. The gap is measured by the
-    database's clock, and kept in it, so that all dispatchers agree.
+    database's clock, and kept in it, so that all dispatchers agree; not every tick writes.
     """
-    gap = Duty.done_at < func.now() - _AWAY * patience
-    believed = await tx.scalar(
-        insert(Duty)
-        .values(name="reap", done_at=func.now())
-        .on_conflict_do_update(
-            index_elements=["name"],
-            set_={
-                "done_at": func.now(),
-                "lease_until": case((gap, func.now() + patience), else_=Duty.lease_until),
-            },
-        )
-        .returning(or_(Duty.lease_until.is_(None), Duty.lease_until <= func.now()))
-    )
-    return bool(believed)
+    times = {"patience": patience, "away": _AWAY * patience, "mark": _MARK * patience}
+    (row,) = await tx.run(_MAY_REAP, times)
+    return bool(row["believed"])
 
 
 async def lease(tx: Transaction, duty: str, holder: str, lasting: timedelta) -> bool:
@@ -84,3 +77,23 @@ async def spend_request(tx: Transaction, most: int) -> bool:
         .returning(Duty.window_count)
     )
     return counted is not None
+
+
+# Whoever comes second at the end of a gap meets the mark of the first, and with it the wait that it began.
+_MAY_REAP = prepared(
+    text("""
+    WITH known AS (
+        SELECT done_at, lease_until FROM duties WHERE name = 'reap'
+    ), marked AS (
+        INSERT INTO duties (name, done_at)
+        SELECT 'reap', now() WHERE NOT EXISTS (SELECT FROM known WHERE done_at > now() - :mark)
+            ON CONFLICT (name) DO UPDATE SET done_at = now(),
+               lease_until = CASE WHEN duties.done_at < now() - :away THEN now() + :patience
+                                  ELSE duties.lease_until END
+        RETURNING lease_until
+    )
+    SELECT coalesce(lease_until <= now(), true) AS believed FROM (
+           SELECT 1 AS place, lease_until FROM marked UNION ALL SELECT 2, lease_until FROM known
+            ORDER BY place LIMIT 1) newest
+""")
+)

@@ -7,6 +7,7 @@ from sqlalchemy import delete, func, text
 from sqlalchemy.dialects.postgresql import insert
 
 from models.platform.db import Transaction
+from models.platform.direct import Reader, Row, prepared
 from models.schema import Worker
 from models.states import JOB_IN_FLIGHT
 
@@ -21,6 +22,20 @@ SLOTS = """
            coalesce(min(least(bundle, generate_slots)), 1) AS generate_bundle,
            coalesce(min(least(bundle, deliver_slots)), 1) AS deliver_bundle
       FROM workers WHERE NOT draining AND seen_at > now() - :seen"""
+
+# What is in flight, and what of it are calls: an image that is being kept holds no place at the provider.
+BUSY = f"""
+    SELECT count(*) AS n, count(*) FILTER (WHERE phase = 'call') AS calls
+      FROM jobs WHERE {JOB_IN_FLIGHT}"""  # noqa: S608 - a constant of ours
+
+# How many deliveries may be woken, by the workers' free slots, and whose these are.
+FREE_TO_DELIVER = f"""
+    SELECT w.deliver_slots - busy.n AS slots, w.workers, w.deliver_bundle
+      FROM ({SLOTS}) w, (SELECT count(*) AS n FROM deliveries WHERE state = 'sending') busy"""  # noqa: S608 - ours
+
+# The columns of a `Capacity`, beside `w`, which are `SLOTS`, and `busy`, which is `BUSY`.
+CAPACITY = """
+    w.generate_slots - busy.n AS slots, busy.calls AS in_flight, w.workers, w.generate_bundle"""
 
 
 async def report(
@@ -90,27 +105,18 @@ class Capacity:
         return min(limit - self.calls, self.slots)
 
 
-async def capacity(tx: Transaction, *, seen: timedelta) -> Capacity:
+async def capacity(tx: Reader, *, seen: timedelta) -> Capacity:
     """Return how much may be dispatched: what nobody can take waits in Redis until its lease is over."""
-    row = (await tx.execute(_CAPACITY, {"seen": seen})).one()
-    return Capacity(int(row.slots), int(row.calls), Fleet(row.workers, row.generate_bundle))
+    (row,) = await tx.read(_CAPACITY, {"seen": seen})
+    return told(row)
 
 
-async def free_to_deliver(tx: Transaction, *, seen: timedelta) -> tuple[int, Fleet]:
-    """Return how many deliveries may be woken, by the workers' free slots, and whose these are."""
-    row = (await tx.execute(_FREE_TO_DELIVER, {"seen": seen})).one()
-    return int(row.slots), Fleet(row.workers, row.deliver_bundle)
+def told(row: Row) -> Capacity:
+    """Read the columns `CAPACITY`."""
+    fleet = Fleet(row["workers"], row["generate_bundle"])
+    return Capacity(row["slots"], row["in_flight"], fleet)
 
 
-_CAPACITY = text(f"""
-    SELECT w.generate_slots - busy.n AS slots, busy.calls, workers, generate_bundle
-      FROM ({SLOTS}) w,
-           (SELECT count(*) AS n, count(*) FILTER (WHERE phase = 'call') AS calls FROM jobs
-             WHERE {JOB_IN_FLIGHT}) busy
-""")  # noqa: S608 - constants of ours
-
-_FREE_TO_DELIVER = text(f"""
-    SELECT w.deliver_slots - busy.n AS slots, workers, deliver_bundle
-      FROM ({SLOTS}) w,
-           (SELECT count(*) AS n FROM deliveries WHERE state = 'sending') busy
-""")  # noqa: S608 - a constant of ours
+_CAPACITY = prepared(
+    text(f"SELECT {CAPACITY} FROM ({SLOTS}) w, ({BUSY}) busy")  # noqa: S608 - constants of ours
+)

@@ -66,6 +66,7 @@ from models.jobs.keeping import keep_at_once, keep_late, keep_later, pass_by, re
 from models.jobs.plain import receive_plain, succeed_plain
 from models.jobs.queue.dispatching import Dispatch, dispatch, hand_back
 from models.jobs.queue.explaining import explain
+from models.jobs.queue.outlook import Outlook, look
 from models.jobs.reading import Filter, Snapshot, finished, listing, read, read_version, snapshot
 from models.jobs.reaping import Reaped, overdue, reap
 from models.jobs.retrying import again, retry, retry_name
@@ -86,6 +87,7 @@ __all__ = [
     "Idempotency",
     "KeptImage",
     "LeftOver",
+    "Outlook",
     "Reaped",
     "Snapshot",
     "Start",
@@ -116,6 +118,7 @@ __all__ = [
     "late",
     "left_over",
     "listing",
+    "look",
     "lose",
     "named",
     "note_absent",

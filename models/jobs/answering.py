@@ -20,6 +20,7 @@ from models.jobs.ending import conclude, fail
 from models.jobs.moving import change, queue
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
+from models.platform.direct import Reader, prepared
 from models.provider import gates
 from models.schema import Attempt, Job
 from models.states import WaitingReason
@@ -178,10 +179,10 @@ async def again(
     return await queue(tx, held, "call", reason=reason, run_after=delay, counted=counted)
 
 
-async def waiting_for_budget(tx: Transaction, limit: int) -> list[tuple[UUID, UUID]]:
+async def waiting_for_budget(tx: Reader, limit: int) -> list[tuple[UUID, UUID]]:
     """Return project and id of jobs that wait for room in a budget: of each project the first, by rank."""
-    rows = await tx.execute(_UNFUNDED, {"limit": limit})
-    return [(row.project_id, row.id) for row in rows]
+    rows = await tx.read(_UNFUNDED, {"limit": limit})
+    return [(row["project_id"], row["id"]) for row in rows]
 
 
 async def readmit(tx: Transaction, presenter: Presenter, job_id: UUID) -> Job | None:
@@ -262,7 +263,8 @@ async def tell_resolved(tx: Transaction, presenter: Presenter, job: Job) -> Job:
 _WAITS = "status = 'queued' AND waiting_reason = 'budget'"
 
 # Leaps from project to project over ix_jobs_unfunded: how much waits in one costs the others nothing.
-_UNFUNDED = text(f"""
+_UNFUNDED = prepared(
+    text(f"""
     WITH RECURSIVE owners AS (
         (SELECT project_id FROM jobs WHERE {_WAITS} ORDER BY project_id LIMIT 1)
         UNION ALL
@@ -278,3 +280,4 @@ _UNFUNDED = text(f"""
             ORDER BY rank, id LIMIT :limit) first
      ORDER BY project_id, rank, first.id
 """)  # noqa: S608 - ours
+)

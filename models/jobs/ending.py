@@ -4,10 +4,21 @@ An ending writes the ledger, the event and the deliveries itself, in its own tra
 can forget. What an ending holds afterwards is only what unknown attempts hold.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Interval,
+    Select,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
+from sqlalchemy.orm import InstrumentedAttribute
 
 from models.coordination import aside
 from models.errors import NotFound
@@ -18,6 +29,7 @@ from models.jobs.closing import Ending, close, release_pending_hold, unknown_hol
 from models.jobs.moving import change, queue
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
+from models.platform.direct import Reader, given, prepared
 from models.schema import Job
 from models.states import NOT_STARTED, UNFINISHED, Status, WaitingReason
 
@@ -126,15 +138,10 @@ async def end_canceled(tx: Transaction, presenter: Presenter, job: Job) -> Job |
     )
 
 
-async def late(tx: Transaction, limit: int, typical_call: timedelta) -> list[UUID]:
+async def late(tx: Reader, limit: int, typical_call: timedelta) -> list[UUID]:
     """Return jobs that waited past their queue ttl, or cannot end by their deadline, oldest first."""
-    rows = await tx.scalars(
-        select(Job.id)
-        .where(*_too_late(typical_call), ~aside.passed_by("expire", Job.id))
-        .order_by(Job.queue_expires_at)
-        .limit(limit)
-    )
-    return list(rows)
+    rows = await tx.read(_LATE, {"limit": limit, "typical_call": typical_call})
+    return [row["id"] for row in rows]
 
 
 async def expire(
@@ -150,8 +157,31 @@ async def expire(
 
 
 def _too_late(typical_call: timedelta) -> tuple[ColumnElement[bool], ...]:
-    return (
-        Job.status.in_(NOT_STARTED),
-        Job.phase == "call",
-        or_(Job.queue_expires_at <= func.now(), Job.deadline <= func.now() + typical_call),
-    )
+    return (*_WAITS, or_(_WAITED_LONG, _ends_late(literal(typical_call))))
+
+
+def _ends_late(typical_call: ColumnElement[timedelta]) -> ColumnElement[bool]:
+    return Job.deadline <= func.now() + typical_call
+
+
+_WAITS = (Job.status.in_(NOT_STARTED), Job.phase == "call")
+_WAITED_LONG = Job.queue_expires_at <= func.now()
+
+
+def _late(
+    by: InstrumentedAttribute[datetime] | InstrumentedAttribute[datetime | None],
+    late_: ColumnElement[bool],
+) -> Select[UUID, datetime | None]:
+    """Select the jobs that are late for this one reason, by the index that has its order."""
+    found = select(Job.id, by.label("since")).where(*_WAITS, late_)
+    return found.where(~aside.passed_by("expire", Job.id)).order_by(by).limit(_LIMIT)
+
+
+_LIMIT = given("limit", BigInteger())
+_BOTH = union_all(
+    _late(Job.queue_expires_at, _WAITED_LONG).subquery("waited").select(),
+    _late(Job.deadline, _ends_late(given("typical_call", Interval()))).subquery("hurried").select(),
+).subquery("late")
+_LATE = prepared(
+    select(_BOTH.c.id).group_by(_BOTH.c.id).order_by(func.min(_BOTH.c.since)).limit(_LIMIT)
+)

@@ -24,6 +24,7 @@ from models.jobs.closing import close, release_pending_hold
 from models.jobs.moving import change
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
+from models.platform.direct import Reader, prepared
 from models.schema import Image, Job
 
 # The provider refuses the input itself: it would refuse every follower's too.
@@ -86,13 +87,13 @@ async def leave(tx: Transaction, leader: Job) -> None:
         tx.ring("followers")
 
 
-async def waiting(tx: Transaction, leaders: int, followers: int) -> list[tuple[UUID, UUID | None]]:
+async def waiting(tx: Reader, leaders: int, followers: int) -> list[tuple[UUID, UUID | None]]:
     """Return leaders that have ended with jobs that still follow them, the oldest of each project first.
 
     At most so many of each; a leader that nobody follows any more comes with None.
     """
-    rows = await tx.execute(_WAITING, {"leaders": leaders, "followers": followers})
-    return [(row.leader, row.follower) for row in rows]
+    rows = await tx.read(_WAITING, {"leaders": leaders, "followers": followers})
+    return [(row["leader"], row["follower"]) for row in rows]
 
 
 async def follow_up(tx: Transaction, presenter: Presenter, follower_id: UUID) -> UUID | None:
@@ -168,7 +169,8 @@ def _kept() -> tuple[ColumnElement[bool], ...]:
     return Image.removed_at.is_(None), Image.expires_at > func.now()
 
 
-_WAITING = text("""
+_WAITING = prepared(
+    text("""
     WITH RECURSIVE owners AS (
         (SELECT project_id FROM jobs WHERE followed ORDER BY project_id LIMIT 1)
         UNION ALL
@@ -188,3 +190,4 @@ _WAITING = text("""
             ORDER BY id LIMIT :followers) followers ON true
      ORDER BY leaders.id, followers.id
 """)
+)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, TextClause, Update, func, tuple_, update
+from sqlalchemy import ColumnElement, TextClause, Update, func, text, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from models.platform.db import Transaction
+from models.platform.direct import Writer, prepared
 from models.schema import Job
 from models.states import Phase, WaitingReason
 
@@ -56,16 +57,22 @@ async def queue(
     return (await tx.scalars(queued)).one_or_none()
 
 
-async def take_back(tx: Transaction, dispatched: Sequence[tuple[UUID, int]]) -> int:
+async def take_back(tx: Writer, dispatched: Sequence[tuple[UUID, int]]) -> int:
     """released → queued, due at once: nobody has begun. Returns how many of these ids and fences.
 
     Nobody sees it from outside, where a dispatched job is shown as queued.
     """
-    rows = await tx.execute(
-        update(Job)
-        .where(Job.status == "released", tuple_(Job.id, Job.fence).in_(dispatched))
-        .values(status="queued", lease_until=None, run_after=func.now())
-        .returning(Job.id)
-    )
+    ids, fences = [id_ for id_, _ in dispatched], [fence for _, fence in dispatched]
+    rows = await tx.run(_UNRELEASE, {"ids": ids, "fences": fences})
     tx.ring("jobs")
-    return len(rows.all())
+    return len(rows)
+
+
+_UNRELEASE = prepared(
+    text("""
+    UPDATE jobs SET status = 'queued', lease_until = NULL, run_after = now()
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:fences AS bigint[])) AS mine (id, fence)
+     WHERE jobs.id = mine.id AND jobs.fence = mine.fence AND status = 'released'
+    RETURNING jobs.id
+""")
+)

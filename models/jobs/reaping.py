@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import BigInteger, func, select
 
 from models.coordination import aside
 from models.jobs import attempts
@@ -19,6 +19,7 @@ from models.jobs.keeping import image_lost
 from models.jobs.moving import take_back
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
+from models.platform.direct import Reader, given, prepared
 from models.schema import Job
 from models.states import IN_FLIGHT
 
@@ -26,19 +27,9 @@ from models.states import IN_FLIGHT
 Reaped = Literal["unsent", "lost", "keeping"]
 
 
-async def overdue(tx: Transaction, limit: int) -> list[UUID]:
+async def overdue(tx: Reader, limit: int) -> list[UUID]:
     """Return jobs whose lease has run out by the database's clock, oldest first."""
-    rows = await tx.scalars(
-        select(Job.id)
-        .where(
-            Job.status.in_(IN_FLIGHT),
-            Job.lease_until < func.now(),
-            ~aside.passed_by("reap", Job.id),
-        )
-        .order_by(Job.lease_until)
-        .limit(limit)
-    )
-    return list(rows)
+    return [row["id"] for row in await tx.read(_OVERDUE, {"limit": limit})]
 
 
 async def reap(tx: Transaction, presenter: Presenter, job_id: UUID) -> Reaped | None:
@@ -61,3 +52,15 @@ async def reap(tx: Transaction, presenter: Presenter, job_id: UUID) -> Reaped | 
     finished = await attempts.finish(tx, job, job.attempt, attempts.LOST, start_id=None)
     await after_unknown(tx, presenter, job if finished is None else finished[1])
     return "lost"
+
+
+_OVERDUE = prepared(
+    select(Job.id)
+    .where(
+        Job.status.in_(IN_FLIGHT),
+        Job.lease_until < func.now(),
+        ~aside.passed_by("reap", Job.id),
+    )
+    .order_by(Job.lease_until)
+    .limit(given("limit", BigInteger()))
+)

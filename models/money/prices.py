@@ -24,6 +24,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from models import ids
 from models.platform.db import Database, Transaction
+from models.platform.direct import Reader, prepared
 from models.provider import catalog
 from models.provider.catalog import Model
 from models.schema import Attempt, Price
@@ -103,13 +104,14 @@ async def present(tx: Transaction) -> dict[str, int]:
     return {model.id: learned.get(model.id, model.price) for model in catalog.models()}
 
 
-async def dearest(tx: Transaction) -> int:
+async def dearest(tx: Reader) -> int:
     """Return the price of the dearest model: a wallet that has less cannot pay for every job."""
-    return max((await present(tx)).values())
+    (row,) = await tx.read(_DEAREST, {"listed": listed()})
+    return int(row["credits"])
 
 
 def listed() -> dict[str, object]:
-    """Return the catalog's own prices, for `PRESENT`."""
+    """Return the catalog's own prices, for `PRESENT` and `DEAREST`."""
     return {model.id: model.price for model in catalog.models()}
 
 
@@ -217,6 +219,13 @@ PRESENT = """(
       FROM (SELECT CAST(CAST(:listed AS jsonb) ->> jobs.model AS bigint) AS price) l
       LEFT JOIN prices p ON p.model = jobs.model
 )"""
+
+# The same of the dearest model of the catalog.
+DEAREST = f"""(
+    SELECT max({PRESENT}) FROM jsonb_object_keys(CAST(:listed AS jsonb)) AS jobs (model)
+)"""  # noqa: S608 - ours
+
+_DEAREST = prepared(text(f"SELECT {DEAREST} AS credits"))
 
 # An attempt's id begins with its time, so this reads the last hour of the primary key.
 _DRIFTS = text("""

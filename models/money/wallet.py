@@ -80,15 +80,9 @@ async def read(tx: Transaction) -> Balance | None:
     return None if row is None else Balance(row.credits, _state(row.state), await _last_hour(tx))
 
 
-async def room(tx: Transaction) -> int | None:
-    """Return how many calls the balance pays for at once, at least one; None when it is not known.
-
-    So a wallet that runs out refuses a few calls, and not all that the workers could take.
-    """
-    credits_ = await tx.scalar(
-        select(Row.credits).where(Row.id == 1, Row.checked_at > func.now() - _FRESH)
-    )
-    return None if credits_ is None else max(1, credits_ // await prices.dearest(tx))
+def times() -> dict[str, object]:
+    """Return the parameters of `ROOM`."""
+    return {"listed": prices.listed(), "fresh": _FRESH}
 
 
 def _judge(credits_: int, before: str | None, *, price: int, low: int) -> State:
@@ -133,3 +127,10 @@ async def _tell(tx: Transaction, operator: str, standing: Balance) -> None:
 
 # An attempt's id begins with its time, so this reads the last hour of the primary key.
 _LAST_HOUR = text("SELECT sum(credits) FROM attempts WHERE id >= :since AND charge = 'settled'")
+
+# How many calls the balance pays for at once, at least one; NULL when it is not known. So a wallet that
+# runs out refuses a few calls, and not all that the workers could take.
+ROOM = f"""(
+    SELECT greatest(1, credits / {prices.DEAREST})
+      FROM wallet WHERE id = 1 AND checked_at > now() - :fresh
+)"""  # noqa: S608 - a constant of ours

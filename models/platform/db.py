@@ -129,15 +129,20 @@ class Transaction(AsyncSession):
         """Count this once the transaction has committed; a rollback counts nothing. It must not raise."""
         self.tallies.append(count)
 
-    async def first(self, statement: Statement, values: Values) -> dict[str, Any] | None:
-        """Run one of the driver's own statements here (`direct`); returns its first row, if it has any.
+    async def run(self, statement: Statement, values: Values) -> list[dict[str, Any]]:
+        """Run one of the driver's own statements here (`direct`); returns its rows, if it has any.
 
         What this session has read before is not changed by it: read it again.
         """
         connection = await self.connection()
         found = await connection.exec_driver_sql(statement.decode(), dict(values))
-        row = found.mappings().first()
-        return None if row is None else dict(row)
+        return [dict(row) for row in found.mappings()] if found.returns_rows else []
+
+    read = run
+
+    async def first(self, statement: Statement, values: Values) -> dict[str, Any] | None:
+        """Run one of them; returns its first row, if it has any."""
+        return next(iter(await self.run(statement, values)), None)
 
 
 class Database:

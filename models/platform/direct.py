@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor, sql
@@ -29,6 +29,7 @@ from models.platform.metrics import PoolState
 
 Statement = bytes  # as psycopg takes what is written nowhere but in this code
 Values = Mapping[str, object]
+Row = DictRow  # of an answer, by the columns' names
 Entity = TypeVar("Entity")
 Value = TypeVar("Value")
 
@@ -37,13 +38,30 @@ ADAPTERS.register_dumper(dict, JsonbDumper)  # what is a dict here is `jsonb` th
 
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
-_LABELS = re.compile(r" AS anon_\d+")  # nobody reads those
+_UNREAD = re.compile(r" AS anon_\d+|-- .*")  # labels and comments
 _CACHED = 4096  # bytes of a statement, up to which psycopg remembers its parameters (_queries.py)
 
 # A pool that has lost its connections tries again at once for whoever comes; with the library's five
 # minutes it would sit out the end of an outage in a growing pause.
 _RECONNECT = 3.0
 _IDLE = 60.0  # seconds until a connection that nobody needed is closed
+
+
+class Reader(Protocol):
+    """Whoever runs a SELECT of the driver's own: `Direct` itself, or a transaction of either kind."""
+
+    async def read(self, statement: Statement, values: Values) -> list[DictRow]:
+        """Run a SELECT and return its rows."""
+
+
+class Writer(Reader, Protocol):
+    """A transaction of either kind, for statements of the driver's own."""
+
+    async def run(self, statement: Statement, values: Values) -> list[DictRow]:
+        """Run one statement and return its rows, if it has any."""
+
+    def ring(self, topic: str, key: str = "") -> None:
+        """Ring this doorbell once the transaction has committed."""
 
 
 class Direct:
@@ -173,6 +191,8 @@ class DirectTransaction:
         """Run one statement and give its rows, if it has any."""
         return await _rows(await self._connection.execute(statement, values))
 
+    read = run
+
     async def first(self, statement: Statement, values: Values) -> DictRow | None:
         """Run one statement and give its first row."""
         return next(iter(await self.run(statement, values)), None)
@@ -199,18 +219,19 @@ def given(name: str, like: ColumnElement[Value] | TypeEngine[Value]) -> BindPara
     return bindparam(name, None, type_=type_)
 
 
-def prepared(written: ClauseElement) -> Statement:
+def prepared(written: ClauseElement, *, long: bool = False) -> Statement:
     """Compile a statement of SQLAlchemy's once and for all: its constants in it, its parameters by name.
 
-    What it is `given` are the parameters; psycopg binds them.
+    What it is `given` are the parameters; psycopg binds them. Only one that is known to be `long` may be
+    so: psycopg parses it anew each time.
     """
     compiled = written.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
     text = str(compiled)
     for name, value in (compiled.params or {}).items():
         if value is not None:
             text = text.replace(f"%({name})s", _literal(value))
-    statement = " ".join(_LABELS.sub("", text).split()).encode()
-    if len(statement) > _CACHED:
+    statement = " ".join(_UNREAD.sub("", text).split()).encode()
+    if len(statement) > _CACHED and not long:
         raise ValueError(f"psycopg would parse these {len(statement)} bytes anew each time")
     return statement
 

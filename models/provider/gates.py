@@ -20,6 +20,7 @@ from sqlalchemy import ColumnElement, delete, func, literal, or_, select, text, 
 from sqlalchemy.dialects.postgresql import insert
 
 from models.platform.db import Transaction
+from models.platform.direct import Reader, Row, Writer, prepared
 from models.schema import Attempt, Gate, Job
 from models.states import IN_FLIGHT, WaitingReason
 
@@ -34,6 +35,7 @@ _FORBIDDEN = 403
 _CLOSED = {"half_open_at": None, "refused_by": None, "checked_at": func.now()}
 
 GateState = Literal["open", "closed", "half_open"]
+Way = Literal["open", "probe", "closed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Passage:
     No job of `but_jobs` passes, and none of a project of `but_projects`: they were probes.
     """
 
-    way: Literal["open", "probe", "closed"] = "open"
+    way: Way = "open"
     but_jobs: Sequence[UUID] = ()
     but_projects: Sequence[UUID] = ()
     gated: bool = (
@@ -99,29 +101,27 @@ async def close(
     await tx.execute(row.on_conflict_do_nothing())
 
 
-async def passage(tx: Transaction) -> Passage:
+async def passage(tx: Reader) -> Passage:
     """Tell what may pass."""
-    columns = (Gate.project_id, Gate.half_open_at, Gate.probe_id, Gate.probed, Gate.refused_by)
-    told = or_(Gate.project_id.is_(None), Gate.half_open_at.is_not(None))
-    rows = (await tx.execute(select(*columns).where(told))).all()
-    jobs = [job for row in rows for job in row.probed]
-    for_all = [row for row in rows if row.project_id is None]
-    if not for_all:
-        return Passage("open", jobs, gated=bool(rows))
-    waiting = all(row.half_open_at is not None and row.probe_id is None for row in for_all)
-    projects = [row.refused_by for row in for_all if row.refused_by is not None]
-    return Passage("probe" if waiting else "closed", jobs, projects, gated=True)
+    (row,) = await tx.read(_PASSAGE, {})
+    return told(row)
 
 
-async def send_probes(tx: Transaction, calls: Sequence[UUID]) -> list[UUID]:
+def told(row: Row) -> Passage:
+    """Read the row of `PASSAGE`."""
+    way: Way = "open" if row["probes"] is None else "probe" if row["probes"] else "closed"
+    return Passage(way, row["but_jobs"] or (), row["but_projects"] or (), gated=row["gated"])
+
+
+async def send_probes(tx: Writer, calls: Sequence[UUID]) -> list[UUID]:
     """Remember which of these jobs were let through half-open gates; returns them.
 
     Nothing else passes until their outcomes are judged.
     """
     if not calls:
         return []
-    rows = await tx.execute(_SEND_PROBES, {"calls": list(calls)})
-    return list(dict.fromkeys(row.probe_id for row in rows))
+    rows = await tx.run(_SEND_PROBES, {"calls": list(calls)})
+    return list(dict.fromkeys(row["probe_id"] for row in rows))
 
 
 async def half_open(
@@ -262,7 +262,21 @@ async def _under_way(tx: Transaction, job_id: UUID) -> bool:
     return await tx.scalar(select(Job.id).where(Job.id == job_id, going)) is not None
 
 
-_SEND_PROBES = text("""
+# What is closed to all, and what a probe may be sent through: one row, whether there is any or none.
+PASSAGE = """
+    SELECT count(*) > 0 AS gated,
+           bool_and(half_open_at IS NOT NULL AND probe_id IS NULL)
+               FILTER (WHERE project_id IS NULL) AS probes,
+           array_agg(DISTINCT job) FILTER (WHERE job IS NOT NULL) AS but_jobs,
+           array_agg(DISTINCT refused_by) FILTER (WHERE project_id IS NULL AND refused_by IS NOT NULL)
+               AS but_projects
+      FROM gates LEFT JOIN LATERAL unnest(probed) AS job ON true
+     WHERE project_id IS NULL OR half_open_at IS NOT NULL"""
+
+_PASSAGE = prepared(text(PASSAGE))
+
+_SEND_PROBES = prepared(
+    text("""
     UPDATE gates SET probe_id = call.id, half_open_at = now()
       FROM (SELECT id, project_id FROM jobs WHERE id = ANY (:calls)) call
      WHERE gates.half_open_at IS NOT NULL AND gates.probe_id IS NULL
@@ -271,6 +285,7 @@ _SEND_PROBES = text("""
            SELECT FROM gates shut WHERE shut.project_id IS NULL AND shut.half_open_at IS NULL))
     RETURNING gates.probe_id
 """)
+)
 
 _SOMEBODY_ELSE = text("""
     SELECT id FROM jobs

@@ -13,10 +13,11 @@ from uuid import UUID
 from sqlalchemy import func, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from models.coordination.workers import BUSY
 from models.platform.db import Transaction
+from models.platform.direct import Reader, Row, Writer, prepared
 from models.schema import Limit
 from models.settings import Settings
-from models.states import JOB_IN_FLIGHT
 
 _SLACK = 10  # a tenth may be free: a place that a call has left takes a moment to be filled
 
@@ -31,27 +32,34 @@ class LimitState:
     refused_at: datetime | None
 
 
-async def calls(tx: Transaction, settings: Settings) -> int:
+async def calls(tx: Writer, settings: Settings) -> int:
     """Return how many calls may be in flight at present; it grows here, when its time has come.
 
     To be asked once in each turn that dispatches. Writes when it grows, and twice a window while it is
     used.
     """
-    row = (await tx.execute(_READ, _times(settings))).one()
-    if row.calls is None:
-        first = insert(Limit).values(id=1, calls=_within(settings, 0))
-        await tx.execute(first.on_conflict_do_nothing())
-        return _within(settings, 0)
-    found = _within(settings, row.calls)
+    (row,) = await tx.run(_READ, times(settings))
+    return await grown(tx, settings, row)
+
+
+async def grown(tx: Writer, settings: Settings, seen: Row) -> int:
+    """Return the same for a row that was just read, of `STANDING` and what is `in_flight`."""
+    known, in_flight = seen["limit"], seen["in_flight"]
+    found = _within(settings, known or 0)
+    if known is None:
+        await tx.run(_FIRST, {"calls": found})
+        return found
     ceiling = settings.provider_limit
     if found == ceiling:
         return found
-    used = row.in_flight >= max(1, found - max(1, found // _SLACK))
-    if (used or row.used_lately) and (row.window_over if row.slow_start else row.probe_due):
-        larger = min(ceiling, found * 2 if row.slow_start else found + 1)
-        return larger if await _grow(tx, row.calls, row.refused_at, larger) else found
-    if used and row.mark_due:
-        await tx.execute(update(Limit).where(Limit.id == 1).values(used_at=func.now()))
+    used = in_flight >= max(1, found - max(1, found // _SLACK))
+    grows = seen["window_over"] if seen["slow_start"] else seen["probe_due"]
+    if (used or seen["used_lately"]) and grows:
+        larger = min(ceiling, found * 2 if seen["slow_start"] else found + 1)
+        raised = {"seen": known, "refused_at": seen["refused_at"], "larger": larger}
+        return larger if await tx.run(_GROW, raised) else found
+    if used and seen["mark_due"]:
+        await tx.run(_USED, {})
     return found
 
 
@@ -81,12 +89,11 @@ async def refused(tx: Transaction, settings: Settings, job_id: UUID, number: int
     return after
 
 
-async def read(tx: Transaction, settings: Settings) -> LimitState:
+async def read(tx: Reader, settings: Settings) -> LimitState:
     """Tell where the limit stands, and move nothing."""
-    row = (await tx.execute(_READ, _times(settings))).one()
-    if row.calls is None:
-        return LimitState(_within(settings, 0), row.in_flight, slow_start=True, refused_at=None)
-    return LimitState(_within(settings, row.calls), row.in_flight, row.slow_start, row.refused_at)
+    (row,) = await tx.read(_READ, times(settings))
+    calls_, in_flight = _within(settings, row["limit"] or 0), row["in_flight"]
+    return LimitState(calls_, in_flight, row["slow_start"] is not False, row["refused_at"])
 
 
 def longest(settings: Settings) -> timedelta:
@@ -95,38 +102,41 @@ def longest(settings: Settings) -> timedelta:
     return settings.connect_timeout + timeout + settings.lease_run
 
 
-async def _grow(tx: Transaction, seen: int, refused_at: datetime | None, larger: int) -> bool:
-    """Raise the limit, unless a 429 has come between."""
-    grown = await tx.scalar(
-        update(Limit)
-        .where(
-            Limit.id == 1, Limit.calls == seen, Limit.refused_at.is_not_distinct_from(refused_at)
-        )
-        .values(calls=larger, changed_at=func.now())
-        .returning(Limit.calls)
-    )
-    return grown is not None
-
-
 def _within(settings: Settings, count: int) -> int:
     return min(settings.provider_limit, max(settings.provider_limit_floor, count))
 
 
-def _times(settings: Settings) -> dict[str, object]:
+def times(settings: Settings) -> dict[str, object]:
+    """Return the parameters of `STANDING`."""
     return {"window": settings.limit_window, "probe": settings.limit_probe}
 
 
-# A call holds its place at the provider until it is answered: an image that is being kept holds none.
-_READ = text(f"""
-    SELECT l.calls, l.slow_start, l.refused_at, busy.n AS in_flight,
-           l.used_at >= l.changed_at AND l.used_at > now() - :window AS used_lately,
-           now() >= l.changed_at + :window AS window_over,
-           now() >= greatest(l.changed_at, l.refused_at) + :probe AS probe_due,
-           (l.used_at < l.changed_at OR l.used_at <= now() - :window / 2) IS NOT FALSE AS mark_due
-      FROM (SELECT count(*) AS n FROM jobs
-             WHERE {JOB_IN_FLIGHT} AND phase = 'call') busy
-      LEFT JOIN limits l ON l.id = 1
-""")  # noqa: S608 - a constant of ours
+# How the limit stands, as columns beside `l`, the row of `limits`, if there is one.
+STANDING = """
+    l.calls AS "limit", l.slow_start, l.refused_at,
+    l.used_at >= l.changed_at AND l.used_at > now() - :window AS used_lately,
+    now() >= l.changed_at + :window AS window_over,
+    now() >= greatest(l.changed_at, l.refused_at) + :probe AS probe_due,
+    (l.used_at < l.changed_at OR l.used_at <= now() - :window / 2) IS NOT FALSE AS mark_due"""
+
+_READ = prepared(
+    text(f"""
+    SELECT busy.calls AS in_flight, {STANDING}
+      FROM ({BUSY}) busy LEFT JOIN limits l ON l.id = 1
+""")  # noqa: S608 - constants of ours
+)
+_FIRST = prepared(
+    text("INSERT INTO limits (id, calls) VALUES (1, :calls) ON CONFLICT DO NOTHING"),
+)
+_USED = prepared(text("UPDATE limits SET used_at = now() WHERE id = 1"))
+_GROW = prepared(
+    text("""
+    UPDATE limits SET calls = :larger, changed_at = now()
+     WHERE id = 1 AND calls = :seen
+       AND refused_at IS NOT DISTINCT FROM CAST(:refused_at AS timestamptz)
+    RETURNING calls
+""")
+)
 
 # The most calls in flight at once between the sending of one and now: each adds one when it is sent and
 # takes it back when it is answered. `sent_at` is bounded for its index alone: no call takes longer.

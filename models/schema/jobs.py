@@ -199,6 +199,11 @@ class Job(Base):
             postgresql_where=text(among("status", NOT_STARTED)),
         ),
         Index(
+            "ix_jobs_deadline",
+            "deadline",
+            postgresql_where=text(f"deadline IS NOT NULL AND {among('status', NOT_STARTED)}"),
+        ),
+        Index(
             "ix_jobs_lease_until",
             "lease_until",
             postgresql_where=text(JOB_IN_FLIGHT),

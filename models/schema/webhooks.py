@@ -101,7 +101,7 @@ class Delivery(Base):
         CheckConstraint("(state = 'sending') = (lease_until IS NOT NULL)", "lease_has_owner"),
         CheckConstraint("(state = 'pending') = (next_at IS NOT NULL)", "pending_has_time"),
         Index("ix_deliveries_endpoint", "endpoint_id", "id"),
-        Index("ix_deliveries_due", "lane", "next_at", postgresql_where=text("state = 'pending'")),
+        Index("ix_deliveries_next_at", "next_at", postgresql_where=text("state = 'pending'")),
         # What waits of each project, destination by destination.
         Index(
             "ix_deliveries_waiting",

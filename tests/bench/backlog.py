@@ -17,7 +17,6 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import text
 
 from deploy.local import postgres
 from models import jobs
@@ -125,13 +124,14 @@ async def _dispatch(database: Database) -> float:
 
 
 async def _explain(database: Database) -> list[str]:
-    asked = {"calls": SLOTS, "lease": _LEASE, "typical_call": _CALL}
+    asked = {"calls": SLOTS, "free": SLOTS, "lease": _LEASE, "typical_call": _CALL,
+             "but_jobs": [], "but_projects": []}  # fmt: skip
     rows: list[str] = []
     with suppress(_TakenBack):
         async with database.transaction() as tx:
-            await tx.execute(sharing.PREPARE)
-            explain = text(f"EXPLAIN (ANALYZE, BUFFERS) {sharing.CALLS.text}")
-            rows = [str(row[0]) for row in await tx.execute(explain, asked)]
+            await tx.run(sharing.PREPARE, {})
+            found = await tx.run(b"EXPLAIN (ANALYZE, BUFFERS) " + sharing.CALLS, asked)
+            rows = [str(row["QUERY PLAN"]) for row in found]
             raise _TakenBack
     return rows
 

@@ -32,10 +32,7 @@ class Round:
 
 async def readmit(dispatcher: Dispatcher) -> bool:
     """Fund the first jobs of each project that has room for them; True when more may find some."""
-    async with dispatcher.database.transaction() as tx:
-        if not await duties.claim(tx, "readmit"):
-            return False
-        waiting = await jobs.waiting_for_budget(tx, _JOBS)
+    waiting = await jobs.waiting_for_budget(dispatcher.database.direct, _JOBS)
     more = False
     for _, of_project in groupby(waiting, key=itemgetter(0)):
         more = await _readmit(dispatcher, [job_id for _, job_id in of_project]) == _JOBS or more

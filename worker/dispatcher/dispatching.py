@@ -9,12 +9,10 @@ from datetime import timedelta
 import structlog
 
 from models import ids, jobs
-from models.coordination import duties, workers
-from models.coordination.workers import Capacity
-from models.jobs import Dispatch
-from models.money import wallet
-from models.platform.db import Transaction
-from models.provider import gates, limits
+from models.coordination import duties
+from models.jobs import Dispatch, Outlook
+from models.platform.direct import Writer
+from models.provider import gates
 from models.settings import Settings
 from worker.dispatcher.duty import Dispatcher
 from worker.dispatcher.publishing import hand_out
@@ -26,44 +24,40 @@ _BATCH = 200  # jobs of one publish: one by one, to older workers, Redis takes t
 
 async def run(dispatcher: Dispatcher) -> bool | timedelta:
     """Dispatch one batch; return True when there may be more at once, or in how long to try Redis."""
-    settings = dispatcher.settings
     if (left := dispatcher.patience.left) is not None:
         return left
-    async with dispatcher.database.transaction() as tx:
+    direct, settings = dispatcher.database.direct, dispatcher.settings
+    if not (await jobs.look(direct, settings)).promising:
+        return False
+    async with direct.transaction() as tx:
         if not await duties.claim(tx, "release"):
             return False
-        capacity = await workers.capacity(tx, seen=settings.worker_seen)
-        slots = min(capacity.slots, dispatcher.patience.batch(_BATCH))
-        dispatched = await _dispatch(tx, settings, slots, capacity)
+        outlook = await jobs.look(tx, settings)
+        slots = min(outlook.capacity.slots, dispatcher.patience.batch(_BATCH))
+        dispatched = await _dispatch(tx, settings, slots, outlook) if outlook.promising else []
     if not dispatched:
         return False
     things = [(each.job_id, each.fence) for each in dispatched]
     sent = await hand_out(
-        dispatcher.celery, dispatcher.patience, "generate", things, capacity.fleet
+        dispatcher.celery, dispatcher.patience, "generate", things, outlook.capacity.fleet
     )
     for each in dispatched[:sent]:
         log.info("job.dispatched", job_id=ids.text(ids.JOB, each.job_id), fence=each.fence)
     if sent < len(dispatched):
         await _hand_back(dispatcher, dispatched[sent:])
         return False
-    return len(dispatched) == slots < capacity.slots
+    return len(dispatched) == slots < outlook.capacity.slots
 
 
-async def _dispatch(
-    tx: Transaction, settings: Settings, slots: int, capacity: Capacity
-) -> list[Dispatch]:
-    """Dispatch what is paid already, and as many calls as limit, wallet and gates let pass."""
-    if slots <= 0:
-        return []
-    limit = await limits.calls(tx, settings)
-    passage = await gates.passage(tx)
+async def _dispatch(tx: Writer, settings: Settings, slots: int, outlook: Outlook) -> list[Dispatch]:
+    """Dispatch what is paid already, and as many calls as may pass."""
     dispatched = await jobs.dispatch(
         tx,
         slots,
-        calls=await _calls(tx, capacity, limit, passage),
-        free=capacity.slots,
-        but_jobs=passage.but_jobs,
-        but_projects=passage.but_projects,
+        calls=await outlook.calls(tx, settings),
+        free=outlook.capacity.slots,
+        paid=outlook.paid_wait,
+        passage=outlook.passage,
         lease=settings.lease_release,
         typical_call=settings.typical_call,
     )
@@ -81,18 +75,7 @@ async def _dispatch(
     return dispatched
 
 
-async def _calls(tx: Transaction, capacity: Capacity, limit: int, passage: gates.Passage) -> int:
-    match passage.way:
-        case "closed":
-            return 0
-        case "probe":
-            return min(1, capacity.within(limit))
-        case "open":
-            paid_for = await wallet.room(tx)
-            return capacity.within(limit if paid_for is None else min(paid_for, limit))
-
-
 async def _hand_back(dispatcher: Dispatcher, unsent: Sequence[Dispatch]) -> None:
     """Put back what could not be published."""
-    async with dispatcher.database.transaction() as tx:
+    async with dispatcher.database.direct.transaction() as tx:
         await jobs.hand_back(tx, unsent)

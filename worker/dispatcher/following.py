@@ -6,7 +6,6 @@ from datetime import timedelta
 import structlog
 
 from models import jobs
-from models.coordination import duties
 from worker.dispatcher.duty import Dispatcher, one_by_one
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -20,10 +19,7 @@ async def run(dispatcher: Dispatcher) -> bool | timedelta:
     It rests as long as it has worked: nobody paces whoever has thousands of them.
     """
     began = time.monotonic()
-    async with dispatcher.database.transaction() as tx:
-        if not await duties.claim(tx, "follow"):
-            return False
-        found = await jobs.waiting(tx, _LEADERS, _FOLLOWERS)
+    found = await jobs.waiting(dispatcher.database.direct, _LEADERS, _FOLLOWERS)
     followers = [follower for _, follower in found if follower is not None]
     moved = await one_by_one(
         dispatcher,

@@ -8,7 +8,7 @@ import structlog
 from prometheus_client import Counter as Metric
 
 from models import jobs
-from models.coordination import duties, workers
+from models.coordination import duties
 from models.platform.db import Transaction
 from models.webhooks import deliveries
 from worker.dispatcher.duty import Dispatcher, all_at_once, one_by_one
@@ -25,19 +25,17 @@ for _of in (*get_args(jobs.Reaped), "delivery"):
 
 async def run(dispatcher: Dispatcher) -> bool:
     """Take back one batch of leases of jobs, and one of deliveries; True when there may be more."""
-    async with dispatcher.database.transaction() as tx:
+    async with dispatcher.database.direct.transaction() as tx:
         if not await duties.claim(tx, "reap"):
             return False
         if not await duties.may_reap(tx, dispatcher.settings.lease_run):
             return False
         overdue = await jobs.overdue(tx, _BATCH)
-        await workers.forget(tx)
+        untold = await deliveries.run_out(tx, _BATCH)
     reaped = await one_by_one(
         dispatcher, "reap", overdue, lambda tx, id_: jobs.reap(tx, dispatcher.presenter, id_)
     )
-    woken = await all_at_once(
-        dispatcher, "deliveries", _reap, lambda tx: deliveries.run_out(tx, _BATCH)
-    )
+    woken = await all_at_once(dispatcher, "deliveries", _reap, _run_out) if untold else 0
     for each in reaped:
         _TAKEN_OVER.labels(each).inc()
     _TAKEN_OVER.labels("delivery").inc(woken)
@@ -49,10 +47,7 @@ async def run(dispatcher: Dispatcher) -> bool:
 async def expire(dispatcher: Dispatcher) -> bool:
     """Expire one batch of jobs that waited too long, or cannot end in time; True when there may be more."""
     typical_call = dispatcher.settings.typical_call
-    async with dispatcher.database.transaction() as tx:
-        if not await duties.claim(tx, "expire"):
-            return False
-        late = await jobs.late(tx, _BATCH, typical_call)
+    late = await jobs.late(dispatcher.database.direct, _BATCH, typical_call)
     expired = await one_by_one(
         dispatcher,
         "expire",
@@ -66,3 +61,7 @@ async def expire(dispatcher: Dispatcher) -> bool:
 
 async def _reap(tx: Transaction, only: UUID | None) -> int:
     return await deliveries.reap(tx, _BATCH, only)
+
+
+async def _run_out(tx: Transaction) -> list[UUID]:
+    return await deliveries.run_out(tx, _BATCH)

@@ -27,10 +27,14 @@ async def run(dispatcher: Dispatcher, cursor: Cursor) -> bool | timedelta:
     settings = dispatcher.settings
     if (left := dispatcher.patience.left) is not None:
         return left
-    async with dispatcher.database.transaction() as tx:
+    direct = dispatcher.database.direct
+    free, _ = await deliveries.capacity(direct, seen=settings.worker_seen)
+    if free <= 0:
+        return False
+    async with direct.transaction() as tx:
         if not await duties.claim(tx, "wake"):
             return False
-        free, fleet = await workers.free_to_deliver(tx, seen=settings.worker_seen)
+        free, fleet = await deliveries.capacity(tx, seen=settings.worker_seen)
         most = dispatcher.patience.batch(deliveries.BATCH)
         woken = await deliveries.wake(
             tx,
@@ -45,7 +49,7 @@ async def run(dispatcher: Dispatcher, cursor: Cursor) -> bool | timedelta:
     due = woken.due
     sent = await hand_out(dispatcher.celery, dispatcher.patience, "deliver", due, fleet)
     if sent < len(due):
-        async with dispatcher.database.transaction() as tx:
+        async with direct.transaction() as tx:
             await deliveries.hand_back(tx, due[sent:])
         return False
     if due and len(due) == most < free:
@@ -55,8 +59,9 @@ async def run(dispatcher: Dispatcher, cursor: Cursor) -> bool | timedelta:
 
 
 async def forget(dispatcher: Dispatcher) -> bool:
-    """Forget throttles that slow nothing any more, and rows that were set aside and have moved since."""
+    """Forget throttles that slow nothing any more, rows set aside that have moved, and lost workers."""
     async with dispatcher.database.transaction() as tx:
         forgotten = await destinations.forget(tx, _FORGOTTEN)
         await aside.forget_old(tx)
+        await workers.forget(tx)
     return forgotten == _FORGOTTEN

@@ -7,11 +7,13 @@ from uuid import UUID
 
 from models.jobs.moving import take_back
 from models.jobs.queue import sharing
-from models.platform.db import Transaction
+from models.platform.direct import Writer
+from models.provider.gates import Passage
 
 # Jobs that are looked at, over all lines, for those that met a full key; and how often in one dispatch.
 # A long line of one key is so out of the way after a few turns, and no turn takes long.
 _LOOK_AT, _LOOKS = 1_000, 4
+_OPEN = Passage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,31 +26,32 @@ class Dispatch:
 
 
 async def dispatch(
-    tx: Transaction,
+    tx: Writer,
     slots: int,
     *,
     lease: timedelta,
     typical_call: timedelta,
     calls: int | None = None,
     free: int | None = None,
-    but_jobs: Sequence[UUID] = (),
-    but_projects: Sequence[UUID] = (),
+    paid: bool = True,
+    passage: Passage = _OPEN,
 ) -> list[Dispatch]:
     """Dispatch at most `slots` jobs, of which `calls` may be paid calls. Their messages follow the commit.
 
     `free` are the places there are, where that is more than one dispatch fills: shares are of these.
 
-    First what is paid already, by when it was due: a job in phase `keep` never expires, and waits for
-    no cap. Then calls: a turn for each project that waits, inside a project by rank, and never more
-    than its cap, or the cap of a `concurrency_key`, allows. What is past its queue ttl, or could not
-    end by its deadline, is left to `expire`; what is paused stays. Those of a project whose gate is closed
-    stay too, but for one when it is half-open; and `but_jobs`, and all of `but_projects`.
+    First what is paid already, by when it was due, unless it is known (`paid`) that there is none: a job
+    in phase `keep` never expires, and waits for no cap. Then calls: a turn for each project that waits,
+    inside a project by rank, and never more than its cap, or that of a `concurrency_key`, allows. What is
+    past its queue ttl, or could not end by its deadline, is left to `expire`; what is paused stays. Those
+    of a project whose gate is closed stay too, but for one when it is half-open; and what has been a probe
+    (`passage`).
     """
     if slots <= 0:
         return []
-    await tx.execute(sharing.PREPARE)
-    paid = await tx.execute(sharing.PAID, {"slots": slots, "lease": lease})
-    dispatched = [Dispatch(row.id, row.fence, paid=True) for row in paid]
+    await tx.run(sharing.PREPARE, {})
+    rows = await tx.run(sharing.PAID, {"slots": slots, "lease": lease}) if paid else []
+    dispatched = [Dispatch(row["id"], row["fence"], paid=True) for row in rows]
     left = slots - len(dispatched)
     left = left if calls is None else min(calls, left)
     free = max(free or slots, slots) - len(dispatched)
@@ -58,27 +61,28 @@ async def dispatch(
             break
         asked = {
             "calls": left, "free": free, "lease": lease, "typical_call": typical_call,
-            "but_jobs": list(but_jobs), "but_projects": list(but_projects),
+            "but_jobs": list(passage.but_jobs), "but_projects": list(passage.but_projects),
         }  # fmt: skip
-        rows = (await tx.execute(sharing.CALLS, asked)).all()
-        found = [Dispatch(row.id, row.fence) for row in rows if row.id is not None]
+        rows = await tx.run(sharing.CALLS, asked)
+        found = [Dispatch(row["id"], row["fence"]) for row in rows if row["id"] is not None]
         dispatched += found
         left, free = left - len(found), free - len(found)
-        if not await _park(tx, [(row.project_id, row.model) for row in rows if row.id is None]):
+        full = [(row["project_id"], row["model"]) for row in rows if row["id"] is None]
+        if not await _park(tx, full):
             break
     return dispatched
 
 
-async def _park(tx: Transaction, lines: Sequence[tuple[UUID, str]]) -> int:
+async def _park(tx: Writer, lines: Sequence[tuple[UUID, str]]) -> int:
     """Take jobs whose key is full out of these lines of a project and model; returns how many."""
     if not lines:
         return 0
     projects, models = [project for project, _ in lines], [model for _, model in lines]
     look_at = max(_LOOK_AT // len(lines), 10)
     asked = {"projects": projects, "models": models, "look_at": look_at}
-    return len((await tx.execute(sharing.PARK, asked)).all())
+    return len(await tx.run(sharing.PARK, asked))
 
 
-async def hand_back(tx: Transaction, dispatches: Sequence[Dispatch]) -> int:
+async def hand_back(tx: Writer, dispatches: Sequence[Dispatch]) -> int:
     """Released → queued: the message was not published, or a draining worker gives it back."""
     return await take_back(tx, [(each.job_id, each.fence) for each in dispatches])

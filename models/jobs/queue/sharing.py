@@ -15,6 +15,7 @@ looked into: the work is that of the places that are free, and a leap for each p
 
 from sqlalchemy import text
 
+from models.platform.direct import prepared
 from models.states import JOB_IN_FLIGHT
 
 KEPT = 8  # of so many places that the others have left a project leaves one free
@@ -37,28 +38,51 @@ LATELY_SERVED = f"""
 # One dispatch at a time: turns and caps are counted, and only rows can be locked. What waits comes and
 # goes faster than its statistics, so the planner is told that the indexes are right; and those that give
 # the order, for beside a great history it takes any backlog for a few rows, to be read whole and sorted.
-PREPARE = text("""
+PREPARE = prepared(
+    text("""
     SELECT pg_advisory_xact_lock(hashtextextended('release', 0)),
            set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
            set_config('enable_sort', 'off', true), set_config('enable_incremental_sort', 'off', true)
 """)
+)
 
-# What is paid waits for no turn, no cap and no gate: its image's URL dies. Longest due first.
-PAID = text("""
+# What is paid waits for no turn, no cap and no gate: its image's URL dies.
+_PAID = """status = 'queued' AND phase = 'keep' AND run_after <= now()
+           AND NOT EXISTS (SELECT FROM pauses WHERE scope = 'all')"""
+
+# Longest due first.
+PAID = prepared(
+    text(f"""
     WITH picked AS (
-        SELECT id FROM jobs
-         WHERE status = 'queued' AND phase = 'keep' AND run_after <= now()
-           AND NOT EXISTS (SELECT FROM pauses WHERE scope = 'all')
+        SELECT id FROM jobs WHERE {_PAID}
          ORDER BY run_after, id LIMIT :slots
            FOR NO KEY UPDATE SKIP LOCKED
     )
     UPDATE jobs SET status = 'released', fence = fence + 1, lease_until = now() + :lease
       FROM picked WHERE jobs.id = picked.id
     RETURNING jobs.id, jobs.fence
-""")
+""")  # noqa: S608 - every part is this file's own
+)
+
+
+def _some(what: str, order: str) -> str:
+    """Ask whether there is a job: by the index with this order, or all that waits might be read."""
+    found = f"SELECT FROM jobs WHERE {what} ORDER BY {order} LIMIT 1"
+    return f"EXISTS (SELECT FROM ({found}) first)"
+
+
+# Whether there is anything of either kind: one look at each index, however much waits and is not due.
+PAID_WAIT = _some(_PAID, "run_after, id")
+CALLS_WAIT = " OR ".join(
+    (
+        _some(_READY, "project_id, model, rank, id"),
+        _some(_PARKED, "project_id, concurrency_key, rank, id"),
+    )
+)
 
 # Rows with an id are dispatched; the others name a project and model whose first jobs met a full key.
-CALLS = text(f"""
+CALLS = prepared(
+    text(f"""
     WITH RECURSIVE heads AS (
         (SELECT project_id, model, rank FROM jobs WHERE {_READY}
           ORDER BY project_id, model, rank, id LIMIT 1)
@@ -186,10 +210,13 @@ CALLS = text(f"""
     SELECT DISTINCT NULL::uuid, NULL::bigint, NULL::bigint, NULL::timestamptz, project_id, model
       FROM counted WHERE NOT fits AND model IS NOT NULL
      ORDER BY turn, rank, id
-""")  # noqa: S608 - every part is this file's own
+"""),  # noqa: S608 - every part is this file's own
+    long=True,
+)
 
 # Those that met a full key leave the line, so that nobody passes them again at each turn.
-PARK = text(f"""
+PARK = prepared(
+    text(f"""
     WITH full_keys AS MATERIALIZED (
         SELECT j.project_id, j.concurrency_key FROM jobs j JOIN projects p ON p.id = j.project_id
          WHERE {JOB_IN_FLIGHT} AND j.concurrency_key IS NOT NULL
@@ -211,3 +238,4 @@ PARK = text(f"""
       FROM taken WHERE jobs.id = taken.id
     RETURNING jobs.id
 """)  # noqa: S608 - every part is this file's own
+)

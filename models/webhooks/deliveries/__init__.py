@@ -26,7 +26,15 @@ from models.webhooks.deliveries.reading import Logged, log, read
 from models.webhooks.deliveries.recording import Delivered, TryResult, record, record_plain
 from models.webhooks.deliveries.replaying import Pace, Replayed, ping, redeliver, replay
 from models.webhooks.deliveries.taking import ClaimedDelivery, take, take_plain
-from models.webhooks.deliveries.waking import BATCH, Woken, hand_back, reap, run_out, wake
+from models.webhooks.deliveries.waking import (
+    BATCH,
+    Woken,
+    capacity,
+    hand_back,
+    reap,
+    run_out,
+    wake,
+)
 
 __all__ = [
     "BATCH",
@@ -38,6 +46,7 @@ __all__ = [
     "Replayed",
     "TryResult",
     "Woken",
+    "capacity",
     "hand_back",
     "log",
     "ping",

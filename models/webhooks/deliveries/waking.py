@@ -12,6 +12,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Integer,
     Select,
@@ -19,14 +20,17 @@ from sqlalchemy import (
     case,
     cast,
     func,
+    literal,
     or_,
     select,
     text,
     update,
 )
 
-from models.coordination import aside
+from models.coordination import aside, workers
+from models.coordination.workers import Fleet
 from models.platform.db import Transaction
+from models.platform.direct import Reader, Writer, given, prepared
 from models.schema import Delivery
 from models.webhooks import destinations
 
@@ -58,8 +62,18 @@ class Woken:
     cut: bool = False
 
 
+async def capacity(tx: Reader, *, seen: timedelta) -> tuple[int, Fleet]:
+    """Return how many may be handed out, by the workers' free slots, and whose these are.
+
+    0 while nothing is due; what is due its destination may hold up. `seen` is how old a worker's report
+    may be.
+    """
+    (row,) = await tx.read(_CAPACITY, {"seen": seen})
+    return row["slots"] if row["due"] else 0, Fleet(row["workers"], row["deliver_bundle"])
+
+
 async def wake(
-    tx: Transaction,
+    tx: Writer,
     free: int,
     lease: timedelta,
     *,
@@ -79,26 +93,35 @@ async def wake(
     if free <= 0:
         return Woken([])
     last = seen or {}
-    rows = (
-        await tx.execute(
-            _WAKE,
-            {
-                "free": free,
-                "lease": lease,
-                "cap": cap,
-                "rate": rate,
-                "projects": list(last),
-                "lanes": list(last.values()),
-                "slots": min(free, most),
-                **_CONSTANTS,
-            },
-        )
-    ).all()
-    due = [(row.id, row.tries) for row in rows if row.id]
-    further = {UUID(project): destination for project, destination in rows[0].seen or ()}
-    passed = {each: last[each] for each in rows[0].passed or () if each in last}
-    return Woken(due, rows[0].again_in, passed | further, cut=bool(further))
+    rows = await tx.run(
+        _WAKE,
+        {
+            "free": free,
+            "lease": lease,
+            "cap": cap,
+            "rate": rate,
+            "projects": list(last),
+            "lanes": list(last.values()),
+            "slots": min(free, most),
+            **_CONSTANTS,
+        },
+    )
+    due = [(row["id"], row["tries"]) for row in rows if row["id"]]
+    seen_now, passed_by, again_in = (rows[0][each] for each in ("seen", "passed", "again_in"))
+    further = {UUID(project): destination for project, destination in seen_now or ()}
+    passed = {each: last[each] for each in passed_by or () if each in last}
+    return Woken(due, again_in, passed | further, cut=bool(further))
 
+
+# By the index that has the order: any other might be read whole, with nothing due in it.
+_CAPACITY = prepared(
+    text(f"""
+    SELECT EXISTS (SELECT FROM (
+               SELECT FROM deliveries WHERE state = 'pending' AND next_at <= now()
+                ORDER BY next_at LIMIT 1) first) AS due, free.*
+      FROM ({workers.FREE_TO_DELIVER}) free
+""")  # noqa: S608 - a constant of ours
+)
 
 _CONSTANTS = {
     "ahead": _AHEAD,
@@ -115,7 +138,8 @@ _CONSTANTS = {
 # `hops`, or none while it holds its share. In the order of their load, those of a project are let pass as
 # long as it would hold no more than its share of what is free by then. The arrays keep the planner from
 # joining with the whole table. With nothing due there is still one row.
-_WAKE = text("""
+_WAKE = prepared(
+    text("""
     WITH RECURSIVE owners AS (
         (SELECT project_id FROM deliveries WHERE state = 'pending' ORDER BY project_id LIMIT 1)
         UNION ALL
@@ -178,8 +202,9 @@ _WAKE = text("""
          WHERE load <= CASE WHEN hangs THEN :share_long ELSE :share END * (:free + 1 - place)
          ORDER BY place LIMIT :slots
     ), picked AS (
+        -- By their ids: written so that no index of all that waits looks as good.
         SELECT id, lane FROM deliveries
-         WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND state = 'pending'
+         WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND state || '' = 'pending'
            FOR UPDATE SKIP LOCKED
     ), sent AS (
         UPDATE deliveries SET state = 'sending', tries = tries + 1, next_at = NULL,
@@ -202,6 +227,7 @@ _WAKE = text("""
            SELECT array_agg(project_id) FILTER (WHERE NOT may) AS passed FROM looked_at
            ) others LEFT JOIN sent ON true
 """)
+)
 
 
 async def reap(tx: Transaction, batch: int, only: UUID | None = None) -> int:
@@ -211,7 +237,7 @@ async def reap(tx: Transaction, batch: int, only: UUID | None = None) -> int:
     it counts, and is sent again at once (at least once). But a ping is sent once, and what has no record
     of so many tries would be sent for ever.
     """
-    expired = _run_out(batch).with_for_update(skip_locked=True)
+    expired = _run_out(literal(batch)).with_for_update(skip_locked=True)
     if only is not None:
         expired = expired.where(Delivery.id == only)
     ping, endless = Delivery.destination.startswith(destinations.PING), _tries() >= _TRIES_MAX
@@ -232,16 +258,16 @@ async def reap(tx: Transaction, batch: int, only: UUID | None = None) -> int:
     return len(rows.all())
 
 
-async def run_out(tx: Transaction, batch: int) -> list[UUID]:
+async def run_out(tx: Reader, batch: int) -> list[UUID]:
     """Return deliveries whose lease ran out, oldest first."""
-    return list(await tx.scalars(_run_out(batch)))
+    return [row["id"] for row in await tx.read(_RUN_OUT, {"batch": batch})]
 
 
 def _tries() -> ColumnElement[int]:
     return Delivery.tries - Delivery.tries_before
 
 
-def _run_out(batch: int) -> Select[UUID]:
+def _run_out(batch: ColumnElement[int]) -> Select[UUID]:
     return (
         select(Delivery.id)
         .where(
@@ -254,11 +280,19 @@ def _run_out(batch: int) -> Select[UUID]:
     )
 
 
-async def hand_back(tx: Transaction, parcels: Sequence[tuple[UUID, int]]) -> None:
+_RUN_OUT = prepared(_run_out(given("batch", BigInteger())))
+
+
+async def hand_back(tx: Writer, parcels: Sequence[tuple[UUID, int]]) -> None:
     """Put back what was woken and could not be published; nothing was sent, no try was spent."""
-    mine = or_(*(and_(Delivery.id == id_, Delivery.tries == n) for id_, n in parcels))
-    await tx.execute(
-        update(Delivery)
-        .where(Delivery.state == "sending", Delivery.taken_at.is_(None), mine)
-        .values(state="pending", next_at=func.now(), lease_until=None, tries=Delivery.tries - 1)
-    )
+    ids, tries = [id_ for id_, _ in parcels], [n for _, n in parcels]
+    await tx.run(_HAND_BACK, {"ids": ids, "tries": tries})
+
+
+_HAND_BACK = prepared(
+    text("""
+    UPDATE deliveries SET state = 'pending', next_at = now(), lease_until = NULL, tries = tries - 1
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:tries AS bigint[])) AS mine (id, n)
+     WHERE deliveries.id = mine.id AND tries = mine.n AND state = 'sending' AND taken_at IS NULL
+""")
+)

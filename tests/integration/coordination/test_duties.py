@@ -9,7 +9,9 @@ from models.accounts.projects import Caller
 from models.coordination import duties, workers
 from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
+from models.webhooks import deliveries
 from tests.fixtures.making import Bench
+from tests.fixtures.sending import URL, finished
 
 MINUTE = timedelta(seconds=60)
 
@@ -124,11 +126,12 @@ async def free(bench: Bench, limit: int = 100) -> tuple[int, int]:
     seen = timedelta(seconds=20)
     return (
         (await bench.do(lambda tx: workers.capacity(tx, seen=seen))).within(limit),
-        (await bench.do(lambda tx: workers.free_to_deliver(tx, seen=seen)))[0],
+        (await bench.do(lambda tx: deliveries.capacity(tx, seen=seen)))[0],
     )  # fmt: skip
 
 
 async def test_free_slots_are_those_of_workers_that_live_and_stay(bench: Bench) -> None:
+    await finished(bench, webhook_url=URL)  # somebody is to be told
     assert await free(bench) == (0, 0)
     await report(bench, "w1", 4)
     await report(bench, "w1", 5)
@@ -144,6 +147,8 @@ async def test_what_is_dispatched_or_running_takes_a_slot_and_counts_against_the
     bench: Bench,
 ) -> None:
     await report(bench, "w1", 5)
+    assert await free(bench) == (5, 0), "nobody is to be told of anything"
+    await finished(bench, webhook_url=URL)
     await bench.running()
     await bench.dispatch(await bench.submit())
     await bench.submit()

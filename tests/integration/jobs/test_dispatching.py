@@ -18,6 +18,7 @@ from models.jobs import Dispatch
 from models.jobs.queue import sharing
 from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
+from models.platform.direct import Statement
 from models.platform.vault import Vault
 from models.provider import pauses
 from tests.conftest import make_project
@@ -470,19 +471,20 @@ async def test_a_release_looks_at_no_more_of_a_long_backlog(
         **nobody,
     }
     for statement in (sharing.PAID, sharing.CALLS):
-        names = statement.compile().params
-        plan = await _explain(bench, statement.text, {name: asked[name] for name in names})
+        plan = await _explain(bench, statement, asked)
         seen = [node for node in _nodes(plan) if node.get("Relation Name") == "jobs"]
         assert seen
         assert "Seq Scan" not in {node["Node Type"] for node in seen}
         assert sum(_rows(node) for node in seen) < 1_000
 
 
-async def _explain(bench: Bench, statement: str, asked: dict[str, object]) -> dict[str, object]:
+async def _explain(
+    bench: Bench, statement: Statement, asked: dict[str, object]
+) -> dict[str, object]:
     async def explain(tx: Transaction) -> dict[str, object]:
-        await tx.execute(sharing.PREPARE)
-        explained = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}")
-        plan: dict[str, object] = (await tx.scalars(explained, asked)).one()[0]["Plan"]
+        await tx.run(sharing.PREPARE, {})
+        explained = await tx.run(b"EXPLAIN (ANALYZE, FORMAT JSON) " + statement, asked)
+        plan: dict[str, object] = explained[0]["QUERY PLAN"][0]["Plan"]
         return plan
 
     return await bench.do(explain)

@@ -42,7 +42,7 @@ _OF_GREAT = re.compile(f"(ix|pk|uq)_({'|'.join(_GREAT)})")
 # Partial indexes of what is not over yet: to read all of one costs the backlog, not the history.
 _OF_BACKLOG = {
     "ix_jobs_ready", "ix_jobs_paid", "ix_jobs_key_waiting", "ix_jobs_unfunded", "ix_jobs_backlog",
-    "ix_jobs_queue_expires_at", "ix_jobs_lease_until", "uq_jobs_one_leader", "ix_deliveries_due",
+    "ix_jobs_queue_expires_at", "ix_jobs_lease_until", "uq_jobs_one_leader", "ix_deliveries_next_at",
     "ix_deliveries_waiting", "ix_deliveries_lease", "ix_attempts_unknown", "ix_jobs_followed",
     "ix_jobs_following",
 }  # fmt: skip
@@ -310,7 +310,18 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
     "overdue": (lambda tx, _: jobs.overdue(tx, 100), {"ix_jobs_lease_until"}),
     "reap": (_reap, {"pk_jobs", "uq_attempts_job_id_number"}),
     "expire": (_expire, {"pk_jobs"}),
-    "late": (lambda tx, _: jobs.late(tx, 100, NOTHING), {"ix_jobs_queue_expires_at"}),
+    "late": (
+        lambda tx, _: jobs.late(tx, 100, NOTHING),
+        {"ix_jobs_queue_expires_at", "ix_jobs_deadline"},
+    ),
+    "look ahead": (
+        lambda tx, _: jobs.look(tx, make_settings()),
+        {"ix_jobs_ready", "ix_jobs_key_waiting", "ix_jobs_paid", "ix_jobs_lease_until"},
+    ),
+    "room for deliveries": (
+        lambda tx, _: deliveries.capacity(tx, seen=LEASE),
+        {"ix_deliveries_next_at", "ix_deliveries_lease"},
+    ),
     "wake": (
         lambda tx, _: deliveries.wake(tx, 200, LEASE, cap=64, rate=100),
         {"ix_deliveries_waiting", "ix_deliveries_lease", "pk_deliveries"},

@@ -1,7 +1,6 @@
 """Destinations: what slows one down, how fast it may be, and what looking at them costs."""
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -360,11 +359,9 @@ async def test_a_lane_with_twenty_thousand_due_costs_what_a_lane_with_one_costs(
     await bench.run("ANALYZE deliveries")
     asked: dict[str, object] = {"free": 100, "slots": 100, "lease": LEASE, "cap": 8, "rate": 100}
     asked |= {"projects": [], "lanes": [], **_CONSTANTS}
-    statement = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {_WAKE.text}").bindparams(**asked)
     async with bench.database.transaction() as tx:
-        explained = (await tx.execute(statement)).scalar_one()
-    plan = explained if isinstance(explained, list) else json.loads(explained)
-    nodes = _nodes(plan[0]["Plan"])
+        (explained,) = await tx.run(b"EXPLAIN (ANALYZE, FORMAT JSON) " + _WAKE, asked)
+    nodes = _nodes(explained["QUERY PLAN"][0]["Plan"])
     ours = [node for node in nodes if node.get("Relation Name") == "deliveries"]
     scans = [node for node in ours if "Scan" in str(node["Node Type"])]
     assert len(scans) >= 5

@@ -227,9 +227,8 @@ async def test_the_share_follows_from_what_the_workers_say(bench: Bench) -> None
 
     async def fleets() -> tuple[Fleet, Fleet]:
         capacity = await bench.do(lambda tx: workers.capacity(tx, seen=SEEN))
-        return capacity.fleet, (await bench.do(lambda tx: workers.free_to_deliver(tx, seen=SEEN)))[
-            1
-        ]
+        _, of_deliveries = await bench.do(lambda tx: deliveries.capacity(tx, seen=SEEN))
+        return capacity.fleet, of_deliveries
 
     assert await fleets() == (Fleet(0, 1), Fleet(0, 1))
     await say("w1", 100)
