@@ -162,7 +162,7 @@ async def _limit(database: Database, asked: Namespace, _: Settings) -> str:
 
 
 async def _require_key(database: Database, asked: Namespace, _: Settings) -> str:
-    """Say whether a project's requests must have an Idempotency-Key."""
+    """Set whether a project's requests must have an Idempotency-Key; return what to print."""
     required = asked.required == "yes"
     async with database.transaction() as tx:
         await migrate.demand_schema(tx)

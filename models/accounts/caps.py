@@ -36,7 +36,7 @@ async def write(tx: Transaction, project_id: UUID, caps: Caps) -> None:
 
 
 def reached(job: type[Job] = Job) -> ColumnElement[bool]:
-    """Tell, beside a job, whether its project has as many in flight as it may."""
+    """Return, as SQL beside a job, whether its project has as many in flight as it may."""
     other = aliased(Job)
     in_flight = (
         select(func.count())

@@ -1,4 +1,4 @@
-"""Keys that end soon and that nobody has replaced: for metrics."""
+"""API keys that expire soon and were not replaced, for metrics."""
 
 from datetime import timedelta
 

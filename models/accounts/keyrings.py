@@ -1,9 +1,9 @@
 """Keyrings: the secrets that sign webhooks, sealed; the present ones, and those they replaced.
 
 Sealed text is one or more secrets with spaces between, the newest first: `whsec_… whsk_…`, or `whsec_…`
-alone. What a rotation replaces signs beside the fresh one for a day; a second rotation within that day
-keeps both, because a receiver may stand anywhere in between. More signatures harm nobody: a receiver
-believes those of the secrets that it was given, and no others.
+alone. A secret that a rotation replaces goes on signing, beside the new one, for a day. A second rotation
+within that day keeps both old ones, because a receiver may still have either. More signatures do no harm: a
+receiver checks those of the secrets that it has, and ignores the others.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _OLD_MAX = 3  # rotations that still sign: a header of signatures must not grow 
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """What a row keeps of its secrets; `context` is what seals them to that row."""
+    """The secrets of one row, as they are stored; `context` is what seals them to that row."""
 
     context: bytes
     secret: bytes

@@ -178,12 +178,12 @@ def well_formed(key: str) -> bool:
 
 
 async def caller(tx: Transaction, key: str) -> Caller | None:
-    """Tell who presents this key; None when it is mistyped, unknown, revoked or expired."""
+    """Return whose key this is; None when it is mistyped, unknown, revoked or expired."""
     return (await callers(tx, [key])).get(key)
 
 
 async def callers(tx: Transaction, keys: Sequence[str]) -> dict[str, Caller]:
-    """Tell who presents each of these keys, in one question; what is nobody's is left out."""
+    """Return whose each of these keys is, in one query; unknown, revoked and expired ones are left out."""
     split = {key: parts for key in keys if (parts := _split(key)) is not None}
     asked = bindparam("asked", [public_id for public_id, _ in split.values()], type_=ARRAY(Text))
     rows = await tx.execute(_CALLERS.where(ApiKey.public_id == any_(asked)))

@@ -1,7 +1,8 @@
 """Rows that a duty failed at, set aside: one that cannot be moved never stops the duty for the others.
 
-A duty passes by what is here until its time, and tries it again ever more rarely; what it can move then is
-forgotten. Operators see the rest: `python -m models set-aside`, a metric, a log line at each failure.
+A duty skips these rows until their time has come, and tries each one again more and more rarely. A row
+that it can move then is deleted here. Operators see the others: `python -m models set-aside` lists them, a
+metric counts them, and each failure is a log line.
 """
 
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ async def put(tx: Transaction, duty: Duty, subject: UUID, reason: str) -> int:
 def passed_by(
     duty: Duty, subject: InstrumentedAttribute[UUID] | InstrumentedAttribute[UUID | None]
 ) -> ColumnElement[bool]:
-    """Tell, in SQL, whether a duty passes this row by."""
+    """Return, as SQL, whether a duty passes this row by."""
     return exists(
         select(Aside.subject).where(
             Aside.duty == duty, Aside.subject == subject, Aside.again_at > func.now()

@@ -41,7 +41,7 @@ async def may_reap(tx: Writer, patience: timedelta) -> bool:
 
 
 async def lease(tx: Transaction, duty: str, holder: str, lasting: timedelta) -> bool:
-    """Take or renew the lease of a duty that uses the network; False when another one has it."""
+    """Take or renew the lease of a duty that uses the network; return False when another one has it."""
     held = await tx.scalar(
         insert(Duty)
         .values(name=duty, holder=holder, lease_until=func.now() + lasting)

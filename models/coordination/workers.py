@@ -1,4 +1,4 @@
-"""What the workers can take: their own reports, and what is left of them."""
+"""Workers: what each reports that it can take, and how much of that is free."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -65,7 +65,7 @@ async def report(
 
 
 async def leave(tx: Transaction, worker: str) -> None:
-    """Forget a worker that has stopped in good order."""
+    """Delete the row of a worker that has stopped by itself."""
     await tx.execute(delete(Worker).where(Worker.id == worker))
 
 

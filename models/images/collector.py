@@ -5,7 +5,7 @@ deleted, a new job may be bringing those very bytes again. So a mark, a row of `
 
     a reference goes       `mark`: a row, in the transaction that drops it. Nothing is deleted yet
     bytes are put          `reserve` before, and `attach` in the transaction that refers to them: the row
-                           goes. Who dies or is refused in between leaves it, and the blob is found by it
+                           goes. A process that dies in between leaves it, and the blob is found by it
     after the grace        `sweep`: what a job refers to by now loses its row; the rest is deleted, outside
                            of any transaction, and `gone` says so for a day
 
@@ -79,7 +79,7 @@ async def of(tx: Transaction, jobs: Collection[UUID]) -> list[Blob]:
 
 
 async def mark(tx: Transaction, blobs: Collection[Blob]) -> None:
-    """Note blobs that have lost a reference, in the transaction that drops it."""
+    """Mark blobs that have lost a reference, in the transaction that drops it."""
     await reserve(tx, blobs)
 
 

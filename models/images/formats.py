@@ -1,6 +1,6 @@
 """Image formats: what the first bytes say, and whether the last ones arrived.
 
-Nothing is decoded here: a decoder is a large target for hostile bytes, reading a few lengths
+Nothing is decoded here: a decoder is a large target for hostile bytes, and reading a few lengths
 is not. Bytes after the end of an image are allowed: cameras and signers append their own.
 """
 
@@ -14,7 +14,7 @@ _MARKER, _SOS, _EOI = 0xFF, 0xDA, b"\xff\xd9"
 
 
 def sniff(head: bytes) -> str | None:
-    """Name the content type that the first 12 bytes or more announce; None if no image we know."""
+    """Return the content type that the first 12 bytes or more announce; None for no image that we know."""
     if head.startswith(b"\xff\xd8\xff"):
         return "image/jpeg"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):

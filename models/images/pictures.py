@@ -1,4 +1,4 @@
-"""Images looked at from a safe distance: hostile bytes are decoded in a child process.
+"""Decoding in a child process: the bytes of images are hostile until they are decoded.
 
 The child (`models.images.decoding.child`) has limits on memory and time and nothing to lose. When it dies,
 the request that killed it is answered with `Broken`, and the next one gets a fresh child.

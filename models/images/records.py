@@ -108,7 +108,7 @@ async def promote(tx: Transaction, job_id: UUID) -> bool:
 
 
 async def thumbnail_is(direct: Direct, job_id: UUID, state: Literal["made", "impossible"]) -> None:
-    """Say what became of the thumbnail of a job's image."""
+    """Write what became of the thumbnail of a job's image."""
     await direct.write(_THUMBNAIL, {"job": job_id, "state": state})
 
 

@@ -92,7 +92,7 @@ def parse(url: str, index: int = 0) -> Inline:
 
 
 def judge_size(width: int, height: int) -> str | None:
-    """Say why the provider would refuse an image of so many pixels; None when it would not."""
+    """Return why the provider would refuse an image of so many pixels; None when it would not."""
     found = f"the image is {width}x{height}"
     if min(width, height) <= SIDE_OVER:
         return f"{found}; the provider needs each side over {SIDE_OVER} pixels."
@@ -111,7 +111,7 @@ def judge_size(width: int, height: int) -> str | None:
 
 
 def unreadable(mime: str, reason: str) -> str:
-    """Say that an image cannot be decoded; `reason` is the decoder's."""
+    """Return the refusal of an image that cannot be decoded; `reason` is the decoder's."""
     return (
         f"the bytes start like {mime}, but the image cannot be decoded ({printable(reason)}); "
         "save it again and send the whole file."
@@ -119,7 +119,7 @@ def unreadable(mime: str, reason: str) -> str:
 
 
 def sniff(data: bytes) -> str | None:
-    """Tell the image type that the first bytes announce; None for any other content."""
+    """Return the image type that the first bytes announce; None for any other content."""
     return next((mime for mime, magic in _MAGIC if magic.match(data)), None)
 
 

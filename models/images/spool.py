@@ -35,7 +35,7 @@ class Spool:
                 self._file.close()
 
     async def write(self, chunk: bytes) -> None:
-        """Take the next bytes; a hop to a thread per MiB keeps hash and disk off the loop."""
+        """Append bytes; a thread hashes and writes them, a MiB at a time, so that the loop goes on."""
         self.size += len(chunk)
         self._buffer += chunk
         if len(self._buffer) >= _IN_MEMORY:

@@ -93,7 +93,7 @@ class Store:
         self._url = url
 
     def place(self, key: str) -> str:
-        """Say where a key lies, for people: a path of a folder's, or a URL."""
+        """Return where a key lies, for people: a path in a folder, or a URL."""
         folder = path_of(self._url)
         return (
             f"{self._url.rstrip('/')}/{key}" if folder is None else str((folder / key).absolute())

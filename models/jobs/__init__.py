@@ -17,19 +17,19 @@ released   It is dispatched: handed to Celery under a lease of 30 s to start. Sh
            When its call costs more by now than it holds, its start holds anew, or queues it until a
            budget has room, or fails it by its `max_cost` (`affording`).
 running    A worker has it. Phase `call`: the paid call is under way, its attempt row is committed.
-           Phase `keep`: the image is paid, and only the keeping of its bytes is left, so that whoever
-           takes it over never calls again.
+           Phase `keep`: the image is paid, and only its bytes are still to be kept, so a worker that
+           takes the job over never calls again.
 succeeded, failed, canceled, expired
            Terminal: `finished_at` is set, nothing changes any more but the charge of an attempt.
 
 A late image is the image of a call that was given up, and came while a later one was under way. When that
 one brings none, the job succeeds with the late image and pays no other call (`ending.conclude`): at once,
-or, if its bytes are not kept yet, out of phase `keep`, where whoever comes first keeps them.
+or, if its bytes are not kept yet, out of phase `keep`, in which the next worker keeps them.
 
 Every arrow is one guarded UPDATE (`WHERE status … AND fence …`) and returns None when somebody else won.
 `fence` grows with each dispatch, so a late worker cannot move the job; it may still finish the row of its
-own attempt, which holds the price and perhaps the image. Whoever takes several rows takes the job's
-first. Every arrow into a terminal state writes the ledger, the event and its deliveries itself.
+own attempt, which holds the price and perhaps the image. A transaction that locks several rows locks the
+job first. Every arrow into a terminal state writes the ledger, the event and its deliveries itself.
 """
 
 from models.images.records import KeptImage

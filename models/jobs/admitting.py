@@ -1,14 +1,14 @@
 """(new) → queued in one round trip, for the plain case, which nearly every submission is.
 
-One statement takes the project's row as the foreign keys would, inserts the job and its hold, and gives
-back what the database has decided. Where more has to be looked at (a window of a budget that is new or has
+One statement locks the project's row as the foreign keys would, inserts the job and its hold, and returns
+what the database has decided. Where more has to be looked at (a window of a budget that is new or has
 no room, an Idempotency-Key that came before, reuse, references), it inserts nothing, and `submit` takes
 its time.
 
-A budget that is being made or changed holds the project's row, and writes it. Whoever waited for it sees
-that row as it then is, though not the budget (READ COMMITTED, "EvalPlanQual"): so a project without
-budgets is asked whether it still is one (`budgeted`), and of one that has some the row must be the one that
-the statement saw.
+A transaction that makes or changes a budget locks the project's row and writes it. A statement that
+waited for that lock sees the new row, but not the new budget (READ COMMITTED, "EvalPlanQual"). So a
+project without budgets must still be one (`budgeted`), and the row of a project with budgets must be the
+one that the statement saw first.
 """
 
 from sqlalchemy import Uuid, column, select

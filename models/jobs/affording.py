@@ -1,6 +1,6 @@
-"""What a job's next call costs now, held within its own `max_cost` and the budgets of its project.
+"""The hold of a job's next call, at the price of now, within its `max_cost` and the budgets of its project.
 
-A price may rise while a job waits: no call begins on a hold that is less than the price that is known.
+A price may rise while a job waits. No call begins on a hold that is less than the known price.
 """
 
 from models.errors import BudgetExceeded
@@ -42,7 +42,7 @@ async def priced(tx: Transaction, job: Job) -> Job:
 
 
 async def unaffordable(tx: Transaction, job: Job) -> str | None:
-    """Say why a job's own `max_cost` pays for no other call; None when it does."""
+    """Return why a job's own `max_cost` pays for no other call; None when it does."""
     spent = job.charged + await unknown_hold(tx, job)
     if spent + job.estimate <= job.max_cost:
         return None

@@ -1,4 +1,4 @@
-"""Telling the world: the event of a change, with the job as it then is."""
+"""The event of a job's change, with the job as it then is, and its deliveries."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -37,7 +37,7 @@ async def images_of(tx: Transaction, job_ids: list[UUID]) -> dict[UUID, list[Ima
 
 
 async def lock(tx: Transaction, job_id: UUID) -> Job:
-    """Take the job's row: always the first that a transaction takes of a job."""
+    """Lock the job's row: always the first of a job's rows that a transaction locks."""
     row = await tx.scalars(
         select(Job).where(Job.id == job_id).with_for_update(key_share=True),
     )

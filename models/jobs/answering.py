@@ -1,8 +1,8 @@
 """running → queued, → failed: what follows an answer that is no image.
 
-Each of these first finishes the attempt, which whoever made the call may always do, and then moves the job,
-which only the holder of the fence may do. A job that has a late image succeeds with it instead, or goes to
-fetch it (`ending.conclude`).
+Each of these first finishes the attempt, which the worker that made the call may always do, and then moves
+the job, which only the holder of the fence may do. A job that has a late image succeeds with it instead,
+or goes to fetch it (`ending.conclude`).
 """
 
 from dataclasses import replace

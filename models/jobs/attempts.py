@@ -1,7 +1,7 @@
 """Attempts: one paid call each, and what is known of its charge.
 
-The row is committed before the socket opens, with charge `unknown`: should this process die in the
-next instruction, that is the truth. The answer makes it `none`, `settled`, or leaves it `unknown`; the
+The row is committed before the socket opens, with the charge `unknown`: if the process dies in the next
+instruction, that is the truth. The answer makes it `none`, `settled`, or leaves it `unknown`; the
 provider's log later makes an unknown one `settled` or `released` (see `worker/dispatcher/reconciling.py`).
 """
 
@@ -73,14 +73,14 @@ LOST = Answer(
 
 
 def bare(answer: Answer) -> Answer:
-    """Take from an answer what it tells of the input and the image: its job was erased."""
+    """Return an answer without what it tells of the input and the image: its job was erased."""
     code = (answer.error or {}).get("code")
     error = None if answer.error is None else {"code": code, "message": ERASED}
     return replace(answer, provider_url=None, error=error, evidence=None)
 
 
 def client_request_id(job_id: UUID, number: int | Literal[""]) -> str:
-    """Name a call for the provider's log: 1-128 of `A-Za-z0-9._:-`, or it would be dropped."""
+    """Return a call's name for the provider's log, which drops any but 1 to 128 of `A-Za-z0-9._:-`."""
     return f"{ids.text(ids.JOB, job_id)}:{number}"
 
 
@@ -153,7 +153,7 @@ def closing(
 
 
 async def believed(tx: Transaction, job: Job, number: int, answer: Answer) -> Answer:
-    """Take a price that is far off from an answer: what it cost is for the provider's books to say."""
+    """Return an answer without a price that is far off: the provider's books have to tell what it cost."""
     told = answer.credits
     if answer.charge != "settled" or told is None:
         return answer
@@ -211,7 +211,7 @@ async def resolve(
     inference_id: str | None,
     made_at: datetime | None = None,
 ) -> tuple[Attempt, Job] | None:
-    """Say what an unknown charge was: this many credits, or None for nothing.
+    """Book what an unknown charge turned out to be: so many credits, or None for nothing.
 
     A `released` attempt may still become `settled`. None when it says nothing new.
     """

@@ -1,7 +1,7 @@
 """The last arrow of every job: one guarded UPDATE, its event, its deliveries.
 
-Who closes a job has taken its row. What follows for jobs that wait for it is `following`'s business, and
-what is said of failures and cancels is `ending`'s.
+The caller has locked the job's row. `following` does what follows for jobs that wait for this one, and
+`ending` words failures and cancels.
 """
 
 from typing import Literal

@@ -65,7 +65,7 @@ async def correct(tx: Transaction, presenter: Presenter, attempt_id: UUID) -> Co
 
 
 async def write_off(tx: Transaction, presenter: Presenter, attempt_id: UUID) -> Correction | None:
-    """Take back what was booked for an attempt that the account's ledger does not charge at all.
+    """Reverse what was booked for an attempt that the account's ledger does not charge at all.
 
     None when it does by now, or nothing is booked.
     """
@@ -84,7 +84,7 @@ async def write_off(tx: Transaction, presenter: Presenter, attempt_id: UUID) -> 
 
 
 async def _locked(tx: Transaction, attempt_id: UUID) -> tuple[Job, Attempt] | None:
-    """Take the job's row, and read the attempt as it then is; None while its call is under way."""
+    """Lock the job's row, and read the attempt as it then is; return None while its call is under way."""
     job_id = await tx.scalar(select(Attempt.job_id).where(Attempt.id == attempt_id))
     if job_id is None:
         return None
@@ -95,7 +95,7 @@ async def _locked(tx: Transaction, attempt_id: UUID) -> tuple[Job, Attempt] | No
 
 
 async def _entries(tx: Transaction, attempt: Attempt, lines: Sequence[AccountLine]) -> list[Entry]:
-    """Say what is to be booked so that the attempt's sum is that of its lines."""
+    """Return what is to be booked so that the attempt's sum is that of its lines."""
     booked = await _references(tx, attempt)
     entries: list[Entry] = []
     for each in lines:
@@ -125,7 +125,7 @@ async def _references(tx: Transaction, attempt: Attempt) -> set[str]:
 
 
 async def _fresh(tx: Transaction, attempt: Attempt, name: str) -> str:
-    """Name a correction: one line may correct twice, when our booking was changed in between."""
+    """Return a reference of a correction: a line may correct twice, when our booking changed in between."""
     booked = await _references(tx, attempt)
     names = (name, *(f"{name} ~{again}" for again in range(2, len(booked) + 2)))
     return next(each for each in names if each not in booked)

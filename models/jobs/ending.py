@@ -1,7 +1,7 @@
 """→ canceled, → expired, → failed, → succeeded with a late image: every ending but that of an own image.
 
-An ending writes the ledger, the event and the deliveries itself, in its own transaction, so that nobody
-can forget. What an ending holds afterwards is only what unknown attempts hold.
+An ending writes the ledger, the event and the deliveries itself, in its own transaction, so that no caller
+can forget them. Afterwards the job holds only what its unknown attempts hold.
 """
 
 from datetime import datetime, timedelta

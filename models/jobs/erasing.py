@@ -1,4 +1,4 @@
-"""Erasing a finished job: what was asked for and what came of it goes; ids, charges and times stay."""
+"""Erasing a finished job: its input and its images are deleted; ids, charges and times stay."""
 
 from hashlib import sha256
 from uuid import UUID

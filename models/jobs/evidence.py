@@ -1,6 +1,6 @@
-"""Evidence: what a paid call was answered with when no image was found in it, for the operator to look at.
+"""Evidence: the beginning of an answer that may have been paid and had no image, for the operator alone.
 
-Nobody else sees it. It goes when its job is erased, or removed when it is old.
+It is deleted when its job is erased, or is removed when it is old.
 """
 
 from dataclasses import dataclass, field

@@ -1,13 +1,14 @@
-"""Reuse: the cheapest image is the one you have, and the next cheapest is the one being made.
+"""Reuse: a job takes the image of an identical one, or follows an identical one that is under way.
 
 A job that asks for `exact` reuse takes the image of a succeeded job with the same input, follows a job in
 flight that will make it (its *leader*), or becomes the leader itself. A partial unique index allows one
 leader per project and input. Never across projects.
 
-Submission takes the leader FOR SHARE and looks again, and the leader's ending takes its row: so whoever
-followed is seen by then, and nobody follows afterwards. The ending marks the leader (`followed`) and is
-done, however many they are. A duty sees to them, each in a transaction of its own and some of each project
-at a time (`waiting`, `follow_up`), until none is left (`settle`): the mark outlives whoever dies over it.
+A submission locks the leader FOR SHARE and looks again, and the leader's ending locks its row: so the
+ending sees every follower, and no job follows afterwards. The ending only marks the leader (`followed`),
+however many followers there are. A duty ends them, each in a transaction of its own and some of each
+project at a time (`waiting`, `follow_up`), until none is left (`settle`): the mark survives the death of a
+dispatcher.
 """
 
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ async def waiting(tx: Reader, leaders: int, followers: int) -> list[tuple[UUID, 
 
 
 async def follow_up(tx: Transaction, presenter: Presenter, follower_id: UUID) -> UUID | None:
-    """See to one job whose leader has ended; None when there is nothing to be done any more.
+    """End or requeue one job whose leader has ended; return None when nothing is left to be done.
 
     With the leader's image it has that too; refused, it is refused alike; else it finds another place: a
     later leader, an image that is kept, or the lead.
@@ -122,7 +123,7 @@ async def follow_up(tx: Transaction, presenter: Presenter, follower_id: UUID) ->
 
 
 async def settle(tx: Transaction, leader_id: UUID) -> UUID | None:
-    """Take the mark from a leader that nobody follows any more; None when somebody does."""
+    """Clear the mark of a leader that nobody follows any more; return None when somebody does."""
     followers = exists(select(_Follower.id).where(*_follows(leader_id)))
     settled = update(Job).where(Job.id == leader_id, Job.followed, ~followers)
     return await tx.scalar(settled.values(followed=False).returning(Job.id))
@@ -156,7 +157,7 @@ async def _close(
 
 
 async def _lend(tx: Transaction, job_id: UUID, image: Image) -> None:
-    """Let a job have another's image, for as long as an image of its own would be kept."""
+    """Give a job the image of another one, for as long as an image of its own would be kept."""
     kept = KeptImage.by_another(image)
     await records.write(tx, job_id, _NO_ATTEMPT, kept, thumbnail=image.thumbnail)
 

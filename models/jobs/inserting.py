@@ -1,7 +1,7 @@
-"""The row of a new job and its hold: one statement, whoever accepts the job.
+"""The row of a new job and its hold: one statement, in the plain way and in the general one.
 
-It gives back what the database has decided, and what is closed to the job. It inserts nothing where
-another job has the same name already (Idempotency-Key), or leads those of the same input.
+It returns what the database has decided, and which gate or pause holds the job. It inserts nothing where
+another job has the same Idempotency-Key already, or leads those of the same input.
 """
 
 from dataclasses import dataclass

@@ -106,7 +106,7 @@ async def keep_late(tx: Transaction, presenter: Presenter, ref: Ref, kept: KeptI
 
 
 async def pass_by(tx: Transaction, ref: Ref) -> None:
-    """Say of a late image that its bytes are no image: nobody is to fetch them again."""
+    """Write that the bytes of a late image are no image, so that nobody fetches them again."""
     await tx.execute(
         update(Attempt)
         .where(Attempt.job_id == ref.job_id, Attempt.start_id == ref.start_id)
@@ -192,7 +192,7 @@ async def _to_keep(tx: Transaction, job: Job, lease: timedelta, ttl: timedelta) 
 async def _note_late(
     tx: Transaction, presenter: Presenter, job: Job, ref: Ref, answer: Answer
 ) -> bool:
-    """Take an image whose charge the provider's log has told already; False when it came before."""
+    """Book an image whose charge the provider's log has told already; return False when it came before."""
     late = await attempts.note_late(tx, job.id, ref.number, answer, start_id=ref.start_id)
     if late is None:
         return False

@@ -1,4 +1,4 @@
-"""How a job is changed: the UPDATE whose effect is seen from outside, and the ways back to the queue."""
+"""Changes of a job: the UPDATE whose effect is seen from outside, and the ways back to the queue."""
 
 from collections.abc import Sequence
 from datetime import timedelta

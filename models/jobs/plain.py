@@ -1,12 +1,12 @@
 """A plain job's image: received in one round trip, and the job ended in six.
 
-Plain is nearly every job: no budget watches its project, it cost what was held, nobody canceled it or
-waits for its image, its bytes were never here before. Each function here does what the one of the same
-name does (`keeping`), under the same guards in one statement, or nothing at all: it returns None, and its
-caller takes the general way, which also tells why.
+Nearly every job is plain: its project has no budget, its call cost what was held, nobody canceled it or
+follows it, and its blob has no mark. Each function here does what the one of the same name in `keeping`
+does, by statements that are made of the same parts, with all guards in them; or it does nothing and returns
+None, and its caller takes the general way, which also finds out why.
 
-In a statement whatever follows from a change reads the rows that the change gives back. So what a guard
-refuses, which Postgres asks again of a row that somebody else had locked, stops all of it.
+In such a statement each step reads the rows that the step before returns. Postgres checks the guards again
+for a row that another transaction had locked, so a guard that fails stops all that follows.
 """
 
 from collections.abc import Sequence

@@ -35,7 +35,7 @@ class Snapshot:
 
     @property
     def etag(self) -> str:
-        """Name this state, for `If-None-Match`."""
+        """Return the tag of this state, for `If-None-Match`."""
         reason = view.waiting_reason(self.job, self.now, self.closed_gate)
         return view.etag(self.job, self.now, reason)
 
@@ -136,7 +136,7 @@ async def finished(tx: Transaction, job_ids: Sequence[UUID]) -> list[UUID]:
 
 
 def closed_to(job: type[Job] = Job) -> ColumnElement[str | None]:
-    """Tell, beside a job, why it is not dispatched though it is due; None when nothing is closed to it.
+    """Return, as SQL beside a job, why it is not dispatched though it is due; NULL when nothing holds it.
 
     What is paid already is held by no gate and no cap.
     """
@@ -241,7 +241,7 @@ def _within(project_id: UUID, filter_: Filter) -> ColumnElement[bool]:
 
 
 def _waits_for(reason: str) -> ColumnElement[bool]:
-    """Tell, as `view.waiting_reason` does, whether this is the reason that a job is shown with."""
+    """Return, as SQL, whether `view.waiting_reason` shows a job with this reason."""
     due = or_(Job.status == "released", Job.run_after <= func.now())
     shown = case(
         (due, func.coalesce(_CLOSED, "queue")), else_=func.coalesce(Job.waiting_reason, "backoff")

@@ -1,7 +1,7 @@
-"""Takes back what a dead worker left: the owner of every stuck row.
+"""Reaping: jobs are taken back from workers whose lease has run out.
 
-A job at a time, each in a transaction of its own: a batch in one would take the rows of budgets in an order
-of its own and meet another batch head-on, and one poisoned row would hold up all others.
+Each job in a transaction of its own: a batch would lock the rows of budgets in an order of its own and
+deadlock with another batch, and one poisoned row would hold up all others.
 """
 
 from datetime import timedelta
@@ -33,7 +33,7 @@ async def overdue(tx: Reader, limit: int) -> list[UUID]:
 
 
 async def reap(tx: Transaction, presenter: Presenter, job_id: UUID) -> Reaped | None:
-    """Take a job back from a worker whose lease has run out; None when it has not, or no more."""
+    """Take a job back from a worker whose lease has run out; return None when it has not."""
     job = await lock(tx, job_id)
     clock = select(Job.lease_until < func.now(), Job.keep_until <= func.now())
     run_out, url_is_dead = (await tx.execute(clock.where(Job.id == job_id))).one()

@@ -2,7 +2,7 @@
 
 The backup does not know them; the provider's log does, by their `client_request_id`. What such a call
 brought was kept by a database that is gone, and its image cannot be fetched again: a job that was charged
-fails `paid_without_image`, and its project decides. A job whose calls were free is tried on.
+fails `paid_without_image`, and its project decides. A job whose calls were free goes on.
 """
 
 from collections.abc import Collection, Sequence

@@ -1,7 +1,7 @@
-"""Retention: what is old enough goes, a small batch at a time, each in a short transaction.
+"""Retention: old rows and images are deleted, a small batch at a time, each in a short transaction.
 
-Ids are UUIDv7 and sort by time, so the oldest rows are found by the primary key. The ledger stays: what
-was spent is known for ever, of which project, key, customer and job.
+Ids are UUIDv7 and sort by time, so the oldest rows are found by the primary key. The ledger stays for
+ever, with project, key, customer and job.
 """
 
 from datetime import timedelta
@@ -32,7 +32,7 @@ _UNDER_WAY = ("pending", "sending")
 
 
 async def expire_images(tx: Transaction, limit: int, only: UUID | None = None) -> int:
-    """Let images go whose retention has ended; returns how many. Their bytes are deleted later.
+    """End images whose retention is over; return how many. Their bytes are deleted later.
 
     `only` is the job whose images alone are to be looked at, as in each function here that takes it.
     """
@@ -127,7 +127,7 @@ async def _old_events(tx: Transaction, kept: timedelta, only: UUID | None) -> Se
 def _chosen(
     duty: Duty, row: InstrumentedAttribute[UUID], only: UUID | None = None
 ) -> ColumnElement[bool]:
-    """Tell, in SQL, which rows are looked at: all but those set aside, or one."""
+    """Return, as SQL, which rows are looked at: all but those set aside, or one."""
     return ~aside.passed_by(duty, row) if only is None else row == only
 
 

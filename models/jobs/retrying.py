@@ -1,4 +1,4 @@
-"""(terminal) → (new): the same input once more, or as its caller changes it, for an image of its own."""
+"""(terminal) → (new): a new job with the input of a finished one, as it was or as the caller changes it."""
 
 from hashlib import sha256
 from uuid import UUID
@@ -74,7 +74,7 @@ async def again(tx: Transaction, caller: Caller, job_id: UUID) -> Submission:
 
 
 def retry_name(job_id: UUID, key: str | None, changes: bytes = b"") -> Idempotency | None:
-    """Name a retry: its route, the caller's key, and a fingerprint of the job and of what it changes."""
+    """Return the name of a retry: its route, the caller's key, a fingerprint of the job and its changes."""
     return None if key is None else ("retry", key, sha256(job_id.bytes + changes).digest())
 
 

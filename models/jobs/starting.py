@@ -139,7 +139,7 @@ async def renew(tx: Transaction, running: Sequence[Ref], lease: timedelta) -> se
 
 
 async def _affordable(tx: Transaction, presenter: Presenter, job_id: UUID, fence: int) -> bool:
-    """Look whether what is held for a call pays for it now; a job that is somebody else's costs nothing."""
+    """Return whether what is held for a call pays for it now; True for a job that somebody else has."""
     job = await lock(tx, job_id)
     if job.fence != fence or job.status != "released" or job.phase != "call":
         return True

@@ -1,4 +1,4 @@
-"""(new) → queued: a job and its hold, in one transaction; a hundred requests with one key, one job."""
+"""(new) → queued: a job and its hold, in one transaction; a hundred requests with one key make one job."""
 
 import json
 from datetime import timedelta
@@ -105,7 +105,7 @@ async def queued(tx: Transaction, project_id: UUID, most: int) -> int:
 
 
 def queue_full() -> QueueFull:
-    """Say that a project's queue is full."""
+    """Return the refusal for a project whose queue is full."""
     return QueueFull(
         "As many jobs of this project wait as may; nothing was created. Try again when some have run.",
         retry_after=_PATIENCE,

@@ -1,4 +1,4 @@
-"""What is counted of jobs for Prometheus, by the process that ends them, after the commit.
+"""Counts of jobs for Prometheus, made after the commit by the process that ends them.
 
 All times are the database's: how long a job waited is known when it ends, and the same for all of them.
 """

@@ -1,4 +1,4 @@
-"""A job as the world sees it: the same JSON for GET, lists and webhooks.
+"""The view of a job: the same JSON for GET, lists and webhooks.
 
 Pure functions of rows: nothing here asks the database or the clock.
 """
@@ -63,7 +63,7 @@ def status(job: Job) -> str:
 
 
 def etag(job: Job, now: datetime, waiting_reason: str | None) -> str:
-    """Name this state of a job: its version, why it waits, and the day that its URLs were signed."""
+    """Return the tag of a job's state: its version, why it waits, and the day that its URLs were signed."""
     # A job that was canceled too late shows its image too.
     signed = job.status in {"succeeded", "canceled"}
     day = f"-{now.astimezone(UTC):%Y%m%d}" if signed else ""
@@ -72,7 +72,7 @@ def etag(job: Job, now: datetime, waiting_reason: str | None) -> str:
 
 
 def waiting_reason(job: Job, now: datetime, closed_gate: str | None) -> str | None:
-    """Say why a job waits: its own reason first, then what is closed to it: a gate, a pause, a cap."""
+    """Return why a job waits: its own reason first, then what holds it: a gate, a pause, a cap."""
     if job.status not in {"queued", "released"}:
         return None
     due = job.status == "released" or (job.run_after is not None and job.run_after <= now)
@@ -140,7 +140,7 @@ def _is_unknown(attempt: Attempt) -> bool:
 
 
 def _expired_by(job: Job) -> str | None:
-    """Tell which of its two times ended a job: the earlier one, where both have passed."""
+    """Return which of its two times ended a job: the earlier one, where both have passed."""
     if job.status != "expired" or job.finished_at is None:
         return None
     in_queue = job.queue_expires_at <= job.finished_at

@@ -1,9 +1,9 @@
 """Compares the ledger, the sums on jobs, the attempts, and what was read of the provider's own ledger.
 
-Any difference is a bug or a tampering.
+Any difference is a bug, or somebody has tampered with the rows.
 
-The books of each job are closed in themselves, so they are compared some jobs at a time: no statement takes
-longer because the history is long.
+The sums of a job depend on no other job, so some jobs are compared at a time, and no statement takes longer
+because the history is long.
 """
 
 from collections.abc import Sequence

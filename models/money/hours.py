@@ -43,7 +43,7 @@ async def folded_until(tx: Transaction) -> datetime | None:
 
 
 async def age(tx: Transaction) -> timedelta | None:
-    """Tell how long ago the last folded hour ended; None when none is folded."""
+    """Return how long ago the last folded hour ended; None when none is folded."""
     passed: timedelta | None = await tx.scalar(
         select(func.now() - Duty.done_at).where(Duty.name == DUTY)
     )

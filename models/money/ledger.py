@@ -1,10 +1,10 @@
 """The ledger: holds, releases and charges, append-only, each beside the state that explains it.
 
-A job's `held` and `charged` are the sums of its entries. `book` writes both, and `write` a line whose sum
-the job has already. What is done for every job in one statement appends its lines in that statement
-(`appended`; `jobs.plain` books an image so), beside the sums; the audit compares all of them.
-`held` is what is reserved and not settled, `charged` what the provider took. Credits are integers; a
-release is a negative hold.
+Every line of the ledger is written by this module: `book` appends entries and moves the job's sums, `write`
+appends entries whose sums the job has already, and `appended` is the part of a larger statement that
+appends the lines of what that statement does (`jobs.inserting` holds so, `jobs.plain` books an image so). A
+job's `held` and `charged` are the sums of its entries: what is reserved and not settled, and what the
+provider took; the audit compares them. Credits are integers; a release is a negative hold.
 """
 
 from dataclasses import dataclass
@@ -51,26 +51,26 @@ class Entry:
 
 
 def hold(attempt: int, amount: int, reference: str = "") -> Entry:
-    """Reserve credits for an attempt that is to come."""
+    """Return the entry that reserves credits for an attempt that is to come."""
     return Entry(attempt, "hold", amount, reference=reference)
 
 
 def release(attempt: int, amount: int, reference: str = "") -> Entry:
-    """Give back what was held for an attempt."""
+    """Return the entry that gives back what was held for an attempt."""
     return Entry(attempt, "release", -amount, reference=reference)
 
 
 def charge(
     attempt: int, amount: int, inference_id: str | None, made_at: datetime | None = None
 ) -> Entry:
-    """Record what the provider took, with its own reference and the time it was made."""
+    """Return the entry of what the provider took, with its reference and the time it was made."""
     return Entry(attempt, "charge", amount, inference_id, made_at)
 
 
 def refund(
     attempt: int, amount: int, inference_id: str | None, reference: str, made_at: datetime
 ) -> Entry:
-    """Record what the provider gave back of a charge: `amount` is negative, `reference` the movement."""
+    """Return the entry of a refund: `amount` is negative, `reference` names the provider's movement."""
     return Entry(attempt, "refund", amount, inference_id, made_at, reference)
 
 
@@ -81,7 +81,7 @@ def adjustment(
     reference: str,
     made_at: datetime | None = None,
 ) -> Entry:
-    """Correct a charge that was booked, up or down; `reference` says by what."""
+    """Return the entry that corrects a booked charge, up or down; `reference` says by what."""
     return Entry(attempt, "adjustment", amount, inference_id, made_at, reference)
 
 

@@ -8,8 +8,8 @@ new price settles there.
 
 Settled charges teach a price when three of three jobs agree, with no other between them that differed from
 its hold. One alone may be an accident, and so may all of one job's; each is booked as it was settled
-whatever the price is, so waiting for three costs nothing. What three answers tell in unison can move the
-price by a tenth at most, for only the provider's own books settle more. The next quote takes it all back.
+whatever the price is, so waiting for three costs nothing. Three answers that agree can move the price by a
+tenth at most, for only the provider's own books settle more. The next quote replaces what was taught.
 """
 
 import time
@@ -116,7 +116,7 @@ def listed() -> dict[str, object]:
 
 
 async def quote(tx: Transaction, model_id: str, credits_: int) -> bool:
-    """Note what the provider's pricing route says: from now on that is the price. True when it changes it.
+    """Write the price that the provider's pricing route tells; return whether it changes the present one.
 
     Also when it says what it said before: whatever charges have taught meanwhile they must teach again. A
     price of nothing is more likely a hole in a price list than a present: it is not believed.

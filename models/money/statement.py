@@ -1,10 +1,10 @@
 """The account's statement: the lines of its own ledger at the provider, as they were read.
 
-They are money truth, for every attempt. Each line that moved money for calls is kept once, however often
-it is read: the provider gives lines no id, so a line is told by all that it says, and twins by their
-number. `jobs.correct` brings our books in line with what is found here. A line whose attempt is not found
-is nobody's, for all we know: somebody else may use the account, or we have lost an attempt, which must
-never happen.
+They are the truth about money, for every attempt. Each line that moved money for calls is kept once,
+however often it is read: the provider gives lines no id, so a line is identified by all of its fields, and
+equal lines by their number. `jobs.correct` brings our books in line with what is found here. A line without
+an attempt is unmatched: somebody else uses the account, or we have lost an attempt, which must never
+happen.
 """
 
 from collections.abc import Collection, Sequence
@@ -65,7 +65,7 @@ async def set_mark(tx: Transaction, duty: str, until: datetime) -> None:
 
 
 async def take(tx: Transaction, lines: Sequence[Line]) -> list[int]:
-    """Write down lines that were read; returns the ids of those that are news."""
+    """Write lines that were read; return the ids of those that are new."""
     if not lines:
         return []
     columns = ("at", "kind", "credits", "reference", "nth")

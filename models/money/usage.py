@@ -79,7 +79,7 @@ class Report:
 
 
 async def now(tx: Transaction) -> datetime:
-    """Tell the time by the database's clock, which dates everything that is reported."""
+    """Return the time by the database's clock, which dates everything that is reported."""
     return (await tx.execute(select(func.now()))).scalar_one()
 
 
@@ -130,7 +130,7 @@ class _Parts:
 
 
 def _parts(period: Period, by: Sequence[Dimension], folded_until: datetime | None) -> _Parts:
-    """Take a period apart; tags are not folded, nor days that begin within an hour."""
+    """Split a period; tags are not folded, nor days that begin within an hour."""
     everything = _Parts(((period.start, period.end),), folded_until)
     if folded_until is None or period.start >= folded_until or "tag" in by:
         return everything

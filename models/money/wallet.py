@@ -1,7 +1,7 @@
 """The wallet: our own balance at the provider, as it was last read, and how long it will last.
 
 One row for all dispatchers. Its state changes under a lock, in the transaction that tells it, so each
-change is told once; only to the operator's project, for nobody else's customers need to know.
+change is told once, and only to the operator's project.
 """
 
 from dataclasses import dataclass

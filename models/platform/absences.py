@@ -1,4 +1,4 @@
-"""What an error of Postgres means: it is away, it is busy, or the statement itself is at fault.
+"""What an error of Postgres means: it is away, it is busy, or the statement is at fault.
 
 The SQLSTATE decides, never the class: psycopg calls 54000 (too many parameters) an `OperationalError` and
 25006 (read-only: the primary is another server now) an `InternalError`. Whoever waits for Postgres to

@@ -71,7 +71,7 @@ class Target:
 
 
 def allowed(address: Address, exceptions: Sequence[Network]) -> bool:
-    """Say whether this address may be reached: public, or inside one of the exceptions."""
+    """Return whether this address may be reached: it is public, or inside one of the exceptions."""
     if exempt(address, exceptions):
         return True
     bare = _unwrap(address)
@@ -83,7 +83,7 @@ def allowed(address: Address, exceptions: Sequence[Network]) -> bool:
 
 
 def exempt(address: Address, exceptions: Sequence[Network]) -> bool:
-    """Say whether the operator opened this address: any port, plain http too."""
+    """Return whether the operator opened this address: at any port, and for plain http too."""
     return any(address in network or _unwrap(address) in network for network in exceptions)
 
 

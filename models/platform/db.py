@@ -1,6 +1,6 @@
 """Postgres: the engine, the base of every table, and `transaction()`, which commits them together.
 
-What is said in one statement may go through `direct` instead; nothing else commits.
+A single statement may go through `direct` instead; nothing else commits.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Statements that say all at once, through psycopg itself: one round trip, and no layer above the driver.
+"""Whole arrows in one statement, through psycopg itself: one round trip, and no layer above the driver.
 
 For what is done thousands of times a minute: a session of SQLAlchemy's takes eight times the CPU for the
 same SELECT (decision 19). Everything else goes through `Database.transaction`.
@@ -41,8 +41,8 @@ _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy le
 _UNREAD = re.compile(r" AS anon_\d+|-- .*")  # labels and comments
 _CACHED = 4096  # bytes of a statement, up to which psycopg remembers its parameters (_queries.py)
 
-# A pool that has lost its connections tries again at once for whoever comes; with the library's five
-# minutes it would sit out the end of an outage in a growing pause.
+# A pool that has lost its connections tries again for the next caller; with the library's five minutes it
+# would wait in a growing pause when the outage is over already.
 _RECONNECT = 3.0
 _IDLE = 60.0  # seconds until a connection that nobody needed is closed
 
@@ -107,7 +107,7 @@ class Direct:
         return await self._run(statement, values)
 
     async def read(self, statement: Statement, values: Values) -> list[DictRow]:
-        """Run a SELECT and give its rows; once more where the connection had died since its last use.
+        """Run a SELECT and return its rows; once more where the connection had died since its last use.
 
         Raises `Unavailable`.
         """
@@ -141,7 +141,7 @@ class Direct:
         return PoolState(self._size, opened, opened - idle, stats.get("requests_waiting", 0))
 
     async def close(self) -> None:
-        """Close every connection; whoever comes afterwards opens new ones."""
+        """Close every connection; a later call opens new ones."""
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close()
@@ -176,7 +176,7 @@ class Direct:
 
 
 class _Stale(Unavailable):
-    """The connection was lost, or led to a server that must not write: whoever only reads may ask again."""
+    """The connection was lost, or led to a server that must not write: a read may be tried again."""
 
 
 class DirectTransaction:
@@ -188,13 +188,13 @@ class DirectTransaction:
         self.tallies: list[Callable[[], object]] = []
 
     async def run(self, statement: Statement, values: Values) -> list[DictRow]:
-        """Run one statement and give its rows, if it has any."""
+        """Run one statement and return its rows, if it has any."""
         return await _rows(await self._connection.execute(statement, values))
 
     read = run
 
     async def first(self, statement: Statement, values: Values) -> DictRow | None:
-        """Run one statement and give its first row."""
+        """Run one statement and return its first row."""
         return next(iter(await self.run(statement, values)), None)
 
     def ring(self, topic: str, key: str = "") -> None:
@@ -214,7 +214,7 @@ async def _rows(cursor: AsyncCursor[DictRow]) -> list[DictRow]:
 
 
 def given(name: str, like: ColumnElement[Value] | TypeEngine[Value]) -> BindParameter[Value]:
-    """Name a parameter of a `prepared` statement, of a type or of a column's."""
+    """Return a parameter of a `prepared` statement, of this type or of a column's."""
     type_ = like.type if isinstance(like, ColumnElement) else like
     return bindparam(name, None, type_=type_)
 

@@ -1,8 +1,8 @@
 """The doorbell: a message over Redis pub/sub that says "look at Postgres now".
 
-It carries no facts and promises nothing. Whoever waits also looks by the clock, so losing every ring
-costs latency and nothing else; that is why ringing never blocks, never fails, and drops what it cannot
-deliver. Channel `darkroom:{topic}`, payload the key.
+It carries no facts and promises nothing. All who listen also look by the clock, so losing every ring costs
+latency and nothing else. Therefore ringing never blocks, never fails, and drops what it cannot deliver.
+Channel `darkroom:{topic}`, payload the key.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ class Doorbell:
             await self._redis.aclose()
 
     def ring(self, topic: str, key: str = "") -> None:
-        """Tell every listener of the topic, in any process. Never waits, never raises."""
+        """Wake every listener of the topic, in any process. Never waits, never raises."""
         if self._closing or (len(self._rings) >= _QUEUE_MAX and (topic, key) not in self._rings):
             self.dropped += 1
             return

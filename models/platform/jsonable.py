@@ -1,4 +1,4 @@
-"""Values as JSON of ours has them, for answers, webhooks and logs alike."""
+"""Values as our JSON writes them, in answers, webhooks and logs alike."""
 
 from datetime import UTC, datetime
 

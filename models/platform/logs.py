@@ -1,7 +1,7 @@
 """Structured logs: one JSON object a line, with job, attempt and request ids; never a secret.
 
-Whatever a process says is such a line: its libraries' logs, Python's warnings, and the exception that ends
-a thread or the process. A number that JSON has no word for (infinity) is written as text.
+Everything that a process logs is such a line: its libraries' logs, Python's warnings, and the exception
+that ends a thread or the process. A number that JSON has no word for (infinity) is written as text.
 """
 
 import json

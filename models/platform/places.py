@@ -1,4 +1,4 @@
-"""Places that are few, given in turn: whoever comes waits behind nobody else's pile."""
+"""A few places, given to projects in turn: none waits behind all that another one has brought."""
 
 import asyncio
 from collections import Counter, deque
@@ -15,7 +15,7 @@ _Turn = asyncio.Future[None]
 class Places:
     """So many `places`: a project has at most `share` of them at once, while `line` of its own may wait.
 
-    Whoever finds no room is refused with these words.
+    A caller that finds no room is refused with these words.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """What a role must find in its database before it works: session settings, grants, the schema, its secret.
 
-A Postgres that is away or may only be read, and a migration that is to come, are waited for. What else is
-wrong does not mend itself: the role ends, with the reason.
+A role waits for a Postgres that is away or read-only, and for a migration that is still to come. Anything
+else does not mend itself: the role ends, and says why.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ async def demand(tx: Transaction, vault: Vault) -> None:
 
 
 def reason(away: Unavailable) -> str:
-    """Say for people why Postgres has not taken us.
+    """Return, in words for people, why Postgres refuses us.
 
     What the driver says names the server and the user, and never the password.
     """

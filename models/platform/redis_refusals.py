@@ -1,4 +1,4 @@
-"""Why Redis does not take us, where that does not mend itself as an absence does."""
+"""Why Redis refuses us, where waiting does not help as it does when Redis is away."""
 
 import asyncio
 import ssl
@@ -17,7 +17,7 @@ _OURS = (b"+PONG", b"-")  # Redis' answers to PING: an error as well, when it wa
 
 
 async def refusal(place: RedisUrl, away: Exception) -> str | None:
-    """Say why Redis does not take us, or who answers in its place; None for an absence."""
+    """Return why Redis refuses us, or who answers in its place; None for an absence."""
     if isinstance(away, AuthenticationError | NoPermissionError):
         return "Redis refuses the user or password of REDIS_URL"
     if isinstance(away, ResponseError) and "DB index" in str(away):
@@ -32,7 +32,7 @@ async def refusal(place: RedisUrl, away: Exception) -> str | None:
 
 
 async def _stranger(host: str, port: int, *, tls: bool) -> str | None:
-    """Say who answers there, if it is not whom the URL means."""
+    """Return who answers there, if it is not what the URL means."""
     plain, postgres, secret = await asyncio.gather(
         _answer(_ask(host, port, b"PING\r\n")),
         _answer(_ask(host, port, _SSL_REQUEST)),

@@ -81,7 +81,7 @@ class Vault:
         return self._keys.mac(message)
 
     def verify(self, message: bytes, mac: str) -> bool:
-        """Say whether `mac` made this signature, in a time that tells nothing about it."""
+        """Return whether `mac` made this signature, in constant time."""
         given = mac.encode(errors="replace")
         matches = [hmac.compare_digest(keys.mac(message).encode(), given) for keys in self._known]
         return any(matches)

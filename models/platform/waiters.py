@@ -1,4 +1,4 @@
-"""Those in this process who wait for a ring: long polls, streams, the loops of the dispatcher."""
+"""Waiters of this process, to be woken by a ring: long polls, streams, the loops of the dispatcher."""
 
 import asyncio
 from datetime import timedelta
@@ -29,7 +29,7 @@ class Waiters:
         return list(self._waiters.get(topic, ()))
 
     def add(self, waiter: "Waiter") -> None:
-        """Let the waiter hear from now on."""
+        """Register a waiter."""
         self._waiters.setdefault(waiter.topic, {}).setdefault(waiter.key, set()).add(waiter)
 
     def remove(self, waiter: "Waiter") -> None:

@@ -1,4 +1,4 @@
-"""A caller's values as refusals repeat them: short, on one line, and always valid UTF-8."""
+"""How refusals repeat a caller's values: short, on one line, and always as valid UTF-8."""
 
 _LENGTH = 48  # characters of a value that a message repeats
 

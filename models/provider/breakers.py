@@ -1,12 +1,12 @@
 """Breakers: so many answers in a row that went wrong for one cause close the gate `provider_down`.
 
 `errors` are answers that say that the provider is in trouble, and a provider that cannot be reached at
-all; `lost` are answers that never came, each of which may have been paid. In a row means that no proper
-answer lay between, by the time of the answers. A proper answer writes nothing here: the next failure
-looks whether there was one.
+all; `lost` are answers that never came, each of which may have been paid. In a row means: without a proper
+answer in between, by the time of the answers. A proper answer writes nothing here: the next failure looks
+for one.
 
-Closed to all it is by what several projects have met, each of which counts for half of what it takes at
-most. What one project has met alone, in a row of its own, closes the gate to that project.
+The failures of several projects close the gate to all; one project counts for half of what that takes at
+most. Failures that one project met alone, in a row of its own, close the gate to that project.
 """
 
 from typing import Literal

@@ -114,7 +114,7 @@ def models() -> tuple[Model, ...]:
 
 
 def find(model_id: str) -> Model | None:
-    """Look a model up by the id that the provider gave it."""
+    """Return the model with this id of the provider's; None when there is none."""
     return next((model for model in _MODELS if model.id == model_id), None)
 
 

@@ -1,13 +1,13 @@
 """Gates: while one is closed no call is dispatched, for anybody or for one project; it moves no job.
 
-closed     No call passes. Whoever owns the reason says when it may be tried again.
+closed     No call passes. The module that owns the reason decides when it may be tried again.
 half-open  One job at a time may pass, the probe: a call whose outcome says whether the trouble is over.
            A probe that is refused closes the gate again, for as long as it had been closed by then.
 (no row)   Open.
 
-No job is probe twice while another waits that was not, nor at once the job that closed the gate; and one
-project's refused probe does not close again what is closed to all: the next is another project's, if one
-waits. Nobody is waited for longer than a minute: who waits may be held up by a pause or a cap.
+A job is not the probe twice while another one waits, and the job that closed the gate is not the first
+probe. The refused probe of one project does not close again a gate that is closed to all: the next probe is
+another project's, if one waits. No job is waited for longer than a minute, for a pause or cap may hold it.
 """
 
 from collections.abc import Sequence
@@ -73,12 +73,12 @@ async def of_projects(tx: Transaction) -> dict[str, int]:
 
 
 def shut(reason: WaitingReason) -> ColumnElement[bool]:
-    """Tell in a statement whether a gate is closed to all."""
+    """Return, as SQL, whether a gate is closed to all."""
     return select(Gate.id).where(Gate.reason == reason, Gate.project_id.is_(None)).exists()
 
 
 def closed_to(job: type[Job] = Job) -> ColumnElement[str]:
-    """Give, beside a job, the reason that has closed a gate to its project for the longest time."""
+    """Return, as SQL beside a job, the reason that has closed a gate to its project for the longest."""
     own = or_(Gate.project_id.is_(None), Gate.project_id == job.project_id)
     oldest = select(Gate.reason).where(own).order_by(Gate.closed_at).limit(1)
     return oldest.correlate(job).scalar_subquery()
@@ -131,7 +131,7 @@ async def half_open(
     shortest: timedelta = _AT_ONCE,
     projects: bool = False,
 ) -> bool:
-    """Let one job try whether it is over; False when it is too early, or the gate is not closed.
+    """Half-open a gate, so that one job tries it; return False when it is too early, or the gate is open.
 
     The wait after each refused probe is as long as the gate had been closed, up to five minutes, and
     never less than `shortest`. Gates to single projects are tried beside that to all, or they alone.
@@ -166,7 +166,7 @@ async def half_opened(tx: Transaction) -> list[Gate]:
 async def judge(
     tx: Transaction, gate: Gate, proofs: Sequence[str], refusals: Sequence[str]
 ) -> GateState:
-    """Say where a half-open gate stands after what its probe came to, and set it so.
+    """Open a half-open gate, or close it again, after what its probe came to; return which.
 
     `proofs` are outcomes that open it, `refusals` those that close it again. Anything else (a message that
     was lost, a job that was canceled) says nothing about the trouble: the next job is the probe.
@@ -219,7 +219,7 @@ async def _open(tx: Transaction, which: ColumnElement[bool]) -> bool:
 
 
 async def _without_probe(tx: Transaction, gate: Gate) -> GateState:
-    """See that some job may be the probe: when all have been, or none comes, they begin anew."""
+    """Let some job be the probe: when all have been, or none comes, they begin anew."""
     late = await tx.scalar(select(func.now() - literal(_TURN) > gate.half_open_at))
     if not late and await _somebody_else(tx, gate, gate.probed, gate.refused_by):
         return "half_open"

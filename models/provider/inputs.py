@@ -169,7 +169,7 @@ def check_fields(raw: Mapping[str, object], references_max: int) -> Iterator[Fie
 
 
 def judge_link(url: str, exceptions: Sequence[Network] = ()) -> str | None:  # noqa: PLR0911 - a rule each
-    """Say what is wrong with a reference's URL; None when nothing is.
+    """Return what is wrong with a reference's URL; None when nothing is.
 
     The provider fetches it, so a literal address must be public. `exceptions` are the networks that the
     operator opened: there plain http will do, as the local stack's simulator serves it.

@@ -1,4 +1,4 @@
-"""The provider's limit: how many paid calls may be in flight over all workers, as far as it was found out.
+"""The provider's limit: how many paid calls it admits at once, over all workers, as far as is known.
 
 No limit is published, so it is looked for. Slow start: from the floor it doubles once per window, as long
 as it is fully used, until the first 429. A 429 tells how many calls were admitted beside the refused one,
@@ -97,7 +97,7 @@ async def read(tx: Reader, settings: Settings) -> LimitState:
 
 
 def longest(settings: Settings) -> timedelta:
-    """Tell how long ago a call that is in flight may have been sent: until its lease has run out."""
+    """Return how long ago a call in flight may have been sent: its lease has not run out yet."""
     timeout = max(settings.attempt_timeout, settings.attempt_timeout_large)
     return settings.connect_timeout + timeout + settings.lease_run
 

@@ -27,7 +27,7 @@ async def pause(tx: Transaction, scope: Scope, name: str = "") -> bool:
 
 
 async def resume(tx: Transaction, scope: Scope, name: str = "") -> bool:
-    """Let it go on, in the order in which it waited; False when it was not paused."""
+    """End a pause; what it held goes on in its order. Return False when nothing was paused."""
     ended = delete(Pause).where(Pause.scope == scope, Pause.name == name).returning(Pause.scope)
     tx.ring("jobs")
     return await tx.scalar(ended) is not None
@@ -52,7 +52,7 @@ async def described(tx: Transaction) -> list[tuple[str, datetime]]:
 
 
 def holding(job: type[Job] = Job) -> ColumnElement[bool]:
-    """Tell, beside a job, whether a pause holds it."""
+    """Return, as SQL beside a job, whether a pause holds it."""
     of_model = and_(Pause.scope == "model", Pause.name == job.model)
     of_project = and_(Pause.scope == "project", Pause.name == cast(job.project_id, Text))
     its_own = and_(job.phase == "call", or_(of_model, of_project))

@@ -1,4 +1,4 @@
-"""Every table, one file for each wing. What must hold, the schema holds; the rules live with their nouns.
+"""Every table, one file for each wing. Invariants are constraints here; rules live with their nouns.
 
 Ids are UUIDv7, so that a primary key sorts by creation. Credits are integers ($1 = 2,000,000). Partial
 indexes cover what is waiting, so that cost follows the backlog and not the history. The tables and what

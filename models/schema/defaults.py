@@ -1,4 +1,4 @@
-"""What a column holds when a row does not say."""
+"""Defaults that several columns share."""
 
 from sqlalchemy import func, text
 

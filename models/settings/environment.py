@@ -1,6 +1,6 @@
-"""What an environment says to settings: secrets that lie in files, names that are mistyped, values refused.
+"""How settings are read from an environment: secrets in files, mistyped names, refused values.
 
-Pure: whoever calls has read the environment (`models/settings/fields.py` alone does).
+Pure: the caller has read the environment, which only `models/settings/fields.py` does.
 """
 
 import re
@@ -83,7 +83,7 @@ def refuse_unknown(
 
 
 def explain(refused: ValidationError, kind: Kind, environment: Mapping[str, str]) -> str:
-    """Say in one line which variables were refused and why, without repeating a value."""
+    """Return in one line which variables were refused and why, without repeating a value."""
     named = variables(kind)
     said = []
     for error in refused.errors(include_input=False):

@@ -175,7 +175,7 @@ class Settings(BaseSettings):
 
     @property
     def unknown_for(self) -> timedelta:
-        """How long after it was sent a lost call's charge may stay unknown, while the provider answers.
+        """Return for how long a lost call's charge may stay unknown, while the provider answers.
 
         The longest that a call may take, and four times the log's lag (`worker/dispatcher/absence.py`).
         """

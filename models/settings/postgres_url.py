@@ -50,7 +50,7 @@ def _demand_values(told: dict[str, str]) -> None:
 
 
 def _unknown(url: str) -> str | None:
-    """Say which option is none of libpq's, if that is what is wrong with a URL."""
+    """Return which option libpq does not know, if that is what is wrong with a URL."""
     for option in url.rpartition("@")[2].partition("?")[2].split("&"):
         try:
             conninfo_to_dict(f"postgresql://?{option}")

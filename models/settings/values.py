@@ -1,4 +1,4 @@
-"""What the value of a setting may be: each type reads the text of an environment, or says what is wrong.
+"""Types of settings: each reads the text of an environment variable, or says what is wrong with it.
 
 Pydantic puts the variable's name before what is said. What may be a secret is never repeated.
 """

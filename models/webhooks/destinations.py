@@ -40,46 +40,46 @@ _FORGET, _FORGET_SLOW = timedelta(hours=1), timedelta(days=7)
 
 
 def of_endpoint(endpoint_id: UUID) -> str:
-    """Name the destination of an endpoint."""
+    """Return the name of an endpoint's destination."""
     return str(endpoint_id)
 
 
 def of_origin(project_id: UUID, url: str) -> str:
-    """Name the destination of a job's own URL: its project's, to that origin."""
+    """Return the name of the destination of a job's own URL: its project's, to that origin."""
     parts = urlsplit(url)
     port = parts.port or {"http": 80}.get(parts.scheme, 443)
     return f"{project_id}:{parts.scheme}://{parts.hostname}:{port}"
 
 
 def of_ping(project_id: UUID) -> str:
-    """Name the destination of a project's pings."""
+    """Return the name of the destination of a project's pings."""
     return f"{PING}{project_id}"
 
 
 def of_tests(project_id: UUID) -> str:
-    """Name the row that paces how fast a project may ask for pings."""
+    """Return the name of the row that paces how fast a project may ask for pings."""
     return f"tests:{project_id}"
 
 
 def by_hand(destination: str) -> str:
-    """Name the destination beside this one for what its project has sent again by hand."""
+    """Return the name of the destination beside this one for what its project sends again by hand."""
     return HAND + usual(destination)
 
 
 def usual(destination: str) -> str:
-    """Name the destination that something sent by hand would take otherwise."""
+    """Return the destination that something sent by hand would otherwise have."""
     return destination.removeprefix(HAND)
 
 
 def of_url(project_id: UUID, url: str) -> str:
-    """Name the row with the pause of one job URL; `of_url_in_sql` names it to Postgres."""
+    """Return the name of the row with the pause of one job URL; `of_url_in_sql` is the same in SQL."""
     return f"{URL}{project_id}:{md5(url.encode(), usedforsecurity=False).hexdigest()}"
 
 
 def of_url_in_sql(
     project_id: SQLColumnExpression[UUID], url: SQLColumnExpression[str]
 ) -> ColumnElement[str]:
-    """Name the same row to Postgres."""
+    """Return the name of the same row, as SQL."""
     return func.concat(URL, project_id, ":", func.md5(url))
 
 
@@ -140,7 +140,7 @@ async def _pause(tx: Transaction, destination: str, pause: timedelta, *, slow: b
 
 
 async def recover(tx: Transaction, destination: str) -> None:
-    """Let a slow destination be fast again, because a try succeeded after its pause.
+    """End the slowness of a destination, because a try succeeded after its pause.
 
     One that succeeds during the pause had left before the receiver asked for it.
     """

@@ -1,7 +1,7 @@
 """Endpoints: the URLs that a project registered for events, each with secrets of its own.
 
-Whoever changes an endpoint, or moves deliveries because of what it is, takes its row first, then the
-deliveries, then the destination: so that no two wait for each other.
+A transaction that changes an endpoint, or moves its deliveries, locks its row first, then the deliveries,
+then the destination, so that no two deadlock.
 """
 
 from collections.abc import Mapping, Sequence
@@ -101,7 +101,7 @@ async def find(
 
 
 async def take(tx: Transaction, endpoint_id: UUID) -> Endpoint:
-    """Take an endpoint's row until the transaction ends; a deleted one too."""
+    """Lock an endpoint's row until the transaction ends; a deleted one too."""
     rows = await tx.scalars(
         select(Endpoint).where(Endpoint.id == endpoint_id).with_for_update(key_share=True),
     )
@@ -210,7 +210,7 @@ async def disable(tx: Transaction, endpoint_id: UUID, reason: str) -> Endpoint |
 
 
 async def recover(tx: Transaction, endpoint_id: UUID) -> None:
-    """Note that a try succeeded; costs a healthy endpoint no write."""
+    """Write that a try succeeded; a healthy endpoint costs no write."""
     await tx.execute(
         update(Endpoint)
         .where(Endpoint.id == endpoint_id, Endpoint.failing_since.is_not(None))

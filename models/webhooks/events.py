@@ -1,4 +1,4 @@
-"""Events: something that happened to a job, written in the transaction of what it tells."""
+"""Events: what happened to a job, written in the transaction in which it happened."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Line:
     enabled: bool = True
 
 
-# Whoever is told, in one statement: arrays are one parameter each, however many endpoints a project has.
+# All deliveries of an event in one statement: each array is one parameter, however many endpoints.
 DELIVERIES = """
     INSERT INTO deliveries (id, project_id, event_id, job_id, endpoint_id, url, lane, state, next_at)
     SELECT line.id, :project, :event, :job, line.endpoint, line.url, line.lane,
@@ -59,7 +59,7 @@ def listed(lines: Sequence[Line]) -> dict[str, object]:
 
 
 def addressed(job: Job, type_: EventType, targets: Sequence[Endpoint]) -> list[Line]:
-    """Say whom an event of a job is told: these endpoints, and its own URL if that wants it."""
+    """Return whom an event of a job is told: these endpoints, and its own URL if that wants it."""
     lines = [_line(each) for each in targets]
     if wanted_by_job(job, type_) and job.webhook_url is not None:
         destination = destinations.of_origin(job.project_id, job.webhook_url)

@@ -1,4 +1,4 @@
-"""How endpoints stand, in numbers: for metrics."""
+"""Counts of endpoints by state, for metrics."""
 
 from sqlalchemy import case, func, select
 

@@ -1,1 +1,1 @@
-"""What runs in a decoding child: it imports Pillow and nothing of Darkroom's, and has nothing to lose."""
+"""The program of a decoding child: it imports Pillow and nothing else of Darkroom, and has no secrets."""

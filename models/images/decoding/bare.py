@@ -1,8 +1,8 @@
-"""A picture without its metadata, which is neither inflated nor believed.
+"""Pictures without their metadata.
 
-Profiles, texts and comments are larger than they look (a chunk of 48 kB inflates to 48 MB), and wrong
-more often than the pixels beside them. A decoder need not see them: what is left here of a PNG, JPEG
-or WebP decodes to the same pixels. Nothing is decoded; lengths are read, and sums are compared.
+Profiles, texts and comments may be far larger than they look (a chunk of 48 kB inflates to 48 MB), and are
+damaged more often than the pixels. A decoder does not need them: what is left of a PNG, JPEG or WebP
+decodes to the same pixels. Nothing is decoded here; lengths are read, and checksums are compared.
 """
 
 import struct

@@ -1,7 +1,7 @@
-"""A JPEG that lacks its end: whether that is all it lacks.
+"""JPEGs without their end marker: whether the marker is all that is missing.
 
-Every viewer shows such a file, and one of which half is missing as well: decoders draw in grey what did not
-come, and say nothing. A picture that is all there has all of its scans, and is the same whatever follows.
+Every viewer shows such a file, but also one of which half is missing: decoders fill the rest with grey, and
+report nothing. A picture is complete when all of its scans are there, whatever follows them.
 """
 
 from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ def ended(image: bytes, drawn: Callable[[bytes], bytes]) -> bytes:
 
 
 def _has_all_scans(image: bytes) -> bool:
-    """Tell whether each coefficient of each component has a scan to its last bit."""
+    """Return whether each coefficient of each component has a scan to its last bit."""
     missing = None
     for marker, at in _segments(image):
         if marker in _FRAMES:

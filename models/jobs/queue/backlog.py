@@ -1,4 +1,4 @@
-"""What waits and what is open, in numbers: for metrics."""
+"""Counts of what waits and what is in flight, for metrics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What binds a job that waits: one function for each owner of a limit, each in words and numbers."""
+"""What a waiting job is bound by: one function for each kind of limit, each in words and numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -63,12 +63,12 @@ class Places:
 
     @property
     def own(self) -> int:
-        """How many places the project may hold, of those that the others have left."""
+        """Return how many places the project may hold, of those that the others have left."""
         places = min(self.slots, self.limit.calls) - (self.busy - self.of_project)
         return places - places // sharing.KEPT if self.others else places
 
     def free(self, project: Project) -> int:
-        """Tell how many more calls of this project might begin right now."""
+        """Return how many more calls of this project might begin right now."""
         rooms = [self.limit.calls - self.limit.in_flight, self.slots - self.busy]
         rooms += [self.own - self.of_project]
         rooms += [] if project.cap is None else [project.cap - self.of_project]
@@ -86,7 +86,7 @@ async def places(tx: Transaction, settings: Settings, job: Job) -> Places:
 async def own(
     tx: Transaction, settings: Settings, job: Job, project: Project, around: Places
 ) -> list[Binding]:
-    """Say what a job that is not due waits for."""
+    """Return what a job that is not due waits for."""
     until = jsonable.time(job.run_after)
     match job.waiting_reason:
         case "budget":
@@ -113,7 +113,7 @@ async def own(
 
 
 async def paused(tx: Transaction, job: Job) -> list[Binding]:
-    """Say what the operator has paused that holds this job; of what is paid already, only `all` does."""
+    """Return which pauses of the operator hold this job; what is paid already is held by `all` alone."""
     what = {"all": "Everything", "model": f"The model {job.model}", "project": "This project"}
     names = {"all": "", "model": job.model, "project": str(job.project_id)}
     standing = [each for each in await pauses.standing(tx) if each.name == names.get(each.scope)]
@@ -129,7 +129,7 @@ async def paused(tx: Transaction, job: Job) -> list[Binding]:
 
 
 async def gates(tx: Transaction, job: Job) -> list[Binding]:
-    """Say which gates are closed; their details are the operator's, for they tell of others' calls."""
+    """Return which gates are closed, without details, which tell of other projects' calls."""
     if job.phase == "keep":
         return []
     own = or_(Gate.project_id.is_(None), Gate.project_id == job.project_id)
@@ -150,7 +150,7 @@ def _gate(gate: Gate) -> str:
 
 
 def crowd(job: Job, project: Project, around: Places, place: Position | None) -> list[Binding]:
-    """Say which limits are reached, and who goes first, for a job that stands in a line."""
+    """Return which limits are reached, and who goes first, for a job that stands in a line."""
     if place is None or job.status == "released":
         return []
     if job.phase == "keep":

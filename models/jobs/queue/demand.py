@@ -1,4 +1,4 @@
-"""How many places of workers could be of use now: what the number of workers follows, never the backlog.
+"""How many slots of workers could be of use now: a scaler follows this number, never the backlog.
 
 Ten thousand jobs behind a limit of forty want forty places. What is closed by a gate, paused, capped, or
 waits for something other than a place wants none; what is in flight keeps its own.

@@ -1,6 +1,6 @@
 """Why a job waits, in words and numbers: what binds it now, its place, and when it may start.
 
-What is asked is bounded, so that an answer costs the same however long the backlog is.
+Every query is bounded, so that an answer costs the same however long the backlog is.
 """
 
 from datetime import datetime

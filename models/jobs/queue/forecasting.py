@@ -1,6 +1,6 @@
 """Where a job stands in its line, and when it may start at the pace of the last minutes.
 
-Counts stop at a bound, and are read off the indexes in order: nothing is counted that is not shown.
+Counts stop at a bound, and are read from the indexes in order.
 """
 
 from dataclasses import dataclass

@@ -3,11 +3,11 @@
 Start-time fair queueing (Goyal, Vin, Cheng 1997) with equal weights. The virtual time V is one turn behind
 whoever had most; a project that waits begins at its own turn, or at V if that is later, so idling earns no
 credit. Its next jobs, by rank, would be its turns base + 1, base + 2, …; the smallest of all projects win.
-So whoever waits is within one turn of all others, and a project with one job waits for a round at most.
+So a waiting project is within one turn of all others, and one with a single job waits for a round at most.
 
-A call lasts for most of a minute, so with turns alone whoever comes would wait for the end of another's. So
-of the places that the others have left no project holds the last eighth, while another one waits or
-has had a turn among the last `LATELY`: some are free, however many wait (as in `deliveries/waking.py`).
+A call lasts for most of a minute, so with turns alone a project that comes late would wait for the end of
+another's call. So no project holds the last eighth of the places that the others have left, while another
+one waits or has had a turn among the last `LATELY`: some are always free (as in `deliveries/waking.py`).
 
 The first of each project and model is found by leaps over the index, and only the projects that win are
 looked into: the work is that of the places that are free, and a leap for each project that waits.

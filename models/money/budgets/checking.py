@@ -1,7 +1,7 @@
 """The check of a hold against the budgets that it falls under, and the sums that a booking moves.
 
-Whatever follows from a hold lands in the window of that hold, the last of its attempt, in the budget's own
-time zone.
+What follows from a hold counts in the window of that hold, the last one of its attempt, in the budget's
+own time zone.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the ledger says of each window: for a budget that is new, and for the audit."""
+"""The sums of each window as the ledger has them: for a new budget, and for the audit."""
 
 from uuid import UUID
 

@@ -12,13 +12,14 @@ trip, and leave out what is not what nearly every delivery is.
        │     disable    held                  │
        └──── replay, redeliver ◄──────────────┘
 
-pending    It is due at `next_at`; its destination's pause, rate and cap may hold it longer
-(`destinations`). sending    A worker has it, or will have it in a moment, under a lease. held       Its
-endpoint is disabled; kept until somebody replays it. delivered, exhausted, blocked, aborted
+pending    It is due at `next_at`; its destination's pause, rate and cap may hold it longer.
+sending    A worker has it, or will have it in a moment, under a lease.
+held       Its endpoint is disabled; it is kept until somebody replays it.
+delivered, exhausted, blocked, aborted
            Finished, each with its reason in the last try. A replay gives it a fresh schedule; its tries
            count on, so that every try of a delivery has a number of its own.
 
-Whoever needs an endpoint's row takes it first, then rows of deliveries, then the destination.
+A transaction that needs several rows locks the endpoint first, then deliveries, then the destination.
 """
 
 from models.webhooks.deliveries.disabling import Patience

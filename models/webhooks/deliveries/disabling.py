@@ -1,7 +1,7 @@
 """When an endpoint is disabled by itself, and who is told.
 
-An endpoint that never answers well costs tries for ever, and its project does not know. But a blip of
-ten seconds in a busy hour must not disable it: only time does, and less of it over many deliveries.
+An endpoint that never answers well would cost tries for ever, and its project would not know. But ten bad
+seconds in a busy hour must not disable it: only time does, and less time where many deliveries failed.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Patience:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Take it from the settings."""
+        """Return it as the settings say."""
         return cls(
             settings.webhook_failing,
             settings.webhook_failing_busy,

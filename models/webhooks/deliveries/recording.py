@@ -109,7 +109,7 @@ async def record(
 
 
 async def _fate(tx: Transaction, sent: Delivery, tried: TryResult, patience: Patience) -> _Fate:
-    """Say what follows from a try.
+    """Return what follows from a try.
 
     A failed one takes its endpoint's row, and so sees what others made of it; a good one needs nothing of
     it.
@@ -145,7 +145,7 @@ def _values(delivery_id: UUID, number: int, at: datetime, tried: TryResult) -> d
 
 
 async def _tell_others(tx: Transaction, sent: Delivery, tried: TryResult, fate: _Fate) -> None:
-    """Let a try have its effect on the endpoint, and on the job's other deliveries."""
+    """Apply a try's effect to the endpoint, and to the job's other deliveries."""
     if sent.endpoint_id is None:
         if tried.endpoint == "disable":
             await _end_job_urls(tx, sent)
@@ -156,7 +156,7 @@ async def _tell_others(tx: Transaction, sent: Delivery, tried: TryResult, fate: 
 
 
 async def _slow_or_recover(tx: Transaction, sent: Delivery, fate: _Fate, *, by_hand: bool) -> None:
-    """Let a try have its effect on the destination; one that was sent by hand has it on the usual one."""
+    """Apply a try's effect to the destination; of one that was sent by hand, to the usual one."""
     destination = destinations.usual(sent.destination)
     if fate.pause is not None and sent.endpoint_id is None:
         await destinations.slow_origin(tx, destination, sent.project_id, sent.url, fate.pause)

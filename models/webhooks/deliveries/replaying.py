@@ -1,4 +1,4 @@
-"""Sending again what was held or has ended, by the wish of its project; and pings."""
+"""Replays: a project sends again what was held or has ended; and pings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Pace:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Take it from the settings."""
+        """Return it as the settings say."""
         return cls(settings.pings_at_once, settings.pings_per_minute)
 
 
@@ -162,7 +162,7 @@ _REPLAY = text("""
 
 
 def _idle() -> ColumnElement[bool]:
-    """Tell, in SQL, whether a delivery is not on its way: ended, held, or paused by its receiver."""
+    """Return, as SQL, whether a delivery is not on its way: ended, held, or paused by its receiver."""
     rows = (Delivery.destination, destinations.of_url_in_sql(Delivery.project_id, Delivery.url))
     paused = exists().where(Throttle.destination.in_(rows), Throttle.paused_until > func.now())
     waits = and_(

@@ -1,4 +1,4 @@
-"""Taking a delivery for a try: one statement, which also says where to, with what, and whether at all."""
+"""Taking a delivery for a try: one statement, which also returns its URL, its body and its secrets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ async def take_plain(
 async def take(
     tx: Transaction, vault: Vault, delivery_id: UUID, number: int, lease: timedelta
 ) -> ClaimedDelivery | None:
-    """Take a delivery for this try; None when somebody else has it, or it was called off.
+    """Take a delivery for this try; return None when somebody else has it, or it was called off.
 
     An endpoint that was disabled or deleted since the delivery was woken gets nothing any more, and one
     that moved gets it at its new URL.

@@ -1,9 +1,9 @@
 """pending → sending: what is handed out now, within the shares of projects and the limits of destinations.
 
-What a delivery costs is the place that it holds: for milliseconds, or for 15 s where the receiver hangs. So
-places are shared, not turns: the next one goes to the project that holds fewest, and none may hold more
-than a multiple of those that are still free (Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998).
-One project alone gets three quarters, half while its receivers take long; whoever comes finds one free.
+A delivery costs the place that it holds: for milliseconds, or for 15 s when its receiver hangs. So projects
+share places, not turns: the next place goes to the project that holds fewest, and none may hold more than a
+multiple of those that are still free (Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998).
+One project alone gets three quarters, or half while its receivers are slow, so a place is always free.
 """
 
 from collections.abc import Mapping, Sequence
@@ -231,7 +231,7 @@ _WAKE = prepared(
 
 
 async def reap(tx: Transaction, batch: int, only: UUID | None = None) -> int:
-    """Take back deliveries whose lease ran out; returns how many.
+    """Take back deliveries whose lease has run out; return how many.
 
     A try that nobody took was never sent, so it does not count; one that was taken may have been sent:
     it counts, and is sent again at once (at least once). But a ping is sent once, and what has no record
