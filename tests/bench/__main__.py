@@ -14,13 +14,14 @@ from rich.console import Console
 from tests.bench import figures
 from tests.bench.figures import Figure
 from tests.bench.ground import Ground, opened
-from tests.bench.rows import delivering, growing, overhead, reading, submitting, working
+from tests.bench.rows import delivering, draining, growing, overhead, reading, submitting, working
 
 _ROWS: dict[str, Callable[[Ground], Awaitable[list[Figure]]]] = {
     "overhead": overhead.measure,
     "submitting": submitting.measure,
     "reading": reading.measure,
     "delivering": delivering.measure,
+    "draining": draining.measure,
     "working": working.measure,
     "growing": growing.measure,
 }
@@ -36,6 +37,7 @@ def main() -> int:
     parser.add_argument("--peers", type=Path, required=True, help="the peers' Python")
     parser.add_argument("--arq", type=Path, required=True, help="arq's Python")
     parser.add_argument("--postgres", type=Path, help="the programs of another PostgreSQL")
+    parser.add_argument("--before", type=Path, help="the checkout of another version")
     parser.add_argument("--out", type=Path, default=Path(), help="where bench.json and .svg go")
     asked = parser.parse_args()
     if unknown := set(asked.rows) - set(_ROWS):
@@ -58,6 +60,7 @@ async def _run(asked: argparse.Namespace, console: Console) -> list[Figure]:
             peers=asked.peers.absolute(),
             arq=asked.arq.absolute(),
             programs=asked.postgres,
+            before=asked.before and asked.before.absolute(),
         ) as ground:
             for name in asked.rows or _ROWS:
                 console.print(f"{time.monotonic() - started:4.0f} s  {name}")

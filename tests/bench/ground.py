@@ -85,6 +85,8 @@ class Ground:
     full: bool
     peers: Path  # the Python of the peers' environment
     arq: Path
+    before: Path | None  # another version of Darkroom, to be measured beside this one
+    root: Path = ROOT  # of the version that runs
     _made: int = field(default=0)
 
     @contextmanager
@@ -195,7 +197,7 @@ class Darkroom:
             metrics = ports.pick()
             module = {"dispatcher": "worker.dispatcher"}.get(role, role)
             process = self.ground.launch(
-                role, (sys.executable, "-m", module), self._environment(metrics), ROOT
+                role, (sys.executable, "-m", module), self._environment(metrics), self.ground.root
             )
             self.processes.setdefault(role, []).append(process)
             port = self.port if role == "api" else metrics
@@ -252,7 +254,13 @@ class Darkroom:
 
 @asynccontextmanager
 async def opened(
-    folder: Path, *, full: bool, peers: Path, arq: Path, programs: Path | None = None
+    folder: Path,
+    *,
+    full: bool,
+    peers: Path,
+    arq: Path,
+    programs: Path | None = None,
+    before: Path | None = None,
 ) -> AsyncIterator[Ground]:
     """Start the servers, the simulator and the receiver; `programs` are another PostgreSQL's."""
     with (
@@ -267,7 +275,7 @@ async def opened(
         async with Receiver.listening() as receiver:
             ground = Ground(
                 folder, server.url, redis.url, receiver, f"http://127.0.0.1:{port}",
-                full=full, peers=peers, arq=arq,
+                full=full, peers=peers, arq=arq, before=before,
             )  # fmt: skip
             command = (
                 *(sys.executable, "-m", "deploy.simulator", "--port", str(port)),
