@@ -19,7 +19,7 @@ from models.ids import DELIVERY, EVENT, JOB, PROJECT, text
 from models.settings import Settings
 from models.states import DeliveryState
 from models.webhooks import deliveries
-from models.webhooks.deliveries import ClaimedDelivery, Delivered, Patience, TryResult
+from models.webhooks.deliveries import ClaimedDelivery, Patience, Tried, TryResult
 from models.webhooks.signing import sign
 from worker.backoff import next_try, parse_retry_after, pause
 from worker.egress.connection import Unreachable
@@ -109,11 +109,11 @@ async def _record(
     context: Context, claimed: ClaimedDelivery, at: datetime, tried: TryResult
 ) -> DeliveryState | None:
     delivery_id, number = claimed.delivery_id, claimed.number
-    if tried.state == "delivered":
-        with suppress(
-            Exception
-        ):  # whatever it is, and whether it took effect, the general way finds out
-            if await context.delivered.put(Delivered(delivery_id, number, at, tried)):
+    line = Tried(delivery_id, number, at, tried)
+    if line.plain:
+        # Whatever goes wrong, and whether it took effect, the general way finds out.
+        with suppress(Exception):
+            if await context.tries.put(line):
                 return tried.state
     patience = Patience.of(context.settings)
     return await persist(

@@ -102,7 +102,8 @@ class Settings(BaseSettings):
     balancers: Networks = _PRIVATE
     grace: Duration = timedelta(seconds=330)  # the longest attempt and the keeping of its image
     generate_slots: int = Field(default=64, ge=1)  # paid calls one worker may have in flight
-    deliver_slots: int = Field(default=64, ge=1)  # webhooks one worker may have in flight
+    # Webhooks one worker may have in flight. A place costs the webhook's 20 kB, and no thread.
+    deliver_slots: int = Field(default=256, ge=1)
     database_pool: int = Field(default=10, ge=1)  # connections per process, of each of two pools
     read_timeout: Span = timedelta(seconds=8)  # one statement of a list, report or export
     # Off where a statement may come to another server process than the one before: pgbouncer before 1.21,

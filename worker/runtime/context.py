@@ -22,7 +22,7 @@ from models.platform.places import Places
 from models.platform.vault import Vault
 from models.settings import Settings
 from models.webhooks import deliveries
-from models.webhooks.deliveries import Delivered
+from models.webhooks.deliveries import Patience, Tried
 from worker.egress.guarded import Egress
 from worker.provider import Provider
 from worker.runtime.flight import Flight
@@ -76,8 +76,7 @@ class Context:
     # No project has more than half of a pool's connections: its statements may all wait for one row.
     turns: Places = field(init=False)
     flight: Flight = field(init=False)
-    # Deliveries that were delivered, to be written down together.
-    delivered: Gathering[Delivered, bool] = field(init=False)
+    tries: Gathering[Tried, bool] = field(init=False)  # of deliveries, to be written down together
     running: set[Ref] = field(default_factory=set)
     strays: set[Ref] = field(default_factory=set)  # in flight still, and not ours any more
     # What a store that refused an image is tried with, one at a time; and how often it was.
@@ -96,8 +95,9 @@ class Context:
         pool = self.settings.database_pool
         self.turns = Places(2 * pool, share=max(pool // 2, 1), line=_LINE, crowded="")
         self.flight = Flight(self.settings)
-        record = partial(deliveries.record_plain, self.database.direct)
-        self.delivered = Gathering(record, most=BUNDLE)
+        patience = Patience.of(self.settings)
+        record = partial(deliveries.record_plain, self.database.direct, patience)
+        self.tries = Gathering(record, most=BUNDLE)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

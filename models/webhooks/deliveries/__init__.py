@@ -23,8 +23,9 @@ A transaction that needs several rows locks the endpoint first, then deliveries,
 """
 
 from models.webhooks.deliveries.disabling import Patience
+from models.webhooks.deliveries.plain import Tried, record_plain
 from models.webhooks.deliveries.reading import Logged, log, read
-from models.webhooks.deliveries.recording import Delivered, TryResult, record, record_plain
+from models.webhooks.deliveries.recording import TryResult, record
 from models.webhooks.deliveries.replaying import Pace, Replayed, ping, redeliver, replay
 from models.webhooks.deliveries.taking import ClaimedDelivery, take, take_plain
 from models.webhooks.deliveries.waking import (
@@ -40,11 +41,11 @@ from models.webhooks.deliveries.waking import (
 __all__ = [
     "BATCH",
     "ClaimedDelivery",
-    "Delivered",
     "Logged",
     "Pace",
     "Patience",
     "Replayed",
+    "Tried",
     "TryResult",
     "Woken",
     "capacity",

@@ -20,6 +20,7 @@ from models.webhooks import endpoints, notices
 
 # A try is dated when it begins, by its worker's clock; the failing, when it is recorded, by the database's.
 _CLOCKS_APART = timedelta(minutes=15)
+CLOCKS_APART = f"interval '{_CLOCKS_APART.total_seconds():g} s'"  # the same, for SQL
 
 
 @dataclass(frozen=True, slots=True)

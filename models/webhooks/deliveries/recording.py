@@ -1,6 +1,5 @@
 """What a try of a delivery leaves behind: the line in the log, and what follows from it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -9,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import func, text, update
 
 from models.platform.db import Transaction
-from models.platform.direct import Direct, prepared
+from models.platform.direct import prepared
 from models.schema import Delivery
 from models.states import DeliveryState
 from models.webhooks import destinations, endpoints
@@ -40,34 +39,6 @@ class _Fate:
     next_in: timedelta | None = None
     reason: str | None = None
     pause: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """A try that its receiver took: `at` is when it was sent, and what was said to it."""
-
-    delivery_id: UUID
-    number: int
-    at: datetime
-    tried: TryResult
-
-
-async def record_plain(direct: Direct, delivered: Sequence[Delivered]) -> list[bool]:
-    """Write that tries delivered, in one round trip, where neither endpoint nor destination is in trouble.
-
-    False, in the order of the tries, and nothing done where there is more to say; or where somebody else
-    has just locked a delivery, for none waits for another's.
-    """
-    lines = [_values(each.delivery_id, each.number, each.at, each.tried) for each in delivered]
-    rows = await direct.write_all(
-        _RECORD_PLAIN, {name: [line[name] for line in lines] for name in _LINE}
-    )
-    recorded = {(row["id"], row["number"]) for row in rows}
-    for delivery_id, _ in recorded:
-        direct.ring("delivery", str(delivery_id))
-    if recorded:
-        direct.ring("deliveries")  # a place in the destination is free
-    return [(each.delivery_id, each.number) in recorded for each in delivered]
 
 
 async def record(
@@ -197,32 +168,4 @@ _RECORD = prepared(
     )
     SELECT id FROM moved
 """)
-)
-_LINE = ("delivery", "number", "at", "http_status", "latency", "result")
-_RECORD_PLAIN = prepared(
-    text(f"""
-    WITH line AS (
-        SELECT * FROM unnest(
-            CAST(:delivery AS uuid[]), CAST(:number AS bigint[]), CAST(:at AS timestamptz[]),
-            CAST(:http_status AS bigint[]), CAST(:latency AS bigint[]), CAST(:result AS text[])
-        ) AS line (delivery, number, at, http_status, latency, result)
-    ), mine AS (
-        SELECT d.id, line.* FROM deliveries d JOIN line ON d.id = delivery AND tries = number
-         WHERE state = 'sending' AND NOT starts_with(d.lane, '{destinations.HAND}')
-           AND NOT EXISTS (SELECT FROM lanes WHERE lanes.lane = d.lane AND slow)
-           AND NOT EXISTS (SELECT FROM endpoints e
-                            WHERE e.id = d.endpoint_id AND failing_since IS NOT NULL)
-           FOR NO KEY UPDATE OF d SKIP LOCKED
-    ), moved AS (
-        UPDATE deliveries d SET state = 'delivered', lease_until = NULL, taken_at = NULL,
-               next_at = NULL, finished_at = now()
-          FROM mine WHERE d.id = mine.id AND d.state = 'sending' AND d.tries = mine.number
-        RETURNING mine.*
-    ), tried AS (
-        INSERT INTO delivery_tries (delivery_id, number, at, http_status, latency_ms, result)
-        SELECT delivery, number, at, http_status, latency, result FROM moved
-            ON CONFLICT DO NOTHING
-    )
-    SELECT id, number FROM moved
-""")  # noqa: S608 - a constant of ours
 )

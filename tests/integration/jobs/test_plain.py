@@ -25,7 +25,7 @@ from models.platform.db import Database
 from models.platform.vault import Vault
 from models.states import Priority
 from models.webhooks import deliveries, destinations
-from models.webhooks.deliveries import Delivered
+from models.webhooks.deliveries import Tried
 from tests.fixtures import sending
 from tests.fixtures.making import DAY, IMAGE, KEPT, LEASE, NOTHING, PRICE, Bench, asked
 from tests.fixtures.zones import NOON
@@ -148,9 +148,9 @@ async def test_what_is_plain_goes_the_plain_way(bench: Bench, vault: Vault) -> N
     (woken,) = await sending.wake(bench)
     (parcel,) = await deliveries.take_plain(direct, vault, [woken], LEASE)
     assert b'"job.succeeded"' in parcel.body
-    delivered = [Delivered(*woken, datetime.now(UTC), sending.DELIVERED)]
-    assert await deliveries.record_plain(direct, delivered) == [True]
-    assert await deliveries.record_plain(direct, delivered) == [False]
+    delivered = [Tried(*woken, datetime.now(UTC), sending.DELIVERED)]
+    assert await deliveries.record_plain(direct, sending.PATIENCE, delivered) == [True]
+    assert await deliveries.record_plain(direct, sending.PATIENCE, delivered) == [False]
 
 
 async def test_a_row_without_a_column_is_a_row(bench: Bench) -> None:
@@ -342,13 +342,59 @@ async def test_a_success_after_trouble_is_recorded_in_the_general_way(
         )
     else:
         await bench.run("UPDATE endpoints SET failing_since = now(), failing_deliveries = 1")
-    delivered = Delivered(*woken, datetime.now(UTC), sending.DELIVERED)
-    assert await deliveries.record_plain(bench.database.direct, [delivered]) == [False]
+    delivered = Tried(*woken, datetime.now(UTC), sending.DELIVERED)
+    assert await deliveries.record_plain(bench.database.direct, sending.PATIENCE, [delivered]) == [
+        False
+    ]
     assert await sending.record(bench, woken, sending.DELIVERED) == "delivered"
     well = await bench.rows("SELECT 1 FROM endpoints WHERE failing_since IS NOT NULL")
     slow = await bench.rows("SELECT 1 FROM lanes WHERE slow")
     assert not well
     assert not slow
+
+
+async def test_both_ways_count_the_failures_of_an_endpoint_alike(
+    bench: Bench, vault: Vault
+) -> None:
+    left = []
+    for each in (bench, replace(bench, plain=False)):
+        made = await sending.endpoint(each, vault)
+        first = [await sending.one_more(each, vault) for _ in range(3)]
+        for woken in first:
+            assert await sending.record(each, woken, sending.LATER) == "pending"
+        again = await sending.tried_again(each, vault)
+        assert await sending.record(each, again, sending.LATER) == "pending"
+        found = await sending.find(each, made)
+        tries = await each.rows(
+            "SELECT number, result FROM delivery_tries JOIN deliveries d ON d.id = delivery_id "
+            "WHERE endpoint_id = :id ORDER BY 1", id=made.id,
+        )  # fmt: skip
+        states = await each.rows(
+            "SELECT state, tries, next_at > now() AS later, lease_until, finished_at FROM deliveries "
+            "WHERE endpoint_id = :id ORDER BY tries", id=made.id,
+        )  # fmt: skip
+        left.append((found.failing_since is not None, found.failing_deliveries, tries, states))
+        await sending.change(each, made, enabled=False)
+    assert left[0] == left[1]
+    assert left[0][:2] == (True, 3), "each delivery counts once"
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    ["enabled = false", "url = 'https://other.example/'", "failing_since = now() - interval '1 day'",
+     "deleted_at = now()"],
+)  # fmt: skip
+async def test_a_failure_with_more_to_say_is_left_to_the_general_way(
+    bench: Bench, vault: Vault, trouble: str
+) -> None:
+    _, woken = await sending.sending(bench, vault)
+    await bench.run(f"UPDATE endpoints SET {trouble}")  # noqa: S608 - ours
+    line = Tried(*woken, datetime.now(UTC), sending.LATER)
+    direct = bench.database.direct
+    assert await deliveries.record_plain(direct, sending.PATIENCE, [line]) == [False]
+    assert await sending.states(bench) == [("sending", 1)]
+    (row,) = await bench.rows("SELECT failing_deliveries FROM endpoints")
+    assert row["failing_deliveries"] == 0
 
 
 async def _started(bench: Bench, job_id: UUID) -> Ref:

@@ -30,9 +30,10 @@ from models.platform.db import Database, Transaction
 from models.platform.direct import Direct, Statement, Values
 from models.platform.vault import Vault
 from models.webhooks import deliveries
-from models.webhooks.deliveries import Delivered, TryResult
+from models.webhooks.deliveries import Tried, TryResult
 from tests.bench.rows.growing import fill
 from tests.conftest import make_project, make_settings
+from tests.fixtures import sending
 from tests.fixtures.databases import Databases
 from tests.fixtures.making import DAY, IMAGE, KEPT, LEASE, NOTHING, asked
 
@@ -210,8 +211,8 @@ async def _deliver_plain(tx: Transaction, on: Ground) -> None:
     delivery, number = (await tx.execute(text(sent))).one()
     assert await deliveries.take_plain(direct, on.presenter.vault, [(delivery, number)], LEASE)
     tried = TryResult("delivered", "delivered", 200, NOTHING)
-    delivered = Delivered(delivery, number, datetime.now(UTC), tried)
-    assert await deliveries.record_plain(direct, [delivered]) == [True]
+    delivered = Tried(delivery, number, datetime.now(UTC), tried)
+    assert await deliveries.record_plain(direct, sending.PATIENCE, [delivered]) == [True]
 
 
 async def _finish(tx: Transaction, on: Ground) -> None:

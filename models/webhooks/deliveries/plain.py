@@ -1,0 +1,138 @@
+"""Tries that came together, written down in one statement: what nearly every try is.
+
+That is, it delivered, and neither endpoint nor destination was in trouble; or it failed, will be tried
+again, and its endpoint is far from being disabled. Each statement does what `record` does, under the same
+guards, or leaves a line out. It waits for nobody: what others have locked is left out too, so that no try
+waits for another's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.platform.direct import Direct, prepared
+from models.webhooks import destinations
+from models.webhooks.deliveries.disabling import CLOCKS_APART, Patience
+from models.webhooks.deliveries.recording import TryResult
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A try of a delivery: `at` is when it was sent, and `met` what came of it."""
+
+    delivery_id: UUID
+    number: int
+    at: datetime
+    met: TryResult
+
+    @property
+    def plain(self) -> bool:
+        """Whether it may be written down with others."""
+        later = self.met.state == "pending" and self.met.endpoint == "keep"
+        return self.met.state == "delivered" or (later and self.met.pause is None)
+
+
+async def record_plain(direct: Direct, patience: Patience, tries: Sequence[Tried]) -> list[bool]:
+    """Write down tries, all of them `plain`, in two round trips at most.
+
+    False, in the order of the tries, and nothing done where one is left out.
+    """
+    delivered = [each for each in tries if each.met.state == "delivered"]
+    failed = [each for each in tries if each.met.state != "delivered"]
+    done = set[tuple[UUID, int]]()
+    if delivered:
+        rows = await direct.write_all(_DELIVERED, _lines(delivered))
+        done |= {(row["id"], row["number"]) for row in rows}
+    if failed:
+        waits = {"wait": [each.met.next_in for each in failed]}
+        soonest = {"soonest": min(patience.failing, patience.busy)}
+        rows = await direct.write_all(_FAILED, _lines(failed) | waits | soonest)
+        done |= {(row["id"], row["number"]) for row in rows}
+    for delivery_id, _ in done:
+        direct.ring("delivery", str(delivery_id))
+    if done:
+        direct.ring("deliveries")  # a place in the destination is free
+    return [(each.delivery_id, each.number) in done for each in tries]
+
+
+def _lines(tries: Sequence[Tried]) -> dict[str, object]:
+    return {
+        "delivery": [each.delivery_id for each in tries],
+        "number": [each.number for each in tries],
+        "at": [each.at for each in tries],
+        "http_status": [each.met.http_status for each in tries],
+        "latency": [round(each.met.latency.total_seconds() * 1000) for each in tries],
+        "result": [each.met.result for each in tries],
+    }
+
+
+_LINES = """
+            CAST(:delivery AS uuid[]), CAST(:number AS bigint[]), CAST(:at AS timestamptz[]),
+            CAST(:http_status AS bigint[]), CAST(:latency AS bigint[]), CAST(:result AS text[])"""
+_LOGGED = """
+        INSERT INTO delivery_tries (delivery_id, number, at, http_status, latency_ms, result)
+        SELECT delivery, number, at, http_status, latency, result FROM moved
+            ON CONFLICT DO NOTHING"""
+
+_DELIVERED = prepared(
+    text(f"""
+    WITH mine AS (
+        SELECT d.id, line.* FROM deliveries d JOIN unnest({_LINES}
+               ) AS line (delivery, number, at, http_status, latency, result)
+            ON d.id = delivery AND tries = number
+         WHERE state = 'sending' AND NOT starts_with(d.lane, '{destinations.HAND}')
+           AND NOT EXISTS (SELECT FROM lanes WHERE lanes.lane = d.lane AND slow)
+           AND NOT EXISTS (SELECT FROM endpoints e
+                            WHERE e.id = d.endpoint_id AND failing_since IS NOT NULL)
+           FOR NO KEY UPDATE OF d SKIP LOCKED
+    ), moved AS (
+        UPDATE deliveries d SET state = 'delivered', lease_until = NULL, taken_at = NULL,
+               next_at = NULL, finished_at = now()
+          FROM mine WHERE d.id = mine.id AND d.state = 'sending' AND d.tries = mine.number
+        RETURNING mine.*
+    ), tried AS ({_LOGGED}
+    )
+    SELECT id, number FROM moved
+""")  # noqa: S608 - constants of ours
+)
+
+_FAILED = prepared(
+    text(f"""
+    WITH mine AS (
+        SELECT d.id, d.endpoint_id, line.* FROM deliveries d JOIN unnest({_LINES},
+               CAST(:wait AS interval[])
+               ) AS line (delivery, number, at, http_status, latency, result, wait)
+            ON d.id = delivery AND tries = number
+         WHERE state = 'sending' AND endpoint_id IS NOT NULL
+           AND NOT starts_with(d.lane, '{destinations.HAND}')
+           AND NOT starts_with(d.lane, '{destinations.PING}')
+           FOR NO KEY UPDATE OF d SKIP LOCKED
+    ), patient AS (
+        SELECT id, url, failing_since FROM endpoints
+         WHERE id IN (SELECT endpoint_id FROM mine) AND enabled AND deleted_at IS NULL
+           AND coalesce(failing_since > now() - CAST(:soonest AS interval), true)
+           FOR NO KEY UPDATE SKIP LOCKED
+    ), moved AS (
+        UPDATE deliveries d SET state = 'pending', lease_until = NULL, taken_at = NULL,
+               next_at = now() + wait
+          FROM mine JOIN patient ON patient.id = endpoint_id
+         WHERE d.id = mine.id AND d.state = 'sending' AND d.tries = mine.number AND d.url = patient.url
+        RETURNING mine.*, failing_since
+    ), counted AS (
+        UPDATE endpoints e SET failing_since = coalesce(e.failing_since, now()),
+               failing_deliveries = failing_deliveries + n
+          FROM (SELECT endpoint_id, count(*) AS n FROM moved
+                 WHERE failing_since IS NULL OR NOT EXISTS (
+                       SELECT FROM delivery_tries t
+                        WHERE t.delivery_id = moved.id AND t.number < moved.number
+                          AND t.at >= failing_since - {CLOCKS_APART})
+                 GROUP BY endpoint_id) news
+         WHERE e.id = news.endpoint_id
+    ), tried AS ({_LOGGED}
+    )
+    SELECT id, number FROM moved
+""")  # noqa: S608 - constants of ours
+)
