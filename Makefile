@@ -11,7 +11,7 @@ PEERS := .bench
 # Where a container's environment forbids bytecode, each of a hundred starts would compile for half a
 # second; it is ignored by git, and `make clean` removes it.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help up demo test long coverage servers credits webhooks chaos limit storm bench check fmt lock clean
+.PHONY: help up demo test long coverage servers credits webhooks chaos limit storm bench chart check fmt lock clean
 .PHONY: format lint types opinion imports guards
 
 help: ## Show this list
@@ -70,6 +70,16 @@ $(PEERS)/%/.installed: tests/bench/peers/%.lock $(STAMP)
 	@export VIRTUAL_ENV="$(abspath $(@D))"; $(call SYNC,$<)
 	@touch $@
 
+# What judges the chart has an environment of its own, and is not needed by `make test`.
+.chart/.installed: tests/chart/tools/requirements.lock $(STAMP)
+	@$(PYTHON) -m venv $(@D)
+	@export VIRTUAL_ENV="$(abspath $(@D))"; $(call SYNC,$<)
+	@touch $@
+
+chart: .chart/.installed ## Render the chart, validate it, and run each role as its pod would (RENEW=1: write deploy/kubernetes)
+	$(if $(RENEW),$(BIN)/python -m tests.chart)
+	$(BIN)/python -m pytest -q -rs --long tests/guards/test_manifests.py tests/chart
+
 # Debian's Prometheus with promtool, unpacked and not installed: a package would start it.
 .prometheus:
 	@rm -rf $@.part && mkdir $@.part && cd $@.part && apt-get download -qq -o APT::Sandbox::User=root prometheus \
@@ -111,10 +121,11 @@ lock: $(STAMP) ## Renew the locks after a change of pyproject.toml
 	$(HELD_LOCK) pyproject.toml -o deploy/requirements-runtime.lock >/dev/null
 	$(HELD_LOCK) --group simulator -o deploy/simulator/requirements.lock >/dev/null
 	$(HELD_LOCK) $(UPGRADE) tests/bench/peers/requirements.in -o tests/bench/peers/requirements.lock >/dev/null
+	$(LOCK) $(UPGRADE) --no-annotate tests/chart/tools/requirements.in -o tests/chart/tools/requirements.lock >/dev/null
 	$(LOCK) $(UPGRADE) --no-annotate tests/bench/peers/arq.in -o tests/bench/peers/arq.lock >/dev/null
 
 clean: ## Remove what was installed and cached; .darkroom, with your images, stays
-	rm -rf $(VENV) .prometheus .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .chart .prometheus .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 SYNC = $(BIN)/uv pip sync -q --require-hashes $(1) 2>/dev/null || \

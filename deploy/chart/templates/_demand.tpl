@@ -1,0 +1,28 @@
+{{/* What no schema can say: each refusal names the value and what to do. */}}
+{{- define "darkroom.demand" -}}
+{{- $v := .Values -}}
+{{- if $v.trial.enabled -}}
+{{- if $v.secrets.existingSecret }}{{ fail "trial.enabled and secrets.existingSecret are both set: a trial brings secrets of its own. Take one of them away." }}{{ end -}}
+{{- if ne $v.secrets.as "env" }}{{ fail "trial.enabled gives its secrets as variables: leave secrets.as at env." }}{{ end -}}
+{{- if or $v.storage.url $v.storage.existingClaim }}{{ fail "trial.enabled brings a volume for images: leave storage.url and storage.existingClaim empty." }}{{ end -}}
+{{- else -}}
+{{- if not $v.secrets.existingSecret }}{{ fail "secrets.existingSecret is empty: name the Secret with DATABASE_URL, REDIS_URL, DARKROOM_SECRET and AIMLAPI_KEY; or set trial.enabled=true for a look without any." }}{{ end -}}
+{{- if not $v.publicUrl }}{{ fail "publicUrl is empty: say where callers reach the api, https://darkroom.example.com. Image URLs begin with it." }}{{ end -}}
+{{- if not (or $v.storage.url $v.storage.existingClaim) }}{{ fail "storage.url and storage.existingClaim are both empty: images need a bucket (s3://…, gs://…, az://…), or a claim that every node can mount." }}{{ end -}}
+{{- if and $v.storage.url $v.storage.existingClaim }}{{ fail "storage.url and storage.existingClaim are both set: images are kept in one of them. Take one away." }}{{ end -}}
+{{- end -}}
+{{- if and (eq $v.scaling.mode "keda") (not $v.scaling.prometheus) }}{{ fail "scaling.mode is keda and scaling.prometheus is empty: KEDA asks a Prometheus, give its URL." }}{{ end -}}
+{{- if and $v.ingress.enabled (not $v.ingress.host) }}{{ fail "ingress.enabled is true and ingress.host is empty: name the host." }}{{ end -}}
+{{- if and $v.httpRoute.enabled (not $v.httpRoute.host) }}{{ fail "httpRoute.enabled is true and httpRoute.host is empty: name the host." }}{{ end -}}
+{{- if and $v.httpRoute.enabled (not $v.httpRoute.parents) }}{{ fail "httpRoute.enabled is true and httpRoute.parents is empty: name the Gateway." }}{{ end -}}
+{{- range $name, $role := $v.roles -}}
+{{- if lt (int $role.scaling.max) (int $role.scaling.min) }}{{ fail (printf "roles.%s.scaling.max (%v) is less than its min (%v)." $name $role.scaling.max $role.scaling.min) }}{{ end -}}
+{{- if or (lt (int $role.scaling.fallback) (int $role.scaling.min)) (gt (int $role.scaling.fallback) (int $role.scaling.max)) }}{{ fail (printf "roles.%s.scaling.fallback (%v) is not between its min (%v) and max (%v): it is how many run while Prometheus is silent." $name $role.scaling.fallback $role.scaling.min $role.scaling.max) }}{{ end -}}
+{{- if ge (int $role.preStopSeconds) 15 }}{{ fail (printf "roles.%s.preStopSeconds (%v) leaves too little of the 20 s that a pod has beyond grace: give at most 14." $name $role.preStopSeconds) }}{{ end -}}
+{{- end -}}
+{{- $ours := list "DARKROOM_GRACE" "DARKROOM_GENERATE_SLOTS" "DARKROOM_DELIVER_SLOTS" "DARKROOM_PROVIDER_LIMIT" "DARKROOM_PUBLIC_URL" "DARKROOM_STORAGE_URL" "DARKROOM_HOST" "DARKROOM_PORT" "DARKROOM_METRICS_HOST" "DARKROOM_METRICS_PORT" -}}
+{{- range $name, $value := $v.settings -}}
+{{- if has $name $ours }}{{ fail (printf "settings.%s: the chart sets it, so that pods, probes and scaling agree; change the value of its own (grace, slots, providerLimit, publicUrl, storage.url, roles.*.port)." $name) }}{{ end -}}
+{{- if has $name (list "DATABASE_URL" "REDIS_URL" "DARKROOM_SECRET" "DARKROOM_SECRET_OLD" "AIMLAPI_KEY" "AIMLAPI_KEYS_OLD") }}{{ fail (printf "settings.%s is a secret: put it into the Secret that secrets.existingSecret names." $name) }}{{ end -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,1 @@
+"""The chart: rendered by a real Helm, held against schemas, and its roles run as their pods would."""

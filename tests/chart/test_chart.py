@@ -1,0 +1,188 @@
+"""A real Helm renders the chart: what comes of it is valid, and what makes no sense is refused."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.chart import charts
+from tests.chart.charts import CHART, KEDA, MONITORING, Refused, Values
+
+PLAIN: Values = {
+    "publicUrl": "https://darkroom.example.com",
+    "secrets": {"existingSecret": "darkroom"},
+    "storage": {"url": "s3://images"},
+}
+HARDENED: Values = {
+    "publicUrl": "https://darkroom.example.com",
+    "secrets": {"existingSecret": "darkroom", "as": "files", "rotating": ["AIMLAPI_KEYS_OLD"]},
+    "storage": {"existingClaim": "images"},
+    "caBundle": {"existingConfigMap": "ca"},
+    "image": {"digest": f"sha256:{'0' * 64}", "pullPolicy": "Always"},
+    "imagePullSecrets": [{"name": "registry"}],
+    "envFrom": [{"secretRef": {"name": "bucket"}}],
+    "settings": {"DARKROOM_LOG_LEVEL": "WARNING", "DARKROOM_DATABASE_POOL": 20},
+    "priorityClassName": "important",
+    "podLabels": {"team": "pictures"},
+    "scaling": {"mode": "hpa"},
+    "networkPolicy": {
+        "postgres": {"port": 6432, "to": [{"ipBlock": {"cidr": "10.2.0.0/16"}}]},
+        "extraEgress": [
+            {
+                "to": [{"ipBlock": {"cidr": "10.9.0.1/32"}}],
+                "ports": [{"protocol": "TCP", "port": 9000}],
+            }
+        ],
+    },
+}
+INGRESS: Values = {
+    "enabled": True, "host": "darkroom.example.com", "className": "nginx", "tlsSecret": "tls",
+}  # fmt: skip
+ROUTE: Values = {"enabled": True, "host": "darkroom.example.com", "parents": [{"name": "gateway"}]}
+SETS: dict[str, Values] = {
+    "plain": PLAIN,
+    "everything": PLAIN | KEDA | MONITORING | {"ingress": INGRESS, "httpRoute": ROUTE},
+    "hardened": HARDENED,
+    "trial": {"trial": {"enabled": True}},
+    "open": PLAIN | {"networkPolicy": {"enabled": False}},
+}
+ROLE = "roles.worker.scaling"
+BAD: dict[str, tuple[Values, str]] = {
+    "no secret": (PLAIN | {"secrets": {}}, "secrets.existingSecret is empty: name the Secret with"),
+    "no url": (PLAIN | {"publicUrl": ""}, "publicUrl is empty: say where callers reach the api"),
+    "no store": (PLAIN | {"storage": {}}, "images need a bucket"),
+    "two stores": (
+        PLAIN | {"storage": {"url": "s3://images", "existingClaim": "images"}},
+        "are both set: images are kept in one of them",
+    ),
+    "a folder": (PLAIN | {"storage": {"url": "/images"}}, "at '/storage/url'"),
+    "keda blind": (PLAIN | {"scaling": {"mode": "keda"}}, "scaling.prometheus is empty: KEDA asks"),
+    "unknown mode": (PLAIN | {"scaling": {"mode": "karpenter"}}, "at '/scaling/mode'"),
+    "a secret in the open": (
+        PLAIN | {"settings": {"AIMLAPI_KEY": "k"}},
+        "settings.AIMLAPI_KEY is a secret: put it into the Secret",
+    ),
+    "the chart's own": (
+        PLAIN | {"settings": {"DARKROOM_GRACE": 10}},
+        "settings.DARKROOM_GRACE: the chart sets it",
+    ),
+    "a mistyped name": (PLAIN | {"replicas": 3}, "additional properties 'replicas' not allowed"),
+    "a mistyped setting": (PLAIN | {"settings": {"darkroom_grace": 1}}, "darkroom_grace"),
+    "min over max": (
+        PLAIN | {"roles": {"worker": {"scaling": {"min": 9}}}},
+        f"{ROLE}.max (6) is less than its min (9)",
+    ),
+    "a fallback outside": (
+        PLAIN | {"roles": {"worker": {"scaling": {"fallback": 1}}}},
+        f"{ROLE}.fallback (1) is not between its min (2) and max (6)",
+    ),
+    "a long stop": (
+        PLAIN | {"roles": {"api": {"preStopSeconds": 30}}},
+        "leaves too little of the 20 s",
+    ),
+    "a trial with secrets": (
+        PLAIN | {"trial": {"enabled": True}},
+        "a trial brings secrets of its own",
+    ),
+    "an ingress to nowhere": (PLAIN | {"ingress": {"enabled": True}}, "ingress.host is empty"),
+    "a route from nowhere": (
+        PLAIN | {"httpRoute": {"enabled": True, "host": "h"}},
+        "httpRoute.parents is empty: name the Gateway",
+    ),
+    "a short grace": (PLAIN | {"grace": 5}, "at '/grace'"),
+}
+# What checkov finds and why it stays. What else it finds on plain values is what a cluster decides: a
+# digest, `secrets.as: files` and `pullPolicy: Always` are values, those of the hardened set.
+ACCEPTED = {
+    "CKV_K8S_11": "a limit of CPU throttles heartbeats and polls while the node idles; requests are set",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _built() -> None:
+    charts.tool("python")
+
+
+def test_what_is_committed_is_what_helm_renders() -> None:
+    files = charts.committed()
+    for name, text in charts.written().items():
+        assert files[name] == text, f"render {name}.yaml again: make chart RENEW=1"
+
+
+def test_everything_is_valid() -> None:
+    texts = [yaml.safe_dump_all(charts.manifests(each)) for each in SETS.values()]
+    ran = subprocess.run(
+        [charts.tool("python"), charts.PROGRAMS / "validate.py"],
+        input="---\n".join(texts), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
+
+
+def test_a_field_that_nobody_knows_is_found() -> None:
+    text = yaml.safe_dump_all(charts.manifests(SETS["everything"]))
+    wrong = text.replace("pollingInterval", "polling").replace("scrapeTimeout", "scrape")
+    ran = subprocess.run(
+        [charts.tool("python"), charts.PROGRAMS / "validate.py"],
+        input=wrong.replace("failureThreshold", "failures"), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    found = {line.split(":")[0] for line in ran.stdout.splitlines()}
+    assert found >= {
+        "ScaledObject darkroom-api",
+        "ServiceMonitor darkroom",
+        "Deployment darkroom-api",
+    }
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_makes_no_sense_is_refused_in_a_sentence(name: str) -> None:
+    given, said = BAD[name]
+    with pytest.raises(Refused) as refused:
+        charts.render(given)
+    assert said in " ".join(str(refused.value).split())
+
+
+def test_the_notes_say_how_many_connections_postgres_needs() -> None:
+    # Two of each role, each with twice its pool of 10, a worker with two more; five for commands.
+    assert "Postgres must allow 129 connections" in charts.render(PLAIN)["NOTES"]
+    assert "THIS IS A TRIAL" in charts.render(SETS["trial"])["NOTES"]
+
+
+def test_checkov_finds_nothing_that_is_not_accepted(tmp_path: Path) -> None:
+    safe = {each: HARDENED[each] for each in ("secrets", "image")}
+    for name in ("hardened", "everything"):
+        given = SETS[name] | safe | {"envFrom": []}
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump_all(charts.manifests(given)))
+    ran = subprocess.run(
+        [charts.tool("checkov"), "--directory", tmp_path, "--framework", "kubernetes",
+         "--skip-download", "--skip-check", ",".join(ACCEPTED), "--output", "json"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    results = json.loads(ran.stdout)["results"]
+    found = {(each["check_id"], each["resource"]) for each in results["failed_checks"]}
+    assert found == set()
+    assert len(results["passed_checks"]) > 100
+
+
+def test_kustomize_builds_what_is_committed() -> None:
+    ran = subprocess.run(
+        [charts.tool("kubectl"), "kustomize", charts.FOLDER],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    files = charts.committed()
+    ours = charts.documents([files[name] for name in charts.BASE])
+    assert sorted(map(_name, charts.documents([ran.stdout]))) == sorted(map(_name, ours))
+
+
+def _name(document: charts.Document) -> str:
+    described = document["metadata"]
+    assert isinstance(described, dict)
+    return f"{document['kind']} {described['name']}"
+
+
+def test_every_value_has_its_place_in_the_schema() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    known = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert known.keys() == schema["properties"].keys() - {"global"}
