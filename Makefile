@@ -12,10 +12,10 @@ PEERS := .bench
 # second; it is ignored by git, and `make clean` removes it.
 export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help up demo test long coverage servers credits webhooks chaos limit storm bench chart check fmt lock clean
-.PHONY: format lint types opinion imports guards
+.PHONY: page page-check page-test format lint types opinion imports guards
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(STAMP) ## Run everything and the main job; stays up until Ctrl-C
 	@exec $(BIN)/python -m deploy.local up
@@ -85,6 +85,26 @@ chart: .chart/.installed ## Render the chart, validate it, and run each role as 
 	@rm -rf $@.part && mkdir $@.part && cd $@.part && apt-get download -qq -o APT::Sandbox::User=root prometheus \
 		&& dpkg -x prometheus_*.deb . && rm prometheus_*.deb
 	@mv $@.part $@
+# Needs Node and npm, and nothing else here does: what is served is committed.
+api/page/node_modules/.installed: api/page/package-lock.json
+	@cd api/page && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+page: api/page/node_modules/.installed ## Build the page for people into api/page/dist (needs Node)
+	@cd api/page && npm run -s types >/dev/null && npm run -s check && npm run -s build
+
+page-check: api/page/node_modules/.installed ## Build the page anew, and compare byte for byte (needs Node)
+	@cd api/page && npm run -s types >/dev/null && npm run -s check && node build.mjs node_modules/.again \
+		&& for each in app.css app.js index.html; do cmp dist/$$each node_modules/.again/$$each || exit 1; done
+
+.browser/.installed: tests/page/browser.lock $(STAMP)
+	@$(PYTHON) -m venv $(@D)
+	@export VIRTUAL_ENV="$(abspath $(@D))"; $(call SYNC,$<)
+	@touch $@
+
+page-test: .browser/.installed ## Drive the page with Chromium, and draw every room into .page (apt-get install chromium)
+	.browser/bin/python -m pytest -q -s -rs -c tests/page/pytest.ini --rootdir tests/page \
+		--python $(abspath $(BIN)/python) tests/page/browsing.py
 
 # One after the other; side by side with `make -j2 --output-sync check`.
 check: format lint types opinion imports guards ## Format, lint, types, import rules, guards
@@ -123,6 +143,7 @@ lock: $(STAMP) ## Renew the locks after a change of pyproject.toml
 	$(HELD_LOCK) $(UPGRADE) tests/bench/peers/requirements.in -o tests/bench/peers/requirements.lock >/dev/null
 	$(LOCK) $(UPGRADE) --no-annotate tests/chart/tools/requirements.in -o tests/chart/tools/requirements.lock >/dev/null
 	$(LOCK) $(UPGRADE) --no-annotate tests/bench/peers/arq.in -o tests/bench/peers/arq.lock >/dev/null
+	$(LOCK) $(UPGRADE) --no-annotate tests/page/browser.in -o tests/page/browser.lock >/dev/null
 
 clean: ## Remove what was installed and cached; .darkroom, with your images, stays
 	rm -rf $(VENV) .chart .prometheus .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -35,6 +35,7 @@ from api.sharing.references import CPU, DECODERS, WALL, References
 from api.sharing.reports import Reports
 from api.sharing.turns import Turns
 from api.sharing.waiting import Waiting
+from api.sharing.watching import Watching
 from models.errors import Misconfigured
 from models.images.pictures import Pictures
 from models.images.storage import Store
@@ -93,8 +94,9 @@ def create_app(settings: Settings) -> FastAPI:
         *(jobs, streams, images, webhooks, deliveries, keys),
         *(budgets, usage, catalog, health),
     )
-    for room in rooms:
-        app.include_router(room.router)
+    routers = (*(room.router for room in rooms), images.sharing, streams.project)
+    for router in routers:
+        app.include_router(router)
     app.add_middleware(
         Door,
         submission_max=settings.body_max_bytes,
@@ -115,6 +117,8 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         vault, waiting = Vault.of(settings), Waiting(database, doorbell)
         sweep = asyncio.create_task(waiting.sweep_for_ever())
         stack.push_async_callback(_cancel, sweep)
+        watching = Watching(database)
+        stack.push_async_callback(watching.close)
         decoders = Pictures(children=DECODERS, cpu=CPU, wall=WALL)
         state = State(
             settings=settings,
@@ -126,6 +130,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             callers=Callers(database, Rates(settings.requests_per_minute)),
             queues=Queues(database, settings.queued_max),
             waiting=waiting,
+            watching=watching,
             prices=PriceList(database),
             references=References(await stack.enter_async_context(decoders)),
             reports=Reports(database, settings),

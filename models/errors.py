@@ -9,6 +9,7 @@
         ├── Unauthenticated        401 unauthenticated
         ├── BudgetExceeded         402 budget_exceeded
         ├── ScopeMissing           403 scope_missing
+        ├── CsrfMissing            403 csrf_missing
         ├── SignatureInvalid       403 signature_invalid
         ├── NotFound               404 not_found
         ├── TooSlow                408 request_timeout
@@ -115,6 +116,12 @@ class ScopeMissing(Refusal):
     """The API key lacks the scope that this route asks for."""
 
     code, status = "scope_missing", 403
+
+
+class CsrfMissing(Refusal):
+    """A browser's session came without its CSRF token."""
+
+    code, status = "csrf_missing", 403
 
 
 class SignatureInvalid(Refusal):

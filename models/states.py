@@ -29,6 +29,7 @@ BudgetScope = Literal["project", "key", "customer"]
 BudgetWindowKind = Literal["day", "month", "total"]
 BudgetMode = Literal["hard", "soft"]
 Reuse = Literal["never", "exact"]
+SessionKind = Literal["browser", "link"]
 Scope = Literal["jobs:write", "jobs:read", "webhooks", "usage:read", "admin"]
 
 NOT_STARTED: tuple[Status, ...] = ("queued", "released")

@@ -104,6 +104,25 @@ BYTES: Responses = {
     304: {"description": "The caller has these bytes."},
     416: {"description": "No such part."},
 }
+SHARED = _answer(shapes.SharedImage, "The link, and until when it works.", "SharedImage")
+WATCHED: Responses = {200: {
+    "description": "Server-Sent Events. `change`: `data` is what happened to which job, `id` its place; "
+    "send it as `Last-Event-ID` to be told what came since, ten minutes back at most. `skipped`: more "
+    "happened than is told; read again what you show. A change may be told more than once.",
+    "content": {"text/event-stream": {"itemSchema": {
+        "type": "object", "required": ["event", "data"], "properties": {
+            "id": {"type": "string"}, "event": {"enum": ["change", "skipped"]},
+            "data": {
+                "type": "string", "contentMediaType": "application/json", "contentSchema": {
+                    "type": "object", "properties": {
+                        "type": {"type": "string"}, "job": {"type": "string"},
+                        "at": {"type": "string", "format": "date-time"},
+                    },
+                },
+            },
+        },
+    }}},
+}}  # fmt: skip
 HEALTHY = _answer(shapes.Health, "It lives.", "Healthy")
 READY = _answer(shapes.Health, "Send it requests.", "Healthy") | _answer(
     shapes.Health,
@@ -163,6 +182,7 @@ _HEADED: dict[str, dict[str, tuple[str, ...]]] = {
     "cancel_job": {"200": ("ETag", "Retry-After")},
     "get_image": {"200": ("ETag",), "206": ("ETag",), "304": ("ETag",)},
     "get_thumbnail": {"200": ("ETag",), "206": ("ETag",), "304": ("ETag",)},
+    "get_reference": {"200": ("ETag",), "206": ("ETag",), "304": ("ETag",)},
 }
 _ASK_LATER = {"409", "429", "503"}
 COMPONENTS: dict[str, dict[str, Any]] = {

@@ -265,6 +265,11 @@ ALL: dict[str, Json] = {
     "DeliveryPage": _page(DELIVERY),
     "TestDelivery": PING,
     "Replay": REPLAY,
+    "SharedImage": {
+        "object": "shared_image",
+        "url": "https://darkroom.example/v1/jobs/job_01kar4d2c9ez7t6p1m8n5q0rvw/images/0?exp=1764000000&sig=…",
+        "expires_at": "2026-11-22T11:00:00.000Z",
+    },
     "ApiKey": KEY,
     "ApiKeyMade": KEY | {"key": "dr_live_…"},
     "Budget": BUDGET,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from api.contract.schemas import Customer, Moment, Name, Tag, Value, Zone
+from api.contract.schemas import Customer, Moment, Name, Tag, Text, Value, Zone
 from models import ids
 from models.errors import FieldError, InvalidRequest
 from models.money.bookings import Selection
@@ -45,6 +45,15 @@ class ListQuery(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+    search: Annotated[
+        Text | None,
+        Field(
+            min_length=1,
+            max_length=200,
+            description="an id, a customer, a tag or a value of the metadata as it is, or a part of a "
+            "prompt. A page looks through 10,000 jobs: with `has_more` it may be short, or empty",
+        ),
+    ] = None
     status: Literal["queued", "running", "succeeded", "failed", "canceled", "expired"] | None = None
     model: Value | None = None
     tag: Tag | None = None

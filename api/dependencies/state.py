@@ -12,6 +12,7 @@ from api.sharing.references import References
 from api.sharing.reports import Reports
 from api.sharing.turns import Turns
 from api.sharing.waiting import Waiting
+from api.sharing.watching import Watching
 from models import ids
 from models.images.storage import Store
 from models.jobs.view import Presenter
@@ -38,6 +39,7 @@ class State:
     callers: Callers
     queues: Queues
     waiting: Waiting
+    watching: Watching
     prices: PriceList
     references: References
     reports: Reports

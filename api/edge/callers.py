@@ -1,82 +1,91 @@
-"""Who is asking: API keys, looked up once and believed for a few seconds, and counted."""
+"""Who is asking: an API key, or a browser's session that acts as one; looked up, believed, and counted."""
 
-import time
-from hashlib import sha256
-from typing import TypeVar
 from uuid import UUID
 
 import structlog
 from fastapi import Request
 
-from api.edge.lookups import Lookups
+from api.edge.credentials import Credentials
 from api.edge.rates import Quota, Rates, exhausted
 from models import ids
-from models.accounts import projects
+from models.accounts import projects, sessions
 from models.accounts.projects import Caller
-from models.errors import Unauthenticated
+from models.errors import CsrfMissing, Unauthenticated
 from models.platform.db import Database
 
-Seen = TypeVar("Seen")
-
-_BELIEVED = 5.0  # seconds: as long as a revoked key may still work
-_KEPT_MAX = 10_000  # of each kind
+# `__Host-` where browsers demand TLS for it: no neighbour under the same domain can then set it.
+COOKIES = ("__Host-darkroom", "darkroom")
+_READING = {"GET", "HEAD"}
 
 
 class Callers:
-    """Keys seen lately, and whose they are.
-
-    A key is looked up once in `_BELIEVED`, good or not, however many requests come with it at once. One
-    whose form or CRC is wrong costs nothing; all others are looked up together (`lookups`), so that
-    garbage cannot keep Postgres busy, nor get into the way of good keys, seen before or not.
-    """
+    """The keys and sessions of one process that were seen lately, and whose they are."""
 
     def __init__(self, database: Database, rates: Rates) -> None:
-        self._database = database
         self._rates = rates
-        self._known: dict[bytes, tuple[float, Caller]] = {}
-        self._unknown: dict[bytes, float] = {}
-        self._lookups = Lookups(database)
+        self._keys = Credentials(database, projects.callers, projects.well_formed)
+        self._sessions = Credentials(database, sessions.callers, sessions.well_formed)
 
     async def admit(self, request: Request) -> Caller:
-        """Tell whose key came with a request, which counts once; raises as `identify`, and `TooMany`.
+        """Tell whose key, or else whose session, came with a request, which counts once.
 
-        The door tells what is left of the key's quota with every answer (`quota_of`).
+        Raises as `identify` and `of_session`, and `TooMany`. The door tells what is left of the key's
+        quota with every answer (`quota_of`).
         """
         admitted = getattr(request.state, "caller", None)
         if isinstance(admitted, Caller):
             return admitted
-        caller = await self.identify(request.headers.get("authorization"))
-        request.state.quota, fits = self._rates.spend(caller.key_id)
-        if not fits:
-            raise exhausted(request.state.quota)
+        authorization = request.headers.get("authorization")
+        token = session_token(request) if authorization is None else None
+        if token is None:
+            caller = await self.identify(authorization)
+        else:
+            caller = await self.of_session(request, token)
+        self.count(request, caller)
         request.state.caller = caller
         structlog.contextvars.bind_contextvars(project_id=ids.text(ids.PROJECT, caller.project_id))
         return caller
+
+    def count(self, request: Request, caller: Caller) -> None:
+        """Count a request to its key; raises `TooMany`."""
+        request.state.quota, fits = self._rates.spend(caller.key_id)
+        if not fits:
+            raise exhausted(request.state.quota)
 
     async def identify(self, authorization: str | None) -> Caller:
         """Tell who presents `Authorization: Bearer <key>`; raises `Unauthenticated`."""
         scheme, _, key = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise Unauthenticated("Send `Authorization: Bearer <API key>`.")
-        digest, now = sha256(key.strip().encode()).digest(), time.monotonic()
-        known = self._known.get(digest)
-        if known is not None and now - known[0] < _BELIEVED:
-            return known[1]
-        if not projects.well_formed(key.strip()) or now < self._unknown.get(digest, now):
-            raise _unauthenticated()
-        caller = await self._lookups.find(key.strip())
-        self._remember(digest, caller, now)
+        caller = await self._keys.caller(key.strip())
         if caller is None:
-            raise _unauthenticated()
+            raise Unauthenticated(
+                "This API key is mistyped, unknown, expired or revoked; check it, or ask for one."
+            )
         return caller
 
-    def _remember(self, digest: bytes, caller: Caller | None, now: float) -> None:
-        self._known.pop(digest, None)
-        self._unknown.pop(digest, None)
+    async def of_session(self, request: Request, token: str) -> Caller:
+        """Tell as whom a session acts; raises `Unauthenticated`, and `CsrfMissing` for a write without it.
+
+        A browser sends cookies whoever made it ask; only our own page can know the CSRF token.
+        """
+        caller = await self._sessions.caller(token)
         if caller is None:
-            _put(self._unknown, digest, now + _BELIEVED)
-        else:
-            _put(self._known, digest, (now, caller))
+            raise Unauthenticated("The session has ended; sign in again.")
+        given = request.headers.get("x-csrf-token", "")
+        if request.method not in _READING and not sessions.has_csrf_token(token, given):
+            raise CsrfMissing("This write has no valid `X-CSRF-Token`; GET /session tells it.")
+        return caller
+
+    def forget(self, token: str) -> None:
+        """Look a session up anew when it comes next."""
+        self._sessions.forget(token)
+
+
+def session_token(request: Request) -> str | None:
+    """Return the session's token that a browser sent, if any."""
+    cookies = request.cookies
+    return next((cookies[name] for name in COOKIES if cookies.get(name)), None)
 
 
 def owner_of(request: Request) -> UUID | None:
@@ -89,16 +98,3 @@ def quota_of(request: Request) -> Quota | None:
     """Return what is left to the key of a request that was counted."""
     quota = getattr(request.state, "quota", None)
     return quota if isinstance(quota, Quota) else None
-
-
-def _put(seen: dict[bytes, Seen], digest: bytes, what: Seen) -> None:
-    """Remember what was looked up, and forget what was looked up first when there are too many."""
-    while len(seen) >= _KEPT_MAX:
-        del seen[next(iter(seen))]
-    seen[digest] = what
-
-
-def _unauthenticated() -> Unauthenticated:
-    return Unauthenticated(
-        "This API key is mistyped, unknown, expired or revoked; check it, or ask for one."
-    )

@@ -1,14 +1,17 @@
-"""Whose keys these are: one question to Postgres at a time, for all that are asked about meanwhile.
+"""Whose secrets these are: one question to Postgres at a time, for all that are asked about meanwhile.
 
-A key that was never seen to be good looks like garbage, until it was looked up. So none is refused, and
-none waits behind more than a few questions: garbage costs the time of one connection, however much comes.
+A key, or a session's token, that was never seen to be good looks like garbage, until it was looked up. So
+none is refused, and none waits behind more than a few questions: garbage costs the time of one connection,
+however much comes.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
-from models.accounts import projects
 from models.accounts.projects import Caller
-from models.platform.db import Database
+from models.platform.db import Database, Transaction
+
+Find = Callable[[Transaction, Sequence[str]], Awaitable[dict[str, Caller]]]
 
 _TOGETHER = 1_000  # keys of one question: some 5 ms of Postgres'
 
@@ -16,8 +19,9 @@ _TOGETHER = 1_000  # keys of one question: some 5 ms of Postgres'
 class Lookups:
     """The keys of one process that are being looked up; as many at most as requests are under way."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, find: Find) -> None:
         self._database = database
+        self._find = find
         self._asked: dict[str, asyncio.Future[Caller | None]] = {}
         self._waiting: dict[str, None] = {}
         self._asking: asyncio.Task[None] | None = None
@@ -40,7 +44,7 @@ class Lookups:
                 del self._waiting[key]
             try:
                 async with self._database.transaction() as tx:
-                    found = await projects.callers(tx, keys)
+                    found = await self._find(tx, keys)
             except BaseException as failed:
                 self._answer(keys, {}, failed)
                 if not isinstance(failed, Exception):

@@ -106,6 +106,7 @@ class Server(uvicorn.Server):
     def _drain(self, sig: int) -> None:
         self._crowd.draining = True
         self._app.state.darkroom.waiting.drain()
+        self._app.state.darkroom.watching.drain()
         for each in self.server_state.connections:
             if isinstance(each, Connection):
                 each.drain()

@@ -8,13 +8,17 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from api.contract.documentation import BYTES, REFUSALS
+from api.contract.answers import JsonAnswer
+from api.contract.documentation import BYTES, REFUSALS, SHARED
 from api.contract.etags import matches
-from api.dependencies.deps import Here, JobId, documented_reader
+from api.dependencies.bodies import JsonRoute
+from api.dependencies.deps import Here, JobId, Reader, Tx, documented_reader
 from api.dependencies.state import State
 from api.edge.route import Route
 from models import ids, jobs
 from models.errors import Erased, ImageExpired, NotFinished, NotFound, SignatureInvalid
+from models.images import references
+from models.images.references import KeptReference
 from models.images.storage import Missing
 from models.jobs import Snapshot
 from models.jobs.view import signed_message
@@ -28,6 +32,8 @@ router = APIRouter(
     responses=REFUSALS,
     route_class=Route,
 )
+
+sharing = APIRouter(prefix="/v1/jobs", tags=["images"], responses=REFUSALS, route_class=JsonRoute)
 
 _NOTHING = (0, 0)  # a range that no byte of the image is in
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
@@ -46,10 +52,10 @@ async def get_image(  # noqa: PLR0917 - each parameter is a header or a part of 
     range_: Annotated[str | None, Header(alias="range")] = None,
 ) -> Response:  # fmt: skip
     """Return the image's bytes."""
-    found, kept = await _find(request, here, job_id, n, exp, sig)
-    key = f"{found.job.project_id}/{kept.sha256}"
-    named = _named(job_id, kept.content_type)
-    return await _bytes(request, here, key, kept.sha256, named, range_)
+    found, image = await _find(request, here, job_id, n, exp, sig)
+    key = f"{found.job.project_id}/{image.sha256}"
+    named = _named(job_id, image.content_type)
+    return await _bytes(request, here, key, image.sha256, named, range_)
 
 
 @router.get("/{id}/images/{n}/thumbnail", response_class=StreamingResponse, responses=BYTES)
@@ -59,14 +65,48 @@ async def get_thumbnail(  # noqa: PLR0917 - the same as `image`
     range_: Annotated[str | None, Header(alias="range")] = None,
 ) -> Response:  # fmt: skip
     """Return a JPEG of at most 512 pixels a side; it is drawn right after the job has succeeded."""
-    found, kept = await _find(request, here, job_id, n, exp, sig)
-    if kept.thumbnail == "pending":
+    found, image = await _find(request, here, job_id, n, exp, sig)
+    if image.thumbnail == "pending":
         raise NotFinished("The thumbnail is being drawn; try again in a moment.")
-    if kept.thumbnail == "impossible":
+    if image.thumbnail == "impossible":
         raise NotFound("This image could not be drawn small; take the image itself.")
-    key = f"{found.job.project_id}/{kept.sha256}.thumb"
+    key = f"{found.job.project_id}/{image.sha256}.thumb"
     named = _named(job_id, "image/jpeg", "-thumbnail")
-    return await _bytes(request, here, key, f"{kept.sha256}-t", named, range_)
+    return await _bytes(request, here, key, f"{image.sha256}-t", named, range_)
+
+
+@router.get("/{id}/references/{n}", response_class=StreamingResponse, responses=BYTES)
+async def get_reference(
+    request: Request, job_id: JobId, n: Number, here: Here,
+    range_: Annotated[str | None, Header(alias="range")] = None,
+) -> Response:  # fmt: skip
+    """Return the bytes of a reference that came inside the request; one that is a link stays there."""
+    caller = await here.callers.admit(request)
+    caller.demand("jobs:read")
+    found = await here.waiting.read(caller.project_id, job_id)
+    given = _reference(found, n)
+    key = f"{found.job.project_id}/{given.sha256}"
+    named = _named(job_id, given.mime, f"-reference-{n}")
+    return await _bytes(request, here, key, given.sha256, named, range_)
+
+
+@sharing.post("/{id}/share", responses=SHARED)
+async def share_image(caller: Reader, job_id: JobId, tx: Tx, here: Here) -> Response:
+    """Make a link to the image that works for an hour, for whoever has it."""
+    found = await jobs.snapshot(tx, caller.project_id, job_id)
+    shown = here.presenter.shared(found.job, kept(found), found.now)
+    return JsonAnswer(shown, headers={"cache-control": "no-store"})
+
+
+def _reference(found: Snapshot, n: int) -> KeptReference:
+    if found.job.erased_at is not None:
+        raise Erased(f"The job was erased on {found.job.erased_at:%Y-%m-%d}.")
+    urls = found.job.input.get("image_urls")
+    given = urls[n] if isinstance(urls, list) and n < len(urls) else None
+    kept = references.parse_descriptor(given) if isinstance(given, str) else None
+    if kept is None:
+        raise NotFound(f"This job has no reference {n} that came inside the request.")
+    return kept
 
 
 async def _find(
@@ -82,6 +122,14 @@ async def _find(
         project_id = caller.project_id
     async with here.database.transaction() as tx:
         found = await jobs.snapshot(tx, project_id, job_id)
+    shown = kept(found, n)
+    if exp is not None and sig is not None and exp < time.time():
+        raise SignatureInvalid("The signed URL has expired; GET the job for a fresh one.")
+    return found, shown
+
+
+def kept(found: Snapshot, n: int = 0) -> Image:
+    """Return an image of a job that may be shown; raises why there is none."""
     if found.job.erased_at is not None:
         raise Erased(f"The job was erased on {found.job.erased_at:%Y-%m-%d}.")
     if n != 0 or (found.image is None and found.job.status in TERMINAL):
@@ -90,9 +138,7 @@ async def _find(
         raise NotFinished(f"The job is {found.job.status}; its image is not there yet.")
     if found.image.removed_at is not None or found.image.expires_at <= found.now:
         raise ImageExpired(f"The image was kept until {found.image.expires_at:%Y-%m-%d}.")
-    if exp is not None and sig is not None and exp < time.time():
-        raise SignatureInvalid("The signed URL has expired; GET the job for a fresh one.")
-    return found, found.image
+    return found.image
 
 
 def _check_signature(request: Request, here: State, exp: int | None, sig: str) -> None:

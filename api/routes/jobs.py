@@ -79,10 +79,15 @@ async def list_jobs(
     request: Request, query: Annotated[ListQuery, Query()], caller: Reader, tx: Reading, here: Here
 ) -> Response:
     """List jobs, newest first."""
-    found, more = await jobs.listing(tx, caller.project_id, _filter(request, query), query.limit)
-    cursor = cursors.write(found[-1].job.id) if more else None
+    filter_, limit = _filter(request, query), query.limit
+    if query.search is None:
+        found, more = await jobs.listing(tx, caller.project_id, filter_, limit)
+        last = found[-1].job.id if more else None
+    else:
+        found, last = await jobs.search(tx, caller.project_id, query.search, filter_, limit)
     page = {"object": "list", "data": [each.show(here.presenter) for each in found]}
-    return JsonAnswer(page | {"has_more": more, "next_cursor": cursor})
+    cursor = None if last is None else cursors.write(last)
+    return JsonAnswer(page | {"has_more": last is not None, "next_cursor": cursor})
 
 
 @router.get("/{id}/explain", responses=EXPLANATION)
@@ -198,7 +203,7 @@ def _filter(request: Request, query: ListQuery) -> Filter:
                 raise _wrong(name, "it has a NUL, which no job's metadata has")
             metadata[name.removeprefix("metadata[").removesuffix("]")] = value
     before = None if query.cursor is None else cursors.read(query.cursor)
-    filters = query.model_dump(exclude={"limit", "cursor"})
+    filters = query.model_dump(exclude={"limit", "cursor", "search"})
     return Filter(**filters, metadata=metadata, before=before)
 
 

@@ -1,4 +1,4 @@
-"""Pages for people, without a key: what this is, and the API to read and try.
+"""Pages for people, without a key: the API to read and try, and the way to the page of Darkroom itself.
 
 Swagger UI comes out of a package, for a page that needs somebody else's server is blank in many a network.
 The pages run nothing but what is served here, and name it relatively: they work under any prefix.
@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from api.contract.answers import JsonAnswer
 from api.edge.route import demand_none
+from api.routes import page
 from models.errors import refusals
 
 Page = Callable[[Request], Coroutine[object, object, Response]]
@@ -31,12 +32,6 @@ _VENDORED = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/
 
 _HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Darkroom</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="favicon.ico">"""
-_ROOT = """{head}
-<h1>Darkroom {version}</h1>
-<p>Turns a blocking, paid image call into a durable job.</p>
-<p><a href="docs">Read and try the API</a>, or make a client from
-<a href="openapi.json">openapi.json</a>.</p>
-"""
 _DOCS = f"""{_HEAD}
 <link rel="stylesheet" href="docs/swagger-ui.css">
 <div id="ui"><noscript>This page needs JavaScript; <a href="openapi.json">openapi.json</a> does not.
@@ -67,6 +62,7 @@ fill="#1b1b1f"/><circle cx="16" cy="16" r="9" fill="#c8372d"/><circle cx="16" cy
 
 def install(app: FastAPI) -> None:
     """Serve the pages of an app, and its description, of which they are no part."""
+    page.install(app)
 
     async def root(request: Request) -> Response:
         said = {
@@ -76,8 +72,7 @@ def install(app: FastAPI) -> None:
             "openapi": "/openapi.json",
         }
         if "text/html" in request.headers.get("accept", ""):
-            page = _ROOT.format(head=_HEAD, version=app.version)
-            return HTMLResponse(page, headers=_HEADERS | {"vary": "Accept"})
+            return page.home(request)
         return JsonAnswer(said, headers={"vary": "Accept"})
 
     async def described(_request: Request) -> Response:
@@ -90,10 +85,10 @@ def install(app: FastAPI) -> None:
         app.add_route(path, _without_query(route), include_in_schema=False)
 
 
-def _without_query(page: Page) -> Page:
+def _without_query(route: Page) -> Page:
     async def judged(request: Request) -> Response:
         demand_none(request)
-        return await page(request)
+        return await route(request)
 
     return judged
 

@@ -8,18 +8,24 @@ told 204 when they have all there will be.
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Request, Response
 from pydantic_core import to_json
 from starlette.responses import StreamingResponse
 
-from api.contract.documentation import REFUSALS, STREAM
+from api.contract.documentation import REFUSALS, STREAM, WATCHED
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Here, JobId, Reader
+from api.sharing.watching import Told
+from models import ids
+from models.jobs.feed import Change
+from models.platform.jsonable import time
 from models.states import TERMINAL
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=REFUSALS, route_class=JsonRoute)
+project = APIRouter(prefix="/v1", tags=["jobs"], responses=REFUSALS, route_class=JsonRoute)
 
 _HEADERS = {"cache-control": "private, no-store", "x-accel-buffering": "no"}
+_WATCHED = _HEADERS | {"content-type": "text/event-stream; charset=utf-8"}
 
 
 @router.get("/{id}/events", responses=STREAM, response_class=StreamingResponse)
@@ -41,6 +47,41 @@ async def stream_job(
         _write(each.etag, each.show(here.presenter)) if each else ":\n\n" async for each in changes
     )
     return StreamingResponse(told, media_type="text/event-stream", headers=_HEADERS)
+
+
+@project.get("/events", responses=WATCHED, response_class=StreamingResponse)
+async def stream_changes(
+    request: Request,
+    caller: Reader,
+    here: Here,
+    last_event_id: Annotated[str | None, Header(description="the last event that came")] = None,
+) -> Response:
+    """Stream what happens to the project's jobs, by their ids: accepted, started, ended, settled.
+
+    It goes on with `Accept: text/event-stream`, as browsers send; else it ends with what there is.
+    """
+    seen = None if last_event_id is None else ids.parse(ids.EVENT, last_event_id)
+    missed = await here.watching.missed(caller.project_id, seen)
+    if "text/event-stream" not in request.headers.get("accept", ""):
+        return Response("".join(map(_change, missed)), headers=_WATCHED)
+    told = (_change(each) async for each in here.watching.changes(caller.project_id, seen))
+    return StreamingResponse(told, headers=_WATCHED)
+
+
+def _change(told: Told) -> str:
+    match told:
+        case Change():
+            shown = {
+                "type": told.type,
+                "job": ids.text(ids.JOB, told.job_id),
+                "at": time(told.at),
+            }
+            place = ids.text(ids.EVENT, told.id)
+            return f"id: {place}\nevent: change\ndata: {to_json(shown).decode()}\n\n"
+        case "skipped":
+            return "event: skipped\ndata: {}\n\n"
+        case _:
+            return ":\n\n"
 
 
 def _write(etag: str, shown: dict[str, object]) -> str:

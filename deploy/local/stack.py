@@ -130,7 +130,16 @@ class _Stack:
             if job_id:
                 when = "try" if self.stay else "with `make up`, try"
                 self.screen.say(f"{when}: {demo.command(self.places.api, key, job_id)}", "bold")
+            if self.stay:
+                await self._say_where_to_look(client)
             return job_id is not None
+
+    async def _say_where_to_look(self, client: httpx.AsyncClient) -> None:
+        """Tell the page's address, with what signs a browser in: once, and for a minute."""
+        made = await client.post("/session/link")
+        if made.is_success:
+            self.screen.say(f"look at it, within a minute: {made.json()['url']}", "bold")
+            self.screen.say(f"later, sign in with the API key at {self.places.api}/")
 
     async def _example(self, shown: Demo) -> str | None:
         """Run the example, but do not pay for it at each start: `make demo` makes it once more."""

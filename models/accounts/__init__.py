@@ -1,6 +1,7 @@
-"""Tenants: projects, their API keys, their caps, and the secrets that sign in their name.
+"""Tenants: projects, their API keys and sessions, their caps, and the secrets that sign in their name.
 
-Promises: of an API key only a hash is kept, and a secret is stored sealed. Never knows about jobs.
+Promises: of an API key or a session only a hash is kept, and a secret is stored sealed. Never knows
+about jobs.
 """
 
-__all__ = ["caps", "expiring", "idempotency", "keyrings", "projects"]
+__all__ = ["caps", "expiring", "idempotency", "keyrings", "projects", "sessions"]

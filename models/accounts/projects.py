@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Text, any_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ARRAY, Row, Text, any_, bindparam, func, insert, or_, select, update
 
 from models import ids
 from models.accounts.keyrings import OLD_FOR, Keyring
@@ -30,7 +31,7 @@ _SECRET_CONTEXT = b"project:"
 _LIVING = ApiKey.revoked_at.is_(None) & or_(
     ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()
 )
-_CALLERS = (
+CALLERS = (
     select(
         ApiKey.id,
         ApiKey.public_id,
@@ -119,8 +120,13 @@ def webhook_keyring(project: Project) -> Keyring:
 
 def new_key() -> str:
     """Make a fresh API key. It is shown once; only its hash is kept."""
-    body = f"dr_live_{_letters(12)}_{_letters(40)}"
+    body = f"dr_live_{letters(12)}_{letters(40)}"
     return body + _crc(body)
+
+
+def letters(count: int) -> str:
+    """Make a secret of this many letters and digits, of five bits each."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(count))
 
 
 async def create_key(
@@ -186,15 +192,20 @@ async def callers(tx: Transaction, keys: Sequence[str]) -> dict[str, Caller]:
     """Return whose each of these keys is, in one query; unknown, revoked and expired ones are left out."""
     split = {key: parts for key in keys if (parts := _split(key)) is not None}
     asked = bindparam("asked", [public_id for public_id, _ in split.values()], type_=ARRAY(Text))
-    rows = await tx.execute(_CALLERS.where(ApiKey.public_id == any_(asked)))
+    rows = await tx.execute(CALLERS.where(ApiKey.public_id == any_(asked)))
     found = {row.public_id: row for row in rows}
     return {
-        key: Caller(
-            row.project_id, row.id, frozenset(row.scopes), row.idempotency_required, row.budgeted
-        )
+        key: caller_of(row)
         for key, (public_id, secret_hash) in split.items()
         if (row := found.get(public_id)) and hmac.compare_digest(row.secret_hash, secret_hash)
     }
+
+
+def caller_of(row: Row[*tuple[Any, ...]]) -> Caller:
+    """Read who is asking from a row of `CALLERS`."""
+    return Caller(
+        row.project_id, row.id, frozenset(row.scopes), row.idempotency_required, row.budgeted
+    )
 
 
 async def list_keys(tx: Transaction, project_id: UUID) -> list[ApiKey]:
@@ -250,10 +261,6 @@ def _split(key: str) -> tuple[str, bytes] | None:
     if match is None or _crc(key[: match.start(3)]) != match[3]:
         return None
     return match[1], sha256(match[2].encode()).digest()
-
-
-def _letters(count: int) -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(count))
 
 
 def _crc(body: str) -> str:

@@ -70,6 +70,7 @@ from models.jobs.queue.outlook import Outlook, look
 from models.jobs.reading import Filter, Snapshot, finished, listing, read, read_version, snapshot
 from models.jobs.reaping import Reaped, overdue, reap
 from models.jobs.retrying import again, retry, retry_name
+from models.jobs.searching import search
 from models.jobs.starting import Dispatched, Start, Terms, renew, start, start_plain, started
 from models.jobs.submitting import (
     earlier,
@@ -106,6 +107,7 @@ __all__ = [
     "evidence",
     "expire",
     "explain",
+    "feed",
     "fingerprint",
     "finished",
     "follow_up",
@@ -144,6 +146,7 @@ __all__ = [
     "retry",
     "retry_later",
     "retry_name",
+    "search",
     "set_aside",
     "settle",
     "snapshot",

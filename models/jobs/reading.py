@@ -120,10 +120,14 @@ async def read_version(direct: Direct, project_id: UUID, job_id: UUID) -> Snapsh
 
 
 async def listing(
-    tx: Transaction, project_id: UUID, filter_: Filter, limit: int
+    tx: Transaction,
+    project_id: UUID,
+    filter_: Filter,
+    limit: int,
+    *narrower: ColumnElement[bool],
 ) -> tuple[list[Snapshot], bool]:
     """Read a page, newest first; returns it, and whether there is more."""
-    stmt = _narrow(_with_clock().where(_within(project_id, filter_)), filter_)
+    stmt = _narrow(_with_clock().where(within(project_id, filter_), *narrower), filter_)
     newest = stmt.order_by(Job.project_id.desc(), Job.id.desc())
     rows = (await tx.execute(newest.limit(limit + 1))).all()
     return await _snapshots(tx, rows[:limit]), len(rows) > limit
@@ -222,7 +226,7 @@ def _narrow(
     return stmt
 
 
-def _within(project_id: UUID, filter_: Filter) -> ColumnElement[bool]:
+def within(project_id: UUID, filter_: Filter) -> ColumnElement[bool]:
     """Return whether a job is of this project and among its ids that a filter bounds.
 
     Rows are compared, for with equality the planner may go through the jobs of all projects by their id

@@ -19,6 +19,7 @@ from models.schema import Attempt, Image, Job
 from models.settings import Settings
 
 _URL_LIFE = timedelta(days=7)
+_SHARED_FOR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,17 @@ class Presenter:
 
     def image_url(self, job: Job, image: Image, now: datetime, suffix: str = "") -> str:
         """Sign a URL that shows this image without a key, for 7 days or its retention."""
+        return self._signed(job, _url_end(image, now), suffix)
+
+    def shared(self, job: Job, image: Image, now: datetime) -> Json:
+        """Sign a URL to show to somebody: it ends within the hour."""
+        until = min(now + _SHARED_FOR, image.expires_at).replace(microsecond=0)
+        url = self._signed(job, until)
+        return {"object": "shared_image", "url": url, "expires_at": time(until)}
+
+    def _signed(self, job: Job, until: datetime, suffix: str = "") -> str:
         path = f"/v1/jobs/{ids.text(ids.JOB, job.id)}/images/0{suffix}"
-        expiry = int(_url_end(image, now).timestamp())
+        expiry = int(until.timestamp())
         signature = self.vault.mac(signed_message(path, expiry))
         return f"{self.public_url.rstrip('/')}{path}?exp={expiry}&sig={signature}"
 

@@ -5,7 +5,7 @@ indexes cover what is waiting, so that cost follows the backlog and not the hist
 refers to what are drawn in `docs/tables.md`.
 """
 
-from models.schema.accounts import ApiKey, Installation, Project
+from models.schema.accounts import ApiKey, Installation, Project, Session
 from models.schema.coordination import Aside, Duty, Worker
 from models.schema.images import BlobMark, Image, InputImage
 from models.schema.jobs import Attempt, Evidence, Job, Turn
@@ -47,6 +47,7 @@ __all__ = [
     "Price",
     "Project",
     "ProjectBreaker",
+    "Session",
     "Throttle",
     "Turn",
     "UsageHour",

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.platform.db import Base
 from models.schema.defaults import NOW
+from models.states import SessionKind, one_of
 
 
 class Project(Base):
@@ -52,6 +53,20 @@ class ApiKey(Base):
     revoked_at: Mapped[datetime | None]
     # The first key of the rotations that led to this one, whose budgets are this one's too; NULL: itself.
     root_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))
+
+
+class Session(Base):
+    """A browser that acts as a key, or a link that signs one in once. Only its token's hash is here."""
+
+    __tablename__ = "sessions"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    key_id: Mapped[UUID] = mapped_column(ForeignKey("api_keys.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str]
+    token_hash: Mapped[bytes] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+    __table_args__ = (CheckConstraint(one_of("kind", SessionKind), "kind"),)
 
 
 class Installation(Base):

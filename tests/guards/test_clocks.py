@@ -10,6 +10,7 @@ OWNERS = {"datetime", "date", "time"}
 # Who looks at this machine's clock, and why ten minutes more or less do no harm there.
 MAY = {
     "api/routes/images.py": "a signed URL lives for days",
+    "api/sharing/watching.py": "what screens are told; they miss what a wrong clock did",
     "api/routes/webhooks.py": "shows which of two secrets signs, for a day",
     "models/webhooks/deliveries/replaying.py": "the time that a ping tells",
     "models/webhooks/deliveries/taking.py": "which of two secrets signs, for a day",

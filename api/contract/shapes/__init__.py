@@ -7,7 +7,7 @@ the API receives is held against them. They are open where they are read: a late
 
 from api.contract.shapes.catalog import ModelList
 from api.contract.shapes.explanations import Explanation
-from api.contract.shapes.jobs import Job, JobCost, JobError, JobPage
+from api.contract.shapes.jobs import Job, JobCost, JobError, JobPage, SharedImage
 from api.contract.shapes.keys import ApiKey, ApiKeyList, ApiKeyWithSecret
 from api.contract.shapes.money import Budget, BudgetList, LedgerPage, Quote, UsageReport
 from api.contract.shapes.parts import Credits, EndpointId, JobId, JobStatus, Usd
@@ -53,6 +53,7 @@ __all__ = [
     "Replay",
     "RotatedSecret",
     "Secret",
+    "SharedImage",
     "TestDelivery",
     "UsageReport",
     "Usd",

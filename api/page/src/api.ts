@@ -1,0 +1,103 @@
+// The public API, as a browser's session asks it: relative to where the page is, with the CSRF token on writes.
+import { signal } from "@preact/signals";
+import type { Problem } from "./openapi";
+
+export interface Session {
+  project: { id: string; name: string };
+  key: { id: string; name: string };
+  scopes: string[];
+  csrf_token: string;
+  expires_at: string;
+}
+
+/** Who is signed in; null is nobody, undefined not known yet. */
+export const session = signal<Session | null | undefined>(undefined);
+
+/** A refusal: the problem's own words. */
+export class Refused extends Error {
+  problem: Partial<Problem>;
+  constructor(
+    public status: number,
+    problem: Partial<Problem>,
+  ) {
+    super(problem.detail ?? problem.title ?? `The server answered ${status}.`);
+    this.problem = problem;
+  }
+}
+
+interface Asked {
+  method?: string;
+  body?: unknown;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+}
+
+/** Ask the API. Raises `Refused`, also when nobody answers. */
+export async function ask<T>(path: string, asked: Asked = {}): Promise<T> {
+  const headers: Record<string, string> = { ...asked.headers };
+  const method = asked.method ?? (asked.body === undefined ? "GET" : "POST");
+  if (asked.body !== undefined) headers["content-type"] = "application/json";
+  if (method !== "GET" && session.value) headers["x-csrf-token"] = session.value.csrf_token;
+  let answer: Response;
+  try {
+    answer = await fetch(path, {
+      method,
+      headers,
+      body: asked.body === undefined ? null : JSON.stringify(asked.body),
+      ...(asked.signal ? { signal: asked.signal } : {}),
+    });
+  } catch (failed) {
+    if (asked.signal?.aborted) throw failed;
+    throw new Refused(0, { detail: "The server does not answer. Is it running, and are you online?" });
+  }
+  if (answer.status === 204) return undefined as T;
+  const text = await answer.text();
+  const isJson = answer.headers.get("content-type")?.includes("json");
+  const told: unknown = isJson && text ? JSON.parse(text) : text;
+  if (answer.ok) return told as T;
+  if (answer.status === 401 && session.value) session.value = null;
+  throw new Refused(answer.status, isJson ? (told as Problem) : {});
+}
+
+/** Write a query, without what is empty. */
+export function query(of: Record<string, string | number | undefined | null>): string {
+  const kept = Object.entries(of).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  const written = new URLSearchParams(kept.map(([name, value]) => [name, String(value)])).toString();
+  return written && `?${written}`;
+}
+
+export function may(scope: string): boolean {
+  const scopes = session.value?.scopes ?? [];
+  return scopes.includes(scope) || scopes.includes("admin");
+}
+
+export async function look(): Promise<void> {
+  const told = await ask<Session & { signed_in: boolean }>("session");
+  session.value = told.signed_in ? told : null;
+}
+
+export async function signIn(by: { key: string } | { link: string }): Promise<void> {
+  session.value = await ask<Session>("session", { body: by });
+}
+
+export async function signOut(): Promise<void> {
+  try {
+    await ask("session", { method: "DELETE" });
+  } finally {
+    session.value = null;
+  }
+}
+
+const RENEW = 30 * 60 * 1000;
+
+/** Take a fresh token for the session every half hour; its end stays where it is. */
+export function keepFresh(): void {
+  setInterval(async () => {
+    if (!session.value) return;
+    try {
+      session.value = await ask<Session>("session/renew", { method: "POST" });
+    } catch (failed) {
+      if (failed instanceof Refused && failed.status === 401) session.value = null;
+    }
+  }, RENEW);
+}

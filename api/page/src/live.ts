@@ -1,0 +1,93 @@
+// One stream per page. A burst of changes is one reload, and never more than one in five seconds.
+import { effect, signal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { session } from "./api";
+
+const PACE = 5_000;
+type Heard = (jobs: ReadonlySet<string> | null) => void;
+
+const listeners = new Set<Heard>();
+let source: EventSource | null = null;
+let waiting: ReturnType<typeof setTimeout> | null = null;
+let told = 0;
+let changed: Set<string> | null = new Set();
+
+/** Whether changes come in as they happen. */
+export const live = signal(false);
+
+function tell(): void {
+  waiting = null;
+  told = Date.now();
+  const jobs = changed;
+  changed = new Set();
+  for (const each of listeners) each(jobs);
+}
+
+function hear(job: string | null): void {
+  if (job === null) changed = null;
+  else changed?.add(job);
+  waiting ??= setTimeout(tell, Math.max(250, told + PACE - Date.now()));
+}
+
+function open(): void {
+  source = new EventSource("v1/events");
+  source.onopen = () => {
+    if (!live.value) hear(null);
+    live.value = true;
+  };
+  source.onerror = () => {
+    live.value = false;
+  };
+  source.addEventListener("change", (event) => hear(JSON.parse(event.data).job));
+  source.addEventListener("skipped", () => hear(null));
+}
+
+function close(): void {
+  source?.close();
+  source = null;
+  live.value = false;
+}
+
+effect(() => {
+  if (!session.value) close();
+});
+
+// A change may go untold: who comes back to the page sees it as it is now, and who stays, within a minute.
+const LOOK_AGAIN = 60_000;
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && source) hear(null);
+});
+setInterval(() => {
+  if (!document.hidden && source) hear(null);
+}, LOOK_AGAIN);
+
+/** Call back after changes of the project's jobs: with their ids, or null when some were missed. */
+export function useChanges(heard: Heard, active = true): void {
+  useEffect(() => {
+    if (!active) return;
+    listeners.add(heard);
+    if (!source) open();
+    return () => {
+      listeners.delete(heard);
+      if (!listeners.size) close();
+    };
+  }, [heard, active]);
+}
+
+/** Follow one job, by its own stream; the job as it is at each change. */
+export function follow(id: string, changes: (job: string) => void): () => void {
+  close();
+  const stream = new EventSource(`v1/jobs/${id}/events`);
+  stream.onopen = () => {
+    live.value = true;
+  };
+  stream.onerror = () => {
+    live.value = false;
+    if (stream.readyState === EventSource.CLOSED) live.value = false;
+  };
+  stream.addEventListener("job", (event) => changes(event.data));
+  return () => {
+    stream.close();
+    live.value = false;
+  };
+}

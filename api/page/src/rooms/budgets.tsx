@@ -1,0 +1,69 @@
+// Budgets: how much of each is spent and held now.
+import { useState } from "preact/hooks";
+import { ask, may } from "../api";
+import { dollars } from "../format";
+import type { Budget, BudgetList } from "../openapi";
+import { Button, Dialog, Failure, Section, Time, useLoaded } from "../ui";
+
+const CREDITS_PER_USD = 2_000_000;
+
+export function Budgets() {
+  const budgets = useLoaded<BudgetList>((signal) => ask("v1/budgets", { signal }), []);
+  const [making, setMaking] = useState(false);
+  const found = budgets.value?.data ?? [];
+  return (
+    <Section title="Budgets" aside={may("admin") && <button type="button" onClick={() => setMaking(true)}>New budget</button>}>
+      <Failure of={budgets.failed} />
+      {budgets.value && !found.length && <p class="dim">None: nothing bounds what may be spent. A hard budget refuses a job before it costs anything.</p>}
+      <ul class="budgets">{found.map((each) => <li key={each.id}><Gauge of={each} reload={budgets.reload} /></li>)}</ul>
+      <Dialog title="New budget" open={making} close={() => setMaking(false)}>
+        <Making leave={() => setMaking(false)} done={async () => { setMaking(false); await budgets.reload(); }} />
+      </Dialog>
+    </Section>
+  );
+}
+
+function Gauge({ of, reload }: { of: Budget; reload: () => Promise<void> }) {
+  const share = (value: number) => (of.limit ? Math.min(100, (100 * value) / of.limit) : 100);
+  const whose = of.scope === "project" ? "The project" : of.scope === "customer" ? `Customer ${of.customer}` : `Key ${of.key_id}`;
+  return (
+    <div class="gauge" data-full={of.left <= 0 ? "" : undefined}>
+      <div class="bar"><strong>{whose}</strong><span class="dim">{of.mode}, {of.window === "total" ? "in all" : `each ${of.window}`}
+        {may("admin") && <> <Button kind="quiet" aria-label={`Delete the budget of ${whose}`} does={async () => { await ask(`v1/budgets/${of.id}`, { method: "DELETE" }); await reload(); }}>Delete</Button></>}</span></div>
+      <div class="track" role="img" aria-label={`${Math.round(share(of.spent + of.held))} % used`}>
+        <svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect width={share(of.spent)} height="1" class="spent" /><rect x={share(of.spent)} width={Math.min(share(of.held), 100 - share(of.spent))} height="1" class="held" /></svg>
+      </div>
+      <div class="bar small">
+        <span>{dollars(of.spent)} spent, {dollars(of.held)} held, <strong>{dollars(of.left)} left</strong> of {dollars(of.limit)}{of.window_ends_at && <> until <Time at={of.window_ends_at} /></>}</span>
+      </div>
+    </div>
+  );
+}
+
+function Making({ leave, done }: { leave: () => void; done: () => Promise<void> }) {
+  const [usd, setUsd] = useState("");
+  const [window, setWindow] = useState("month");
+  const [mode, setMode] = useState("hard");
+  const [customer, setCustomer] = useState("");
+  const [failed, setFailed] = useState<unknown>();
+  async function make() {
+    const timezone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+    const whose = customer ? { scope: "customer", customer } : { scope: "project" };
+    try {
+      await ask("v1/budgets", { method: "PUT", body: { ...whose, window, mode, timezone, limit: Math.round(Number(usd) * CREDITS_PER_USD) } });
+      await done();
+    } catch (refused) {
+      setFailed(refused);
+    }
+  }
+  return (
+    <form class="fields tall" onSubmit={(event) => { event.preventDefault(); void make(); }}>
+      <label class="field"><span class="label">US dollars</span><input type="number" min="0" step="any" required value={usd} onInput={(event) => setUsd(event.currentTarget.value)} /></label>
+      <label class="field"><span class="label">Each</span><select value={window} onChange={(event) => setWindow(event.currentTarget.value)}><option>day</option><option>month</option><option value="total">in all</option></select></label>
+      <label class="field"><span class="label">When it is used up</span><select value={mode} onChange={(event) => setMode(event.currentTarget.value)}><option value="hard">refuse jobs</option><option value="soft">tell webhooks</option></select></label>
+      <label class="field"><span class="label">Customer <span class="dim">empty: the whole project</span></span><input value={customer} onInput={(event) => setCustomer(event.currentTarget.value.trim())} /></label>
+      <Failure of={failed} />
+      <div class="actions"><button type="button" class="quiet" onClick={leave}>Leave it</button><button type="submit" class="main">Set</button></div>
+    </form>
+  );
+}

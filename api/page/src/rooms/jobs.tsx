@@ -1,0 +1,283 @@
+// Jobs: a table or a gallery, searched and narrowed; what is chosen is canceled, run again or erased, after a look.
+import { useCallback, useEffect, useState } from "preact/hooks";
+import { ask, may, query } from "../api";
+import { between, plural, span, words } from "../format";
+import { useChanges } from "../live";
+import type { Job, JobPage } from "../openapi";
+import { go, href, place, refine } from "../route";
+import { Code, Empty, Failure, Head, Id, Money, Status, Table, Time, useLoaded } from "../ui";
+import { Sweep, type Deed } from "./sweep";
+
+const STATUSES = ["queued", "running", "succeeded", "failed", "canceled", "expired"];
+const CHARGES = ["none", "unknown", "settled", "released"];
+const FILTERS = ["search", "status", "charge_state", "waiting_reason", "tag", "customer", "model"] as const;
+const DRAWN_AFTER = 5_000; // a thumbnail is drawn right after the job has succeeded
+const DRAWN_WITHIN = 6; // looks
+const SINCE: Record<string, number> = { "1 hour": 3.6e6, "24 hours": 8.64e7, "7 days": 6.048e8, "30 days": 2.592e9 };
+
+export function JobsRoom() {
+  const at = place.value.query;
+  const gallery = at.view === "gallery";
+  const asked = query({
+    ...Object.fromEntries(FILTERS.map((each) => [each, at[each]])),
+    created_after: at.since && SINCE[at.since] ? new Date(Math.floor((Date.now() - SINCE[at.since]!) / 6e4) * 6e4).toISOString() : "",
+    limit: gallery ? 48 : 25,
+    cursor: at.cursor,
+  });
+  const page = useLoaded<JobPage>((signal) => ask(`v1/jobs${asked}`, { signal }), [asked]);
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
+  const [deed, setDeed] = useState<Deed | null>(null);
+  const heard = useCallback(() => void page.reload(), [page.reload]);
+  useChanges(heard, !at.cursor);
+  useEffect(() => setChosen(new Set()), [asked]);
+  const jobs = page.value?.data ?? [];
+  const picked = jobs.filter((each) => chosen.has(each.id));
+  const narrowed = FILTERS.some((each) => at[each]) || Boolean(at.since);
+
+  return (
+    <>
+      <Head title="Jobs" lead="One image each, from acceptance to its end; newest first.">
+        <div class="switch" role="group" aria-label="View">
+          <button type="button" aria-pressed={!gallery} onClick={() => refine({ view: undefined, cursor: undefined })}>
+            Table
+          </button>
+          <button type="button" aria-pressed={gallery} onClick={() => refine({ view: "gallery", cursor: undefined })}>
+            Gallery
+          </button>
+        </div>
+        {may("jobs:write") && (
+          <a class="button main" href={href("playground")}>
+            New job
+          </a>
+        )}
+      </Head>
+      <Filters />
+      <Failure of={page.failed} />
+      {picked.length > 0 && (
+        <div class="chosen" role="region" aria-label="Chosen jobs">
+          <strong>{plural(picked.length, "job")} chosen</strong>
+          <button type="button" onClick={() => setDeed("cancel")}>Cancel…</button>
+          <button type="button" onClick={() => setDeed("retry")}>Run again…</button>
+          <button type="button" class="danger" onClick={() => setDeed("erase")}>Erase…</button>
+          <button type="button" class="quiet" onClick={() => setChosen(new Set())}>Choose none</button>
+        </div>
+      )}
+      <Sweep deed={deed} jobs={picked} close={() => setDeed(null)} done={() => { setChosen(new Set()); void page.reload(); }} />
+      {page.value && jobs.length === 0 && (narrowed || at.cursor ? <NoneFound more={page.value.has_more} /> : <NoneYet />)}
+      {jobs.length > 0 && (gallery ? <Gallery jobs={jobs} /> : <List jobs={jobs} chosen={chosen} choose={setChosen} />)}
+      {page.value && <Paging page={page.value} />}
+    </>
+  );
+}
+
+function Filters() {
+  const at = place.value.query;
+  const [text, setText] = useState(at.search ?? "");
+  useEffect(() => setText(at.search ?? ""), [at.search]);
+  const more = ["charge_state", "waiting_reason", "tag", "customer", "since"].some((each) => at[each]);
+  return (
+    <form
+      class="filters"
+      role="search"
+      aria-label="Jobs"
+      onSubmit={(event) => {
+        event.preventDefault();
+        refine({ search: text.trim(), cursor: undefined });
+      }}
+    >
+      <label class="grow">
+        <span class="hidden">Search</span>
+        <input type="search" placeholder="Any id, order, customer, tag, or words of a prompt" value={text} onInput={(event) => setText(event.currentTarget.value)} />
+      </label>
+      <Choice name="status" all="Every status" of={STATUSES} />
+      <details class="more" open={more}>
+        <summary>More filters</summary>
+        <div class="fields">
+          <Choice name="since" all="Any time" of={Object.keys(SINCE)} label="Created within" />
+          <Choice name="charge_state" all="Any charge" of={CHARGES} label="Charge of a call" />
+          <Typed name="customer" label="Customer" />
+          <Typed name="tag" label="Tag" />
+        </div>
+      </details>
+      <button type="submit" class="hidden">Search</button>
+    </form>
+  );
+}
+
+function Choice({ name, all, of, label }: { name: string; all: string; of: string[]; label?: string }) {
+  return (
+    <label>
+      <span class={label ? "" : "hidden"}>{label ?? name}</span>
+      <select value={place.value.query[name] ?? ""} onChange={(event) => refine({ [name]: event.currentTarget.value, cursor: undefined })}>
+        <option value="">{all}</option>
+        {of.map((each) => (
+          <option key={each} value={each}>{words(each)}</option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+function Typed({ name, label }: { name: string; label: string }) {
+  return (
+    <label>
+      <span>{label}</span>
+      <input value={place.value.query[name] ?? ""} onChange={(event) => refine({ [name]: event.currentTarget.value.trim(), cursor: undefined })} />
+    </label>
+  );
+}
+
+interface ListProps {
+  jobs: Job[];
+  chosen: ReadonlySet<string>;
+  choose: (chosen: ReadonlySet<string>) => void;
+}
+
+function List({ jobs, chosen, choose }: ListProps) {
+  const all = jobs.every((each) => chosen.has(each.id));
+  function toggle(id: string) {
+    const next = new Set(chosen);
+    if (!next.delete(id)) next.add(id);
+    choose(next);
+  }
+  const box = (
+    <input
+      type="checkbox"
+      aria-label="Choose every job of this page"
+      checked={all}
+      onChange={() => choose(all ? new Set() : new Set(jobs.map((each) => each.id)))}
+    />
+  );
+  const head = [may("jobs:write") ? box : "", <span class="hidden">Picture</span>, "Job", "Status", "Created", <span class="right">Took</span>, <span class="right">Cost</span>, "For"];
+  return (
+    <Table caption="Jobs" head={head} cards>
+      {jobs.map((job) => (
+        <tr key={job.id} data-chosen={chosen.has(job.id) ? "" : undefined}>
+          <td class="tight">
+            {may("jobs:write") && <input type="checkbox" aria-label={`Choose ${job.id}`} checked={chosen.has(job.id)} onChange={() => toggle(job.id)} />}
+          </td>
+          <td class="tight"><Thumbnail job={job} /></td>
+          <td class="wide">
+            <a class="prompt" href={href("jobs", job.id)}>{promptOf(job)}</a>
+            <Id id={job.id} />
+          </td>
+          <td>
+            <Status of={job.status} />
+            <div class="dim small">{job.waiting_reason ? words(job.waiting_reason) : job.error ? words(job.error.code) : ""}</div>
+          </td>
+          <td><Time at={job.created_at} /></td>
+          <td class="right">{job.finished_at ? span(between(job.created_at, job.finished_at)) : <span class="dim">–</span>}</td>
+          <td class="right"><Cost job={job} /></td>
+          <td class="small"><For job={job} /></td>
+        </tr>
+      ))}
+    </Table>
+  );
+}
+
+export function promptOf(job: Job): string {
+  const prompt = job.input?.prompt;
+  return typeof prompt === "string" ? prompt : job.erased_at ? "Erased" : "No prompt";
+}
+
+function Cost({ job }: { job: Job }) {
+  if (job.charged === "unknown") return <span class="warn">unknown</span>;
+  if (job.cost.charged || job.finished_at) return <Money credits={job.cost.charged} stacked />;
+  return <span class="dim">holds <Money credits={job.cost.held} stacked /></span>;
+}
+
+function For({ job }: { job: Job }) {
+  const pairs = Object.entries(job.metadata).slice(0, 2);
+  return (
+    <>
+      {job.customer && <a href={href("jobs", "", { customer: job.customer })}>{job.customer}</a>}
+      {pairs.map(([name, value]) => (
+        <div key={name} class="ellipsis"><span class="dim">{name}</span> {value}</div>
+      ))}
+      {job.tags.length > 0 && (
+        <div class="tags">
+          {job.tags.slice(0, 3).map((each) => (
+            <a key={each} class="tag" href={href("jobs", "", { tag: each })}>{each}</a>
+          ))}
+        </div>
+      )}
+    </>
+  );
+}
+
+export function Thumbnail({ job, large }: { job: Job; large?: boolean }) {
+  const [lost, setLost] = useState(false);
+  const [tries, setTries] = useState(0);
+  function again() {
+    setLost(true);
+    if (tries < DRAWN_WITHIN) setTimeout(() => { setTries(tries + 1); setLost(false); }, DRAWN_AFTER);
+  }
+  const image = job.result?.data[0];
+  const shown = image && !job.erased_at && Date.parse(image.expires_at) > Date.now() && !lost;
+  if (!shown) return <span class={large ? "blank large" : "blank"} aria-hidden="true">{large && (job.error ? words(job.error.code) : job.waiting_reason ? words(job.waiting_reason) : job.status)}</span>;
+  return (
+    <img
+      class={large ? "thumb large" : "thumb"}
+      src={`v1/jobs/${job.id}/images/0/thumbnail`}
+      alt={large ? promptOf(job) : ""}
+      loading="lazy"
+      width={image.width}
+      height={image.height}
+      onError={again}
+    />
+  );
+}
+
+function Gallery({ jobs }: { jobs: Job[] }) {
+  return (
+    <ul class="gallery">
+      {jobs.map((job) => (
+        <li key={job.id}>
+          <a href={href("jobs", job.id)}>
+            <Thumbnail job={job} large />
+            <span class="caption">
+              <span class="prompt">{promptOf(job)}</span>
+              <span class="line"><Status of={job.status} /> <Time at={job.created_at} /></span>
+            </span>
+          </a>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function Paging({ page }: { page: JobPage }) {
+  const at = place.value.query;
+  if (!at.cursor && !page.has_more) return null;
+  return (
+    <nav class="paging" aria-label="Pages">
+      <button type="button" disabled={!at.cursor} onClick={() => go(href("jobs", "", { ...at, cursor: undefined }))}>Newest</button>
+      <button type="button" disabled={!at.cursor} onClick={() => history.back()}>Back</button>
+      <button type="button" disabled={!page.has_more} onClick={() => refine({ cursor: page.next_cursor ?? undefined })}>
+        {at.search ? "Search further back" : "Older"}
+      </button>
+    </nav>
+  );
+}
+
+function NoneFound({ more }: { more: boolean }) {
+  return (
+    <Empty title={more ? "Not among these" : "No job is like that"}>
+      <p>{more ? "10,000 jobs were looked through, and older ones are left: search further back." : "Leave out a filter, or search for less."}</p>
+      <p><a href={href("jobs")}>Show every job</a></p>
+    </Empty>
+  );
+}
+
+function NoneYet() {
+  const curl = `curl -s "${new URL("v1/jobs?wait=30", location.href.split("#")[0])}" \\
+  -H "Authorization: Bearer $DARKROOM_KEY" -H 'Content-Type: application/json' \\
+  -d '{"input": {"model": "bytedance/seedream-5-0-lite-preview",
+                 "prompt": "A lighthouse at dawn, as a risograph print"}}'`;
+  return (
+    <Empty title="No job yet">
+      <p>Make the first in the <a href={href("playground")}>playground</a>, or from a terminal:</p>
+      <Code text={curl} />
+    </Empty>
+  );
+}

@@ -1,0 +1,93 @@
+// Money: what was spent, by day and by whatever explains it; budgets; every booking of the ledger.
+import { ask, query } from "../api";
+import { dollars, number, words } from "../format";
+import { Bars } from "../chart";
+import type { UsageReport, UsageRow } from "../openapi";
+import { place, refine } from "../route";
+import { Failure, Head, Money, Section, Table, useLoaded } from "../ui";
+import { Budgets } from "./budgets";
+import { Ledger } from "./ledger";
+
+const PERIODS: Record<string, number> = { "7": 7, "30": 30, "90": 90, "365": 365 };
+const GROUPS = ["day", "customer", "key", "tag", "model"] as const;
+const DAY = 86_400_000;
+
+export function MoneyRoom() {
+  const at = place.value.query;
+  const days = PERIODS[at.days ?? "30"] ?? 30;
+  const by = GROUPS.find((each) => each === at.by) ?? "day";
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+  const start = new Date();
+  start.setHours(0, 0, 0, 0);
+  const from = new Date(start.getTime() - (days - 1) * DAY).toISOString();
+  const load = (group: string) => (signal: AbortSignal) => ask<UsageReport>(`v1/usage${query({ group_by: group, from, tz: zone })}`, { signal });
+  const daily = useLoaded<UsageReport>(load("day"), [days]);
+  const grouped = useLoaded<UsageReport | null>(by === "day" ? () => Promise.resolve(null) : load(by), [days, by]);
+  const report = by === "day" ? daily.value : grouped.value;
+  const totals = daily.value?.totals;
+  return (
+    <>
+      <Head title="Money" lead={`Every credit, by when the provider charged it; days as in ${zone}.`}>
+        <div class="switch" role="group" aria-label="Time">
+          {Object.keys(PERIODS).map((each) => (
+            <button key={each} type="button" aria-pressed={days === Number(each)} onClick={() => refine({ days: each })}>{each === "365" ? "A year" : `${each} days`}</button>
+          ))}
+        </div>
+      </Head>
+      <Failure of={daily.failed ?? grouped.failed} />
+      {totals && (
+        <dl class="figures">
+          <div><dt>Charged</dt><dd>{dollars(totals.charged.credits)}</dd><dd class="dim">{number(totals.charged.credits)} credits</dd></div>
+          <div><dt>Held now</dt><dd>{dollars(totals.held.credits)}</dd><dd class="dim">{number(totals.held.credits)} credits</dd></div>
+          <div data-warn={totals.unknown.credits ? "" : undefined}><dt>Unknown</dt><dd>{dollars(totals.unknown.credits)}</dd><dd class="dim">of lost answers</dd></div>
+          <div><dt>Pictures</dt><dd>{number(totals.jobs.succeeded)}</dd><dd class="dim">of {number(totals.jobs.submitted)} jobs</dd></div>
+          <div><dt>Saved by reuse</dt><dd>{dollars(totals.saved.credits)}</dd><dd class="dim">{number(totals.saved.credits)} credits</dd></div>
+        </dl>
+      )}
+      {daily.value && <Daily report={daily.value} days={days} />}
+      <Section title="Spent" aside={
+        <label class="line"><span class="dim">by</span>
+          <select value={by} onChange={(event) => refine({ by: event.currentTarget.value })}>{GROUPS.map((each) => <option key={each}>{each}</option>)}</select>
+        </label>}>
+        {report && <Groups report={report} by={by} />}
+      </Section>
+      <Budgets />
+      <Ledger />
+    </>
+  );
+}
+
+function Daily({ report, days }: { report: UsageReport; days: number }) {
+  const spent = new Map(report.data.map((each) => [each.day, each]));
+  const first = Date.now() - (days - 1) * DAY;
+  const bars = Array.from({ length: days }, (_, index) => {
+    const day = new Date(first + index * DAY).toLocaleDateString("sv"); // as ISO 8601 writes a day
+    const row = spent.get(day);
+    return { name: day, value: row?.charged.credits ?? 0, title: `${day}: ${dollars(row?.charged.credits ?? 0)}, ${number(row?.jobs.succeeded ?? 0)} pictures` };
+  });
+  const every = Math.ceil(days / 8);
+  return <Bars of={bars} label="Charged on each day" written={(credits) => `$${Number((credits / 2_000_000).toPrecision(2))}`} marks={(day, index) => (index % every === 0 ? day.slice(5) : "")} />;
+}
+
+function Groups({ report, by }: { report: UsageReport; by: (typeof GROUPS)[number] }) {
+  const rows = by === "day" ? [...report.data].reverse() : [...report.data].sort((a, b) => b.charged.credits - a.charged.credits);
+  if (!rows.length) return <p class="dim">Nothing was spent in this time.</p>;
+  return (
+    <>
+      {by === "tag" && <p class="dim small">A job counts under each of its tags, so these rows add up to more than the total.</p>}
+      <Table caption={`Spent by ${by}`} head={[words(by).replace(/^./, (letter) => letter.toUpperCase()), <span class="right">Jobs</span>, <span class="right">Pictures</span>, <span class="right">Failed</span>, <span class="right">Calls</span>, <span class="right">Charged</span>, <span class="right">Unknown</span>]}>
+        {rows.map((each: UsageRow, index) => (
+          <tr key={index}>
+            <td>{each[by] || <span class="dim">none</span>}</td>
+            <td class="right">{number(each.jobs.submitted)}</td>
+            <td class="right">{number(each.jobs.succeeded)}</td>
+            <td class="right">{number(each.jobs.failed)}</td>
+            <td class="right">{number(each.attempts)}</td>
+            <td class="right"><Money credits={each.charged.credits} /></td>
+            <td class="right">{each.unknown.credits ? <span class="warn"><Money credits={each.unknown.credits} /></span> : <span class="dim">–</span>}</td>
+          </tr>
+        ))}
+      </Table>
+    </>
+  );
+}

@@ -1,0 +1,258 @@
+// The parts that rooms are made of.
+import { signal } from "@preact/signals";
+import type { ComponentChildren, ComponentProps } from "preact";
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { Refused } from "./api";
+import { brief, dollars, fully, moment, number, utc, words } from "./format";
+import { href } from "./route";
+
+type Children = { children?: ComponentChildren };
+
+export const said = signal("");
+let saidAt: ReturnType<typeof setTimeout>;
+
+/** Say something for a moment, also to who cannot see it. */
+export function say(text: string): void {
+  said.value = text;
+  clearTimeout(saidAt);
+  saidAt = setTimeout(() => {
+    said.value = "";
+  }, 4000);
+}
+
+export function Toast() {
+  return (
+    <div class="toast" role="status" aria-live="polite" data-shown={said.value ? "" : undefined}>
+      {said.value}
+    </div>
+  );
+}
+
+export function Status({ of }: { of: string }) {
+  return (
+    <span class="status" data-status={of}>
+      {words(of)}
+    </span>
+  );
+}
+
+export function Time({ at }: { at: string | null }) {
+  if (!at) return <span class="dim">–</span>;
+  return (
+    <time dateTime={at} title={`${fully(at)} · ${utc(at)}`}>
+      {moment(at)}
+    </time>
+  );
+}
+
+/** Credits with their dollars below or beside them: never the one without the other. */
+export function Money({ credits, stacked }: { credits: number | null; stacked?: boolean }) {
+  if (credits === null) return <span class="dim">not known</span>;
+  return (
+    <span class={stacked ? "money stacked" : "money"}>
+      <span>{dollars(credits)}</span> <span class="dim">{number(credits)} cr</span>
+    </span>
+  );
+}
+
+export async function copy(text: string, what: string): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(text);
+    say(`${what} copied`);
+  } catch {
+    say("The browser did not let us copy; select and copy it by hand.");
+  }
+}
+
+export function Copy({ text, what = "Text" }: { text: string; what?: string }) {
+  return (
+    <button type="button" class="copy" aria-label={`Copy ${what.toLowerCase()}`} title="Copy" onClick={() => copy(text, what)}>
+      <svg viewBox="0 0 16 16" aria-hidden="true">
+        <path d="M5.5 5.5v-3h8v8h-3m-8-5h8v8h-8z" />
+      </svg>
+    </button>
+  );
+}
+
+/** An id, whole to copy, and a link where it leads somewhere. */
+export function Id({ id, room, whole }: { id: string; room?: string; whole?: boolean }) {
+  const text = whole ? id : brief(id);
+  return (
+    <span class="id">
+      {room ? (
+        <a href={href(room, id)} title={id}>
+          {text}
+        </a>
+      ) : (
+        <span title={id}>{text}</span>
+      )}
+      <Copy text={id} what="Id" />
+    </span>
+  );
+}
+
+export function Code({ text, what = "Command", wrap }: { text: string; what?: string; wrap?: boolean }) {
+  return (
+    <div class="code">
+      <pre class={wrap ? "wrap" : undefined} tabIndex={0} aria-label={what}>
+        <code>{text}</code>
+      </pre>
+      <Copy text={text} what={what} />
+    </div>
+  );
+}
+
+/** A refusal in the problem's own words, with each field that is wrong. */
+export function Failure({ of }: { of: unknown }) {
+  if (!of) return null;
+  const problem = of instanceof Refused ? of.problem : {};
+  return (
+    <div class="note bad" role="alert">
+      <p>{of instanceof Error ? of.message : String(of)}</p>
+      {problem.errors && problem.errors.length > 0 && (
+        <ul>
+          {problem.errors.map((each) => (
+            <li key={each.pointer}>
+              <code>{each.pointer || "body"}</code> {each.message}
+            </li>
+          ))}
+        </ul>
+      )}
+      {problem.code && (
+        <p class="dim">
+          <code>{problem.code}</code> · <code>{problem.request_id}</code>
+        </p>
+      )}
+    </div>
+  );
+}
+
+export function Empty({ title, children }: { title: string } & Children) {
+  return (
+    <div class="empty">
+      <h2>{title}</h2>
+      {children}
+    </div>
+  );
+}
+
+export function Head({ title, children, lead }: { title: ComponentChildren; lead?: ComponentChildren } & Children) {
+  return (
+    <header class="head">
+      <div>
+        <h1 tabIndex={-1}>{title}</h1>
+        {lead && <p class="lead">{lead}</p>}
+      </div>
+      {children && <div class="actions">{children}</div>}
+    </header>
+  );
+}
+
+export function Section({ title, children, aside, id }: { title: string; id?: string; aside?: ComponentChildren } & Children) {
+  return (
+    <section class="section" aria-label={title} id={id}>
+      <div class="bar">
+        <h2>{title}</h2>
+        {aside}
+      </div>
+      {children}
+    </section>
+  );
+}
+
+/** A table that scrolls within itself where the screen is narrow. */
+export function Table({ caption, head, children, cards }: { caption: string; head: ComponentChildren[]; cards?: boolean } & Children) {
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label={caption}>
+      <table class={cards ? "cards" : undefined}>
+        <caption class="hidden">{caption}</caption>
+        <thead>
+          <tr>
+            {head.map((each, index) => (
+              <th scope="col" key={index}>
+                {each}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>{children}</tbody>
+      </table>
+    </div>
+  );
+}
+
+type ButtonProps = { kind?: "main" | "danger" | "quiet"; does: () => unknown; disabled?: boolean } & Children &
+  Omit<ComponentProps<"button">, "onClick">;
+
+/** A button that is busy while what it does goes on, and shows why it failed. */
+export function Button({ kind, does, children, disabled, ...rest }: ButtonProps) {
+  const [busy, setBusy] = useState(false);
+  async function run() {
+    setBusy(true);
+    try {
+      await does();
+    } catch (failed) {
+      say(failed instanceof Error ? failed.message : String(failed));
+    } finally {
+      setBusy(false);
+    }
+  }
+  return (
+    <button type="button" {...rest} class={kind ?? ""} disabled={disabled || busy} aria-busy={busy} onClick={run}>
+      {children}
+    </button>
+  );
+}
+
+/** Ask before what cannot be undone: the browser's own dialog, which keeps the focus and obeys Escape. */
+export function Dialog({ title, open, close, children }: { title: string; open: boolean; close: () => void } & Children) {
+  const ref = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    if (open) ref.current?.showModal();
+    else ref.current?.close();
+  }, [open]);
+  return (
+    <dialog ref={ref} onClose={close} aria-labelledby="dialog-title">
+      {open && (
+        <>
+          <h2 id="dialog-title">{title}</h2>
+          {children}
+        </>
+      )}
+    </dialog>
+  );
+}
+
+export interface Loaded<T> {
+  value: T | undefined;
+  failed: unknown;
+  reload: () => Promise<void>;
+  set: (value: T) => void;
+}
+
+/** Load something, again whenever what it depends on changes; the answer before stays until the next is there. */
+export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, depends: unknown[]): Loaded<T> {
+  const [value, set] = useState<T>();
+  const [failed, setFailed] = useState<unknown>();
+  const latest = useRef(load);
+  const running = useRef<AbortController>(undefined);
+  latest.current = load;
+  const reload = useCallback(async () => {
+    running.current?.abort();
+    const mine = new AbortController();
+    running.current = mine;
+    try {
+      const found = await latest.current(mine.signal);
+      if (mine.signal.aborted) return;
+      set(() => found);
+      setFailed(undefined);
+    } catch (refused) {
+      if (!mine.signal.aborted) setFailed(refused);
+    }
+  }, []);
+  useEffect(() => {
+    void reload();
+    return () => running.current?.abort();
+  }, depends);
+  return { value, failed, reload, set: (next) => set(() => next) };
+}

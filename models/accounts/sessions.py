@@ -1,0 +1,162 @@
+"""Sessions of browsers, and the links that open one: each acts as the API key it was opened with.
+
+A token is `drs_` and 40 letters (200 bits); only its SHA-256 is kept. A session ends 8 hours after its
+sign-in at the latest, when its key ends, or when somebody signs out.
+"""
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    LargeBinary,
+    any_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from models import ids
+from models.accounts import projects
+from models.accounts.projects import Caller
+from models.platform.db import Transaction
+from models.schema import ApiKey, Project, Session
+from models.states import SessionKind
+
+LIFE = timedelta(hours=8)
+LINK_LIFE = timedelta(seconds=60)
+_OVERLAP = timedelta(seconds=60)  # for requests that are under way with the token before
+_FORM = re.compile(r"drs_[0-9a-z]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """What a page tells of who is signed in: the project, and the key without its secret."""
+
+    project: str
+    project_id: UUID
+    key: str
+    key_id: UUID
+
+
+def new_token() -> str:
+    """Make a fresh token, of a session or a link."""
+    return f"drs_{projects.letters(40)}"
+
+
+def well_formed(token: str) -> bool:
+    """Return whether this may be a token at all: no query is needed for any other."""
+    return _FORM.fullmatch(token) is not None
+
+
+def csrf_token(token: str) -> str:
+    """Return what a page sends beside its cookie with every write; it does not tell the session's token."""
+    return sha256(f"csrf:{token}".encode()).hexdigest()[:40]
+
+
+def has_csrf_token(token: str, given: str) -> bool:
+    """Return whether this is the session's CSRF token, in a time that tells nothing about it."""
+    return secrets.compare_digest(csrf_token(token).encode(), given.encode(errors="replace"))
+
+
+async def create(tx: Transaction, key_id: UUID, kind: SessionKind, token: str) -> datetime:
+    """Open a session of a key, or a link that will; returns until when. Those that are over go."""
+    await tx.execute(delete(Session).where(Session.expires_at < func.now()))
+    life = LIFE if kind == "browser" else LINK_LIFE
+    made = await tx.scalars(
+        insert(Session)
+        .values(
+            id=ids.new(),
+            key_id=key_id,
+            kind=kind,
+            token_hash=_hash(token),
+            expires_at=func.now() + life,
+        )
+        .returning(Session.expires_at)
+    )
+    return made.one()
+
+
+async def redeem(tx: Transaction, link: str, token: str) -> Caller | None:
+    """Open a session by a link, which is used up; None when it was used, or its time or its key is over."""
+    used = delete(Session).where(_is(link, "link")).returning(Session.key_id)
+    key_id = (await tx.scalars(used)).one_or_none()
+    if key_id is None:
+        return None
+    await create(tx, key_id, "browser", token)
+    return (await callers(tx, [token])).get(token)
+
+
+async def renew(tx: Transaction, token: str, fresh: str) -> datetime | None:
+    """Put a fresh token in a session's place, for the rest of its life; None when it has ended.
+
+    The token before is good for a minute more: requests may be under way with it.
+    """
+    found = await tx.execute(
+        select(Session.id, Session.key_id, Session.expires_at)
+        .where(_is(token, "browser"))
+        .with_for_update()
+    )
+    row = found.one_or_none()
+    if row is None:
+        return None
+    values = {"id": ids.new(), "key_id": row.key_id, "kind": "browser"}
+    await tx.execute(
+        insert(Session).values(**values, token_hash=_hash(fresh), expires_at=row.expires_at)
+    )
+    soon = func.least(row.expires_at, func.now() + _OVERLAP)
+    await tx.execute(update(Session).where(Session.id == row.id).values(expires_at=soon))
+    ends: datetime = row.expires_at
+    return ends
+
+
+async def end(tx: Transaction, token: str) -> None:
+    """Sign out."""
+    await tx.execute(delete(Session).where(Session.token_hash == _hash(token)))
+
+
+async def callers(tx: Transaction, tokens: Sequence[str]) -> dict[str, Caller]:
+    """Tell whom each of these sessions acts as, in one question; what has ended is left out."""
+    hashes = {_hash(token): token for token in tokens}
+    asked = bindparam("asked", list(hashes), type_=ARRAY(LargeBinary))
+    rows = await tx.execute(
+        projects.CALLERS.add_columns(Session.token_hash)
+        .join(Session, Session.key_id == ApiKey.id)
+        .where(
+            Session.token_hash == any_(asked),
+            Session.kind == "browser",
+            Session.expires_at > func.now(),
+        )
+    )
+    return {hashes[bytes(row.token_hash)]: projects.caller_of(row) for row in rows}
+
+
+async def describe(tx: Transaction, caller: Caller) -> Who:
+    """Return the names of a caller's project and key."""
+    stmt = select(Project.name, ApiKey.name).join(Project, Project.id == ApiKey.project_id)
+    project, key = (await tx.execute(stmt.where(ApiKey.id == caller.key_id))).one()
+    return Who(project, caller.project_id, key, caller.key_id)
+
+
+async def expiry(tx: Transaction, token: str) -> datetime | None:
+    """Return when a session ends; None when it has."""
+    ends: datetime | None = await tx.scalar(select(Session.expires_at).where(_is(token, "browser")))
+    return ends
+
+
+def _is(token: str, kind: SessionKind) -> ColumnElement[bool]:
+    living = Session.expires_at > func.now()
+    return (Session.token_hash == _hash(token)) & (Session.kind == kind) & living
+
+
+def _hash(token: str) -> bytes:
+    return sha256(token.encode()).digest()

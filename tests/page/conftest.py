@@ -1,0 +1,171 @@
+"""A Darkroom as `make up` starts it, with some jobs in it, and Debian's Chromium that looks at it.
+
+These run in an environment of their own (`make page-test`): a browser's driver is no part of the project's.
+"""
+
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+SHOTS = ROOT / ".page"
+CHROMIUM = shutil.which("chromium")
+MODEL = "bytedance/seedream-5-0-lite-preview"
+START = 180.0  # seconds for everything to be up, on a busy machine
+_FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+PROMPTS = (
+    "Espresso cup on wet concrete, morning light, product photo",
+    "Botanical plate of a pomegranate, 18th century engraving",
+    "Isometric greenhouse with ferns and a small robot gardener",
+    "A red fox crossing a snowy street at night, neon reflections",
+    "Hand-knitted sweater on a marble table, catalogue photo",
+    "Bauhaus poster for a jazz concert, teal and vermilion",
+    "A harbour in fog [sim: 429, 500, ok]",
+    "A poster that is refused [sim: moderation_400]",
+)
+
+
+@dataclass(frozen=True)
+class Darkroom:
+    """The running stack: its address, a key of every scope, and a client that uses it."""
+
+    url: str
+    key: str
+    client: httpx.Client
+
+    def link(self) -> str:
+        """Make a link that signs in once."""
+        made: str = self.client.post("/session/link").json()["url"]
+        return made
+
+    def submit(self, prompt: str, **options: object) -> str:
+        """Submit a job; returns its id."""
+        body = {"input": {"model": MODEL, "prompt": prompt}, **options}
+        answer = self.client.post("/v1/jobs", json=body)
+        assert answer.status_code == 202, answer.text
+        made: str = answer.json()["id"]
+        return made
+
+    def finish(self, job: str) -> dict[str, object]:
+        """Wait until a job has ended."""
+        while True:
+            shown: dict[str, object] = self.client.get(f"/v1/jobs/{job}?wait=30").json()
+            if shown["finished_at"] is not None:
+                return shown
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the Python be named that Darkroom runs on."""
+    parser.addoption("--python", required=True, help="of the environment with Darkroom's packages")
+
+
+@pytest.fixture(scope="session")
+def darkroom(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Darkroom]:
+    """Start the stack, and fill it a little."""
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    data, log = tmp_path_factory.mktemp("up"), tmp_path_factory.mktemp("log") / "up.log"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = (f"DARKROOM_PORT={port}", f"DARKROOM_DATA={data / 'data'}")
+    python = request.config.getoption("--python")
+    command = ["env", *settings, python, "-m", "deploy.local", "up"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+    try:
+        until = time.monotonic() + START
+        while "it stays up" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < until, log.read_text()
+            process_wait(process, 0.2)
+        key = (data / "data" / "api-key").read_text().strip()
+        assert re.search(r"look at it, within a minute: http\S+/#/sign-in/drs_", log.read_text())
+        url = f"http://127.0.0.1:{port}"
+        headers = {"authorization": f"Bearer {key}"}
+        with httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False) as client:
+            running = Darkroom(url, key, client)
+            fill(running)
+            yield running
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def process_wait(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Wait for a while, or until a process ends."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def fill(darkroom: Darkroom) -> None:
+    """Make some of everything that the rooms show."""
+    events = ["job.succeeded", "job.failed"]
+    hook = {"url": "http://127.0.0.1:9/hooks/darkroom", "events": events, "description": "Shop"}
+    assert darkroom.client.post("/v1/webhooks", json=hook).status_code == 201
+    budget = {"scope": "project", "window": "month", "limit": 20_000_000, "mode": "hard"}
+    assert darkroom.client.put("/v1/budgets", json=budget).status_code == 200
+    made = [
+        darkroom.submit(
+            prompt,
+            metadata={"order": f"A-{1700 + number}"},
+            customer=f"c_{number % 3}",
+            tags=[("catalog", "campaign")[number % 2]],
+        )
+        for number, prompt in enumerate(PROMPTS)
+    ]
+    for job in made:
+        darkroom.finish(job)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(darkroom: Darkroom, chromium: Browser) -> Iterator[Page]:
+    """A browser that is signed in; whatever it complains of fails the test."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    opened = context.new_page()
+    opened.set_default_timeout(30_000)
+    complaints = listen(opened)
+    opened.goto(darkroom.link())
+    opened.get_by_role("heading", name="Jobs", level=1).wait_for()
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def listen(page: Page) -> list[str]:
+    """Collect what goes wrong in a page: errors of scripts, and violations of its policy."""
+    complaints: list[str] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        refused = "Failed to load resource" in message.text  # a refusal that the page shows itself
+        if message.type in {"error", "warning"} and not refused:
+            complaints.append(message.text)
+
+    page.on("console", hear)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return complaints
