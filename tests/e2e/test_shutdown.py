@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
+from tests.conftest import PLAIN
 from tests.e2e import witnesses
 from tests.e2e.stage import CALL, Stage, eventually
 
@@ -22,6 +24,8 @@ def test_a_worker_told_to_stop_under_load_finishes_what_it_has_begun(stage: Stag
     worker = stage.actor("worker")
     made = [stage.submit("latency=2") for _ in range(30)]
     eventually(lambda: all(stage.calls(job_id) for job_id in made), "every call is under way")
+    shown = httpx.get(worker.ready, trust_env=False, verify=PLAIN).json()["in_flight"]
+    assert shown["generate"] >= len(made)
     later = [stage.submit("latency=0.2") for _ in range(30)]
     assert worker.terminate(GRACE) == 0
     jobs = [stage.job(job_id) for job_id in made]

@@ -79,13 +79,15 @@ async def test_a_trouble_is_a_503_that_says_which(settings: Settings) -> None:
 
     url = f"http://127.0.0.1:{served.metrics_port}/healthz"
     async with (
-        health.serve(served, healthy=healthy, ready=healthy),
+        health.serve(served, healthy=healthy, ready=healthy, shows=lambda: {"in_flight": 3}),
         httpx.AsyncClient(trust_env=False, verify=PLAIN) as client,
     ):
         answer = await client.get(url)
         assert answer.status_code == 503
         assert answer.json() == {"status": "unavailable", "detail": "the consumer is dead"}
         assert await asyncio.to_thread(healthcheck.main, [url]) == 1
+        ready = (await client.get(url.replace("healthz", "readyz"))).json()
+        assert (ready["status"], ready["in_flight"]) == ("unavailable", 3)
         trouble.clear()
         assert (await client.get(url)).status_code == 200
         assert (await client.head(url)).status_code == 200, "some balancers ask so"
