@@ -71,9 +71,12 @@ async def _keep(pace: Pace, tx: Transaction, project_id: UUID) -> None:
             "wait, then test again.",
             retry_after=wait,
         )
-    mine = Delivery.destination == destinations.of_ping(project_id)
-    under_way = select(func.count()).where(mine, Delivery.state.in_(_UNDER_WAY))
-    if (await tx.scalar(under_way) or 0) >= pace.at_once:
+    mine = and_(
+        Delivery.project_id == project_id, Delivery.destination == destinations.of_ping(project_id)
+    )
+    # State by state: each has an index of its own, and a list of both has none.
+    under_way = or_(*(and_(mine, Delivery.state == each) for each in _UNDER_WAY))
+    if (await tx.scalar(select(func.count()).where(under_way)) or 0) >= pace.at_once:
         raise TooMany(
             f"{pace.at_once} pings of this project are under way, as many as may be; a receiver that "
             "hangs holds one for 15 seconds.",

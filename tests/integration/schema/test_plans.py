@@ -29,8 +29,9 @@ from models.money.usage import Period
 from models.platform.db import Database, Transaction
 from models.platform.direct import Direct, Statement, Values
 from models.platform.vault import Vault
-from models.webhooks import deliveries
-from models.webhooks.deliveries import Tried, TryResult
+from models.webhooks import deliveries, endpoints
+from models.webhooks.deliveries import Pace, Tried, TryResult
+from models.webhooks.endpoints import Wish
 from tests.bench.rows.growing import fill
 from tests.conftest import make_project, make_settings
 from tests.fixtures import sending
@@ -238,6 +239,13 @@ async def _usage(tx: Transaction, on: Ground) -> None:
     await usage.report(tx, on.caller.project_id, Period(now - timedelta(days=1), now), ["day"])
 
 
+async def _ping(tx: Transaction, on: Ground) -> None:
+    wish = Wish("https://example.com/hooks", ("job.succeeded",))
+    project_id = on.caller.project_id
+    made, _ = await endpoints.register(tx, on.presenter.vault, project_id, wish)
+    await deliveries.ping(tx, project_id, made.id, Pace(at_once=5, per_minute=60))
+
+
 _LONG_AGO = Filter(created_before=datetime.now(UTC) - 20 * DAY)
 
 # Each: what is done, and the indexes that its statements must go by.
@@ -327,6 +335,7 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
         lambda tx, _: deliveries.wake(tx, 200, LEASE, cap=64, rate=100),
         {"ix_deliveries_waiting", "ix_deliveries_lease", "pk_deliveries"},
     ),
+    "ping": (_ping, {"ix_deliveries_waiting", "ix_deliveries_lease"}),
     "reap deliveries": (
         lambda tx, _: deliveries.reap(tx, 100),
         {"ix_deliveries_lease", "pk_deliveries"},
