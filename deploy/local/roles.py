@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def place(
 
 
 def build(places: Places, data: Path) -> tuple[Role, ...]:
-    """List the roles in the order in which they are stopped."""
+    """List the roles in the order in which they are told to stop."""
     listed = [_role(places, data, "api", ("-m", "api"), ready=f"{places.api}/readyz")]
     for name, module in (("dispatcher", "worker.dispatcher"), ("worker", "worker")):
         port = ports.pick()
@@ -77,7 +77,8 @@ def build(places: Places, data: Path) -> tuple[Role, ...]:
             *("--latency", _LATENCY),
         )
         ready = f"{places.simulator}/reference/t-rex.png"
-        listed.append(_role(places, data, "simulator", simulator, ready=ready))
+        made = _role(places, data, "simulator", simulator, ready=ready)
+        listed.append(replace(made, outlasts=True))  # calls under way are to be answered
     return tuple(listed)
 
 

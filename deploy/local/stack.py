@@ -82,8 +82,6 @@ class _Stack:
 
     async def _work(self) -> bool:
         operator = Operator(self.places.environment, self.places.root)
-        await operator.run("migrate")
-        self.screen.say("the schema is up to date")
         the_roles = roles.build(self.places, self.data)
         keeping = Supervisor(the_roles, self.screen.say, servers=self.servers)
         watch = asyncio.create_task(keeping.run())
@@ -104,7 +102,9 @@ class _Stack:
             await keeping.stop(self.hurry)
 
     async def _show(self, operator: Operator, the_roles: Sequence[Role]) -> bool:
-        """Wait until every role works, get a key, and run the demo."""
+        """Migrate while the roles load, which wait for it; then get a key, and run the demo."""
+        await operator.run("migrate")
+        self.screen.say("the schema is up to date")
         async with httpx.AsyncClient(base_url=self.places.api, trust_env=False) as client:
             with self.screen.progress("starting", len(the_roles)) as advance:
                 for role in the_roles:

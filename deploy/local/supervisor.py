@@ -27,7 +27,8 @@ class KeepsDyingError(DarkroomError):
 class Role:
     """One process to keep running.
 
-    `ready` answers 200 once it works; `grace` is the time it has to stop.
+    `ready` answers 200 once it works; `grace` is the time it has to stop. One that `outlasts` the others is
+    stopped after them: they need it to finish what they are at.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Role:
     log: Path
     ready: str
     grace: timedelta
+    outlasts: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Patience:
 
 
 class Supervisor:
-    """Keeps roles running; they are stopped in the order in which they are given."""
+    """Keeps roles running; they are told to stop in the order in which they are given, all at once."""
 
     def __init__(
         self,
@@ -90,21 +92,25 @@ class Supervisor:
                 keeper.cancel()
 
     async def stop(self, hurry: asyncio.Event) -> None:
-        """Stop one role after the other, once `run` has ended; by force when `hurry` is set."""
-        for role in self._roles:
-            process = self._processes.get(role.name)
-            if process is None or process.poll() is not None:
-                continue
-            self._say(f"stopping {role.name}")
-            process.terminate()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(role.grace.total_seconds()):
-                    await _ended(process, hurry)
-            if process.poll() is None:
-                self._say(f"{role.name} was killed: it did not stop in time")
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        """Stop all roles, once `run` has ended, and then those that outlast them; by force in a hurry."""
+        for last in (False, True):
+            stopped = [self._stop(each, hurry) for each in self._roles if each.outlasts is last]
+            await asyncio.gather(*stopped)
+
+    async def _stop(self, role: Role, hurry: asyncio.Event) -> None:
+        process = self._processes.get(role.name)
+        if process is None or process.poll() is not None:
+            return
+        self._say(f"stopping {role.name}")
+        process.terminate()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(role.grace.total_seconds()):
+                await _ended(process, hurry)
+        if process.poll() is None:
+            self._say(f"{role.name} was killed: it did not stop in time")
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     async def _keep(self, role: Role) -> None:
         deaths = 0

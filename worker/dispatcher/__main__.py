@@ -9,6 +9,11 @@ import sys
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
+import gc
+
+if __name__ == "__main__":
+    gc.disable()  # what is loaded stays: `collect_less` puts it aside, and turns this on again
+
 import asyncio
 import socket
 from collections import deque

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -129,12 +129,33 @@ async def test_a_role_that_has_run_for_long_is_forgiven_earlier_deaths(tmp_path:
     await supervisor.stop(asyncio.Event())
 
 
-async def test_roles_are_stopped_in_the_order_given(tmp_path: Path) -> None:
+async def test_roles_are_told_to_stop_all_at_once(tmp_path: Path) -> None:
+    """Each of these stops only when all have been told, by a mark that each leaves."""
+    together = (
+        "import pathlib, signal, sys, time\n"
+        "def end(*_):\n"
+        "    pathlib.Path(f'told-{NAME}').touch()\n"
+        "    while len(list(pathlib.Path().glob('told-*'))) < 3: time.sleep(0.01)\n"
+        "    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "print('up', flush=True)\n"
+        "while True: signal.pause()"
+    )
     names = ("api", "dispatcher", "worker")
-    async with running(*(role(tmp_path, name, STAYS) for name in names)) as stage:
+    async with running(
+        *(role(tmp_path, name, f"NAME = {name!r}\n{together}", grace=15) for name in names)
+    ) as stage:
         pids = [pid_of(stage, name) for name in names]
     assert stage.said == ["stopping api", "stopping dispatcher", "stopping worker"]
     assert not any(alive(pid) for pid in pids)
+
+
+async def test_what_outlasts_the_others_is_stopped_after_them(tmp_path: Path) -> None:
+    listed = [role(tmp_path, name, STAYS) for name in ("simulator", "worker")]
+    listed[0] = replace(listed[0], outlasts=True)
+    async with running(*listed) as stage:
+        pass
+    assert stage.said == ["stopping worker", "stopping simulator"]
 
 
 async def test_a_role_that_does_not_stop_in_time_is_killed(tmp_path: Path) -> None:
