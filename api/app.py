@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from api.contract import documentation, events
+from api.contract import documentation, dropin, events
 from api.contract.answers import JsonAnswer
 from api.dependencies.state import State
 from api.edge import problems
@@ -21,6 +21,7 @@ from api.routes import (
     budgets,
     catalog,
     deliveries,
+    generations,
     health,
     images,
     jobs,
@@ -30,6 +31,8 @@ from api.routes import (
     usage,
     webhooks,
 )
+from api.sharing.calls import Calls
+from api.sharing.conversions import Conversions
 from api.sharing.queues import Queues
 from api.sharing.references import CPU, DECODERS, WALL, References
 from api.sharing.reports import Reports
@@ -65,7 +68,7 @@ def _name(route: APIRoute) -> str:
 class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Describe the API, with what the documentation of its answers refers to."""
-        return documentation.complete(super().openapi())
+        return documentation.complete(super().openapi(), dropin.SCHEMAS)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -91,7 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app, settings.public_url)
     pages.install(app)
     rooms = (
-        *(jobs, streams, images, webhooks, deliveries, keys),
+        *(jobs, streams, images, generations, webhooks, deliveries, keys),
         *(budgets, usage, catalog, health),
     )
     routers = (*(room.router for room in rooms), images.sharing, streams.project)
@@ -119,12 +122,16 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         stack.push_async_callback(_cancel, sweep)
         watching = Watching(database)
         stack.push_async_callback(watching.close)
-        decoders = Pictures(children=DECODERS, cpu=CPU, wall=WALL)
+        calls = Calls(database)
+        stack.push_async_callback(calls.finish)
+        stack.push_async_callback(_cancel, asyncio.create_task(calls.see_for_ever()))
+        store = Store(settings.storage_url)
+        decoders = await stack.enter_async_context(Pictures(children=DECODERS, cpu=CPU, wall=WALL))
         state = State(
             settings=settings,
             database=database,
             doorbell=doorbell,
-            store=Store(settings.storage_url),
+            store=store,
             vault=vault,
             presenter=Presenter.of(settings, vault),
             callers=Callers(database, Rates(settings.requests_per_minute)),
@@ -132,9 +139,11 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             waiting=waiting,
             watching=watching,
             prices=PriceList(database),
-            references=References(await stack.enter_async_context(decoders)),
+            references=References(decoders),
             reports=Reports(database, settings),
             turns=Turns(database, settings),
+            calls=calls,
+            conversions=Conversions(store, decoders),
         )
         # Requests are answered meanwhile, each by itself; this only says what is missing.
         waits = asyncio.create_task(_see_premises(state))

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from models import ids, jobs, settings
-from models.accounts import caps, idempotency, projects
+from models.accounts import caps, idempotency, naming, projects
 from models.coordination import aside
 from models.errors import DarkroomError, InvalidRequest, NotFound
 from models.jobs import evidence
@@ -24,7 +24,8 @@ from models.money import audit
 from models.platform import jsonable, migrate, premises
 from models.platform.db import Database
 from models.platform.vault import Vault
-from models.provider import catalog, pauses
+from models.provider import aliases, catalog, pauses
+from models.provider.aliases import Alias
 from models.settings import Settings
 from models.states import SCOPES
 from models.webhooks import resealing
@@ -172,6 +173,29 @@ async def _require_key(database: Database, asked: Namespace, _: Settings) -> str
     return f"{asked.project}: what creates a job {must} an Idempotency-Key"
 
 
+async def _alias(database: Database, asked: Namespace, _: Settings) -> str:
+    """Give a model another name for a project, or take that away; returns all names it has then."""
+    async with database.transaction() as tx:
+        await migrate.demand_schema(tx)
+        project_id = await projects.find(tx, asked.project)
+        names = await naming.read(tx, project_id)
+        if asked.command == "unalias" and names.pop(asked.name, None) is None:
+            raise NotFound(f"{asked.project} has no alias {asked.name!r}.")
+        if asked.command == "alias":
+            alias = Alias(asked.model, asked.response_format, scale=asked.scale)
+            aliases.judge(asked.name, alias)
+            names[asked.name] = alias.dump()
+        await naming.write(tx, project_id, names)
+    own = ((name, aliases.find(name, names)) for name in sorted(names))
+    lines = [
+        f"{name}: {each.model} as {each.response_format}"
+        + (", small sizes scaled up" if each.scale else "")
+        for name, each in own
+        if each is not None
+    ]
+    return "\n".join(lines) or f"{asked.project} has no aliases of its own"
+
+
 async def _set_aside(database: Database, _: Namespace, __: Settings) -> str:
     """List the rows that a duty failed at and passes by for now."""
     async with database.transaction() as tx:
@@ -235,6 +259,15 @@ def _parser() -> ArgumentParser:
     )
     keyed.add_argument("project", help="the project's name or id")
     keyed.add_argument("required", choices=("yes", "no"))
+    alias = commands.add_parser("alias", help="give a model another name, for a project's clients")
+    alias.add_argument("project", help="the project's name or id")
+    alias.add_argument("name", help="what its clients call it, such as gpt-image-1")
+    alias.add_argument("model", help="the model's id")
+    alias.add_argument("--response-format", choices=("url", "b64_json"), default="url")
+    alias.add_argument("--no-scale", dest="scale", action="store_false", help="refuse small sizes")
+    named = commands.add_parser("unalias", help="take such a name away again")
+    named.add_argument("project", help="the project's name or id")
+    named.add_argument("name")
     return parser
 
 
@@ -251,7 +284,8 @@ def _count(word: str) -> int:
 
 _SAID: dict[str, Callable[[Database, Namespace, Settings], Awaitable[str]]] = {
     "resolve": _resolve, "pause": _pause, "resume": _pause, "limit": _limit,
-    "require-key": _require_key, "set-aside": _set_aside,
+    "require-key": _require_key,
+    "set-aside": _set_aside, "alias": _alias, "unalias": _alias,
     "evidence": _evidence,
 }  # fmt: skip
 

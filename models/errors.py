@@ -12,6 +12,7 @@
         ├── CsrfMissing            403 csrf_missing
         ├── SignatureInvalid       403 signature_invalid
         ├── NotFound               404 not_found
+        │   └── ModelNotFound      404 model_not_found
         ├── TooSlow                408 request_timeout
         ├── Conflict               409 conflict
         │   ├── LimitReached       409 limit_reached
@@ -28,7 +29,9 @@
         │   └── QueueFull          429 queue_full
         ├── HeadersTooLarge        431 headers_too_large
         ├── InternalError          500 internal_error
-        └── Unavailable            503 unavailable
+        ├── JobFailed              502 job_failed
+        ├── Unavailable            503 unavailable
+        └── StillRunning           504 still_running
 
 A class is a code; its status stands on the class; its docstring is the title people read.
 """
@@ -136,6 +139,12 @@ class NotFound(Refusal):
     code, status = "not_found", 404
 
 
+class ModelNotFound(NotFound):
+    """There is no such model that can be called."""
+
+    code, status = "model_not_found", 404
+
+
 class TooSlow(Refusal):
     """The request did not come in time."""
 
@@ -232,7 +241,19 @@ class InternalError(Refusal):
     code, status = "internal_error", 500
 
 
+class JobFailed(Refusal):
+    """The job ended without an image; its own error is the code."""
+
+    code, status = "job_failed", 502
+
+
 class Unavailable(Refusal):
     """Darkroom cannot reach its database; nothing was lost, try again."""
 
     code, status, retryable = "unavailable", 503, True
+
+
+class StillRunning(Refusal):
+    """The job goes on, longer than this call may be held."""
+
+    code, status, retryable = "still_running", 504, True

@@ -7,6 +7,7 @@ __all__ = [
     "answers",
     "cursors",
     "documentation",
+    "dropin",
     "etags",
     "events",
     "queries",

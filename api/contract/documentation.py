@@ -97,6 +97,7 @@ USAGE = _answer(shapes.UsageReport, "The report.", "UsageReport")
 LEDGER = _answer(shapes.LedgerPage, "A page; or with `Accept: text/csv` all of it.", "LedgerPage")
 LEDGER[200]["content"]["text/csv"] = {"example": ",".join(examples.LINE)}
 QUOTE = _answer(shapes.Quote, "The quote.", "Quote")
+MODEL = _answer(shapes.Model, "The model.")
 MODELS = _answer(shapes.ModelList, "All that can be called.")
 BYTES: Responses = {
     200: {"description": "The bytes.", "content": {"image/*": {}}},
@@ -171,16 +172,27 @@ _HEADERS = {
     "Location": "Where the job is.",
     "Retry-After": "Whole seconds after which to ask again.",
     "Idempotent-Replayed": "`true` where the Idempotency-Key had made this job before.",
+    "X-Darkroom-Job": "The job of each image that was asked for.",
+    "X-Darkroom-Ignored": "Fields of the body that change nothing here.",
+    "x-inference-id": "The provider's reference of each call that made an image.",
+    "x-aimlapi-credits-used": "What those calls cost, once it is known.",
     "Preference-Applied": "The wait that was preferred, as it was applied.",
 }
 # The headers of an answer beside X-Request-Id, which every answer has, by operation and status.
 _ACCEPTED_WITH = ("Location", "ETag", "Retry-After", "Idempotent-Replayed", "Preference-Applied")
+_GENERATED_WITH = (
+    "X-Darkroom-Job",
+    "x-inference-id",
+    "x-aimlapi-credits-used",
+    "X-Darkroom-Ignored",
+)
 _HEADED: dict[str, dict[str, tuple[str, ...]]] = {
     "submit_job": {"200": _ACCEPTED_WITH, "202": _ACCEPTED_WITH},
     "retry_job": {"200": _ACCEPTED_WITH, "202": _ACCEPTED_WITH},
     "get_job": {"200": ("ETag", "Retry-After", "Preference-Applied"), "304": ("ETag",)},
     "cancel_job": {"200": ("ETag", "Retry-After")},
     "get_image": {"200": ("ETag",), "206": ("ETag",), "304": ("ETag",)},
+    "generate_images": {"200": _GENERATED_WITH},
     "get_thumbnail": {"200": ("ETag",), "206": ("ETag",), "304": ("ETag",)},
     "get_reference": {"200": ("ETag",), "206": ("ETag",), "304": ("ETag",)},
 }
@@ -200,9 +212,13 @@ COMPONENTS: dict[str, dict[str, Any]] = {
 """What all of these refer to, and FastAPI does not know."""
 
 
-def complete(described: dict[str, Any]) -> dict[str, Any]:
-    """Add to a description what FastAPI cannot say; a refusal is said once, and routes refer to it."""
+def complete(described: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """Add to a description what FastAPI cannot say; a refusal is said once, and routes refer to it.
+
+    `schemas` are those that only bodies refer to which FastAPI does not read.
+    """
     components = described["components"]
+    components["schemas"].update(schemas)
     for kind, named in COMPONENTS.items():
         components.setdefault(kind, {}).update(named)
     components["headers"] = {

@@ -2,7 +2,7 @@
 
 import json
 from math import isfinite
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -32,47 +32,59 @@ class JsonRoute(APIRoute):
         """Wrap the handler."""
         handle, query = super().get_route_handler(), Query(self)
         keys = [each.call for each in self.dependant.dependencies if isinstance(each.call, Key)]
-        takes_one, is_read = self.body_field is not None, "GET" not in (self.methods or ())
+        is_read = "GET" not in (self.methods or ())
 
         async def judged(request: Request) -> Response:
             caller = await state_of(request).callers.admit(request)
             for key in keys:
-                caller.demand(key.scope)
+                key.demand(caller)
             query.demand(request)
-            if not is_read:
-                return await handle(request)
-            read = _JsonRequest(request.scope, request.receive)
-            if body := await read.body():
-                _demand_json(request.headers.get("content-type", ""))
-                read.parsed = parse(body)
-                if read.parsed is None:
-                    raise _no_body("the body is null; send a JSON object")
-                if not takes_one:
-                    _demand_nothing(read.parsed)
-            return await handle(read)
+            return await handle(await self.read(request) if is_read else request)
 
         return judged
 
+    async def read(self, request: Request) -> Request:
+        """Return the request with its body parsed. Raises the refusals of a body that is not taken."""
+        read = await read_json(request)
+        if read.parsed is not None and self.body_field is None:
+            _demand_nothing(read.parsed)
+        return read
 
-class _JsonRequest(Request):
+
+class ParsedRequest(Request):
     """A request whose body has been parsed; empty bodies are not asked for."""
 
     parsed: object = None
+    # How a form has a job's options: each in a field of its own, or all of them as JSON; None for no form.
+    form_options: Literal["written", "json"] | None = None
 
     async def json(self) -> object:
+        """Return what was parsed."""
         return self.parsed
 
     def empty(self) -> None:
         """Drop the bytes, and of what was parsed the references, which are what is large."""
         self._body = b""
-        given = self.parsed.get("input") if isinstance(self.parsed, dict) else None
-        if isinstance(given, dict):
-            given.pop("image_urls", None)
+        body = self.parsed if isinstance(self.parsed, dict) else {}
+        for given in (body, body.get("input")):
+            if isinstance(given, dict):
+                given.pop("image_urls", None)
+
+
+async def read_json(request: Request) -> ParsedRequest:
+    """Read a body of JSON, or none. Raises `UnsupportedMedia`, `MalformedBody`, `InvalidRequest`."""
+    read = ParsedRequest(request.scope, request.receive)
+    if body := await read.body():
+        _demand_json(request.headers.get("content-type", ""))
+        read.parsed = parse(body)
+        if read.parsed is None:
+            raise no_body("the body is null; send a JSON object")
+    return read
 
 
 def let_go(request: Request) -> None:
     """Let go of a body that has been used, and of its room, for its sender is held from now on."""
-    if isinstance(request, _JsonRequest):
+    if isinstance(request, ParsedRequest):
         request.empty()
     intake = getattr(request.state, "intake", None)
     if isinstance(intake, Intake):
@@ -114,7 +126,7 @@ def _demand_json(content_type: str) -> None:
 
 def _demand_nothing(parsed: object) -> None:
     if not isinstance(parsed, dict):
-        raise _no_body(f"the body is {shown(parsed)}; this route takes none, or `{{}}`")
+        raise no_body(f"the body is {shown(parsed)}; this route takes none, or `{{}}`")
     if parsed:
         names = [printable(name) for name in list(parsed)[:_NAMED_MAX]]
         message = "this route takes no fields; remove it"
@@ -125,7 +137,8 @@ def _demand_nothing(parsed: object) -> None:
         )
 
 
-def _no_body(message: str) -> InvalidRequest:
+def no_body(message: str) -> InvalidRequest:
+    """Refuse a body as a whole."""
     return InvalidRequest(
         f"The request cannot be used: {message}.", errors=(FieldError("", message),)
     )

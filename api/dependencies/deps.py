@@ -60,21 +60,29 @@ class _Bearer(SecurityBase):
 
 
 class Key(_Bearer):
-    """Gives the caller, and demands a scope of its key."""
+    """Gives the caller, and demands a scope of its key: any one of these."""
 
-    def __init__(self, scope: Scope) -> None:
-        self.scope: Scope = scope
+    def __init__(self, *scopes: Scope) -> None:
+        self._scopes = scopes
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]  # pyrefly: ignore[bad-override]  # FastAPI reads each signature by itself
         """Tell who asks; raises `Unauthenticated`, `ScopeMissing`, `TooMany`."""
         caller = await state_of(request).callers.admit(request)
-        caller.demand(self.scope)
+        self.demand(caller)
         return caller
+
+    def demand(self, caller: Caller) -> None:
+        """Raise `ScopeMissing` unless the key has what is asked for."""
+        if not any(scope in caller.scopes for scope in self._scopes):
+            caller.demand(self._scopes[0])
 
 
 # The scope stands twice: once for the check, once for OpenAPI.
 Writer = Annotated[Caller, Security(Key("jobs:write"), scopes=["jobs:write"])]
 Reader = Annotated[Caller, Security(Key("jobs:read"), scopes=["jobs:read"])]
+# For what both need: clients of OpenAI's shape have one key, and list the models with it.
+Either = Annotated[Caller, Security(Key("jobs:read", "jobs:write"), scopes=["jobs:read"])]
+EITHER = {"security": [{_Bearer.scheme_name: ["jobs:write"]}]}  # beside the first, for OpenAPI
 Hooker = Annotated[Caller, Security(Key("webhooks"), scopes=["webhooks"])]
 Usage = Annotated[Caller, Security(Key("usage:read"), scopes=["usage:read"])]
 Admin = Annotated[Caller, Security(Key("admin"), scopes=["admin"])]

@@ -7,6 +7,8 @@ import structlog
 from fastapi import Request
 
 from api.edge.callers import Callers
+from api.sharing.calls import Calls
+from api.sharing.conversions import Conversions
 from api.sharing.queues import Queues
 from api.sharing.references import References
 from api.sharing.reports import Reports
@@ -44,6 +46,8 @@ class State:
     references: References
     reports: Reports
     turns: Turns
+    calls: Calls
+    conversions: Conversions
     # Since this process has started; and why it must not go on, in one line.
     schema_seen: asyncio.Event = field(default_factory=asyncio.Event)
     refusal: str | None = None

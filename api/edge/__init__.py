@@ -4,4 +4,12 @@ Promises: every bound holds before memory or the database is used, and every ref
 with a code. Knows no noun of the API.
 """
 
-__all__ = ["body_limits", "callers", "middleware", "problems", "rates", "route", "serving"]
+__all__ = [
+    "body_limits",
+    "callers",
+    "middleware",
+    "problems",
+    "rates",
+    "route",
+    "serving",
+]

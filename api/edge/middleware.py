@@ -26,7 +26,9 @@ _IN_FLIGHT = Gauge(
 _SECONDS = Histogram("darkroom_http_seconds", "Time to the answer's headers", ["method", "route"])
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _WITHOUT_BODY = {"GET"}  # what comes all the same is dropped, not kept
-_WITH_INPUT = re.compile(r"/v1/(jobs|quotes|jobs/[^/]+/retry)")  # which may carry references
+# Which may carry references.
+_WITH_FILES = re.compile(r"/v1/(images/edits|files)")  # which may come as a form
+_WITH_INPUT = re.compile(r"/v1/(jobs|quotes|jobs/[^/]+/retry|images/(generations|edits)|files)")
 
 
 class Door:
@@ -92,7 +94,12 @@ class Door:
             await self._app(scope, receive, send)
             return
         owner = partial(owner_of, request)
-        intake = Intake(receive, self._room, self._pace, most=most, owner=owner)
+        is_form = _WITH_FILES.fullmatch(scope["path"]) and "multipart/form-data" in (
+            request.headers.get("content-type", "")
+        )
+        intake = Intake(
+            receive, self._room, self._pace, most=most, owner=owner, is_json=not is_form
+        )
         request.state.intake = intake
         try:
             await self._app(scope, intake.receive, send)

@@ -12,8 +12,9 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from api.contract.answers import JsonAnswer
+from api.edge import dialects
 from models.errors import FieldError, InternalError, InvalidRequest, Refusal, Unavailable
-from models.images.storage import StoreUnavailable
+from models.images.storage import StorageError, StoreUnavailable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -36,6 +37,15 @@ def install(app: FastAPI, public_url: str) -> None:
 
 def problem(request: Request, refused: Refusal) -> JsonAnswer:
     """Write a refusal: what happened, which value, what to do."""
+    body, status = describe(request, refused), refused.status
+    headers = _headers(refused)
+    if dialects.is_spoken(request.url.path):
+        headers, status = dialects.headers_of(refused, headers), dialects.status_of(refused)
+    return JsonAnswer(body, status, headers, media_type="application/problem+json")
+
+
+def describe(request: Request, refused: Refusal) -> dict[str, object]:
+    """Write the body of a refusal."""
     body: dict[str, object] = {
         "type": f"{request.app.state.errors}#{refused.code}",
         "title": (type(refused).__doc__ or "").strip(),
@@ -48,6 +58,12 @@ def problem(request: Request, refused: Refusal) -> JsonAnswer:
         "errors": [{"pointer": e.pointer, "message": e.message} for e in refused.errors],
         **refused.extra,
     }
+    if dialects.is_spoken(request.url.path):
+        body |= {"status": dialects.status_of(refused), "error": dialects.error_of(refused)}
+    return body
+
+
+def _headers(refused: Refusal) -> dict[str, str]:
     headers: dict[str, str] = {}
     if refused.retry_after is not None:
         headers["retry-after"] = str(round(refused.retry_after.total_seconds()))
@@ -57,7 +73,7 @@ def problem(request: Request, refused: Refusal) -> JsonAnswer:
         headers["connection"] = "close"  # the rest of the body would be read as the next request's
     if refused.status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = 'Bearer realm="darkroom"'
-    return JsonAnswer(body, refused.status, headers, media_type="application/problem+json")
+    return headers
 
 
 def request_id(request: Request) -> str:
@@ -69,18 +85,26 @@ async def _refusal(request: Request, refused: Exception) -> JsonAnswer:
     return problem(request, cast("Refusal", refused))
 
 
+def as_refusal(failed: Refusal | StorageError) -> Refusal:
+    """Return what a caller is told when the store does not answer; a refusal is told as it is."""
+    if isinstance(failed, Refusal):
+        return failed
+    log.warning("store.away", reason=str(failed))
+    return Unavailable("The image store does not answer; try again in a moment.")
+
+
 async def _store_away(request: Request, away: Exception) -> JsonAnswer:
-    log.warning("store.away", reason=str(away))
-    return problem(request, Unavailable("The image store does not answer; try again in a moment."))
+    return problem(request, as_refusal(cast("StorageError", away)))
 
 
 async def _invalid(request: Request, refused: Exception) -> JsonAnswer:
-    fields = tuple(_field(error) for error in cast("RequestValidationError", refused).errors())
+    fields = tuple(field_error(error) for error in cast("RequestValidationError", refused).errors())
     named = ", ".join(dict.fromkeys(field.pointer or "the body" for field in fields))
     return problem(request, InvalidRequest(f"The request breaks a rule at {named}.", errors=fields))
 
 
-def _field(error: dict[str, object]) -> FieldError:
+def field_error(error: dict[str, object]) -> FieldError:
+    """Write one of Pydantic's errors, whose location begins with where it stands, as `body`."""
     place, *path = cast("Sequence[str | int]", error["loc"])
     if path[2:] == ["[key]"]:
         path.pop()  # how Pydantic says that it means the name, not the value

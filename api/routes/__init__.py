@@ -9,6 +9,7 @@ __all__ = [
     "budgets",
     "catalog",
     "deliveries",
+    "generations",
     "health",
     "images",
     "jobs",

@@ -1,27 +1,45 @@
-"""`/v1/models`: what can be called, by which rules, at what price."""
+"""`/v1/models`: what can be called, by which rules, at what price; in the shape of OpenAI's list."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Path, Response
 
 from api.contract.answers import JsonAnswer
-from api.contract.documentation import MODELS, REFUSALS
+from api.contract.documentation import MODEL, MODELS, REFUSALS
 from api.dependencies.bodies import JsonRoute
-from api.dependencies.deps import Reader
+from api.dependencies.deps import EITHER, Either
+from models.errors import ModelNotFound
 from models.provider import catalog
 from models.provider.catalog import Model
 
 router = APIRouter(prefix="/v1/models", tags=["models"], responses=REFUSALS, route_class=JsonRoute)
 
+ModelId = Annotated[str, Path(alias="model", description="such as `bytedance/seedream-…`")]
 
-@router.get("", responses=MODELS)
-async def list_models(caller: Reader) -> Response:  # noqa: ARG001 - any key that may read
+
+@router.get("", responses=MODELS, openapi_extra=EITHER)
+async def list_models(caller: Either) -> Response:  # noqa: ARG001 - any key that has to do with jobs
     """List the models, with their input rules and their price in credits."""
     return JsonAnswer({"object": "list", "data": [_shown(each) for each in catalog.models()]})
+
+
+@router.get("/{model:path}", responses=MODEL, openapi_extra=EITHER)
+async def get_model(caller: Either, model_id: ModelId) -> Response:  # noqa: ARG001 - as above
+    """Show a model, with its input rules and its price in credits."""
+    found = catalog.find(model_id)
+    if model_id.endswith("/") or not model_id:
+        raise HTTPException(404)  # as of any path with a slash at its end
+    if found is None:
+        raise ModelNotFound(catalog.no_such_model(model_id))
+    return JsonAnswer(_shown(found))
 
 
 def _shown(model: Model) -> dict[str, object]:
     return {
         "id": model.id,
         "object": "model",
+        "created": round(model.listed_at.timestamp()),
+        "owned_by": model.id.partition("/")[0],
         "title": model.title,
         "price": {"credits": model.price, "per": "image"},
         "rules": {

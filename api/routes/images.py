@@ -18,6 +18,7 @@ from api.edge.route import Route
 from models import ids, jobs
 from models.errors import Erased, ImageExpired, NotFinished, NotFound, SignatureInvalid
 from models.images import references
+from models.images.pictures import Converted
 from models.images.references import KeptReference
 from models.images.storage import Missing
 from models.jobs import Snapshot
@@ -39,9 +40,21 @@ _NOTHING = (0, 0)  # a range that no byte of the image is in
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 # The bytes under an image's URL never change; a browser may keep them as long as it likes.
 _CACHING = "private, max-age=31536000, immutable"
+# Clients in browsers send the API key along with a signed URL: that is asked about first (a preflight).
+_SHARED = {
+    "access-control-allow-origin": "*",
+    "access-control-expose-headers": "Content-Length, Content-Range, Content-Disposition, ETag",
+    "cross-origin-resource-policy": "cross-origin",
+}
+_PREFLIGHT = {
+    "access-control-allow-methods": "GET, HEAD",
+    "access-control-allow-headers": "Authorization, Content-Type, Range, If-None-Match, If-Range",
+    "access-control-max-age": "86400",
+}
 
 Number = Annotated[int, Path(ge=0, le=99, description="which image of the job; there is one, 0")]
 Expiry = Annotated[int | None, Query(description="of a signed URL: unix seconds")]
+Quality = Annotated[int, Query(ge=0, le=100, description="of a WebP")]
 Signature = Annotated[str | None, Query(description="of a signed URL")]
 
 
@@ -109,6 +122,37 @@ def _reference(found: Snapshot, n: int) -> KeptReference:
     return kept
 
 
+@router.get("/{id}/images/{n}/{kind}", response_class=StreamingResponse, responses=BYTES)
+async def get_converted_image(  # noqa: PLR0917 - the same as `image`
+    request: Request, job_id: JobId, n: Number, kind: Converted, here: Here,
+    exp: Expiry = None, sig: Signature = None, quality: Quality = 90,
+) -> Response:  # fmt: skip
+    """Return the image as PNG or WebP; what is kept stays as it is."""
+    found, kept = await _find(request, here, job_id, n, exp, sig)
+    etag = f'"{kept.sha256}-{kind}{quality if kind == "webp" else ""}"'
+    headers = {"etag": etag, "cache-control": _CACHING, **_SHARED}
+    if matches(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    data = await _converted(here, found, kept, kind, quality)
+    return Response(data, headers=headers | _named(job_id, f"image/{kind}"))
+
+
+@router.options("/{id}/images/{n}", include_in_schema=False)
+@router.options("/{id}/images/{n}/{kind}", include_in_schema=False)
+async def allow_image() -> Response:
+    """Let any page's script fetch an image: its URL is the permission."""
+    return Response(status_code=204, headers=_SHARED | _PREFLIGHT)
+
+
+async def _converted(
+    here: State, found: Snapshot, kept: Image, kind: Converted, quality: int
+) -> bytes:
+    try:
+        return await here.conversions.make(found.job.project_id, kept.sha256, kind, quality)
+    except Missing:
+        raise ImageExpired("The image is no longer in the store.") from None
+
+
 async def _find(
     request: Request, here: State, job_id: UUID, n: int, exp: int | None, sig: str | None
 ) -> tuple[Snapshot, Image]:
@@ -165,7 +209,8 @@ async def _bytes(
     request: Request, here: State, key: str, tag: str, named: dict[str, str], range_: str | None
 ) -> Response:
     etag = f'"{tag}"'
-    headers = {"etag": etag, "cache-control": _CACHING, "accept-ranges": "bytes", **named}
+    headers = {"etag": etag, "cache-control": _CACHING, "accept-ranges": "bytes"}
+    headers |= named | _SHARED
     if matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     size = await here.store.size(key)

@@ -3,4 +3,13 @@
 Promises: one project cannot take all of it; who comes waits behind nobody else's pile.
 """
 
-__all__ = ["queues", "references", "reports", "turns", "waiting", "watching"]
+__all__ = [
+    "calls",
+    "conversions",
+    "queues",
+    "references",
+    "reports",
+    "turns",
+    "waiting",
+    "watching",
+]

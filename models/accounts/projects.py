@@ -8,8 +8,8 @@ import hmac
 import re
 import secrets
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -40,6 +40,7 @@ CALLERS = (
         ApiKey.scopes,
         Project.idempotency_required,
         Project.budgeted,
+        Project.aliases,
     )
     .join(Project, Project.id == ApiKey.project_id)
     .where(_LIVING)
@@ -55,6 +56,7 @@ class Caller:
     scopes: frozenset[str]
     idempotency_required: bool
     budgeted: bool = False  # as of the look-up; whoever relies on it asks the row
+    aliases: Mapping[str, object] = field(default_factory=dict, hash=False)  # names of models
 
     def demand(self, scope: Scope) -> None:
         """Raise `ScopeMissing` unless this key has the scope; `admin` has every one."""
@@ -204,7 +206,12 @@ async def callers(tx: Transaction, keys: Sequence[str]) -> dict[str, Caller]:
 def caller_of(row: Row[*tuple[Any, ...]]) -> Caller:
     """Read who is asking from a row of `CALLERS`."""
     return Caller(
-        row.project_id, row.id, frozenset(row.scopes), row.idempotency_required, row.budgeted
+        row.project_id,
+        row.id,
+        frozenset(row.scopes),
+        row.idempotency_required,
+        row.budgeted,
+        row.aliases or {},
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 _ROOT = Path(__file__).parents[2]
 _CHILD = "models.images.decoding.child"
@@ -25,7 +25,10 @@ _NICE = 5  # who waits for a picture has more time than who waits for an answer
 _OUT_OF_MEMORY = 75  # the child's exit status that says so
 _SIZE = struct.Struct(">II")
 _LAST_BREATH = timedelta(seconds=1)
-_ANSWER_MAX = 4 * 1024 * 1024  # bytes; a thumbnail of 512 x 512 has less than 1 MiB
+ANSWER_MAX = 4 * 1024 * 1024  # bytes; a thumbnail of 512 x 512 has less than 1 MiB
+_CONVERTED_MAX = 128 * 1024 * 1024  # bytes; 36 megapixels of noise have 108 MB as PNG
+
+Converted = Literal["png", "webp"]
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,14 @@ class Pictures:
         """Make a JPEG of quality 80, upright and without metadata, at most `side` pixels long."""
         return await self._ask(b"T", side, data)
 
-    async def _ask(self, what: bytes, number: int, data: bytes) -> bytes | Broken:
+    async def converted(self, data: bytes, kind: Converted, quality: int) -> bytes | Broken:
+        """Write a picture as PNG, or as WebP of this quality (0 to 100); its metadata is left behind."""
+        what = b"P" if kind == "png" else b"V"
+        return await self._ask(what, quality, data, most=_CONVERTED_MAX)
+
+    async def _ask(
+        self, what: bytes, number: int, data: bytes, *, most: int = ANSWER_MAX
+    ) -> bytes | Broken:
         async with self._free:
             try:
                 child = await self._take()
@@ -111,7 +121,7 @@ class Pictures:
             self._busy.add(child)
             try:
                 async with asyncio.timeout(self._patience):
-                    answer = await child.ask(what, number, data)
+                    answer = await child.ask(what, number, data, most)
             except TimeoutError:
                 self._end(child)
                 return Broken("the decoder did not answer in time", passing=True)
@@ -191,16 +201,17 @@ class _Child:
     def lives(self) -> bool:
         return self._process.returncode is None and not self._answers.at_eof()
 
-    async def ask(self, what: bytes, number: int, data: bytes) -> bytes | Broken:
+    async def ask(self, what: bytes, number: int, data: bytes, most: int) -> bytes | Broken:
         """Send one request, wait for its answer. Raises `OSError`, `EOFError` when it dies.
 
-        `ValueError` when the answer is not one: then the child is not ours any more.
+        `ValueError` when the answer is none, or has more than `most` bytes: then the child is not ours
+        any more.
         """
         self._requests.write(struct.pack(">cII", what, number, len(data)))
         self._requests.write(data)
         await self._requests.drain()
         status, length = struct.unpack(">cI", await self._answers.readexactly(5))
-        if length > _ANSWER_MAX:
+        if length > most:
             raise ValueError(f"the decoder answered with {length} bytes")
         body = await self._answers.readexactly(length)
         return body if status == b"O" else Broken(body.decode(errors="replace"))

@@ -78,6 +78,7 @@ from models.jobs.submitting import (
     queue_full,
     queued,
     submit,
+    submit_several,
 )
 
 __all__ = [
@@ -99,6 +100,7 @@ __all__ = [
     "again",
     "attempts",
     "believed_free",
+    "calls",
     "cancel",
     "correct",
     "dispatch",
@@ -154,6 +156,7 @@ __all__ = [
     "start_plain",
     "started",
     "submit",
+    "submit_several",
     "succeed",
     "succeed_plain",
     "unknown_charges",

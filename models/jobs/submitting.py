@@ -1,6 +1,7 @@
 """(new) → queued: a job and its hold, in one transaction; a hundred requests with one key make one job."""
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from hashlib import sha256
 from itertools import zip_longest
@@ -54,6 +55,40 @@ async def submit(
     that is kept. Raises `QueueFull`, `KeyReuse` when the key came before with another body,
     `BudgetExceeded`.
     """
+    job, replayed = await _accept(tx, presenter, caller, submission, idempotency, full=full)
+    if not replayed:
+        await _hold(tx, [job])
+    return job, replayed
+
+
+async def submit_several(
+    tx: Transaction,
+    presenter: Presenter,
+    caller: Caller,
+    submission: Submission,
+    names: Sequence[Idempotency | None],
+    *,
+    full: bool = False,
+) -> tuple[list[Job], bool]:
+    """Accept a job for each name, all of them or none, as one decision about their price together.
+
+    Returns them, and whether they were there already. Raises what `submit` does.
+    """
+    found = [await _accept(tx, presenter, caller, submission, name, full=full) for name in names]
+    await _hold(tx, [job for job, replayed in found if not replayed])
+    return [job for job, _ in found], all(replayed for _, replayed in found)
+
+
+async def _accept(
+    tx: Transaction,
+    presenter: Presenter,
+    caller: Caller,
+    submission: Submission,
+    idempotency: Idempotency | None,
+    *,
+    full: bool,
+) -> tuple[Job, bool]:
+    """Make a job whose price no budget has been asked about yet."""
     for _ in range(_TURNS):
         place = following.QUEUE
         if submission.reuse == "exact":
@@ -63,7 +98,8 @@ async def submit(
         made = await _insert(tx, caller, submission, idempotency, place)
         if made is not None:
             await _refer(tx, made)
-            await _admit(tx, presenter, made, place)
+            if place.image is not None:
+                await following.reuse(tx, presenter, made, place.image)
             return made, False
         found = await earlier(tx, caller, idempotency)
         if found is not None:
@@ -123,13 +159,13 @@ async def _refer(tx: Transaction, job: Job) -> None:
     await tx.execute(insert(InputImage).values(rows))
 
 
-async def _admit(tx: Transaction, presenter: Presenter, job: Job, place: Place) -> None:
-    """Hold a new job's price, or give it the image that is there already."""
-    if place.image is not None:
-        await following.reuse(tx, presenter, job, place.image)
-        return
-    await ledger.move_budgets(tx, job, ledger.hold(1, job.held))
-    tx.ring("jobs")
+async def _hold(tx: Transaction, made: Sequence[Job]) -> None:
+    """Hold the price of new jobs, which fall under the same budgets; one that took an image has none."""
+    holding = [job for job in made if job.held]
+    if holding:
+        price = sum(job.held for job in holding)
+        await ledger.move_budgets(tx, holding[0], ledger.hold(1, price))
+        tx.ring("jobs")
 
 
 async def earlier(tx: Transaction, caller: Caller, idempotency: Idempotency | None) -> Job | None:

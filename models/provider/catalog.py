@@ -11,6 +11,7 @@ import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Literal
 
@@ -45,6 +46,7 @@ __all__ = [
     "fingerprint",
     "kept_in",
     "models",
+    "no_such_model",
     "parse_descriptor",
     "provider_body",
     "refusal",
@@ -63,6 +65,7 @@ class Model(Sizes):
 
     id: str
     title: str
+    listed_at: datetime
     price: int
     references_max: int
     large_sizes: frozenset[str]
@@ -78,6 +81,7 @@ _MODELS = (
     Model(
         id="bytedance/seedream-5-0-lite-preview",
         title="Seedream 5.0 Lite",
+        listed_at=datetime(2026, 8, 21, tzinfo=UTC),
         price=91_000,
         sizes=MappingProxyType({"2K": None, "4K": None}),
         side_min=1440,
@@ -133,7 +137,7 @@ def check(raw: object, exceptions: Sequence[Network] = ()) -> Checked:
     model = found or _MODELS[0]
     errors = list(check_fields(raw, model.references_max))
     if isinstance(name, str) and not found:
-        errors.append(FieldError(f"{AT}/model", _no_such_model(name)))
+        errors.append(FieldError(f"{AT}/model", no_such_model(name)))
     errors += judge_size(raw.get("image_size"), model, f"{AT}/image_size")
     inline, links = _sort_references(raw.get("image_urls"), model, errors, exceptions)
     if errors:
@@ -188,7 +192,8 @@ def estimate(model: Model, given: Mapping[str, object]) -> int:  # noqa: ARG001 
     return model.price
 
 
-def _no_such_model(name: str) -> str:
+def no_such_model(name: str) -> str:
+    """Say that a model is not in the catalog, and which one may have been meant."""
     ids = [model.id for model in _MODELS]
     # Comparing takes time with the square of the length, and nobody mistypes that much.
     close = difflib.get_close_matches(name.lower()[:100], ids, n=1, cutoff=0.5)

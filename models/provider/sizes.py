@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from models.errors import FieldError
 from models.platform.wording import shown
 
+_NOISE = 1e-6  # pixels: what floating point adds to a product that is whole
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
@@ -58,6 +60,20 @@ def resolve(size: object, rules: Sizes) -> tuple[int, int] | str:
         return rules.sizes.get(size) or size
     sides = size if isinstance(size, dict) else {}
     return sides.get("width", rules.side_default), sides.get("height", rules.side_default)
+
+
+def grown(width: int, height: int, rules: Sizes) -> tuple[int, int]:
+    """Scale a size up until the model draws it, keeping its shape as far as the sides allow.
+
+    One that is large enough comes back as it is. Both sides must be positive.
+    """
+    scale = max(
+        1.0,
+        rules.side_min / min(width, height),
+        math.sqrt(rules.area_min / (width * height)),
+    )
+    sides = (min(math.ceil(side * scale - _NOISE), rules.side_max) for side in (width, height))
+    return next(sides), next(sides)
 
 
 def _judge_area(

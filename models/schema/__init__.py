@@ -6,6 +6,7 @@ refers to what are drawn in `docs/tables.md`.
 """
 
 from models.schema.accounts import ApiKey, Installation, Project, Session
+from models.schema.calls import Call
 from models.schema.coordination import Aside, Duty, Worker
 from models.schema.images import BlobMark, Image, InputImage
 from models.schema.jobs import Attempt, Evidence, Job, Turn
@@ -30,6 +31,7 @@ __all__ = [
     "Breaker",
     "Budget",
     "BudgetWindow",
+    "Call",
     "Delivery",
     "DeliveryTry",
     "Duty",

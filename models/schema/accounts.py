@@ -30,6 +30,8 @@ class Project(Base):
     key_cap: Mapped[int] = mapped_column(server_default="1")
     # Whether a booking must look for budgets: a new one locks this row before it counts what is booked.
     budgeted: Mapped[bool] = mapped_column(server_default=text("false"))
+    # The names that its clients have for models, beside those that everybody has (`provider.aliases`).
+    aliases: Mapped[dict[str, object] | None]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
     __table_args__ = (

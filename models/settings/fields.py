@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     limit_probe: Span = timedelta(seconds=30)  # afterwards: one more, this long after a 429
     breaker_errors: int = Field(default=10, ge=1)  # 5xx in a row: 30 % of them never open it
     breaker_lost: int = Field(default=5, ge=1)  # answers lost in a row: each may have been paid
+    # How long a synchronous call is held at most: below the 300 s at which many proxies give up.
+    sync_wait: Span = timedelta(seconds=290)
     typical_call: Duration = timedelta(seconds=45)  # p50 is 37-47 s: a later deadline can be met
     log_lag: Duration = timedelta(minutes=15)  # how far the provider's log may be behind
     wallet_low: int = Field(default=10_000_000, ge=0)  # credits ($5): some hundred images are left

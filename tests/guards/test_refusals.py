@@ -35,7 +35,8 @@ def test_a_code_means_one_thing() -> None:
 def test_whatever_may_be_tried_again_says_so() -> None:
     again = {each.code for each in REFUSALS if each.retryable}
     assert again == {
-        "not_finished", "request_timeout", "rate_limited", "queue_full", "unavailable"
+        "not_finished", "request_timeout", "rate_limited", "queue_full", "unavailable",
+        "still_running",
     }  # fmt: skip
 
 

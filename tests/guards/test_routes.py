@@ -14,7 +14,7 @@ from api.edge.route import Route
 ROOT = Path(__file__).parents[2]
 METHODS = {"get", "post", "put", "patch", "delete", "head"}
 LINES = 12
-CALLERS = {"Writer", "Reader", "Hooker", "Usage", "Admin"}
+CALLERS = {"Writer", "Reader", "Either", "Hooker", "Usage", "Admin"}
 REFUSING = {"JobId", "EndpointId", "KeyId", "BudgetId", "DeliveryId", "IdempotencyKey"}
 OPEN = {"api/routes/health.py"}
 SIGNED = {"api/routes/images.py"}  # by key or by signed URL: `_find` demands one of them
@@ -105,7 +105,8 @@ def test_every_query_and_every_body_is_judged_before_fastapi_reads_it() -> None:
 
 def _judging(route: APIRoute) -> tuple[type[APIRoute], ...]:
     """Return the classes that judge what comes with such a route's requests."""
-    return (JsonRoute, Route) if route.methods in ({"GET"}, {"HEAD"}) else (JsonRoute,)
+    bare = ({"GET"}, {"HEAD"}, {"OPTIONS"})
+    return (JsonRoute, Route) if route.methods in bare else (JsonRoute,)
 
 
 def test_a_task_is_two_lines() -> None:

@@ -5,8 +5,9 @@ No answer is built from these, for the busiest are written straight from rows; e
 the API receives is held against them. They are open where they are read: a later version may add fields.
 """
 
-from api.contract.shapes.catalog import ModelList
+from api.contract.shapes.catalog import Model, ModelList
 from api.contract.shapes.explanations import Explanation
+from api.contract.shapes.generations import Generated
 from api.contract.shapes.jobs import Job, JobCost, JobError, JobPage, SharedImage
 from api.contract.shapes.keys import ApiKey, ApiKeyList, ApiKeyWithSecret
 from api.contract.shapes.money import Budget, BudgetList, LedgerPage, Quote, UsageReport
@@ -39,6 +40,7 @@ __all__ = [
     "EndpointWithSecret",
     "Explanation",
     "FieldProblem",
+    "Generated",
     "Health",
     "Job",
     "JobCost",
@@ -47,6 +49,7 @@ __all__ = [
     "JobPage",
     "JobStatus",
     "LedgerPage",
+    "Model",
     "ModelList",
     "Problem",
     "Quote",

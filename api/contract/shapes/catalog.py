@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from api.contract.shapes.parts import Credits
 from models.platform.jsonable import Json
@@ -20,6 +20,8 @@ class Model(BaseModel):
 
     id: str
     object: Literal["model"]
+    created: int = Field(description="unix seconds, since when it is listed here")
+    owned_by: str
     title: str
     price: ModelPrice
     rules: Json

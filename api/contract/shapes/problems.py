@@ -20,7 +20,10 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel, extra="allow"):
-    """A refusal (RFC 9457). Beside these, `budget_exceeded` has the `budget` that it is about."""
+    """A refusal (RFC 9457). Beside these, `budget_exceeded` has the `budget` that it is about.
+
+    Where clients of OpenAI's shape ask, `error` says the same as they read it.
+    """
 
     type: str
     title: str

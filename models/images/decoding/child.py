@@ -8,7 +8,8 @@ file to write, bounded memory and time. It reads requests on stdin and answers o
     request   >cII  what to do, a number for it, the image's length; then the image
               I: inspect its header · D: decode it, if it has at most so many pixels
               W: the same, and demand that the file is whole · T: thumbnail, so long on its longest side
-    answer    >cI   O: done, B: broken; a length; then the result (>II or a JPEG) or the reason
+              P: the same picture as PNG · V: as WebP, of so much quality (0 to 100)
+    answer    >cI   O: done, B: broken; a length; then the result (>II or a picture) or the reason
 
 Metadata is never looked at, except for the thumbnail's orientation; of an animation the first picture is.
 It ends when stdin does, so it never outlives its parent. The kernel ends a request that runs too
@@ -57,6 +58,7 @@ _DRAWN = (
 )
 _CLAIMED = 1 << 28  # pixels that a header may announce: 16,384 x 16,384
 _QUALITY = 80
+_EFFORT = 1  # of compressing: a PNG of 4096 x 4096 takes a second, and five with Pillow's usual 6
 _STRIP = 512  # rows that are hashed at once
 _OUT_OF_MEMORY = 75  # the exit status that says so
 
@@ -113,6 +115,10 @@ def _answer(
                 return b"O", _size(data)
             case b"T":
                 return b"O", _thumbnail(data, number)
+            case b"P":
+                return b"O", _written(data, "PNG", compress_level=_EFFORT)
+            case b"V":
+                return b"O", _written(data, "WEBP", quality=number, method=_EFFORT)
             case _:
                 return b"O", _decode(data, number, whole=what == b"W")
     except MemoryError:
@@ -175,6 +181,18 @@ def _draw(data: bytes, side: int, *, upright: bool) -> bytes:
         plain.info.clear()  # Pillow would write a JPEG's comment again
         out = BytesIO()
         plain.save(out, "JPEG", quality=_QUALITY)
+        return out.getvalue()
+
+
+def _written(data: bytes, format_: str, **how: int) -> bytes:
+    """Write a picture in another format, every pixel of it, without metadata."""
+    data = bare(data)
+    _open(data, _DRAWN).close()
+    with _look(ended(data, _drawn)) as image:
+        plain = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        plain.info.clear()
+        out = BytesIO()
+        plain.save(out, format_, **how)
         return out.getvalue()
 
 

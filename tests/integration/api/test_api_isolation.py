@@ -44,7 +44,9 @@ async def test_another_projects_thing_is_answered_as_one_that_is_not_there(
     async with client:
         answers = [await operation.ask(client, asked, stranger) for asked in (things, {})]
         head = await client.head(
-            operation.path.replace("{n}", "0").replace("{id}", things[operation.of["id"]]),
+            operation.path.replace("{n}", "0")
+            .replace("{kind}", "png")
+            .replace("{id}", things[operation.of["id"]]),
             headers=stranger,
         )
     said = [problem(each, 404, "not_found") for each in answers]

@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from itertools import product
 from random import Random
 from typing import Any
@@ -28,7 +29,7 @@ from schemathesis.specs.openapi.checks import (
 
 from api.openapi import describe
 from tests.integration.api.client import Api, bearer
-from tests.integration.api.contract import OPEN, PREFIX, one_of_each
+from tests.integration.api.contract import IMPATIENT, OPEN, PREFIX, one_of_each
 
 AnyCase = Case[Any]  # of JSON
 CHECKS = [
@@ -81,9 +82,11 @@ def asker(
         if str(case.query.get("wait", "")).isdigit():
             case.query["wait"] = 0  # nothing will happen here that it could wait for
         key = {} if case.operation.path in OPEN else bearer(api.key)
-        answer = case.call(base_url=api.url, headers=key)
+        answer = case.call(base_url=api.url, headers=key | IMPATIENT)
         asked[str(answer.status_code)] += 1
-        case.validate_response(answer, checks=CHECKS)
+        # A synchronous call waits for an image that nobody makes here.
+        fine = answer.status_code == HTTPStatus.GATEWAY_TIMEOUT and "images" in case.operation.path
+        case.validate_response(answer, checks=CHECKS[1:] if fine else CHECKS)
 
     return ask
 

@@ -33,8 +33,8 @@ async def test_a_route_demands_the_scope_it_documents_and_admin_has_every_one(
         problem(await operation.ask(client, NOTHING, {}), 401, "unauthenticated")
         for scope, key in keys.items():
             answer = await operation.ask(client, NOTHING, key)
-            if scope in {operation.scope, "admin"}:
-                assert answer.status_code in {200, 201, 202, 204, 404}, answer.text
+            if scope in {operation.scope, *operation.also, "admin"}:
+                assert answer.status_code in {200, 201, 202, 204, 404, 504}, answer.text
             else:
                 said = problem(answer, 403, "scope_missing")
                 assert repr(operation.scope) in str(said["detail"])
@@ -47,6 +47,7 @@ def test_every_route_is_shown_but_the_head_of_what_is_shown() -> None:
     ]
     served = [route for each in routers for route in each.routes if isinstance(route, APIRoute)]
     shown = {each.path for each in OPERATIONS} | OPEN
-    assert {each.path for each in served} == shown
+    assert {each.path.replace(":path", "") for each in served} == shown
     hidden = [each for each in served if not each.include_in_schema]
-    assert [each.path for each in hidden if each.methods != {"HEAD"}] == []
+    asks = ({"HEAD"}, {"OPTIONS"})
+    assert [each.path for each in hidden if each.methods not in asks] == []

@@ -23,7 +23,7 @@ from deploy.simulator.table import TABLE
 from models import schema
 from worker.tasks import app
 
-assert "/v1/models/count" in json.loads(describe())["paths"]
+assert "/v1/keys/count" in json.loads(describe())["paths"]
 assert "remind" in app.tasks
 assert "notes" in schema.Project.metadata.tables
 assert "teapot" in TABLE

@@ -63,6 +63,10 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "ck_budgets_window": (_BUDGET, "UPDATE budgets SET \"window\" = 'year'"),
     "ck_budgets_mode": (_BUDGET, "UPDATE budgets SET mode = 'kind'"),
     # A state, and what it needs.
+    "ck_calls_answered_or_lost": (
+        """INSERT INTO calls (job_id, fingerprint, answered_at, lost_at)
+           SELECT id, 'f', now(), now() FROM jobs LIMIT 1""",
+    ),
     "ck_jobs_terminal_has_end": (f"UPDATE jobs SET finished_at = now() {_QUEUED}",),
     "ck_jobs_lease_has_owner": (f"UPDATE jobs SET lease_until = now() {_QUEUED}",),
     "ck_jobs_failed_has_error": ("UPDATE jobs SET error = '{}'",),

@@ -1,0 +1,145 @@
+"""From what a call asks for to the jobs that it waits for: those of an earlier request, or new ones."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from api.dependencies.deps import idempotency_key
+from api.dependencies.state import State
+from api.dropin import reading
+from api.dropin.reading import Asked
+from api.submitting import submission
+from models import ids, jobs
+from models.accounts.projects import Caller
+from models.errors import InvalidRequest
+from models.jobs import Idempotency, Submission, calls
+from models.jobs.calls import Claim
+from models.platform.db import Transaction
+from models.schema import Job
+
+_LARGE = 64 * 1024  # bytes of a body above which hashing moves off the loop
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The jobs of a call, and the claim by which a later request may take them over.
+
+    `before` says that an earlier request had made them.
+    """
+
+    project_id: UUID
+    jobs: tuple[UUID, ...]
+    claim: Claim | None = None
+    before: bool = False
+
+    def location(self, here: State) -> str:
+        """Return where the first of them is, below the path that a proxy has stripped."""
+        below = urlsplit(here.settings.public_url).path.rstrip("/")
+        return f"{below}/v1/jobs/{ids.text(ids.JOB, self.jobs[0])}"
+
+    @property
+    def named(self) -> str:
+        """Their ids, as a header has them."""
+        return ", ".join(ids.text(ids.JOB, each) for each in self.jobs)
+
+
+async def take(request: Request, here: State, caller: Caller, asked: Asked, body: bytes) -> Taken:
+    """Join an earlier request's jobs, or make new ones; `body` is a hash of what was asked, and how.
+
+    Raises what a submission does, pointing into this body, and `ClientDisconnect` where the client left
+    before there was a job.
+    """
+    key = idempotency_key(request)
+    submission.demand_key(caller, key)
+    print_ = sha256(caller.project_id.bytes + caller.key_id.bytes + body).digest()
+    counted = _retry_count(request)
+    if key is None:
+        async with here.turns.open(caller.project_id) as tx:
+            claim = await _join(tx, print_, counted)
+        if claim is not None:
+            return _joined(caller, claim)
+    names = [_name(key, index, body) for index in range(asked.count)]
+    try:
+        checked, inline = await submission.check(here, caller, asked.body)
+        if await _earlier(here, caller, names[0]) is None:
+            await submission.demand_now(here, checked)
+    except InvalidRequest as refused:
+        raise reading.renamed(refused, asked.names) from None
+    full = await here.queues.full(caller.project_id)
+    await submission.keep(here, caller, inline, names[0], full=full)
+    if await request.is_disconnected():
+        raise ClientDisconnect  # nobody waits, and nothing was promised
+    async with here.turns.open(caller.project_id) as tx:
+        claim = None if key is not None else await _join(tx, print_, counted)
+        if claim is not None:
+            return _joined(caller, claim)
+        return await _submit(tx, here, caller, checked, names, (print_, counted), full=full)
+
+
+async def _submit(
+    tx: Transaction,
+    here: State,
+    caller: Caller,
+    checked: Submission,
+    names: list[Idempotency | None],
+    call: tuple[bytes, int],
+    *,
+    full: bool,
+) -> Taken:
+    made, before = await jobs.submit_several(tx, here.presenter, caller, checked, names, full=full)
+    taken = Taken(caller.project_id, tuple(job.id for job in made), before=before)
+    _accepted(here, made, before=before)
+    if names[0] is not None:
+        return taken
+    return replace(taken, claim=await calls.begin(tx, *call, taken.jobs))
+
+
+async def _join(tx: Transaction, print_: bytes, counted: int) -> Claim | None:
+    await calls.queue_up(tx, print_)
+    return await calls.claim(tx, print_, counted)
+
+
+def _joined(caller: Caller, claim: Claim) -> Taken:
+    return Taken(caller.project_id, claim.jobs, claim, before=True)
+
+
+async def _earlier(here: State, caller: Caller, name: Idempotency | None) -> Job | None:
+    """Return the first job of an earlier request with this key: prices and time have gone on since."""
+    if name is None:
+        return None
+    async with here.turns.open(caller.project_id) as tx:
+        return await jobs.earlier(tx, caller, name)
+
+
+def _name(key: str | None, index: int, body: bytes) -> Idempotency | None:
+    """Name the jobs of a request with a key: each has a route of its own."""
+    return None if key is None else (f"images:{index}" if index else "images", key, body)
+
+
+def _accepted(here: State, made: list[Job], *, before: bool) -> None:
+    for job in made:
+        if not before and job.status == "queued":
+            here.queues.accepted(job.project_id)
+        here.log_accepted(job, replayed=before)
+
+
+def _retry_count(request: Request) -> int:
+    """Return the how many-th repetition this is, as OpenAI's SDKs count; 0 from all others."""
+    given = request.headers.get("x-stainless-retry-count", "")
+    return int(given) if given.isascii() and given.isdigit() and len(given) < 4 else 0  # noqa: PLR2004
+
+
+async def fingerprint(route: str, raw: Mapping[str, object]) -> bytes:
+    """Return a hash of a body and its route; of a large one, taken off the loop."""
+    shown = {"route": route, "input": dict(raw)}
+    urls = raw.get("image_urls")
+    weight = sum(len(url) for url in urls if isinstance(url, str)) if isinstance(urls, list) else 0
+    if weight > _LARGE:
+        return await asyncio.to_thread(jobs.fingerprint, shown)
+    return jobs.fingerprint(shown)

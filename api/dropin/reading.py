@@ -1,0 +1,200 @@
+"""From a body in any of three dialects to what it asks for; every field that is wrong is named at once.
+
+A field that changes nothing here is taken all the same, and named in `X-Darkroom-Ignored`; one that asks
+for what cannot be had is refused, for whoever sends it expects to get it.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from api.contract.schemas import Options, SubmitBody
+from api.dropin import options, outputs, sizes
+from api.dropin.outputs import Output
+from models.errors import FieldError, InvalidRequest, ModelNotFound
+from models.platform.wording import printable, shown
+from models.provider import aliases, catalog
+from models.provider.aliases import Alias
+
+COUNT_MAX = 10
+_NAMED_MAX = 50  # unknown fields that are named
+# As the provider has them; `image_size` and `response_format` have other names too.
+_INPUT = ("prompt", "image_urls", "seed", "watermark")
+_READ = {
+    "model", "image_size", "size", "n", "num_images", "response_format", "output_format",
+    "output_compression", "user", "safety_identifier", "darkroom", "stream",
+}  # fmt: skip
+_IGNORED = {"quality", "style", "moderation", "background", "input_fidelity", "partial_images",
+            "complexity"}  # fmt: skip
+_REFUSED = {
+    "mask": "no model here changes only a part; leave it out, and say in the prompt what changes",
+    "markup": "no model here reads it; say it in the prompt",
+    "svg": "no model here draws SVG; use jpeg, png or webp",
+    "frame_count": "no model here draws animations",
+    "frame_duration_ms": "no model here draws animations",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A body that was read: the job that it asks for, `count` times, and how its images are sent.
+
+    `names` tells under which name of the body each field of the input stands.
+    """
+
+    body: SubmitBody
+    count: int
+    output: Output
+    stream: bool
+    ignored: tuple[str, ...]
+    names: Mapping[str, str]
+
+
+def read(
+    raw: Mapping[str, object],
+    own: Mapping[str, object],
+    *,
+    lenient: bool,
+    written: bool = False,
+    references: str = "image_urls",
+) -> Asked:
+    """Read a body; what of it is null was not said. `own` are the project's aliases.
+
+    `lenient` scales sizes up that are too small; `written` is for forms; `references` is where the body has
+    them. Raises `InvalidRequest` and `ModelNotFound`.
+    """
+    given = {name: value for name, value in raw.items() if value is not None}
+    errors, ignored = list(_unknown(given)), sorted(_IGNORED & given.keys())
+    alias = _model(given, own)
+    chosen, names = _size(given, alias, errors, scale=lenient or alias.scale)
+    shape, output = outputs.read(given, alias.response_format, errors, ignored)
+    said = options.read(given, errors, written=written)
+    count, stream = _count(given, errors), _stream(given, errors, ignored)
+    if count > 1 and said.reuse == "exact":
+        errors.append(FieldError("/darkroom/reuse", "it would make all images one; leave it out."))
+    if errors:
+        raise refusal(errors)
+    input_ = {name: given[name] for name in _INPUT if name in given}
+    input_ = {"model": alias.model, **input_, **chosen, "response_format": shape}
+    return Asked(
+        body=_submission(input_, said),
+        count=count,
+        output=output,
+        stream=stream,
+        ignored=tuple(ignored),
+        names={**names, "image_urls": references},
+    )
+
+
+def refusal(errors: list[FieldError]) -> InvalidRequest:
+    """Refuse a body for these fields, of which there is at least one."""
+    named = ", ".join(dict.fromkeys(each.pointer.lstrip("/") or "the body" for each in errors))
+    if len(errors) == 1:
+        return InvalidRequest(f"{named}: {errors[0].message}", errors=tuple(errors))
+    return InvalidRequest(f"The request breaks a rule at {named}.", errors=tuple(errors))
+
+
+def renamed(refused: InvalidRequest, names: Mapping[str, str]) -> InvalidRequest:
+    """Point a refusal of the input to where the fields stand in the body."""
+    pointed = type(refused)(
+        refused.detail,
+        errors=tuple(
+            FieldError(_place(each.pointer, names), each.message) for each in refused.errors
+        ),
+    )
+    pointed.extra = refused.extra
+    return pointed
+
+
+def _place(pointer: str, names: Mapping[str, str]) -> str:
+    head, _, rest = pointer.removeprefix(f"{catalog.AT}/").partition("/")
+    if not pointer.startswith(f"{catalog.AT}/"):
+        return pointer if pointer in {catalog.AT, ""} else _option(pointer)
+    name = names.get(head, head)
+    # "1024x1024" has no width of its own to point to.
+    return f"/{name}/{rest}" if rest and name != "size" else f"/{name}"
+
+
+def _option(pointer: str) -> str:
+    return f"/darkroom{pointer}" if pointer.startswith("/") else pointer
+
+
+def _submission(input_: dict[str, object], said: Options) -> SubmitBody:
+    return SubmitBody.model_construct(
+        input=input_, **{name: getattr(said, name) for name in Options.model_fields}
+    )
+
+
+def _model(given: Mapping[str, object], own: Mapping[str, object]) -> Alias:
+    name = given.get("model")
+    if not isinstance(name, str):
+        message = "is required; add it." if name is None else f"{shown(name)} is not a string."
+        raise InvalidRequest(f"model {message}", errors=(FieldError("/model", f"model {message}"),))
+    if catalog.find(name) is not None:
+        return Alias(name, scale=False)
+    alias = aliases.find(name, own)
+    if alias is None:
+        message = catalog.no_such_model(name)
+        raise ModelNotFound(message, errors=(FieldError("/model", message),))
+    return alias
+
+
+def _size(
+    given: Mapping[str, object], alias: Alias, errors: list[FieldError], *, scale: bool
+) -> tuple[dict[str, object], dict[str, str]]:
+    """Return the `image_size` that was asked for, if one was, and under which name."""
+    model = catalog.find(alias.model)
+    field = "size" if "size" in given else "image_size"
+    if model is None or field not in given:
+        return {}, {}
+    if "size" in given and "image_size" in given:
+        errors.append(FieldError("/size", "image_size says it too; keep one of them."))
+    wanted = given[field]
+    if field == "size":
+        try:
+            wanted = sizes.read(wanted, model)
+        except ValueError as wrong:
+            errors.append(FieldError("/size", str(wrong)))
+    if wanted is None:
+        return {}, {}
+    fitted, wrong_sizes = sizes.fit(wanted, model, field, scale=scale)
+    errors += wrong_sizes
+    return {"image_size": fitted}, {"image_size": field}
+
+
+def _count(given: Mapping[str, object], errors: list[FieldError]) -> int:
+    """Read `n`, which the provider calls `num_images`."""
+    counts = {name: given[name] for name in ("n", "num_images") if name in given}
+    for name, count in counts.items():
+        if type(count) is not int or not 1 <= count <= COUNT_MAX:
+            message = f"{shown(count)} is not a whole number from 1 to {COUNT_MAX}."
+            errors.append(FieldError(f"/{name}", message))
+            return 1
+    if len(set(counts.values())) > 1:
+        errors.append(FieldError("/n", "num_images says otherwise; keep one of them."))
+    return next((count for count in counts.values() if isinstance(count, int)), 1)
+
+
+def _stream(given: Mapping[str, object], errors: list[FieldError], ignored: list[str]) -> bool:
+    stream = given.get("stream", False)
+    if not isinstance(stream, bool):
+        errors.append(FieldError("/stream", f"{shown(stream)} is neither true nor false."))
+    if "stream" in given and stream is not True:
+        ignored.append("stream")
+    return stream is True
+
+
+def _unknown(given: Mapping[str, object]) -> Iterator[FieldError]:
+    """Yield an error for each field that nobody knows, or that asks for what cannot be had."""
+    known = [*_INPUT, *sorted(_READ), *sorted(_IGNORED)]
+    unknown = [name for name in given if name not in known]
+    for name in unknown[:_NAMED_MAX]:
+        pointer = printable(name).replace("~", "~0").replace("/", "~1")
+        if message := _REFUSED.get(name):
+            yield FieldError(f"/{pointer}", f"{message}.")
+            continue
+        close = difflib.get_close_matches(name.lower()[:100], known, n=1)
+        advice = f'did you mean "{close[0]}"?' if close else "remove it."
+        yield FieldError(f"/{pointer}", f'there is no field "{printable(name)}"; {advice}')
+    if given.get("background") == "transparent":
+        yield FieldError("/background", "no model here draws transparency; leave it out.")

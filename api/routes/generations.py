@@ -1,0 +1,22 @@
+"""`/v1/images/generations`: the provider's and OpenAI's own route, held until the image is kept."""
+
+from fastapi import APIRouter, Request, Response
+
+from api.contract.documentation import REFUSALS
+from api.contract.dropin import GENERATED, WITH_GENERATION
+from api.dependencies.deps import Writer
+from api.dropin import calling
+from api.dropin.route import DropInRoute
+
+router = APIRouter(
+    prefix="/v1/images", tags=["images"], responses=REFUSALS, route_class=DropInRoute
+)
+
+
+@router.post("/generations", responses=GENERATED, openapi_extra=WITH_GENERATION)
+async def generate_images(request: Request, caller: Writer) -> Response:
+    """Make images, and answer when they are kept: the provider's route, and OpenAI's.
+
+    A job each, which goes on when its client goes away; the client's own retry joins it.
+    """
+    return await calling.call(request, caller, "generations")

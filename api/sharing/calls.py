@@ -1,0 +1,71 @@
+"""The synchronous calls that wait in this process: seen every few seconds, and what became of each."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from models.errors import Unavailable
+from models.jobs import calls
+from models.jobs.calls import SEEN, Claim
+from models.platform.db import Database
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_TRIES = 3  # at saying what became of a call; after that it counts as lost by itself
+
+
+class Calls:
+    """Who waits for an answer here. Without a claim (a call with a key) there is nothing to note."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: dict[Claim, None] = {}
+        self._noting: set[asyncio.Task[None]] = set()
+
+    @contextmanager
+    def held(self, claim: Claim | None) -> Iterator[None]:
+        """Have a call seen while the block lasts."""
+        if claim is not None:
+            self._waiting[claim] = None
+        try:
+            yield
+        finally:
+            if claim is not None:
+                self._waiting.pop(claim, None)
+
+    def note(self, claim: Claim | None, *, answered: bool, failed: bool = False) -> None:
+        """Note what became of a call, whatever becomes of the request: its task may be cancelled."""
+        if claim is None:
+            return
+        task = asyncio.create_task(self._note(claim, answered=answered, failed=failed))
+        self._noting.add(task)
+        task.add_done_callback(self._noting.discard)
+
+    async def see_for_ever(self) -> None:
+        """Say who waits here, until cancelled."""
+        while True:
+            await asyncio.sleep(SEEN.total_seconds())
+            if not self._waiting:
+                continue
+            try:
+                await calls.see(self._database.direct, [each.id for each in self._waiting])
+            except Unavailable as away:
+                log.warning("calls.unseen", detail=away.detail)
+
+    async def finish(self) -> None:
+        """Wait until everything is noted."""
+        await asyncio.gather(*self._noting, return_exceptions=True)
+
+    async def _note(self, claim: Claim, *, answered: bool, failed: bool) -> None:
+        for _ in range(_TRIES):
+            try:
+                if answered:
+                    await calls.answered(self._database.direct, claim)
+                else:
+                    await calls.lost(self._database.direct, claim, failed=failed)
+            except Unavailable as away:
+                log.warning("calls.not_noted", detail=away.detail)
+            else:
+                return
