@@ -28,6 +28,8 @@ export function Deliveries({ of, title = "Deliveries" }: { of: string; title?: s
   );
 }
 
+const UNDER_WAY = ["pending", "sending"];
+
 function Row({ of, reload }: { of: Delivery; reload: () => Promise<void> }) {
   const last = of.tries[of.tries.length - 1];
   return (
@@ -49,7 +51,7 @@ function Row({ of, reload }: { of: Delivery; reload: () => Promise<void> }) {
         </details>
       </td>
       <td class="right">
-        {may("webhooks") && (
+        {may("webhooks") && !UNDER_WAY.includes(of.state) && (
           <Button does={async () => { await ask(`v1/deliveries/${of.id}/redeliver`, { body: {} }); say("It is sent again."); await reload(); }}>Send again</Button>
         )}
       </td>

@@ -214,7 +214,7 @@ export function Thumbnail({ job, large }: { job: Job; large?: boolean }) {
   }
   const image = job.result?.data[0];
   const shown = image && !job.erased_at && Date.parse(image.expires_at) > Date.now() && !lost;
-  if (!shown) return <span class={large ? "blank large" : "blank"} aria-hidden="true">{large && (job.error ? words(job.error.code) : job.waiting_reason ? words(job.waiting_reason) : job.status)}</span>;
+  if (!shown) return <span class={large ? "blank large" : "blank"} aria-hidden="true">{large && (job.erased_at ? "erased" : job.error ? words(job.error.code) : job.waiting_reason ? words(job.waiting_reason) : job.status)}</span>;
   return (
     <img
       class={large ? "thumb large" : "thumb"}

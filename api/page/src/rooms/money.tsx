@@ -47,7 +47,7 @@ export function MoneyRoom() {
       {daily.value && <Daily report={daily.value} days={days} />}
       <Section title="Spent" aside={
         <label class="line"><span class="dim">by</span>
-          <select value={by} onChange={(event) => refine({ by: event.currentTarget.value })}>{GROUPS.map((each) => <option key={each}>{each}</option>)}</select>
+          <select aria-label="Group by" value={by} onChange={(event) => refine({ by: event.currentTarget.value })}>{GROUPS.map((each) => <option key={each}>{each}</option>)}</select>
         </label>}>
         {report && <Groups report={report} by={by} />}
       </Section>
