@@ -254,7 +254,7 @@ def test_money_is_grouped_bounded_and_saved(darkroom: Darkroom, page: Page) -> N
     expect(page.get_by_role("table", name="Spent by customer")).to_contain_text("c_1")
     page.get_by_role("button", name="New budget").click()
     page.get_by_label("US dollars").fill("5")
-    page.get_by_label("Customer").fill("c_1")
+    page.get_by_role("dialog").get_by_label("Customer").fill("c_1")
     page.get_by_role("button", name="Set").click()
     expect(page.locator(".budgets")).to_contain_text("Customer c_1")
     page.get_by_role("button", name="Delete the budget of Customer c_1").click()
