@@ -60,14 +60,16 @@ from models.jobs.charging import (
 from models.jobs.correcting import Correction, correct, write_off
 from models.jobs.ending import cancel, expire, late
 from models.jobs.erasing import erase
+from models.jobs.filtering import Filter
 from models.jobs.following import follow_up, settle, waiting
 from models.jobs.inserting import Idempotency, Submission
-from models.jobs.keeping import keep_at_once, keep_late, keep_later, pass_by, receive, succeed
+from models.jobs.keeping import keep_late, pass_by, receive, succeed
 from models.jobs.plain import receive_plain, succeed_plain
+from models.jobs.postponing import keep_at_once, keep_later
 from models.jobs.queue.dispatching import Dispatch, dispatch, hand_back
 from models.jobs.queue.explaining import explain
 from models.jobs.queue.outlook import Outlook, look
-from models.jobs.reading import Filter, Snapshot, finished, listing, read, read_version, snapshot
+from models.jobs.reading import Snapshot, finished, listing, read, read_version, snapshot
 from models.jobs.reaping import Reaped, overdue, reap
 from models.jobs.retrying import again, retry, retry_name
 from models.jobs.searching import search

@@ -7,7 +7,6 @@ provider's log later makes an unknown one `settled` or `released` (see `worker/d
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -27,13 +26,12 @@ from sqlalchemy import (
 )
 
 from models import ids
-from models.jobs import evidence
+from models.jobs import booking, evidence
 from models.jobs.evidence import Evidence
 from models.money import ledger, prices
 from models.platform.db import Transaction
 from models.platform.direct import given
 from models.schema import Attempt, Image, Job
-from models.states import Charge
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -134,7 +132,7 @@ async def finish(
         return None
     if answer.evidence is not None:
         await evidence.write(tx, found.id, answer.evidence)
-    job = await ledger.book(tx, job, *_entries(found, answer.charge, answer.credits))
+    job = await ledger.book(tx, job, *booking.entries(found, answer.charge, answer.credits))
     await prices.observe(tx, job.model, found)
     return found, job
 
@@ -202,75 +200,6 @@ async def note_late(
     return found.one_or_none()
 
 
-async def resolve(
-    tx: Transaction,
-    job: Job,
-    attempt: Attempt,
-    *,
-    credits_: int | None,
-    inference_id: str | None,
-    made_at: datetime | None = None,
-) -> tuple[Attempt, Job] | None:
-    """Book what an unknown charge turned out to be: so many credits, or None for nothing.
-
-    A `released` attempt may still become `settled`. None when it says nothing new.
-    """
-    charge: Charge = "released" if credits_ is None else "settled"
-    before = ("unknown",) if credits_ is None else ("unknown", "released")
-    was = attempt.charge
-    found = (
-        await tx.scalars(
-            update(Attempt)
-            .where(Attempt.id == attempt.id, Attempt.charge.in_(before), Attempt.charge == was)
-            .values(
-                charge=charge,
-                credits=credits_,
-                charged_at=made_at or func.now() if charge == "settled" else None,
-                inference_id=func.coalesce(Attempt.inference_id, inference_id),
-            )
-            .returning(Attempt),
-        )
-    ).one_or_none()
-    if found is None:
-        return None
-    entries = _entries(found, charge, credits_, made_at)
-    if was == "released":
-        entries = [each for each in entries if each.kind != "release"]
-    job = await ledger.book(tx, job, *entries)
-    await prices.observe(tx, job.model, found)
-    return found, job
-
-
-async def adjust(
-    tx: Transaction,
-    job: Job,
-    attempt: Attempt,
-    entries: Sequence[ledger.Entry],
-    *,
-    made_at: datetime | None = None,
-) -> tuple[Attempt, Job]:
-    """Book refunds and adjustments of an attempt; one that was free until now is settled by them.
-
-    The caller has taken the job's row, and read the attempt since.
-    """
-    if not entries:
-        return attempt, job
-    moved = sum(each.credits for each in entries)
-    adjusted = await tx.scalars(
-        update(Attempt)
-        .where(Attempt.id == attempt.id)
-        .values(
-            charge="settled",
-            credits=func.coalesce(Attempt.credits, 0) + moved,
-            adjusted=Attempt.adjusted + moved,
-            charged_at=func.coalesce(Attempt.charged_at, made_at, func.now()),
-            inference_id=func.coalesce(Attempt.inference_id, entries[-1].inference_id),
-        )
-        .returning(Attempt),
-    )
-    return adjusted.one(), await ledger.book(tx, job, *entries)
-
-
 async def unkept(tx: Transaction, job: Job) -> int | None:
     """Return the first attempt whose image was received and never kept, while its URL lives; else None.
 
@@ -302,15 +231,3 @@ async def of(tx: Transaction, job_ids: Sequence[UUID]) -> dict[UUID, list[Attemp
     for attempt in rows:
         found[attempt.job_id].append(attempt)
     return found
-
-
-def _entries(
-    attempt: Attempt, charge: Charge, credits_: int | None, made_at: datetime | None = None
-) -> list[ledger.Entry]:
-    if charge == "unknown":
-        return []
-    released = ledger.release(attempt.number, attempt.hold)
-    if credits_ is None:
-        return [released]
-    charged = ledger.charge(attempt.number, credits_, attempt.inference_id, made_at)
-    return [released, charged]

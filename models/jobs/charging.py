@@ -9,7 +9,7 @@ from sqlalchemy import func, not_, or_, select, update
 
 from models import ids
 from models.errors import Conflict, NotFound
-from models.jobs import attempts
+from models.jobs import booking
 from models.jobs.announcing import lock
 from models.jobs.answering import after_resolved, tell_resolved
 from models.jobs.view import Presenter
@@ -137,7 +137,7 @@ async def resolve(
     )
     if attempt is None:
         return None
-    done = await attempts.resolve(
+    done = await booking.resolve(
         tx,
         job,
         attempt,

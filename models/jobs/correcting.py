@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from models.jobs import attempts
+from models.jobs import booking
 from models.jobs.announcing import lock
 from models.jobs.answering import after_resolved, tell_resolved
 from models.jobs.view import Presenter
@@ -46,7 +46,7 @@ async def correct(tx: Transaction, presenter: Presenter, attempt_id: UUID) -> Co
         return None
     before, was = attempt.credits or 0, attempt.charge
     first = usage[0]
-    resolved = await attempts.resolve(
+    resolved = await booking.resolve(
         tx, job, attempt,
         credits_=first.credits, inference_id=first.reference, made_at=first.at,
     )  # fmt: skip
@@ -55,7 +55,7 @@ async def correct(tx: Transaction, presenter: Presenter, attempt_id: UUID) -> Co
     entries = await _entries(tx, attempt, lines)
     if resolved is None and not entries:
         return None
-    attempt, job = await attempts.adjust(tx, job, attempt, entries, made_at=first.at)
+    attempt, job = await booking.adjust(tx, job, attempt, entries, made_at=first.at)
     job = await tell_resolved(tx, presenter, job)
     if was == "unknown":
         await after_resolved(tx, presenter, job, paid=(attempt.credits or 0) > 0)
@@ -78,7 +78,7 @@ async def write_off(tx: Transaction, presenter: Presenter, attempt_id: UUID) -> 
         return None
     name = await _fresh(tx, attempt, "not charged")
     entry = ledger.adjustment(attempt.number, -before, attempt.inference_id, name)
-    attempt, job = await attempts.adjust(tx, job, attempt, [entry])
+    attempt, job = await booking.adjust(tx, job, attempt, [entry])
     await tell_resolved(tx, presenter, job)
     return Correction(attempt.client_request_id, "settled", before, 0)
 

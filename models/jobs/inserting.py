@@ -16,7 +16,7 @@ from sqlalchemy.orm import aliased
 
 from models import ids
 from models.accounts.projects import Caller
-from models.jobs.reading import closed_to
+from models.jobs.filtering import closed_to
 from models.money import ledger
 from models.platform.db import Base
 from models.platform.direct import Statement, given, prepared

@@ -12,7 +12,7 @@ for a row that another transaction had locked, so a guard that fails stops all t
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import BigInteger, Interval, Text, Uuid, func, select, text
+from sqlalchemy import CTE, BigInteger, Interval, Text, Uuid, func, select, text
 from sqlalchemy import inspect as mapped
 
 from models import ids
@@ -117,6 +117,26 @@ async def _announce(
 
 def _receive() -> Statement:
     """Write the statement: the call's end, its lines in the ledger, and the job's sums."""
+    job, owner = _mine()
+    finished = _finished(job, owner)
+    told = finished.c
+    booked = ledger.appended(
+        finished,
+        (told.number, "release", -told.hold, None),
+        (told.number, "charge", told.hold, told.inference_id),
+    )
+    kept = to_keep(
+        told.id,
+        lease=given("lease", Interval()),
+        ttl=given("ttl", Interval()),
+        held=Job.held - told.hold,
+        charged=Job.charged + told.hold,
+    )
+    return prepared(kept.returning(Job.id).add_cte(booked.cte("booked")))
+
+
+def _mine() -> tuple[CTE, CTE]:
+    """Lock the job, if its worker still has it and nobody follows it, and its project without budgets."""
     job = (
         select(Job.id, Job.project_id, Job.key_id, Job.customer)
         .where(
@@ -134,42 +154,30 @@ def _receive() -> Statement:
         .with_for_update(read=True, key_share=True, of=Project)
         .cte("owner")
     )
+    return job, owner
+
+
+def _finished(job: CTE, owner: CTE) -> CTE:
+    """Write that the call brought an image, and cost what was held for it."""
     credits_ = given("credits", BigInteger())
-    finished = (
-        attempts.closing(
-            job.c.id,
-            given("number", BigInteger()),
-            job.c.project_id == owner.c.id,
-            Attempt.start_id == given("start", Uuid()),
-            Attempt.hold == credits_,
-            outcome="image",
-            charge="settled",
-            credits=credits_,
-            charged_at=func.now(),
-            http_status=given("http_status", BigInteger()),
-            inference_id=given("inference", Text()),
-            provider_url=given("url", Text()),
-        )
-        .returning(
-            *(job.c.id, job.c.project_id, job.c.key_id, job.c.customer),
-            *(Attempt.number, Attempt.hold, Attempt.inference_id),
-        )
-        .cte("finished")
+    closed = attempts.closing(
+        job.c.id,
+        given("number", BigInteger()),
+        job.c.project_id == owner.c.id,
+        Attempt.start_id == given("start", Uuid()),
+        Attempt.hold == credits_,
+        outcome="image",
+        charge="settled",
+        credits=credits_,
+        charged_at=func.now(),
+        http_status=given("http_status", BigInteger()),
+        inference_id=given("inference", Text()),
+        provider_url=given("url", Text()),
     )
-    told = finished.c
-    booked = ledger.appended(
-        finished,
-        (told.number, "release", -told.hold, None),
-        (told.number, "charge", told.hold, told.inference_id),
-    )
-    kept = to_keep(
-        told.id,
-        lease=given("lease", Interval()),
-        ttl=given("ttl", Interval()),
-        held=Job.held - told.hold,
-        charged=Job.charged + told.hold,
-    )
-    return prepared(kept.returning(Job.id).add_cte(booked.cte("booked")))
+    return closed.returning(
+        *(job.c.id, job.c.project_id, job.c.key_id, job.c.customer),
+        *(Attempt.number, Attempt.hold, Attempt.inference_id),
+    ).cte("finished")
 
 
 _RECEIVE = _receive()

@@ -15,8 +15,8 @@ from models.jobs import attempts
 from models.jobs.announcing import lock
 from models.jobs.answering import after_unknown
 from models.jobs.ending import queue_keep
-from models.jobs.keeping import image_lost
 from models.jobs.moving import take_back
+from models.jobs.postponing import image_lost
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.platform.direct import Reader, given, prepared

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import func, insert, or_, select, update
 
 from models import ids
-from models.jobs import attempts
+from models.jobs import attempts, booking
 from models.jobs.announcing import lock
 from models.jobs.answering import after_resolved, tell_resolved
 from models.jobs.closing import release_pending_hold, unknown_hold
@@ -77,35 +77,39 @@ async def recall(
     """
     job = await lock(tx, job_id)
     known = {each.number: each for each in (await attempts.of(tx, [job_id]))[job_id]}
-    moves = job.status != "queued"
-    last = max(
-        [job.attempt, *known]
-    )  # in phase `keep` the job names the image's call, not its last
+    # In phase `keep` the job names the image's call, not its last one.
+    last = max([job.attempt, *known])
+    moves = job.status != "queued" or any(call.number > last for call in calls)
     booked: list[Call] = []
     for call in sorted(calls, key=lambda each: each.number):
+        found = known.get(call.number)
         if call.number > last:
-            job = await _close_open(tx, job)
-            job, attempt = await _add(tx, job, call)
-            moves = True
-        elif (found := known.get(call.number)) and _is_open(found, paused_at):
+            job, attempt = await _add(tx, await _close_open(tx, job), call)
+        elif found is not None and _is_open(found, paused_at):
             job, attempt = await _close_open(tx, job), found
         else:
             continue
-        done = await attempts.resolve(
+        done = await booking.resolve(
             tx, job, attempt,
             credits_=call.credits, inference_id=call.inference_id, made_at=call.made_at,
         )  # fmt: skip
         if done is not None:
             job = done[1]
             booked.append(call)
-    if not booked:
-        return []
+    if booked:
+        await _go_on(tx, presenter, job, booked, moves=moves)
+    return booked
+
+
+async def _go_on(
+    tx: Transaction, presenter: Presenter, job: Job, booked: Sequence[Call], *, moves: bool
+) -> None:
+    """Tell what was booked, and fail or requeue a job that waits for it or had a worker."""
     job = await tell_resolved(tx, presenter, job)
     paid = any(call.credits is not None for call in booked)
     if job.finished_at is None and job.phase == "call" and (paid or moves):
         job = await _wait(tx, job, counted=len(booked))
         await after_resolved(tx, presenter, job, paid=paid)
-    return booked
 
 
 def _is_open(attempt: Attempt, paused_at: datetime) -> bool:
@@ -115,7 +119,7 @@ def _is_open(attempt: Attempt, paused_at: datetime) -> bool:
 
 
 async def _close_open(tx: Transaction, job: Job) -> Job:
-    """Return up the call that was under way in the backup, if one was; its hold stays its own."""
+    """Give up the call that was under way in the backup, if one was; its hold stays its own."""
     if job.status != "running" or job.phase != "call":
         return job
     closed = await attempts.finish(tx, job, job.attempt, attempts.LOST, start_id=None)

@@ -127,12 +127,16 @@ def job(
         "cost": _cost(presenter, job, attempts),
         "result": None if shown is None else _result(presenter, job, shown, attempts, now, inline),
         "error": None if job.error is None else {**job.error, "charged": _charged(job, attempts)},
-        "cancel": None
-        if job.cancel_requested_at is None
-        else {"requested_at": time(job.cancel_requested_at), "outcome": job.cancel_outcome},
+        "cancel": _cancel(job),
         "retried_from": None if job.retried_from is None else ids.text(ids.JOB, job.retried_from),
         "reused_from": None if job.reused_from is None else ids.text(ids.JOB, job.reused_from),
     }
+
+
+def _cancel(job: Job) -> Json | None:
+    if job.cancel_requested_at is None:
+        return None
+    return {"requested_at": time(job.cancel_requested_at), "outcome": job.cancel_outcome}
 
 
 def _charged(job: Job, attempts: Sequence[Attempt]) -> str:

@@ -11,6 +11,7 @@ import re
 import sys
 import threading
 from collections.abc import MutableMapping
+from functools import partial
 from logging import getLevelNamesMapping
 from types import TracebackType
 from typing import Any, TextIO
@@ -29,16 +30,8 @@ _CHATTY = (
 
 def configure(role: str, level: str, *, stream: TextIO | None = None) -> None:
     """Send everything that this process logs, libraries included, to stdout as JSON lines."""
-
-    def name_role(
-        _logger: object, _method: str, event: MutableMapping[str, object]
-    ) -> MutableMapping[str, object]:
-        # Not a context variable: tasks and threads start with contexts of their own.
-        event["role"] = role
-        return event
-
     shared: list[structlog.typing.Processor] = [
-        name_role,
+        partial(_name_role, role),
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -71,6 +64,14 @@ def configure(role: str, level: str, *, stream: TextIO | None = None) -> None:
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_the_end
     threading.excepthook = _log_the_threads_end
+
+
+def _name_role(
+    role: str, _logger: object, _method: str, event: MutableMapping[str, object]
+) -> MutableMapping[str, object]:
+    # Not a context variable: tasks and threads start with contexts of their own.
+    event["role"] = role
+    return event
 
 
 def _log_the_end(
