@@ -61,7 +61,7 @@ get an id at once, and poll, wait, or be called back by a signed webhook. Every 
 
 
 def _name(route: APIRoute) -> str:
-    """Name an operation as clients that are made from OpenAPI will call it: `submit_job`."""
+    """Return an operation's name, as clients made from OpenAPI call it: `submit_job`."""
     return route.name
 
 

@@ -16,7 +16,7 @@ _PATIENCE = 2.0  # seconds; two URLs then fit into the check's own limit
 
 
 def main(urls: Sequence[str]) -> int:
-    """Ask one after the other; 0 at the first that answers 200, otherwise 1 and why."""
+    """Ask each address in turn; return 0 at the first that answers 200, else 1 and print why."""
     for url in urls:
         trouble = _ask(url)
         if trouble is None:

@@ -98,7 +98,7 @@ def main() -> int:
 
 
 def _leave(context: Context, status: int) -> None:
-    """Say goodbye, and close everything. Nothing is in flight: no silent server is waited for."""
+    """Sign off, and close everything. Nothing is in flight, so no silent server is waited for."""
     left = context.leaves_by - time.monotonic()
     late = _let_go_after(max(min(_GOODBYE, left), _LAST_MOMENT), context, status)
     loop.run(context.thumbnails.drawn(_DRAWN))
@@ -209,7 +209,7 @@ async def _take_work(context: Context) -> None:
 
 
 async def _drain(context: Context) -> None:
-    """Take nothing more, finish what is in flight, and say what the grace was too short for."""
+    """Take nothing more, finish what is in flight, and log what the grace was too short for."""
     if context.draining:  # told twice
         return
     context.draining = True
@@ -226,7 +226,7 @@ async def _drain(context: Context) -> None:
 
 
 async def _report(context: Context) -> None:
-    """Say at once what has changed; without Postgres the next heartbeat says it."""
+    """Report at once what has changed; without Postgres the next heartbeat does."""
     try:
         await heart.beat(context)
     except Unavailable as away:

@@ -68,7 +68,7 @@ async def _about_wallet(context: Context, outcome: Parked, account: AccountSays)
 
 
 async def _asked(context: Context) -> AccountSays:
-    """Ask the account, or share what another call has asked since this one was answered."""
+    """Ask the account, or share what another call has learned since this one was answered."""
     clock = get_running_loop().time
     answered = clock()
     async with context.asking:

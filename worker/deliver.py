@@ -151,7 +151,7 @@ def judge(
     now: datetime,
     random: Callable[[], float],
 ) -> TryResult:
-    """Say what follows from what a try met: delivered, given up, the endpoint disabled, or tried again."""
+    """Return what follows from a try: delivered, given up, the endpoint disabled, or tried again."""
     match met:
         case EgressRefused():
             # Which rule, how long it took, and what the name resolves to, is nobody's business: the log

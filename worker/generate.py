@@ -239,7 +239,7 @@ async def _lose(tx: Transaction, context: Context, ref: Ref, answer: Answer) -> 
 
 
 def _answer(outcome: Outcome) -> Answer:
-    """Say an outcome in the words of the books."""
+    """Return an outcome in the words of the books."""
     word, code, message, counts = _words(outcome)
     receipt = outcome.receipt
     return Answer(

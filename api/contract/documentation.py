@@ -14,7 +14,7 @@ _AT = "#/components/schemas/{model}"
 
 
 def _answer(shape: object, description: str, example: str = "", status: int = 200) -> Responses:
-    """Say what an answer is: FastAPI takes its schema from `model`, and does nothing else with it."""
+    """Return the description of an answer; FastAPI takes its schema from `model`."""
     content = {"application/json": _shown(example)} if example else {}
     return {status: {"model": shape, "description": description, "content": content}}
 
@@ -241,7 +241,7 @@ def complete(described: dict[str, Any], schemas: dict[str, Any]) -> dict[str, An
 
 
 def _named(status: str) -> str:
-    """Name the component with the refusals of a status."""
+    """Return the name of the component with the refusals of a status."""
     return f"Refused{status}"
 
 

@@ -83,7 +83,7 @@ async def read_json(request: Request) -> ParsedRequest:
 
 
 def let_go(request: Request) -> None:
-    """Let go of a body that has been used, and of its room, for its sender is held from now on."""
+    """Free a body that has been used, with its bytes of the budget: its sender is held from now on."""
     if isinstance(request, ParsedRequest):
         request.empty()
     intake = getattr(request.state, "intake", None)

@@ -60,13 +60,13 @@ class _Bearer(SecurityBase):
 
 
 class Key(_Bearer):
-    """Gives the caller, and demands a scope of its key: any one of these."""
+    """A dependency that returns the caller, and demands a scope of its key: any one of these."""
 
     def __init__(self, *scopes: Scope) -> None:
         self._scopes = scopes
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]  # pyrefly: ignore[bad-override]  # FastAPI reads each signature by itself
-        """Tell who asks; raises `Unauthenticated`, `ScopeMissing`, `TooMany`."""
+        """Return the caller; raise `Unauthenticated`, `ScopeMissing` or `TooMany`."""
         caller = await state_of(request).callers.admit(request)
         self.demand(caller)
         return caller

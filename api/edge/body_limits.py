@@ -102,7 +102,7 @@ class Intake:
 
 
 def too_large(most: int, what: str = "") -> BodyTooLarge:
-    """Say that a body has more bytes than its bound."""
+    """Return the refusal of a body that has more bytes than its bound."""
     return BodyTooLarge(
         f"The body has more than {most:,} bytes{what}, the most that this route takes."
     )

@@ -49,7 +49,7 @@ class ByteBudget:
         return hold
 
     async def take(self, hold: Hold, size: int) -> None:
-        """Take so many bytes more, which have come already; raises `TooMany` when there is no room."""
+        """Count so many bytes more, which have come already; raise `TooMany` when there is no room."""
         if not self._waiting[hold.project_id] and self._fits(hold, size):
             self._give(hold, size)
             return

@@ -53,7 +53,7 @@ class Callers:
             raise exhausted(request.state.quota)
 
     async def identify(self, authorization: str | None) -> Caller:
-        """Tell who presents `Authorization: Bearer <key>`; raises `Unauthenticated`."""
+        """Return who presents `Authorization: Bearer <key>`; raise `Unauthenticated`."""
         scheme, _, key = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise Unauthenticated("Send `Authorization: Bearer <API key>`.")

@@ -61,7 +61,7 @@ class Connection(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a client in, or tell it that there is no room."""
+        """Accept a client, or refuse it when there is no room."""
         super().connection_made(transport)
         self._address = self.client[0] if self.client else ""
         self._joined = self._crowd.join(self, self._address)
@@ -87,7 +87,7 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, within the bounds."""
+        """Read what came, within the bounds."""
         self._unmoved += len(data)
         if self._refused:
             if self._unmoved > _LINGER_MAX:
@@ -177,7 +177,7 @@ class Connection(HttpToolsProtocol):
             super().shutdown()
 
     def drain(self) -> None:
-        """Say with the answer under way that no other comes over this connection."""
+        """Mark the answer under way as the last one of this connection."""
         if self._running is not None and not self._running.response_started:
             self._running.keep_alive = False
 

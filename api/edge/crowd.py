@@ -51,7 +51,7 @@ class Crowd:
         return cls(most, settings.connections_per_address, settings.balancers)
 
     def join(self, member: Member, address: str) -> bool:
-        """Take a connection in, or return False where it must be refused."""
+        """Count a connection in; return False where it must be refused."""
         if self._open >= self.most and not self._make_room():
             CLOSED.labels("full").inc()
             return False
@@ -66,7 +66,7 @@ class Crowd:
         return True
 
     def quit(self, member: Member, address: str) -> None:
-        """Let a connection go that was taken in."""
+        """Count a connection out."""
         place = self._place(address)
         self._places[place] -= 1
         if not self._places[place]:
@@ -76,11 +76,11 @@ class Crowd:
         _OPEN.dec()
 
     def rest(self, member: Member) -> None:
-        """Note that nothing is under way on a connection from now on."""
+        """Mark a connection as idle."""
         self._idle[member] = None
 
     def work(self, member: Member) -> None:
-        """Note that a request is under way."""
+        """Mark a connection as busy with a request."""
         self._idle.pop(member, None)
 
     def _make_room(self) -> bool:
@@ -93,7 +93,7 @@ class Crowd:
         return True
 
     def _place(self, address: str) -> str:
-        """Name where a connection is from; "" for a balancer, from which everybody may come."""
+        """Return where a connection is from; "" for a balancer, from which everybody may come."""
         found = _parsed(address)
         if found is None or any(found in network for network in self.balancers):
             return ""

@@ -27,7 +27,7 @@ class Lookups:
         self._asking: asyncio.Task[None] | None = None
 
     async def find(self, key: str) -> Caller | None:
-        """Tell whose key this is; None when it is nobody's. Raises `Unavailable`."""
+        """Return whose key this is; None when it is nobody's. Raises `Unavailable`."""
         answer = self._asked.get(key)
         if answer is None:
             answer = self._asked[key] = asyncio.get_running_loop().create_future()

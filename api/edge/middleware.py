@@ -41,7 +41,7 @@ class Door:
         self._pace = pace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in."""
+        """Handle a request, within its bounds."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

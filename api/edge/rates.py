@@ -51,7 +51,7 @@ class Rates:
 
 
 def exhausted(quota: Quota) -> TooMany:
-    """Say that a key has used up its window."""
+    """Return the refusal of a key that has used up its window."""
     return TooMany(
         f"This API key may ask {quota.most:,} times a minute; ask again in {quota.seconds} s.",
         retry_after=timedelta(seconds=quota.seconds),

@@ -52,7 +52,7 @@ class Server(uvicorn.Server):
         )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take SIGTERM, or SIGINT, or the second of them: then at once."""
+        """Handle SIGTERM or SIGINT; at the second one, end at once."""
         first, self._told = not self._told, True
         if first and self.started:
             asyncio.get_running_loop().call_soon_threadsafe(self._drain, sig)
@@ -60,7 +60,7 @@ class Server(uvicorn.Server):
             super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
-        """Tell uvicorn, ten times a second, whether to stop; also when the database is not ours."""
+        """Return, ten times a second, whether uvicorn is to stop; also when the database is not ours."""
         state = getattr(self._app.state, "darkroom", None)
         self.refusal = None if state is None else state.refusal
         self.should_exit = self.should_exit or self.refusal is not None

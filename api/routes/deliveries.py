@@ -147,7 +147,7 @@ def _id(prefix: str, value: UUID | None) -> str | None:
 
 
 def _verdict(logged: Logged) -> str:
-    """Say in a sentence what became of a test."""
+    """Return in a sentence what became of a test."""
     state = logged.delivery.state
     if logged.tries:
         last = logged.tries[-1]

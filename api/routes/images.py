@@ -192,7 +192,7 @@ def _check_signature(request: Request, here: State, exp: int | None, sig: str) -
 
 
 def _named(job_id: UUID, content_type: str, suffix: str = "") -> dict[str, str]:
-    """Say what the bytes are, and under which name a browser saves them.
+    """Return the headers that say what the bytes are, and under which name a browser saves them.
 
     Whatever a model drew into them, a browser runs none of it.
     """

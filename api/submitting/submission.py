@@ -96,7 +96,7 @@ async def demand_now(here: State, asked: Submission, *, max_cost_given: bool = T
 
 
 async def idempotency(caller: Caller, key: str | None, body: SubmitBody) -> Idempotency | None:
-    """Name a request that `check` has judged: route, key, fingerprint. Raises as `demand_key` does."""
+    """Return the name of a checked request: route, key, fingerprint. Raises as `demand_key` does."""
     demand_key(caller, key)
     if key is None:
         return None

@@ -180,6 +180,6 @@ def command(base_url: str, key: str, job_id: str) -> str:
 
 
 def price_warning(base_url: str) -> str:
-    """Say what the real provider will cost, before it does."""
+    """Return what the real provider will cost."""
     expected = timeline.priced(91_000)
     return f"AIMLAPI_KEY is set: the REAL provider ({base_url}) makes one image for {expected}"

@@ -106,7 +106,7 @@ class Server:
         self._signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let frozen processes go on."""
+        """Resume frozen processes."""
         self._signal_all(signal.SIGCONT)
 
     def _end_leftovers(self) -> None:
@@ -136,7 +136,7 @@ def launched(
 
 
 def wait_until(holds: Callable[[], bool], timeout: float) -> bool:
-    """Look until the condition holds; False when it does not within `timeout` seconds."""
+    """Wait until the condition holds; return False when it does not within `timeout` seconds."""
     never = threading.Event()
     deadline = time.monotonic() + timeout
     while not holds():

@@ -51,7 +51,7 @@ def news(logs: Sequence[Log]) -> list[Moment]:
 
 
 def told(moment: Moment) -> str | None:
-    """Say in a few words what happened; None for what is no part of a job's story."""
+    """Return in a few words what happened; None for what is no part of a job's story."""
     words = _STORY.get(moment.event)
     return words(moment) if words else None
 

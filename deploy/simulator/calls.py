@@ -65,7 +65,7 @@ class Calls:
         self.all: list[Call] = []
 
     def receive(self, client_request_id: str | None) -> Call:
-        """Note that a call has come; `keep` must follow before anything is waited for."""
+        """Record that a call has come; `keep` must follow before anything is waited for."""
         number = len(self.all) + 1
         ids = new_request_id(), secrets.token_urlsafe(16)
         call = Call(number, clock.now(), *ids, client_request_id=client_request_id)
@@ -98,11 +98,11 @@ class Calls:
         return self._plays[script] - 1
 
     def settle(self, call: Call, charged: int) -> None:
-        """Note that the call was charged, or failed with 0."""
+        """Record that the call was charged, or failed with 0."""
         call.charged, call.settled_at = charged, clock.now()
 
     def answer(self, call: Call, status: int | None) -> None:
-        """Note what was answered."""
+        """Record what was answered."""
         if not call.kept:
             self.keep(call)
         call.status, call.answered_at = status, clock.now()
@@ -150,7 +150,7 @@ class Calls:
 
 
 def new_request_id() -> str:
-    """Name one HTTP request, as the provider's `requestId` does."""
+    """Return an id of one HTTP request, as the provider's `requestId`."""
     return f"req_{secrets.token_urlsafe(12)}"
 
 

@@ -49,7 +49,7 @@ class Images:
         self.pictures = "drawn"
 
     def make(self, prompt: str, seed: int, size: tuple[int, int], defect: Defect) -> Picture:
-        """Note what an image is drawn from, and name it."""
+        """Record what an image is drawn from, and return its name."""
         width, height = size
         name = f"{int(clock.now().timestamp() * 1000)}-{secrets.token_hex(12)}.jpeg"
         dice = pictures.fingerprint(prompt, seed, width, height).hex()
@@ -81,7 +81,7 @@ class Images:
         self._by_name[picture.name] = picture
 
     def close(self) -> None:
-        """Let the painters go."""
+        """End the painters."""
         self._painters.shutdown(wait=False, cancel_futures=True)
 
     def _draw(self, picture: Picture) -> bytes:

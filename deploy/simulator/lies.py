@@ -34,7 +34,7 @@ TABLE: Mapping[str, Lie] = {row.name: row for row in _ROWS}
 
 
 def charged(lies: Mapping[str, float], honest: bool) -> bool:  # noqa: FBT001 - what the scenario says
-    """Say whether the ledger charges a call that its scenario charges, or does not."""
+    """Return whether the ledger charges a call, whatever its scenario says."""
     return (honest or "charged" in lies) and "free" not in lies
 
 

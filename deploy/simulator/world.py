@@ -60,7 +60,7 @@ class World:
         return key if scheme.lower() == "bearer" and known else None
 
     def enter(self) -> bool:
-        """Take a place among the calls in flight; False when the limit is reached."""
+        """Take a place among the calls in flight; return False when the limit is reached."""
         if self.config.limit is not None and self.in_flight >= self.config.limit:
             return False
         self.in_flight += 1

@@ -141,7 +141,7 @@ def _keeps(fields: list[Field], bodiless: bool) -> bool:  # noqa: FBT001
 
 
 def _framing(fields: list[Field], rest: bytes) -> list[Field]:
-    """Say where the body ends: by its chunks, its length, or, when it says two things, the connection.
+    """Return where the body ends: by its chunks, its length, or, when these contradict, the connection.
 
     Proxies that take chunks apart leave their header on: what has come of the body tells.
     """

@@ -136,7 +136,7 @@ async def _release(reader: AccountReader, attempts: Sequence[Attempt], now: date
 
 
 def _over(reader: AccountReader, attempt: Attempt, now: datetime) -> timedelta:
-    """Tell how long ago a call must have ended."""
+    """Return how long ago a call must have ended."""
     return now - attempt.sent_at - longest_call(reader.dispatcher.settings)
 
 

@@ -90,7 +90,7 @@ class Span:
 
 
 async def reserve_request(reader: AccountReader, duty: Duty) -> bool:
-    """Take a duty's lease and count one request, when the minute has room; False when another has it."""
+    """Take a duty's lease and count one request, when the minute has room; return False otherwise."""
     while True:
         go_on()
         async with reader.dispatcher.database.transaction() as tx:

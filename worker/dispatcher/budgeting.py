@@ -1,4 +1,4 @@
-"""Looks after budgets: funds jobs that waited for room, and tells when a soft one fills up."""
+"""Looks after budgets: readmits jobs that waited for room, and announces when a soft one fills up."""
 
 from dataclasses import dataclass
 from itertools import groupby

@@ -175,7 +175,7 @@ async def _set_aside(dispatcher: Dispatcher, duty: Duty, subject: UUID, failed: 
 
 
 def _said(failed: Exception) -> str:
-    """Say what went wrong in one line, without the statement's parameters, which are people's."""
+    """Return what went wrong in one line, without the statement's parameters, which are people's."""
     error = failed.orig if isinstance(failed, DBAPIError) and failed.orig is not None else failed
     return f"{type(error).__name__}: {error}".partition("\n")[0]
 

@@ -133,7 +133,7 @@ class ProviderAnswer:
 
 
 def parse(status: int, headers: Mapping[str, str], body: bytes) -> ProviderAnswer:
-    """Take an answer apart; any bytes will do."""
+    """Parse an answer; any bytes will do."""
     readable, content = _loads(body)
     return ProviderAnswer(
         status=status,

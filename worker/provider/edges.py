@@ -15,7 +15,7 @@ _BLANK = re.compile(r"\s+")
 
 
 def refusal(answer: ProviderAnswer) -> str:
-    """Say in whose words a request was refused: the provider's own, or those of a proxy before it."""
+    """Return in whose words a request was refused: the provider's own, or those of a proxy before it."""
     if answer.own:
         return answer.message
     said = answer.message if isinstance(answer.json, dict) else _headline(answer.raw)
@@ -53,6 +53,6 @@ class _Page(HTMLParser):
             self._inside = ""
 
     def handle_data(self, data: str) -> None:
-        """Take its text."""
+        """Collect its text."""
         if self._inside and data.strip():
             self.found.append(_BLANK.sub(" ", data).strip())

@@ -28,7 +28,7 @@ _CLIENT_ERRORS = range(400, 500)
 
 
 def read(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
-    """Say what a complete answer means.
+    """Return what a complete answer means.
 
     `body` is the whole body, decoded from any transfer and content coding. Never raises; logs one
     line, without the body, for an answer that the table does not know.
@@ -43,7 +43,7 @@ def read(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
 def read_part(
     status: int, headers: Mapping[str, str], part: bytes, reason: str, message: str
 ) -> Outcome:
-    """Say what an answer means of which only `part` came; `reason` and `message` say why.
+    """Return what an answer means of which only `part` came; `reason` and `message` say why.
 
     It is `Unknown`, but for a success with its image's URL, and for one that names a price: whoever calls
     again would pay again. Never raises.

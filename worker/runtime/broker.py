@@ -69,7 +69,7 @@ class Channel(redis.Channel):
         return super()._connparams(asynchronous=asynchronous)  # type: ignore[no-untyped-call]  # kombu's
 
     def _brpop_read(self, **options: object) -> object:  # pyrefly: ignore[bad-override]  # kombu's
-        """Take what Redis answers; only a connection that broke is no answer."""
+        """Read what Redis answers; only a connection that broke is no answer."""
         answered = True
         try:
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call]  # kombu's

@@ -55,7 +55,7 @@ async def beat(context: Context) -> None:
 
 
 async def leave(context: Context) -> None:
-    """Say goodbye, so that nothing is dispatched for this worker any more."""
+    """Delete this worker's report, so that nothing is dispatched for it any more."""
     try:
         async with context.heartbeats.transaction() as tx:
             await workers.leave(tx, context.worker)

@@ -93,7 +93,7 @@ async def book(
 
 
 def said(failed: Exception) -> str:
-    """Say what went wrong, without the statement's parameters, which are people's."""
+    """Return what went wrong, without the statement's parameters, which are people's."""
     if isinstance(failed, Unavailable):
         return failed.detail
     reason = failed.orig if isinstance(failed, DBAPIError) else failed

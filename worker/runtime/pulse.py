@@ -17,12 +17,12 @@ class Pulse:
         self.at = clock()
 
     def beat(self) -> None:
-        """Say that something got through just now."""
+        """Record that something got through just now."""
         self.at = self._clock()
 
 
 class Watch:
-    """Tells when something gets nothing through, though the other end answers others all the while.
+    """A watch on a part that gets nothing through, though the other end answers others all the while.
 
     An other end that is away is no reason: a restart would not bring it back, and would cost the calls
     that are under way. `patience` is counted from the last beat, or from when the other end came back.
