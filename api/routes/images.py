@@ -17,12 +17,11 @@ from api.dependencies.state import State
 from api.edge.route import Route
 from models import ids, jobs
 from models.errors import Erased, ImageExpired, NotFinished, NotFound, SignatureInvalid
-from models.images import references
+from models.images import references, urls
 from models.images.pictures import Converted
 from models.images.references import KeptReference
 from models.images.storage import Missing
 from models.jobs import Snapshot
-from models.jobs.view import signed_message
 from models.schema import Image
 from models.states import TERMINAL
 
@@ -186,7 +185,7 @@ def kept(found: Snapshot, n: int = 0) -> Image:
 
 
 def _check_signature(request: Request, here: State, exp: int | None, sig: str) -> None:
-    good = exp is not None and here.vault.verify(signed_message(request.url.path, exp), sig)
+    good = exp is not None and urls.is_signed(here.vault, request.url.path, exp, sig)
     if not good:
         raise SignatureInvalid("The URL's signature does not fit it; use the URL as it was given.")
 

@@ -7,4 +7,4 @@ deleted only when no row of its project can refer to it again. Never decodes an 
 process.
 """
 
-__all__ = ["collector", "formats", "pictures", "records", "references", "storage"]
+__all__ = ["collector", "formats", "pictures", "records", "references", "storage", "urls"]

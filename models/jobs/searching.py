@@ -12,8 +12,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, Text, func, or_, select
 
 from models import ids
-from models.jobs import reading
-from models.jobs.reading import Filter, Snapshot
+from models.jobs import filtering, reading
+from models.jobs.filtering import Filter
+from models.jobs.reading import Snapshot
 from models.platform.db import Transaction
 from models.schema import Attempt, Delivery, Event, Job
 
@@ -37,7 +38,7 @@ async def search(
     newest = Filter(before=filter_.before, created_before=filter_.created_before)
     edge = await tx.scalar(
         select(Job.id)
-        .where(reading.within(project_id, newest))
+        .where(filtering.within(project_id, newest))
         .order_by(Job.project_id.desc(), Job.id.desc())
         .offset(LOOKED_THROUGH - 1)
         .limit(1)

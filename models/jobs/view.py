@@ -11,6 +11,7 @@ from typing import Self
 from uuid import UUID
 
 from models import ids
+from models.images import urls
 from models.money.budgets import BudgetState
 from models.money.dollars import usd
 from models.platform.jsonable import Json, time
@@ -18,13 +19,12 @@ from models.platform.vault import Vault
 from models.schema import Attempt, Image, Job
 from models.settings import Settings
 
-_URL_LIFE = timedelta(days=7)
 _SHARED_FOR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Presenter:
-    """What a view needs beside rows: where we are reached from outside, and what signs URLs.
+    """What a view needs beside rows: the address that clients see, and the vault that signs URLs.
 
     `unknown_for` is how long after it was sent the charge of a lost call may stay unknown.
     """
@@ -39,32 +39,18 @@ class Presenter:
         return cls(settings.public_url, vault, settings.unknown_for)
 
     def image_url(self, job: Job, image: Image, now: datetime, suffix: str = "") -> str:
-        """Sign a URL that shows this image without a key, for 7 days or its retention."""
-        return self._signed(job, _url_end(image, now), suffix)
+        """Return a signed URL of this image, which needs no key (`models/images/urls.py`)."""
+        return self._signed(job, urls.end(image, now), suffix)
 
     def shared(self, job: Job, image: Image, now: datetime) -> Json:
-        """Sign a URL to show to somebody: it ends within the hour."""
+        """Return a signed URL to show to somebody: it ends within the hour."""
         until = min(now + _SHARED_FOR, image.expires_at).replace(microsecond=0)
         url = self._signed(job, until)
         return {"object": "shared_image", "url": url, "expires_at": time(until)}
 
     def _signed(self, job: Job, until: datetime, suffix: str = "") -> str:
         path = f"/v1/jobs/{ids.text(ids.JOB, job.id)}/images/0{suffix}"
-        expiry = int(until.timestamp())
-        signature = self.vault.mac(signed_message(path, expiry))
-        return f"{self.public_url.rstrip('/')}{path}?exp={expiry}&sig={signature}"
-
-
-def _url_end(image: Image, now: datetime) -> datetime:
-    """Return when a URL that is signed now ends: rounded to the day, so that it is the same all day."""
-    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    end = min(today + _URL_LIFE + timedelta(days=1), image.expires_at)
-    return end.replace(microsecond=0)
-
-
-def signed_message(path: str, expiry: int) -> bytes:
-    """Return the bytes that an image URL's signature covers."""
-    return f"{path}\n{expiry}".encode()
+        return urls.sign(self.vault, self.public_url, path, until)
 
 
 def status(job: Job) -> str:
@@ -217,7 +203,7 @@ def _result(
         "height": image.height,
         "sha256": image.sha256,
         "expires_at": time(image.expires_at),
-        "url_expires_at": time(_url_end(image, now)),
+        "url_expires_at": time(urls.end(image, now)),
         "thumbnail_url": presenter.image_url(job, image, now, "/thumbnail"),
         "provider_url": image.provider_url,
     }

@@ -11,7 +11,7 @@ from PIL import Image
 
 from models.images import collector
 from models.images.storage import Store
-from models.jobs.view import signed_message
+from models.images.urls import signed_message
 from tests.conftest import PLAIN
 from tests.integration.api.client import Api, body, input_, path, problem
 from tests.integration.api.life import PICTURE

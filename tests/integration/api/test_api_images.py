@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from models.images.storage import Store
-from models.jobs.view import signed_message
+from models.images.urls import signed_message
 from tests.conftest import PLAIN
 from tests.integration.api.client import Api, path, problem
 from tests.integration.api.life import PICTURE
