@@ -11,7 +11,7 @@ PEERS := .bench
 # Where a container's environment forbids bytecode, each of a hundred starts would compile for half a
 # second; it is ignored by git, and `make clean` removes it.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help up demo test long coverage servers credits webhooks chaos limit storm bench chart observe check fmt lock clean
+.PHONY: help up demo test long coverage servers credits webhooks chaos limit storm bench chart observe rolling check fmt lock clean
 .PHONY: page page-check page-test format lint types opinion imports guards
 
 help: ## Show this list
@@ -69,6 +69,9 @@ $(PEERS)/%/.installed: tests/bench/peers/%.lock $(STAMP)
 	@$(PYTHON) -m venv $(@D)
 	@export VIRTUAL_ENV="$(abspath $(@D))"; $(call SYNC,$<)
 	@touch $@
+
+rolling: $(STAMP) ## Replace the roles of a version before under load, one by one (FROM=v0.1.0 PACE=20)
+	$(BIN)/python -m pytest -q -s --long --from $(or $(FROM),HEAD~1) --pace $(or $(PACE),20) tests/e2e/test_rolling.py
 
 observe: $(STAMP) .prometheus ## Let a Prometheus scrape a Darkroom: every panel has data, alerts fire on faults
 	$(BIN)/python -m pytest -q -rs --long tests/observability

@@ -57,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--webhook-jobs", type=int, default=30, help="jobs of the webhooks run")
     group.addoption("--endpoints", type=int, default=12, help="endpoints that are told of them")
     group.addoption("--examples", type=int, default=2, help="requests drawn of each operation")
+    group.addoption("--from", default="", help="the version that a rolling restart begins with")
     group.addoption("--pace", type=float, default=20, help="jobs submitted a second")
     group.addoption(
         "--events", type=int, default=60, help="events while secrets rotate, workers die"

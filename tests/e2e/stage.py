@@ -184,15 +184,17 @@ class Stage:
         """Return the processes of a role that live, oldest first."""
         return [each for each in self.actors if each.name == role and each.process.poll() is None]
 
-    def begin(self, role: str, environment: Mapping[str, str] | None = None) -> Actor:
-        """Start a process without waiting for it."""
-        return self._launch(role, environment or {})
+    def begin(
+        self, role: str, environment: Mapping[str, str] | None = None, *, root: Path = ROOT
+    ) -> Actor:
+        """Start a process without waiting for it, with the code of a folder."""
+        return self._launch(role, environment or {}, root)
 
-    def until_ready(self, actor: Actor) -> None:
+    def until_ready(self, actor: Actor, patience: float = START) -> None:
         """Wait until a role works."""
         eventually(
             lambda: actor.process.poll() is not None or _is_ok(actor.ready),
-            f"{actor.name} is ready", START,
+            f"{actor.name} is ready", patience,
         )  # fmt: skip
         assert actor.process.poll() is None, f"{actor.name} ended:\n{tail(actor.log, 30)}"
 
@@ -315,7 +317,7 @@ class Stage:
         url = f"{self.simulator}/_simulator/{what}"
         return httpx.request(method, url, json=json, trust_env=False, verify=PLAIN)
 
-    def _launch(self, role: str, environment: Mapping[str, str]) -> Actor:
+    def _launch(self, role: str, environment: Mapping[str, str], root: Path = ROOT) -> Actor:
         metrics = ports.pick()
         arguments: tuple[str, ...] = ()
         ready = f"http://127.0.0.1:{metrics}/readyz"
@@ -330,8 +332,8 @@ class Stage:
                 *("--key", environment.get("AIMLAPI_KEY", KEY)),
             )
         log = self.folder / f"{role}.{len(self.actors)}.log"
-        # Where a role runs as somebody else, or where this is not Linux, it starts from nothing.
-        forked = sys.platform == "linux" and self.account == SAME_ACCOUNT
+        # Where it runs as somebody else, or other code, or not on Linux, a role starts from nothing.
+        forked = sys.platform == "linux" and self.account == SAME_ACCOUNT and root == ROOT
         own = {**self.environment, "DARKROOM_PORT": port,
                "DARKROOM_PUBLIC_URL": str(self.client.base_url),
                "AIMLAPI_BASE_URL": self.simulator,
@@ -347,7 +349,7 @@ class Stage:
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=out,
-                    cwd=ROOT,
+                    cwd=root,
                     env=own,
                     start_new_session=True,
                 )
