@@ -24,9 +24,9 @@ demo: $(STAMP) ## Run everything and the main job, and end
 	@exec $(BIN)/python -m deploy.local demo
 
 test: $(STAMP) ## Run every test but the long ones
-	$(BIN)/python -m pytest -n $(or $(PROCESSES),2) $(TESTS)
+	$(BIN)/python -m pytest -n $(or $(PROCESSES),3) $(TESTS)
 
-long: $(STAMP) ## Run the tests that take a minute each, which `make test` leaves out
+long: $(STAMP) ## Run the tests that take long by themselves, which `make test` leaves out
 	$(BIN)/python -m pytest -q -m long --long tests
 	$(BIN)/python -m pytest -q --walks 200 tests/integration/money/test_ledger.py
 

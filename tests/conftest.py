@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import LiteralString
 
@@ -27,6 +28,8 @@ from tests.fixtures.databases import TEMPLATE, Databases
 from tests.fixtures.decoders import DECODERS
 from tests.fixtures.promises import PROMISES
 
+# A browser's driver is no part of the project's environment: `make page-test` has one of its own.
+collect_ignore = [] if find_spec("playwright") else ["page"]
 SECRET = "tests-only-tests-only-tests-only-0123456789"
 ROOT = Path(__file__).parents[1]
 # For clients that never speak TLS: a client of its own would read 150 certificates for 20 ms.
@@ -45,10 +48,10 @@ _CHEAP: tuple[LiteralString, ...] = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the long versions of some tests be asked for; the defaults are what `make test` runs."""
     group = parser.getgroup("darkroom")
-    group.addoption("--walks", type=int, default=60, help="random walks through the books")
+    group.addoption("--walks", type=int, default=20, help="random walks through the books")
     group.addoption("--steps", type=int, default=30, help="arrows of each walk")
     group.addoption("--jobs", type=int, default=60, help="jobs of the credits run")
-    group.addoption("--long", action="store_true", help="tests that take minutes: make long")
+    group.addoption("--long", action="store_true", help="tests that take long: make long")
     group.addoption("--kills", type=int, default=2, help="workers killed in the credits run")
     group.addoption(
         "--debian", action="store_true", help="PostgreSQL is the one of Debian's package"
@@ -56,7 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seed", type=int, default=7, help="what the chaos run is drawn from")
     group.addoption("--webhook-jobs", type=int, default=30, help="jobs of the webhooks run")
     group.addoption("--endpoints", type=int, default=12, help="endpoints that are told of them")
-    group.addoption("--examples", type=int, default=2, help="requests drawn of each operation")
+    group.addoption("--examples", type=int, default=1, help="requests drawn of each operation")
     group.addoption("--from", default="", help="the version that a rolling restart begins with")
     group.addoption("--pace", type=float, default=20, help="jobs submitted a second")
     group.addoption(
@@ -70,13 +73,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the files that take longest, so that the processes end together.
 
-    A file's tests stay in one process (`--dist=loadfile`): they share what is dear to start. What takes a
-    minute by itself is left to `make long`.
+    A file's tests stay in one process (`--dist=loadfile`): they share what is dear to start. What takes
+    long by itself, most of it in waiting, is left to `make long`.
     """
     if not config.getoption("--long"):
         for item in items:
             if item.get_closest_marker("long"):
-                item.add_marker(pytest.mark.skip(reason="it takes a minute: make long"))
+                item.add_marker(pytest.mark.skip(reason="it takes long: make long"))
     items.sort(key=lambda item: not {"e2e", "servers"} & set(item.path.parts))
 
 

@@ -153,6 +153,7 @@ def test_a_late_image_is_adopted_by_a_job_that_still_waits(stage: Stage) -> None
     assert job.cost.charged == PRICE
 
 
+@pytest.mark.long
 def test_two_dispatchers_at_once_dispatch_every_job_once(stage: Stage) -> None:
     stage.start("dispatcher")
     made = [stage.submit("latency=0.2") for _ in range(40)]
@@ -160,6 +161,7 @@ def test_two_dispatchers_at_once_dispatch_every_job_once(stage: Stage) -> None:
     assert [len(stage.calls(job_id)) for job_id in made] == [1] * 40
 
 
+@pytest.mark.long
 def test_a_dispatcher_killed_with_jobs_queued_and_running(stage: Stage) -> None:
     running = stage.submit("latency=1")
     eventually(lambda: len(stage.calls(running)) == 1, "a call is under way")

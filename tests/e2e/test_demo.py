@@ -55,6 +55,7 @@ def test_the_demo_shows_the_main_job_and_ends(shown: str, data: Path) -> None:
     assert _living(data) == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("shown")
 def test_a_second_start_is_warm_its_curl_works_and_ctrl_c_stops_all(data: Path) -> None:
     kept = (data / "api-key").read_text()

@@ -51,6 +51,7 @@ def test_jobs_are_accepted_while_redis_is_away_and_run_when_it_is_back(
     assert {stage.finish(job_id).status for job_id in queued} == {"succeeded"}
 
 
+@pytest.mark.long
 def test_every_role_starts_without_redis_and_works_when_it_is_back(
     stage: Stage, doorbell: Server
 ) -> None:
@@ -63,6 +64,7 @@ def test_every_role_starts_without_redis_and_works_when_it_is_back(
     assert stage.finish(made).status == "succeeded"
 
 
+@pytest.mark.long
 def test_a_frozen_redis_holds_up_no_submission(stage: Stage, doorbell: Server) -> None:
     doorbell.pause()
     made = [_submit_at_once(stage) for _ in range(20)]

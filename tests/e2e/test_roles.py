@@ -99,6 +99,7 @@ def test_an_api_on_a_database_without_the_schema_is_not_ready(
     assert "python -m models migrate" in answer.json()["detail"]
 
 
+@pytest.mark.long
 def test_every_role_waits_for_postgres_and_its_schema_and_says_so_and_ends_without_it(
     tmp_path: Path, redis_server: str, company: "Company"
 ) -> None:
@@ -141,6 +142,7 @@ def test_every_role_waits_for_postgres_and_its_schema_and_says_so_and_ends_witho
         assert [process.wait(25) for process in company.processes] == [0, 0, 0]
 
 
+@pytest.mark.long
 def test_a_worker_whose_consumer_hears_nothing_from_a_redis_that_answers_is_not_healthy(
     tmp_path: Path, database_url: str, redis_server: str, company: "Company"
 ) -> None:

@@ -38,6 +38,7 @@ def test_a_worker_told_to_stop_under_load_finishes_what_it_has_begun(stage: Stag
     assert stage.number("SELECT count(*) FROM workers WHERE id LIKE %s", f"%-{worker.pid}-%") == 0
 
 
+@pytest.mark.long
 def test_a_call_longer_than_the_grace_is_abandoned_and_its_job_passes_to_others(
     stage: Stage,
 ) -> None:

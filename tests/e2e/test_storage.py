@@ -56,6 +56,7 @@ def test_a_dead_store_stops_the_paying_and_loses_nothing(stage: Stage) -> None:
     assert len(stage.calls()) - before == JOBS  # and nothing was paid twice
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="a folder that refuses even root")
 def test_a_worker_is_not_ready_before_its_store_has_taken_a_probe_object(stage: Stage) -> None:
     worker = stage.begin("worker", {"DARKROOM_STORAGE_URL": "/proc"})

@@ -242,6 +242,7 @@ async def test_who_asks_for_another_protocol_is_answered_in_this_one(
             await reader.readexactly(length)
 
 
+@pytest.mark.long
 async def test_a_connection_on_which_nothing_comes_is_closed(running: Running) -> None:
     async with asyncio.timeout(20):
         assert await converse(running.port, b"") == b""

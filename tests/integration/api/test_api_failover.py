@@ -52,6 +52,7 @@ async def has(server: Server, table: str, id_: UUID) -> None:
                 await asyncio.sleep(0.05)
 
 
+@pytest.mark.long
 async def test_while_a_standby_takes_over_nothing_is_written_and_then_everything(
     primary: Server, standby: Server, redis_server: str, tmp_path: Path
 ) -> None:

@@ -159,6 +159,7 @@ async def test_a_restart_of_postgres_loses_no_job_and_makes_none_twice(
             assert counted == (len(made),), table
 
 
+@pytest.mark.long
 async def test_a_client_that_waits_through_a_restart_is_answered(
     api: Api, own_postgres: Server
 ) -> None:
@@ -178,6 +179,7 @@ async def test_a_client_that_waits_through_a_restart_is_answered(
     assert answer.json()["status"] == "expired"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["killed", "frozen"])
 async def test_without_redis_jobs_are_accepted_as_quickly_as_ever(
     api: Api, own_redis: Server, how: str
@@ -194,6 +196,7 @@ async def test_without_redis_jobs_are_accepted_as_quickly_as_ever(
     assert (await api.client.get("/readyz")).status_code == 200
 
 
+@pytest.mark.long
 async def test_without_redis_a_wait_ends_some_seconds_late(api: Api, own_redis: Server) -> None:
     own_redis.kill()
     job = await api.submit()

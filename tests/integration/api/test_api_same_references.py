@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import text
 
 from models.images import collector
@@ -21,6 +22,7 @@ async def test_many_at_once_may_bring_the_same_new_pictures(api: Api) -> None:
     await all_readable(api, 40)
 
 
+@pytest.mark.long
 async def test_none_is_lost_to_a_deletion_while_it_comes_again(api: Api) -> None:
     brought, over = inline(draw("png")), asyncio.Event()
     sweeping = asyncio.create_task(sweep_without_grace(api, over))

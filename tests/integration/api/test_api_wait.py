@@ -123,6 +123,7 @@ async def test_a_wait_that_is_none_is_refused(api: Api, wait: str) -> None:
     assert "from 0 to 60" in wrong["message"]
 
 
+@pytest.mark.long
 async def test_two_hundred_waiting_clients_hold_no_connection(
     settings: Settings, serving: Serve
 ) -> None:

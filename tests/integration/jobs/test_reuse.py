@@ -90,6 +90,7 @@ async def test_a_hundred_identical_jobs_at_once_have_one_leader_and_one_charge(
     assert await bench.audit() == []
 
 
+@pytest.mark.long
 async def test_submissions_race_the_leaders_end_and_none_is_stranded(bench: Bench) -> None:
     for turn in range(5):
         prompt = f"fox {turn}"

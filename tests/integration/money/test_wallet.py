@@ -232,6 +232,7 @@ async def test_a_wallet_that_runs_dry_refuses_few_calls(house: House) -> None:
     assert refused(house) <= 3
 
 
+@pytest.mark.long
 async def test_a_top_up_that_pays_for_little_lets_little_through(house: House) -> None:
     fill(house, 0)
     made = [await house.submit() for _ in range(30)]
@@ -272,6 +273,7 @@ async def test_a_refusal_though_the_balance_is_there_is_that_jobs_affair(house: 
     assert refused(house) == 2
 
 
+@pytest.mark.long
 async def test_a_refusal_that_no_account_confirms_is_asked_about_less_and_less(
     house: House,
 ) -> None:

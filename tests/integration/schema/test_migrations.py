@@ -193,6 +193,7 @@ async def test_two_that_migrate_at_once_take_turns(empty: str) -> None:
     assert set(done) == {migrate.head()}
 
 
+@pytest.mark.long
 async def test_a_migration_that_a_backup_holds_up_holds_up_nobody_else(empty: str) -> None:
     engine = open_engine(empty)
     with engine.begin() as connection:
@@ -214,6 +215,7 @@ async def test_a_migration_that_a_backup_holds_up_holds_up_nobody_else(empty: st
         assert await migrating == migrate.head()
 
 
+@pytest.mark.long
 def test_a_table_that_is_held_for_good_is_one_line(empty: str) -> None:
     engine = open_engine(empty)
     with engine.begin() as connection:
