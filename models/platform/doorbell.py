@@ -144,15 +144,19 @@ class Doorbell:
         batch = list(self._rings)[:_BATCH]
         for ring in batch:
             del self._rings[ring]
+        sent = False
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for topic, key in batch:
                     pipe.publish(_CHANNEL + topic, key)
                 await pipe.execute()
+            sent = True
         except (*_AWAY, ValueError):  # ValueError: a key that cannot be encoded
-            self.dropped += len(batch)
-            return False
-        return True
+            pass
+        finally:
+            if not sent:  # also when the bell is closed while it waits for Redis
+                self.dropped += len(batch)
+        return sent
 
     async def _hear_rings(self) -> None:
         pauses = _pauses()
