@@ -1,5 +1,6 @@
 """The walls between projects, on every route that the OpenAPI shows."""
 
+import re
 from collections.abc import Mapping
 
 import httpx
@@ -10,6 +11,7 @@ from tests.conftest import PLAIN
 from tests.integration.api.client import Api, Body, problem
 from tests.integration.api.contract import NAMED, Operation, nobodys, one_of_each, operations
 
+_SIGNED = re.compile(r'\?exp=\d+&sig=[\w-]+|"url_expires_at":"[^"]*"')
 OPERATIONS = operations()
 OF_ONE = [each for each in OPERATIONS if each.of]
 OF_MANY = [each for each in OPERATIONS if not each.of and each.method == "GET"]
@@ -116,10 +118,11 @@ async def test_an_idempotency_key_of_another_project_replays_nothing(
     assert "idempotent-replayed" not in theirs.headers
 
 
-async def _seen(shared: Api, things: Mapping[str, str]) -> list[object]:
-    """Return how the first project sees its things."""
+async def _seen(shared: Api, things: Mapping[str, str]) -> list[str]:
+    """Return how the first project sees its things, but for the end of its images' URLs, which moves on."""
     paths = (
         f"/v1/jobs/{things[ids.JOB]}", f"/v1/webhooks/{things[ids.ENDPOINT]}",
         f"/v1/deliveries/{things[ids.DELIVERY]}", "/v1/keys", "/v1/budgets",
     )  # fmt: skip
-    return [(await shared.client.get(each)).json() for each in paths]
+    seen = [(await shared.client.get(each)).text for each in paths]
+    return [_SIGNED.sub("", each) for each in seen]

@@ -59,6 +59,15 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "ck_images_thumbnail": ("UPDATE images SET thumbnail = 'ugly'",),
     "ck_ledger_kind": ("UPDATE ledger SET kind = 'gift'",),
     "ck_wallet_state": ("INSERT INTO wallet (id, credits, state) VALUES (1, 0, 'stolen')",),
+    "ck_sessions_kind": (
+        """INSERT INTO sessions (id, key_id, kind, token_hash, expires_at)
+           SELECT gen_random_uuid(), id, 'passport', 't', now() FROM api_keys LIMIT 1""",
+    ),
+    "uq_sessions_token_hash": (
+        """INSERT INTO sessions (id, key_id, kind, token_hash, expires_at)
+           SELECT gen_random_uuid(), api_keys.id, 'link', 't', now()
+             FROM api_keys, (VALUES (1), (2)) AS twice""",
+    ),
     "ck_budgets_scope": (_BUDGET, "UPDATE budgets SET scope = 'world'"),
     "ck_budgets_window": (_BUDGET, "UPDATE budgets SET \"window\" = 'year'"),
     "ck_budgets_mode": (_BUDGET, "UPDATE budgets SET mode = 'kind'"),

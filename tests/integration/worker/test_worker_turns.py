@@ -53,6 +53,10 @@ async def _until_they_wait(database: Database) -> None:
         "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         " AND datname = current_database()"
     )
-    async with asyncio.timeout(20), database.transaction() as tx:
-        while (await tx.scalar(waiting) or 0) < _POOL // 2:  # noqa: ASYNC110 - nobody tells of locks
+    seen = 0
+    async with asyncio.timeout(20):
+        while seen < _POOL // 2:
+            # A transaction each: within one, pg_stat_activity stays as it was first seen.
+            async with database.transaction() as tx:
+                seen = await tx.scalar(waiting) or 0
             await asyncio.sleep(0.01)
