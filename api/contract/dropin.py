@@ -68,7 +68,7 @@ class GenerationBody(BaseModel):
 _EVENTS = {
     "type": "object", "required": ["event", "data"],
     "properties": {
-        "event": {"enum": ["image_generation.completed", "image_edit.completed", "error"]},
+        "event": {"enum": ["image_generation.completed", "error"]},
         "data": {"type": "string", "contentMediaType": "application/json"},
     },
 }  # fmt: skip

@@ -2,7 +2,7 @@
 
 import json
 from math import isfinite
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -55,8 +55,6 @@ class ParsedRequest(Request):
     """A request whose body has been parsed; empty bodies are not asked for."""
 
     parsed: object = None
-    # How a form has a job's options: each in a field of its own, or all of them as JSON; None for no form.
-    form_options: Literal["written", "json"] | None = None
 
     async def json(self) -> object:
         """Return what was parsed."""

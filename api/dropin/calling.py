@@ -11,15 +11,13 @@ from api.dependencies.state import State, state_of
 from api.dropin import answering, joining, outcomes, outputs, patience, reading, streaming, waiting
 from api.dropin.joining import Taken
 from api.dropin.reading import Asked
-from api.dropin.streaming import Kind
 from api.edge import problems
 from models.accounts.projects import Caller
-from models.errors import FieldError, Refusal
+from models.errors import Refusal
 from models.images.storage import StorageError
 from models.jobs import Snapshot
 from models.states import TERMINAL
 
-_KINDS: dict[str, Kind] = {"generations": "image_generation", "edits": "image_edit"}
 _USED = SubmitBody.model_construct(input={})
 _LENIENT = "handling=lenient"  # RFC 7240, 4.4
 
@@ -27,16 +25,9 @@ _LENIENT = "handling=lenient"  # RFC 7240, 4.4
 async def call(request: Request, caller: Caller, route: str) -> Response:
     """Answer a call when its image is kept, or with what has become of it. Raises as a submission does."""
     here, raw = state_of(request), _body(request)
-    form = request.form_options if isinstance(request, ParsedRequest) else None
     lenient = _LENIENT in request.headers.get("prefer", "").lower().replace(" ", "")
     body = await joining.fingerprint(route, raw)
-    asked = reading.read(
-        raw, caller.aliases, lenient=lenient, written=form == "written",
-        references="image" if form else "image_urls",
-    )  # fmt: skip
-    if route == "edits" and "image_urls" not in raw:
-        named = "image" if form else "image_urls"
-        raise reading.refusal([FieldError(f"/{named}", "there is no picture to edit; send one.")])
+    asked = reading.read(raw, caller.aliases, lenient=lenient)
     if asked.count == 1 and not asked.stream:
         output = outputs.preferred(request.headers.get("accept", ""), asked.output)
         asked = replace(asked, output=output)
@@ -45,7 +36,7 @@ async def call(request: Request, caller: Caller, route: str) -> Response:
     asked = replace(asked, body=_USED)  # its references too, which are what is large
     headers = _headers(asked, taken, lenient=lenient)
     if asked.stream:
-        return streaming.stream(request, here, asked, taken, _KINDS[route], headers)
+        return streaming.stream(request, here, asked, taken, headers)
     return await _answer(request, here, asked, taken, headers)
 
 

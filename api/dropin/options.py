@@ -18,16 +18,13 @@ _PAIRS = 16  # of metadata
 _PEOPLE = ("safety_identifier", "user")  # the later field is OpenAI's deprecated one
 
 
-def read(raw: Mapping[str, object], errors: list[FieldError], *, written: bool) -> Options:
-    """Read `darkroom`, `safety_identifier` and `user`; a call is `interactive` unless it says otherwise.
-
-    With `written` every value is text, as forms have them.
-    """
+def read(raw: Mapping[str, object], errors: list[FieldError]) -> Options:
+    """Read `darkroom`, `safety_identifier` and `user`; a call is `interactive` unless it says otherwise."""
     given = raw.get("darkroom", {})
     options = Options(priority="interactive")
     if isinstance(given, dict):
         try:
-            options = _validated({"priority": "interactive", **given}, written=written)
+            options = Options.model_validate({"priority": "interactive", **given})
         except ValidationError as refused:
             found = refused.errors(include_url=False, include_context=False)
             errors += [
@@ -36,12 +33,6 @@ def read(raw: Mapping[str, object], errors: list[FieldError], *, written: bool) 
     else:
         errors.append(FieldError("/darkroom", f"{shown(given)} is no object of a job's options."))
     return _for_whom(raw, options, errors)
-
-
-def _validated(given: dict[str, object], *, written: bool) -> Options:
-    if written:
-        return Options.model_validate_strings(given, strict=False)
-    return Options.model_validate(given)
 
 
 def _for_whom(raw: Mapping[str, object], options: Options, errors: list[FieldError]) -> Options:

@@ -55,20 +55,17 @@ def read(
     own: Mapping[str, object],
     *,
     lenient: bool,
-    written: bool = False,
-    references: str = "image_urls",
 ) -> Asked:
     """Read a body; what of it is null was not said. `own` are the project's aliases.
 
-    `lenient` scales sizes up that are too small; `written` is for forms; `references` is where the body has
-    them. Raises `InvalidRequest` and `ModelNotFound`.
+    `lenient` scales sizes up that are too small. Raises `InvalidRequest` and `ModelNotFound`.
     """
     given = {name: value for name, value in raw.items() if value is not None}
     errors, ignored = list(_unknown(given)), sorted(_IGNORED & given.keys())
     alias = _model(given, own)
     chosen, names = _size(given, alias, errors, scale=lenient or alias.scale)
     shape, output = outputs.read(given, alias.response_format, errors, ignored)
-    said = options.read(given, errors, written=written)
+    said = options.read(given, errors)
     count, stream = _count(given, errors), _stream(given, errors, ignored)
     if count > 1 and said.reuse == "exact":
         errors.append(FieldError("/darkroom/reuse", "it would make all images one; leave it out."))
@@ -82,7 +79,7 @@ def read(
         output=output,
         stream=stream,
         ignored=tuple(ignored),
-        names={**names, "image_urls": references},
+        names=names,
     )
 
 

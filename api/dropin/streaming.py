@@ -4,10 +4,10 @@ A comment every few seconds keeps proxies and clients from giving up. Each image
 soon as its job has succeeded; what goes wrong once the answer has begun is an event `error`.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import timedelta
-from typing import Literal
 
 from fastapi import Request
 from pydantic_core import to_json
@@ -23,24 +23,23 @@ from models.images.storage import StorageError
 from models.jobs import Snapshot
 from models.states import TERMINAL
 
-Kind = Literal["image_generation", "image_edit"]
-
+_COMPLETED = "image_generation.completed"
 _SIGN_OF_LIFE = timedelta(seconds=15)
 _HEADERS = {"cache-control": "private, no-store", "x-accel-buffering": "no"}
 
 
 def stream(
-    request: Request, here: State, asked: Asked, taken: Taken, kind: Kind, headers: dict[str, str]
+    request: Request, here: State, asked: Asked, taken: Taken, headers: dict[str, str]
 ) -> Delivered:
     """Answer with events, from now on until every job has ended or the wait is over."""
     told = {**headers, **_HEADERS, "x-darkroom-job": taken.named}
     fate = Fate()
-    events = _events(request, here, asked, taken, kind, fate)
+    events = _events(request, here, asked, taken, fate)
     return Delivered(events, told, "text/event-stream", here.calls, taken.claim, fate)
 
 
 async def _events(
-    request: Request, here: State, asked: Asked, taken: Taken, kind: Kind, fate: Fate
+    request: Request, here: State, asked: Asked, taken: Taken, fate: Fate
 ) -> AsyncIterator[bytes]:
     yield b":\n\n"  # the head is sent with the first piece
     found: list[Snapshot] = []
@@ -52,7 +51,7 @@ async def _events(
                     continue
                 found.append(each)
                 if each.image is not None:
-                    async for piece in _event(here, asked, each, kind):
+                    async for piece in _event(here, asked, each):
                         yield piece
         if not any(each.image is not None for each in found):
             raise outcomes.refusal(found)
@@ -65,23 +64,23 @@ async def _events(
 async def _found(request: Request, here: State, taken: Taken) -> AsyncGenerator[Snapshot | None]:
     """Yield each job when it has ended, or as it is when the wait is over; None is a sign of life."""
     every = patience.between_signs(request, _SIGN_OF_LIFE)
-    left = here.settings.sync_wait
+    clock = asyncio.get_running_loop().time
+    until = clock() + here.settings.sync_wait.total_seconds()
     for job_id in taken.jobs:
         while True:
-            slice_ = min(every, left)
+            slice_ = min(every, timedelta(seconds=max(until - clock(), 0)))
             each = await waiting.one(request, here, taken.project_id, job_id, slice_)
-            left -= slice_
-            if each.job.status in TERMINAL or left <= timedelta(0) or here.waiting.draining:
+            over = clock() >= until or here.waiting.draining or await request.is_disconnected()
+            if each.job.status in TERMINAL or over:
                 yield each
                 break
             yield None
 
 
-async def _event(here: State, asked: Asked, found: Snapshot, kind: Kind) -> AsyncIterator[bytes]:
+async def _event(here: State, asked: Asked, found: Snapshot) -> AsyncIterator[bytes]:
     """Write an event around the picture, which comes piece by piece on its one line."""
     picture = await pictures.opened(here, found, asked.output.conversion)
     made = found.job.finished_at or found.now
-    name = f"{kind}.completed"
     rest = {
         "created_at": int(made.timestamp()),
         "size": pictures.size(found),
@@ -90,7 +89,7 @@ async def _event(here: State, asked: Asked, found: Snapshot, kind: Kind) -> Asyn
         "quality": "auto",
         "job_id": pictures.job_id(found),
     }
-    yield f'event: {name}\ndata: {{"type":"{name}","b64_json":"'.encode()
+    yield f'event: {_COMPLETED}\ndata: {{"type":"{_COMPLETED}","b64_json":"'.encode()
     async for piece in picture.encoded():
         yield piece
     yield b'",' + to_json(rest)[1:] + b"\n\n"

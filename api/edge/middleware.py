@@ -27,8 +27,7 @@ _SECONDS = Histogram("darkroom_http_seconds", "Time to the answer's headers", ["
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _WITHOUT_BODY = {"GET"}  # what comes all the same is dropped, not kept
 # Which may carry references.
-_WITH_FILES = re.compile(r"/v1/(images/edits|files)")  # which may come as a form
-_WITH_INPUT = re.compile(r"/v1/(jobs|quotes|jobs/[^/]+/retry|images/(generations|edits)|files)")
+_WITH_INPUT = re.compile(r"/v1/(jobs|quotes|jobs/[^/]+/retry|images/generations)")
 
 
 class Door:
@@ -94,12 +93,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         owner = partial(owner_of, request)
-        is_form = _WITH_FILES.fullmatch(scope["path"]) and "multipart/form-data" in (
-            request.headers.get("content-type", "")
-        )
-        intake = Intake(
-            receive, self._room, self._pace, most=most, owner=owner, is_json=not is_form
-        )
+        intake = Intake(receive, self._room, self._pace, most=most, owner=owner)
         request.state.intake = intake
         try:
             await self._app(scope, intake.receive, send)

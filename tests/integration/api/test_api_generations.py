@@ -5,6 +5,7 @@ import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -362,6 +363,21 @@ async def test_a_stream_says_that_it_lives_and_then_the_image(api: Api) -> None:
     assert base64.b64decode(event["b64_json"]) == PICTURE
     assert (event["size"], event["output_format"]) == ("2048x2048", "jpeg")
     assert isinstance(event["created_at"], int)
+
+
+async def test_a_stream_of_several_waits_for_each_as_long_as_there_is_time(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = api.state.settings.model_copy(update={"sync_wait": timedelta(seconds=20)})
+    monkeypatch.setattr(api.state, "settings", short)
+    async with api.client.stream("POST", URL, json=asked(stream=True, n=3)) as answer:
+        lines = (line async for line in answer.aiter_lines() if line.startswith("event:"))
+        told = []
+        for job in await queued(api, 3):
+            await ended(api, api.life.succeed(job), job)
+            told.append(await anext(lines))
+        assert told == ["event: image_generation.completed"] * 3
+        assert [each async for each in lines] == []
 
 
 async def test_what_goes_wrong_in_a_stream_is_an_event(api: Api) -> None:
