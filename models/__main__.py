@@ -174,7 +174,7 @@ async def _require_key(database: Database, asked: Namespace, _: Settings) -> str
 
 
 async def _alias(database: Database, asked: Namespace, _: Settings) -> str:
-    """Give a model another name for a project, or take that away; returns all names it has then."""
+    """Set a project's other name for a model, or remove it; returns all names it has then."""
     async with database.transaction() as tx:
         await migrate.demand_schema(tx)
         project_id = await projects.find(tx, asked.project)

@@ -1,7 +1,7 @@
 """A delivery on one page: take → sign and POST → record. Deliveries are taken by the bundle.
 
 The same bytes and the same id on every try; the signature is of this try's time. What an answer means
-is one table (`judge`), from status and headers to a `Try`.
+is one table (`judge`), from status and headers to a `TryResult`.
 """
 
 import random

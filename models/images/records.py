@@ -58,7 +58,7 @@ async def write(
     late_image: bool = False,
     thumbnail: str = "pending",
 ) -> None:
-    """Give a job this image: as its result, which it has once, or as a late one, which may come again."""
+    """Attach this image to a job: as its result, once, or as a late one, which may come again."""
     row = columns(job_id, attempt, kept, late_image=late_image)
     stmt = insert(Image)
     await tx.execute(

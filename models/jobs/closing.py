@@ -70,7 +70,7 @@ async def unknown_hold(tx: Transaction, job: Job) -> int:
 
 
 async def release_pending_hold(tx: Transaction, job: Job, reference: str = "") -> Job:
-    """Give back the hold of an attempt that has not begun, if there is one."""
+    """Release the hold of an attempt that has not begun, if there is one."""
     pending = job.held - await unknown_hold(tx, job)
     if pending <= 0:
         return job

@@ -157,7 +157,7 @@ async def _close(
 
 
 async def _lend(tx: Transaction, job_id: UUID, image: Image) -> None:
-    """Give a job the image of another one, for as long as an image of its own would be kept."""
+    """Let a job have the image of another one, for as long as an image of its own would be kept."""
     kept = KeptImage.by_another(image)
     await records.write(tx, job_id, _NO_ATTEMPT, kept, thumbnail=image.thumbnail)
 

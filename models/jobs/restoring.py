@@ -119,7 +119,7 @@ def _is_open(attempt: Attempt, paused_at: datetime) -> bool:
 
 
 async def _close_open(tx: Transaction, job: Job) -> Job:
-    """Give up the call that was under way in the backup, if one was; its hold stays its own."""
+    """Abandon the call that was under way in the backup, if one was; its hold stays its own."""
     if job.status != "running" or job.phase != "call":
         return job
     closed = await attempts.finish(tx, job, job.attempt, attempts.LOST, start_id=None)

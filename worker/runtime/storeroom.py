@@ -44,7 +44,7 @@ async def doubt(context: Context, why: str) -> None:
 
 
 async def returned(context: Context, dispatch: Dispatch) -> bool:
-    """Give back a call that may not begin, because the gate was closed after its dispatch."""
+    """Hand back a call that may not begin, because the gate was closed after its dispatch."""
     async with context.database.transaction() as tx:
         if "storage" not in await gates.closed(tx) or not await jobs.hand_back(tx, [dispatch]):
             return False
