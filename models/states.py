@@ -39,6 +39,8 @@ TERMINAL: tuple[Status, ...] = ("succeeded", "failed", "canceled", "expired")
 TERMINAL_EVENTS: tuple[EventType, ...] = (
     "job.succeeded", "job.failed", "job.canceled", "job.expired",
 )  # fmt: skip
+# What an Idempotency-Key is scoped to: a submission, a retry, each image of a synchronous call.
+IDEMPOTENT_ROUTES = ("submit", "retry", "images", *(f"images:{n}" for n in range(1, 10)))
 JOB_EVENTS: tuple[EventType, ...] = ("job.running", *TERMINAL_EVENTS, "job.charge_resolved")
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 

@@ -10,6 +10,7 @@ __all__ = [
     "dropin",
     "etags",
     "events",
+    "filters",
     "queries",
     "schemas",
     "subscriptions",

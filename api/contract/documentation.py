@@ -33,7 +33,10 @@ ACCEPTED = _answer(
     "AcceptedJob",
     status=202,
 ) | _answer(shapes.Job, "Accepted, waited for, and finished.", "Job")
-JOBS = _answer(shapes.JobPage, "A page, newest first.", "JobPage")
+JOBS = _answer(
+    shapes.JobPage, "A page, newest first; or with `Accept: text/csv` all of it.", "JobPage"
+)
+JOBS[200]["content"]["text/csv"] = {"example": "id,status,created_at,…"}
 STREAM: Responses = {200: {
     "description": "Server-Sent Events named `job`: a snapshot first, then each change. `data` is the "
     "job as GET shows it, `id` its ETag; send it as `Last-Event-ID` to resume.",

@@ -1,16 +1,16 @@
-"""What is asked for in a URL: which jobs; of the books which time, how grouped, which lines."""
+"""What is asked for in a URL of the books: which time, how grouped, which lines. Jobs: `filters`."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal, get_args
+from typing import Annotated, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from api.contract.schemas import Customer, Moment, Name, Tag, Text, Value, Zone
+from api.contract.schemas import Customer, Moment, Zone
 from models import ids
 from models.errors import FieldError, InvalidRequest
 from models.money.bookings import Selection
 from models.money.usage import Dimension, Period
-from models.states import LedgerKind, WaitingReason
+from models.states import LedgerKind
 
 _USUAL = timedelta(days=30)
 _LONGEST = timedelta(days=400)  # a year, and last month for comparison
@@ -38,32 +38,6 @@ def _id(prefix: str) -> AfterValidator:
         return written
 
     return AfterValidator(check)
-
-
-class ListQuery(BaseModel):
-    """The filters of `GET /v1/jobs`, beside `metadata[key]=value`."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    search: Annotated[
-        Text | None,
-        Field(
-            min_length=1,
-            max_length=200,
-            description="an id, a customer, a tag or a value of the metadata as it is, or a part of a "
-            "prompt. A page looks through 10,000 jobs: with `has_more` it may be short, or empty",
-        ),
-    ] = None
-    status: Literal["queued", "running", "succeeded", "failed", "canceled", "expired"] | None = None
-    model: Value | None = None
-    tag: Tag | None = None
-    customer: Name | None = None
-    charge_state: Literal["none", "unknown", "settled", "released"] | None = None
-    waiting_reason: WaitingReason | None = None
-    created_after: Moment | None = None
-    created_before: Moment | None = None
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
-    cursor: Annotated[str, Field(max_length=256)] | None = None
 
 
 class Times(BaseModel):

@@ -85,6 +85,7 @@ Customer = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0
 Name = Annotated[Text, Field(min_length=1, max_length=_MAX_NAME)]
 Value = Annotated[Text, Field(max_length=_MAX_VALUE)]
 Tag = Annotated[Text, Field(min_length=1, max_length=128)]
+Metadata = Annotated[dict[Name, Value], Field(max_length=_MAX_PAIRS)]
 # In JSON a moment is a string: the one conversion that strictness must allow.
 Moment = Annotated[
     AwareDatetime, BeforeValidator(_written), AfterValidator(_in_utc), Field(strict=False)
@@ -119,7 +120,7 @@ class Options(Strict):
     """What a submission may say beside its input."""
 
     webhook: JobWebhook | None = None
-    metadata: Annotated[dict[Name, Value], Field(max_length=_MAX_PAIRS)] = {}
+    metadata: Metadata = {}
     tags: Annotated[list[Tag], Field(max_length=10), AfterValidator(unique)] = []
     customer: Customer | None = None
     priority: Priority = "standard"

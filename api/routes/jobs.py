@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from api.contract import cursors
 from api.contract.answers import JsonAnswer
@@ -24,16 +24,18 @@ from api.contract.documentation import (
     WITH_POLL,
 )
 from api.contract.etags import matches
-from api.contract.queries import ListQuery
+from api.contract.filters import ListQuery
 from api.contract.schemas import RetryBody, SubmitBody
 from api.dependencies.bodies import JsonRoute, let_go
 from api.dependencies.deps import Here, JobId, Reader, Reading, Tx, Writer, idempotency_key
 from api.dependencies.state import State, state_of
+from api.routes import sheets, spreadsheet
 from api.submitting import retries, submission
 from models import ids, jobs
 from models.errors import FieldError, InvalidRequest, Unavailable
 from models.images.storage import Missing
-from models.jobs import Filter, Snapshot
+from models.jobs import Snapshot
+from models.platform.jsonable import Json
 from models.platform.wording import shown
 from models.states import TERMINAL
 
@@ -76,18 +78,20 @@ async def get_job(request: Request, caller: Reader, job_id: JobId) -> Response:
 
 @router.get("", responses=JOBS, openapi_extra=WITH_METADATA)
 async def list_jobs(
-    request: Request, query: Annotated[ListQuery, Query()], caller: Reader, tx: Reading, here: Here
-) -> Response:
+    request: Request, query: Annotated[ListQuery, Query()], caller: Reader, here: Here,
+    accept: Annotated[str, Header(description="`text/csv` gives every job, as a file")] = "",
+) -> Response:  # fmt: skip
     """List jobs, newest first."""
-    filter_, limit = _filter(request, query), query.limit
-    if query.search is None:
-        found, more = await jobs.listing(tx, caller.project_id, filter_, limit)
-        last = found[-1].job.id if more else None
-    else:
-        found, last = await jobs.search(tx, caller.project_id, query.search, filter_, limit)
-    page = {"object": "list", "data": [each.show(here.presenter) for each in found]}
+    before = None if query.cursor is None else cursors.read(query.cursor)
+    filter_ = query.filter(_metadata(request), before)
+    if spreadsheet.preferred(accept):
+        return await sheets.jobs_as_csv(here, caller.project_id, filter_)
+    async with here.reports.open(caller.project_id) as tx:
+        found, last = await jobs.page(tx, caller.project_id, filter_, query.limit)
     cursor = None if last is None else cursors.write(last)
-    return JsonAnswer(page | {"has_more": last is not None, "next_cursor": cursor})
+    page: Json = {"object": "list", "data": [each.show(here.presenter) for each in found]}
+    page |= {"has_more": last is not None, "next_cursor": cursor}
+    return JsonAnswer(page, headers={"vary": "Accept"})
 
 
 @router.get("/{id}/explain", responses=EXPLANATION)
@@ -194,17 +198,15 @@ async def _inline(here: State, found: Snapshot) -> bytes | None:
     return None
 
 
-def _filter(request: Request, query: ListQuery) -> Filter:
-    """Read the filters. Raises `InvalidRequest` for a NUL, which Postgres cannot even compare with."""
+def _metadata(request: Request) -> dict[str, str]:
+    """Read `metadata[key]=value`. Raises `InvalidRequest` for a NUL, which Postgres cannot compare with."""
     metadata = {}
     for name, value in request.query_params.items():
         if name.startswith("metadata[") and name.endswith("]"):
             if "\0" in name + value:
                 raise _wrong(name, "it has a NUL, which no job's metadata has")
             metadata[name.removeprefix("metadata[").removesuffix("]")] = value
-    before = None if query.cursor is None else cursors.read(query.cursor)
-    filters = query.model_dump(exclude={"limit", "cursor", "search"})
-    return Filter(**filters, metadata=metadata, before=before)
+    return metadata
 
 
 def _wrong(name: str, message: str) -> InvalidRequest:

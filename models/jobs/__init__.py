@@ -72,7 +72,7 @@ from models.jobs.queue.outlook import Outlook, look
 from models.jobs.reading import Snapshot, finished, listing, read, read_version, snapshot
 from models.jobs.reaping import Reaped, overdue, reap
 from models.jobs.retrying import again, retry, retry_name
-from models.jobs.searching import search
+from models.jobs.searching import page
 from models.jobs.starting import Dispatched, Start, Terms, renew, start, start_plain, started
 from models.jobs.submitting import (
     earlier,
@@ -111,6 +111,7 @@ __all__ = [
     "evidence",
     "expire",
     "explain",
+    "exporting",
     "feed",
     "fingerprint",
     "finished",
@@ -130,6 +131,7 @@ __all__ = [
     "note_absent",
     "open_charge",
     "overdue",
+    "page",
     "park",
     "pass_by",
     "queue",
@@ -150,7 +152,6 @@ __all__ = [
     "retry",
     "retry_later",
     "retry_name",
-    "search",
     "set_aside",
     "settle",
     "snapshot",

@@ -106,7 +106,7 @@ async def listing(
     *narrower: ColumnElement[bool],
 ) -> tuple[list[Snapshot], bool]:
     """Read a page, newest first; returns it, and whether there is more."""
-    stmt = narrow(_with_clock().where(within(project_id, filter_), *narrower), filter_)
+    stmt = _with_clock().where(within(project_id, filter_), *narrow(filter_), *narrower)
     newest = stmt.order_by(Job.project_id.desc(), Job.id.desc())
     rows = (await tx.execute(newest.limit(limit + 1))).all()
     return await _snapshots(tx, rows[:limit]), len(rows) > limit

@@ -125,6 +125,22 @@ class Job(Base):
         CheckConstraint("NOT followed OR finished_at IS NOT NULL", "followed_is_finished"),
         UniqueConstraint("project_id", "idempotency_route", "idempotency_key"),
         Index("ix_jobs_newest", "project_id", "id"),
+        # What support has in hand, and erasures go by. Who names no customer and no metadata pays for none.
+        Index(
+            "ix_jobs_customer",
+            "project_id",
+            "customer",
+            "id",
+            postgresql_where=text("customer IS NOT NULL"),
+        ),
+        Index(
+            "ix_jobs_metadata",
+            "metadata",
+            postgresql_using="gin",
+            postgresql_ops={"metadata": "jsonb_path_ops"},
+            postgresql_where=text("metadata <> '{}'::jsonb"),
+        ),
+        Index("ix_jobs_erased", "project_id", "id", postgresql_where=text("erased_at IS NOT NULL")),
         Index(
             "ix_jobs_finished_at",
             "project_id",

@@ -1,13 +1,24 @@
 """`GET /v1/jobs`: filters, and pages without gaps or doubles."""
 
 import asyncio
+import csv
 from base64 import urlsafe_b64encode
 from datetime import datetime, timedelta
 
 import pytest
 
 from models import ids
-from tests.integration.api.client import MODEL, Api, pointers, problem
+from models.jobs import exporting
+from tests.integration.api.client import (
+    MODEL,
+    PRICE,
+    Api,
+    body,
+    input_,
+    job_id,
+    pointers,
+    problem,
+)
 
 
 async def listed(api: Api, **params: str | int) -> list[str]:
@@ -68,6 +79,86 @@ async def test_filters_narrow_by_how_a_job_stands(api: Api) -> None:
     assert await listed(api, charge_state="unknown") == [made["running"], made["failed"]]
     assert await listed(api, charge_state="released") == []
     assert await listed(api, waiting_reason="queue") == [made["queued"]]
+
+
+async def test_several_statuses_are_listed_together(api: Api) -> None:
+    queued, canceled, succeeded = [ids.text("job", await api.submit()) for _ in range(3)]
+    await api.client.post(f"/v1/jobs/{canceled}/cancel")
+    await api.life.succeed(job_id(succeeded))
+    assert await listed(api, status="canceled,succeeded") == [succeeded, canceled]
+    assert await listed(api, status="queued, canceled,queued") == [canceled, queued]
+    assert await listed(api, status="failed,expired") == []
+
+
+async def test_a_job_is_found_by_the_key_of_its_request(api: Api) -> None:
+    named = {"idempotency-key": "order-17"}
+    one = (await api.client.post("/v1/jobs", json=body(), headers=named)).json()["id"]
+    await api.submit()
+    await api.client.post(f"/v1/jobs/{one}/cancel")
+    two = (await api.client.post(f"/v1/jobs/{one}/retry", headers=named)).json()["id"]
+    assert await listed(api, idempotency_key="order-17") == [two, one]
+    assert await listed(api, idempotency_key="order-17", status="canceled") == [one]
+    assert await listed(api, idempotency_key="order-1") == []
+
+
+async def test_the_images_of_a_call_are_found_by_the_key_of_the_call(api: Api) -> None:
+    asked = {**input_(), "n": 10, "size": "2K"}
+    impatient = {"x-stainless-read-timeout": "0.2", "idempotency-key": "ten"}
+    await api.client.post("/v1/images/generations", json=asked, headers=impatient)
+    assert len(await listed(api, idempotency_key="ten")) == 10
+
+
+async def test_erased_jobs_are_listed_or_left_out(api: Api) -> None:
+    erased, kept = [ids.text("job", await api.submit(customer="c")) for _ in range(2)]
+    await api.client.post(f"/v1/jobs/{erased}/cancel")
+    await api.client.delete(f"/v1/jobs/{erased}")
+    assert await listed(api, erased="true") == [erased]
+    assert await listed(api, erased="false") == [kept]
+    assert await listed(api, customer="c") == [kept, erased]
+
+
+async def test_the_list_comes_as_csv_whole_and_by_the_same_filters(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "_PART", 2)
+    monkeypatch.setattr(exporting, "_LOOKED_THROUGH", 3)
+    made = []
+    for n in range(7):
+        meta = {"order": f"A-{n}"} if n % 3 else {}
+        made.append(ids.text("job", await api.submit(tags=["=x"], customer=f"c{n}", metadata=meta)))
+    await api.life.succeed(job_id(made[4]))
+    rows = await sheet(api)
+    assert [row["id"] for row in rows] == list(reversed(made))
+    assert [row["id"] for row in await sheet(api, customer="c0")] == made[:1]
+    assert [row["id"] for row in await sheet(api, status="queued", tag="=x")] == [
+        each for each in reversed(made) if each != made[4]
+    ]
+    done = rows[2]
+    shown = await api.job(job_id(made[4]))
+    for name in ("id", "status", "customer", "priority", "created_at", "finished_at"):
+        assert done[name] == shown[name], name
+    assert (done["charged"], done["charged_usd"], done["held"]) == (str(PRICE), "0.0455", "0")
+    assert (done["tags"], done["metadata"]) == ("'=x", '{"order": "A-4"}')
+    assert done["prompt"] == input_()["prompt"]
+
+
+async def test_a_csv_of_no_job_has_its_header_and_a_wrong_filter_is_refused(api: Api) -> None:
+    accept = {"accept": "text/csv"}
+    empty = await api.client.get("/v1/jobs", headers=accept)
+    assert empty.headers["content-disposition"] == 'attachment; filename="jobs.csv"'
+    assert empty.text.startswith("id,status,created_at")
+    assert empty.text.count("\n") == 1
+    wrong = await api.client.get("/v1/jobs", params={"status": "done"}, headers=accept)
+    problem(wrong, 422, "invalid_request")
+    theirs = await api.client.get("/v1/jobs", headers=accept | await api.another_project())
+    assert theirs.text == empty.text
+
+
+async def sheet(api: Api, **params: str) -> list[dict[str, str]]:
+    """Read the list as CSV."""
+    answer = await api.client.get("/v1/jobs", params=params, headers={"accept": "text/csv"})
+    assert answer.status_code == 200, answer.text
+    return list(csv.DictReader(answer.text.splitlines()))
 
 
 async def test_a_released_job_is_found_as_queued(api: Api) -> None:
@@ -144,6 +235,13 @@ async def test_a_page_has_twenty_jobs_and_at_most_a_hundred(api: Api) -> None:
         ({"limit": "many"}, "query:limit"),
         ({"status": "released"}, "query:status"),
         ({"status": "done"}, "query:status"),
+        ({"status": "queued,"}, "query:status"),
+        ({"status": "queued,done"}, "query:status"),
+        ({"status": ""}, "query:status"),
+        ({"erased": "perhaps"}, "query:erased"),
+        ({"idempotency_key": ""}, "query:idempotency_key"),
+        ({"idempotency_key": "\0"}, "query:idempotency_key"),
+        ({"idempotency_key": "k" * 256}, "query:idempotency_key"),
         ({"charge_state": "paid"}, "query:charge_state"),
         ({"waiting_reason": "mood"}, "query:waiting_reason"),
         ({"created_after": "yesterday"}, "query:created_after"),

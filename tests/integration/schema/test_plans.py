@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event, text
 
 from models import jobs
 from models.accounts.projects import Caller
-from models.jobs import Dispatch, Filter
+from models.jobs import Dispatch, Filter, exporting
 from models.jobs.attempts import Ref
 from models.jobs.queue import backlog, demand
 from models.jobs.view import Presenter
@@ -246,6 +246,14 @@ async def _ping(tx: Transaction, on: Ground) -> None:
     await deliveries.ping(tx, project_id, made.id, Pace(at_once=5, per_minute=60))
 
 
+async def _export(tx: Transaction, on: Ground) -> None:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Transaction]:
+        yield tx
+
+    await anext(exporting.parts(opened, on.caller.project_id, Filter(tag="nobody's")))
+
+
 _LONG_AGO = Filter(created_before=datetime.now(UTC) - 20 * DAY)
 
 # Each: what is done, and the indexes that its statements must go by.
@@ -283,9 +291,36 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
         {"ix_jobs_newest", "uq_attempts_job_id_number", "pk_images"},
     ),
     "listing by status": (
-        lambda tx, on: jobs.listing(tx, on.caller.project_id, Filter(status="running"), 20),
+        lambda tx, on: jobs.listing(tx, on.caller.project_id, Filter(statuses=("running",)), 20),
         {"ix_jobs_lease_until"},
     ),
+    "listing by statuses": (
+        lambda tx, on: jobs.listing(
+            tx, on.caller.project_id, Filter(statuses=("queued", "running")), 20
+        ),
+        set(),  # any of the backlog's
+    ),
+    "listing by customer": (
+        lambda tx, on: jobs.listing(tx, on.caller.project_id, Filter(customer="c_7"), 20),
+        {"ix_jobs_customer"},
+    ),
+    "listing by order": (
+        lambda tx, on: jobs.listing(
+            tx, on.caller.project_id, Filter(metadata={"order": "A-17"}), 20
+        ),
+        {"ix_jobs_metadata"},
+    ),
+    "listing by key": (
+        lambda tx, on: jobs.listing(
+            tx, on.caller.project_id, Filter(idempotency_key="order-17"), 20
+        ),
+        {"uq_jobs_project_id_idempotency_route_idempotency_key"},
+    ),
+    "listing what is erased": (
+        lambda tx, on: jobs.listing(tx, on.caller.project_id, Filter(erased=True), 20),
+        {"ix_jobs_erased"},
+    ),
+    "part of a file": (_export, {"ix_jobs_newest"}),
     "listing by time": (
         lambda tx, on: jobs.listing(tx, on.caller.project_id, _LONG_AGO, 20),
         {"ix_jobs_newest"},
@@ -423,6 +458,8 @@ async def test_an_hour_is_folded_by_indexes(ground: Ground) -> None:
         ("submit", "ix_jobs_reusable"),
         ("listing", "ix_jobs_newest"),
         ("listing by status", "ix_jobs_lease_until"),
+        ("listing by customer", "ix_jobs_customer"),
+        ("listing what is erased", "ix_jobs_erased"),
         ("overdue", "ix_jobs_lease_until"),
         ("late", "ix_jobs_queue_expires_at"),
         ("unknown charges", "ix_attempts_unknown"),
