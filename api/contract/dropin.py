@@ -65,10 +65,31 @@ class GenerationBody(BaseModel):
     )
 
 
+class EditBody(GenerationBody):
+    """What is made from pictures: `image_urls`, or `images` of `{"image_url": …}` as OpenAI has it."""
+
+    image_urls: list[str] = Field(
+        description="The pictures, in order: https:// or data: URLs.", min_length=1, max_length=14
+    )
+
+
+class EditForm(BaseModel):
+    """The same as a form. Fields of an object have names such as `darkroom[metadata][order]`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str = Field(description="As in JSON.")
+    prompt: str = Field(description="As in JSON.")
+    image: list[bytes] = Field(
+        description="The pictures, in order; `image[]` is the same. At most 10 MB each.",
+        min_length=1, max_length=14,
+    )  # fmt: skip
+
+
 _EVENTS = {
     "type": "object", "required": ["event", "data"],
     "properties": {
-        "event": {"enum": ["image_generation.completed", "error"]},
+        "event": {"enum": ["image_generation.completed", "image_edit.completed", "error"]},
         "data": {"type": "string", "contentMediaType": "application/json"},
     },
 }  # fmt: skip
@@ -86,10 +107,16 @@ def _taken(**content: object) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-_JSON = {"schema": {"$ref": _AT.format(model="GenerationBody")}}
-WITH_GENERATION = _taken(**{"application/json": _JSON})
+def _body(name: str) -> dict[str, object]:
+    return {"schema": {"$ref": _AT.format(model=name)}}
+
+
+WITH_GENERATION = _taken(**{"application/json": _body("GenerationBody")})
+WITH_EDIT = _taken(
+    **{"multipart/form-data": _body("EditForm"), "application/json": _body("EditBody")}
+)
 SCHEMAS = models_json_schema(
-    [(GenerationBody, "validation")],
+    [(GenerationBody, "validation"), (EditBody, "validation"), (EditForm, "validation")],
     ref_template=_AT,
 )[1]["$defs"]
 """What the bodies refer to, and FastAPI does not know."""

@@ -55,6 +55,7 @@ class ParsedRequest(Request):
     """A request whose body has been parsed; empty bodies are not asked for."""
 
     parsed: object = None
+    is_form: bool = False
 
     async def json(self) -> object:
         """Return what was parsed."""

@@ -1,6 +1,6 @@
 """The way of a synchronous call: read it, take its jobs, wait, answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from fastapi import Request, Response
@@ -11,23 +11,29 @@ from api.dependencies.state import State, state_of
 from api.dropin import answering, joining, outcomes, outputs, patience, reading, streaming, waiting
 from api.dropin.joining import Taken
 from api.dropin.reading import Asked
+from api.dropin.streaming import Kind
 from api.edge import problems
 from models.accounts.projects import Caller
-from models.errors import Refusal
+from models.errors import FieldError, Refusal
 from models.images.storage import StorageError
 from models.jobs import Snapshot
 from models.states import TERMINAL
 
+_KINDS: dict[str, Kind] = {"generations": "image_generation", "edits": "image_edit"}
 _USED = SubmitBody.model_construct(input={})
 _LENIENT = "handling=lenient"  # RFC 7240, 4.4
 
 
 async def call(request: Request, caller: Caller, route: str) -> Response:
     """Answer a call when its image is kept, or with what has become of it. Raises as a submission does."""
-    here, raw = state_of(request), _body(request)
+    here, (raw, pictures) = state_of(request), _body(request)
     lenient = _LENIENT in request.headers.get("prefer", "").lower().replace(" ", "")
     body = await joining.fingerprint(route, raw)
-    asked = reading.read(raw, caller.aliases, lenient=lenient)
+    asked = reading.read(raw, caller.aliases, lenient=lenient, pictures=pictures)
+    if route == "edits" and "image_urls" not in raw:
+        raise reading.refusal(
+            [FieldError(f"/{pictures}", "there is no picture to edit; send one.")]
+        )
     if asked.count == 1 and not asked.stream:
         output = outputs.preferred(request.headers.get("accept", ""), asked.output)
         asked = replace(asked, output=output)
@@ -36,7 +42,7 @@ async def call(request: Request, caller: Caller, route: str) -> Response:
     asked = replace(asked, body=_USED)  # its references too, which are what is large
     headers = _headers(asked, taken, lenient=lenient)
     if asked.stream:
-        return streaming.stream(request, here, asked, taken, headers)
+        return streaming.stream(request, here, asked, taken, _KINDS[route], headers)
     return await _answer(request, here, asked, taken, headers)
 
 
@@ -89,9 +95,10 @@ def _headers(asked: Asked, taken: Taken, *, lenient: bool) -> dict[str, str]:
     return headers
 
 
-def _body(request: Request) -> Mapping[str, object]:
-    """Return the body as it was parsed. Raises `InvalidRequest` for one that is no object."""
+def _body(request: Request) -> tuple[dict[str, object], str]:
+    """Return the body, and under which name its pictures came. Raises `InvalidRequest` for no object."""
     parsed = request.parsed if isinstance(request, ParsedRequest) else None
     if not isinstance(parsed, dict):
         raise no_body("it has no body of fields; send a JSON object with `model` and `prompt`")
-    return parsed
+    named = reading.take_pictures(parsed)
+    return parsed, "image" if isinstance(request, ParsedRequest) and request.is_form else named

@@ -18,13 +18,17 @@ _PAIRS = 16  # of metadata
 _PEOPLE = ("safety_identifier", "user")  # the later field is OpenAI's deprecated one
 
 
+class Written(dict[str, object]):
+    """Options that came as fields of a form: each value is text, whatever it means."""
+
+
 def read(raw: Mapping[str, object], errors: list[FieldError]) -> Options:
     """Read `darkroom`, `safety_identifier` and `user`; a call is `interactive` unless it says otherwise."""
     given = raw.get("darkroom", {})
     options = Options(priority="interactive")
     if isinstance(given, dict):
         try:
-            options = Options.model_validate({"priority": "interactive", **given})
+            options = _validated(given)
         except ValidationError as refused:
             found = refused.errors(include_url=False, include_context=False)
             errors += [
@@ -33,6 +37,13 @@ def read(raw: Mapping[str, object], errors: list[FieldError]) -> Options:
     else:
         errors.append(FieldError("/darkroom", f"{shown(given)} is no object of a job's options."))
     return _for_whom(raw, options, errors)
+
+
+def _validated(given: Mapping[str, object]) -> Options:
+    said = {"priority": "interactive", **given}
+    if isinstance(given, Written):
+        return Options.model_validate(said, strict=False)
+    return Options.model_validate(said)
 
 
 def _for_whom(raw: Mapping[str, object], options: Options, errors: list[FieldError]) -> Options:

@@ -20,6 +20,7 @@ COUNT_MAX = 10
 _NAMED_MAX = 50  # unknown fields that are named
 # As the provider has them; `image_size` and `response_format` have other names too.
 _INPUT = ("prompt", "image_urls", "seed", "watermark")
+_PICTURES = ("image_urls", "images", "image", "image_url")
 _READ = {
     "model", "image_size", "size", "n", "num_images", "response_format", "output_format",
     "output_compression", "user", "safety_identifier", "darkroom", "stream",
@@ -55,10 +56,12 @@ def read(
     own: Mapping[str, object],
     *,
     lenient: bool,
+    pictures: str = "image_urls",
 ) -> Asked:
     """Read a body; what of it is null was not said. `own` are the project's aliases.
 
-    `lenient` scales sizes up that are too small. Raises `InvalidRequest` and `ModelNotFound`.
+    `lenient` scales sizes up that are too small; `pictures` is how the body calls its references. Raises
+    `InvalidRequest` and `ModelNotFound`.
     """
     given = {name: value for name, value in raw.items() if value is not None}
     errors, ignored = list(_unknown(given)), sorted(_IGNORED & given.keys())
@@ -79,8 +82,24 @@ def read(
         output=output,
         stream=stream,
         ignored=tuple(ignored),
-        names=names,
+        names={**names, "image_urls": pictures},
     )
+
+
+def take_pictures(body: dict[str, object]) -> str:
+    """Put references where the provider has them now; returns the name under which they came.
+
+    OpenAI's JSON has `images`, of URLs in objects; the provider's older dialects `image` or `image_url`.
+    Raises `InvalidRequest` for a body that has two of them.
+    """
+    named = [name for name in _PICTURES if body.get(name) is not None]
+    if len(named) > 1:
+        raise refusal([FieldError(f"/{named[1]}", f"{named[0]} says it too; keep one of them.")])
+    if not named or named[0] == "image_urls":
+        return "image_urls"
+    came = body.pop(named[0])
+    body["image_urls"] = [_url(each) for each in (came if isinstance(came, list) else [came])]
+    return named[0]
 
 
 def refusal(errors: list[FieldError]) -> InvalidRequest:
@@ -101,6 +120,15 @@ def renamed(refused: InvalidRequest, names: Mapping[str, str]) -> InvalidRequest
     )
     pointed.extra = refused.extra
     return pointed
+
+
+def _url(picture: object) -> object:
+    """Return the URL of a picture as OpenAI writes it; what is anything else stays as it is."""
+    match picture:
+        case {"image_url": str(url), **rest} if not rest:
+            return url
+        case _:
+            return picture
 
 
 def _place(pointer: str, names: Mapping[str, str]) -> str:
@@ -183,7 +211,7 @@ def _stream(given: Mapping[str, object], errors: list[FieldError], ignored: list
 
 def _unknown(given: Mapping[str, object]) -> Iterator[FieldError]:
     """Yield an error for each field that nobody knows, or that asks for what cannot be had."""
-    known = [*_INPUT, *sorted(_READ), *sorted(_IGNORED)]
+    known = [*_INPUT, *_PICTURES[1:], *sorted(_READ), *sorted(_IGNORED)]
     unknown = [name for name in given if name not in known]
     for name in unknown[:_NAMED_MAX]:
         pointer = printable(name).replace("~", "~0").replace("/", "~1")

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import timedelta
+from typing import Literal
 
 from fastapi import Request
 from pydantic_core import to_json
@@ -23,23 +24,24 @@ from models.images.storage import StorageError
 from models.jobs import Snapshot
 from models.states import TERMINAL
 
-_COMPLETED = "image_generation.completed"
+Kind = Literal["image_generation", "image_edit"]
+
 _SIGN_OF_LIFE = timedelta(seconds=15)
 _HEADERS = {"cache-control": "private, no-store", "x-accel-buffering": "no"}
 
 
 def stream(
-    request: Request, here: State, asked: Asked, taken: Taken, headers: dict[str, str]
+    request: Request, here: State, asked: Asked, taken: Taken, kind: Kind, headers: dict[str, str]
 ) -> Delivered:
     """Answer with events, from now on until every job has ended or the wait is over."""
     told = {**headers, **_HEADERS, "x-darkroom-job": taken.named}
     fate = Fate()
-    events = _events(request, here, asked, taken, fate)
+    events = _events(request, here, asked, taken, kind, fate)
     return Delivered(events, told, "text/event-stream", here.calls, taken.claim, fate)
 
 
 async def _events(
-    request: Request, here: State, asked: Asked, taken: Taken, fate: Fate
+    request: Request, here: State, asked: Asked, taken: Taken, kind: Kind, fate: Fate
 ) -> AsyncIterator[bytes]:
     yield b":\n\n"  # the head is sent with the first piece
     found: list[Snapshot] = []
@@ -51,7 +53,7 @@ async def _events(
                     continue
                 found.append(each)
                 if each.image is not None:
-                    async for piece in _event(here, asked, each):
+                    async for piece in _event(here, asked, each, kind):
                         yield piece
         if not any(each.image is not None for each in found):
             raise outcomes.refusal(found)
@@ -77,10 +79,11 @@ async def _found(request: Request, here: State, taken: Taken) -> AsyncGenerator[
             yield None
 
 
-async def _event(here: State, asked: Asked, found: Snapshot) -> AsyncIterator[bytes]:
+async def _event(here: State, asked: Asked, found: Snapshot, kind: Kind) -> AsyncIterator[bytes]:
     """Write an event around the picture, which comes piece by piece on its one line."""
     picture = await pictures.opened(here, found, asked.output.conversion)
     made = found.job.finished_at or found.now
+    name = f"{kind}.completed"
     rest = {
         "created_at": int(made.timestamp()),
         "size": pictures.size(found),
@@ -89,7 +92,7 @@ async def _event(here: State, asked: Asked, found: Snapshot) -> AsyncIterator[by
         "quality": "auto",
         "job_id": pictures.job_id(found),
     }
-    yield f'event: {_COMPLETED}\ndata: {{"type":"{_COMPLETED}","b64_json":"'.encode()
+    yield f'event: {name}\ndata: {{"type":"{name}","b64_json":"'.encode()
     async for piece in picture.encoded():
         yield piece
     yield b'",' + to_json(rest)[1:] + b"\n\n"

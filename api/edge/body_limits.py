@@ -29,8 +29,8 @@ class Pace:
 class Intake:
     """The body of one request on its way in: bounded before it is buffered, told its length or not.
 
-    `most` bytes in all, and `SMALL` beside what stands in `data:` strings. `owner` tells whose room it
-    takes, once bytes come: then the request's key is known.
+    `most` bytes in all, and of JSON `SMALL` beside what stands in `data:` strings. `owner` tells whose
+    room it takes, once bytes come: then the request's key is known.
     """
 
     def __init__(
@@ -41,13 +41,14 @@ class Intake:
         *,
         most: int,
         owner: Callable[[], UUID | None],
+        is_json: bool = True,
     ) -> None:
         self._receive = receive
         self._room = room
         self._pace = pace
         self._most = most
         self._owner = owner
-        self._scale = _Scale()
+        self._scale = _Scale() if is_json else None
         self._read = 0
         self._hold: Hold | None = None
         self._began: float | None = None
@@ -63,7 +64,7 @@ class Intake:
         self._read += len(chunk)
         if self._read > self._most:
             raise too_large(self._most)
-        if self._scale.add(chunk) > SMALL:
+        if self._scale is not None and self._scale.add(chunk) > SMALL:
             raise too_large(SMALL, " beside its references")
         await self._take_room()
         return message

@@ -26,8 +26,9 @@ _IN_FLIGHT = Gauge(
 _SECONDS = Histogram("darkroom_http_seconds", "Time to the answer's headers", ["method", "route"])
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _WITHOUT_BODY = {"GET"}  # what comes all the same is dropped, not kept
-# Which may carry references.
-_WITH_INPUT = re.compile(r"/v1/(jobs|quotes|jobs/[^/]+/retry|images/generations)")
+# Which may carry references, and which as a form.
+_WITH_INPUT = re.compile(r"/v1/(jobs|quotes|jobs/[^/]+/retry|images/(generations|edits))")
+_WITH_FILES = "/v1/images/edits"
 
 
 class Door:
@@ -93,7 +94,11 @@ class Door:
             await self._app(scope, receive, send)
             return
         owner = partial(owner_of, request)
-        intake = Intake(receive, self._room, self._pace, most=most, owner=owner)
+        type_ = request.headers.get("content-type", "").lstrip().lower()
+        is_form = scope["path"] == _WITH_FILES and type_.startswith("multipart/form-data")
+        intake = Intake(
+            receive, self._room, self._pace, most=most, owner=owner, is_json=not is_form
+        )
         request.state.intake = intake
         try:
             await self._app(scope, intake.receive, send)

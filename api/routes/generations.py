@@ -1,9 +1,9 @@
-"""`/v1/images/generations`: the provider's and OpenAI's own route, held until the image is kept."""
+"""`/v1/images/…`: the provider's and OpenAI's own routes, held until the image is kept."""
 
 from fastapi import APIRouter, Request, Response
 
 from api.contract.documentation import REFUSALS
-from api.contract.dropin import GENERATED, WITH_GENERATION
+from api.contract.dropin import GENERATED, WITH_EDIT, WITH_GENERATION
 from api.dependencies.deps import Writer
 from api.dropin import calling
 from api.dropin.route import DropInRoute
@@ -20,3 +20,12 @@ async def generate_images(request: Request, caller: Writer) -> Response:
     A job each, which goes on when its client goes away; the client's own retry joins it.
     """
     return await calling.call(request, caller, "generations")
+
+
+@router.post("/edits", responses=GENERATED, openapi_extra=WITH_EDIT)
+async def edit_images(request: Request, caller: Writer) -> Response:
+    """Make images from pictures that come along, and answer when they are kept: OpenAI's route.
+
+    Pictures come in a form, or as URLs in JSON; all else is as in `POST /v1/images/generations`.
+    """
+    return await calling.call(request, caller, "edits")

@@ -12,6 +12,7 @@ _KNOWN = {
     "",
     "sh",
     "python",
+    "javascript",
     "console",
     "json",
     "http",

@@ -22,6 +22,7 @@ SCOPE: dict[tuple[str, str], Scope] = {
     ("GET", "/v1/models/{model}"): "jobs:read",
     ("GET", "/v1/jobs/{id}/images/{n}/{kind}"): "jobs:read",
     ("POST", "/v1/images/generations"): "jobs:write",
+    ("POST", "/v1/images/edits"): "jobs:write",
     ("POST", "/v1/jobs"): "jobs:write",
     ("GET", "/v1/jobs"): "jobs:read",
     ("GET", "/v1/jobs/{id}"): "jobs:read",
@@ -64,6 +65,7 @@ SCOPE: dict[tuple[str, str], Scope] = {
 BODY: dict[tuple[str, str], object] = {
     ("POST", "/v1/jobs"): body(),
     ("POST", "/v1/images/generations"): input_(),
+    ("POST", "/v1/images/edits"): input_(image_urls=["https://example.com/a.png"]),
     ("POST", "/v1/quotes"): body(),
     ("POST", "/v1/webhooks"): {"url": "https://example.com/hook"},
     ("PATCH", "/v1/webhooks/{id}"): {"description": "d"},
