@@ -124,11 +124,9 @@ def renamed(refused: InvalidRequest, names: Mapping[str, str]) -> InvalidRequest
 
 def _url(picture: object) -> object:
     """Return the URL of a picture as OpenAI writes it; what is anything else stays as it is."""
-    match picture:
-        case {"image_url": str(url), **rest} if not rest:
-            return url
-        case _:
-            return picture
+    if isinstance(picture, dict) and picture.keys() == {"image_url"}:
+        return picture["image_url"]
+    return picture
 
 
 def _place(pointer: str, names: Mapping[str, str]) -> str:
