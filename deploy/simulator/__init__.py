@@ -8,7 +8,7 @@ or inside a test:
         running.url, running.world
 
 It never contacts anything. What each scenario answers, and whether it is charged, stands in
-`scenarios.py` and on the root page; the independent witness is below `/_simulator/`.
+`scenarios/table.py` and on the root page; the independent witness is below `/_simulator/`.
 """
 
 from deploy.simulator.app import Running, serve

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from deploy.simulator import account, catalog, images, lies, wire, witness
+from deploy.simulator.answers import wire
 from deploy.simulator.config import Config
-from deploy.simulator.generate import generate
-from deploy.simulator.table import TABLE
+from deploy.simulator.routes import account, catalog, images, witness
+from deploy.simulator.routes.generate import generate
+from deploy.simulator.routes.images import IMAGES
+from deploy.simulator.scenarios import lies
+from deploy.simulator.scenarios.table import TABLE
 from deploy.simulator.world import WORLD, World
 
 _BODY_MAX = 256 * 1024 * 1024  # 14 inline references of 10 MB each, in base 64
@@ -47,7 +50,7 @@ def create_app(world: World) -> web.Application:
     """Put the routes together."""
     app = web.Application(client_max_size=_BODY_MAX)
     app[WORLD] = world
-    app[images.IMAGES] = world.images
+    app[IMAGES] = world.images
     app.on_response_prepare.append(_badge)
     app.add_routes(
         (

@@ -88,3 +88,8 @@ def _value(name: str, value: object) -> object:
     ):
         return value
     raise ValueError(f"{name}: cannot be changed to {value!r}")
+
+
+def usd(amount: int) -> float:
+    """Credits in US dollars."""
+    return amount / CREDITS_PER_USD

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.simulator import references
+from deploy.simulator.pictures import references
 from tests.conftest import PLAIN
 from tests.e2e import witnesses
 from tests.e2e.stage import KEY, MODEL, PRICE, Stage, eventually

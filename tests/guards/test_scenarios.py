@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from deploy.simulator import lies
-from deploy.simulator.table import TABLE
+from deploy.simulator.scenarios import lies
+from deploy.simulator.scenarios.table import TABLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "testing-failures.md"
 

@@ -20,7 +20,7 @@ from PIL import Image, ImageFile
 
 from deploy import simulator
 from deploy.simulator import clock, scenarios
-from deploy.simulator.table import TABLE, Delivery, Scenario
+from deploy.simulator.scenarios.table import TABLE, Delivery, Scenario
 from tests.conftest import PLAIN
 
 PRICE = 91_000

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from deploy.simulator import Running
-from deploy.simulator.money import CHARGE, TOPUP, Entry
+from deploy.simulator.world.money import CHARGE, TOPUP, Entry
 from models import jobs
 from models.accounts.projects import Caller
 from models.money import budgets, hours, statement

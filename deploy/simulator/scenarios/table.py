@@ -49,7 +49,7 @@ class Defect(StrEnum):
 class Scenario:
     """One row of the table.
 
-    `body` names a shape of success or a failure, see `answers.py`. `door`: refused at once, without
+    `body` names a shape of success or a failure, see `answers/`. `door`: refused at once, without
     the latency. `logged`: has a row in /v2/logs. `number` is what `name=NUMBER` is by default.
     """
 

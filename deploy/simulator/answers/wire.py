@@ -12,8 +12,8 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from deploy.simulator.answers import Answer
-from deploy.simulator.table import Delivery
+from deploy.simulator.answers.answer import Answer
+from deploy.simulator.scenarios.table import Delivery
 
 BADGE = {"x-simulator": "darkroom"}  # on every answer: nobody should mistake this for the provider
 _KNOWN = frozenset(int(status) for status in HTTPStatus)

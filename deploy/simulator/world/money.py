@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from deploy.simulator import clock
-from deploy.simulator.config import CREDITS_PER_USD
+from deploy.simulator.config import usd
 from deploy.simulator.journal import Journal, Json
 
 TOPUP, CHARGE = "TOPUP", "CHARGE"
@@ -109,8 +109,3 @@ class Wallet:
         self.entries.append(entry)
         self.balance += entry.signed
         return entry
-
-
-def usd(amount: int) -> float:
-    """Credits in US dollars."""
-    return amount / CREDITS_PER_USD

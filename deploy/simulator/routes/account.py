@@ -15,10 +15,12 @@ from datetime import datetime, timedelta
 from aiohttp import web
 from multidict import MultiMapping
 
-from deploy.simulator import answers, clock, lying, wire
-from deploy.simulator.calls import Call, mark, new_request_id
-from deploy.simulator.money import Entry, usd
-from deploy.simulator.world import WORLD, World
+from deploy.simulator import answers, clock
+from deploy.simulator.answers import wire
+from deploy.simulator.config import usd
+from deploy.simulator.world import WORLD, World, lying
+from deploy.simulator.world.calls import Call, mark, new_request_id
+from deploy.simulator.world.money import Entry
 
 View = Callable[[web.Request, World, str], dict[str, object]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 from aiohttp import web
 
-from deploy.simulator import answers, calls, checks, lies, lying, scenarios, shapes, wire
-from deploy.simulator.answers import Answer
-from deploy.simulator.calls import Call
+from deploy.simulator import answers, checks, scenarios
+from deploy.simulator.answers import Answer, shapes, wire
 from deploy.simulator.checks import Order
-from deploy.simulator.scenarios import Play
-from deploy.simulator.table import Delivery
-from deploy.simulator.world import WORLD, World
+from deploy.simulator.scenarios import Play, lies
+from deploy.simulator.scenarios.table import Delivery
+from deploy.simulator.world import WORLD, World, calls, lying
+from deploy.simulator.world.calls import Call
 
 log = logging.getLogger("simulator")
 _SUCCESSES = {

@@ -11,10 +11,11 @@ from datetime import timedelta
 
 from aiohttp import web
 
-from deploy.simulator import answers, checks, clock, wire
-from deploy.simulator.calls import new_request_id
-from deploy.simulator.money import usd
+from deploy.simulator import answers, checks, clock
+from deploy.simulator.answers import wire
+from deploy.simulator.config import usd
 from deploy.simulator.world import WORLD, World
+from deploy.simulator.world.calls import new_request_id
 
 _WINDOW = timedelta(seconds=300)
 _ALIASES_MAX = 100

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
-from deploy.simulator import clock, shapes
-from deploy.simulator.money import usd
+from deploy.simulator import clock
+from deploy.simulator.answers import shapes
+from deploy.simulator.config import usd
 
 _PROBLEM = "application/problem+json; charset=utf-8"
 _JSON = "application/json; charset=utf-8"

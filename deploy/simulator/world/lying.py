@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from deploy.simulator import clock
-from deploy.simulator.calls import Call
-from deploy.simulator.money import CHARGE, TOPUP, usd
-from deploy.simulator.world import World
+from deploy.simulator.config import usd
+from deploy.simulator.world.calls import Call
+from deploy.simulator.world.money import CHARGE, TOPUP
+from deploy.simulator.world.world import World
 
 
 def move(world: World, call: Call, price: int) -> None:

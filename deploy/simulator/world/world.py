@@ -8,12 +8,12 @@ from aiohttp import web
 
 from deploy.simulator import config as configs
 from deploy.simulator import scenarios
-from deploy.simulator.calls import Call, Calls
 from deploy.simulator.config import CREDITS_PER_USD, Config
-from deploy.simulator.images import Images
 from deploy.simulator.journal import Journal, Json
-from deploy.simulator.money import Wallet
+from deploy.simulator.pictures import Images
 from deploy.simulator.scenarios import Play
+from deploy.simulator.world.calls import Call, Calls
+from deploy.simulator.world.money import Wallet
 
 
 class World:

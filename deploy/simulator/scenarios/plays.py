@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from deploy.simulator import lies
-from deploy.simulator.table import OK, TABLE, Scenario
+from deploy.simulator.scenarios import lies
+from deploy.simulator.scenarios.table import OK, TABLE, Scenario
 
 _DIRECTIVE = re.compile(r"\[sim:([^\]]*)\]", re.IGNORECASE)
 
