@@ -2,7 +2,8 @@
 
 The row is committed before the socket opens, with the charge `unknown`: if the process dies in the next
 instruction, that is the truth. The answer makes it `none`, `settled`, or leaves it `unknown`; the
-provider's log later makes an unknown one `settled` or `released` (see `worker/dispatcher/reconciling.py`).
+provider's log later makes an unknown one `settled` or `released`
+(`worker/dispatcher/account/reconciling.py`).
 """
 
 from collections.abc import Sequence

@@ -180,7 +180,8 @@ class Settings(BaseSettings):
     def unknown_for(self) -> timedelta:
         """Return for how long a lost call's charge may stay unknown, while the provider answers.
 
-        The longest that a call may take, and four times the log's lag (`worker/dispatcher/absence.py`).
+        The longest that a call may take, and four times the log's lag
+        (`worker/dispatcher/account/absence.py`).
         """
         return max(self.attempt_timeout, self.attempt_timeout_large) + 4 * self.log_lag
 

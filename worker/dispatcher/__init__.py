@@ -5,4 +5,4 @@ under an advisory lock, one that moves rows moves each under its own guards, and
 network holds a lease row. Killing any of them, or all, costs latency only.
 """
 
-__all__ = ["accounting", "duty"]
+__all__ = ["account", "duty"]

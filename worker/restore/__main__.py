@@ -22,7 +22,7 @@ from models.platform.db import Database
 from models.platform.doorbell import Doorbell
 from models.platform.vault import Vault
 from models.settings import Settings
-from worker.dispatcher.accounting import AccountReader
+from worker.dispatcher.account.accounting import AccountReader
 from worker.dispatcher.duty import Dispatcher
 from worker.provider import Provider
 from worker.restore import recalling

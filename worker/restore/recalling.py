@@ -13,7 +13,7 @@ from models.errors import Misconfigured
 from models.jobs import restoring
 from models.jobs.restoring import Call
 from models.provider import pauses
-from worker.dispatcher.accounting import (
+from worker.dispatcher.account.accounting import (
     APART,
     AccountReader,
     known_keys,

@@ -2,7 +2,7 @@
 
 Nobody waits for one: its job has ended. So none holds the place of a call, and none is in the way of an
 image that has yet to be kept, however many one project has to be drawn. What is lost with its worker, or
-finds no room in its project's line, is asked for again by the dispatcher (`worker/dispatcher/tidying.py`).
+finds no room in its project's line, the dispatcher asks for again (`worker/dispatcher/duties/tidying.py`).
 """
 
 import asyncio

@@ -23,7 +23,7 @@ from models.settings import Settings
 from tests.conftest import make_settings
 from tests.fixtures.making import DAY, Bench
 from tests.fixtures.sending import endpoint, finished, wake
-from worker.dispatcher import measuring, reaping, retaining
+from worker.dispatcher.duties import measuring, reaping, retaining
 from worker.dispatcher.duty import Dispatcher, one_by_one
 from worker.runtime.app import connect
 

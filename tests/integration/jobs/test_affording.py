@@ -18,7 +18,8 @@ from tests.fixtures import spending
 from tests.fixtures.making import LEASE, NOTHING, Bench
 from tests.fixtures.spending import MODEL, PRICE, House
 from tests.fixtures.zones import NOON
-from worker.dispatcher import budgeting, pricing
+from worker.dispatcher.account import pricing
+from worker.dispatcher.duties import budgeting
 
 DEARER = 10 * PRICE
 ENOUGH = 9 * DEARER

@@ -14,7 +14,7 @@ from models.platform.db import Database
 from models.settings import Settings
 from tests.fixtures import spending
 from tests.fixtures.spending import PRICE, House
-from worker.dispatcher import reconciling
+from worker.dispatcher.account import reconciling
 
 _REFUSE = (
     "CREATE SEQUENCE refused",

@@ -26,7 +26,7 @@ from models.settings import Settings
 from models.webhooks import deliveries
 from tests.fixtures.making import DAY, KEPT, LOST, NOTHING, Bench
 from worker import keep
-from worker.dispatcher import retaining
+from worker.dispatcher.duties import retaining
 from worker.dispatcher.duty import Dispatcher
 from worker.runtime.app import connect
 from worker.runtime.context import open_context

@@ -20,7 +20,7 @@ from tests.fixtures import spending
 from tests.fixtures.making import PRICE, Bench
 from tests.fixtures.spending import House
 from tests.fixtures.zones import NOON
-from worker.dispatcher import auditing, budgeting
+from worker.dispatcher.duties import auditing, budgeting
 
 
 @pytest.fixture

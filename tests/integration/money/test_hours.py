@@ -24,7 +24,7 @@ from models.settings import Settings
 from tests.conftest import make_project
 from tests.fixtures.making import IMAGE, LOST, PRICE, Bench
 from tests.integration.money.test_usage import DIMENSIONS, bench, live, other_key, report, succeed
-from worker.dispatcher import folding, measuring
+from worker.dispatcher.duties import folding, measuring
 from worker.dispatcher.duty import Dispatcher
 
 __all__ = ["bench", "other_key"]  # fixtures

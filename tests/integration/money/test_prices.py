@@ -22,7 +22,8 @@ from tests.fixtures import spending
 from tests.fixtures.spending import CHARGED, HOUR, MODEL, PRICE, House
 from tests.integration.api.client import cost, problem
 from tests.integration.api.conftest import serve
-from worker.dispatcher import measuring, pricing, reconciling
+from worker.dispatcher.account import pricing, reconciling
+from worker.dispatcher.duties import measuring
 
 DEARER, CHEAPER = 120_000, 60_000
 LATER = datetime.now(UTC) + timedelta(days=1)

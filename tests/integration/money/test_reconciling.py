@@ -17,9 +17,10 @@ from models.platform.db import Database, Transaction
 from models.settings import Settings
 from tests.fixtures import spending
 from tests.fixtures.spending import CHARGED, DAY, FREE, HOUR, KEY, PRICE, House
-from worker.dispatcher import accounting, matching, measuring, reconciling
-from worker.dispatcher.accounting import Duty, reserve_request
-from worker.dispatcher.matching import Reported
+from worker.dispatcher.account import accounting, matching, reconciling
+from worker.dispatcher.account.accounting import Duty, reserve_request
+from worker.dispatcher.account.matching import Reported
+from worker.dispatcher.duties import measuring
 
 LAG = timedelta(minutes=15)
 SETTLED, RELEASED, UNKNOWN = "settled", "released", "unknown"

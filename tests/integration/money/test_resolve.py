@@ -14,7 +14,7 @@ from models.settings import Settings
 from tests.conftest import SECRET
 from tests.fixtures import spending
 from tests.fixtures.spending import CHARGED, FREE, HOUR, PRICE, House
-from worker.dispatcher import reconciling
+from worker.dispatcher.account import reconciling
 
 
 @pytest.fixture

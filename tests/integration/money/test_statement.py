@@ -20,8 +20,8 @@ from models.platform.db import Database
 from models.settings import Settings
 from tests.fixtures import spending
 from tests.fixtures.spending import CHARGED, DAY, FREE, HOUR, PRICE, House
-from worker.dispatcher import matching, reconciling
-from worker.dispatcher.matching import Reported
+from worker.dispatcher.account import matching, reconciling
+from worker.dispatcher.account.matching import Reported
 
 Booked = list[tuple[str, int]]
 PAID: Booked = [("hold", PRICE), ("release", -PRICE), ("charge", PRICE)]

@@ -22,8 +22,8 @@ from models.webhooks import endpoints
 from tests.conftest import make_project
 from tests.fixtures import spending
 from tests.fixtures.spending import CHARGED, KEY, PRICE, House
-from worker.dispatcher import dispatching, measuring, parking, reaping
-from worker.dispatcher import wallet as purse
+from worker.dispatcher.account import wallet as purse
+from worker.dispatcher.duties import dispatching, measuring, parking, reaping
 from worker.provider.outcomes import Image
 
 LOW = 10 * PRICE

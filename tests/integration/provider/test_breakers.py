@@ -22,7 +22,7 @@ from tests.fixtures import spending
 from tests.fixtures.making import FREE, IMAGE, LOST, NOT_SENT, PARKED, REFUSED, Bench
 from tests.fixtures.spending import FREE as UNCHARGED
 from tests.fixtures.spending import House
-from worker.dispatcher import measuring, parking
+from worker.dispatcher.duties import measuring, parking
 
 ERRORS, LOSSES = 4, 3
 SETTINGS = make_settings(breaker_errors=ERRORS, breaker_lost=LOSSES)

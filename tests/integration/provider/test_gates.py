@@ -21,7 +21,7 @@ from tests.conftest import make_project
 from tests.fixtures import spending
 from tests.fixtures.making import Bench
 from tests.fixtures.spending import House
-from worker.dispatcher import dispatching, measuring, parking
+from worker.dispatcher.duties import dispatching, measuring, parking
 
 ERRORS = 4
 EDGE = (

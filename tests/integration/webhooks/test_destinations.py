@@ -38,7 +38,7 @@ from tests.fixtures.sending import (
     wake,
 )
 from tests.fixtures.spending import House
-from worker.dispatcher import waking
+from worker.dispatcher.duties import waking
 from worker.dispatcher.duty import Dispatcher, repeat
 
 JOB_URL = "https://receiver.example/job"

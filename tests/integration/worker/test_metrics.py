@@ -27,7 +27,7 @@ from models.webhooks import standing
 from tests.conftest import make_project
 from tests.fixtures import sending
 from tests.fixtures.making import Bench
-from worker.dispatcher import measuring
+from worker.dispatcher.duties import measuring
 from worker.dispatcher.duty import Dispatcher, repeat
 from worker.runtime.app import connect
 

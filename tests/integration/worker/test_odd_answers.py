@@ -19,7 +19,7 @@ from models.settings import Settings
 from tests.fixtures import spending
 from tests.fixtures.making import Bench
 from tests.fixtures.spending import PRICE, House
-from worker.dispatcher import reconciling
+from worker.dispatcher.account import reconciling
 
 
 @pytest.fixture

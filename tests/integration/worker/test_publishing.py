@@ -19,7 +19,7 @@ from models.platform.db import Database
 from models.settings import Settings
 from tests.fixtures import spending
 from tests.fixtures.spending import House
-from worker.dispatcher import dispatching
+from worker.dispatcher.duties import dispatching
 from worker.dispatcher.publishing import Patience
 from worker.runtime.app import app
 

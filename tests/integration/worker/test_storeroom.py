@@ -17,7 +17,7 @@ from models.platform.db import Database
 from models.settings import Settings
 from tests.fixtures import spending
 from tests.fixtures.spending import House
-from worker.dispatcher import measuring
+from worker.dispatcher.duties import measuring
 from worker.runtime import storeroom
 
 PLACES = 8

@@ -12,7 +12,7 @@ from models.platform.db import Database
 from models.settings import Settings
 from tests.fixtures import spending
 from tests.fixtures.spending import House
-from worker.dispatcher import budgeting, dispatching, following, reaping, waking
+from worker.dispatcher.duties import budgeting, dispatching, following, reaping, waking
 
 _TURNS = 60
 # Times one SELECT through the same pool: measured 1.4 to 2.4, and 9 for the reaper, which is a transaction.

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from models.schema import Attempt
-from worker.dispatcher.pairing import Candidate, pair
+from worker.dispatcher.account.pairing import Candidate, pair
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 

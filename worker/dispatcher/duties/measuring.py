@@ -22,7 +22,7 @@ from models.provider import breakers, gates, limits
 from models.settings import Settings
 from models.states import Priority, WaitingReason
 from models.webhooks import standing
-from worker.dispatcher.accounting import known_keys
+from worker.dispatcher.account.accounting import known_keys
 from worker.dispatcher.duty import Dispatcher
 
 

@@ -17,8 +17,8 @@ from models.money import prices
 from models.platform.db import Transaction
 from models.provider import breakers, gates
 from models.states import WaitingReason
-from worker.dispatcher import wallet
-from worker.dispatcher.accounting import AccountReader
+from worker.dispatcher.account import wallet
+from worker.dispatcher.account.accounting import AccountReader
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

@@ -17,7 +17,7 @@ from models.money.statement import Line
 from models.platform.db import Transaction
 from models.schema import Attempt
 from models.states import MovementKind
-from worker.dispatcher.accounting import (
+from worker.dispatcher.account.accounting import (
     APART,
     AccountReader,
     Duty,

@@ -17,10 +17,10 @@ from sqlalchemy import func, select
 from models import jobs
 from models.money import statement
 from models.schema import AccountLine, Attempt
-from worker.dispatcher import statements
-from worker.dispatcher.accounting import APART, AccountReader, corrected, longest_call
+from worker.dispatcher.account import statements
+from worker.dispatcher.account.accounting import APART, AccountReader, corrected, longest_call
+from worker.dispatcher.account.pairing import Candidate, pair
 from worker.dispatcher.duty import one_by_one
-from worker.dispatcher.pairing import Candidate, pair
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

@@ -20,8 +20,8 @@ from sqlalchemy import func, select
 from models import jobs
 from models.jobs import Verdict
 from models.schema import Attempt
-from worker.dispatcher import absence, statements
-from worker.dispatcher.accounting import (
+from worker.dispatcher.account import absence, statements
+from worker.dispatcher.account.accounting import (
     AccountReader,
     identify,
     known_keys,
@@ -29,7 +29,7 @@ from worker.dispatcher.accounting import (
     resolve,
     spans,
 )
-from worker.dispatcher.pairing import Candidate, pair
+from worker.dispatcher.account.pairing import Candidate, pair
 from worker.provider import AccountUnavailable, LogRow, OddRow
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

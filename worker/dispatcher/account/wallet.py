@@ -5,7 +5,7 @@ from decimal import ROUND_FLOOR
 import structlog
 
 from models.money import wallet
-from worker.dispatcher.accounting import AccountReader, reserve_request
+from worker.dispatcher.account.accounting import AccountReader, reserve_request
 from worker.provider import AccountUnavailable
 from worker.provider.credits import PER_USD
 

@@ -25,8 +25,8 @@ from models import jobs
 from models.jobs import Verdict
 from models.money import statement
 from models.schema import Attempt
-from worker.dispatcher import matching, statements
-from worker.dispatcher.accounting import (
+from worker.dispatcher.account import matching, statements
+from worker.dispatcher.account.accounting import (
     APART,
     MARGIN,
     AccountReader,

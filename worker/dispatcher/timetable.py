@@ -1,0 +1,82 @@
+"""Every duty of a dispatcher: by what it is woken, and how often it is done anyway."""
+
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from datetime import timedelta
+from functools import partial
+from typing import NamedTuple
+
+from models.images.storage import Store
+from models.settings import Settings
+from worker.dispatcher.account import matching, pricing, reconciling, wallet
+from worker.dispatcher.account.accounting import AccountReader
+from worker.dispatcher.account.matching import Reported
+from worker.dispatcher.duties import (
+    auditing,
+    budgeting,
+    dispatching,
+    folding,
+    following,
+    measuring,
+    parking,
+    reaping,
+    retaining,
+    tidying,
+    waking,
+)
+from worker.dispatcher.duty import Dispatcher, repeat
+
+_FASTEST = timedelta(seconds=1)
+_RECONCILE_SLOWEST, _RECHECK_SLOWEST = timedelta(seconds=60), timedelta(hours=1)
+_STATEMENT_SLOWEST = timedelta(minutes=15)
+_PRICES = timedelta(minutes=10)
+_MINUTE, _LOOK = timedelta(seconds=60), timedelta(seconds=10)
+_AUDIT = timedelta(minutes=10)
+_BUDGETS = timedelta(seconds=5)  # what waits for room in a budget waits for hours, as a rule
+
+
+class Entry(NamedTuple):
+    """A duty: its name in logs and metrics, its turn, the time between turns, and what rings for it."""
+
+    name: str
+    turn: Callable[[], Awaitable[bool | timedelta]]
+    every: timedelta
+    topic: str | None = None
+
+
+def duties(dispatcher: Dispatcher, reader: AccountReader) -> list[Coroutine[object, object, None]]:
+    """Return every duty, to be run side by side; raise `Misconfigured` for a store that cannot be."""
+    entries = (*_of_postgres(dispatcher), *_of_the_account(reader, dispatcher.settings))
+    return [
+        repeat(dispatcher, name, turn, every=every, topic=topic)
+        for name, turn, every, topic in entries
+    ]
+
+
+def _of_postgres(dispatcher: Dispatcher) -> Iterator[Entry]:
+    tick, store = dispatcher.settings.tick, Store(dispatcher.settings.storage_url)
+    yield Entry("release", partial(dispatching.run, dispatcher), tick, "jobs")
+    yield Entry("wake", partial(waking.run, dispatcher, waking.Cursor()), tick, "deliveries")
+    yield Entry("reap", partial(reaping.run, dispatcher), tick)
+    yield Entry("expire", partial(reaping.expire, dispatcher), tick)
+    yield Entry("follow", partial(following.run, dispatcher), tick, "followers")
+    yield Entry("readmit", partial(budgeting.readmit, dispatcher), _BUDGETS)
+    yield Entry("budgets", partial(budgeting.tell, dispatcher, budgeting.Round()), _BUDGETS)
+    yield Entry("audit", partial(auditing.run, dispatcher), _AUDIT)
+    yield Entry("fold", partial(folding.run, dispatcher), _MINUTE)
+    yield Entry("measure", partial(measuring.run, dispatcher), _LOOK)
+    yield Entry("lanes", partial(waking.forget, dispatcher), _AUDIT)
+    yield Entry("tidy", partial(tidying.run, dispatcher), _MINUTE)
+    yield Entry("retain", partial(retaining.run, dispatcher, store), _MINUTE)
+
+
+def _of_the_account(reader: AccountReader, settings: Settings) -> Iterator[Entry]:
+    lag = settings.log_lag  # how late the provider's log is: asking sooner would find nothing
+    reconcile = min(max(lag / 4, _FASTEST), _RECONCILE_SLOWEST)
+    recheck = min(max(4 * lag, _FASTEST), _RECHECK_SLOWEST)
+    statement = min(max(lag, _FASTEST), _STATEMENT_SLOWEST)
+    yield Entry("reconcile", partial(reconciling.run, reader), reconcile)
+    yield Entry("recheck", partial(reconciling.recheck, reader), recheck)
+    yield Entry("match", partial(matching.run, reader, Reported()), statement)
+    yield Entry("prices", partial(pricing.run, reader), _PRICES)
+    yield Entry("wallet", partial(wallet.run, reader), _MINUTE)
+    yield Entry("park", partial(parking.run, reader), settings.gate_probe)
