@@ -18,7 +18,7 @@ from models import ids, jobs, settings
 from models.accounts import caps, idempotency, naming, projects
 from models.coordination import aside
 from models.errors import DarkroomError, InvalidRequest, NotFound
-from models.jobs import evidence
+from models.jobs.attempts import evidence
 from models.jobs.view import Presenter
 from models.money import audit
 from models.platform import jsonable, migrate, premises

@@ -18,7 +18,7 @@ from api.dropin.pictures import Picture
 from api.dropin.reading import Asked
 from api.sharing.calls import Calls
 from models.jobs import Snapshot
-from models.jobs.calls import Claim
+from models.jobs.submission.calls import Claim
 
 Part = bytes | Picture
 

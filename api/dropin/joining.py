@@ -18,8 +18,9 @@ from api.submitting import submission
 from models import ids, jobs
 from models.accounts.projects import Caller
 from models.errors import InvalidRequest
-from models.jobs import Idempotency, Submission, calls
-from models.jobs.calls import Claim
+from models.jobs import Idempotency, Submission
+from models.jobs.submission import calls
+from models.jobs.submission.calls import Claim
 from models.platform.db import Transaction
 from models.schema import Job
 

@@ -10,7 +10,8 @@ from fastapi.responses import StreamingResponse
 from api.dependencies.state import State
 from api.routes import spreadsheet
 from models import ids
-from models.jobs import Filter, exporting, view
+from models.jobs import Filter, view
+from models.jobs.reading import exporting
 from models.money.dollars import usd
 from models.platform.jsonable import Json, time
 from models.schema import Job

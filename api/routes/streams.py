@@ -17,7 +17,7 @@ from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Here, JobId, Reader
 from api.sharing.watching import Told
 from models import ids
-from models.jobs.feed import Change
+from models.jobs.reading.feed import Change
 from models.platform.jsonable import time
 from models.states import TERMINAL
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import structlog
 
 from models.errors import Unavailable
-from models.jobs import calls
-from models.jobs.calls import SEEN, Claim
+from models.jobs.submission import calls
+from models.jobs.submission.calls import SEEN, Claim
 from models.platform.db import Database
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

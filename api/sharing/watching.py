@@ -14,8 +14,8 @@ import structlog
 
 from models import ids
 from models.errors import Unavailable
-from models.jobs import feed
-from models.jobs.feed import Change
+from models.jobs.reading import feed
+from models.jobs.reading.feed import Change
 from models.platform.db import Database
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

@@ -144,3 +144,11 @@ async def latest(tx: Transaction, limit: int) -> list[tuple[UUID, str]]:
 _THUMBNAIL = prepared(
     text("UPDATE images SET thumbnail = :state WHERE job_id = :job AND NOT spare")
 )
+
+
+async def images_of(tx: Transaction, job_ids: list[UUID]) -> dict[UUID, list[Image]]:
+    """Return the kept images of these jobs; late images too."""
+    found: dict[UUID, list[Image]] = {job_id: [] for job_id in job_ids}
+    for image in await tx.scalars(select(Image).where(Image.job_id.in_(job_ids))):
+        found[image.job_id].append(image)
+    return found

@@ -33,17 +33,7 @@ job first. Every arrow into a terminal state writes the ledger, the event and it
 """
 
 from models.images.records import KeptImage
-from models.jobs.admitting import admit
-from models.jobs.answering import (
-    lose,
-    park,
-    readmit,
-    refuse,
-    retry_later,
-    set_aside,
-    waiting_for_budget,
-)
-from models.jobs.charging import (
+from models.jobs.charges.charging import (
     LeftOver,
     Verdict,
     believed_free,
@@ -57,24 +47,42 @@ from models.jobs.charging import (
     resolve_by_hand,
     unknown_charges,
 )
-from models.jobs.correcting import Correction, correct, write_off
-from models.jobs.ending import cancel, expire, late
-from models.jobs.erasing import erase
-from models.jobs.filtering import Filter
-from models.jobs.following import follow_up, settle, waiting
-from models.jobs.inserting import Idempotency, Submission
-from models.jobs.keeping import keep_late, pass_by, receive, succeed
-from models.jobs.plain import receive_plain, succeed_plain
-from models.jobs.postponing import keep_at_once, keep_later
+from models.jobs.charges.correcting import Correction, correct, write_off
+from models.jobs.endings.ending import cancel, expire, late
+from models.jobs.endings.following import follow_up, settle, waiting
 from models.jobs.queue.dispatching import Dispatch, dispatch, hand_back
 from models.jobs.queue.explaining import explain
 from models.jobs.queue.outlook import Outlook, look
 from models.jobs.reading import Snapshot, finished, listing, read, read_version, snapshot
-from models.jobs.reaping import Reaped, overdue, reap
-from models.jobs.retrying import again, retry, retry_name
-from models.jobs.searching import page
-from models.jobs.starting import Dispatched, Start, Terms, renew, start, start_plain, started
-from models.jobs.submitting import (
+from models.jobs.reading.filtering import Filter
+from models.jobs.reading.searching import page
+from models.jobs.retention.erasing import erase
+from models.jobs.running.answering import (
+    lose,
+    park,
+    readmit,
+    refuse,
+    retry_later,
+    set_aside,
+    waiting_for_budget,
+)
+from models.jobs.running.keeping import keep_late, pass_by, receive, succeed
+from models.jobs.running.plain import receive_plain, succeed_plain
+from models.jobs.running.postponing import keep_at_once, keep_later
+from models.jobs.running.reaping import Reaped, overdue, reap
+from models.jobs.running.starting import (
+    Dispatched,
+    Start,
+    Terms,
+    renew,
+    start,
+    start_plain,
+    started,
+)
+from models.jobs.submission.admitting import admit
+from models.jobs.submission.inserting import Idempotency, Submission
+from models.jobs.submission.retrying import again, retry, retry_name
+from models.jobs.submission.submitting import (
     earlier,
     fingerprint,
     queue_full,
@@ -102,17 +110,14 @@ __all__ = [
     "again",
     "attempts",
     "believed_free",
-    "calls",
     "cancel",
+    "charges",
     "correct",
     "dispatch",
     "earlier",
     "erase",
-    "evidence",
     "expire",
     "explain",
-    "exporting",
-    "feed",
     "fingerprint",
     "finished",
     "follow_up",
@@ -139,6 +144,7 @@ __all__ = [
     "queued",
     "read",
     "read_version",
+    "reading",
     "readmit",
     "reap",
     "receive",
@@ -147,7 +153,6 @@ __all__ = [
     "renew",
     "resolve",
     "resolve_by_hand",
-    "restoring",
     "retention",
     "retry",
     "retry_later",
@@ -158,6 +163,7 @@ __all__ = [
     "start",
     "start_plain",
     "started",
+    "submission",
     "submit",
     "submit_several",
     "succeed",
@@ -167,4 +173,4 @@ __all__ = [
     "waiting",
     "waiting_for_budget",
     "write_off",
-]  # fmt: skip
+]

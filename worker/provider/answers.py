@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from models.jobs.evidence import Evidence
+from models.jobs.attempts.evidence import Evidence
 from worker.backoff import parse_date, parse_retry_after
 from worker.provider import credits as money
 from worker.provider import errors, images, remains, words

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, TypeAlias
 
-from models.jobs.evidence import Evidence
+from models.jobs.attempts.evidence import Evidence
 
 Charge: TypeAlias = Literal["none", "unknown", "settled"]
 

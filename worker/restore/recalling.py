@@ -10,8 +10,8 @@ from sqlalchemy import func, select
 
 from models import ids
 from models.errors import Misconfigured
-from models.jobs import restoring
-from models.jobs.restoring import Call
+from models.jobs.charges import restoring
+from models.jobs.charges.restoring import Call
 from models.provider import pauses
 from worker.dispatcher.account.accounting import (
     APART,

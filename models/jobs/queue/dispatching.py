@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from models.jobs.moving import take_back
+from models.jobs.changes.moving import take_back
 from models.jobs.queue import sharing
 from models.platform.direct import Writer
 from models.provider.gates import Passage

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from models import ids
-from models.jobs import exporting
+from models.jobs.reading import exporting
 from tests.integration.api.client import (
     MODEL,
     PRICE,

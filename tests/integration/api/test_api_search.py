@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from models import ids
-from models.jobs import searching
+from models.jobs.reading import searching
 from tests.conftest import PLAIN
 from tests.fixtures.drawing import draw
 from tests.integration.api.client import Api, input_, path, problem

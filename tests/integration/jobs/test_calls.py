@@ -9,8 +9,9 @@ from sqlalchemy import text
 
 from models import jobs
 from models.accounts.projects import Caller
-from models.jobs import Submission, calls
-from models.jobs.calls import Claim
+from models.jobs import Submission
+from models.jobs.submission import calls
+from models.jobs.submission.calls import Claim
 from models.jobs.view import Presenter
 from models.platform.db import Database
 

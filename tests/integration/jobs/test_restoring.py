@@ -15,7 +15,7 @@ from deploy.simulator import Running
 from models import ids
 from models.accounts.projects import Caller
 from models.errors import Misconfigured
-from models.jobs.restoring import Call, recall
+from models.jobs.charges.restoring import Call, recall
 from models.money import budgets
 from models.money.budgets import Rule
 from models.platform.db import Database, Transaction

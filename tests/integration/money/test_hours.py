@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from models import ids, jobs
 from models.jobs import Verdict, retention
-from models.jobs.restoring import Call, recall
+from models.jobs.charges.restoring import Call, recall
 from models.money import audit, hours, usage
 from models.money.usage import Dimension, Period, Report
 from models.platform.db import Transaction

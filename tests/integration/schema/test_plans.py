@@ -19,9 +19,10 @@ from sqlalchemy import Engine, event, text
 
 from models import jobs
 from models.accounts.projects import Caller
-from models.jobs import Dispatch, Filter, exporting
+from models.jobs import Dispatch, Filter
 from models.jobs.attempts import Ref
 from models.jobs.queue import backlog, demand
+from models.jobs.reading import exporting
 from models.jobs.view import Presenter
 from models.money import audit, bookings, hours, usage
 from models.money.bookings import Selection

@@ -12,7 +12,7 @@ from models import __main__ as operator
 from models import ids, jobs
 from models.accounts.projects import Caller
 from models.jobs.attempts import Answer
-from models.jobs.evidence import Evidence
+from models.jobs.attempts.evidence import Evidence
 from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.settings import Settings

@@ -1,0 +1,33 @@
+"""Searching a project's jobs by what a person has in hand: an id, an order, a customer, words of a prompt.
+
+An id leads to its job at once. All else is looked for among the newest jobs, so many of them at a time: an
+index over every prompt would cost each submission more than all searches together, and what people look
+for is new. A page says where it stopped, and the next goes on from there.
+"""
+
+from dataclasses import replace
+from uuid import UUID
+
+from models.jobs import reading
+from models.jobs.reading import Snapshot, filtering, finding
+from models.jobs.reading.filtering import Filter
+from models.platform.db import Transaction
+from models.schema import Job
+
+LOOKED_THROUGH = 10_000  # jobs of one page
+
+
+async def page(
+    tx: Transaction, project_id: UUID, filter_: Filter, limit: int
+) -> tuple[list[Snapshot], UUID | None]:
+    """Find a page, newest first; returns it, and the job from which on the next has to go on, if any."""
+    among = []
+    edge = None
+    if filter_.search is not None:
+        if finding.named(filter_.search) is not None:
+            filter_ = replace(filter_, before=None)  # there is one job at most
+        else:
+            edge = await tx.scalar(filtering.edge(project_id, filter_, LOOKED_THROUGH))
+            among = [] if edge is None else [Job.id >= edge]
+    found, more = await reading.listing(tx, project_id, filter_, limit, *among)
+    return found, found[-1].job.id if more else edge

@@ -1,0 +1,178 @@
+"""Reading jobs: one with all that belongs to it, or a page of many."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, Select, Uuid, func, select
+
+from models.errors import NotFound
+from models.images.records import images_of
+from models.jobs import attempts, view
+from models.jobs.reading.filtering import CLOSED, Filter, narrow, within
+from models.jobs.view import Presenter
+from models.platform.db import Transaction
+from models.platform.direct import Direct, Statement, attributes, given, loaded, prepared
+from models.platform.jsonable import Json
+from models.schema import Attempt, Image, Job
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A job and what belongs to it, as they were at `now` by the database's clock."""
+
+    job: Job
+    attempts: Sequence[Attempt]
+    images: Sequence[Image]
+    now: datetime
+    closed_gate: str | None
+
+    @property
+    def etag(self) -> str:
+        """Return the tag of this state, for `If-None-Match`."""
+        reason = view.waiting_reason(self.job, self.now, self.closed_gate)
+        return view.etag(self.job, self.now, reason)
+
+    @property
+    def image(self) -> Image | None:
+        """The image that is this job's result."""
+        return next((image for image in self.images if not image.late), None)
+
+    def show(self, presenter: Presenter, inline: bytes | None = None) -> Json:
+        """Show the job as JSON."""
+        return view.job(
+            presenter,
+            self.job,
+            self.attempts,
+            self.images,
+            self.now,
+            closed_gate=self.closed_gate,
+            inline=inline,
+        )
+
+
+async def snapshot(tx: Transaction, project_id: UUID | None, job_id: UUID) -> Snapshot:
+    """Read a job; raises `NotFound`, also for another project's.
+
+    Without a project only for whoever brought a signed URL of this very job.
+    """
+    stmt = _with_clock().where(Job.id == job_id)
+    if project_id is not None:
+        stmt = stmt.where(Job.project_id == project_id)
+    row = (await tx.execute(stmt)).one_or_none()
+    if row is None:
+        raise NotFound("There is no such job in this project.")
+    return (await _snapshots(tx, [row]))[0]
+
+
+async def read(direct: Direct, project_id: UUID, job_id: UUID) -> Snapshot:
+    """Read a job of a project as it is shown, without a transaction: for who only looks.
+
+    Raises `NotFound`.
+    """
+    rows = await direct.read(_READ, {"job": job_id, "project": project_id})
+    if not rows:
+        raise NotFound("There is no such job in this project.")
+    row = rows[0]
+    now, gate = row.pop("now"), row.pop("gate")
+    job, key = loaded(Job, row), {"job": job_id}
+    tried = await direct.read(ATTEMPTS, key) if job.attempt else ()
+    # A job that took another's image has one without an attempt.
+    kept = await direct.read(_IMAGES, key) if job.attempt or job.status == "succeeded" else ()
+    return Snapshot(
+        job,
+        [loaded(Attempt, each) for each in tried],
+        [loaded(Image, each) for each in kept],
+        now,
+        gate,
+    )
+
+
+async def read_version(direct: Direct, project_id: UUID, job_id: UUID) -> Snapshot:
+    """Read as much of a job as its ETag tells, for whoever may have the rest. Raises `NotFound`."""
+    rows = await direct.read(_READ_VERSION, {"job": job_id, "project": project_id})
+    if not rows:
+        raise NotFound("There is no such job in this project.")
+    now, gate = rows[0].pop("now"), rows[0].pop("gate")
+    return Snapshot(loaded(Job, rows[0]), (), (), now, gate)
+
+
+async def listing(
+    tx: Transaction,
+    project_id: UUID,
+    filter_: Filter,
+    limit: int,
+    *narrower: ColumnElement[bool],
+) -> tuple[list[Snapshot], bool]:
+    """Read a page, newest first; returns it, and whether there is more."""
+    stmt = _with_clock().where(within(project_id, filter_), *narrow(filter_), *narrower)
+    newest = stmt.order_by(Job.project_id.desc(), Job.id.desc())
+    rows = (await tx.execute(newest.limit(limit + 1))).all()
+    return await _snapshots(tx, rows[:limit]), len(rows) > limit
+
+
+async def finished(tx: Transaction, job_ids: Sequence[UUID]) -> list[UUID]:
+    """Return those of these jobs that have ended: one query for every client that waits."""
+    ended = select(Job.id).where(Job.id.in_(job_ids), Job.finished_at.is_not(None))
+    return list(await tx.scalars(ended))
+
+
+def _one(columns: Sequence[ColumnElement[object]]) -> Statement:
+    return prepared(
+        select(*columns, func.now().label("now"), CLOSED.label("gate")).where(
+            Job.id == given("job", Uuid()), Job.project_id == given("project", Uuid())
+        )
+    )
+
+
+# What the ETag tells, and what is shown; the rest is for those who move a job.
+_TOLD = ("status", "version", "run_after", "waiting_reason")
+_SHOWN = (
+    *(
+        "id",
+        "project_id",
+        "created_at",
+        "attempt",
+        "started_at",
+        "finished_at",
+        "erased_at",
+        "input",
+    ),
+    *("priority", "tags", "meta", "customer", "queue_expires_at", "deadline", "retried_from"),
+    *(
+        "reused_from",
+        "estimate",
+        "held",
+        "charged",
+        "cancel_requested_at",
+        "cancel_outcome",
+        "error",
+    ),
+)
+_READ = _one([each for each in attributes(Job) if each.key in {*_TOLD, *_SHOWN}])
+_READ_VERSION = _one([each for each in attributes(Job) if each.key in _TOLD])
+ATTEMPTS = prepared(
+    select(*attributes(Attempt))
+    .where(Attempt.job_id == given("job", Uuid()))
+    .order_by(Attempt.number)
+)
+_IMAGES = prepared(select(*attributes(Image)).where(Image.job_id == given("job", Uuid())))
+
+
+def _with_clock() -> Select[Job, datetime, str | None]:
+    return select(Job, func.now(), CLOSED)
+
+
+async def _snapshots(
+    tx: Transaction, rows: Sequence[Row[Job, datetime, str | None]]
+) -> list[Snapshot]:
+    begun = [job.id for job, _, _ in rows if job.attempt]
+    tried = await attempts.of(tx, begun) if begun else {}
+    # A job that took another's image has one without an attempt.
+    shown = [job.id for job, _, _ in rows if job.attempt or job.status == "succeeded"]
+    images = await images_of(tx, shown) if shown else {}
+    return [
+        Snapshot(job, tried.get(job.id, []), images.get(job.id, []), now, gate)
+        for job, now, gate in rows
+    ]

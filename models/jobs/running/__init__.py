@@ -1,0 +1,9 @@
+"""Running: what happens to a job while a worker has it, from the start of a call to what its answer means.
+
+`starting` begins an attempt under a lease, `affording` finds its money; `keeping`, `plain` and `postponing`
+follow an image, `answering` every other answer, `reaping` a worker that is gone.
+Promises: the attempt is committed before its call is sent, what an answer says is written down before
+anything else, and nobody pays again for a job that has its image. Never opens a connection.
+"""
+
+__all__ = ["answering", "keeping", "plain", "postponing", "reaping", "starting"]

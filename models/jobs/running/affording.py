@@ -1,0 +1,65 @@
+"""The hold of a job's next call, at the price of now, within its `max_cost` and the budgets of its project.
+
+A price may rise while a job waits. No call begins on a hold that is less than the known price.
+"""
+
+from models.errors import BudgetExceeded
+from models.jobs.changes.moving import change, queue
+from models.jobs.endings.closing import release_pending_hold, unknown_hold
+from models.jobs.endings.ending import conclude, fail
+from models.jobs.view import Presenter
+from models.money import ledger, prices
+from models.platform.db import Transaction
+from models.schema import Job
+
+
+async def afford(tx: Transaction, presenter: Presenter, job: Job) -> Job | None:
+    """Raise the hold of a dispatched job (its row is taken) to the price of now; None: it must not begin.
+
+    → queued, holding nothing, while a hard budget has no room; → failed when its `max_cost` does not pay.
+    """
+    if (await prices.known(tx, job.model)).present <= job.estimate:
+        return job
+    # The hold moves to the window of a budget in which the call is paid.
+    job = await release_pending_hold(tx, job, reference=str(job.version))
+    job = await priced(tx, job)
+    if (why := await unaffordable(tx, job)) is not None:
+        if await conclude(tx, presenter, job) is None:
+            await fail(tx, presenter, job, "max_cost_reached", why, retryable=True)
+        return None
+    held = await hold_next(tx, job, reference=str(job.version))
+    if held is None:
+        await queue(tx, job, "call", reason="budget", run_after=None)
+    return held
+
+
+async def priced(tx: Transaction, job: Job) -> Job:
+    """Estimate a job's next call at what it costs now."""
+    price = (await prices.known(tx, job.model)).present or job.estimate
+    if price == job.estimate:
+        return job
+    return (await tx.scalars(change(job.id, estimate=price))).one()
+
+
+async def unaffordable(tx: Transaction, job: Job) -> str | None:
+    """Return why a job's own `max_cost` pays for no other call; None when it does."""
+    spent = job.charged + await unknown_hold(tx, job)
+    if spent + job.estimate <= job.max_cost:
+        return None
+    return (
+        f"Another attempt would cost {job.estimate} credits beside the {spent} charged or unknown so far, "
+        f"and max_cost is {job.max_cost}."
+    )
+
+
+async def hold_next(tx: Transaction, job: Job, *, reference: str = "") -> Job | None:
+    """Hold for the next attempt; None, and nothing booked, when a hard budget has no room.
+
+    `reference` tells the hold from one that the same attempt had before.
+    """
+    try:
+        async with tx.begin_nested():
+            hold = ledger.hold(job.attempt + 1, job.estimate, reference)
+            return await ledger.book(tx, job, hold)
+    except BudgetExceeded:
+        return None

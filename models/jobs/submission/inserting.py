@@ -1,0 +1,162 @@
+"""The row of a new job and its hold: one statement, in the plain way and in the general one.
+
+It returns what the database has decided, and which gate or pause holds the job. It inserts nothing where
+another job has the same Idempotency-Key already, or leads those of the same input.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CTE, ColumnElement, Interval, LargeBinary, cast, func, literal, select
+from sqlalchemy import inspect as mapped
+from sqlalchemy.dialects.postgresql import insert as insert_or_skip
+from sqlalchemy.orm import aliased
+
+from models import ids
+from models.accounts.projects import Caller
+from models.jobs.reading.filtering import closed_to
+from models.money import ledger
+from models.platform.db import Base
+from models.platform.direct import Statement, given, prepared
+from models.schema import Job
+from models.states import OnUnknown, Priority, Reuse
+
+# Ageing for free: a bulk job is overtaken by interactive ones for an hour, and then no longer.
+HANDICAP: dict[Priority, timedelta] = {
+    "interactive": timedelta(0),
+    "standard": timedelta(minutes=5),
+    "bulk": timedelta(minutes=60),
+}
+
+_JOBS = Base.metadata.tables["jobs"]
+_GIVEN = (
+    *("id", "key_id", "held", "idempotency_route", "idempotency_key", "fingerprint"),
+    *("waiting_reason", "model", "input", "input_hash", "estimate", "large", "priority", "tags"),
+    *("meta", "customer", "concurrency_key", "webhook_url", "webhook_events", "deadline"),
+    *("max_attempts", "max_cost", "on_unknown_charge", "reuse", "retried_from"),
+)
+
+
+# What the database decides, and what the hold and the gates are told by.
+_DECIDED = (
+    *(
+        "created_at",
+        "status",
+        "phase",
+        "version",
+        "fence",
+        "attempt",
+        "counted",
+        "run_after",
+        "rank",
+    ),
+    *("queue_expires_at", "charged"),
+)
+_NEEDED = ("id", "project_id", "key_id", "customer", "held", "model")
+
+Idempotency = tuple[str, str, bytes]  # a request's name: its route, the caller's key, a fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A checked request for one image; `input` is as it is stored and shown."""
+
+    model: str
+    input: dict[str, object]
+    input_hash: bytes
+    estimate: int
+    large: bool = False
+    priority: Priority = "standard"
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, str] | None = None
+    customer: str | None = None
+    concurrency_key: str | None = None
+    webhook_url: str | None = None
+    webhook_events: tuple[str, ...] | None = None
+    queue_ttl: timedelta = timedelta(days=1)
+    deadline: datetime | None = None
+    max_attempts: int = 5
+    max_cost: int | None = None
+    on_unknown_charge: OnUnknown = "retry"
+    reuse: Reuse = "never"
+    retried_from: UUID | None = None
+
+
+def values(
+    caller: Caller, submission: Submission, idempotency: Idempotency | None
+) -> dict[str, object]:
+    """Return the columns that are known before the job is there, by their attributes."""
+    route, key, fingerprint = idempotency or (None, None, None)
+    return {
+        "project_id": caller.project_id,
+        "id": ids.new(),
+        "key_id": caller.key_id,
+        "held": submission.estimate,
+        "idempotency_route": route,
+        "idempotency_key": key,
+        "fingerprint": fingerprint,
+        "waiting_reason": "queue",
+        **_columns(submission),
+    }
+
+
+def later(submission: Submission) -> dict[str, object]:
+    """Return what is added to the time at which the database takes it."""
+    return {"handicap": HANDICAP[submission.priority], "queue_ttl": submission.queue_ttl}
+
+
+def insertion(owner: CTE, *others: CTE, **place: ColumnElement[Any]) -> Statement:
+    """Write it for the project that `owner` selects, if it does; it is given `values` and `later`.
+
+    `place` are the columns in which the job differs from one that is queued for a call.
+    """
+    of = mapped(Job).columns
+    times = [func.now() + given(name, Interval()) for name in ("handicap", "queue_ttl")]
+    # The driver says every type but these, whose NULL would be a text.
+    types = {name: of[name].type for name in _GIVEN}
+    known = [
+        cast(given(name, type_), type_) if isinstance(type_, LargeBinary) else given(name, type_)
+        for name, type_ in types.items()
+    ]
+    made = (
+        insert_or_skip(_JOBS)
+        .from_select(
+            ["project_id", "rank", "queue_expires_at", *place, *(of[n].name for n in _GIVEN)],
+            select(owner.c.id, *times, *place.values(), *known),
+        )
+        .on_conflict_do_nothing()
+        .returning(*(of[name] for name in (*_DECIDED, *_NEEDED)))
+        .cte("made")
+    )
+    held = ledger.appended(made, (literal(1), "hold", made.c.held, None)).cte("held")
+    gate = closed_to(aliased(Job, made)).label("gate")
+    shown = select(*(made.c[name] for name in _DECIDED), func.now().label("now"), gate)
+    return prepared(shown.add_cte(*([] if "reused_from" in place else [held]), *others))
+
+
+def _columns(submission: Submission) -> dict[str, object]:
+    """Return the columns that a submission fills as it stands, by their attributes."""
+    return {
+        "model": submission.model,
+        "input": submission.input,
+        "input_hash": submission.input_hash,
+        "estimate": submission.estimate,
+        "large": submission.large,
+        "priority": submission.priority,
+        "tags": list(submission.tags),
+        "meta": submission.metadata or {},
+        "customer": submission.customer,
+        "concurrency_key": submission.concurrency_key,
+        "webhook_url": submission.webhook_url,
+        "webhook_events": None
+        if submission.webhook_events is None
+        else list(submission.webhook_events),
+        "deadline": submission.deadline,
+        "max_attempts": submission.max_attempts,
+        "max_cost": 2 * submission.estimate if submission.max_cost is None else submission.max_cost,
+        "on_unknown_charge": submission.on_unknown_charge,
+        "reuse": submission.reuse,
+        "retried_from": submission.retried_from,
+    }

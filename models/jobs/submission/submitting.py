@@ -1,0 +1,222 @@
+"""(new) → queued: a job and its hold, in one transaction; a hundred requests with one key make one job."""
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from hashlib import sha256
+from itertools import zip_longest
+from secrets import token_hex
+from uuid import UUID
+
+from sqlalchemy import Uuid, func, literal, null, select
+from sqlalchemy.dialects.postgresql import insert
+
+from models import ids
+from models.accounts.projects import Caller
+from models.errors import KeyReuse, QueueFull, Unavailable
+from models.images import collector
+from models.images.references import kept_in
+from models.jobs.endings import following
+from models.jobs.endings.following import Place
+from models.jobs.submission.inserting import Idempotency, Submission, insertion, later, values
+from models.jobs.view import Presenter
+from models.money import ledger
+from models.platform.db import Transaction
+from models.platform.direct import given
+from models.schema import InputImage, Job, Project
+
+_LARGE = 64 * 1024  # characters
+_PATIENCE = timedelta(seconds=5)  # after which a place in a full queue may be free
+_TURNS = 5  # looks for a place: each leader that arises meanwhile costs one
+
+_OWNER = select(Project.id).where(Project.id == given("project_id", Uuid())).cte("owner")
+_QUEUED = insertion(_OWNER)
+_FOLLOWING = insertion(_OWNER, run_after=null(), leader_id=given("leader_id", Uuid()))
+_DONE = insertion(
+    _OWNER,
+    status=literal("succeeded"),
+    finished_at=func.now(),
+    reused_from=given("reused_from", Uuid()),
+)
+
+
+async def submit(
+    tx: Transaction,
+    presenter: Presenter,
+    caller: Caller,
+    submission: Submission,
+    *,
+    idempotency: Idempotency | None = None,
+    full: bool = False,
+) -> tuple[Job, bool]:
+    """Accept a job and hold its price; returns it, and whether it was there already.
+
+    With `full` no other job may wait in this project: only one that was there already, or takes an image
+    that is kept. Raises `QueueFull`, `KeyReuse` when the key came before with another body,
+    `BudgetExceeded`.
+    """
+    job, replayed = await _accept(tx, presenter, caller, submission, idempotency, full=full)
+    if not replayed:
+        await _hold(tx, [job])
+    return job, replayed
+
+
+async def submit_several(
+    tx: Transaction,
+    presenter: Presenter,
+    caller: Caller,
+    submission: Submission,
+    names: Sequence[Idempotency | None],
+    *,
+    full: bool = False,
+) -> tuple[list[Job], bool]:
+    """Accept a job for each name, all of them or none, as one decision about their price together.
+
+    Returns them, and whether they were there already. Raises what `submit` does.
+    """
+    found = [await _accept(tx, presenter, caller, submission, name, full=full) for name in names]
+    await _hold(tx, [job for job, replayed in found if not replayed])
+    return [job for job, _ in found], all(replayed for _, replayed in found)
+
+
+async def _accept(
+    tx: Transaction,
+    presenter: Presenter,
+    caller: Caller,
+    submission: Submission,
+    idempotency: Idempotency | None,
+    *,
+    full: bool,
+) -> tuple[Job, bool]:
+    """Make a job whose price no budget has been asked about yet."""
+    for _ in range(_TURNS):
+        place = following.QUEUE
+        if submission.reuse == "exact":
+            place = await following.place(tx, caller.project_id, submission.input_hash)
+        if full and place.image is None:
+            return await _there_already(tx, caller, idempotency), True
+        made = await _insert(tx, caller, submission, idempotency, place)
+        if made is not None:
+            await _refer(tx, made)
+            if place.image is not None:
+                await following.reuse(tx, presenter, made, place.image)
+            return made, False
+        found = await earlier(tx, caller, idempotency)
+        if found is not None:
+            return found, True
+        # The insert met a leader that had just arisen: look again, and follow it.
+    raise Unavailable("Too many identical jobs came and went at once; try again in a moment.")
+
+
+async def _insert(
+    tx: Transaction,
+    caller: Caller,
+    submission: Submission,
+    idempotency: Idempotency | None,
+    place: Place,
+) -> Job | None:
+    known = values(caller, submission, idempotency) | later(submission)
+    statement = _QUEUED
+    if place.image is not None:
+        statement = _DONE
+        known |= {"held": 0, "waiting_reason": None, "reused_from": place.image.job_id}
+    elif place.leader_id is not None:
+        statement = _FOLLOWING
+        known |= {"waiting_reason": "following", "leader_id": place.leader_id}
+    made = await tx.first(statement, known)
+    return None if made is None else await tx.get_one(Job, known["id"])
+
+
+async def _there_already(tx: Transaction, caller: Caller, idempotency: Idempotency | None) -> Job:
+    found = await earlier(tx, caller, idempotency)
+    if found is None:
+        raise queue_full()
+    return found
+
+
+async def queued(tx: Transaction, project_id: UUID, most: int) -> int:
+    """Count the jobs of a project that wait, but no more than `most`."""
+    some = select(Job.id).where(Job.project_id == project_id, Job.status == "queued").limit(most)
+    return await tx.scalar(select(func.count()).select_from(some.subquery())) or 0
+
+
+def queue_full() -> QueueFull:
+    """Return the refusal for a project whose queue is full."""
+    return QueueFull(
+        "As many jobs of this project wait as may; nothing was created. Try again when some have run.",
+        retry_after=_PATIENCE,
+    )
+
+
+async def _refer(tx: Transaction, job: Job) -> None:
+    """Write down which blobs a job's input needs: just claimed and put, or the job's that is retried."""
+    blobs = [(job.project_id, digest) for digest in {each.sha256 for each in kept_in(job.input)}]
+    if not blobs:
+        return
+    if not await collector.attach(tx, blobs):
+        raise Unavailable("A reference of the input was being deleted just now; send it again.")
+    rows = [{"job_id": job.id, "project_id": job.project_id, "sha256": each} for _, each in blobs]
+    await tx.execute(insert(InputImage).values(rows))
+
+
+async def _hold(tx: Transaction, made: Sequence[Job]) -> None:
+    """Hold the price of new jobs, which fall under the same budgets; one that took an image has none."""
+    holding = [job for job in made if job.held]
+    if holding:
+        price = sum(job.held for job in holding)
+        await ledger.move_budgets(tx, holding[0], ledger.hold(1, price))
+        tx.ring("jobs")
+
+
+async def earlier(tx: Transaction, caller: Caller, idempotency: Idempotency | None) -> Job | None:
+    """Return the job that a request of this name made; raises `KeyReuse` when its body was another."""
+    if idempotency is None:
+        return None
+    route, key, fingerprint = idempotency
+    job = await tx.scalar(
+        select(Job).where(
+            Job.project_id == caller.project_id,
+            Job.idempotency_route == route,
+            Job.idempotency_key == key,
+        )
+    )
+    if job is not None and job.fingerprint != fingerprint:
+        raise KeyReuse(
+            f"The Idempotency-Key {key!r} came before with another body, and made "
+            f"{ids.text(ids.JOB, job.id)}. Use a new key for a new request."
+        )
+    return job
+
+
+def fingerprint(body: object) -> bytes:
+    """Hash a request's body so that the same JSON, in whatever order, has the same hash.
+
+    Large references are hashed beside the rest: written as one JSON text, 60 MB of them would hold up
+    every other thread for half a second.
+    """
+    mark, aside = token_hex(16), list[str]()  # a mark that no body can know
+
+    def set_aside(url: object) -> object:
+        if not isinstance(url, str) or len(url) < _LARGE or not _is_plain(url):
+            return url
+        aside.append(url)
+        return mark
+
+    given = body.get("input") if isinstance(body, dict) else None
+    urls = given.get("image_urls") if isinstance(given, dict) else None
+    if isinstance(body, dict) and isinstance(given, dict) and isinstance(urls, list):
+        body = {**body, "input": {**given, "image_urls": [set_aside(url) for url in urls]}}
+    digest = sha256()
+    written = json.dumps(body, sort_keys=True, separators=(",", ":")).split(mark)
+    for text, url in zip_longest(written, aside, fillvalue=""):
+        digest.update(text.encode())
+        digest.update(url.encode())
+    return digest.digest()
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether JSON writes a text as it is."""
+    parts = (text[at : at + _LARGE] for at in range(0, len(text), _LARGE))
+    return (
+        '"' not in text and "\\" not in text and all(p.isascii() and p.isprintable() for p in parts)
+    )
