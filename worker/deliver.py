@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
 
+from models.coordination.workers import BUNDLE
 from models.errors import EgressRefused, Unavailable
 from models.ids import DELIVERY, EVENT, JOB, PROJECT, text
 from models.settings import Settings
@@ -26,6 +28,7 @@ from worker.egress.connection import Unreachable
 from worker.egress.guarded import Answer
 from worker.runtime import metrics
 from worker.runtime.context import Context, whose
+from worker.runtime.gathering import Gathering
 from worker.runtime.persistence import persist, said
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -58,6 +61,40 @@ async def start(context: Context, woken: Sequence[tuple[UUID, int]]) -> None:
     for delivery_id, number in woken:
         if (delivery_id, number) not in taken:
             context.flight.begin("deliver", _run_alone(context, delivery_id, number))
+
+
+async def at_once(context: Context, new: Sequence[UUID]) -> None:
+    """Begin deliveries that have just come to be, where nothing stands in their way and there is room.
+
+    The dispatcher is rung for the others. Should this process die first, it finds them by its clock.
+    """
+    context.fresh = context.fresh or Gathering(partial(_start_fresh, context), most=BUNDLE)
+    begun = 0
+    try:
+        begun = 0 if context.draining else await context.fresh.put(new)
+    except Unavailable:
+        pass
+    except Exception as failed:  # noqa: BLE001 - it may be one of them that is at fault
+        log.warning("bundle.failed", task="deliver", reason=said(failed))
+    if begun < len(new):
+        context.database.direct.ring("deliveries")
+
+
+async def _start_fresh(context: Context, fresh: Sequence[Sequence[UUID]]) -> list[int]:
+    """Begin what may begin of the new deliveries of several jobs; returns how many of each."""
+    settings = context.settings
+    woken = await deliveries.wake_at_once(
+        context.database.direct,
+        [each for new in fresh for each in new],
+        free=context.flight.room("deliver"),
+        lease=settings.delivery_lease,
+        cap=settings.webhook_in_flight,
+        rate=settings.webhook_rate,
+    )
+    if woken:
+        await start(context, woken)
+    begun = {each for each, _ in woken}
+    return [len(begun.intersection(new)) for new in fresh]
 
 
 async def _run_alone(context: Context, delivery_id: UUID, number: int) -> None:

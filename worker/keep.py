@@ -28,6 +28,7 @@ from models.jobs import KeptImage, Start
 from models.jobs.attempts import Answer, Ref
 from models.platform.db import Transaction
 from models.schema import Job
+from worker import deliver
 from worker.backoff import delay
 from worker.fetch import Denied, Gone, Missing, NoImage, NotKept, NotStored, opened
 from worker.provider.outcomes import Image
@@ -178,7 +179,9 @@ async def _put(
                 direct = context.database.direct
                 plain = await jobs.succeed_plain(direct, context.presenter, ref, kept)
             if plain is not None:
-                return kept, plain
+                if plain.deliveries:
+                    context.flight.begin("deliver", deliver.at_once(context, plain.deliveries))
+                return kept, plain.job
     try:
         return kept, await persist(context, lambda tx: say(tx, kept))
     except Contested:

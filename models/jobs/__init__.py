@@ -67,7 +67,7 @@ from models.jobs.running.answering import (
     waiting_for_budget,
 )
 from models.jobs.running.keeping import keep_late, pass_by, receive, succeed
-from models.jobs.running.plain import receive_plain, succeed_plain
+from models.jobs.running.plain import Succeeded, receive_plain, succeed_plain
 from models.jobs.running.postponing import keep_at_once, keep_later
 from models.jobs.running.reaping import Reaped, overdue, reap
 from models.jobs.running.starting import (
@@ -104,6 +104,7 @@ __all__ = [
     "Snapshot",
     "Start",
     "Submission",
+    "Succeeded",
     "Terms",
     "Verdict",
     "admit",

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -77,6 +77,8 @@ class Context:
     turns: Places = field(init=False)
     flight: Flight = field(init=False)
     tries: Gathering[Tried, bool] = field(init=False)  # of deliveries, to be written down together
+    # New deliveries that may go at once, those of each job, and how many went; see `deliver.at_once`.
+    fresh: Gathering[Sequence[UUID], int] | None = None
     running: set[Ref] = field(default_factory=set)
     strays: set[Ref] = field(default_factory=set)  # in flight still, and not ours any more
     # What a store that refused an image is tried with, one at a time; and how often it was.

@@ -35,6 +35,10 @@ class Flight:
         """How many jobs and deliveries are in flight; any thread may ask."""
         return {kind: len(tasks) for kind, tasks in self._tasks.items()}
 
+    def room(self, kind: Kind) -> int:
+        """Return how many more of a kind there is a place for."""
+        return max(self._slots[kind] - len(self._tasks[kind]), 0)
+
     def takes(self, queue: str) -> bool:
         """Return whether there is a place for more of what comes by a queue; any thread may ask."""
         return self.counts.get(queue, 0) < self._slots.get(queue, 1)

@@ -10,7 +10,9 @@ for a row that another transaction had locked, so a guard that fails stops all t
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy import CTE, BigInteger, Interval, Text, Uuid, func, select, text
 from sqlalchemy import inspect as mapped
@@ -38,7 +40,15 @@ from models.platform.direct import (
 from models.schema import Attempt, BlobMark, Endpoint, Image, Job, Project
 from models.states import EventType
 from models.webhooks import bodies, endpoints
-from models.webhooks.events import DELIVERIES, EVENT, addressed, listed
+from models.webhooks.events import DELIVERIES, EVENT, Line, addressed, listed
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """A job that has ended with its image, and the deliveries of its event that are due."""
+
+    job: Job
+    deliveries: Sequence[UUID]
 
 
 async def receive_plain(
@@ -71,8 +81,11 @@ async def receive_plain(
 
 async def succeed_plain(
     direct: Direct, presenter: Presenter, ref: Ref, kept: KeptImage
-) -> Job | None:
-    """End a job with its image, the event and its deliveries, in one transaction."""
+) -> Succeeded | None:
+    """End a job with its image, the event and its deliveries, in one transaction.
+
+    Nobody has been rung for about the deliveries: they are the caller's to send, or to ring for.
+    """
     if kept.reserved:
         return None
     image = records.columns(ref.job_id, ref.number, kept)
@@ -84,11 +97,11 @@ async def succeed_plain(
         made = [loaded(Attempt, each) for each in await tx.run(ATTEMPTS, {"job": job.id})]
         expires_at = row["finished_at"] + kept.retention
         shown = loaded(Image, image | {"expires_at": expires_at})
-        await _announce(tx, presenter, job, made, shown, row["finished_at"])
+        lines = await _announce(tx, presenter, job, made, shown, row["finished_at"])
         tallying.ended(tx, job, row["finished_at"])
         tx.ring("job", str(job.id))
         tx.ring("jobs")  # a place is free
-    return job
+    return Succeeded(job, [each.delivery_id for each in lines if each.enabled])
 
 
 async def _announce(
@@ -98,7 +111,7 @@ async def _announce(
     made: Sequence[Attempt],
     image: Image,
     now: datetime,
-) -> None:
+) -> list[Line]:
     shown = view.job(presenter, job, made, [image], now)
     type_: EventType = "job.succeeded"
     wanting = await tx.run(_WANTING, {"project": job.project_id, "types": [type_]})
@@ -112,8 +125,7 @@ async def _announce(
         "body": bodies.of_job(type_, shown, now),
     }
     await tx.run(_TELL, event | listed(lines))
-    if lines:
-        tx.ring("deliveries")
+    return lines
 
 
 def _receive() -> Statement:

@@ -1,9 +1,10 @@
 """Deliveries: one event on its way to one URL.
 
 The dispatcher wakes what is due (`wake`), a worker takes it (`take`), sends it, and records the try
-(`record`). `take` and `record` are guarded by the number of the try: two workers with one message send
-it once, and a late one moves nothing. `take_plain` and `record_plain` do the same for a bundle in one round
-trip, and leave out what is not what nearly every delivery is.
+(`record`). What is new, with nothing in its way, the worker whose job has ended wakes itself
+(`wake_at_once`). `take` and `record` are guarded by the number of the try: two workers with one message
+send it once, and a late one moves nothing. `take_plain` and `record_plain` do the same for a bundle in one
+round trip, and leave out what is not what nearly every delivery is.
 
     pending ──wake──► sending ──record──► delivered | exhausted | blocked | aborted
        ▲ ▲               │                    │
@@ -22,6 +23,7 @@ delivered, exhausted, blocked, aborted
 A transaction that needs several rows locks the endpoint first, then deliveries, then the destination.
 """
 
+from models.webhooks.deliveries.at_once import wake_at_once
 from models.webhooks.deliveries.disabling import Patience
 from models.webhooks.deliveries.plain import Tried, record_plain
 from models.webhooks.deliveries.reading import Logged, log, read
@@ -62,4 +64,5 @@ __all__ = [
     "take",
     "take_plain",
     "wake",
+    "wake_at_once",
 ]  # fmt: skip

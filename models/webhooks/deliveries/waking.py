@@ -103,7 +103,7 @@ async def wake(
             "projects": list(last),
             "lanes": list(last.values()),
             "slots": min(free, most),
-            **_CONSTANTS,
+            **LIMITS,
         },
     )
     due = [(row["id"], row["tries"]) for row in rows if row["id"]]
@@ -123,7 +123,7 @@ _CAPACITY = prepared(
 """)  # noqa: S608 - a constant of ours
 )
 
-_CONSTANTS = {
+LIMITS = {
     "ahead": _AHEAD,
     "long": _LONG,
     "share": _SHARE,
@@ -132,6 +132,15 @@ _CONSTANTS = {
     "ping": f"{destinations.PING}%",
 }
 
+# The rate of each destination goes on by as many as are chosen of it, also where another transaction has
+# just moved it on.
+PACE = """
+        INSERT INTO lanes (lane, free_at)
+        SELECT lane, now() + make_interval(secs => count(*) / rate)
+          FROM {chosen} WHERE lane NOT LIKE :ping GROUP BY lane, rate ORDER BY lane
+            ON CONFLICT (lane) DO UPDATE
+               SET free_at = greatest(lanes.free_at, now()) + (excluded.free_at - now())"""
+
 # Every destination is looked at by itself: a backlog of one must not hide what is due in the others.
 # `owners` hops from project to project over ix_deliveries_waiting, and `waiting` from destination to
 # destination, so that a destination costs one look however much waits in it, and a project no more than
@@ -139,7 +148,7 @@ _CONSTANTS = {
 # long as it would hold no more than its share of what is free by then. The arrays keep the planner from
 # joining with the whole table. With nothing due there is still one row.
 _WAKE = prepared(
-    text("""
+    text(f"""
     WITH RECURSIVE owners AS (
         (SELECT project_id FROM deliveries WHERE state = 'pending' ORDER BY project_id LIMIT 1)
         UNION ALL
@@ -212,11 +221,7 @@ _WAKE = prepared(
          WHERE id = ANY (ARRAY(SELECT id FROM picked))
         RETURNING id, tries
     ), paced AS (
-        INSERT INTO lanes (lane, free_at)
-        SELECT lane, open.free_at + make_interval(secs => count(*) / open.rate)
-          FROM picked JOIN open USING (lane) WHERE lane NOT LIKE :ping
-         GROUP BY lane, open.free_at, open.rate ORDER BY lane
-            ON CONFLICT (lane) DO UPDATE SET free_at = excluded.free_at
+        {PACE.format(chosen="picked JOIN open USING (lane)")}
     )
     SELECT sent.id, sent.tries, again_in, seen, passed FROM (
            SELECT min(free_at + make_interval(secs => pace / rate) - :ahead) - now() AS again_in
@@ -226,7 +231,7 @@ _WAKE = prepared(
            ) further CROSS JOIN (
            SELECT array_agg(project_id) FILTER (WHERE NOT may) AS passed FROM looked_at
            ) others LEFT JOIN sent ON true
-""")
+""")  # noqa: S608 - a constant of ours
 )
 
 

@@ -144,7 +144,8 @@ async def test_what_is_plain_goes_the_plain_way(bench: Bench, vault: Vault) -> N
     assert await jobs.receive_plain(direct, ref, IMAGE, lease=LEASE, ttl=DAY)
     ended = await jobs.succeed_plain(direct, bench.presenter, ref, KEPT)
     assert ended is not None
-    assert (ended.status, ended.held, ended.charged) == ("succeeded", 0, PRICE)
+    job = ended.job
+    assert (job.status, job.held, job.charged) == ("succeeded", 0, PRICE)
     (woken,) = await sending.wake(bench)
     (parcel,) = await deliveries.take_plain(direct, vault, [woken], LEASE)
     assert b'"job.succeeded"' in parcel.body

@@ -17,7 +17,7 @@ from models.platform.db import Database, Transaction
 from models.platform.vault import Vault
 from models.settings import Settings
 from models.webhooks import deliveries, destinations
-from models.webhooks.deliveries.waking import _CONSTANTS, _WAKE
+from models.webhooks.deliveries.waking import _WAKE, LIMITS
 from models.webhooks.endpoints import Wish
 from tests.fixtures import spending
 from tests.fixtures.making import Bench
@@ -358,7 +358,7 @@ async def test_a_lane_with_twenty_thousand_due_costs_what_a_lane_with_one_costs(
     await due(bench, 1, url="https://well.example/")
     await bench.run("ANALYZE deliveries")
     asked: dict[str, object] = {"free": 100, "slots": 100, "lease": LEASE, "cap": 8, "rate": 100}
-    asked |= {"projects": [], "lanes": [], **_CONSTANTS}
+    asked |= {"projects": [], "lanes": [], **LIMITS}
     async with bench.database.transaction() as tx:
         (explained,) = await tx.run(b"EXPLAIN (ANALYZE, FORMAT JSON) " + _WAKE, asked)
     nodes = _nodes(explained["QUERY PLAN"][0]["Plan"])

@@ -319,3 +319,48 @@ async def test_what_gathers_while_one_is_written_is_written_together() -> None:
     assert found[2:5] == [-3, -4, -5]
     assert isinstance(found[5], ValueError)
     assert await gathering.put(7) == -7
+
+
+# New deliveries, without the dispatcher.
+
+
+async def test_the_end_of_a_job_is_told_without_the_dispatcher(
+    house: House, rings: list[tuple[str, str]]
+) -> None:
+    async with mailbox() as box:
+        await sending.registered(house.bench, house.context.vault, Wish(box.url))
+        things = await dispatched(house, 4)  # half of what a destination may have under way
+        rings.clear()
+        await generate.start(house.context, things)
+        await house.context.flight.landed()
+        assert len(box.letters) == 4
+    assert await sending.states(house.bench) == [("delivered", 1)] * 4
+
+
+async def test_a_worker_that_drains_leaves_new_deliveries_to_the_dispatcher(
+    house: House, rings: list[tuple[str, str]]
+) -> None:
+    await sending.registered(house.bench, house.context.vault, Wish(sending.URL))
+    things = await dispatched(house, 1)
+    await generate.start(house.context, things)
+    house.context.draining = True
+    await house.context.flight.landed()
+    assert await sending.states(house.bench) == [("pending", 0)]
+    assert ("deliveries", "") in rings
+
+
+async def test_a_job_succeeds_whatever_becomes_of_its_first_try_to_tell(house: House) -> None:
+    await sending.registered(house.bench, house.context.vault, Wish(sending.URL))
+    things = await dispatched(house, 1)
+    await house.bench.run(
+        "ALTER TABLE deliveries ADD CONSTRAINT broken CHECK (state <> 'sending') NOT VALID"
+    )
+    try:
+        with capture_logs() as logs:
+            await generate.start(house.context, things)
+            await house.context.flight.landed()
+    finally:
+        await house.bench.run("ALTER TABLE deliveries DROP CONSTRAINT broken")
+    assert "bundle.failed" in [each["event"] for each in logs]
+    assert len(await _succeeded(house)) == 1
+    assert await sending.states(house.bench) == [("pending", 0)]
