@@ -18,6 +18,7 @@ from api.edge.callers import Callers
 from api.edge.middleware import Door
 from api.edge.rates import Rates
 from api.routes import (
+    actions,
     budgets,
     catalog,
     deliveries,
@@ -94,7 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app, settings.public_url)
     pages.install(app)
     rooms = (
-        *(jobs, streams, images, generations, webhooks, deliveries, keys),
+        *(actions, jobs, streams, images, generations, webhooks, deliveries, keys),
         *(budgets, usage, catalog, health),
     )
     routers = (*(room.router for room in rooms), images.sharing, streams.project)

@@ -29,6 +29,8 @@ BudgetScope = Literal["project", "key", "customer"]
 BudgetWindowKind = Literal["day", "month", "total"]
 BudgetMode = Literal["hard", "soft"]
 Reuse = Literal["never", "exact"]
+ActionKind = Literal["cancel", "retry", "redeliver", "erase"]
+ActionStatus = Literal["running", "completed", "stopped", "canceled"]
 SessionKind = Literal["browser", "link"]
 Scope = Literal["jobs:write", "jobs:read", "webhooks", "usage:read", "admin"]
 

@@ -4,6 +4,7 @@ Promises: inwards closed to unknown fields; outwards every answer fits the shape
 """
 
 __all__ = [
+    "actions",
     "answers",
     "cursors",
     "documentation",

@@ -57,6 +57,11 @@ EXPLANATION = _answer(
     "What binds the job now. `binding` is empty unless it waits.",
     "Explanation",
 )
+ACTION = _answer(shapes.Action, "The action as it is now.", "Action")
+ACTIONS = _answer(shapes.ActionPage, "A page, newest first.", "ActionPage")
+ACTION_ASKED = _answer(
+    shapes.ActionPreview, "With `dry_run`: what it would do.", "ActionPreview"
+) | _answer(shapes.Action, "Accepted: it goes on by itself.", "Action", status=202)
 ENDPOINT = _answer(shapes.Endpoint, "The endpoint as it is now.", "Endpoint")
 ENDPOINTS = _answer(shapes.EndpointList, "All of them, newest first.")
 ENDPOINT_MADE = _answer(
@@ -172,7 +177,7 @@ REFUSALS = _refusals()
 _HEADERS = {
     "X-Request-Id": "Names this request in our logs, and in a problem's `request_id`.",
     "ETag": "Names this state: send it as `If-None-Match`, and 304 says that it still stands.",
-    "Location": "Where the job is.",
+    "Location": "Where it is.",
     "Retry-After": "Whole seconds after which to ask again.",
     "Idempotent-Replayed": "`true` where the Idempotency-Key had made this job before.",
     "X-Darkroom-Job": "The job of each image that was asked for.",
@@ -190,6 +195,7 @@ _GENERATED_WITH = (
     "X-Darkroom-Ignored",
 )
 _HEADED: dict[str, dict[str, tuple[str, ...]]] = {
+    "request_action": {"202": ("Location", "Idempotent-Replayed")},
     "submit_job": {"200": _ACCEPTED_WITH, "202": _ACCEPTED_WITH},
     "retry_job": {"200": _ACCEPTED_WITH, "202": _ACCEPTED_WITH},
     "get_job": {"200": ("ETag", "Retry-After", "Preference-Applied"), "304": ("ETag",)},
@@ -275,16 +281,15 @@ _HELD = [
     ),
     _parameter("header", "prefer", "Prefer", "`wait=30` holds like `?wait=30`"),
 ]
+_NAMED_BY = ("header", "idempotency-key", "Idempotency-Key")
 WITH_KEY = {
     "parameters": [
-        _parameter(
-            "header",
-            "idempotency-key",
-            "Idempotency-Key",
-            "1-255 visible ASCII characters; one key, one job.",
-        ),
+        _parameter(*_NAMED_BY, "1-255 visible ASCII characters; one key, one job."),
         *_HELD,
     ]
+}
+KEYED = {
+    "parameters": [_parameter(*_NAMED_BY, "1-255 visible ASCII characters; one key, one request.")]
 }
 WITH_POLL = {
     "parameters": [

@@ -247,6 +247,36 @@ QUOTE: Json = {
     "max_attempts": 5,
     "max_cost": 182000,
 }
+ACTION: Json = {
+    "id": "act_01kar4d2c9ez7t6p1m8n5q0rvw",
+    "object": "action",
+    "action": "retry",
+    "filter": {"status": ["failed"], "created_after": "2026-11-22T10:00:00.000Z"},
+    "status": "running",
+    "stopped_because": None,
+    "count": 412,
+    "done": 150,
+    "skipped": 2,
+    "failed": 0,
+    "reasons": [
+        {
+            "code": "changed",
+            "count": 2,
+            "message": "It fits the filter no more, or something else has done the same to it.",
+            "job": "job_01kar4d2c9ez7t6p1m8n5q0rvw",
+        }
+    ],
+    "created_at": "2026-11-22T12:00:00.000Z",
+    "finished_at": None,
+}
+PREVIEW: Json = {
+    "object": "action_preview",
+    "action": "retry",
+    "filter": {"status": ["failed"], "created_after": "2026-11-22T10:00:00.000Z"},
+    "count": 412,
+    "credits": 37492000,
+    "usd": "18.746",
+}
 
 
 def _page(*shown: Json) -> Json:
@@ -258,6 +288,9 @@ ALL: dict[str, Json] = {
     "AcceptedJob": ACCEPTED,
     "JobPage": _page(JOB),
     "Explanation": EXPLANATION,
+    "Action": ACTION,
+    "ActionPage": _page(ACTION),
+    "ActionPreview": PREVIEW,
     "Endpoint": ENDPOINT,
     "EndpointMade": ENDPOINT | {"secret": "whsec_…"},
     "EndpointRotated": ROTATED,

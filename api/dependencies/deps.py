@@ -127,6 +127,9 @@ EndpointId = Annotated[
 DeliveryId = Annotated[
     UUID, _in_path(ids.DELIVERY), PlainValidator(_parser(ids.DELIVERY, "delivery")), _AS_TEXT
 ]
+ActionId = Annotated[
+    UUID, _in_path(ids.ACTION), PlainValidator(_parser(ids.ACTION, "action")), _AS_TEXT
+]
 BudgetId = Annotated[
     UUID, _in_path(ids.BUDGET), PlainValidator(_parser(ids.BUDGET, "budget")), _AS_TEXT
 ]

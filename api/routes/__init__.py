@@ -6,6 +6,7 @@ calls out.
 """
 
 __all__ = [
+    "actions",
     "budgets",
     "catalog",
     "deliveries",

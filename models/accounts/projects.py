@@ -221,6 +221,11 @@ async def list_keys(tx: Transaction, project_id: UUID) -> list[ApiKey]:
     return list((await tx.scalars(rows)).all())
 
 
+async def is_living(tx: Transaction, key_id: UUID) -> bool:
+    """Return whether a key still works: it was neither revoked, nor has it expired."""
+    return bool(await tx.scalar(select(_LIVING).where(ApiKey.id == key_id)))
+
+
 async def rotate_key(
     tx: Transaction, project_id: UUID, key_id: UUID, grace_seconds: int, fresh: str
 ) -> ApiKey:

@@ -107,6 +107,7 @@ __all__ = [
     "Succeeded",
     "Terms",
     "Verdict",
+    "actions",
     "admit",
     "again",
     "attempts",

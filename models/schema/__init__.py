@@ -6,6 +6,7 @@ refers to what are drawn in `docs/tables.md`.
 """
 
 from models.schema.accounts import ApiKey, Installation, Project, Session
+from models.schema.actions import Action
 from models.schema.calls import Call
 from models.schema.coordination import Aside, Duty, Worker
 from models.schema.images import BlobMark, Image, InputImage
@@ -24,6 +25,7 @@ from models.schema.webhooks import Delivery, DeliveryTry, Endpoint, Event, Throt
 
 __all__ = [
     "AccountLine",
+    "Action",
     "ApiKey",
     "Aside",
     "Attempt",

@@ -164,6 +164,9 @@ class Settings(BaseSettings):
         default=16, ge=1
     )  # of a project, as at Stripe: each hears of every job
     budgets_max: int = Field(default=1_000, ge=1)  # of a project: each booking looks through them
+    actions_max: int = Field(
+        default=10, ge=1
+    )  # of a project, under way: they go one after the other
     # Pings cost nothing and may hang: of one project this many are under way, and begin in a minute.
     pings_at_once: int = Field(default=5, ge=1)
     pings_per_minute: int = Field(default=30, ge=1)

@@ -148,7 +148,7 @@ async def all_at_once(
             if moved:
                 await aside.forget_due(tx, duty)
     except Exception as failed:  # noqa: BLE001 - if Postgres is away, the next line says so
-        log.warning("batch.failed", duty=duty, error=_said(failed))
+        log.warning("batch.failed", duty=duty, error=said(failed))
     else:
         return moved
     async with dispatcher.database.transaction() as tx:
@@ -159,7 +159,7 @@ async def all_at_once(
 async def _set_aside(dispatcher: Dispatcher, duty: Duty, subject: UUID, failed: Exception) -> None:
     """Set a row aside and say so; raises `Unavailable` when it was Postgres that was away."""
     async with dispatcher.database.transaction() as tx:
-        failures = await aside.put(tx, duty, subject, _said(failed))
+        failures = await aside.put(tx, duty, subject, said(failed))
     _SET_ASIDE.labels(duty).inc()
     unexpected = (
         None if isinstance(failed, DBAPIError) else failed
@@ -169,12 +169,12 @@ async def _set_aside(dispatcher: Dispatcher, duty: Duty, subject: UUID, failed: 
         duty=duty,
         row=str(subject),
         failures=failures,
-        reason=_said(failed),
+        reason=said(failed),
         exc_info=unexpected,
     )
 
 
-def _said(failed: Exception) -> str:
+def said(failed: Exception) -> str:
     """Return what went wrong in one line, without the statement's parameters, which are people's."""
     error = failed.orig if isinstance(failed, DBAPIError) and failed.orig is not None else failed
     return f"{type(error).__name__}: {error}".partition("\n")[0]

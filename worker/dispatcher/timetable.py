@@ -11,6 +11,7 @@ from worker.dispatcher.account import matching, pricing, reconciling, wallet
 from worker.dispatcher.account.accounting import AccountReader
 from worker.dispatcher.account.matching import Reported
 from worker.dispatcher.duties import (
+    acting,
     auditing,
     budgeting,
     dispatching,
@@ -59,6 +60,7 @@ def _of_postgres(dispatcher: Dispatcher) -> Iterator[Entry]:
     yield Entry("reap", partial(reaping.run, dispatcher), tick)
     yield Entry("expire", partial(reaping.expire, dispatcher), tick)
     yield Entry("follow", partial(following.run, dispatcher), tick, "followers")
+    yield Entry("act", partial(acting.run, dispatcher), tick, "actions")
     yield Entry("readmit", partial(budgeting.readmit, dispatcher), _BUDGETS)
     yield Entry("budgets", partial(budgeting.tell, dispatcher, budgeting.Round()), _BUDGETS)
     yield Entry("audit", partial(auditing.run, dispatcher), _AUDIT)

@@ -5,6 +5,7 @@ No answer is built from these, for the busiest are written straight from rows; e
 the API receives is held against them. They are open where they are read: a later version may add fields.
 """
 
+from api.contract.shapes.actions import Action, ActionPage, ActionPreview
 from api.contract.shapes.catalog import Model, ModelList
 from api.contract.shapes.explanations import Explanation
 from api.contract.shapes.generations import Generated
@@ -26,6 +27,9 @@ from api.contract.shapes.webhooks import (
 )
 
 __all__ = [
+    "Action",
+    "ActionPage",
+    "ActionPreview",
     "ApiKey",
     "ApiKeyList",
     "ApiKeyWithSecret",

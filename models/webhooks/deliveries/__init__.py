@@ -28,7 +28,15 @@ from models.webhooks.deliveries.disabling import Patience
 from models.webhooks.deliveries.plain import Tried, record_plain
 from models.webhooks.deliveries.reading import Logged, log, read
 from models.webhooks.deliveries.recording import TryResult, record
-from models.webhooks.deliveries.replaying import Pace, Replayed, ping, redeliver, replay
+from models.webhooks.deliveries.replaying import (
+    Pace,
+    Replayed,
+    missed,
+    ping,
+    redeliver,
+    replay,
+    replay_job,
+)
 from models.webhooks.deliveries.taking import ClaimedDelivery, take, take_plain
 from models.webhooks.deliveries.waking import (
     BATCH,
@@ -53,6 +61,7 @@ __all__ = [
     "capacity",
     "hand_back",
     "log",
+    "missed",
     "ping",
     "read",
     "reap",
@@ -60,6 +69,7 @@ __all__ = [
     "record_plain",
     "redeliver",
     "replay",
+    "replay_job",
     "run_out",
     "take",
     "take_plain",

@@ -7,6 +7,7 @@ from typing import Self
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select, text, update
+from sqlalchemy.orm import aliased
 
 from models import ids
 from models.errors import Conflict, Erased, TooMany
@@ -19,6 +20,8 @@ from models.webhooks.deliveries.reading import Logged, read
 
 _PATIENCE = timedelta(seconds=5)
 _UNDER_WAY: tuple[DeliveryState, ...] = ("pending", "sending")
+_MISSED: tuple[DeliveryState, ...] = ("exhausted", "blocked", "aborted", "held")
+_Own = aliased(Job)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,45 @@ async def replay(
     moved = (await tx.execute(_REPLAY, {"ids": found, "url": endpoint.url})).all()
     tx.ring("deliveries")
     return Replayed(len(moved), found[-1] if found and len(found) == limit else None)
+
+
+def missed() -> tuple[ColumnElement[bool], ...]:
+    """Return, as SQL beside a delivery, whether it did not arrive, and has somewhere to go.
+
+    That is an endpoint that takes deliveries, or the own URL of a job that was not erased.
+    """
+    open_ = Endpoint.enabled & Endpoint.deleted_at.is_(None)
+    endpoint = select(Endpoint.id).where(Endpoint.id == Delivery.endpoint_id, open_).exists()
+    erased = select(_Own.id).where(_Own.id == Delivery.job_id, _Own.erased_at.is_not(None)).exists()
+    own = Delivery.endpoint_id.is_(None) & ~erased
+    return Delivery.state.in_(_MISSED), or_(endpoint, own)
+
+
+async def replay_job(tx: Transaction, job_id: UUID) -> int:
+    """held or finished → pending: send again what did not arrive of a job's events; returns how many.
+
+    Each waits in the line of its destination. Whoever asks has locked the job.
+    """
+    told = select(Delivery.endpoint_id).where(Delivery.job_id == job_id)
+    # In their order, and as `redeliver` does: none of them is disabled until this has committed.
+    mine = select(Endpoint.id).where(Endpoint.id.in_(told)).order_by(Endpoint.id)
+    await tx.execute(mine.with_for_update(key_share=True))
+    present = select(Endpoint.url).where(Endpoint.id == Delivery.endpoint_id).scalar_subquery()
+    moved = await tx.execute(
+        update(Delivery)
+        .where(Delivery.job_id == job_id, *missed())
+        .values(
+            state="pending",
+            destination=func.regexp_replace(Delivery.destination, f"^{destinations.HAND}", ""),
+            next_at=func.now(),
+            finished_at=None,
+            tries_before=Delivery.tries,
+            url=func.coalesce(present, Delivery.url),
+        )
+        .returning(Delivery.id)
+    )
+    tx.ring("deliveries")
+    return len(moved.all())
 
 
 # A microsecond apart, so that they are sent in the order in which they arose.

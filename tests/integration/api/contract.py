@@ -92,7 +92,10 @@ async def one_of_each(api: Api) -> dict[str, str]:
     key = await api.client.post("/v1/keys", json={"name": "k", "scopes": ["jobs:read"]})
     rule: Body = {"scope": "project", "window": "day", "limit": 10**12, "mode": "hard"}
     budget = await api.client.put("/v1/budgets", json=rule)
+    chosen = {"tag": "a tag that no job has"}
+    action = await api.client.post("/v1/jobs/actions", json={"action": "cancel", "filter": chosen})
     return {
+        ids.ACTION: action.json()["id"],
         ids.JOB: ids.text(ids.JOB, job),
         ids.ENDPOINT: hook.json()["id"],
         ids.DELIVERY: told.json()["data"][0]["id"],

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event, text
 
 from models import jobs
 from models.accounts.projects import Caller
-from models.jobs import Dispatch, Filter
+from models.jobs import Dispatch, Filter, actions
 from models.jobs.attempts import Ref
 from models.jobs.queue import backlog, demand
 from models.jobs.reading import exporting
@@ -255,6 +255,12 @@ async def _export(tx: Transaction, on: Ground) -> None:
     await anext(exporting.parts(opened, on.caller.project_id, Filter(tag="nobody's")))
 
 
+async def _look_ahead(tx: Transaction, on: Ground) -> None:
+    wish = actions.Wish("retry", Filter(tag="nobody's"))
+    asked, _ = await actions.request(tx, on.caller, wish, matched=None, most=1)
+    assert await actions.look(tx, asked.id) is not None
+
+
 _LONG_AGO = Filter(created_before=datetime.now(UTC) - 20 * DAY)
 
 # Each: what is done, and the indexes that its statements must go by.
@@ -321,6 +327,8 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
         lambda tx, on: jobs.listing(tx, on.caller.project_id, Filter(erased=True), 20),
         {"ix_jobs_erased"},
     ),
+    "look of an action": (_look_ahead, {"ix_jobs_newest", "ix_jobs_retried_from"}),
+    "running actions": (lambda tx, _: actions.running(tx), {"ix_actions_running"}),
     "part of a file": (_export, {"ix_jobs_newest"}),
     "listing by time": (
         lambda tx, on: jobs.listing(tx, on.caller.project_id, _LONG_AGO, 20),

@@ -34,6 +34,10 @@ _USED = """
     INSERT INTO usage_hours (project_id, hour, key_id)
     SELECT project_id, date_trunc('hour', now()), id FROM api_keys
 """
+_ACTION = """
+    INSERT INTO actions (id, project_id, key_id, kind, filter, idempotency_hash)
+    SELECT gen_random_uuid(), project_id, id, 'cancel', '{}', 'k' FROM api_keys
+"""
 _LINE = """
     INSERT INTO account_lines (at, kind, credits, nth) VALUES ('2026-01-01Z', 'REFUND', -1, 1)
 """
@@ -52,6 +56,14 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "UPDATE jobs SET cancel_requested_at = now(), cancel_outcome = 'maybe'",
     ),
     "ck_jobs_reuse": ("UPDATE jobs SET reuse = 'always'",),
+    "ck_actions_kind": (_ACTION, "UPDATE actions SET kind = 'praise'"),
+    "ck_actions_status": (_ACTION, "UPDATE actions SET status = 'lost', finished_at = now()"),
+    "ck_actions_running_has_no_end": (_ACTION, "UPDATE actions SET finished_at = now()"),
+    "ck_actions_stop_has_reason": (
+        _ACTION,
+        "UPDATE actions SET status = 'stopped', finished_at = now()",
+    ),
+    "uq_actions_project_id_idempotency_hash": (_ACTION, _ACTION),
     "ck_pauses_scope": ("INSERT INTO pauses (scope, name) VALUES ('key', 'k')",),
     "ck_breakers_cause": ("INSERT INTO breakers (cause, failures) VALUES ('mood', 1)",),
     "ck_attempts_charge": ("UPDATE attempts SET charge = 'free', credits = NULL",),

@@ -6,6 +6,7 @@ that do the same turn do it once. Never asks the provider's account, but through
 """
 
 __all__ = [
+    "acting",
     "auditing",
     "budgeting",
     "dispatching",

@@ -11,7 +11,7 @@ from models.coordination import duties
 from models.images import collector, records
 from models.images.collector import Swept
 from models.images.storage import Store, StoreUnavailable
-from models.jobs import retention
+from models.jobs import actions, retention
 from models.money import statement
 from worker.dispatcher.duty import Dispatcher, all_at_once
 
@@ -54,6 +54,7 @@ async def run(dispatcher: Dispatcher, store: Store) -> bool:
     }
     async with dispatcher.database.transaction() as tx:
         removed["remnants"] = await collector.forget(tx, _ROWS)
+        removed["actions"] = await actions.forget(tx, jobs_kept, _ROWS)
         removed["account_lines"] = await statement.forget(tx, jobs_kept, _ROWS)
     for what, count in removed.items():
         _note(what, count)

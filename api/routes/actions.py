@@ -1,0 +1,98 @@
+"""`/v1/jobs/actions`: one thing done to every job that a filter leaves."""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Query, Request, Response
+
+from api.contract import cursors
+from api.contract.actions import ActionBody, PageQuery
+from api.contract.answers import JsonAnswer
+from api.contract.documentation import ACTION, ACTION_ASKED, ACTIONS, KEYED, REFUSALS
+from api.dependencies.bodies import JsonRoute
+from api.dependencies.deps import ActionId, Here, Reader, Reading, Tx, Writer, idempotency_key
+from api.submitting import sweeping
+from models import ids
+from models.jobs import actions
+from models.jobs.actions import Preview
+from models.money.dollars import usd
+from models.platform.jsonable import Json, time
+from models.schema import Action
+
+router = APIRouter(
+    prefix="/v1/jobs/actions", tags=["actions"], responses=REFUSALS, route_class=JsonRoute
+)
+
+
+@router.post("", status_code=202, responses=ACTION_ASKED, openapi_extra=KEYED)
+async def request_action(
+    request: Request, caller: Writer, body: ActionBody, here: Here
+) -> Response:
+    """Cancel, retry, redeliver or erase every job that a filter leaves; with `dry_run` only count them.
+
+    Jobs that are accepted later are left alone. `redeliver` needs the scope `webhooks` too.
+    """
+    key = idempotency_key(request)
+    if body.dry_run:
+        return JsonAnswer(_previewed(body, await sweeping.preview(here, caller, body)))
+    action, replayed = await sweeping.take(here, caller, body, key)
+    below = urlsplit(here.settings.public_url).path.rstrip("/")
+    headers = {"location": f"{below}{router.prefix}/{ids.text(ids.ACTION, action.id)}"}
+    headers |= {"idempotent-replayed": "true"} if replayed else {}
+    return JsonAnswer(_shown(action), 202, headers)
+
+
+@router.get("", responses=ACTIONS)
+async def list_actions(
+    caller: Reader, query: Annotated[PageQuery, Query()], tx: Reading
+) -> Response:
+    """List the project's actions, newest first; those that ended go with the jobs of their time."""
+    before = None if query.cursor is None else cursors.read(query.cursor)
+    found, more = await actions.listing(tx, caller.project_id, before, query.limit)
+    cursor = cursors.write(found[-1].id) if more else None
+    page: Json = {"object": "list", "data": [_shown(each) for each in found], "has_more": more}
+    return JsonAnswer(page | {"next_cursor": cursor})
+
+
+@router.get("/{id}", responses=ACTION)
+async def get_action(caller: Reader, action_id: ActionId, tx: Reading) -> Response:
+    """Show how far an action has come, and why jobs were left out."""
+    return JsonAnswer(_shown(await actions.find(tx, caller.project_id, action_id)))
+
+
+@router.post("/{id}/cancel", responses=ACTION)
+async def cancel_action(caller: Writer, action_id: ActionId, tx: Tx) -> Response:
+    """Call an action off: it touches no other job. What it has done stays."""
+    return JsonAnswer(_shown(await actions.cancel(tx, caller.project_id, action_id)))
+
+
+def _previewed(body: ActionBody, found: Preview) -> Json:
+    return {
+        "object": "action_preview",
+        "action": body.action,
+        "filter": actions.written(body.filter.filter),
+        "count": found.count,
+        "credits": found.credits,
+        "usd": usd(found.credits),
+    }
+
+
+def _shown(action: Action) -> Json:
+    reasons = [
+        {"code": code, **told} for code, told in action.reasons.items() if isinstance(told, dict)
+    ]
+    return {
+        "id": ids.text(ids.ACTION, action.id),
+        "object": "action",
+        "action": action.kind,
+        "filter": action.filter,
+        "status": action.status,
+        "stopped_because": action.stopped_because,
+        "count": action.matched,
+        "done": action.done,
+        "skipped": action.skipped,
+        "failed": action.failed,
+        "reasons": reasons,
+        "created_at": time(action.created_at),
+        "finished_at": time(action.finished_at),
+    }

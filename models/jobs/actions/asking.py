@@ -1,0 +1,143 @@
+"""(new) → running → canceled: actions as a project asks for them, sees them and calls them off."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+
+from models import ids
+from models.accounts.projects import Caller
+from models.errors import KeyReuse, LimitReached, NotFound
+from models.jobs.actions import choosing
+from models.jobs.reading.filtering import Filter
+from models.money import prices
+from models.platform.db import Transaction
+from models.schema import Action, Job, Project
+from models.states import NOT_STARTED, ActionKind
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be done, to which jobs; and the hashes of an Idempotency-Key and of its request."""
+
+    kind: ActionKind
+    filter: Filter
+    name: tuple[bytes, bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """How many jobs an action would touch now, and the credits that it would hold, or give back at once."""
+
+    count: int
+    credits: int
+
+
+async def preview(tx: Transaction, project_id: UUID, kind: ActionKind, filter_: Filter) -> Preview:
+    """Count what an action would touch, and change nothing."""
+    waits = Job.status.in_(NOT_STARTED) & (Job.phase == "call")
+    freed = func.coalesce(func.sum(Job.held).filter(waits), 0)
+    estimates = func.coalesce(func.sum(Job.estimate), 0)
+    rows = await tx.execute(
+        select(
+            Job.model, func.count().label("n"), estimates.label("estimates"), freed.label("freed")
+        )
+        .where(*choosing.chosen(project_id, kind, filter_))
+        .group_by(Job.model)
+    )
+    found = rows.all()
+    credits_ = 0
+    if kind == "cancel":
+        credits_ = sum(int(row.freed) for row in found)
+    elif kind == "retry":
+        known = await prices.present(tx)
+        costs = (known.get(row.model, 0) * row.n or int(row.estimates) for row in found)
+        credits_ = sum(costs)
+    return Preview(sum(row.n for row in found), credits_)
+
+
+async def request(
+    tx: Transaction, caller: Caller, wish: Wish, *, matched: int | None, most: int
+) -> tuple[Action, bool]:
+    """Accept an action; returns it, and whether an earlier request of this name had made it.
+
+    Raises `KeyReuse` when that one asked for something else, and `LimitReached` when so many of the project
+    are under way.
+    """
+    # The project's row makes two requests come one after the other; submissions do not wait for it.
+    mine = select(Project.id).where(Project.id == caller.project_id)
+    await tx.execute(mine.with_for_update(key_share=True))
+    before = await _earlier(tx, caller.project_id, wish.name)
+    if before is not None:
+        return before, True
+    await _demand_room(tx, caller.project_id, most)
+    name, fingerprint = wish.name or (None, None)
+    action = Action(
+        id=ids.new(),
+        project_id=caller.project_id,
+        key_id=caller.key_id,
+        kind=wish.kind,
+        filter=choosing.written(wish.filter),
+        matched=matched,
+        idempotency_hash=name,
+        fingerprint=fingerprint,
+    )
+    tx.add(action)
+    await tx.flush()
+    tx.ring("actions")
+    return await find(tx, caller.project_id, action.id), False
+
+
+async def find(tx: Transaction, project_id: UUID, action_id: UUID) -> Action:
+    """Return an action of a project; raises `NotFound`."""
+    mine = select(Action).where(Action.id == action_id, Action.project_id == project_id)
+    action = await tx.scalar(mine)
+    if action is None:
+        raise NotFound("There is no such action in this project.")
+    return action
+
+
+async def listing(
+    tx: Transaction, project_id: UUID, before: UUID | None, limit: int
+) -> tuple[list[Action], bool]:
+    """Return a page of a project's actions, newest first, and whether there are more."""
+    mine = select(Action).where(Action.project_id == project_id)
+    if before is not None:
+        mine = mine.where(Action.id < before)
+    newest = mine.order_by(Action.project_id.desc(), Action.id.desc())
+    found = list(await tx.scalars(newest.limit(limit + 1)))
+    return found[:limit], len(found) > limit
+
+
+async def cancel(tx: Transaction, project_id: UUID, action_id: UUID) -> Action:
+    """running → canceled: no other job is touched. One that has ended stays so. Raises `NotFound`."""
+    running = Action.id == action_id, Action.project_id == project_id, Action.status == "running"
+    ended = update(Action).where(*running).values(status="canceled", finished_at=func.now())
+    await tx.execute(ended)
+    return await find(tx, project_id, action_id)
+
+
+async def _earlier(
+    tx: Transaction, project_id: UUID, name: tuple[bytes, bytes] | None
+) -> Action | None:
+    if name is None:
+        return None
+    named = Action.project_id == project_id, Action.idempotency_hash == name[0]
+    action = await tx.scalar(select(Action).where(*named))
+    if action is not None and action.fingerprint != name[1]:
+        raise KeyReuse(
+            f"This Idempotency-Key came before with another body, and made "
+            f"{ids.text(ids.ACTION, action.id)}. Use a new key for a new request."
+        )
+    return action
+
+
+async def _demand_room(tx: Transaction, project_id: UUID, most: int) -> None:
+    under_way = select(func.count()).where(
+        Action.project_id == project_id, Action.status == "running"
+    )
+    if (await tx.scalar(under_way) or 0) >= most:
+        raise LimitReached(
+            f"{most:,} actions of this project are under way, as many as may be. Wait for one to end, or "
+            "cancel one."
+        )
