@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from deploy import simulator
-from deploy.local import postgres, valkey
+from deploy.local.servers import postgres, valkey
 from deploy.simulator import Running
 from models.accounts import projects
 from models.accounts.projects import Caller

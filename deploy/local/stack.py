@@ -9,12 +9,13 @@ from pathlib import Path
 
 import httpx
 
-from deploy.local import demo, folder, ports, postgres, roles, supervisor, valkey
+from deploy.local import demo, folder, ports, roles, supervisor
 from deploy.local.commands import Operator, api_key
 from deploy.local.demo import Demo
 from deploy.local.roles import Places
 from deploy.local.screen import Screen
-from deploy.local.server import Server, tail
+from deploy.local.servers import postgres, valkey
+from deploy.local.servers.server import Server, tail
 from deploy.local.supervisor import Role, Supervisor
 from models.errors import Misconfigured
 from models.settings import LocalSettings, path_of

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from deploy.local.server import Server, launched, tail
+from deploy.local.servers.server import Server, launched, tail
 from models.errors import DarkroomError, Misconfigured
 
 _LOOK = 0.05  # seconds between two looks at a process

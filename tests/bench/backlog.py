@@ -18,7 +18,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from deploy.local import postgres
+from deploy.local.servers import postgres
 from models import jobs
 from models.jobs.queue import sharing
 from models.platform import migrate

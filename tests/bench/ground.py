@@ -20,8 +20,9 @@ import httpx
 import psycopg
 from psycopg import sql
 
-from deploy.local import ports, postgres, valkey
-from deploy.local.server import launched, tail
+from deploy.local import ports
+from deploy.local.servers import postgres, valkey
+from deploy.local.servers.server import launched, tail
 from models.platform import migrate
 from models.platform.db import Database
 from models.platform.vault import Vault

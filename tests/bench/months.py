@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from deploy.local import postgres
+from deploy.local.servers import postgres
 from models.money import hours, usage
 from models.money.usage import Dimension, Period, Report
 from models.platform import migrate

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psycopg
 
-from deploy.local import postgres, valkey
+from deploy.local.servers import postgres, valkey
 from tests.e2e import stage as stages
 from tests.e2e.chaos.play import make_template
 from tests.e2e.stage import Stage, eventually

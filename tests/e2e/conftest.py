@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator
 
 import pytest
 
-from deploy.local import valkey
-from deploy.local.server import Server, tail
+from deploy.local.servers import valkey
+from deploy.local.servers.server import Server, tail
 from tests.e2e import stage as stages
 from tests.e2e.stage import Stage
 

@@ -25,7 +25,7 @@ import psycopg
 from psycopg import sql
 
 from deploy.local import ports
-from deploy.local.server import SAME_ACCOUNT, launched, tail
+from deploy.local.servers.server import SAME_ACCOUNT, launched, tail
 from models.accounts import projects
 from models.platform.db import Database
 from models.platform.vault import Vault
@@ -147,7 +147,7 @@ class Stage:
     actors: list[Actor] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)
     key: str = ""
-    account: str = SAME_ACCOUNT  # what the roles run under, see `deploy/local/launch.py`
+    account: str = SAME_ACCOUNT  # what the roles run under, see `deploy/local/servers/launch.py`
 
     def __post_init__(self) -> None:
         self._ports = {"api": ports.pick(), "simulator": ports.pick()}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.server import Server
+from deploy.local.servers.server import Server
 from tests.e2e import stage as stages
 from tests.e2e import witnesses
 from tests.e2e.stage import ROOT, TERMINAL, Stage, eventually

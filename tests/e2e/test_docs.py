@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import valkey
+from deploy.local.servers import valkey
 from tests.e2e import stage as stages
 from tests.e2e.stage import ROOT, Stage, project
 from tests.fixtures import pages

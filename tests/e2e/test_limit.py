@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deploy.local.server import Server
+from deploy.local.servers.server import Server
 from tests.e2e import stage as stages
 from tests.e2e.shapes import Call
 from tests.e2e.stage import MODEL, Stage, eventually

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import ports
-from deploy.local.server import wait_until
+from deploy.local.servers.server import wait_until
 from tests.conftest import make_settings
 from tests.e2e import stage as stages
 from tests.e2e.stage import ROOT

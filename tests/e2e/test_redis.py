@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from deploy.local.server import Server
+from deploy.local.servers.server import Server
 from tests.e2e import witnesses
 from tests.e2e.stage import Stage, eventually
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import redis
 
-from deploy.local import valkey
+from deploy.local.servers import valkey
 from tests.e2e import stage as stages
 from tests.e2e import witnesses
 from tests.e2e.stage import Actor, Stage, eventually

@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.local import ports, postgres
-from deploy.local.server import launched
+from deploy.local import ports
+from deploy.local.servers import postgres
+from deploy.local.servers.server import launched
 from models.accounts import projects
 from models.platform import migrate
 from tests.conftest import PLAIN, make_settings

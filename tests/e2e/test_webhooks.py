@@ -22,7 +22,7 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from deploy.local import valkey
+from deploy.local.servers import valkey
 from models.platform.db import Database
 from models.platform.vault import Vault
 from tests.conftest import make_project

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from deploy.local import valkey
-from deploy.local.server import Server
+from deploy.local.servers import valkey
+from deploy.local.servers.server import Server
 from deploy.observability import dashboard
 from tests.e2e import stage as stages
 from tests.e2e.stage import Stage, eventually

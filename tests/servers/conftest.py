@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from deploy.local.server import Server
+from deploy.local.servers.server import Server
 from models.platform import migrate
 from tests.e2e import stage as stages
 from tests.e2e.stage import Stage

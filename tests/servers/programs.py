@@ -15,8 +15,9 @@ import redis
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from deploy.local import account, ports, postgres
-from deploy.local.server import Server
+from deploy.local import ports
+from deploy.local.servers import account, postgres
+from deploy.local.servers.server import Server
 from tests.conftest import PLAIN
 from tests.fixtures import debian
 from tests.fixtures.certificates import Authority

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from deploy.local.server import Server
+from deploy.local.servers.server import Server
 from models.platform.db import SESSION, Database
 from models.platform.doorbell import Doorbell
 from tests.conftest import make_settings

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from deploy.local.server import tail
+from deploy.local.servers.server import tail
 from tests.bench import client
 from tests.bench.figures import Figure
 from tests.bench.ground import PEERS, Ground, Process, settings_of

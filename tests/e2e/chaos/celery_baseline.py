@@ -12,8 +12,8 @@ from random import Random
 
 import redis
 
-from deploy.local import postgres, valkey
-from deploy.local.server import Server, launched
+from deploy.local.servers import postgres, valkey
+from deploy.local.servers.server import Server, launched
 from tests.e2e import stage as stages
 from tests.e2e.chaos import peer
 from tests.e2e.chaos.plan import Plan

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from random import Random
 
 from deploy.local import ports
-from deploy.local.server import tail
+from deploy.local.servers.server import tail
 from tests.e2e.stage import Actor, Stage
 
 _AGAIN = 0.3  # seconds between a death and the next start

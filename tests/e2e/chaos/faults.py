@@ -13,7 +13,7 @@ from random import Random
 
 import redis
 
-from deploy.local.server import Server
+from deploy.local.servers.server import Server
 from tests.e2e.chaos.company import Company
 from tests.e2e.chaos.hostile import Hostile, Moody
 from tests.e2e.chaos.plan import Plan

@@ -14,8 +14,8 @@ import httpx
 import psycopg
 from psycopg import sql
 
-from deploy.local import account, postgres, valkey
-from deploy.local.server import Server
+from deploy.local.servers import account, postgres, valkey
+from deploy.local.servers.server import Server
 from models.platform import migrate
 from tests.e2e import stage as stages
 from tests.e2e.chaos import moves

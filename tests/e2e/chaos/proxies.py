@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from deploy.local.server import launched
+from deploy.local.servers.server import launched
 from tests.e2e.stage import ROOT
 from tests.fixtures.commits import proxy
 

@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from deploy.local import postgres, valkey
+from deploy.local.servers import postgres, valkey
 from tests.e2e import stage as stages
 from tests.e2e.chaos.play import make_template
 from tests.e2e.storm.attackers import ATTACKS, CONTROL, Plan

@@ -18,7 +18,7 @@ import pytest
 
 from api.edge.connections import FIELDS_MAX, HEAD_MAX, URL_MAX
 from deploy.local import ports
-from deploy.local.server import launched
+from deploy.local.servers.server import launched
 from models import ids
 from models.settings import Settings
 from tests.conftest import PLAIN, make_settings

@@ -9,8 +9,8 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from deploy.local import postgres
-from deploy.local.server import Server
+from deploy.local.servers import postgres
+from deploy.local.servers.server import Server
 from models.platform import migrate
 from models.platform.db import Database
 from tests.conftest import make_settings

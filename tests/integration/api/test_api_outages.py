@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from deploy.local import postgres, valkey
-from deploy.local.server import Server
+from deploy.local.servers import postgres, valkey
+from deploy.local.servers.server import Server
 from models.accounts import projects
 from models.errors import Unavailable
 from models.platform import migrate

@@ -12,8 +12,9 @@ import psycopg
 import pytest
 import redis
 
-from deploy.local import account, ports, postgres, valkey
-from deploy.local.server import Server, processes_in, wait_until
+from deploy.local import ports
+from deploy.local.servers import account, postgres, valkey
+from deploy.local.servers.server import Server, processes_in, wait_until
 from models.errors import Misconfigured
 
 Row = tuple[object, ...]

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 from redis.asyncio import Redis
 
-from deploy.local import ports, valkey
-from deploy.local.server import Server
+from deploy.local import ports
+from deploy.local.servers import valkey
+from deploy.local.servers.server import Server
 from models.platform.doorbell import Doorbell
 
 SOON = timedelta(seconds=5)  # far more than a ring takes, even on a busy machine

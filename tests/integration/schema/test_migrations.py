@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import Connection, text
 
-from deploy.local.server import wait_until
+from deploy.local.servers.server import wait_until
 from models import __main__ as operator
 from models.errors import Misconfigured
 from models.platform import migrate

@@ -11,8 +11,8 @@ from celery import Celery
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from deploy.local import valkey
-from deploy.local.server import Server
+from deploy.local.servers import valkey
+from deploy.local.servers.server import Server
 from deploy.simulator import Running
 from models.accounts.projects import Caller
 from models.platform.db import Database

@@ -20,10 +20,11 @@ import pytest
 from rich.console import Console
 from standardwebhooks import Webhook
 
-from deploy.local import demo, folder, receiver, roles, timeline
+from deploy.local import demo, folder, roles
+from deploy.local.demo import receiver, timeline
+from deploy.local.demo.timeline import Log
 from deploy.local.screen import Screen
 from deploy.local.supervisor import KeepsDyingError, Patience, Role, Supervisor
-from deploy.local.timeline import Log
 from models.settings import LocalSettings
 
 QUICK = Patience(deaths=3, first_pause=timedelta(milliseconds=10))

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import psycopg
 
-from deploy.local import account as accounts
 from deploy.local import folder, ports
-from deploy.local.account import Account
-from deploy.local.server import Server, launched
+from deploy.local.servers import account as accounts
+from deploy.local.servers.account import Account
+from deploy.local.servers.server import Server, launched
 from models.errors import Misconfigured
 
 _ELSEWHERE = Path("/var/tmp")  # noqa: S108  # survives a reboot, and `nobody` may go there

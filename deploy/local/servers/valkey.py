@@ -12,7 +12,7 @@ from pathlib import Path
 import redis
 
 from deploy.local import folder, ports
-from deploy.local.server import Server
+from deploy.local.servers.server import Server
 from models.errors import Misconfigured
 
 _OLDEST = (6, 2)  # what the doorbell and Celery need

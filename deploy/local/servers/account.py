@@ -12,7 +12,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from deploy.local.server import SAME_ACCOUNT, launched
+from deploy.local.servers.server import SAME_ACCOUNT, launched
 from models.errors import Misconfigured
 
 _NOBODY = 65534  # the kernel's overflow uid, `nobody` on every Linux with a passwd file

@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 from pydantic import BaseModel
 
-from deploy.local import receiver, timeline
-from deploy.local.receiver import Receiver
+from deploy.local.demo import receiver, timeline
+from deploy.local.demo.receiver import Receiver
+from deploy.local.demo.timeline import Log
 from deploy.local.screen import Screen
-from deploy.local.timeline import Log
 
 _EXAMPLE = Path(__file__).with_name("example-request.json")
 _PATIENCE = 900.0  # seconds for the job: five attempts of the real provider
