@@ -24,7 +24,7 @@ MAY = {
     "models/money/wallet.py": "from which ids on to look at calls, by an hour",
     "worker/deliver.py": "a webhook's timestamp, and a Retry-After that is a date",
     "worker/dispatcher/account/absence.py": "how far to read the provider's log: never less than to now",
-    "worker/provider/answers.py": "a Retry-After that is a date, where the answer has no date",
+    "worker/provider/reading/answers.py": "a Retry-After that is a date, where the answer has no date",
 }
 
 

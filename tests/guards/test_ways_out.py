@@ -32,7 +32,7 @@ ALLOWED = {
     # AIMLAPI_BASE_URL.
     "worker/provider/line.py": {"aiohttp", "httpx", "httpx_aiohttp"},
     "worker/provider/client.py": {"httpx"},
-    "worker/provider/account.py": {"httpx"},
+    "worker/provider/account/asking.py": {"httpx"},
     # DATABASE_URL; absences.py and usage.py know the driver's errors.
     "models/platform/absences.py": {"psycopg"},
     "models/platform/db.py": {"create_async_engine", "create_engine", "psycopg"},

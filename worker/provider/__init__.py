@@ -5,8 +5,8 @@
 """
 
 from worker.provider.account import Account, AccountRefused, AccountUnavailable
+from worker.provider.account.pages import LogPage, LogRow, OddRow, TransactionPage, TransactionRow
 from worker.provider.client import Provider
-from worker.provider.pages import LogPage, LogRow, OddRow, TransactionPage, TransactionRow
 from worker.provider.reading import read
 
 __all__ = [

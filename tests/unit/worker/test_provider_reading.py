@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from worker.provider import pricing, read
+from worker.provider import read
+from worker.provider.account import pricing
 from worker.provider.outcomes import (
     Detail,
     Image,

@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from models.jobs.attempts.evidence import Evidence
 from worker.backoff import parse_date, parse_retry_after
 from worker.provider import credits as money
-from worker.provider import errors, images, remains, words
-from worker.provider.images import Found
 from worker.provider.outcomes import Detail, Receipt
+from worker.provider.reading import errors, images, remains, words
+from worker.provider.reading.images import Found
 
 _DETAILS_MAX = 50
 # Where an answer repeats what the caller sent: words there are not the provider's.

@@ -12,8 +12,9 @@ from prometheus_client import Counter
 from pydantic import SecretStr
 
 from models.errors import DarkroomError
-from worker.provider import line, pricing
-from worker.provider.pages import LogPage, OddRow, TransactionPage
+from worker.provider import line
+from worker.provider.account import pricing
+from worker.provider.account.pages import LogPage, OddRow, TransactionPage
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from worker.provider import answers, edges, outcomes, words
-from worker.provider.answers import ProviderAnswer
-from worker.provider.images import Found
+from worker.provider import outcomes
 from worker.provider.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown, Unusable
+from worker.provider.reading import answers, edges, words
+from worker.provider.reading.answers import ProviderAnswer
+from worker.provider.reading.images import Found
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

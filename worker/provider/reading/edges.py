@@ -6,7 +6,7 @@ Its pages are HTML of any length, with addresses and numbers of ours that concer
 import re
 from html.parser import HTMLParser
 
-from worker.provider.answers import ProviderAnswer
+from worker.provider.reading.answers import ProviderAnswer
 
 _READ = 65_536  # bytes of a page: its title stands at its head
 _WORDS = 200  # characters
