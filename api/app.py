@@ -45,8 +45,7 @@ from models.images.pictures import Pictures
 from models.images.storage import Store
 from models.jobs.view import Presenter
 from models.money.prices import PriceList
-from models.platform import premises
-from models.platform.db import Database
+from models.platform.db import Database, premises
 from models.platform.doorbell import Doorbell
 from models.platform.vault import Vault
 from models.platform.version import VERSION

@@ -21,8 +21,8 @@ from models.errors import DarkroomError, InvalidRequest, NotFound
 from models.jobs.attempts import evidence
 from models.jobs.view import Presenter
 from models.money import audit
-from models.platform import jsonable, migrate, premises
-from models.platform.db import Database
+from models.platform import jsonable
+from models.platform.db import Database, migrate, premises
 from models.platform.vault import Vault
 from models.provider import aliases, catalog, pauses
 from models.provider.aliases import Alias

@@ -16,8 +16,7 @@ from deploy.simulator import Running
 from models.accounts import projects
 from models.accounts.projects import Caller
 from models.jobs.view import Presenter
-from models.platform import migrate
-from models.platform.db import Database
+from models.platform.db import Database, migrate
 from models.platform.garbage import collect_less
 from models.platform.vault import Vault
 from models.settings import Settings

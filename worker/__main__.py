@@ -33,7 +33,8 @@ from sqlalchemy import text as sql
 from models import settings
 from models.errors import DarkroomError, Unavailable
 from models.ids import JOB, new, text
-from models.platform import descriptors, metrics, premises
+from models.platform import descriptors, metrics
+from models.platform.db import premises
 from models.platform.garbage import collect_less
 from models.platform.logs import configure
 from models.settings import Settings

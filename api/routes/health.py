@@ -9,7 +9,7 @@ from api.dependencies.deps import Here
 from api.dependencies.state import State
 from api.edge.route import Route
 from models.errors import Misconfigured, Unavailable
-from models.platform import migrate, premises
+from models.platform.db import migrate, premises
 
 router = APIRouter(tags=["health"], responses={422: REFUSALS[422]}, route_class=Route)
 

@@ -19,7 +19,7 @@ from models.errors import NotFound, Unavailable
 from models.jobs import Snapshot
 from models.platform.db import Database
 from models.platform.doorbell import Doorbell
-from models.platform.waiters import Waiter
+from models.platform.doorbell.waiters import Waiter
 from models.states import TERMINAL
 from models.webhooks import deliveries
 from models.webhooks.deliveries import Logged

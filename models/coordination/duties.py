@@ -11,7 +11,7 @@ from sqlalchemy import case, func, or_, text
 from sqlalchemy.dialects.postgresql import insert
 
 from models.platform.db import Transaction
-from models.platform.direct import Writer, prepared
+from models.platform.db.statements import Writer, prepared
 from models.schema import Duty
 
 # Of a lease, without one tick of a reaper that ticks every second: Postgres was away, and heartbeats,

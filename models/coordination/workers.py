@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, text
 from sqlalchemy.dialects.postgresql import insert
 
 from models.platform.db import Transaction
-from models.platform.direct import Reader, Row, prepared
+from models.platform.db.statements import Reader, Row, prepared
 from models.schema import Worker
 from models.states import JOB_IN_FLIGHT
 

@@ -10,7 +10,8 @@ from sqlalchemy import inspect as mapped
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from models.platform.db import Transaction
-from models.platform.direct import Direct, given, prepared
+from models.platform.db.direct import Direct
+from models.platform.db.statements import given, prepared
 from models.schema import Image, Job
 
 _SETTLED_FOR = func.make_interval(0, 0, 0, 0, 0, 1)  # a minute: the worker draws it right away

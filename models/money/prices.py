@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from models import ids
 from models.platform.db import Database, Transaction
-from models.platform.direct import Reader, prepared
+from models.platform.db.statements import Reader, prepared
 from models.provider import catalog
 from models.provider.catalog import Model
 from models.schema import Attempt, Price

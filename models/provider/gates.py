@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, delete, func, literal, or_, select, text, 
 from sqlalchemy.dialects.postgresql import insert
 
 from models.platform.db import Transaction
-from models.platform.direct import Reader, Row, Writer, prepared
+from models.platform.db.statements import Reader, Row, Writer, prepared
 from models.schema import Attempt, Gate, Job
 from models.states import IN_FLIGHT, WaitingReason
 

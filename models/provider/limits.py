@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from models.coordination.workers import BUSY
 from models.platform.db import Transaction
-from models.platform.direct import Reader, Row, Writer, prepared
+from models.platform.db.statements import Reader, Row, Writer, prepared
 from models.schema import Limit
 from models.settings import Settings
 

@@ -15,8 +15,7 @@ from sqlalchemy import select
 from models import ids
 from models.accounts import projects
 from models.accounts.keyrings import Keyring
-from models.platform import premises
-from models.platform.db import Database, Transaction
+from models.platform.db import Database, Transaction, premises
 from models.platform.vault import Unopenable, Vault
 from models.schema import Endpoint, Project
 from models.webhooks import endpoints

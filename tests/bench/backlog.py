@@ -21,8 +21,7 @@ from psycopg import sql
 from deploy.local.servers import postgres
 from models import jobs
 from models.jobs.queue import sharing
-from models.platform import migrate
-from models.platform.db import Database
+from models.platform.db import Database, migrate
 from models.platform.vault import Vault
 from tests.bench.figures import Figure
 from tests.conftest import make_project, make_settings

@@ -23,8 +23,7 @@ from psycopg import sql
 from deploy.local import ports
 from deploy.local.servers import postgres, valkey
 from deploy.local.servers.server import launched, tail
-from models.platform import migrate
-from models.platform.db import Database
+from models.platform.db import Database, migrate
 from models.platform.vault import Vault
 from models.settings import Settings, inherited
 from tests.bench.receiver import Receiver

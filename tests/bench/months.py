@@ -18,8 +18,7 @@ from sqlalchemy import text
 from deploy.local.servers import postgres
 from models.money import hours, usage
 from models.money.usage import Dimension, Period, Report
-from models.platform import migrate
-from models.platform.db import Database
+from models.platform.db import Database, migrate
 from models.platform.vault import Vault
 from tests.bench.rows.growing import fill
 from tests.conftest import make_project, make_settings

@@ -15,7 +15,7 @@ from deploy.local import ports
 from deploy.local.servers import postgres
 from deploy.local.servers.server import launched
 from models.accounts import projects
-from models.platform import migrate
+from models.platform.db import migrate
 from tests.conftest import PLAIN, make_settings
 from tests.e2e import deaf
 from tests.e2e.stage import ROOT, START, eventually, role_environment

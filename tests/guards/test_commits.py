@@ -1,4 +1,4 @@
-"""Only the boundary commits: `transaction()` in `models/platform/db.py`."""
+"""Only the boundary commits: `transaction()` in `models/platform/db/database.py`."""
 
 import ast
 import re

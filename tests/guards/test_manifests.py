@@ -151,7 +151,7 @@ def test_probes_ask_where_the_role_answers_and_long_enough(found: Sequence[Node]
         ):
             asked = only[f"{probe}Probe"]["httpGet"]
             assert asked == {"path": path, "port": port["name"]}
-    # It may ask a Postgres that is silent before it answers (`models/platform/db.py`, `_PATIENCE`).
+    # It may ask a Postgres that is silent before it answers (`_PATIENCE` of `models/platform/db`).
     assert container(pods(found)["worker"])["livenessProbe"]["timeoutSeconds"] > 35
 
 

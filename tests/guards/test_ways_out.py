@@ -34,17 +34,19 @@ ALLOWED = {
     "worker/provider/client.py": {"httpx"},
     "worker/provider/account/asking.py": {"httpx"},
     # DATABASE_URL; absences.py and usage.py know the driver's errors.
-    "models/platform/absences.py": {"psycopg"},
-    "models/platform/db.py": {"create_async_engine", "create_engine", "psycopg"},
-    "models/platform/direct.py": {"psycopg"},
-    "models/platform/migrate.py": {"psycopg"},  # reads the SQLSTATE of an error
+    "models/platform/db/absences.py": {"psycopg"},
+    "models/platform/db/connecting.py": {"create_engine", "psycopg"},
+    "models/platform/db/database.py": {"create_async_engine", "psycopg"},
+    "models/platform/db/direct.py": {"psycopg"},
+    "models/platform/db/statements.py": {"psycopg"},  # writes in its dialect
+    "models/platform/db/migrate.py": {"psycopg"},  # reads the SQLSTATE of an error
     "models/settings/postgres_url.py": {
         "psycopg"
     },  # asks libpq for the URL's form, and connects nowhere
     "models/money/usage.py": {"psycopg"},
     # REDIS_URL.
-    "models/platform/doorbell.py": {"redis"},
-    "models/platform/redis_refusals.py": {
+    "models/platform/doorbell/doorbell.py": {"redis"},
+    "models/platform/doorbell/refusals.py": {
         "open_connection",
         "redis",
     },  # who answers in Redis' place

@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from deploy.local.servers.server import Server
-from models.platform import migrate
+from models.platform.db import migrate
 from tests.e2e import stage as stages
 from tests.e2e.stage import Stage
 from tests.fixtures.databases import TEMPLATE

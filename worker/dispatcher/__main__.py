@@ -27,8 +27,8 @@ from models import settings
 from models.errors import DarkroomError, Misconfigured
 from models.ids import new
 from models.jobs.view import Presenter
-from models.platform import descriptors, metrics, premises
-from models.platform.db import Database
+from models.platform import descriptors, metrics
+from models.platform.db import Database, premises
 from models.platform.doorbell import Doorbell
 from models.platform.garbage import collect_less
 from models.platform.logs import configure

@@ -17,8 +17,7 @@ from datetime import datetime
 from models import settings
 from models.errors import DarkroomError, Misconfigured
 from models.jobs.view import Presenter
-from models.platform import migrate
-from models.platform.db import Database
+from models.platform.db import Database, migrate
 from models.platform.doorbell import Doorbell
 from models.platform.vault import Vault
 from models.settings import Settings

@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError
 from models import jobs
 from models.errors import Unavailable
 from models.jobs.attempts import Answer, Ref
-from models.platform.absences import Busy
 from models.platform.db import Transaction
+from models.platform.db.absences import Busy
 from worker.backoff import delay
 from worker.runtime import metrics
 from worker.runtime.context import Context

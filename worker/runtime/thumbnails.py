@@ -17,7 +17,7 @@ from models.errors import TooMany, Unavailable
 from models.images import records
 from models.images.pictures import Broken, Pictures
 from models.images.storage import StorageError, Store
-from models.platform.direct import Direct
+from models.platform.db.direct import Direct
 from models.platform.places import Places
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

@@ -31,7 +31,7 @@ from models.jobs.attempts import booking, evidence
 from models.jobs.attempts.evidence import Evidence
 from models.money import ledger, prices
 from models.platform.db import Transaction
-from models.platform.direct import given
+from models.platform.db.statements import given
 from models.schema import Attempt, Image, Job
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, TextClause, Update, func, select, text, up
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from models.platform.db import Transaction
-from models.platform.direct import Writer, prepared
+from models.platform.db.statements import Writer, prepared
 from models.schema import Job
 from models.states import Phase, WaitingReason
 

@@ -29,7 +29,7 @@ from models.jobs.endings import following
 from models.jobs.endings.closing import Ending, close, release_pending_hold, unknown_hold
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
-from models.platform.direct import Reader, given, prepared
+from models.platform.db.statements import Reader, given, prepared
 from models.schema import Job
 from models.states import NOT_STARTED, UNFINISHED, Status, WaitingReason
 

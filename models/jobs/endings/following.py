@@ -25,7 +25,7 @@ from models.jobs.changes.moving import change, lock
 from models.jobs.endings.closing import close, release_pending_hold
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
-from models.platform.direct import Reader, prepared
+from models.platform.db.statements import Reader, prepared
 from models.schema import Image, Job
 
 # The provider refuses the input itself: it would refuse every follower's too.

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from models.jobs.changes.moving import take_back
 from models.jobs.queue import sharing
-from models.platform.direct import Writer
+from models.platform.db.statements import Writer
 from models.provider.gates import Passage
 
 # Jobs that are looked at, over all lines, for those that met a full key; and how often in one dispatch.

@@ -13,7 +13,7 @@ from models.coordination import workers
 from models.coordination.workers import Capacity
 from models.jobs.queue import sharing
 from models.money import wallet
-from models.platform.direct import Reader, Row, Writer, prepared
+from models.platform.db.statements import Reader, Row, Writer, prepared
 from models.provider import gates, limits
 from models.provider.gates import Passage
 from models.settings import Settings

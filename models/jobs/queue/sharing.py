@@ -15,7 +15,7 @@ looked into: the work is that of the places that are free, and a leap for each p
 
 from sqlalchemy import text
 
-from models.platform.direct import prepared
+from models.platform.db.statements import prepared
 from models.states import JOB_IN_FLIGHT
 
 KEPT = 8  # of so many places that the others have left a project leaves one free

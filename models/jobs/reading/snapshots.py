@@ -13,7 +13,8 @@ from models.jobs import attempts, view
 from models.jobs.reading.filtering import CLOSED, Filter, narrow, within
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
-from models.platform.direct import Direct, Statement, attributes, given, loaded, prepared
+from models.platform.db.direct import Direct
+from models.platform.db.statements import Statement, attributes, given, loaded, prepared
 from models.platform.jsonable import Json
 from models.schema import Attempt, Image, Job
 

@@ -20,7 +20,7 @@ from models.jobs.endings.ending import conclude, fail
 from models.jobs.running.affording import hold_next, priced, unaffordable
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
-from models.platform.direct import Reader, prepared
+from models.platform.db.statements import Reader, prepared
 from models.provider import gates
 from models.schema import Attempt, Job
 from models.states import WaitingReason

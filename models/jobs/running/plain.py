@@ -28,15 +28,8 @@ from models.jobs.reading import ATTEMPTS
 from models.jobs.running.keeping import to_keep
 from models.jobs.view import Presenter
 from models.money import ledger
-from models.platform.direct import (
-    Direct,
-    DirectTransaction,
-    Statement,
-    attributes,
-    given,
-    loaded,
-    prepared,
-)
+from models.platform.db.direct import Direct, DirectTransaction
+from models.platform.db.statements import Statement, attributes, given, loaded, prepared
 from models.schema import Attempt, BlobMark, Endpoint, Image, Job, Project
 from models.states import EventType
 from models.webhooks import bodies, endpoints

@@ -18,7 +18,7 @@ from models.jobs.running.answering import after_unknown
 from models.jobs.running.postponing import image_lost
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
-from models.platform.direct import Reader, given, prepared
+from models.platform.db.statements import Reader, given, prepared
 from models.schema import Job
 from models.states import IN_FLIGHT
 

@@ -34,7 +34,8 @@ from models.jobs.running.affording import afford
 from models.jobs.view import Presenter
 from models.money import prices
 from models.platform.db import Transaction
-from models.platform.direct import Direct, Statement, given, prepared
+from models.platform.db.direct import Direct
+from models.platform.db.statements import Statement, given, prepared
 from models.provider import gates
 from models.schema import Attempt, Job
 from models.webhooks import endpoints, events

@@ -18,7 +18,8 @@ from models.images.references import kept_in
 from models.jobs.reading import Snapshot
 from models.jobs.submission.inserting import Idempotency, Submission, insertion, later, values
 from models.money import budgets
-from models.platform.direct import Direct, given, loaded
+from models.platform.db.direct import Direct
+from models.platform.db.statements import given, loaded
 from models.schema import Job, Project
 
 

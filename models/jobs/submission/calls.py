@@ -34,7 +34,8 @@ from sqlalchemy import (
 )
 
 from models.platform.db import Transaction
-from models.platform.direct import Direct, given, prepared
+from models.platform.db.direct import Direct
+from models.platform.db.statements import given, prepared
 from models.schema import Call
 
 SEEN = timedelta(seconds=5)  # how often whoever waits is seen

@@ -19,7 +19,7 @@ from models.accounts.projects import Caller
 from models.jobs.reading.filtering import closed_to
 from models.money import ledger
 from models.platform.db import Base
-from models.platform.direct import Statement, given, prepared
+from models.platform.db.statements import Statement, given, prepared
 from models.schema import Job
 from models.states import OnUnknown, Priority, Reuse
 

@@ -22,7 +22,7 @@ from models.jobs.submission.inserting import Idempotency, Submission, insertion,
 from models.jobs.view import Presenter
 from models.money import ledger
 from models.platform.db import Transaction
-from models.platform.direct import given
+from models.platform.db.statements import given
 from models.schema import InputImage, Job, Project
 
 _LARGE = 64 * 1024  # characters

@@ -13,7 +13,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.platform.direct import Direct, prepared
+from models.platform.db.direct import Direct
+from models.platform.db.statements import prepared
 from models.webhooks import destinations
 from models.webhooks.deliveries.disabling import CLOCKS_APART, Patience
 from models.webhooks.deliveries.recording import TryResult

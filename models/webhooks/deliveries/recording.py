@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import func, text, update
 
 from models.platform.db import Transaction
-from models.platform.direct import prepared
+from models.platform.db.statements import prepared
 from models.schema import Delivery
 from models.states import DeliveryState
 from models.webhooks import destinations, endpoints

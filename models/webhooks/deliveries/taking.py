@@ -10,7 +10,8 @@ from sqlalchemy import func, text, update
 
 from models.accounts import projects
 from models.platform.db import Transaction
-from models.platform.direct import Direct, Statement, loaded, prepared
+from models.platform.db.direct import Direct
+from models.platform.db.statements import Statement, loaded, prepared
 from models.platform.vault import Vault
 from models.schema import Delivery, Endpoint, Project
 from models.webhooks import destinations, endpoints

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from models.coordination import aside, workers
 from models.coordination.workers import Fleet
 from models.platform.db import Transaction
-from models.platform.direct import Reader, Writer, given, prepared
+from models.platform.db.statements import Reader, Writer, given, prepared
 from models.schema import Delivery
 from models.webhooks import destinations
 

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from deploy.local.servers import account, postgres, valkey
 from deploy.local.servers.server import Server
-from models.platform import migrate
+from models.platform.db import migrate
 from tests.e2e import stage as stages
 from tests.e2e.chaos import moves
 from tests.e2e.chaos.company import Company

@@ -11,8 +11,7 @@ import pytest
 
 from deploy.local.servers import postgres
 from deploy.local.servers.server import Server
-from models.platform import migrate
-from models.platform.db import Database
+from models.platform.db import Database, migrate
 from tests.conftest import make_settings
 from tests.fixtures import replicas
 from tests.integration.api.client import Api, body, problem

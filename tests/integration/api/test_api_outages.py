@@ -14,8 +14,7 @@ from deploy.local.servers import postgres, valkey
 from deploy.local.servers.server import Server
 from models.accounts import projects
 from models.errors import Unavailable
-from models.platform import migrate
-from models.platform.db import Database
+from models.platform.db import Database, migrate
 from tests.conftest import PLAIN, make_settings
 from tests.integration.api.client import Api, bearer, body, path, problem
 from tests.integration.api.conftest import serve

@@ -18,7 +18,7 @@ from models.jobs import Dispatch
 from models.jobs.queue import sharing
 from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
-from models.platform.direct import Statement
+from models.platform.db.statements import Statement
 from models.platform.vault import Vault
 from models.provider import pauses
 from tests.conftest import make_project

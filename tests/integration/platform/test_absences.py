@@ -8,8 +8,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from models.errors import Unavailable
-from models.platform.absences import Busy
 from models.platform.db import Database
+from models.platform.db.absences import Busy
 from tests.conftest import make_settings
 from tests.fixtures.databases import Databases
 

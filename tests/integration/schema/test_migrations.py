@@ -20,8 +20,7 @@ from sqlalchemy import Connection, text
 from deploy.local.servers.server import wait_until
 from models import __main__ as operator
 from models.errors import Misconfigured
-from models.platform import migrate
-from models.platform.db import Database, open_engine
+from models.platform.db import Database, migrate, open_engine
 from models.settings import Settings
 from tests.conftest import make_settings
 

@@ -28,7 +28,8 @@ from models.money import audit, bookings, hours, usage
 from models.money.bookings import Selection
 from models.money.usage import Period
 from models.platform.db import Database, Transaction
-from models.platform.direct import Direct, Statement, Values
+from models.platform.db.direct import Direct
+from models.platform.db.statements import Statement, Values
 from models.platform.vault import Vault
 from models.webhooks import deliveries, endpoints
 from models.webhooks.deliveries import Pace, Tried, TryResult

@@ -11,8 +11,7 @@ from models.accounts import projects
 from models.accounts.projects import Caller
 from models.errors import Misconfigured
 from models.jobs.view import Presenter
-from models.platform import premises
-from models.platform.db import Database
+from models.platform.db import Database, premises
 from models.platform.vault import Unopenable, Vault
 from models.schema import Endpoint
 from models.webhooks import endpoints, resealing, signing

@@ -9,8 +9,8 @@ from sqlalchemy.exc import DBAPIError
 
 from deploy.simulator import Running
 from models.accounts.projects import Caller
-from models.platform.absences import Busy
 from models.platform.db import Database, Transaction
+from models.platform.db.absences import Busy
 from models.settings import Settings
 from tests.fixtures import spending
 from tests.fixtures.spending import House

@@ -11,7 +11,7 @@ import structlog
 from models import ids, jobs
 from models.coordination import duties
 from models.jobs import Dispatch, Outlook
-from models.platform.direct import Writer
+from models.platform.db.statements import Writer
 from models.provider import gates
 from models.settings import Settings
 from worker.dispatcher.duty import Dispatcher

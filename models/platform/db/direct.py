@@ -5,63 +5,30 @@ same SELECT (decision 19). Everything else goes through `Database.transaction`.
 """
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Protocol, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor, sql
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.adapt import AdaptersMap
 from psycopg.pq import ExecStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import JsonbDumper
 from psycopg_pool import AsyncConnectionPool
-from sqlalchemy import BindParameter, ClauseElement, ColumnElement, bindparam
-from sqlalchemy import inspect as mapped
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.types import TypeEngine
 
 from models.errors import Unavailable
-from models.platform.absences import absence, leads_astray
+from models.platform.db.absences import absence, leads_astray
+from models.platform.db.statements import Statement, Values
 from models.platform.metrics import PoolState
-
-Statement = bytes  # as psycopg takes what is written nowhere but in this code
-Values = Mapping[str, object]
-Row = DictRow  # of an answer, by the columns' names
-Entity = TypeVar("Entity")
-Value = TypeVar("Value")
 
 ADAPTERS = AdaptersMap(psycopg.adapters)
 ADAPTERS.register_dumper(dict, JsonbDumper)  # what is a dict here is `jsonb` there
-
-_DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
-
-_UNREAD = re.compile(r" AS anon_\d+|-- .*")  # labels and comments
-_CACHED = 4096  # bytes of a statement, up to which psycopg remembers its parameters (_queries.py)
 
 # A pool that has lost its connections tries again for the next caller; with the library's five minutes it
 # would wait in a growing pause when the outage is over already.
 _RECONNECT = 3.0
 _IDLE = 60.0  # seconds until a connection that nobody needed is closed
-
-
-class Reader(Protocol):
-    """Whoever runs a SELECT of the driver's own: `Direct` itself, or a transaction of either kind."""
-
-    async def read(self, statement: Statement, values: Values) -> list[DictRow]:
-        """Run a SELECT and return its rows."""
-
-
-class Writer(Reader, Protocol):
-    """A transaction of either kind, for statements of the driver's own."""
-
-    async def run(self, statement: Statement, values: Values) -> list[DictRow]:
-        """Run one statement and return its rows, if it has any."""
-
-    def ring(self, topic: str, key: str = "") -> None:
-        """Ring this doorbell once the transaction has committed."""
 
 
 class Direct:
@@ -211,50 +178,3 @@ async def _rows(cursor: AsyncCursor[DictRow]) -> list[DictRow]:
     found = cursor.pgresult
     has = found is not None and found.status == ExecStatus.TUPLES_OK  # perhaps without a column
     return await cursor.fetchall() if has else []
-
-
-def given(name: str, like: ColumnElement[Value] | TypeEngine[Value]) -> BindParameter[Value]:
-    """Return a parameter of a `prepared` statement, of this type or of a column's."""
-    type_ = like.type if isinstance(like, ColumnElement) else like
-    return bindparam(name, None, type_=type_)
-
-
-def prepared(written: ClauseElement, *, long: bool = False) -> Statement:
-    """Compile a statement of SQLAlchemy's once and for all: its constants in it, its parameters by name.
-
-    What it is `given` are the parameters; psycopg binds them. Only one that is known to be `long` may be
-    so: psycopg parses it anew each time.
-    """
-    compiled = written.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
-    text = str(compiled)
-    for name, value in (compiled.params or {}).items():
-        if value is not None:
-            text = text.replace(f"%({name})s", _literal(value))
-    statement = " ".join(_UNREAD.sub("", text).split()).encode()
-    if len(statement) > _CACHED and not long:
-        raise ValueError(f"psycopg would parse these {len(statement)} bytes anew each time")
-    return statement
-
-
-def attributes(entity: type[object]) -> list[ColumnElement[object]]:
-    """List every column of an entity, by the name of its attribute, for a SELECT."""
-    mapper = mapped(entity)
-    return [mapper.columns[each.key].label(each.key) for each in mapper.column_attrs]
-
-
-def listed(entity: type[object], of: str) -> str:
-    """Write the same for SQL by hand, from a table or CTE of this name."""
-    columns = mapped(entity).columns
-    return ", ".join(f"{of}.{column.name} AS {key}" for key, column in columns.items())
-
-
-def loaded(entity: type[Entity], row: Mapping[str, object]) -> Entity:
-    """Return a row of `attributes` or `listed` as the entity; it belongs to no session."""
-    made = entity()
-    made.__dict__.update(row)
-    return made
-
-
-def _literal(value: object) -> str:
-    """Write a constant of the code; `%` is psycopg's own."""
-    return sql.Literal(value).as_string().replace("%", "%%")

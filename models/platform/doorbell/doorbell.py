@@ -20,9 +20,9 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from models.platform.doorbell.refusals import refusal
+from models.platform.doorbell.waiters import Waiter, Waiters
 from models.platform.metrics import CONNECTIONS
-from models.platform.redis_refusals import refusal
-from models.platform.waiters import Waiter, Waiters
 from models.settings.redis_url import RedisUrl
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

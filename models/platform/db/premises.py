@@ -13,8 +13,11 @@ import structlog
 from sqlalchemy import text
 
 from models.errors import Misconfigured, SchemaBehind, Unavailable
-from models.platform import migrate
-from models.platform.db import SESSION, Base, Database, Transaction
+from models.platform.db import migrate
+from models.platform.db.base import Base
+from models.platform.db.connecting import SESSION
+from models.platform.db.database import Database
+from models.platform.db.transaction import Transaction
 from models.platform.vault import Vault
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

@@ -13,7 +13,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from models.errors import Misconfigured, SchemaBehind
-from models.platform.db import Transaction, open_engine
+from models.platform.db.connecting import open_engine
+from models.platform.db.transaction import Transaction
 
 _HERE = Path(__file__).parents[1] / "migrations"
 # Two deployments that migrate at once must take turns; any fixed number will do.

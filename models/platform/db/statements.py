@@ -1,0 +1,87 @@
+"""Statements for the driver itself: compiled by SQLAlchemy once and for all, and who may run them."""
+
+import re
+from collections.abc import Mapping
+from typing import Protocol, TypeVar
+
+from psycopg import sql
+from psycopg.rows import DictRow
+from sqlalchemy import BindParameter, ClauseElement, ColumnElement, bindparam
+from sqlalchemy import inspect as mapped
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.types import TypeEngine
+
+Statement = bytes  # as psycopg takes what is written nowhere but in this code
+Values = Mapping[str, object]
+Row = DictRow  # of an answer, by the columns' names
+Entity = TypeVar("Entity")
+Value = TypeVar("Value")
+
+_DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+
+_UNREAD = re.compile(r" AS anon_\d+|-- .*")  # labels and comments
+_CACHED = 4096  # bytes of a statement, up to which psycopg remembers its parameters (_queries.py)
+
+
+class Reader(Protocol):
+    """Whoever runs a SELECT of the driver's own: `Direct` itself, or a transaction of either kind."""
+
+    async def read(self, statement: Statement, values: Values) -> list[DictRow]:
+        """Run a SELECT and return its rows."""
+
+
+class Writer(Reader, Protocol):
+    """A transaction of either kind, for statements of the driver's own."""
+
+    async def run(self, statement: Statement, values: Values) -> list[DictRow]:
+        """Run one statement and return its rows, if it has any."""
+
+    def ring(self, topic: str, key: str = "") -> None:
+        """Ring this doorbell once the transaction has committed."""
+
+
+def given(name: str, like: ColumnElement[Value] | TypeEngine[Value]) -> BindParameter[Value]:
+    """Return a parameter of a `prepared` statement, of this type or of a column's."""
+    type_ = like.type if isinstance(like, ColumnElement) else like
+    return bindparam(name, None, type_=type_)
+
+
+def prepared(written: ClauseElement, *, long: bool = False) -> Statement:
+    """Compile a statement of SQLAlchemy's once and for all: its constants in it, its parameters by name.
+
+    What it is `given` are the parameters; psycopg binds them. Only one that is known to be `long` may be
+    so: psycopg parses it anew each time.
+    """
+    compiled = written.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+    text = str(compiled)
+    for name, value in (compiled.params or {}).items():
+        if value is not None:
+            text = text.replace(f"%({name})s", _literal(value))
+    statement = " ".join(_UNREAD.sub("", text).split()).encode()
+    if len(statement) > _CACHED and not long:
+        raise ValueError(f"psycopg would parse these {len(statement)} bytes anew each time")
+    return statement
+
+
+def attributes(entity: type[object]) -> list[ColumnElement[object]]:
+    """List every column of an entity, by the name of its attribute, for a SELECT."""
+    mapper = mapped(entity)
+    return [mapper.columns[each.key].label(each.key) for each in mapper.column_attrs]
+
+
+def listed(entity: type[object], of: str) -> str:
+    """Write the same for SQL by hand, from a table or CTE of this name."""
+    columns = mapped(entity).columns
+    return ", ".join(f"{of}.{column.name} AS {key}" for key, column in columns.items())
+
+
+def loaded(entity: type[Entity], row: Mapping[str, object]) -> Entity:
+    """Return a row of `attributes` or `listed` as the entity; it belongs to no session."""
+    made = entity()
+    made.__dict__.update(row)
+    return made
+
+
+def _literal(value: object) -> str:
+    """Write a constant of the code; `%` is psycopg's own."""
+    return sql.Literal(value).as_string().replace("%", "%%")
