@@ -18,7 +18,7 @@ if __name__ == "__main__":
 import socket
 
 from api.app import create_app
-from api.edge.serving import Server
+from api.edge.connections.serving import Server
 from models import settings
 from models.errors import DarkroomError, Misconfigured
 from models.images.storage import Store

@@ -15,8 +15,8 @@ from api.dependencies.state import State
 from api.edge import problems
 from api.edge.body_limits import Pace
 from api.edge.callers import Callers
+from api.edge.callers.rates import Rates
 from api.edge.middleware import Door
-from api.edge.rates import Rates
 from api.routes import (
     actions,
     budgets,

@@ -7,6 +7,7 @@ with a code. Knows no noun of the API.
 __all__ = [
     "body_limits",
     "callers",
+    "connections",
     "middleware",
     "problems",
     "rates",

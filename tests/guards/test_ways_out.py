@@ -62,7 +62,7 @@ ALLOWED = {
     "worker/__main__.py": {"celery", "redis", "socket"},
     "worker/dispatcher/__main__.py": {"socket"},
     "api/__main__.py": {"socket"},
-    "api/edge/serving.py": {"socket"},
+    "api/edge/connections/serving.py": {"socket"},
 }
 
 

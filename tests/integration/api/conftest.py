@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from api.app import create_app
-from api.edge.serving import Server
+from api.edge.connections.serving import Server
 from models.jobs.view import Presenter
 from models.money.prices import PriceList
 from models.platform.db import Database

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.edge.connections import FIELDS_MAX, HEAD_MAX, URL_MAX
+from api.edge.connections.refusing import FIELDS_MAX, HEAD_MAX, URL_MAX
 from deploy.local import ports
 from deploy.local.servers.server import launched
 from models import ids

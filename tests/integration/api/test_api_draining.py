@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from api.app import create_app
-from api.edge.serving import Server
+from api.edge.connections.serving import Server
 from tests.conftest import make_settings
 
 ASKED = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"

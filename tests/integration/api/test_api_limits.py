@@ -19,7 +19,7 @@ from starlette.types import Message
 from api.edge.body_limits import SMALL, Intake, Pace
 from api.edge.byte_budget import ByteBudget
 from api.edge.callers import Callers
-from api.edge.rates import Rates
+from api.edge.callers.rates import Rates
 from api.sharing.queues import Queues
 from models.accounts import projects
 from models.accounts.projects import Caller

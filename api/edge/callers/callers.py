@@ -5,8 +5,8 @@ from uuid import UUID
 import structlog
 from fastapi import Request
 
-from api.edge.credentials import Credentials
-from api.edge.rates import Quota, Rates, exhausted
+from api.edge.callers.credentials import Credentials
+from api.edge.callers.rates import Quota, Rates, exhausted
 from models import ids
 from models.accounts import projects, sessions
 from models.accounts.projects import Caller

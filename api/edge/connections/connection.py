@@ -9,26 +9,21 @@ from datetime import timedelta
 from typing import Any, cast
 
 import httptools
-from starlette.requests import Request
-from starlette.types import Scope
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from api.edge.crowd import CLOSED, Crowd
-from api.edge.problems import problem
-from models.errors import (
-    HeadersTooLarge,
-    MalformedRequest,
-    Refusal,
-    TooSlow,
-    Unavailable,
-    UrlTooLong,
+from api.edge.connections.crowd import CLOSED, Crowd
+from api.edge.connections.refusing import (
+    FIELDS_MAX,
+    HEAD_MAX,
+    TOO_LARGE,
+    URL_MAX,
+    too_long,
+    written,
 )
+from models.errors import MalformedRequest, Refusal, TooSlow, Unavailable
 
-HEAD_MAX = 32 * 1024  # bytes of a request line and its headers: what balancers pass on
-FIELDS_MAX = 128
-URL_MAX = 16 * 1024
 _PIPELINED_MAX = 16  # requests sent ahead of their answers
 _STALLED_SECONDS = 60.0  # a client that reads nothing of what it is sent
 _LINGER_SECONDS = 1.0  # so that a refusal is read before the connection is reset
@@ -69,7 +64,7 @@ class Connection(HttpToolsProtocol):
             self._wait_for_more()
         else:
             self._refused = True
-            self._write(Unavailable("There are too many connections; try again in a moment."))
+            self._answer(Unavailable("There are too many connections; try again in a moment."))
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -100,7 +95,7 @@ class Connection(HttpToolsProtocol):
             self._unset_keepalive_if_required()
         if self._unmoved > HEAD_MAX:
             # Trailers or extensions of chunks without an end, or a head of which we know no end yet.
-            self._refuse(_too_long(self.url) if self._in_head else _TOO_LARGE)
+            self._refuse(too_long(self.url) if self._in_head else TOO_LARGE)
         elif self._in_head and self._deadline is None:
             self._deadline = self.loop.call_later(self._head_seconds, self._give_up)
 
@@ -125,7 +120,7 @@ class Connection(HttpToolsProtocol):
             raise _PipelinedTooMuchError
         weight = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if weight > HEAD_MAX or len(self.headers) > FIELDS_MAX or len(self.url) > URL_MAX:
-            refused = _too_long(self.url)
+            refused = too_long(self.url)
             self.url, self.headers[:] = self.url[:URL_MAX], []
             self.scope["state"]["refused"] = refused
         self._crowd.work(self)
@@ -234,37 +229,18 @@ class Connection(HttpToolsProtocol):
         if running is not None:
             running.disconnected = True
             running.message_event.set()
-        self._write(refused)
+        self._answer(refused)
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 
-    def _write(self, refused: Refusal) -> None:
-        """Write a refusal by hand: there is no request that an app could answer."""
-        path = getattr(self, "url", b"").partition(b"?")[0][:URL_MAX].decode("latin-1")
-        scope: Scope = {
-            "type": "http", "app": self.config.app, "path": path or "/", "query_string": b"", "headers": [],
-        }  # fmt: skip
-        answer = problem(Request(scope), refused)
-        lines = [f"HTTP/1.1 {refused.status} {refused.code}".encode()]
-        lines += [name + b": " + value for name, value in answer.raw_headers]
-        head = b"\r\n".join([*lines, b"connection: close", b"", b""])
-        self.transport.write(head + bytes(answer.body))
+    def _answer(self, refused: Refusal) -> None:
+        """Answer by hand: there is no request that an app could answer."""
+        self.transport.write(written(refused, getattr(self, "url", b""), self.config.app))
 
 
 class _PipelinedTooMuchError(Exception):
     """More requests were sent ahead than anybody does."""
-
-
-_TOO_LARGE = HeadersTooLarge(
-    f"The headers are more than {HEAD_MAX:,} bytes or {FIELDS_MAX} fields; send less."
-)
-
-
-def _too_long(url: bytes) -> Refusal:
-    if len(url) > URL_MAX:
-        return UrlTooLong(f"The URL has more than {URL_MAX:,} bytes; send less.")
-    return _TOO_LARGE
 
 
 def protocol(crowd: Crowd, head_timeout: timedelta) -> type[asyncio.Protocol]:

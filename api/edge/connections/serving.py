@@ -10,8 +10,8 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from api.edge.connections import Connection, protocol
-from api.edge.crowd import Crowd
+from api.edge.connections.connection import Connection, protocol
+from api.edge.connections.crowd import Crowd
 from models.platform import descriptors
 from models.settings import Settings
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import TypeVar
 
-from api.edge.lookups import Find, Lookups
+from api.edge.callers.lookups import Find, Lookups
 from models.accounts.projects import Caller
 from models.platform.db import Database
 
