@@ -10,7 +10,5 @@ __all__ = [
     "connections",
     "middleware",
     "problems",
-    "rates",
     "route",
-    "serving",
 ]

@@ -14,7 +14,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.platform.direct import Direct, prepared
+from models.platform.db.direct import Direct
+from models.platform.db.statements import prepared
 from models.webhooks import destinations
 from models.webhooks.deliveries.taking import Woken
 from models.webhooks.deliveries.waking import LIMITS, PACE
