@@ -6,21 +6,16 @@ and no rule of the domain.
 """
 
 __all__ = [
-    "absences",
     "addresses",
     "db",
     "descriptors",
-    "direct",
     "doorbell",
     "garbage",
     "jsonable",
     "logs",
     "metrics",
-    "migrate",
     "places",
-    "premises",
     "vault",
     "version",
-    "waiters",
     "wording",
 ]
