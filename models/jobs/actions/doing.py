@@ -21,7 +21,7 @@ from models.jobs.retention import erasing
 from models.jobs.submission import retrying
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
-from models.platform.direct import Reader, prepared
+from models.platform.db.statements import Reader, prepared
 from models.provider import catalog
 from models.schema import Action, Job
 from models.states import ActionKind
