@@ -16,7 +16,7 @@ from models.errors import Misconfigured, SchemaBehind
 from models.platform.db.connecting import open_engine
 from models.platform.db.transaction import Transaction
 
-_HERE = Path(__file__).parents[1] / "migrations"
+_HERE = Path(__file__).parents[2] / "migrations"
 # Two deployments that migrate at once must take turns; any fixed number will do.
 _LOCK = 7_266_510_183
 # While a migration waits for a table, everybody waits behind it: so it gives up soon, and comes again.
