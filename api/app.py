@@ -19,6 +19,7 @@ from api.edge.callers.rates import Rates
 from api.edge.middleware import Door
 from api.routes import (
     actions,
+    audit,
     budgets,
     catalog,
     deliveries,
@@ -27,6 +28,8 @@ from api.routes import (
     images,
     jobs,
     keys,
+    operator_projects,
+    operator_state,
     pages,
     streams,
     usage,
@@ -40,6 +43,7 @@ from api.sharing.reports import Reports
 from api.sharing.turns import Turns
 from api.sharing.waiting import Waiting
 from api.sharing.watching import Watching
+from models.coordination import processes
 from models.errors import Misconfigured
 from models.images.pictures import Pictures
 from models.images.storage import Store
@@ -95,7 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
     pages.install(app)
     rooms = (
         *(actions, jobs, streams, images, generations, webhooks, deliveries, keys),
-        *(budgets, usage, catalog, health),
+        *(budgets, usage, catalog, audit, operator_projects, operator_state, health),
     )
     routers = (*(room.router for room in rooms), images.sharing, streams.project)
     for router in routers:
@@ -134,7 +138,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             store=store,
             vault=vault,
             presenter=Presenter.of(settings, vault),
-            callers=Callers(database, Rates(settings.requests_per_minute)),
+            callers=Callers(database, Rates(settings.requests_per_minute), settings.balancers),
             queues=Queues(database, settings.queued_max),
             waiting=waiting,
             watching=watching,
@@ -156,8 +160,10 @@ async def _see_premises(state: State) -> None:
         await premises.wait(state.database, state.vault)
     except Misconfigured as wrong:
         state.refusal = str(wrong)
-    else:
-        state.schema_seen.set()
+        return
+    state.schema_seen.set()
+    async with processes.reported(state.database, processes.name(), "api"):
+        await asyncio.Event().wait()
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

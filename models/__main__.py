@@ -16,15 +16,18 @@ from dataclasses import replace
 
 from models import ids, jobs, settings
 from models.accounts import caps, idempotency, naming, projects
+from models.audit_log import actors
 from models.coordination import aside
 from models.errors import DarkroomError, InvalidRequest, NotFound
 from models.jobs.attempts import evidence
 from models.jobs.view import Presenter
 from models.money import audit
+from models.operating import commands as plane
+from models.operating import stops
 from models.platform import jsonable
 from models.platform.db import Database, migrate, premises
 from models.platform.vault import Vault
-from models.provider import aliases, catalog, pauses
+from models.provider import aliases, pauses
 from models.provider.aliases import Alias
 from models.settings import Settings
 from models.states import SCOPES
@@ -55,6 +58,11 @@ async def _run(asked: Namespace, loaded: Settings) -> int:
     # No doorbell: what these commands change is found within a tick.
     database = Database(loaded, ring=lambda _topic, _key: None, pool=1, name="darkroom-command")
     try:
+        actors.enter(plane.actor())
+        if plane.knows(asked.command):
+            said, well = await plane.run(database, asked, loaded)
+            print(said)
+            return 0 if well else 1
         if asked.command in _SAID:
             print(await _SAID[asked.command](database, asked, loaded))
             return 0
@@ -128,18 +136,15 @@ async def _resolve(database: Database, asked: Namespace, loaded: Settings) -> st
 
 async def _pause(database: Database, asked: Namespace, _: Settings) -> str:
     """Pause or resume what is named; returns all that is paused then."""
-    act = pauses.pause if asked.command == "pause" else pauses.resume
+    act = stops.pause if asked.command == "pause" else stops.resume
     async with database.transaction() as tx:
         await migrate.demand_schema(tx)
         if asked.project is not None:
-            await act(tx, "project", str(await projects.find(tx, asked.project)))
-        elif asked.model is None:
-            await act(tx, "all")
-        elif asked.command == "pause" and catalog.find(asked.model) is None:
-            known = ", ".join(each.id for each in catalog.models())
-            raise NotFound(f"There is no model {asked.model!r}; there is {known}.")
-        else:
+            await act(tx, "project", asked.project)
+        elif asked.model is not None:
             await act(tx, "model", asked.model)
+        else:
+            await act(tx, "all")
         left = await pauses.described(tx)
     lines = [f"paused since {jsonable.time(since)}: {what}" for what, since in left]
     if not lines:
@@ -223,6 +228,7 @@ async def _evidence(database: Database, asked: Namespace, _: Settings) -> str:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="python -m models", description="Darkroom, for its operator.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    plane.add(commands)
     commands.add_parser("migrate", help="bring the database to this code's revision")
     project = commands.add_parser("create-project", help="create a project; prints its id")
     project.add_argument("name")

@@ -10,6 +10,7 @@
         ├── BudgetExceeded         402 budget_exceeded
         ├── ScopeMissing           403 scope_missing
         ├── CsrfMissing            403 csrf_missing
+        ├── ProjectSuspended       403 project_suspended
         ├── SignatureInvalid       403 signature_invalid
         ├── NotFound               404 not_found
         │   └── ModelNotFound      404 model_not_found
@@ -125,6 +126,12 @@ class CsrfMissing(Refusal):
     """A browser's session came without its CSRF token."""
 
     code, status = "csrf_missing", 403
+
+
+class ProjectSuspended(Refusal):
+    """The project is suspended; it accepts no job."""
+
+    code, status = "project_suspended", 403
 
 
 class SignatureInvalid(Refusal):

@@ -32,7 +32,21 @@ Reuse = Literal["never", "exact"]
 ActionKind = Literal["cancel", "retry", "redeliver", "erase"]
 ActionStatus = Literal["running", "completed", "stopped", "canceled"]
 SessionKind = Literal["browser", "link"]
-Scope = Literal["jobs:write", "jobs:read", "webhooks", "usage:read", "admin"]
+ProjectScope = Literal["jobs:write", "jobs:read", "webhooks", "usage:read", "admin"]
+# An operator's key has `operator` and nothing else, and no key of a project has it.
+Scope = Literal[ProjectScope, "operator"]
+Acting = Literal["key", "session", "operator", "command", "darkroom"]
+AuditAction = Literal[
+    "project.created", "project.renamed", "project.limits_changed", "project.alias_changed",
+    "project.suspended", "project.reinstated", "project.deleted", "project.emptied",
+    "project.secret_rotated",
+    "key.created", "key.rotated", "key.revoked", "session.opened", "session.ended",
+    "budget.changed", "budget.deleted",
+    "webhook.created", "webhook.changed", "webhook.secret_rotated", "webhook.disabled",
+    "webhook.deleted",
+    "pause.began", "pause.ended", "gate.probed", "charge.resolved", "job.erased",
+    "secrets.resealed",
+]  # fmt: skip
 
 NOT_STARTED: tuple[Status, ...] = ("queued", "released")
 IN_FLIGHT: tuple[Status, ...] = ("released", "running")
@@ -44,7 +58,7 @@ TERMINAL_EVENTS: tuple[EventType, ...] = (
 # What an Idempotency-Key is scoped to: a submission, a retry, each image of a synchronous call.
 IDEMPOTENT_ROUTES = ("submit", "retry", "images", *(f"images:{n}" for n in range(1, 10)))
 JOB_EVENTS: tuple[EventType, ...] = ("job.running", *TERMINAL_EVENTS, "job.charge_resolved")
-SCOPES: tuple[Scope, ...] = get_args(Scope)
+SCOPES: tuple[ProjectScope, ...] = get_args(ProjectScope)
 
 
 def one_of(column: str, words: object) -> str:

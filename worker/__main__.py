@@ -16,7 +16,6 @@ if __name__ == "__main__":
     gc.disable()  # what is loaded stays: `collect_less` puts it aside, and turns this on again
 
 import asyncio
-import socket
 import threading
 import time
 import warnings
@@ -31,8 +30,9 @@ from redis.exceptions import AskError, ClusterCrossSlotError, ClusterError
 from sqlalchemy import text as sql
 
 from models import settings
+from models.coordination import processes
 from models.errors import DarkroomError, Unavailable
-from models.ids import JOB, new, text
+from models.ids import JOB, text
 from models.platform import descriptors, metrics
 from models.platform.db import premises
 from models.platform.garbage import collect_less
@@ -62,7 +62,7 @@ def main() -> int:
         configure("worker", loaded.log_level)
         metrics.identify("worker")
         descriptors.raise_limit()
-        name = f"{socket.gethostname()}-{os.getpid()}-{new().hex[-6:]}"
+        name = processes.name()
         context = loop.start(loaded, name)
         watched: list[Watch] = []
         loop.open(_health(context, watched))

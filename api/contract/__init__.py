@@ -12,6 +12,7 @@ __all__ = [
     "etags",
     "events",
     "filters",
+    "operating",
     "queries",
     "schemas",
     "subscriptions",

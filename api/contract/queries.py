@@ -31,7 +31,9 @@ def _checked(written: str) -> str:
     return written
 
 
-def _id(prefix: str) -> AfterValidator:
+def an_id(prefix: str) -> AfterValidator:
+    """Return the check that a text is an id of this kind."""
+
     def check(written: str) -> str:
         if ids.parse(prefix, written) is None:
             raise ValueError(f"this is no id; one is {prefix}_ and 26 letters or digits")
@@ -84,8 +86,8 @@ class UsageQuery(Times):
 class LedgerQuery(Times):
     """Which lines `GET /v1/ledger` gives. Charges are selected by the time they were made."""
 
-    job: Annotated[str, _id(ids.JOB)] | None = None
-    key: Annotated[str, _id(ids.KEY)] | None = None
+    job: Annotated[str, an_id(ids.JOB)] | None = None
+    key: Annotated[str, an_id(ids.KEY)] | None = None
     customer: Customer | None = None
     kind: LedgerKind | None = None
     limit: Annotated[int, Field(ge=1, le=1000, description="of a page; not of CSV")] = 100

@@ -28,8 +28,8 @@ from models.states import (
     BudgetWindowKind,
     OnUnknown,
     Priority,
+    ProjectScope,
     Reuse,
-    Scope,
 )
 
 NO_KEY = UUID(int=0)
@@ -179,7 +179,7 @@ class KeyBody(Strict):
     """A new API key of the caller's project."""
 
     name: Annotated[Text, Field(min_length=1, max_length=128)]
-    scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(SCOPES))]
+    scopes: Annotated[list[ProjectScope], Field(min_length=1, max_length=len(SCOPES))]
 
 
 class RotateBody(Strict):

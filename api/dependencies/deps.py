@@ -86,6 +86,8 @@ EITHER = {"security": [{_Bearer.scheme_name: ["jobs:write"]}]}  # beside the fir
 Hooker = Annotated[Caller, Security(Key("webhooks"), scopes=["webhooks"])]
 Usage = Annotated[Caller, Security(Key("usage:read"), scopes=["usage:read"])]
 Admin = Annotated[Caller, Security(Key("admin"), scopes=["admin"])]
+# Of no project: what belongs to one is not found with it, and what it opens no key of a project does.
+Operator = Annotated[Caller, Security(Key("operator"), scopes=["operator"])]
 documented_reader = [Security(_Bearer(), scopes=["jobs:read"])]
 
 
@@ -132,5 +134,8 @@ ActionId = Annotated[
 ]
 BudgetId = Annotated[
     UUID, _in_path(ids.BUDGET), PlainValidator(_parser(ids.BUDGET, "budget")), _AS_TEXT
+]
+ProjectId = Annotated[
+    UUID, _in_path(ids.PROJECT), PlainValidator(_parser(ids.PROJECT, "project")), _AS_TEXT
 ]
 KeyId = Annotated[UUID, _in_path(ids.KEY), PlainValidator(_parser(ids.KEY, "API key")), _AS_TEXT]

@@ -7,6 +7,7 @@ calls out.
 
 __all__ = [
     "actions",
+    "audit",
     "budgets",
     "catalog",
     "deliveries",
@@ -15,6 +16,8 @@ __all__ = [
     "images",
     "jobs",
     "keys",
+    "operator_projects",
+    "operator_state",
     "pages",
     "streams",
     "usage",

@@ -7,10 +7,7 @@ from api.contract.documentation import KEY, KEY_MADE, KEYS, REFUSALS
 from api.contract.schemas import KeyBody, RotateBody
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Admin, KeyId, Reading, Tx
-from models import ids
 from models.accounts import projects
-from models.platform.jsonable import time
-from models.schema import ApiKey
 
 router = APIRouter(
     prefix="/v1/keys",
@@ -28,20 +25,20 @@ async def create_key(caller: Admin, body: KeyBody, tx: Tx) -> Response:
     key = projects.new_key()
     scopes = tuple(body.scopes)
     made = await projects.create_key(tx, caller.project_id, body.name, scopes, key)
-    return JsonAnswer(_shown(made) | {"key": key}, 201, {"cache-control": "no-store"})
+    return JsonAnswer(projects.show_key(made) | {"key": key}, 201, {"cache-control": "no-store"})
 
 
 @router.get("", responses=KEYS)
 async def list_keys(caller: Admin, tx: Reading) -> Response:
     """List the project's keys, newest first, revoked ones too."""
     found = await projects.list_keys(tx, caller.project_id)
-    return JsonAnswer({"object": "list", "data": [_shown(each) for each in found]})
+    return JsonAnswer({"object": "list", "data": [projects.show_key(each) for each in found]})
 
 
 @router.delete("/{id}", responses=KEY)
 async def revoke_key(caller: Admin, key_id: KeyId, tx: Tx) -> Response:
     """Revoke a key; within 5 seconds no process accepts it any more."""
-    return JsonAnswer(_shown(await projects.expire_key(tx, caller.project_id, key_id)))
+    return JsonAnswer(projects.show_key(await projects.revoke_key(tx, key_id, caller.project_id)))
 
 
 @router.post("/{id}/rotate", status_code=201, responses=KEY_MADE)
@@ -49,17 +46,4 @@ async def rotate_key(caller: Admin, key_id: KeyId, tx: Tx, body: RotateBody = _A
     """Create a key like this one, which itself works for `grace` seconds more."""
     key = projects.new_key()
     made = await projects.rotate_key(tx, caller.project_id, key_id, body.grace, key)
-    return JsonAnswer(_shown(made) | {"key": key}, 201, {"cache-control": "no-store"})
-
-
-def _shown(key: ApiKey) -> dict[str, object]:
-    return {
-        "id": ids.text(ids.KEY, key.id),
-        "object": "api_key",
-        "name": key.name,
-        "hint": f"dr_live_{key.public_id}_…",
-        "scopes": key.scopes,
-        "created_at": time(key.created_at),
-        "expires_at": time(key.expires_at),
-        "revoked_at": time(key.revoked_at),
-    }
+    return JsonAnswer(projects.show_key(made) | {"key": key}, 201, {"cache-control": "no-store"})

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime
 from hashlib import sha256
 from importlib.resources import files
+from uuid import UUID
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -107,9 +108,11 @@ async def _sign_in(request: Request) -> Response:
     if key := given.get("key"):
         caller = await here.callers.identify(f"Bearer {key}")
         here.callers.count(request, caller)
+        here.callers.enter(request, caller, "key")
         async with here.turns.open(caller.project_id) as tx:
             ends = await sessions.create(tx, caller.key_id, "browser", token)
     else:
+        here.callers.enter(request)
         async with here.database.transaction() as tx:
             found = await sessions.redeem(tx, given["link"], token)
             expiry = await sessions.expiry(tx, token)
@@ -185,12 +188,16 @@ async def _session(here: State, caller: Caller, token: str, ends: datetime) -> J
         who = await sessions.describe(tx, caller)
     return {
         "signed_in": True,
-        "project": {"id": ids.text(ids.PROJECT, who.project_id), "name": who.project},
+        "project": {"id": _project(who.project_id), "name": who.project},
         "key": {"id": ids.text(ids.KEY, who.key_id), "name": who.key},
         "scopes": sorted(caller.scopes),
         "csrf_token": sessions.csrf_token(token),
         "expires_at": time(ends),
     }
+
+
+def _project(project_id: UUID | None) -> str | None:
+    return None if project_id is None else ids.text(ids.PROJECT, project_id)
 
 
 async def _end(here: State, token: str) -> None:

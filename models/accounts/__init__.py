@@ -4,4 +4,13 @@ Promises: of an API key or a session only a hash is kept, and a secret is stored
 about jobs.
 """
 
-__all__ = ["caps", "expiring", "idempotency", "keyrings", "naming", "projects", "sessions"]
+__all__ = [
+    "caps",
+    "expiring",
+    "idempotency",
+    "keyrings",
+    "naming",
+    "operators",
+    "projects",
+    "sessions",
+]

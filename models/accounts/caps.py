@@ -3,12 +3,14 @@
 In flight is what is dispatched or running. Only calls wait for a cap; a paid image does not.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import aliased
 
+from models import ids
+from models.audit_log import recording
 from models.platform.db import Transaction
 from models.schema import Job, Project
 from models.states import IN_FLIGHT
@@ -30,8 +32,17 @@ async def read(tx: Transaction, project_id: UUID) -> Caps:
 
 async def write(tx: Transaction, project_id: UUID, caps: Caps) -> None:
     """Set the caps of a project, from the next dispatch on; what is in flight goes on."""
+    before = await read(tx, project_id)
     values = {"cap": caps.in_flight, "key_cap": caps.per_key}
     await tx.execute(update(Project).where(Project.id == project_id).values(values))
+    await recording.record(
+        tx,
+        "project.limits_changed",
+        ids.text(ids.PROJECT, project_id),
+        project_id=project_id,
+        before=asdict(before),
+        after=asdict(caps),
+    )
     tx.ring("jobs")
 
 

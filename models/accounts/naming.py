@@ -5,6 +5,8 @@ from uuid import UUID
 
 from sqlalchemy import null, select, update
 
+from models import ids
+from models.audit_log import recording
 from models.platform.db import Transaction
 from models.schema import Project
 
@@ -16,5 +18,13 @@ async def read(tx: Transaction, project_id: UUID) -> dict[str, object]:
 
 async def write(tx: Transaction, project_id: UUID, aliases: Mapping[str, object]) -> None:
     """Keep these names and no other; API processes go by them within seconds."""
-    kept = dict(aliases) or null()
+    before, kept = await read(tx, project_id), dict(aliases) or null()
     await tx.execute(update(Project).where(Project.id == project_id).values(aliases=kept))
+    await recording.record(
+        tx,
+        "project.alias_changed",
+        ids.text(ids.PROJECT, project_id),
+        project_id=project_id,
+        before=before,
+        after=aliases,
+    )

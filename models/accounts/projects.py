@@ -19,11 +19,13 @@ from sqlalchemy import ARRAY, Row, Text, any_, bindparam, func, insert, or_, sel
 
 from models import ids
 from models.accounts.keyrings import OLD_FOR, Keyring
+from models.audit_log import recording
 from models.errors import Conflict, InvalidRequest, Misconfigured, NotFound, ScopeMissing
 from models.platform.db import Transaction
+from models.platform.jsonable import Json, time
 from models.platform.vault import Vault
 from models.schema import ApiKey, Project
-from models.states import SCOPES, Scope
+from models.states import SCOPES, AuditAction, Scope
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _FORM = re.compile(r"dr_live_([0-9a-z]{12})_([0-9a-z]{40})([0-9a-z]{7})")
@@ -41,15 +43,18 @@ CALLERS = (
         Project.idempotency_required,
         Project.budgeted,
         Project.aliases,
+        Project.suspended_at,
     )
-    .join(Project, Project.id == ApiKey.project_id)
+    .outerjoin(Project, Project.id == ApiKey.project_id)
     .where(_LIVING)
 )
+NOBODY = UUID(int=0)
+"""In place of the project of an operator's key: no project has this id, and nothing belongs to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking: a key of a project, and what it may do."""
+    """Who is asking: a key of a project, and what it may do; or an operator's key, of `NOBODY`."""
 
     project_id: UUID
     key_id: UUID
@@ -57,10 +62,17 @@ class Caller:
     idempotency_required: bool
     budgeted: bool = False  # as of the look-up; whoever relies on it asks the row
     aliases: Mapping[str, object] = field(default_factory=dict, hash=False)  # names of models
+    suspended: bool = False
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether the key is an operator's."""
+        return self.project_id == NOBODY
 
     def demand(self, scope: Scope) -> None:
-        """Raise `ScopeMissing` unless this key has the scope; `admin` has every one."""
-        if scope not in self.scopes and "admin" not in self.scopes:
+        """Raise `ScopeMissing` unless this key has the scope; `admin` has every one of a project's."""
+        is_admin = "admin" in self.scopes and scope in SCOPES
+        if scope not in self.scopes and not is_admin:
             raise ScopeMissing(
                 f"This API key lacks the scope {scope!r}; it has "
                 f"{', '.join(sorted(self.scopes)) or 'none'}. Use a key that has it."
@@ -70,12 +82,21 @@ class Caller:
 async def create(tx: Transaction, vault: Vault, name: str, webhook_secret: str) -> UUID:
     """Create a project, or give the one that already has this name."""
     project_id = ids.new()
-    sealed = vault.seal(webhook_secret, _SECRET_CONTEXT + project_id.bytes)
     existing = await tx.scalar(select(Project.id).where(Project.name == name))
     if existing is not None:
         return existing
-    await tx.execute(insert(Project).values(id=project_id, name=name, webhook_secret=sealed))
+    secret = sealed(vault, project_id, webhook_secret)
+    await tx.execute(insert(Project).values(id=project_id, name=name, webhook_secret=secret))
+    named = ids.text(ids.PROJECT, project_id)
+    await recording.record(
+        tx, "project.created", named, project_id=project_id, after={"name": name}
+    )
     return project_id
+
+
+def sealed(vault: Vault, project_id: UUID, webhook_secret: str) -> bytes:
+    """Seal the secret that signs a project's own webhooks."""
+    return vault.seal(webhook_secret, _SECRET_CONTEXT + project_id.bytes)
 
 
 async def find(tx: Transaction, name_or_id: str) -> UUID:
@@ -107,6 +128,8 @@ async def rotate_webhook_secret(
         .where(Project.id == project_id)
         .values(webhook_secret=ring.secret, webhook_secret_old=ring.old, webhook_rotated_at=now)
     )
+    named = ids.text(ids.PROJECT, project_id)
+    await recording.record(tx, "project.secret_rotated", named, project_id=project_id)
     return now + OLD_FOR
 
 
@@ -137,12 +160,9 @@ async def create_key(
     name: str,
     scopes: tuple[str, ...],
     key: str,
-    *,
-    root_id: UUID | None = None,
 ) -> ApiKey:
     """Register a key; one that this project already has is left as it is.
 
-    `root_id` is the first of the rotations that lead to it, whose budgets are its own too.
     Raises `InvalidRequest` for an unknown scope and `Misconfigured` for a key of another form.
     """
     unknown = sorted(set(scopes) - set(SCOPES))
@@ -150,6 +170,52 @@ async def create_key(
         raise InvalidRequest(
             f"Unknown scope {', '.join(unknown) or '(none given)'}; use {', '.join(SCOPES)}."
         )
+    return await register(tx, project_id, name, scopes, key)
+
+
+async def register(
+    tx: Transaction, project_id: UUID | None, name: str, scopes: tuple[str, ...], key: str
+) -> ApiKey:
+    """Register a key of these scopes, of a project or of no project; raises as `create_key`."""
+    made, is_new = await _register(tx, project_id, name, scopes, key)
+    if is_new:
+        facts = {"name": name, "hint": hint(made), "scopes": made.scopes}
+        await _log(tx, "key.created", made, facts)
+    return made
+
+
+def hint(key: ApiKey) -> str:
+    """Return what a key begins with: enough to know it by, and of no use."""
+    return f"dr_live_{key.public_id}_…"
+
+
+def show_key(key: ApiKey) -> Json:
+    """Return a key as it is shown: without its secret."""
+    return {
+        "id": ids.text(ids.KEY, key.id),
+        "object": "api_key",
+        "name": key.name,
+        "hint": hint(key),
+        "scopes": key.scopes,
+        "created_at": time(key.created_at),
+        "expires_at": time(key.expires_at),
+        "revoked_at": time(key.revoked_at),
+    }
+
+
+async def _register(
+    tx: Transaction,
+    project_id: UUID | None,
+    name: str,
+    scopes: tuple[str, ...],
+    key: str,
+    *,
+    root_id: UUID | None = None,
+) -> tuple[ApiKey, bool]:
+    """Insert a key; return it, and whether it is new.
+
+    `root_id` is the first of the rotations that lead to it, whose budgets are its own too.
+    """
     public_id, secret_hash = _split(key) or (None, None)
     if public_id is None or secret_hash is None:
         raise Misconfigured(
@@ -163,7 +229,7 @@ async def create_key(
         same = hmac.compare_digest(existing.secret_hash, secret_hash)
         if not same or existing.project_id != project_id or existing.revoked_at is not None:
             raise Misconfigured("The given API key was used before and is revoked, or another's.")
-        return existing
+        return existing, False
     made = await tx.scalars(
         insert(ApiKey)
         .values(
@@ -177,7 +243,14 @@ async def create_key(
         )
         .returning(ApiKey)
     )
-    return made.one()
+    return made.one(), True
+
+
+async def _log(
+    tx: Transaction, action: AuditAction, key: ApiKey, after: Mapping[str, object]
+) -> None:
+    subject = ids.text(ids.KEY, key.id)
+    await recording.record(tx, action, subject, project_id=key.project_id, after=after)
 
 
 def well_formed(key: str) -> bool:
@@ -206,12 +279,13 @@ async def callers(tx: Transaction, keys: Sequence[str]) -> dict[str, Caller]:
 def caller_of(row: Row[*tuple[Any, ...]]) -> Caller:
     """Read who is asking from a row of `CALLERS`."""
     return Caller(
-        row.project_id,
+        row.project_id or NOBODY,
         row.id,
         frozenset(row.scopes),
-        row.idempotency_required,
-        row.budgeted,
+        bool(row.idempotency_required),
+        bool(row.budgeted),
         row.aliases or {},
+        suspended=row.suspended_at is not None,
     )
 
 
@@ -238,14 +312,25 @@ async def rotate_key(
     if await tx.scalar(select(_LIVING).where(where).with_for_update(key_share=True)) is False:
         raise Conflict("The key was revoked, or has expired; create a new one at POST /v1/keys.")
     old = await expire_key(tx, project_id, key_id, grace_seconds)
-    root_id = old.root_id or old.id
-    return await create_key(tx, project_id, old.name, tuple(old.scopes), fresh, root_id=root_id)
+    root_id, scopes = old.root_id or old.id, tuple(old.scopes)
+    made, _ = await _register(tx, project_id, old.name, scopes, fresh, root_id=root_id)
+    facts = {"replaced_by": ids.text(ids.KEY, made.id), "grace": grace_seconds}
+    await _log(tx, "key.rotated", old, facts)
+    return made
+
+
+async def revoke_key(tx: Transaction, key_id: UUID, project_id: UUID | None = None) -> ApiKey:
+    """Revoke a key at once; `project_id` is the project that asks, None an operator. Raises `NotFound`."""
+    revoked = await expire_key(tx, project_id, key_id)
+    if revoked.revoked_at == await tx.scalar(select(func.now())):
+        await _log(tx, "key.revoked", revoked, {"name": revoked.name, "hint": hint(revoked)})
+    return revoked
 
 
 async def expire_key(
-    tx: Transaction, project_id: UUID, key_id: UUID, grace_seconds: int = 0
+    tx: Transaction, project_id: UUID | None, key_id: UUID, grace_seconds: int = 0
 ) -> ApiKey:
-    """Revoke a key at once, or let it expire after a grace. Raises `NotFound`.
+    """End a key at once, or let it expire after a grace. Raises `NotFound`.
 
     A grace never lengthens a key's life: LEAST passes over a NULL, not over an earlier end.
     """
@@ -255,16 +340,17 @@ async def expire_key(
         if grace_seconds
         else {"revoked_at": func.coalesce(ApiKey.revoked_at, func.now())}
     )
+    own = [] if project_id is None else [ApiKey.project_id == project_id]
     found = (
         await tx.scalars(
-            update(ApiKey)
-            .where(ApiKey.id == key_id, ApiKey.project_id == project_id)
-            .values(change)
-            .returning(ApiKey)
+            update(ApiKey).where(ApiKey.id == key_id, *own).values(change).returning(ApiKey)
         )
     ).one_or_none()
     if found is None:
-        raise NotFound("There is no such API key in this project.")
+        raise NotFound(
+            "There is no such API key." if project_id is None
+            else "There is no such API key in this project."
+        )  # fmt: skip
     return found
 
 

@@ -7,7 +7,7 @@ sign-in at the latest, when its key ends, or when somebody signs out.
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
@@ -28,6 +28,7 @@ from sqlalchemy import (
 from models import ids
 from models.accounts import projects
 from models.accounts.projects import Caller
+from models.audit_log import actors, recording
 from models.platform.db import Transaction
 from models.schema import ApiKey, Project, Session
 from models.states import SessionKind
@@ -40,10 +41,10 @@ _FORM = re.compile(r"drs_[0-9a-z]{40}")
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """What a page tells of who is signed in: the project, and the key without its secret."""
+    """What a page tells of who is signed in: the project, if any, and the key without its secret."""
 
     project: str
-    project_id: UUID
+    project_id: UUID | None
     key: str
     key_id: UUID
 
@@ -83,7 +84,11 @@ async def create(tx: Transaction, key_id: UUID, kind: SessionKind, token: str) -
         )
         .returning(Session.expires_at)
     )
-    return made.one()
+    ends = made.one()
+    project_id = await tx.scalar(select(ApiKey.project_id).where(ApiKey.id == key_id))
+    key, facts = ids.text(ids.KEY, key_id), {"kind": kind}
+    await recording.record(tx, "session.opened", key, project_id=project_id, after=facts)
+    return ends
 
 
 async def redeem(tx: Transaction, link: str, token: str) -> Caller | None:
@@ -92,6 +97,7 @@ async def redeem(tx: Transaction, link: str, token: str) -> Caller | None:
     key_id = (await tx.scalars(used)).one_or_none()
     if key_id is None:
         return None
+    actors.enter(replace(actors.present(), acting="session", key_id=key_id))
     await create(tx, key_id, "browser", token)
     return (await callers(tx, [token])).get(token)
 
@@ -121,7 +127,12 @@ async def renew(tx: Transaction, token: str, fresh: str) -> datetime | None:
 
 async def end(tx: Transaction, token: str) -> None:
     """Sign out."""
-    await tx.execute(delete(Session).where(Session.token_hash == _hash(token)))
+    gone = delete(Session).where(Session.token_hash == _hash(token)).returning(Session.key_id)
+    key_id = await tx.scalar(gone)
+    if key_id is not None:
+        project_id = await tx.scalar(select(ApiKey.project_id).where(ApiKey.id == key_id))
+        key = ids.text(ids.KEY, key_id)
+        await recording.record(tx, "session.ended", key, project_id=project_id)
 
 
 async def callers(tx: Transaction, tokens: Sequence[str]) -> dict[str, Caller]:
@@ -142,9 +153,10 @@ async def callers(tx: Transaction, tokens: Sequence[str]) -> dict[str, Caller]:
 
 async def describe(tx: Transaction, caller: Caller) -> Who:
     """Return the names of a caller's project and key."""
-    stmt = select(Project.name, ApiKey.name).join(Project, Project.id == ApiKey.project_id)
+    stmt = select(Project.name, ApiKey.name).outerjoin(Project, Project.id == ApiKey.project_id)
     project, key = (await tx.execute(stmt.where(ApiKey.id == caller.key_id))).one()
-    return Who(project, caller.project_id, key, caller.key_id)
+    own = None if caller.is_operator else caller.project_id
+    return Who(project or "operator", own, key, caller.key_id)
 
 
 async def expiry(tx: Transaction, token: str) -> datetime | None:

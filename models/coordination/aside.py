@@ -28,6 +28,7 @@ Duty = Literal[
     "jobs",
     "events",
     "correct",
+    "empty",
 ]
 
 # A moment's trouble of Postgres puts a row off by seconds, a row that never works costs a try an hour.

@@ -5,9 +5,9 @@ rows and moves each of them needs none: a row is moved once, whoever comes first
 uses the network holds a lease row (`lease`), which also counts its requests to the provider.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import case, func, or_, text
+from sqlalchemy import case, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from models.platform.db import Transaction
@@ -19,6 +19,7 @@ from models.schema import Duty
 _AWAY = 1 / 4
 _MARK = 1 / 16  # how old the mark of the last tick may become before a tick renews it
 _WINDOW = timedelta(seconds=60)
+BOOKS = "books"  # the audit of what was booked lately; its count is of jobs that differ
 _CLAIM = prepared(text("SELECT pg_try_advisory_xact_lock(hashtextextended(:duty, 0)) AS mine"))
 
 
@@ -55,6 +56,20 @@ async def lease(tx: Transaction, duty: str, holder: str, lasting: timedelta) -> 
         .returning(Duty.name)
     )
     return held is not None
+
+
+async def note(tx: Transaction, duty: str, count: int) -> None:
+    """Remember that a duty was done just now, and what it has counted."""
+    noted_ = {"done_at": func.now(), "window_count": count}
+    made = insert(Duty).values(name=duty, **noted_)
+    await tx.execute(made.on_conflict_do_update(index_elements=["name"], set_=noted_))
+
+
+async def noted(tx: Transaction, duty: str) -> tuple[datetime | None, int]:
+    """Return when a duty was noted last, and what it had counted."""
+    rows = await tx.execute(select(Duty.done_at, Duty.window_count).where(Duty.name == duty))
+    row = rows.one_or_none()
+    return (None, 0) if row is None else (row.done_at, row.window_count)
 
 
 async def spend_request(tx: Transaction, most: int) -> bool:

@@ -157,6 +157,19 @@ async def half_open(
     return bool(opened)
 
 
+async def standing(tx: Transaction) -> list[Gate]:
+    """Return every closed or half-open gate, the oldest first."""
+    return list(await tx.scalars(select(Gate).order_by(Gate.closed_at, Gate.id)))
+
+
+async def probe(tx: Transaction, reason: WaitingReason) -> int:
+    """Half-open the gates of a reason now, whatever the wait; returns how many were closed."""
+    shut_ = update(Gate).where(Gate.reason == reason, Gate.half_open_at.is_(None))
+    opened = await tx.scalars(shut_.values(half_open_at=func.now(), probed=[]).returning(Gate.id))
+    tx.ring("jobs")
+    return len(opened.all())
+
+
 async def half_opened(tx: Transaction) -> list[Gate]:
     """Return the half-open gates whose probes may have an outcome, and take them."""
     half = select(Gate).where(Gate.half_open_at.is_not(None)).order_by(Gate.half_open_at)

@@ -10,12 +10,16 @@ Webhooks go on in every case, and charges are found out.
 
 from datetime import datetime
 from typing import Literal
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, Text, and_, cast, delete, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
+from models import ids
+from models.audit_log import recording
 from models.platform.db import Transaction
 from models.schema import Job, Pause, Project
+from models.states import AuditAction
 
 Scope = Literal["all", "model", "project"]
 
@@ -23,14 +27,28 @@ Scope = Literal["all", "model", "project"]
 async def pause(tx: Transaction, scope: Scope, name: str = "") -> bool:
     """Stop everything, a model by its id, or a project by its uuid; False when it was paused already."""
     row = insert(Pause).values(scope=scope, name=name).on_conflict_do_nothing()
-    return await tx.scalar(row.returning(Pause.scope)) is not None
+    began = await tx.scalar(row.returning(Pause.scope)) is not None
+    if began:
+        await _log(tx, "pause.began", scope, name)
+    return began
 
 
 async def resume(tx: Transaction, scope: Scope, name: str = "") -> bool:
     """End a pause; what it held goes on in its order. Return False when nothing was paused."""
     ended = delete(Pause).where(Pause.scope == scope, Pause.name == name).returning(Pause.scope)
     tx.ring("jobs")
-    return await tx.scalar(ended) is not None
+    was_paused = await tx.scalar(ended) is not None
+    if was_paused:
+        await _log(tx, "pause.ended", scope, name)
+    return was_paused
+
+
+async def _log(tx: Transaction, action: AuditAction, scope: Scope, name: str) -> None:
+    project_id = UUID(name) if scope == "project" else None
+    subject = name if project_id is None else ids.text(ids.PROJECT, project_id)
+    await recording.record(
+        tx, action, subject or scope, project_id=project_id, after={"scope": scope}
+    )
 
 
 async def standing(tx: Transaction) -> list[Pause]:

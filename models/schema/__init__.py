@@ -7,8 +7,9 @@ refers to what are drawn in `docs/tables.md`.
 
 from models.schema.accounts import ApiKey, Installation, Project, Session
 from models.schema.actions import Action
+from models.schema.audit import AuditEntry, AuditHead
 from models.schema.calls import Call
-from models.schema.coordination import Aside, Duty, Worker
+from models.schema.coordination import Aside, Duty, Process, Worker
 from models.schema.images import BlobMark, Image, InputImage
 from models.schema.jobs import Attempt, Evidence, Job, Turn
 from models.schema.money import (
@@ -20,7 +21,7 @@ from models.schema.money import (
     UsageHour,
     Wallet,
 )
-from models.schema.provider import Breaker, Gate, Limit, Pause, ProjectBreaker
+from models.schema.provider import Breaker, Gate, Limit, LimitSample, Pause, ProjectBreaker
 from models.schema.webhooks import Delivery, DeliveryTry, Endpoint, Event, Throttle
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "ApiKey",
     "Aside",
     "Attempt",
+    "AuditEntry",
+    "AuditHead",
     "BlobMark",
     "Breaker",
     "Budget",
@@ -47,8 +50,10 @@ __all__ = [
     "Job",
     "LedgerEntry",
     "Limit",
+    "LimitSample",
     "Pause",
     "Price",
+    "Process",
     "Project",
     "ProjectBreaker",
     "Session",

@@ -32,20 +32,28 @@ class Project(Base):
     budgeted: Mapped[bool] = mapped_column(server_default=text("false"))
     # The names that its clients have for models, beside those that everybody has (`provider.aliases`).
     aliases: Mapped[dict[str, object] | None]
+    # Suspended by an operator: it accepts no job, and a pause holds what waits.
+    suspended_at: Mapped[datetime | None]
+    suspended_reason: Mapped[str | None]
+    # Since when it is being deleted, and when nothing but its books was left.
+    deleted_at: Mapped[datetime | None]
+    emptied_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
     __table_args__ = (
         CheckConstraint("cap >= 1", "cap"),
         CheckConstraint("key_cap >= 1", "key_cap"),
+        CheckConstraint("emptied_at IS NULL OR deleted_at IS NOT NULL", "emptied_is_deleted"),
     )
 
 
 class ApiKey(Base):
-    """A secret of a project, with scopes. Only the hash of the secret is here."""
+    """A secret of a project, or of an operator, with scopes. Only the hash of the secret is here."""
 
     __tablename__ = "api_keys"
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"), index=True)
+    # NULL: an operator's, which opens the operator plane and nothing else.
+    project_id: Mapped[UUID | None] = mapped_column(ForeignKey("projects.id"), index=True)
     name: Mapped[str]
     public_id: Mapped[str] = mapped_column(unique=True)
     secret_hash: Mapped[bytes]
@@ -55,6 +63,11 @@ class ApiKey(Base):
     revoked_at: Mapped[datetime | None]
     # The first key of the rotations that led to this one, whose budgets are this one's too; NULL: itself.
     root_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))
+
+    __table_args__ = (
+        CheckConstraint("(project_id IS NULL) = ('operator' = ANY (scopes))", "operators_has_none"),
+        CheckConstraint("project_id IS NOT NULL OR cardinality(scopes) = 1", "operators_is_one"),
+    )
 
 
 class Session(Base):

@@ -28,6 +28,17 @@ class Worker(Base):
     seen_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
+class Process(Base):
+    """A process of any role: its version, since when it runs, and when it was last heard of."""
+
+    __tablename__ = "processes"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    role: Mapped[str]
+    version: Mapped[str]
+    started_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    seen_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
 class Duty(Base):
     """A duty of the dispatchers: who does it now, when it was last done, what it has spent."""
 

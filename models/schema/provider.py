@@ -74,6 +74,15 @@ class Limit(Base):
     __table_args__ = (CheckConstraint("id = 1", "one_row"), CheckConstraint("calls >= 1", "calls"))
 
 
+class LimitSample(Base):
+    """How the limit stood at a minute, and how many calls were in flight: the limit over time."""
+
+    __tablename__ = "limit_samples"
+    at: Mapped[datetime] = mapped_column(primary_key=True)
+    calls: Mapped[int]
+    in_flight: Mapped[int]
+
+
 class Breaker(Base):
     """How many answers in a row went wrong for one cause, since when, and when the last one did."""
 

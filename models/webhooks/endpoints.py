@@ -7,17 +7,19 @@ then the destination, so that no two deadlock.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Update, func, insert, select, update
 
 from models import ids
 from models.accounts.keyrings import Keyring
+from models.audit_log import recording
 from models.errors import Conflict, LimitReached, NotFound
 from models.platform.db import Transaction
 from models.platform.vault import Vault
 from models.schema import Delivery, Endpoint, Project
-from models.states import TERMINAL_EVENTS, EventType
+from models.states import TERMINAL_EVENTS, AuditAction, EventType
 from models.webhooks import destinations, signing
 
 BY_ITS_PROJECT = "disabled by its project"
@@ -70,7 +72,9 @@ async def register(
         )
         .returning(Endpoint)
     )
-    return made.one(), secret
+    endpoint = made.one()
+    await _log(tx, "webhook.created", endpoint, after=_facts(endpoint))
+    return endpoint, secret
 
 
 async def of(tx: Transaction, project_id: UUID) -> list[Endpoint]:
@@ -117,6 +121,7 @@ async def change(
     the faults too; what is held stays held until it is replayed.
     """
     found = await find(tx, project_id, endpoint_id, lock=True)
+    before = _facts(found)
     values = {name: changes[name] for name in _PLAIN if name in changes}
     if "events" in changes:
         values["events"] = changes["events"] or list(TERMINAL_EVENTS)
@@ -132,6 +137,7 @@ async def change(
     if moves or mended:
         await destinations.clear(tx, destinations.of_endpoint(found.id))
     await tx.refresh(found)
+    await _log(tx, "webhook.changed", found, before=before, after=_facts(found))
     return found
 
 
@@ -157,6 +163,7 @@ async def rotate(
         .values(secret=ring.secret, secret_old=ring.old, rotated_at=now)
     )
     await tx.refresh(found)
+    await _log(tx, "webhook.secret_rotated", found)
     return found, fresh
 
 
@@ -169,6 +176,7 @@ async def remove(tx: Transaction, project_id: UUID, endpoint_id: UUID | None) ->
     await tx.execute(
         _unsent(found.id).values(state="aborted", next_at=None, finished_at=func.now())
     )
+    await _log(tx, "webhook.deleted", found, before=_facts(found))
 
 
 async def wanting(
@@ -198,6 +206,8 @@ async def disable(tx: Transaction, endpoint_id: UUID, reason: str) -> Endpoint |
             .returning(Endpoint),
         )
     ).one_or_none()
+    if disabled is not None and reason != BY_ITS_PROJECT:
+        await _log(tx, "webhook.disabled", disabled, after={"reason": reason})
     await tx.execute(
         update(Delivery)
         .where(
@@ -254,6 +264,30 @@ async def _make_room(tx: Transaction, project_id: UUID, most: int) -> None:
             f"This project has {most:,} webhook endpoints, as many as it may. Delete one that is not "
             "needed, or have DARKROOM_ENDPOINTS_MAX raised."
         )
+
+
+def _facts(endpoint: Endpoint) -> dict[str, object]:
+    """Return what the audit log tells of an endpoint; of its URL the origin, and whether it is another."""
+    return {
+        "origin": recording.origin(endpoint.url),
+        "url_sha256": sha256(endpoint.url.encode()).hexdigest(),
+        "events": endpoint.events,
+        "description": endpoint.description,
+        "rate_limit": endpoint.rate_limit,
+        "enabled": endpoint.enabled,
+    }
+
+
+async def _log(
+    tx: Transaction,
+    action: AuditAction,
+    endpoint: Endpoint,
+    *,
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
+) -> None:
+    subject, owner = ids.text(ids.ENDPOINT, endpoint.id), endpoint.project_id
+    await recording.record(tx, action, subject, project_id=owner, before=before, after=after)
 
 
 def _context(endpoint_id: UUID) -> bytes:

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from models import ids
 from models.accounts import projects
 from models.accounts.keyrings import Keyring
+from models.audit_log import recording
 from models.platform.db import Database, Transaction, premises
 from models.platform.vault import Unopenable, Vault
 from models.schema import Endpoint, Project
@@ -94,6 +95,8 @@ async def reseal(database: Database, vault: Vault) -> Resealed:
     if not total.shut:
         async with database.transaction() as tx:
             await premises.keep_key(tx, vault)
+            facts = {"seen": total.seen, "changed": total.changed}
+            await recording.record(tx, "secrets.resealed", "installation", after=facts)
     return total
 
 

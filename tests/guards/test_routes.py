@@ -14,8 +14,11 @@ from api.edge.route import Route
 ROOT = Path(__file__).parents[2]
 METHODS = {"get", "post", "put", "patch", "delete", "head"}
 LINES = 12
-CALLERS = {"Writer", "Reader", "Either", "Hooker", "Usage", "Admin"}
-REFUSING = {"JobId", "EndpointId", "KeyId", "BudgetId", "DeliveryId", "ActionId", "IdempotencyKey"}
+CALLERS = {"Writer", "Reader", "Either", "Hooker", "Usage", "Admin", "Operator"}
+REFUSING = {
+    *("JobId", "EndpointId", "KeyId", "BudgetId", "DeliveryId", "ActionId", "ProjectId"),
+    "IdempotencyKey",
+}
 OPEN = {"api/routes/health.py"}
 SIGNED = {"api/routes/images.py"}  # by key or by signed URL: `_find` demands one of them
 

@@ -59,8 +59,7 @@ ALLOWED = {
     "models/images/storage.py": {"obstore"},
     # They listen, or ask what this machine is called; Celery's own start is in the worker's.
     "worker/runtime/health.py": {"aiohttp"},
-    "worker/__main__.py": {"celery", "redis", "socket"},
-    "worker/dispatcher/__main__.py": {"socket"},
+    "worker/__main__.py": {"celery", "redis"},
     "api/__main__.py": {"socket"},
     "api/edge/connections/serving.py": {"socket"},
 }

@@ -15,7 +15,6 @@ if __name__ == "__main__":
     gc.disable()  # what is loaded stays: `collect_less` puts it aside, and turns this on again
 
 import asyncio
-import socket
 from collections import deque
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
@@ -24,8 +23,8 @@ import structlog
 import uvloop
 
 from models import settings
+from models.coordination import processes
 from models.errors import DarkroomError, Misconfigured
-from models.ids import new
 from models.jobs.view import Presenter
 from models.platform import descriptors, metrics
 from models.platform.db import Database, premises
@@ -71,7 +70,7 @@ async def _run(loaded: Settings) -> None:
         stack.push_async_callback(database.close)
         dispatcher = Dispatcher(
             settings=loaded,
-            name=f"{socket.gethostname()}-{os.getpid()}-{new().hex[-6:]}",
+            name=processes.name(),
             database=database,
             doorbell=doorbell,
             celery=connect(loaded),
@@ -87,6 +86,7 @@ async def _run(loaded: Settings) -> None:
         collect_less()
         log.info("dispatcher.started", dispatcher=dispatcher.name)
         waits.clear()
+        await stack.enter_async_context(processes.reported(database, dispatcher.name, "dispatcher"))
         await _until_told(dispatcher, AccountReader(dispatcher, provider))
     log.info("dispatcher.stopped", dispatcher=dispatcher.name)
 

@@ -15,6 +15,7 @@ from worker.dispatcher.duties import (
     auditing,
     budgeting,
     dispatching,
+    emptying,
     folding,
     following,
     measuring,
@@ -31,7 +32,7 @@ _RECONCILE_SLOWEST, _RECHECK_SLOWEST = timedelta(seconds=60), timedelta(hours=1)
 _STATEMENT_SLOWEST = timedelta(minutes=15)
 _PRICES = timedelta(minutes=10)
 _MINUTE, _LOOK = timedelta(seconds=60), timedelta(seconds=10)
-_AUDIT = timedelta(minutes=10)
+_AUDIT, _EMPTY = timedelta(minutes=10), timedelta(seconds=10)
 _BUDGETS = timedelta(seconds=5)  # what waits for room in a budget waits for hours, as a rule
 
 
@@ -68,6 +69,7 @@ def _of_postgres(dispatcher: Dispatcher) -> Iterator[Entry]:
     yield Entry("measure", partial(measuring.run, dispatcher), _LOOK)
     yield Entry("lanes", partial(waking.forget, dispatcher), _AUDIT)
     yield Entry("tidy", partial(tidying.run, dispatcher), _MINUTE)
+    yield Entry("empty", partial(emptying.run, dispatcher), _EMPTY)
     yield Entry("retain", partial(retaining.run, dispatcher, store), _MINUTE)
 
 

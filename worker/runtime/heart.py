@@ -9,7 +9,7 @@ import asyncio
 import structlog
 
 from models import jobs
-from models.coordination import workers
+from models.coordination import processes, workers
 from models.errors import Unavailable
 from worker.runtime import metrics
 from worker.runtime.context import Context
@@ -44,6 +44,7 @@ async def beat(context: Context) -> None:
             deliver_slots=settings.deliver_slots,
             draining=context.draining or not context.consuming,
         )
+        await processes.report(tx, context.worker, "worker")
         renewed = await jobs.renew(tx, running, settings.lease_run)
     context.heart.beat()
     for ref in running:
@@ -59,5 +60,6 @@ async def leave(context: Context) -> None:
     try:
         async with context.heartbeats.transaction() as tx:
             await workers.leave(tx, context.worker)
+            await processes.leave(tx, context.worker)
     except Unavailable:
         log.warning("worker.left_unsaid", worker=context.worker)

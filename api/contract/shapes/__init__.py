@@ -12,8 +12,21 @@ from api.contract.shapes.generations import Generated
 from api.contract.shapes.jobs import Job, JobCost, JobError, JobPage, SharedImage
 from api.contract.shapes.keys import ApiKey, ApiKeyList, ApiKeyWithSecret
 from api.contract.shapes.money import Budget, BudgetList, LedgerPage, Quote, UsageReport
+from api.contract.shapes.operators import (
+    AuditPage,
+    LimitHistory,
+    OperatedKey,
+    OperatedKeyPage,
+    OperatedProject,
+    OperatedProjectPage,
+    PauseList,
+    Probed,
+    ResolvedCharge,
+    UnknownChargePage,
+)
 from api.contract.shapes.parts import Credits, EndpointId, JobId, JobStatus, Usd
 from api.contract.shapes.problems import FieldProblem, Health, Problem
+from api.contract.shapes.state import InstallationState, SetAsideList
 from api.contract.shapes.webhooks import (
     Delivery,
     DeliveryPage,
@@ -33,6 +46,7 @@ __all__ = [
     "ApiKey",
     "ApiKeyList",
     "ApiKeyWithSecret",
+    "AuditPage",
     "Budget",
     "BudgetList",
     "Credits",
@@ -46,6 +60,7 @@ __all__ = [
     "FieldProblem",
     "Generated",
     "Health",
+    "InstallationState",
     "Job",
     "JobCost",
     "JobError",
@@ -53,15 +68,25 @@ __all__ = [
     "JobPage",
     "JobStatus",
     "LedgerPage",
+    "LimitHistory",
     "Model",
     "ModelList",
+    "OperatedKey",
+    "OperatedKeyPage",
+    "OperatedProject",
+    "OperatedProjectPage",
+    "PauseList",
+    "Probed",
     "Problem",
     "Quote",
     "Replay",
+    "ResolvedCharge",
     "RotatedSecret",
     "Secret",
+    "SetAsideList",
     "SharedImage",
     "TestDelivery",
+    "UnknownChargePage",
     "UsageReport",
     "Usd",
 ]

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from api.contract.shapes.parts import KeyId
-from models.states import Scope
+from models.states import ProjectScope
 
 
 class ApiKey(BaseModel):
@@ -16,7 +16,7 @@ class ApiKey(BaseModel):
     object: Literal["api_key"]
     name: str
     hint: str
-    scopes: list[Scope]
+    scopes: list[ProjectScope]
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None

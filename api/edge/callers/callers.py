@@ -1,17 +1,22 @@
 """Who is asking: an API key, or a browser's session that acts as one; looked up, believed, and counted."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
 from fastapi import Request
 
+from api.edge.callers import addresses
 from api.edge.callers.credentials import Credentials
 from api.edge.callers.rates import Quota, Rates, exhausted
 from models import ids
 from models.accounts import projects, sessions
 from models.accounts.projects import Caller
+from models.audit_log import actors
+from models.audit_log.actors import Actor
 from models.errors import CsrfMissing, Unauthenticated
 from models.platform.db import Database
+from models.states import Acting
 
 # `__Host-` where browsers demand TLS for it: no neighbour under the same domain can then set it.
 COOKIES = ("__Host-darkroom", "darkroom")
@@ -21,8 +26,11 @@ _READING = {"GET", "HEAD"}
 class Callers:
     """The keys and sessions of one process that were seen lately, and whose they are."""
 
-    def __init__(self, database: Database, rates: Rates) -> None:
+    def __init__(
+        self, database: Database, rates: Rates, balancers: Sequence[addresses.Network] = ()
+    ) -> None:
         self._rates = rates
+        self._balancers = balancers
         self._keys = Credentials(database, projects.callers, projects.well_formed)
         self._sessions = Credentials(database, sessions.callers, sessions.well_formed)
 
@@ -43,8 +51,24 @@ class Callers:
             caller = await self.of_session(request, token)
         self.count(request, caller)
         request.state.caller = caller
-        structlog.contextvars.bind_contextvars(project_id=ids.text(ids.PROJECT, caller.project_id))
+        self.enter(request, caller, "key" if token is None else "session")
+        if not caller.is_operator:
+            project_id = ids.text(ids.PROJECT, caller.project_id)
+            structlog.contextvars.bind_contextvars(project_id=project_id)
         return caller
+
+    def enter(
+        self, request: Request, caller: Caller | None = None, acting: Acting = "darkroom"
+    ) -> None:
+        """Let the audit log know who acts in this request, as far as it is known."""
+        actors.enter(
+            Actor(
+                "operator" if caller is not None and caller.is_operator else acting,
+                key_id=None if caller is None else caller.key_id,
+                address=addresses.of_client(request, self._balancers),
+                request_id=str(getattr(request.state, "request_id", "")) or None,
+            )
+        )
 
     def count(self, request: Request, caller: Caller) -> None:
         """Count a request to its key; raises `TooMany`."""

@@ -13,6 +13,8 @@ from sqlalchemy import ColumnElement, delete, func, select, text, update
 from models import ids
 from models.accounts import projects
 from models.accounts.projects import Caller
+from models.audit_log import actors
+from models.audit_log.actors import Actor
 from models.errors import BudgetExceeded, ModelNotFound, Refusal
 from models.jobs.actions import choosing
 from models.jobs.endings import ending
@@ -164,8 +166,11 @@ async def _redeliver(tx: Transaction, _: Presenter, __: Action, job: Job) -> Non
     await deliveries.replay_job(tx, job.id)
 
 
-async def _erase(tx: Transaction, _: Presenter, __: Action, job: Job) -> None:
-    await erasing.erase(tx, job.project_id, job.id)
+async def _erase(tx: Transaction, _: Presenter, action: Action, job: Job) -> None:
+    # The audit log names who asked for it, and the action in place of a request.
+    asker = Actor("key", key_id=action.key_id, request_id=ids.text(ids.ACTION, action.id))
+    with actors.acting(asker):
+        await erasing.erase(tx, job.project_id, job.id)
 
 
 _DEEDS: dict[ActionKind, Callable[[Transaction, Presenter, Action, Job], Awaitable[None]]] = {

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import func, not_, or_, select, update
 
 from models import ids
+from models.audit_log import recording
 from models.errors import Conflict, NotFound
 from models.jobs.attempts import booking
 from models.jobs.changes.moving import lock
@@ -170,12 +171,23 @@ async def resolve_by_hand(
             f"There is no attempt {client_request_id!r}; a job's JSON shows the names of its attempts "
             "as client_request_id (job_…:1)."
         )
+    was = attempt.charge
     cost = (attempt.hold if credits_ is None else credits_) if charged else None
     job = await resolve(tx, presenter, attempt.job_id, attempt.number, Verdict(cost))
     if job is None:
         raise Conflict(f"There is nothing to resolve: {client_request_id} {_known(attempt)}.")
     if not charged:
         await note_absent(tx, [attempt])
+    before = {"charge": was, "credits": None}
+    after = {"charge": attempt.charge, "credits": attempt.credits}
+    await recording.record(
+        tx,
+        "charge.resolved",
+        client_request_id,
+        project_id=job.project_id,
+        before=before,
+        after=after,
+    )
     return attempt, job
 
 

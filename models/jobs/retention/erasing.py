@@ -5,6 +5,8 @@ from uuid import UUID
 
 from sqlalchemy import delete, func, null, select, update
 
+from models import ids
+from models.audit_log import recording
 from models.errors import NotFinished, NotFound
 from models.images import collector
 from models.jobs import attempts
@@ -43,6 +45,7 @@ async def erase(tx: Transaction, project_id: UUID, job_id: UUID) -> None:
     await _empty_attempts(tx, job)
     await _empty_events(tx, job)
     await _empty_job(tx, job)
+    await recording.record(tx, "job.erased", ids.text(ids.JOB, job.id), project_id=job.project_id)
     tx.ring("job", str(job.id))
 
 

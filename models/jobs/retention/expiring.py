@@ -64,13 +64,23 @@ async def expired_images(tx: Transaction, limit: int) -> list[UUID]:
 
 
 async def remove_jobs(
-    tx: Transaction, kept: timedelta, limit: int, only: UUID | None = None
+    tx: Transaction,
+    kept: timedelta,
+    limit: int,
+    only: UUID | None = None,
+    *,
+    project_id: UUID | None = None,
 ) -> int:
-    """Delete old jobs with all that belongs to them; returns how many.
+    """Delete old jobs with all that belongs to them, of all projects or of one; returns how many.
 
     Only finished ones whose every charge is known, which nobody is still to be told of, and none follows.
     """
-    wanted = (await _old_jobs(tx, kept, only)).limit(limit).with_for_update(skip_locked=True)
+    old = await _old_jobs(tx, kept, only)
+    if project_id is not None:
+        # By the index that has both: by ids alone the jobs of everybody else would be gone through.
+        old = old.where(Job.project_id == project_id).order_by(None)
+        old = old.order_by(Job.project_id, Job.id)
+    wanted = old.limit(limit).with_for_update(skip_locked=True)
     found = list(await tx.scalars(wanted))
     if found:
         await collector.mark(tx, await collector.of(tx, found))

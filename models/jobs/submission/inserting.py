@@ -16,6 +16,7 @@ from sqlalchemy.orm import aliased
 
 from models import ids
 from models.accounts.projects import Caller
+from models.errors import ProjectSuspended
 from models.jobs.reading.filtering import closed_to
 from models.money import ledger
 from models.platform.db import Base
@@ -87,7 +88,14 @@ class Submission:
 def values(
     caller: Caller, submission: Submission, idempotency: Idempotency | None
 ) -> dict[str, object]:
-    """Return the columns that are known before the job is there, by their attributes."""
+    """Return the columns that are known before the job is there, by their attributes.
+
+    Raises `ProjectSuspended`.
+    """
+    if caller.suspended:
+        raise ProjectSuspended(
+            "The operator has suspended this project: it accepts no job. What it has can be read."
+        )
     route, key, fingerprint = idempotency or (None, None, None)
     return {
         "project_id": caller.project_id,

@@ -7,12 +7,13 @@ from sqlalchemy import ScalarSelect, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from models import ids
+from models.audit_log import recording
 from models.errors import LimitReached, NotFound
 from models.money.budgets.folding import FOLD
 from models.money.budgets.windows import BudgetState, standing
 from models.platform.db import Transaction
 from models.schema import ApiKey, Budget, BudgetWindow, Job, Project
-from models.states import BudgetMode, BudgetScope, BudgetWindowKind
+from models.states import AuditAction, BudgetMode, BudgetScope, BudgetWindowKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ async def put(
         "limit": rule.limit,
         "mode": rule.mode,
     }
+    before = await _at(tx, project_id, rule, key_id)
     made = await tx.scalars(
         insert(Budget)
         .values(
@@ -64,6 +66,7 @@ async def put(
     budget = made.one()
     if most is not None:
         await _demand_room(tx, project_id, most)
+    await _log(tx, "budget.changed", budget.id, project_id, before, _facts(budget))
     await tx.execute(delete(BudgetWindow).where(BudgetWindow.budget_id == budget.id))
     await tx.execute(FOLD, {"budget": budget.id})
     tx.ring("jobs")
@@ -99,12 +102,47 @@ async def remove(tx: Transaction, project_id: UUID, budget_id: UUID) -> None:
     gone = await tx.scalar(
         delete(Budget)
         .where(Budget.id == budget_id, Budget.project_id == project_id)
-        .returning(Budget.id)
+        .returning(Budget)
     )
     if gone is None:
         raise NotFound("There is no such budget in this project.")
+    await _log(tx, "budget.deleted", gone.id, project_id, _facts(gone), None)
     left = select(Budget.id).where(Budget.project_id == project_id).exists()
     await tx.execute(update(Project).where(Project.id == project_id).values(budgeted=left))
+
+
+async def _at(
+    tx: Transaction, project_id: UUID, rule: Rule, key_id: UUID | None
+) -> dict[str, object] | None:
+    """Return what the budget of this scope and window was until now; None when there is none."""
+    same = (
+        Budget.project_id == project_id,
+        Budget.scope == rule.scope,
+        Budget.window == rule.window,
+        Budget.key_id.is_not_distinct_from(key_id),
+        Budget.customer.is_not_distinct_from(rule.customer),
+    )
+    found = await tx.scalar(select(Budget).where(*same))
+    return None if found is None else _facts(found)
+
+
+def _facts(budget: Budget) -> dict[str, object]:
+    key = None if budget.key_id is None else ids.text(ids.KEY, budget.key_id)
+    named = {"scope": budget.scope, "key_id": key, "customer": budget.customer}
+    rule = {"timezone": budget.timezone, "limit": budget.limit, "mode": budget.mode}
+    return {**named, "window": budget.window, **rule}
+
+
+async def _log(
+    tx: Transaction,
+    action: AuditAction,
+    budget_id: UUID,
+    project_id: UUID,
+    before: dict[str, object] | None,
+    after: dict[str, object] | None,
+) -> None:
+    subject = ids.text(ids.BUDGET, budget_id)
+    await recording.record(tx, action, subject, project_id=project_id, before=before, after=after)
 
 
 async def _root(tx: Transaction, project_id: UUID, key_id: UUID) -> UUID:

@@ -10,9 +10,9 @@ import httpx
 
 from api.dependencies.state import State
 from models import ids
-from models.accounts import projects
+from models.accounts import operators, projects
 from models.money.dollars import usd
-from models.states import Scope
+from models.states import ProjectScope
 from tests.conftest import make_project
 from tests.integration.api.life import Life
 
@@ -44,11 +44,18 @@ class Api:
         shown: Body = answer.json()
         return shown
 
-    async def key_with(self, *scopes: Scope) -> dict[str, str]:
+    async def key_with(self, *scopes: ProjectScope) -> dict[str, str]:
         """Make a key of the first project with just these scopes; returns the header it goes in."""
         key = projects.new_key()
         async with self.life.database.transaction() as tx:
             await projects.create_key(tx, self.life.caller.project_id, "narrow", scopes, key)
+        return bearer(key)
+
+    async def operator(self) -> dict[str, str]:
+        """Make an operator's key; returns the header it goes in."""
+        key = projects.new_key()
+        async with self.life.database.transaction() as tx:
+            await operators.create_key(tx, "night shift", key)
         return bearer(key)
 
     async def another_project(self, name: str = "other") -> dict[str, str]:

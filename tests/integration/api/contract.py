@@ -19,7 +19,7 @@ OPEN = {"/healthz", "/readyz", "/metrics"}
 PAGES = {"/", "/docs", "/docs/swagger-ui.css", "/favicon.ico", "/openapi.json"}
 IMPATIENT = {"x-stainless-read-timeout": "0.2"}  # nobody makes the image that it would wait for
 # What a query calls the things whose ids it takes.
-NAMED = {"job": ids.JOB, "key": ids.KEY}
+NAMED = {"job": ids.JOB, "key": ids.KEY, "project": ids.PROJECT}
 
 Schema = dict[str, Any]  # of JSON
 
@@ -74,8 +74,13 @@ class Operation:
 
 
 def operations() -> list[Operation]:
-    """List every route that needs a key."""
-    return list(_operations())
+    """List every route that needs a key of a project."""
+    return [each for each in _operations() if each.scope != "operator"]
+
+
+def operator_operations() -> list[Operation]:
+    """List every route that needs an operator's key."""
+    return [each for each in _operations() if each.scope == "operator"]
 
 
 def nobodys(prefix: str) -> str:

@@ -11,13 +11,13 @@ import pytest
 from api.openapi import describe
 from models import ids
 from models.accounts import projects
-from models.states import SCOPES, Scope
+from models.states import SCOPES, ProjectScope
 from tests.conftest import PLAIN
 from tests.integration.api.client import Api, bearer, body, input_, path, problem
 from tests.integration.api.contract import IMPATIENT
 
 OPEN = {"/healthz", "/readyz", "/metrics"}
-SCOPE: dict[tuple[str, str], Scope] = {
+SCOPE: dict[tuple[str, str], ProjectScope] = {
     ("GET", "/v1/models"): "jobs:read",
     ("GET", "/v1/models/{model}"): "jobs:read",
     ("GET", "/v1/jobs/{id}/images/{n}/{kind}"): "jobs:read",
@@ -59,6 +59,7 @@ SCOPE: dict[tuple[str, str], Scope] = {
     ("DELETE", "/v1/budgets/{id}"): "admin",
     ("POST", "/v1/keys"): "admin",
     ("GET", "/v1/keys"): "admin",
+    ("GET", "/v1/audit"): "admin",
     ("DELETE", "/v1/keys/{id}"): "admin",
     ("POST", "/v1/keys/{id}/rotate"): "admin",
 }
@@ -83,7 +84,7 @@ def operations() -> list[tuple[str, str]]:
         (method.upper(), path)
         for path, methods in described.items()
         for method in methods
-        if path not in OPEN
+        if path not in OPEN and not path.startswith("/v1/operator/")
     ]
 
 

@@ -13,9 +13,10 @@ from api import routes
 from models.states import SCOPES
 from tests.conftest import PLAIN
 from tests.integration.api.client import Api, problem
-from tests.integration.api.contract import OPEN, Operation, operations
+from tests.integration.api.contract import OPEN, Operation, operations, operator_operations
 
 OPERATIONS = operations()
+OPERATED = operator_operations()
 NOTHING: Mapping[str, str] = {}
 
 
@@ -40,13 +41,36 @@ async def test_a_route_demands_the_scope_it_documents_and_admin_has_every_one(
                 assert repr(operation.scope) in str(said["detail"])
 
 
+@pytest.mark.parametrize("operation", OPERATED, ids=str)
+async def test_the_operator_plane_is_closed_to_every_key_of_a_project(
+    shared: Api, keys: Mapping[str, Mapping[str, str]], operation: Operation
+) -> None:
+    async with httpx.AsyncClient(base_url=shared.url, trust_env=False, verify=PLAIN) as client:
+        problem(await operation.ask(client, NOTHING, {}), 401, "unauthenticated")
+        for key in (shared.client.headers, *keys.values()):
+            said = {"authorization": key["authorization"]}
+            answer = problem(await operation.ask(client, NOTHING, said), 403, "scope_missing")
+            assert "'operator'" in str(answer["detail"])
+        opened = await operation.ask(client, NOTHING, await shared.operator())
+    assert opened.status_code in {200, 201, 202, 404, 409}, opened.text
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+async def test_an_operators_key_opens_nothing_of_a_project(
+    shared: Api, operation: Operation
+) -> None:
+    key = await shared.operator()
+    async with httpx.AsyncClient(base_url=shared.url, trust_env=False, verify=PLAIN) as client:
+        problem(await operation.ask(client, NOTHING, key), 403, "scope_missing")
+
+
 def test_every_route_is_shown_but_the_head_of_what_is_shown() -> None:
     modules = [import_module(f"api.routes.{each.name}") for each in iter_modules(routes.__path__)]
     routers = [
         each for module in modules for each in vars(module).values() if isinstance(each, APIRouter)
     ]
     served = [route for each in routers for route in each.routes if isinstance(route, APIRoute)]
-    shown = {each.path for each in OPERATIONS} | OPEN
+    shown = {each.path for each in (*OPERATIONS, *OPERATED)} | OPEN
     assert {each.path.replace(":path", "") for each in served} == shown
     hidden = [each for each in served if not each.include_in_schema]
     asks = ({"HEAD"}, {"OPTIONS"})

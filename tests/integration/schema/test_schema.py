@@ -41,6 +41,10 @@ _ACTION = """
 _LINE = """
     INSERT INTO account_lines (at, kind, credits, nth) VALUES ('2026-01-01Z', 'REFUND', -1, 1)
 """
+_LOGGED = """
+    INSERT INTO audit_log (id, acting, seq, hash, action, subject)
+    VALUES (gen_random_uuid(), {}, {}, 'key.created', 'key')
+"""
 _QUEUED, _SUCCEEDED = "WHERE status = 'queued'", "WHERE status = 'succeeded'"
 
 # Constraint → statements that prepare the ground, and last the one that must be refused.
@@ -151,6 +155,18 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         f"UPDATE jobs SET idempotency_route = 'r', idempotency_key = 'k', fingerprint = '1' {_QUEUED}",
         _COPY_JOB,
     ),
+    "ck_audit_log_acting": (_LOGGED.format("'ghost'", "NULL, NULL"),),
+    "ck_audit_log_sealed": (_LOGGED.format("'key'", "1, NULL"),),
+    "uq_audit_log_seq": (
+        _LOGGED.format("'key'", "7, 'x'"),
+        _LOGGED.format("'key'", "7, 'x'"),
+    ),
+    "ck_audit_head_one_row": ("INSERT INTO audit_head (id, seq, hash) VALUES (2, 0, '')",),
+    "ck_api_keys_operators_has_none": ("UPDATE api_keys SET scopes = '{operator}'",),
+    "ck_api_keys_operators_is_one": (
+        "UPDATE api_keys SET project_id = NULL, scopes = '{operator,admin}'",
+    ),
+    "ck_projects_emptied_is_deleted": ("UPDATE projects SET emptied_at = now()",),
     "ck_evidence_bound": (
         _EVIDENCE,
         "UPDATE evidence SET body = repeat('x', 65537)::bytea, length = 65537",

@@ -10,6 +10,7 @@ __all__ = [
     "auditing",
     "budgeting",
     "dispatching",
+    "emptying",
     "folding",
     "following",
     "measuring",

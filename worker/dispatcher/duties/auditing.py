@@ -5,6 +5,7 @@ from datetime import timedelta
 import structlog
 from prometheus_client import Gauge
 
+from models.coordination import duties
 from models.money import audit
 from worker.dispatcher.duty import Dispatcher
 
@@ -21,6 +22,8 @@ async def run(dispatcher: Dispatcher) -> bool:
     """Audit once; always False. Every dispatcher has its own figure: they see the same books."""
     differences = await audit.audit_lately(dispatcher.database, _LATELY)
     _DIFFERENCES.set(len(differences))
+    async with dispatcher.database.transaction() as tx:
+        await duties.note(tx, duties.BOOKS, len(differences))
     for each in differences:
         log.error("audit.difference", about=each.about, difference=each.message)
     return False

@@ -17,6 +17,7 @@ from models.images import collector
 from models.jobs.queue import backlog, demand
 from models.jobs.queue.backlog import Waiting
 from models.money import hours, prices, wallet
+from models.operating import limits as limits_over_time
 from models.platform.db import Transaction
 from models.provider import breakers, gates, limits
 from models.settings import Settings
@@ -113,6 +114,7 @@ async def _measure_queue(tx: Transaction, settings: Settings) -> None:
         _GAUGES[name].set(value)
     for kind, places in asdict(wanted).items():
         _WANTED.labels(kind).set(places)
+    await limits_over_time.sample(tx, limit.calls, limit.in_flight)
     _LIMIT.set(limit.calls)
     _IN_FLIGHT.set(limit.in_flight)
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
-from models.coordination import aside, duties, workers
+from models.coordination import aside, duties, processes, workers
+from models.operating import limits
 from models.webhooks import deliveries, destinations
 from worker.dispatcher.duty import Dispatcher
 from worker.dispatcher.publishing import hand_out
@@ -64,4 +65,6 @@ async def forget(dispatcher: Dispatcher) -> bool:
         forgotten = await destinations.forget(tx, _FORGOTTEN)
         await aside.forget_old(tx)
         await workers.forget(tx)
+        await processes.forget(tx)
+        await limits.forget(tx)
     return forgotten == _FORGOTTEN

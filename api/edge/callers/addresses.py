@@ -1,0 +1,36 @@
+"""From which address a request came, also behind balancers."""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from fastapi import Request
+
+Network = IPv4Network | IPv6Network
+
+
+def of_client(request: Request, balancers: Sequence[Network]) -> str | None:
+    """Return who asks: the peer, or behind a balancer of ours the last one that it was asked by.
+
+    Of `X-Forwarded-For` only what our own balancers have added is believed: it is read from its end, while
+    they stand there.
+    """
+    peer = request.client.host if request.client else None
+    hops = [each.strip() for each in request.headers.get("x-forwarded-for", "").split(",")]
+    while peer is not None and hops and _is_ours(peer, balancers):
+        before = hops.pop()
+        if _parsed(before) is None:
+            break
+        peer = before
+    return peer
+
+
+def _is_ours(written: str, balancers: Sequence[Network]) -> bool:
+    address = _parsed(written)
+    return address is not None and any(address in each for each in balancers)
+
+
+def _parsed(written: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(written)
+    except ValueError:
+        return None

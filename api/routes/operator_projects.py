@@ -1,0 +1,146 @@
+"""`/v1/operator/projects`, `/v1/operator/keys`: projects, and the keys of all of them."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+
+from api.contract import cursors, operating
+from api.contract.answers import JsonAnswer
+from api.contract.documentation import KEY_MADE, REFUSALS
+from api.contract.operating import (
+    KeysQuery,
+    ProjectBody,
+    ProjectChanges,
+    ProjectsQuery,
+    SuspendBody,
+)
+from api.contract.schemas import KeyBody
+from api.dependencies.bodies import JsonRoute
+from api.dependencies.deps import Here, KeyId, Operator, ProjectId, Reading, Tx
+from models import ids
+from models.accounts import operators, projects
+from models.operating import tenants
+from models.platform.jsonable import Json
+from models.schema import ApiKey
+
+router = APIRouter(
+    prefix="/v1/operator", tags=["operator"], responses=REFUSALS, route_class=JsonRoute
+)
+
+_UNSEEN = {"cache-control": "no-store"}
+
+
+@router.get("/projects", responses=operating.PROJECTS)
+async def list_projects(
+    caller: Operator,  # noqa: ARG001 - any operator, as in all of these
+    query: Annotated[ProjectsQuery, Query()],
+    tx: Reading,
+) -> Response:
+    """List projects, newest first, with what each has waiting and in flight."""
+    found, last = await tenants.page(tx, _before(query.cursor), query.limit, deleted=query.deleted)
+    return JsonAnswer(_page(found, last))
+
+
+@router.post("/projects", status_code=201, responses=operating.PROJECT_MADE)
+async def create_project(caller: Operator, body: ProjectBody, tx: Tx, here: Here) -> Response:  # noqa: ARG001
+    """Create a project; it has no key yet."""
+    made = await tenants.create(tx, here.vault, body.name, body.changes)
+    return JsonAnswer(await tenants.read(tx, made), 201)
+
+
+@router.get("/projects/{id}", responses=operating.PROJECT)
+async def get_project(caller: Operator, project_id: ProjectId, tx: Reading) -> Response:  # noqa: ARG001
+    """Show a project, a deleted one too."""
+    return JsonAnswer(await tenants.read(tx, project_id))
+
+
+@router.patch("/projects/{id}", responses=operating.PROJECT)
+async def update_project(
+    caller: Operator,  # noqa: ARG001
+    project_id: ProjectId,
+    body: ProjectChanges,
+    tx: Tx,
+) -> Response:
+    """Rename a project, or change its caps. What is in flight goes on."""
+    await tenants.change(tx, project_id, body.changes)
+    return JsonAnswer(await tenants.read(tx, project_id))
+
+
+@router.post("/projects/{id}/suspend", responses=operating.PROJECT)
+async def suspend_project(
+    caller: Operator,  # noqa: ARG001
+    project_id: ProjectId,
+    body: SuspendBody,
+    tx: Tx,
+) -> Response:
+    """Accept no job of a project within 5 seconds, and begin no call for it. Reading goes on."""
+    await tenants.suspend(tx, project_id, body.reason)
+    return JsonAnswer(await tenants.read(tx, project_id))
+
+
+@router.post("/projects/{id}/reinstate", responses=operating.PROJECT)
+async def reinstate_project(caller: Operator, project_id: ProjectId, tx: Tx) -> Response:  # noqa: ARG001
+    """End a suspension; what waited goes on in its order."""
+    await tenants.reinstate(tx, project_id)
+    return JsonAnswer(await tenants.read(tx, project_id))
+
+
+@router.delete("/projects/{id}", status_code=202, responses=operating.PROJECT_GOES)
+async def delete_project(
+    caller: Operator,  # noqa: ARG001
+    project_id: ProjectId,
+    tx: Tx,
+    here: Here,
+) -> Response:
+    """Delete a project for good, with its jobs, images, keys and endpoints. The ledger stays, unnamed."""
+    await tenants.remove(tx, here.vault, project_id)
+    return JsonAnswer(await tenants.read(tx, project_id), 202)
+
+
+@router.post("/projects/{id}/keys", status_code=201, responses=KEY_MADE)
+async def create_project_key(
+    caller: Operator,  # noqa: ARG001
+    project_id: ProjectId,
+    body: KeyBody,
+    tx: Tx,
+) -> Response:
+    """Create an API key of a project. It is in this answer, and never shown again."""
+    key = projects.new_key()
+    await tenants.demand(tx, project_id)
+    made = await projects.create_key(tx, project_id, body.name, tuple(body.scopes), key)
+    return JsonAnswer(projects.show_key(made) | {"key": key}, 201, _UNSEEN)
+
+
+@router.get("/keys", responses=operating.KEYS)
+async def list_all_keys(
+    caller: Operator,  # noqa: ARG001
+    query: Annotated[KeysQuery, Query()],
+    tx: Reading,
+) -> Response:
+    """List the keys of all projects, and operators' own, newest first; revoked ones too."""
+    of = None if query.project is None else ids.parse(ids.PROJECT, query.project)
+    found, more = await operators.keys(tx, of, _before(query.cursor), query.limit)
+    last = found[-1][0].id if more else None
+    return JsonAnswer(_page([_key(*each) for each in found], last))
+
+
+@router.delete("/keys/{id}", responses=operating.KEY)
+async def revoke_any_key(caller: Operator, key_id: KeyId, tx: Tx) -> Response:  # noqa: ARG001
+    """Revoke a key of any project, or an operator's; within 5 seconds no process accepts it any more."""
+    revoked = await projects.revoke_key(tx, key_id)
+    return JsonAnswer(_key(revoked, await tenants.name(tx, revoked.project_id)))
+
+
+def _key(key: ApiKey, project: str | None) -> Json:
+    of = None if key.project_id is None else ids.text(ids.PROJECT, key.project_id)
+    return projects.show_key(key) | {"project_id": of, "project": project}
+
+
+def _before(cursor: str | None) -> UUID | None:
+    return None if cursor is None else cursors.read(cursor)
+
+
+def _page(data: list[Json], last: UUID | None) -> Json:
+    cursor = None if last is None else cursors.write(last)
+    return {"object": "list", "data": data, "has_more": cursor is not None, "next_cursor": cursor}

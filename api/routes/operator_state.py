@@ -1,0 +1,129 @@
+"""`/v1/operator/…`: how everything stands, pauses, probes, unknown charges."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+from fastapi.responses import PlainTextResponse
+
+from api.contract import cursors, operating
+from api.contract.answers import JsonAnswer
+from api.contract.documentation import REFUSALS
+from api.contract.operating import (
+    ChargesQuery,
+    HistoryQuery,
+    PauseBody,
+    ProbeBody,
+    ResolveBody,
+)
+from api.dependencies.bodies import JsonRoute
+from api.dependencies.deps import Here, JobId, Operator, Reading, Tx
+from models import jobs
+from models.jobs import attempts
+from models.jobs.attempts import evidence
+from models.money import usage
+from models.operating import attention, charges, limits, state, stops
+from models.platform.jsonable import time
+
+router = APIRouter(
+    prefix="/v1/operator", tags=["operator"], responses=REFUSALS, route_class=JsonRoute
+)
+
+Number = Annotated[int, Path(alias="n", ge=0, le=1 << 31, description="the attempt's number")]
+_ROWS = 1_000
+_EVERYTHING = PauseBody()
+
+
+@router.get("/state", responses=operating.STATE)
+async def get_state(caller: Operator, tx: Reading, here: Here) -> Response:  # noqa: ARG001
+    """Show how everything stands: limit, queue, gates, wallet, charges, processes, and who is needed."""
+    found = await state.read(tx, here.settings)
+    needs = attention.needs(found)
+    return JsonAnswer(found | {"attention": needs}, headers={"cache-control": "no-store"})
+
+
+@router.get("/limit", responses=operating.HISTORY)
+async def get_limit_history(
+    caller: Operator,  # noqa: ARG001
+    query: Annotated[HistoryQuery, Query()],
+    tx: Reading,
+) -> Response:
+    """Show the provider's limit over time, and how much of it was used: a sample for each minute."""
+    found = await limits.over(tx, *query.period(await usage.now(tx)))
+    data = [
+        {"at": time(each.at), "calls": each.calls, "in_flight": each.in_flight} for each in found
+    ]
+    return JsonAnswer({"object": "list", "data": data})
+
+
+@router.get("/set-aside", responses=operating.SET_ASIDE)
+async def list_set_aside(caller: Operator, tx: Reading) -> Response:  # noqa: ARG001
+    """List the rows that a duty failed at, and passes by for now, with Postgres' reason."""
+    return JsonAnswer({"object": "list", "data": await state.set_aside(tx, _ROWS)})
+
+
+@router.post("/pause", responses=operating.PAUSES)
+async def pause(caller: Operator, tx: Tx, body: PauseBody = _EVERYTHING) -> Response:  # noqa: ARG001
+    """Let no call begin: any, a model's, or a project's. What is under way ends; webhooks go on."""
+    await stops.pause(tx, body.scope, body.model or body.project_id)
+    return JsonAnswer({"object": "list", "data": await stops.standing(tx)})
+
+
+@router.post("/resume", responses=operating.PAUSES)
+async def resume(caller: Operator, tx: Tx, body: PauseBody = _EVERYTHING) -> Response:  # noqa: ARG001
+    """End such a pause; what it held goes on in its order."""
+    await stops.resume(tx, body.scope, body.model or body.project_id)
+    return JsonAnswer({"object": "list", "data": await stops.standing(tx)})
+
+
+@router.post("/gates/probe", responses=operating.PROBED)
+async def probe_gate(caller: Operator, body: ProbeBody, tx: Tx) -> Response:  # noqa: ARG001
+    """Let one job try a closed gate now; if its call is refused, the gate closes again."""
+    opened = await stops.probe(tx, body.reason)
+    return JsonAnswer({"object": "probe", "reason": body.reason, "gates": opened})
+
+
+@router.get("/charges", responses=operating.CHARGES)
+async def list_unknown_charges(
+    caller: Operator,  # noqa: ARG001
+    query: Annotated[ChargesQuery, Query()],
+    tx: Reading,
+) -> Response:
+    """List the calls of which nobody knows yet what they cost, newest first."""
+    before = None if query.cursor is None else cursors.read(query.cursor)
+    found, last = await charges.page(tx, before, query.limit)
+    cursor = None if last is None else cursors.write(last)
+    page = {"object": "list", "data": found, "has_more": last is not None}
+    return JsonAnswer(page | {"next_cursor": cursor})
+
+
+@router.post("/charges/{id}/{n}/resolve", responses=operating.RESOLVED)
+async def resolve_charge(
+    caller: Operator,  # noqa: ARG001
+    job_id: JobId,
+    number: Number,
+    body: ResolveBody,
+    tx: Tx,
+    here: Here,
+) -> Response:
+    """Say what an attempt of unknown charge cost. What was called free is looked for another day."""
+    name, charged = attempts.client_request_id(job_id, number), body.verdict == "charged"
+    attempt, job = await jobs.resolve_by_hand(
+        tx, here.presenter, name, charged=charged, credits_=body.credits
+    )
+    return JsonAnswer(charges.show_resolved(attempt, job))
+
+
+@router.get(
+    "/charges/{id}/{n}/evidence",
+    responses=operating.EVIDENCE,
+    response_class=PlainTextResponse,
+)
+async def get_evidence(
+    caller: Operator,  # noqa: ARG001
+    job_id: JobId,
+    number: Number,
+    tx: Reading,
+) -> Response:
+    """Show the beginning of a paid answer in which no image was found."""
+    found, _ = await evidence.read(tx, attempts.client_request_id(job_id, number))
+    return PlainTextResponse(found.body.decode(errors="backslashreplace"))

@@ -1,0 +1,79 @@
+"""What an operator stops and lets go on: pauses, and gates that are to be tried now."""
+
+from typing import get_args
+from uuid import UUID
+
+from models import ids
+from models.accounts import projects
+from models.audit_log import recording
+from models.errors import Conflict, InvalidRequest, NotFound
+from models.platform.db import Transaction
+from models.platform.jsonable import Json, time
+from models.provider import catalog, gates, pauses
+from models.provider.pauses import Scope
+from models.schema import Project
+from models.states import WaitingReason
+
+_PROBED: tuple[WaitingReason, ...] = ("provider_down", "wallet_empty", "provider_key")
+
+
+async def pause(tx: Transaction, scope: Scope, name: str | None = None) -> None:
+    """Let no call begin: any (`all`), of a model by its id, or of a project by its name or id."""
+    if scope == "model" and catalog.find(name or "") is None:
+        known = ", ".join(each.id for each in catalog.models())
+        raise NotFound(f"There is no model {name!r}; there is {known}.")
+    await pauses.pause(tx, scope, await _named(tx, scope, name))
+
+
+async def resume(tx: Transaction, scope: Scope, name: str | None = None) -> None:
+    """End such a pause; raises `Conflict` for a project that is suspended or being deleted."""
+    held = await _named(tx, scope, name)
+    if scope == "project":
+        project = await tx.get_one(Project, UUID(held))
+        if project.suspended_at is not None:
+            word = "suspended" if project.deleted_at is None else "being deleted"
+            raise Conflict(f"The project is {word}: only its reinstatement ends this pause.")
+    await pauses.resume(tx, scope, held)
+
+
+async def standing(tx: Transaction) -> list[Json]:
+    """Return every pause, the oldest first."""
+    return [
+        {
+            "scope": each.scope,
+            "model": each.name if each.scope == "model" else None,
+            "project_id": ids.text(ids.PROJECT, UUID(each.name))
+            if each.scope == "project"
+            else None,
+            "paused_at": time(each.paused_at),
+        }
+        for each in await pauses.standing(tx)
+    ]
+
+
+async def probe(tx: Transaction, reason: str) -> int:
+    """Let one job try a closed gate now; returns how many gates were closed for this reason.
+
+    Raises `InvalidRequest` for a gate that no job can try, and `Conflict` where none is closed.
+    """
+    known = next((each for each in _PROBED if each == reason), None)
+    if known is None:
+        why = (
+            "workers try their store themselves, each DARKROOM_GATE_PROBE"
+            if reason == "storage"
+            else f"use one of {', '.join(_PROBED)}"
+        )
+        raise InvalidRequest(f"The gate {reason!r} cannot be probed: {why}.")
+    opened = await gates.probe(tx, known)
+    if not opened:
+        raise Conflict(f"No gate {reason!r} is closed, or its probe is under way.")
+    await recording.record(tx, "gate.probed", reason, after={"gates": opened})
+    return opened
+
+
+async def _named(tx: Transaction, scope: Scope, name: str | None) -> str:
+    if scope not in get_args(Scope) or (name is None) != (scope == "all"):
+        raise InvalidRequest("Name what to pause: a model by its id, a project, or everything.")
+    if scope == "project":
+        return str(await projects.find(tx, name or ""))
+    return name or ""

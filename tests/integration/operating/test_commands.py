@@ -1,0 +1,107 @@
+"""The operator plane as commands: `python -m models …` does what the API does."""
+
+import asyncio
+import json
+import os
+import pwd
+
+import pytest
+
+from models import ids
+from models.__main__ import main
+from models.accounts.projects import Caller
+from models.jobs.view import Presenter
+from models.platform.db import Database
+from tests.conftest import SECRET
+from tests.fixtures.making import Bench
+
+
+@pytest.fixture
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
+
+
+@pytest.fixture(autouse=True)
+def _environment(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("DARKROOM_SECRET", SECRET)
+
+
+class Shell:
+    """Runs commands, each as a process of its own would."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    async def __call__(self, *words: str, status: int = 0) -> str:
+        assert await asyncio.to_thread(main, words) == status, words
+        said = self._capsys.readouterr()
+        return (said.out if status < 2 else said.err).strip()
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(capsys)
+
+
+async def test_an_operators_key_is_made_listed_and_revoked(bench: Bench, run: Shell) -> None:
+    key = await run("create-operator-key", "--label", "night shift")
+    (row,) = await bench.rows("SELECT scopes, project_id FROM api_keys WHERE name = 'night shift'")
+    assert row == {"scopes": ["operator"], "project_id": None}
+    listed = await run("keys")
+    assert "operators  night shift" in listed
+    assert "tests  tests" in listed
+    assert key.split("_")[3] not in listed
+    assert "is revoked" in await run("revoke-key", key[:20])
+    assert "revoked 20" in await run("keys")
+    assert "no API key" in await run("revoke-key", "dr_live_nobody", status=2)
+    assert "tests" in await run("keys", "tests")
+
+
+async def test_a_project_is_suspended_reinstated_renamed_and_deleted(
+    bench: Bench, run: Shell
+) -> None:
+    assert "active     tests" in await run("projects")
+    assert "accepts no job" in await run("suspend", "tests", "--reason", "it does not pay")
+    assert "suspended  tests" in await run("projects")
+    assert "suspended: only its reinstatement" in await run(
+        "resume", "--project", "tests", status=2
+    )
+    assert await run("reinstate", "tests") == "tests goes on"
+    assert (await run("rename-project", "tests", "atelier")).endswith("is atelier")
+    assert "--yes" in await run("delete-project", "atelier", status=2)
+    named = ids.text(ids.PROJECT, bench.caller.project_id)
+    assert named in await run("delete-project", "atelier", "--yes")
+    assert await run("projects") == "there is no project"
+    assert f"deleting   deleted {named}" in await run("projects", "--deleted")
+
+
+async def test_state_attention_and_charges_are_told(bench: Bench, run: Shell) -> None:
+    assert await run("attention") == "nothing needs a person"
+    lost = await bench.running(on_unknown_charge="fail")
+    await bench.lose(lost)
+    assert json.loads(await run("state"))["charges"]["unknown"] == 1
+    assert f"{ids.text(ids.JOB, lost.job_id)}:1" in await run("charges")
+    await run("pause")
+    assert "paused: An operator has paused everything" in await run("attention", status=1)
+    assert "No gate 'wallet_empty'" in await run("probe", "wallet_empty", status=2)
+    await bench.run("INSERT INTO gates (reason) VALUES ('wallet_empty')")
+    assert "tries the gate" in await run("probe", "wallet_empty")
+
+
+async def test_what_a_command_changes_is_logged_with_its_user(bench: Bench, run: Shell) -> None:
+    await run("limit", "tests", "--in-flight", "3")
+    last = json.loads((await run("audit-log", "list", "--project", "tests")).splitlines()[0])
+    user = pwd.getpwuid(os.getuid()).pw_name
+    assert last["action"] == "project.limits_changed"
+    assert (last["before"], last["after"]) == ({"in_flight": None}, {"in_flight": 3})
+    assert (last["actor"]["type"], last["actor"]["name"].split("@")[0]) == ("command", user)
+    whole = await run("audit-log", "verify")
+    end = whole.rpartition(" ")[2]
+    assert "whole and in order" in await run("audit-log", "verify", "--expect", end)
+    assert "is no end" in await run("audit-log", "verify", "--expect", "7:abc", status=2)
+    await bench.run(
+        "SET LOCAL session_replication_role = replica; DELETE FROM audit_log WHERE seq = 1"
+    )
+    assert await run("audit-log", "verify", status=1) == "line 1 is missing: removed"

@@ -1,0 +1,168 @@
+"""Deleting a project: what is theirs goes, what was paid stays written, and nobody else loses anything."""
+
+from functools import partial
+from uuid import UUID
+
+import pytest
+from celery import Celery
+
+from models.accounts import projects
+from models.accounts.projects import Caller
+from models.audit_log import verifying
+from models.errors import NotFound
+from models.jobs.view import Presenter
+from models.money import budgets
+from models.money.budgets import Rule
+from models.operating import emptying, tenants
+from models.platform.db import Database
+from models.platform.doorbell import Doorbell
+from models.platform.vault import Vault
+from models.settings import Settings
+from models.webhooks import endpoints
+from models.webhooks.endpoints import Wish
+from tests.conftest import make_project
+from tests.fixtures.making import Bench
+from worker.dispatcher.duties import emptying as duty
+from worker.dispatcher.duty import Dispatcher
+
+LEFT = ("api_keys", "ledger", "projects", "usage_hours", "audit_log", "remnants")
+
+
+@pytest.fixture
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
+
+
+async def rounds(bench: Bench, project_id: UUID) -> bool:
+    """Take the duty's steps until nothing moves; return whether the project is empty."""
+    for _ in range(20):
+        found = await bench.do(lambda tx: emptying.unfinished(tx, project_id, 2))
+        for each in found:
+            cancel = partial(emptying.cancel, presenter=bench.presenter, job_id=each)
+            await bench.do(cancel)
+        moved = len(found)
+        moved += await bench.do(lambda tx: emptying.quieten(tx, project_id, 2))
+        moved += await bench.do(lambda tx: emptying.remove_jobs(tx, project_id, 2))
+        if not moved:
+            return await bench.do(lambda tx: emptying.finish(tx, project_id))
+    raise AssertionError("it does not come to an end")
+
+
+async def remove(bench: Bench, vault: Vault) -> None:
+    await bench.do(lambda tx: tenants.remove(tx, vault, bench.caller.project_id))
+
+
+async def rows_of(bench: Bench, project_id: UUID) -> dict[str, int]:
+    """Count the rows that name a project, by table."""
+    tables = await bench.rows(
+        "SELECT table_name AS name FROM information_schema.columns"
+        " WHERE column_name = 'project_id' AND table_schema = 'public'"
+    )
+    counts = {}
+    for row in tables:
+        name = row["name"]
+        found = await bench.rows(
+            f"SELECT count(*) AS n FROM {name} WHERE project_id = :project",  # noqa: S608 - a table's name
+            project=project_id,
+        )
+        counts[name] = found[0]["n"]
+    return {name: count for name, count in counts.items() if count}
+
+
+async def busy(bench: Bench, vault: Vault) -> None:
+    """Give a project one of everything that it can have."""
+    wish = Wish("https://example.com/hook")
+    await bench.do(lambda tx: endpoints.register(tx, vault, bench.caller.project_id, wish))
+    ref = await bench.running()
+    await bench.receive(ref)
+    await bench.succeed(ref)
+    await bench.refuse(await bench.running())
+    await bench.submit()
+    await bench.submit(concurrency_key="k")
+    await bench.run(
+        "INSERT INTO gates (reason, project_id) VALUES ('provider_down', :project)",
+        project=bench.caller.project_id,
+    )
+    rule = Rule("project", "day", "UTC", 10**9, "hard")
+    await bench.do(lambda tx: budgets.put(tx, bench.caller.project_id, rule))
+
+
+async def test_all_that_is_theirs_goes_and_the_books_stay(bench: Bench, vault: Vault) -> None:
+    other = Bench(
+        bench.database, bench.presenter, (await make_project(bench.database, vault, "other"))[0]
+    )
+    for each in (bench, other):
+        await busy(each, vault)
+    before = await rows_of(other, other.caller.project_id)
+    (charged,) = await bench.rows(
+        "SELECT sum(credits) AS credits FROM ledger WHERE project_id = :p",
+        p=bench.caller.project_id,
+    )
+    await remove(bench, vault)
+    assert await rounds(bench, bench.caller.project_id)
+    assert set(await rows_of(bench, bench.caller.project_id)) <= set(LEFT)
+    (left,) = await bench.rows(
+        "SELECT sum(credits) AS credits FROM ledger WHERE project_id = :p AND kind = 'charge'",
+        p=bench.caller.project_id,
+    )
+    assert charged["credits"] >= left["credits"] == 91_000
+    (project,) = await bench.rows(
+        "SELECT name, emptied_at IS NOT NULL AS emptied FROM projects WHERE id = :p",
+        p=bench.caller.project_id,
+    )
+    assert project["emptied"]
+    assert project["name"].startswith("deleted prj_")
+    keys = await bench.rows(
+        "SELECT name FROM api_keys WHERE project_id = :p", p=bench.caller.project_id
+    )
+    assert {row["name"] for row in keys} == {""}
+    assert await rows_of(other, other.caller.project_id) == before
+    assert await bench.audit() == []
+    assert (await verifying.verify(bench.database)).wrong == []
+
+
+async def test_its_keys_end_and_its_name_is_free_at_once(bench: Bench, vault: Vault) -> None:
+    caller, key = await make_project(bench.database, vault, "atelier")
+    await bench.do(lambda tx: tenants.remove(tx, vault, caller.project_id))
+    assert await bench.do(lambda tx: projects.caller(tx, key)) is None
+    with pytest.raises(NotFound):
+        await bench.do(lambda tx: projects.find(tx, "atelier"))
+    with pytest.raises(NotFound):
+        await bench.do(lambda tx: tenants.remove(tx, vault, caller.project_id))
+    assert (await make_project(bench.database, vault, "atelier"))[0].project_id != caller.project_id
+
+
+async def test_a_call_under_way_and_a_charge_that_is_unknown_are_waited_for(
+    bench: Bench, vault: Vault
+) -> None:
+    running = await bench.running()
+    lost = await bench.running(on_unknown_charge="fail")
+    await bench.lose(lost)
+    project_id = bench.caller.project_id
+    await remove(bench, vault)
+    assert not await rounds(bench, project_id)
+    await bench.receive(running)
+    await bench.succeed(running)
+    assert not await rounds(bench, project_id), "nobody knows what the lost call cost"
+    await bench.resolve(lost.job_id, credits_=91_000)
+    assert await rounds(bench, project_id)
+    rows = await bench.rows("SELECT sum(credits) AS credits FROM ledger WHERE kind = 'charge'")
+    assert rows[0]["credits"] == 2 * 91_000
+    assert await bench.audit() == []
+
+
+async def test_a_dispatcher_empties_it_by_itself(
+    bench: Bench, vault: Vault, settings: Settings, redis_server: str
+) -> None:
+    await busy(bench, vault)
+    await remove(bench, vault)
+    async with Doorbell(redis_server) as doorbell:
+        dispatcher = Dispatcher(settings, "d1", bench.database, doorbell, Celery(), bench.presenter)
+        while await duty.run(dispatcher):
+            pass
+    (project,) = await bench.rows(
+        "SELECT emptied_at FROM projects WHERE id = :p", p=bench.caller.project_id
+    )
+    assert project["emptied_at"] is not None
+    assert await bench.rows("SELECT 1 FROM jobs") == []
+    assert await bench.rows("SELECT 1 FROM set_aside") == []
