@@ -16,6 +16,7 @@ from api.dependencies.state import State
 from api.dropin import outcomes, pictures
 from api.dropin.pictures import Picture
 from api.dropin.reading import Asked
+from api.edge.connections.receipts import Receipts
 from api.sharing.calls import Calls
 from models.jobs import Snapshot
 from models.jobs.submission.calls import Claim
@@ -32,7 +33,7 @@ class Fate:
 
 
 class Delivered(StreamingResponse):
-    """An answer that notes of its call whether all of it was sent to a client that was still there."""
+    """An answer that notes of its call whether all of it was sent to a client that read it."""
 
     def __init__(
         self,
@@ -52,11 +53,16 @@ class Delivered(StreamingResponse):
         """Send it."""
         answered = False
         request = Request(scope, receive)
+        receipts: Receipts | None = (
+            getattr(request.state, "receipts", None) if self._claim else None
+        )
 
         async def watched(message: Message) -> None:
             nonlocal answered
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 answered = not await request.is_disconnected()
+                if receipts is not None:
+                    receipts.expect()
             await send(message)
 
         with self._calls.held(self._claim):
@@ -65,6 +71,8 @@ class Delivered(StreamingResponse):
             finally:
                 answered = answered and not self._fate.repeated
                 self._calls.note(self._claim, answered=answered, failed=self._fate.failed)
+                if answered and receipts is not None:
+                    receipts.sent(lambda: self._calls.note(self._claim, answered=False))
 
 
 async def answer(

@@ -22,7 +22,7 @@ class Calls:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: dict[Claim, None] = {}
-        self._noting: set[asyncio.Task[None]] = set()
+        self._noting: dict[Claim, asyncio.Task[None]] = {}
 
     @contextmanager
     def held(self, claim: Claim | None) -> Iterator[None]:
@@ -36,12 +36,15 @@ class Calls:
                 self._waiting.pop(claim, None)
 
     def note(self, claim: Claim | None, *, answered: bool, failed: bool = False) -> None:
-        """Note what became of a call, whatever becomes of the request: its task may be cancelled."""
+        """Note what became of a call, whatever becomes of the request: its task may be cancelled.
+
+        What is noted later of the same call is said later, and counts.
+        """
         if claim is None:
             return
-        task = asyncio.create_task(self._note(claim, answered=answered, failed=failed))
-        self._noting.add(task)
-        task.add_done_callback(self._noting.discard)
+        before = self._noting.get(claim)
+        note = self._note(claim, before, answered=answered, failed=failed)
+        self._noting[claim] = asyncio.create_task(note)
 
     async def see_for_ever(self) -> None:
         """Say who waits here, until cancelled."""
@@ -56,9 +59,20 @@ class Calls:
 
     async def finish(self) -> None:
         """Wait until everything is noted."""
-        await asyncio.gather(*self._noting, return_exceptions=True)
+        await asyncio.gather(*self._noting.values(), return_exceptions=True)
 
-    async def _note(self, claim: Claim, *, answered: bool, failed: bool) -> None:
+    async def _note(
+        self, claim: Claim, before: asyncio.Task[None] | None, *, answered: bool, failed: bool
+    ) -> None:
+        if before is not None:
+            await before
+        try:
+            await self._say(claim, answered=answered, failed=failed)
+        finally:
+            if self._noting.get(claim) is asyncio.current_task():
+                del self._noting[claim]
+
+    async def _say(self, claim: Claim, *, answered: bool, failed: bool) -> None:
         for _ in range(_TRIES):
             try:
                 if answered:

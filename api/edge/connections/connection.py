@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from api.edge.connections.crowd import CLOSED, Crowd
+from api.edge.connections.receipts import LATE_SECONDS, Receipts
 from api.edge.connections.refusing import (
     FIELDS_MAX,
     HEAD_MAX,
@@ -54,6 +55,8 @@ class Connection(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._running: RequestResponseCycle | None = None
+        self._lingers = False  # behind the answer under way, until the other end closes
+        self._receipts = Receipts(self.loop.time, self._stay)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept a client, or refuse it when there is no room."""
@@ -79,6 +82,7 @@ class Connection(HttpToolsProtocol):
         if self._running is not None:
             self._running.disconnected = True
             self._running.message_event.set()
+        self._receipts.closed(reset=exc is not None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -106,6 +110,7 @@ class Connection(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self._in_head, self._unmoved = True, 0
+        self._receipts.read()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; what follows a body (a trailer) is dropped."""
@@ -123,6 +128,7 @@ class Connection(HttpToolsProtocol):
             refused = too_long(self.url)
             self.url, self.headers[:] = self.url[:URL_MAX], []
             self.scope["state"]["refused"] = refused
+        self.scope["state"]["receipts"] = self._receipts
         self._crowd.work(self)
         super().on_headers_complete()
         if self._crowd.draining or self.scope["state"].get("refused"):
@@ -143,6 +149,9 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with what was sent ahead, or wait for more."""
+        if self._lingers:
+            self._linger()
+            return
         unread = self._running is not None and self._running.more_body
         super().on_response_complete()
         if self._busy or self.transport.is_closing():
@@ -180,6 +189,23 @@ class Connection(HttpToolsProtocol):
         self._running = cycle
         cycle.keep_alive = cycle.keep_alive and not self._crowd.draining
         super()._start_asgi_task(cycle, app)
+
+    def _stay(self) -> None:
+        """Behind the answer under way, let the other end close first, if it was to be the last one."""
+        if self._running is not None and not self._running.keep_alive:
+            self._running.keep_alive = self._lingers = True
+
+    def _linger(self) -> None:
+        """Say that nothing follows, and wait for the other end's word (RFC 9112, 9.6)."""
+        self._refused, self._unmoved = True, 0
+        self.pipeline.clear()
+        self._unset_keepalive_if_required()
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._cancel_deadline()
+        self._deadline = self.loop.call_later(LATE_SECONDS, self.transport.close)
+        self._crowd.rest(self)
 
     @property
     def _busy(self) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from uuid import UUID
 
 import httpx
@@ -114,3 +115,31 @@ async def test_a_repetition_that_finds_the_job_failed_is_told_so_and_pays_nothin
         answer = await api.client.post(URL, json=asked())
         assert (answer.status_code, answer.json()["code"]) == (502, "expired")
     assert await api.life.count("jobs") == 1
+
+
+async def test_an_answer_that_was_sent_whole_and_not_read_is_lost_too(api: Api) -> None:
+    unread = asyncio.create_task(closed_unread(api))
+    (job,) = await jobs(api, 1)
+    await ended(api, api.life.succeed(job), job)
+    await unread
+    await lost(api, 1)
+    assert await answered(api) == job  # although it does not count
+    again = asyncio.create_task(answered(api))  # that one was read: this is another image
+    (other,) = await jobs(api, 1)
+    await ended(api, api.life.succeed(other), other)
+    assert await again == other != job
+
+
+async def closed_unread(api: Api) -> None:
+    """Send a call, and close its connection when all of the answer is there, most of it unread."""
+    request = api.client.build_request("POST", URL, json=asked())
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    loop = asyncio.get_running_loop()
+    with socket.socket() as connection:
+        connection.settimeout(0)
+        await loop.sock_connect(connection, (httpx.URL(api.url).host, httpx.URL(api.url).port))
+        whole = f"POST {URL} HTTP/1.1\r\n{head}\r\n".encode() + request.content
+        await loop.sock_sendall(connection, whole)
+        await loop.sock_recv(connection, 5)
+        while await api.life.count("calls WHERE answered_at IS NOT NULL") == 0:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0.02)
