@@ -7,7 +7,6 @@ is one table (`judge`), from status and headers to a `TryResult`.
 import random
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ import structlog
 from models.coordination.workers import BUNDLE
 from models.errors import EgressRefused, Unavailable
 from models.ids import DELIVERY, EVENT, JOB, PROJECT, text
+from models.platform.db.absences import is_refusal
 from models.settings import Settings
 from models.states import DeliveryState
 from models.webhooks import deliveries
@@ -148,10 +148,16 @@ async def _record(
     delivery_id, number = claimed.delivery_id, claimed.number
     line = Tried(delivery_id, number, at, tried)
     if line.plain:
-        # Whatever goes wrong, and whether it took effect, the general way finds out.
-        with suppress(Exception):
+        try:
             if await context.tries.put(line):
                 return tried.state
+        except Exception as failed:
+            if not isinstance(failed, Unavailable) and not is_refusal(failed):
+                raise
+            # Whether it took effect, the general way finds out; and which try is at fault, if one is.
+            cause = "away" if isinstance(failed, Unavailable) else "refused"
+            metrics.RECORDED_ALONE.labels(cause).inc()
+            log.warning("webhook.recorded_alone", number=number, reason=said(failed))
     patience = Patience.of(context.settings)
     return await persist(
         context, lambda tx: deliveries.record(tx, delivery_id, number, at, tried, patience)

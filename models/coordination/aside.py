@@ -18,6 +18,10 @@ from models.platform.db import Transaction
 from models.schema import Aside
 
 Duty = Literal[
+    "release",
+    "wake",
+    "reconcile",
+    "park",
     "reap",
     "expire",
     "readmit",
@@ -70,6 +74,18 @@ def passed_by(
             Aside.duty == duty, Aside.subject == subject, Aside.again_at > func.now()
         )
     )
+
+
+def passed(duty: Duty) -> str:
+    """Return, as SQL by hand, an array of the rows that a duty passes by, made once a statement."""
+    rows = f"SELECT subject FROM set_aside WHERE duty = '{duty}' AND again_at > now()"  # noqa: S608 - ours
+    return f"ARRAY({rows})"
+
+
+async def among(tx: Transaction, duty: Duty, subjects: Sequence[UUID]) -> set[UUID]:
+    """Return those of these rows that a duty passes by."""
+    mine = (Aside.duty == duty) & Aside.subject.in_(subjects) & (Aside.again_at > func.now())
+    return set(await tx.scalars(select(Aside.subject).where(mine)))
 
 
 async def forget(tx: Transaction, duty: Duty, moved: Sequence[UUID]) -> None:

@@ -17,6 +17,7 @@ from models.schema import Image, Job
 _SETTLED_FOR = func.make_interval(0, 0, 0, 0, 0, 1)  # a minute: the worker draws it right away
 
 
+_LOST = 20_000  # pending thumbnails that one look for lost ones goes through
 _OF_KEPT = ("sha256", "bytes", "width", "height", "content_type", "provider_url")
 
 
@@ -114,9 +115,13 @@ async def thumbnail_is(direct: Direct, job_id: UUID, state: Literal["made", "imp
 
 
 async def without_thumbnail(tx: Transaction, limit: int) -> list[tuple[UUID, UUID, str]]:
-    """Return job, project and hash of images whose thumbnail was lost with its worker, oldest first."""
-    rows = await tx.execute(
-        select(Image.job_id, Job.project_id, Image.sha256)
+    """Return job, project and hash of images whose thumbnail was lost with its worker.
+
+    A few of each project, so that none waits behind another's many; which of them changes from look to
+    look, for some may be lost each time.
+    """
+    lost = (
+        select(Image.job_id, Job.project_id, Image.sha256, Image.kept_at)
         .join(Job, Job.id == Image.job_id)
         .where(
             Image.thumbnail == "pending",
@@ -125,8 +130,12 @@ async def without_thumbnail(tx: Transaction, limit: int) -> list[tuple[UUID, UUI
             Image.kept_at < func.now() - _SETTLED_FOR,
         )
         .order_by(Image.kept_at)
-        .limit(limit)
+        .limit(_LOST)
+        .cte("lost")
     )
+    place = func.row_number().over(partition_by=lost.c.project_id, order_by=func.random())
+    lined = select(lost, place.label("place")).subquery()
+    rows = await tx.execute(select(lined).order_by(lined.c.place, lined.c.kept_at).limit(limit))
     return [(row.job_id, row.project_id, row.sha256) for row in rows]
 
 

@@ -50,7 +50,13 @@ from models.jobs.charges.charging import (
 from models.jobs.charges.correcting import Correction, correct, write_off
 from models.jobs.endings.ending import cancel, expire, late
 from models.jobs.endings.following import follow_up, settle, waiting
-from models.jobs.queue.dispatching import Dispatch, dispatch, hand_back
+from models.jobs.queue.dispatching import (
+    Dispatch,
+    dispatch,
+    hand_back,
+    next_to_dispatch,
+    try_dispatching,
+)
 from models.jobs.queue.explaining import explain
 from models.jobs.queue.outlook import Outlook, look
 from models.jobs.reading import Snapshot, finished, listing, read, read_version, snapshot
@@ -135,6 +141,7 @@ __all__ = [
     "look",
     "lose",
     "named",
+    "next_to_dispatch",
     "note_absent",
     "open_charge",
     "overdue",
@@ -170,6 +177,7 @@ __all__ = [
     "submit_several",
     "succeed",
     "succeed_plain",
+    "try_dispatching",
     "unknown_charges",
     "view",
     "waiting",

@@ -10,19 +10,25 @@ probe. The refused probe of one project does not close again a gate that is clos
 another project's, if one waits. No job is waited for longer than a minute, for a pause or cap may hold it.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
+import structlog
 from sqlalchemy import ColumnElement, delete, func, literal, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 
 from models.platform.db import Transaction
+from models.platform.db.absences import absence
 from models.platform.db.statements import Reader, Row, Writer, prepared
 from models.schema import Attempt, Gate, Job
 from models.states import IN_FLIGHT, WaitingReason
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _LONGEST = timedelta(minutes=5)  # a key that was put right works again after at most this long
 _AT_ONCE = timedelta(0)
@@ -138,23 +144,37 @@ async def half_open(
     """
     closed_for = func.least(Gate.checked_at - Gate.closed_at, literal(_LONGEST))
     patience = func.greatest(closed_for, literal(shortest))
-    tried = await tx.scalars(
-        update(Gate)
-        .where(
+    due = await tx.scalars(
+        select(Gate.id).where(
             Gate.reason == reason,
             Gate.half_open_at.is_(None),
             func.now() >= Gate.checked_at + patience,
             *([Gate.project_id.is_not(None)] if projects else []),
         )
-        .values(half_open_at=func.now())
-        .returning(Gate)
     )
-    opened = tried.all()
-    for gate in opened:
-        await _without_probe(tx, gate)
+    opened = 0
+    for gate_id in due.all():
+        async with alone(tx, gate_id):
+            shut_ = update(Gate).where(Gate.id == gate_id, Gate.half_open_at.is_(None))
+            tried = await tx.scalars(shut_.values(half_open_at=func.now()).returning(Gate))
+            for gate in tried.all():
+                await _without_probe(tx, gate)
+                opened += 1
     if opened:
         tx.ring("jobs")
-    return bool(opened)
+    return opened > 0
+
+
+@asynccontextmanager
+async def alone(tx: Transaction, gate_id: int) -> AsyncIterator[None]:
+    """Undo what is done of one gate where Postgres refuses it, and say so: it stops no other gate."""
+    try:
+        async with tx.begin_nested():
+            yield
+    except DBAPIError as failed:
+        if absence(failed.orig or failed, lost=failed.connection_invalidated) is not None:
+            raise
+        log.error("gate.not_moved", gate=gate_id, reason=str(failed.orig).partition("\n")[0])  # noqa: TRY400 - said
 
 
 async def standing(tx: Transaction) -> list[Gate]:

@@ -156,22 +156,78 @@ async def all_at_once(
     return sum(await one_by_one(dispatcher, duty, found, work))
 
 
+async def sifted(
+    dispatcher: Dispatcher,
+    duty: Duty,
+    batch: Callable[[], Awaitable[Moved]],
+    first: Callable[[Transaction], Awaitable[Sequence[UUID]]],
+    try_: Callable[[Transaction, UUID], Awaitable[bool | None]],
+) -> Moved | None:
+    """Move a batch that is chosen and moved in one statement; None if it failed, and may work now.
+
+    Then the rows that it would have come to `first` are tried one by one, and those that cannot be moved
+    are set aside: the next batch passes them by. Raises what the batch did when none of them is at fault.
+    """
+    try:
+        return await batch()
+    except Unavailable:
+        raise
+    except Exception as failed:
+        log.warning("batch.failed", duty=duty, error=said(failed))
+        async with dispatcher.database.transaction() as tx:
+            found = await first(tx)
+        if len(await one_by_one(dispatcher, duty, found, try_)) == len(found):
+            raise
+    return None
+
+
+async def each_alone(
+    dispatcher: Dispatcher, duty: str, *steps: Callable[[Transaction], Awaitable[object]]
+) -> list[object]:
+    """Do steps that need nothing of each other, each in a transaction of its own; returns what each gave.
+
+    One that fails is told and counted, gives None, and stops none of the others.
+    """
+    given: list[object] = []
+    for step in steps:
+        go_on()
+        try:
+            async with dispatcher.database.transaction() as tx:
+                given.append(await step(tx))
+        except Unavailable:
+            raise
+        except Exception as failed:  # it is this step's alone
+            _FAILURES.labels(duty, "bug").inc()
+            name = getattr(getattr(step, "func", step), "__name__", "")
+            log.error(  # noqa: TRY400 - `exc_info` says when there is one
+                "duty.step_failed",
+                duty=duty,
+                step=name,
+                reason=said(failed),
+                exc_info=_unexpected(failed),
+            )
+            given.append(None)
+    return given
+
+
 async def _set_aside(dispatcher: Dispatcher, duty: Duty, subject: UUID, failed: Exception) -> None:
     """Set a row aside and say so; raises `Unavailable` when it was Postgres that was away."""
     async with dispatcher.database.transaction() as tx:
         failures = await aside.put(tx, duty, subject, said(failed))
     _SET_ASIDE.labels(duty).inc()
-    unexpected = (
-        None if isinstance(failed, DBAPIError) else failed
-    )  # Postgres' own words say enough
     log.error(
         "row.set_aside",
         duty=duty,
         row=str(subject),
         failures=failures,
         reason=said(failed),
-        exc_info=unexpected,
+        exc_info=_unexpected(failed),
     )
+
+
+def _unexpected(failed: Exception) -> Exception | None:
+    """Return what a traceback tells more of: of Postgres, its own words say enough."""
+    return None if isinstance(failed, DBAPIError) else failed
 
 
 def said(failed: Exception) -> str:

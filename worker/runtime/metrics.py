@@ -36,4 +36,11 @@ TRIES = Counter("darkroom_webhook_tries_total", "Tries of deliveries", ["state"]
 LANES_SLOWED = Counter(
     "darkroom_webhook_slowed_total", "Answers of busy receivers that slowed a whole lane down"
 )
+RECORDED_ALONE = Counter(
+    "darkroom_webhook_recorded_alone_total",
+    "Tries that were written down by themselves, for the group's statement had failed",
+    ["cause"],
+)
+for _cause in ("away", "refused"):
+    RECORDED_ALONE.labels(_cause)
 TRY_SECONDS = Histogram("darkroom_webhook_seconds", "Duration of tries of deliveries")

@@ -16,7 +16,7 @@ import structlog
 from models.errors import TooMany, Unavailable
 from models.images import records
 from models.images.pictures import Broken, Pictures
-from models.images.storage import StorageError, Store
+from models.images.storage import Missing, StorageError, Store
 from models.platform.db.direct import Direct
 from models.platform.places import Places
 
@@ -75,5 +75,7 @@ class Thumbnails:
             await records.thumbnail_is(
                 self._direct, job_id, "impossible" if isinstance(drawn, Broken) else "made"
             )
+        except Missing:
+            await records.thumbnail_is(self._direct, job_id, "impossible")
         except (StorageError, Unavailable, TooMany) as failed:
             log.warning("thumbnail.later", reason=str(failed))

@@ -9,6 +9,7 @@ from sqlalchemy import func, not_, or_, select, update
 
 from models import ids
 from models.audit_log import recording
+from models.coordination import aside
 from models.errors import Conflict, NotFound
 from models.jobs.attempts import booking
 from models.jobs.changes.moving import lock
@@ -49,6 +50,7 @@ async def unknown_charges(tx: Transaction, *, limit: int) -> list[Attempt]:
             Attempt.charge == "unknown",
             Attempt.finished_at.is_not(None),
             Attempt.sent_at > func.now() - _LOG_LIFE,
+            ~aside.passed_by("reconcile", Attempt.id),
         )
         .order_by(Attempt.sent_at)
         .limit(limit)
@@ -61,7 +63,12 @@ async def believed_free(tx: Transaction, *, limit: int) -> list[Attempt]:
     since = ids.first_at(datetime.now(UTC) - _SECOND_THOUGHTS)
     rows = await tx.scalars(
         select(Attempt)
-        .where(Attempt.id >= since, Attempt.charge == "released", Attempt.absent_at.is_not(None))
+        .where(
+            Attempt.id >= since,
+            Attempt.charge == "released",
+            Attempt.absent_at.is_not(None),
+            ~aside.passed_by("reconcile", Attempt.id),
+        )
         .order_by(Attempt.id.desc())
         .limit(limit)
     )
@@ -110,13 +117,15 @@ async def identify(tx: Transaction, attempt: Attempt, inference_id: str) -> None
     )
 
 
-async def note_absent(tx: Transaction, attempts_: Sequence[Attempt]) -> None:
-    """Remember that the log did not show these attempts when it first should have."""
-    await tx.execute(
+async def note_absent(tx: Transaction, attempts_: Sequence[Attempt]) -> int:
+    """Remember that the log did not show these attempts when it first should have; returns of how many."""
+    noted = await tx.execute(
         update(Attempt)
         .where(Attempt.id.in_([each.id for each in attempts_]), Attempt.absent_at.is_(None))
         .values(absent_at=func.now())
+        .returning(Attempt.id)
     )
+    return len(noted.all())
 
 
 async def resolve(

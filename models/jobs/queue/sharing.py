@@ -15,6 +15,7 @@ looked into: the work is that of the places that are free, and a leap for each p
 
 from sqlalchemy import text
 
+from models.coordination import aside
 from models.platform.db.statements import prepared
 from models.states import JOB_IN_FLIGHT
 
@@ -25,8 +26,10 @@ _READY = "status = 'queued' AND run_after IS NOT NULL AND phase = 'call'"
 # A job that met a full key is parked: it keeps its rank, and its key's line is looked at instead.
 _PARKED = "status = 'queued' AND waiting_reason = 'concurrency_key'"
 _IN_TIME = "queue_expires_at > now() AND (deadline IS NULL OR deadline > now() + :typical_call)"
-# What was the probe of a gate is not its probe again, while another waits.
-_FRESH = "id <> ALL (CAST(:but_jobs AS uuid[]))"
+# Not what Postgres refused to dispatch; and what was the probe of a gate is not its probe again, while
+# another waits.
+_SOUND = f"jobs.id <> ALL ({aside.passed('release')})"
+_FRESH = f"jobs.id <> ALL (CAST(:but_jobs AS uuid[])) AND {_SOUND}"
 _DUE = f"run_after <= now() AND {_IN_TIME} AND {_FRESH}"
 _OPEN = f"run_after IS NULL AND phase = 'call' AND {_IN_TIME} AND {_FRESH}"
 
@@ -51,12 +54,12 @@ _PAID = """status = 'queued' AND phase = 'keep' AND run_after <= now()
            AND NOT EXISTS (SELECT FROM pauses WHERE scope = 'all')"""
 
 # Longest due first.
+_PAID_FIRST = f"SELECT id FROM jobs WHERE {_PAID} AND {_SOUND} ORDER BY run_after, id LIMIT :slots"  # noqa: S608 - ours
+PAID_FIRST = prepared(text(_PAID_FIRST))
 PAID = prepared(
     text(f"""
     WITH picked AS (
-        SELECT id FROM jobs WHERE {_PAID}
-         ORDER BY run_after, id LIMIT :slots
-           FOR NO KEY UPDATE SKIP LOCKED
+        {_PAID_FIRST} FOR NO KEY UPDATE SKIP LOCKED
     )
     UPDATE jobs SET status = 'released', fence = fence + 1, lease_until = now() + :lease
       FROM picked WHERE jobs.id = picked.id
@@ -80,9 +83,8 @@ CALLS_WAIT = " OR ".join(
     )
 )
 
-# Rows with an id are dispatched; the others name a project and model whose first jobs met a full key.
-CALLS = prepared(
-    text(f"""
+# Ends with `chosen`: the calls whose turn it is.
+_CHOOSE = f"""
     WITH RECURSIVE heads AS (
         (SELECT project_id, model, rank FROM jobs WHERE {_READY}
           ORDER BY project_id, model, rank, id LIMIT 1)
@@ -190,7 +192,11 @@ CALLS = prepared(
             SELECT *, row_number() OVER (PARTITION BY project_id ORDER BY rank, id) AS turn
               FROM counted WHERE fits) own
          WHERE turn <= room ORDER BY base + turn, rank, id LIMIT :calls
-    ), taken AS MATERIALIZED (
+    )"""  # noqa: S608 - every part is this file's own
+CALLS_FIRST = prepared(text(f"{_CHOOSE} SELECT id FROM chosen"), long=True)  # noqa: S608 - ours
+# Rows with an id are dispatched; the others name a project and model whose first jobs met a full key.
+CALLS = prepared(
+    text(f"""{_CHOOSE}, taken AS MATERIALIZED (
         SELECT jobs.id, chosen.project_id, chosen.base, chosen.base + chosen.turn AS turn, chosen.rank
           -- By their ids: written so that no index of all that waits looks as good.
           FROM chosen JOIN jobs ON jobs.id = chosen.id WHERE jobs.status || '' = 'queued'

@@ -11,7 +11,7 @@ Never writes a line of the ledger: that one calls `move`, and a statement that a
 from models.money.budgets.checking import MOVED, ROOM, move
 from models.money.budgets.folding import drifts
 from models.money.budgets.rules import Rule, hard, put, remove, standings
-from models.money.budgets.thresholds import cross, crossing
+from models.money.budgets.thresholds import cross, crossing, following
 from models.money.budgets.windows import BudgetState
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "cross",
     "crossing",
     "drifts",
+    "following",
     "hard",
     "move",
     "put",

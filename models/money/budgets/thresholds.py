@@ -28,6 +28,12 @@ async def crossing(tx: Transaction, after: UUID, look_at: int) -> tuple[list[UUI
     return reached, found[-1].id if len(found) == look_at else None
 
 
+async def following(tx: Transaction, after: UUID, look_at: int) -> list[UUID]:
+    """Return so many budgets after this id, in the order of `crossing`."""
+    found = select(Budget.id).where(Budget.id > after, ~aside.passed_by("budgets", Budget.id))
+    return list(await tx.scalars(found.order_by(Budget.id).limit(look_at)))
+
+
 async def cross(tx: Transaction, budget_id: UUID) -> tuple[BudgetState, int] | None:
     """Remember that a budget's threshold is told; None when somebody else has told it."""
     budget = await tx.get(Budget, budget_id)

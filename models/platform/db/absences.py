@@ -27,6 +27,11 @@ class Busy(Unavailable):
     """The database is there, but could not finish this in time; nothing was lost, try again."""
 
 
+def is_refusal(error: BaseException) -> bool:
+    """Return whether it was Postgres, or its driver, that refused a statement, whatever the reason."""
+    return isinstance(error, psycopg.Error)
+
+
 def leads_astray(error: BaseException | None) -> bool:
     """Return whether the connection that raised this must be dropped, and those beside it."""
     return bool(_ASTRAY.fullmatch(_state(error)))

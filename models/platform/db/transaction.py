@@ -1,11 +1,16 @@
 """One open transaction, and what it tells after its commit."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.platform.db.statements import Statement, Values
+
+
+class _UndoneError(Exception):
+    """The end of a block that is to be undone."""
 
 
 class Transaction(AsyncSession):
@@ -20,6 +25,14 @@ class Transaction(AsyncSession):
     def ring(self, topic: str, key: str = "") -> None:
         """Ring this doorbell once the transaction has committed; a rollback rings nothing."""
         self.rings.add((topic, key))
+
+    @asynccontextmanager
+    async def undone(self) -> AsyncIterator[None]:
+        """Undo what the block does: whoever wants to know whether Postgres refuses it asks so."""
+        with suppress(_UndoneError):
+            async with self.begin_nested():
+                yield
+                raise _UndoneError
 
     @property
     def tallies(self) -> list[Callable[[], object]]:

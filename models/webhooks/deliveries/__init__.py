@@ -43,8 +43,10 @@ from models.webhooks.deliveries.waking import (
     Woken,
     capacity,
     hand_back,
+    next_to_wake,
     reap,
     run_out,
+    try_waking,
     wake,
 )
 
@@ -62,6 +64,7 @@ __all__ = [
     "hand_back",
     "log",
     "missed",
+    "next_to_wake",
     "ping",
     "read",
     "reap",
@@ -73,6 +76,7 @@ __all__ = [
     "run_out",
     "take",
     "take_plain",
+    "try_waking",
     "wake",
     "wake_at_once",
 ]  # fmt: skip

@@ -93,24 +93,33 @@ async def wake(
     if free <= 0:
         return Woken([])
     last = seen or {}
-    rows = await tx.run(
-        _WAKE,
-        {
-            "free": free,
-            "lease": lease,
-            "cap": cap,
-            "rate": rate,
-            "projects": list(last),
-            "lanes": list(last.values()),
-            "slots": min(free, most),
-            **LIMITS,
-        },
-    )
+    asked = {"cap": cap, "rate": rate, "projects": list(last), "lanes": list(last.values())}
+    counts = {"free": free, "lease": lease, "slots": min(free, most)}
+    rows = await tx.run(_WAKE, {**asked, **counts, **LIMITS})
     due = [(row["id"], row["tries"]) for row in rows if row["id"]]
     seen_now, passed_by, again_in = (rows[0][each] for each in ("seen", "passed", "again_in"))
     further = {UUID(project): destination for project, destination in seen_now or ()}
     passed = {each: last[each] for each in passed_by or () if each in last}
     return Woken(due, again_in, passed | further, cut=bool(further))
+
+
+async def next_to_wake(tx: Writer, most: int = BATCH) -> list[UUID]:
+    """Return the deliveries that `wake` would come to first, whatever slows them down; moves none."""
+    asked: dict[str, object] = {"cap": most, "rate": most, "projects": [], "lanes": []}
+    return [
+        row["id"] for row in await tx.run(_NEXT, {**asked, "free": most, "slots": most, **LIMITS})
+    ]
+
+
+async def try_waking(tx: Transaction, delivery_id: UUID) -> bool:
+    """Raise what Postgres has against waking a delivery, else return True; nothing is changed."""
+    async with tx.undone():
+        as_woken = {
+            "state": "sending", "tries": Delivery.tries + 1, "next_at": None, "lease_until": func.now(),
+        }  # fmt: skip
+        mine = (Delivery.id == delivery_id) & (Delivery.state == "pending")
+        await tx.execute(update(Delivery).where(mine).values(**as_woken))
+    return True
 
 
 # By the index that has the order: any other might be read whole, with nothing due in it.
@@ -147,8 +156,7 @@ PACE = """
 # `hops`, or none while it holds its share. In the order of their load, those of a project are let pass as
 # long as it would hold no more than its share of what is free by then. The arrays keep the planner from
 # joining with the whole table. With nothing due there is still one row.
-_WAKE = prepared(
-    text(f"""
+_CHOOSE = f"""
     WITH RECURSIVE owners AS (
         (SELECT project_id FROM deliveries WHERE state = 'pending' ORDER BY project_id LIMIT 1)
         UNION ALL
@@ -202,6 +210,7 @@ _WAKE = prepared(
                SELECT id, next_at FROM deliveries
                 WHERE project_id = open.project_id AND lane = open.lane
                   AND state = 'pending' AND next_at <= now()
+                  AND deliveries.id <> ALL ({aside.passed("wake")})
                 ORDER BY next_at LIMIT least(open.room, open.pace, :free)
                ) first
     ), chosen AS (
@@ -215,7 +224,10 @@ _WAKE = prepared(
         SELECT id, lane FROM deliveries
          WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND state || '' = 'pending'
            FOR UPDATE SKIP LOCKED
-    ), sent AS (
+    )"""  # noqa: S608 - constants of ours
+_NEXT = prepared(text(f"{_CHOOSE} SELECT id FROM picked"))  # noqa: S608 - ours
+_WAKE = prepared(
+    text(f"""{_CHOOSE}, sent AS (
         UPDATE deliveries SET state = 'sending', tries = tries + 1, next_at = NULL,
                               taken_at = NULL, lease_until = now() + :lease
          WHERE id = ANY (ARRAY(SELECT id FROM picked))
@@ -231,7 +243,7 @@ _WAKE = prepared(
            ) further CROSS JOIN (
            SELECT array_agg(project_id) FILTER (WHERE NOT may) AS passed FROM looked_at
            ) others LEFT JOIN sent ON true
-""")  # noqa: S608 - a constant of ours
+""")  # noqa: S608 - ours
 )
 
 

@@ -1,7 +1,7 @@
 """Rows set aside: a duty that fails at one of them notes it, and goes on with the others."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -22,6 +22,7 @@ from models.platform.vault import Vault
 from models.settings import Settings
 from tests.conftest import make_settings
 from tests.fixtures.making import DAY, Bench
+from tests.fixtures.poison import heal, poison, put_by
 from tests.fixtures.sending import endpoint, finished, wake
 from worker.dispatcher.duties import measuring, reaping, retaining
 from worker.dispatcher.duty import Dispatcher, one_by_one
@@ -39,34 +40,6 @@ async def dispatcher(
 ) -> AsyncIterator[Dispatcher]:
     async with Doorbell(settings.redis_url.get_secret_value()) as doorbell:
         yield Dispatcher(settings, "dispatcher-1", database, doorbell, connect(settings), presenter)
-
-
-async def poison(bench: Bench, table: str, subject: UUID, when: str = "UPDATE OR DELETE") -> None:
-    """Let Postgres itself refuse every change of one row."""
-    async with bench.database.transaction() as tx:
-        await tx.execute(
-            text(
-                "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
-                " $$ BEGIN RAISE EXCEPTION 'this row is poison'; END $$"
-            )
-        )
-        await tx.execute(
-            text(
-                f"CREATE TRIGGER poison BEFORE {when} ON {table} FOR EACH ROW"
-                f" WHEN (OLD.id = '{subject}') EXECUTE FUNCTION refuse()"
-            )
-        )
-
-
-async def heal(bench: Bench, table: str) -> None:
-    """Take the poison away, and let the time to try again have come."""
-    await bench.run(f"DROP TRIGGER poison ON {table}")
-    await bench.run("UPDATE set_aside SET again_at = now()")
-
-
-async def put_by(bench: Bench) -> Mapping[UUID, str]:
-    rows = await bench.rows("SELECT subject, duty FROM set_aside")
-    return {row["subject"]: row["duty"] for row in rows}
 
 
 async def test_a_job_that_cannot_be_reaped_stops_no_other_and_is_tried_again(

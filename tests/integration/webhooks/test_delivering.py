@@ -2,14 +2,16 @@
 
 import asyncio
 from base64 import b64decode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from prometheus_client import REGISTRY
 from standardwebhooks import Webhook
+from structlog.testing import capture_logs
 
 from deploy.simulator import Running
 from models import ids
@@ -17,11 +19,14 @@ from models.accounts.projects import Caller
 from models.platform.db import Database
 from models.settings import Settings
 from models.webhooks import deliveries, endpoints
+from models.webhooks.deliveries import Tried
 from models.webhooks.endpoints import Wish
 from tests.fixtures import spending
+from tests.fixtures.poison import poison
 from tests.fixtures.sending import change, find, finished, registered, wake
 from tests.fixtures.spending import House
 from worker import deliver
+from worker.runtime.gathering import Gathering
 
 
 @dataclass
@@ -141,3 +146,41 @@ async def test_what_was_called_off_meanwhile_is_not_sent(house: House) -> None:
         await deliver.start(house.context, [woken])
         await house.context.flight.landed()
     assert receiver.received == []
+
+
+def _recorded_alone() -> float:
+    name = "darkroom_webhook_recorded_alone_total"
+    return REGISTRY.get_sample_value(name, {"cause": "refused"}) or 0
+
+
+async def test_a_record_that_fails_takes_no_other_of_its_group_along_and_is_told(
+    house: House,
+) -> None:
+    bench, before = house.bench, _recorded_alone()
+    async with listening() as receiver:
+        await registered(bench, house.context.vault, Wish(receiver.url))
+        for _ in range(3):
+            await finished(bench)
+        rows = await bench.rows("SELECT id FROM deliveries ORDER BY id")
+        only_if = "NEW.state = 'delivered'"
+        await poison(bench, "deliveries", rows[0]["id"], "UPDATE", only_if=only_if)
+        with capture_logs() as logs:
+            assert await work(house) == ["sending", "delivered", "delivered"]
+    told = [each["reason"] for each in logs if each["event"] == "webhook.recorded_alone"]
+    assert told
+    assert all("this row is poison" in each for each in told)
+    assert _recorded_alone() == before + len(told)
+
+
+async def test_a_bug_of_ours_is_no_reason_to_record_in_another_way(house: House) -> None:
+    async def broken(_tries: Sequence[Tried]) -> list[bool]:
+        raise RuntimeError("a bug")
+
+    context = replace(house.context)
+    context.tries = Gathering(broken, most=1)
+    async with listening() as receiver:
+        await registered(house.bench, house.context.vault, Wish(receiver.url))
+        await finished(house.bench)
+        with capture_logs() as logs:
+            assert await work(replace(house, context=context)) == ["sending"]
+    assert "work.failed" in [each["event"] for each in logs]

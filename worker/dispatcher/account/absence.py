@@ -16,6 +16,7 @@ Both books are asked: the account's ledger is read around the call before it is 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import structlog
 from prometheus_client import Gauge
@@ -24,6 +25,7 @@ from pydantic import SecretStr
 from models import jobs
 from models.jobs import Verdict
 from models.money import statement
+from models.platform.db import Transaction
 from models.schema import Attempt
 from worker.dispatcher.account import matching, statements
 from worker.dispatcher.account.accounting import (
@@ -34,6 +36,7 @@ from worker.dispatcher.account.accounting import (
     reserve_request,
     resolve,
 )
+from worker.dispatcher.duty import all_at_once
 from worker.provider import AccountUnavailable, LogRow
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -109,8 +112,7 @@ async def judge(
         await _look_further(reader, looked, len(due))
     absent = [each for each in due if news.after(each.sent_at)]
     if fresh := [each for each in absent if each.absent_at is None]:
-        async with reader.dispatcher.database.transaction() as tx:
-            await jobs.note_absent(tx, fresh)
+        await _note(reader, fresh)
     again = [
         each
         for each in absent
@@ -122,6 +124,16 @@ async def judge(
     if again and await statements.around(reader, again):
         await matching.explain(reader, now)
         await _release(reader, again, now)
+
+
+async def _note(reader: AccountReader, fresh: Sequence[Attempt]) -> None:
+    async def note(tx: Transaction, only: UUID | None) -> int:
+        return await jobs.note_absent(tx, [each for each in fresh if only in (None, each.id)])
+
+    async def all_(_tx: Transaction) -> list[UUID]:
+        return [each.id for each in fresh]
+
+    await all_at_once(reader.dispatcher, "reconcile", note, all_)
 
 
 async def _release(reader: AccountReader, attempts: Sequence[Attempt], now: datetime) -> None:

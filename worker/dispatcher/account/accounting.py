@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
+from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
@@ -19,9 +20,10 @@ from models import jobs
 from models.coordination import duties
 from models.jobs import Correction, Verdict
 from models.money import statement
-from models.schema import Attempt
+from models.platform.db import Transaction
+from models.schema import Attempt, Job
 from models.settings import Settings
-from worker.dispatcher.duty import Dispatcher, go_on
+from worker.dispatcher.duty import Dispatcher, go_on, one_by_one
 from worker.provider import Provider
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -139,28 +141,38 @@ def spans(attempts: Sequence[Attempt], reader: AccountReader) -> Iterator[Span]:
 
 
 async def resolve(reader: AccountReader, attempt: Attempt, verdict: Verdict) -> None:
-    """Write down what an attempt cost, and say so: what the account's ledger is known to say goes first."""
-    presenter = reader.dispatcher.presenter
-    async with reader.dispatcher.database.transaction() as tx:
-        name = verdict.inference_id
+    """Write down what an attempt cost, and say so: what the account's ledger is known to say goes first.
+
+    An attempt that this cannot be written of is set aside.
+    """
+    presenter, name = reader.dispatcher.presenter, verdict.inference_id
+
+    async def arrow(tx: Transaction, attempt_id: UUID) -> tuple[Correction | None, Job | None]:
+        made = None
         if name is not None and await statement.claim(tx, attempt, name):
-            corrected(await jobs.correct(tx, presenter, attempt.id), by="ledger")
-        job = await jobs.resolve(tx, presenter, attempt.job_id, attempt.number, verdict)
-    if job is not None:
-        log.info(
-            "charge.resolved",
-            client_request_id=attempt.client_request_id,
-            charge="released" if verdict.credits is None else "settled",
-            credits=verdict.credits,
-        )
+            made = await jobs.correct(tx, presenter, attempt_id)
+        return made, await jobs.resolve(tx, presenter, attempt.job_id, attempt.number, verdict)
+
+    for made, job in await one_by_one(reader.dispatcher, "reconcile", [attempt.id], arrow):
+        corrected(made, by="ledger")
+        if job is not None:
+            log.info(
+                "charge.resolved",
+                client_request_id=attempt.client_request_id,
+                charge="released" if verdict.credits is None else "settled",
+                credits=verdict.credits,
+            )
 
 
 async def identify(reader: AccountReader, attempt: Attempt, inference_id: str) -> None:
     """Remember which inference a call was, which decides nothing; what names it there is booked next."""
+
+    async def arrow(tx: Transaction, _attempt_id: UUID) -> bool:
+        await jobs.identify(tx, attempt, inference_id)
+        return await statement.claim(tx, attempt, inference_id)
+
     if attempt.inference_id is None and attempt.finished_at is not None:
-        async with reader.dispatcher.database.transaction() as tx:
-            await jobs.identify(tx, attempt, inference_id)
-            await statement.claim(tx, attempt, inference_id)
+        await one_by_one(reader.dispatcher, "reconcile", [attempt.id], arrow)
 
 
 def corrected(made: Correction | None, *, by: str) -> None:

@@ -8,6 +8,7 @@ a call by amount and time where that is unambiguous. What is left is counted: ch
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import structlog
 from prometheus_client import Counter as Metric
@@ -15,7 +16,9 @@ from prometheus_client import Gauge
 from sqlalchemy import func, select
 
 from models import jobs
+from models.coordination import aside
 from models.money import statement
+from models.platform.db import Transaction
 from models.schema import AccountLine, Attempt
 from worker.dispatcher.account import statements
 from worker.dispatcher.account.accounting import APART, AccountReader, corrected, longest_call
@@ -85,7 +88,7 @@ async def explain(reader: AccountReader, now: datetime) -> None:
     These last only if it leaves no such charge over: else somebody else uses the account, and it may be
     theirs. And nothing is guessed near a call of which the log, which names calls, was not asked in time.
     """
-    settings = reader.dispatcher.settings
+    settings, paired = reader.dispatcher.settings, dict[UUID, int]()
     known = now - settings.log_lag - longest_call(settings)  # until then its log will tell by name
     async with reader.dispatcher.database.transaction() as tx:
         found = await statement.nobodys(tx, now - _DAY, known, limit=_BATCH)
@@ -99,8 +102,12 @@ async def explain(reader: AccountReader, now: datetime) -> None:
         first, last = lines[0].at - longest_call(settings) - APART, lines[-1].at + APART
         calls = await statement.unnamed(tx, first, min(last, known), limit=_BATCH)
         if _BATCH not in (len(found), len(calls)):
-            for line, attempt in _pairs(reader, lines, calls):
-                await statement.assign(tx, line.id, attempt.id)
+            paired = {attempt.id: line.id for line, attempt in _pairs(reader, lines, calls)}
+
+    async def assign(tx: Transaction, attempt_id: UUID) -> None:
+        await statement.assign(tx, paired[attempt_id], attempt_id)
+
+    await one_by_one(reader.dispatcher, "correct", list(paired), assign)
     await statements.book(reader)
 
 
@@ -171,19 +178,30 @@ async def _write_off(reader: AccountReader, now: datetime, newest: datetime) -> 
         doubtful = [each for each in missing if maybe_of(each, strange, over)]
         later = [each.sent_at for each in doubtful if each.sent_at > now - _DAY]
         _UNCONFIRMED.inc(len(doubtful) - len(later))
-        sure = [each.id for each in missing if each not in doubtful]
+        failed = await _reverse(reader, [each.id for each in missing if each not in doubtful])
+        later += [
+            each.sent_at for each in missing if each.id in failed and each.sent_at > now - _DAY
+        ]
         until = min([until, *later])
-        told = await one_by_one(
-            reader.dispatcher,
-            "correct",
-            sure,
-            lambda tx, each: jobs.write_off(tx, reader.dispatcher.presenter, each),
-        )
-        for each in told:
-            corrected(each, by="absence")
     if until > judged and len(missing) < _BATCH:
         async with reader.dispatcher.database.transaction() as tx:
             await statement.set_mark(tx, statement.JUDGED, until)
+
+
+async def _reverse(reader: AccountReader, sure: Sequence[UUID]) -> set[UUID]:
+    """Reverse what was booked for these attempts; returns those for which that cannot be done now."""
+    async with reader.dispatcher.database.transaction() as tx:
+        aside_ = await aside.among(tx, "correct", sure)
+    told = await one_by_one(
+        reader.dispatcher,
+        "correct",
+        [each for each in sure if each not in aside_],
+        lambda tx, each: jobs.write_off(tx, reader.dispatcher.presenter, each),
+    )
+    for each in told:
+        corrected(each, by="absence")
+    async with reader.dispatcher.database.transaction() as tx:
+        return await aside.among(tx, "correct", sure)
 
 
 def maybe_of(attempt: Attempt, strange: Sequence[AccountLine], over: timedelta) -> bool:

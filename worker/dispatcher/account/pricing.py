@@ -1,10 +1,13 @@
 """Asks the provider's pricing route what each model of the catalog costs."""
 
+from functools import partial
+
 import structlog
 
 from models.money import prices
 from models.provider import catalog
 from worker.dispatcher.account.accounting import AccountReader, reserve_request
+from worker.dispatcher.duty import each_alone
 from worker.provider import AccountUnavailable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -23,6 +26,7 @@ async def run(reader: AccountReader) -> bool:
         if quoted is None:
             log.info("price.not_quoted", model=model.id)
             continue
-        async with reader.dispatcher.database.transaction() as tx:
-            await prices.quote(tx, model.id, quoted)
+        await each_alone(
+            reader.dispatcher, "prices", partial(prices.quote, model_id=model.id, credits_=quoted)
+        )
     return False

@@ -10,6 +10,8 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
+from prometheus_client import Counter as Metric
+from sqlalchemy.exc import DBAPIError
 
 from models import jobs
 from models.money import statement
@@ -26,12 +28,16 @@ from worker.dispatcher.account.accounting import (
     reserve_request,
     spans,
 )
-from worker.dispatcher.duty import one_by_one
+from worker.dispatcher.duty import one_by_one, said
 from worker.provider import AccountUnavailable, TransactionRow
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _BATCH = 500  # attempts that are corrected between two looks
+_UNWRITTEN = Metric(
+    "darkroom_statement_lines_unwritten",
+    "Lines of the account's ledger that were read and could not be written down",
+)
 _KINDS: dict[str, MovementKind] = {
     "MODEL_USAGE": "MODEL_USAGE", "REFUND": "REFUND", "ADJUSTMENT": "ADJUSTMENT",
 }  # fmt: skip
@@ -62,15 +68,27 @@ async def read(
         except AccountUnavailable as failed:
             log.warning("matching.later", duty=duty, reason=str(failed))
             return None
-        async with reader.dispatcher.database.transaction() as tx:
-            fresh = await statement.take(tx, list(twins.lines(page.rows)))
-            await attribute(reader, tx, fresh)
+        await _take(reader, list(twins.lines(page.rows)))
         newest = max([newest, *(row.created_at for row in page.rows)])
         cursor = page.next_cursor
         if cursor is None:
             break
     await book(reader)
     return newest
+
+
+async def _take(reader: AccountReader, lines: Sequence[Line]) -> None:
+    """Write lines that were read, and find their attempts; one that cannot be written stops none."""
+    try:
+        async with reader.dispatcher.database.transaction() as tx:
+            await attribute(reader, tx, await statement.take(tx, lines))
+    except DBAPIError as failed:
+        if len(lines) == 1:
+            _UNWRITTEN.inc()
+            log.error("statement.line_unwritten", line=lines[0].name, reason=said(failed))  # noqa: TRY400 - said
+            return
+        for each in lines:
+            await _take(reader, [each])
 
 
 async def book(reader: AccountReader) -> None:

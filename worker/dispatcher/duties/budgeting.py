@@ -1,6 +1,7 @@
 """Looks after budgets: readmits jobs that waited for room, and announces when a soft one fills up."""
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from uuid import UUID
@@ -14,7 +15,7 @@ from models.money import budgets
 from models.platform.db import Transaction
 from models.platform.jsonable import Json
 from models.webhooks import notices
-from worker.dispatcher.duty import Dispatcher, one_by_one
+from worker.dispatcher.duty import Dispatcher, one_by_one, sifted
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -41,13 +42,32 @@ async def readmit(dispatcher: Dispatcher) -> bool:
 
 async def tell(dispatcher: Dispatcher, round_: Round) -> bool:
     """Tell of budgets that have reached a threshold; True while the round is not through all of them."""
-    async with dispatcher.database.transaction() as tx:
-        if not await duties.claim(tx, "budgets"):
-            return False
-        reached, last = await budgets.crossing(tx, round_.after, _BUDGETS)
+    found = await sifted(
+        dispatcher,
+        "budgets",
+        partial(_crossing, dispatcher, round_),
+        partial(budgets.following, after=round_.after, look_at=_BUDGETS),
+        _try,
+    )
+    if found is None:
+        return True  # without what was set aside
+    reached, last = found
     await one_by_one(dispatcher, "budgets", reached, _tell)
     round_.after = last or _NONE
     return last is not None
+
+
+async def _crossing(dispatcher: Dispatcher, round_: Round) -> tuple[list[UUID], UUID | None]:
+    async with dispatcher.database.transaction() as tx:
+        if not await duties.claim(tx, "budgets"):
+            return [], None
+        return await budgets.crossing(tx, round_.after, _BUDGETS)
+
+
+async def _try(tx: Transaction, budget_id: UUID) -> bool:
+    async with tx.undone():
+        await budgets.cross(tx, budget_id)
+    return True
 
 
 async def _readmit(dispatcher: Dispatcher, waiting: list[UUID]) -> int:

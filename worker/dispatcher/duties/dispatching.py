@@ -5,6 +5,7 @@ How many is decided here; which of them, with the shares of projects and their c
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -14,7 +15,7 @@ from models.jobs import Dispatch, Outlook
 from models.platform.db.statements import Writer
 from models.provider import gates
 from models.settings import Settings
-from worker.dispatcher.duty import Dispatcher
+from worker.dispatcher.duty import Dispatcher, sifted
 from worker.dispatcher.publishing import hand_out
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -29,13 +30,14 @@ async def run(dispatcher: Dispatcher) -> bool | timedelta:
     direct, settings = dispatcher.database.direct, dispatcher.settings
     if not (await jobs.look(direct, settings)).promising:
         return False
-    async with direct.transaction() as tx:
-        if not await duties.claim(tx, "release"):
-            return False
-        outlook = await jobs.look(tx, settings)
-        slots = min(outlook.capacity.slots, dispatcher.patience.batch(_BATCH))
-        dispatched = await _dispatch(tx, settings, slots, outlook) if outlook.promising else []
-    if not dispatched:
+    first = partial(jobs.next_to_dispatch, slots=_BATCH, typical_call=settings.typical_call)
+    made = await sifted(
+        dispatcher, "release", partial(_turn, dispatcher), first, jobs.try_dispatching
+    )
+    if made is None:
+        return True  # without what was set aside
+    dispatched, slots, outlook = made
+    if not dispatched or outlook is None:
         return False
     things = [(each.job_id, each.fence) for each in dispatched]
     sent = await hand_out(
@@ -47,6 +49,18 @@ async def run(dispatcher: Dispatcher) -> bool | timedelta:
         await _hand_back(dispatcher, dispatched[sent:])
         return False
     return len(dispatched) == slots < outlook.capacity.slots
+
+
+async def _turn(dispatcher: Dispatcher) -> tuple[list[Dispatch], int, Outlook | None]:
+    """Dispatch what may pass; returns it, how much it might have been, and what bound it."""
+    settings = dispatcher.settings
+    async with dispatcher.database.direct.transaction() as tx:
+        if not await duties.claim(tx, "release"):
+            return [], 0, None
+        outlook = await jobs.look(tx, settings)
+        slots = min(outlook.capacity.slots, dispatcher.patience.batch(_BATCH))
+        dispatched = await _dispatch(tx, settings, slots, outlook) if outlook.promising else []
+    return dispatched, slots, outlook
 
 
 async def _dispatch(tx: Writer, settings: Settings, slots: int, outlook: Outlook) -> list[Dispatch]:

@@ -6,6 +6,7 @@ Every dispatcher sees the same database and shows the same figures: of several t
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 from typing import get_args
 
 from prometheus_client import Gauge
@@ -24,7 +25,7 @@ from models.settings import Settings
 from models.states import Priority, WaitingReason
 from models.webhooks import standing
 from worker.dispatcher.account.accounting import known_keys
-from worker.dispatcher.duty import Dispatcher
+from worker.dispatcher.duty import Dispatcher, each_alone
 
 
 def _gauge(name: str, said: str, *labels: str) -> Gauge:
@@ -95,13 +96,16 @@ _WEEK = timedelta(days=7)
 
 
 async def run(dispatcher: Dispatcher) -> bool:
-    """Look once; always False."""
-    async with dispatcher.database.transaction() as tx:
-        await _measure_queue(tx, dispatcher.settings)
-        await _measure_gates(tx)
-        await _measure_charges(tx, dispatcher.settings)
-        await _measure_money(tx)
-        await _measure_upkeep(tx)
+    """Look once; always False. What cannot be measured hides none of the other figures."""
+    await each_alone(
+        dispatcher,
+        "measure",
+        partial(_measure_queue, settings=dispatcher.settings),
+        _measure_gates,
+        partial(_measure_charges, settings=dispatcher.settings),
+        _measure_money,
+        _measure_upkeep,
+    )
     return False
 
 

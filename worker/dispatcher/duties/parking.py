@@ -64,7 +64,9 @@ async def run(reader: AccountReader) -> bool:
 async def _judge(tx: Transaction) -> None:
     for gate in await gates.half_opened(tx):
         trial = next((each for reason, each in _TRIALS.items() if reason == gate.reason), None)
-        if trial is not None:
+        if trial is None:
+            continue
+        async with gates.alone(tx, gate.id):
             await gates.judge(tx, gate, trial.proofs, trial.refusals)
 
 

@@ -1,8 +1,10 @@
 """Keeps retention: old jobs, images and deliveries go, and then the bytes that nobody refers to."""
 
 import asyncio
+import random
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 from prometheus_client import Counter
@@ -13,13 +15,14 @@ from models.images.collector import Swept
 from models.images.storage import Store, StoreUnavailable
 from models.jobs import actions, retention
 from models.money import statement
-from worker.dispatcher.duty import Dispatcher, all_at_once
+from worker.dispatcher.duty import Dispatcher, all_at_once, each_alone
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _REMOVED = Counter("darkroom_removed", "What retention and erasure have removed", ["what"])
 _ROWS = 200  # of a batch: a transaction of some hundred milliseconds, with all that cascades
 _BLOBS = 50
+_FAILURES = 3  # blobs in a row that cannot be deleted
 _LATEST = 3  # images by which a store is known: one may have been lost
 _TIME = (
     collector.LEASE.total_seconds() / 2
@@ -52,13 +55,17 @@ async def run(dispatcher: Dispatcher, store: Store) -> bool:
             lambda tx: retention.old_events(tx, told_kept, _ROWS),
         ),
     }
-    async with dispatcher.database.transaction() as tx:
-        removed["remnants"] = await collector.forget(tx, _ROWS)
-        removed["actions"] = await actions.forget(tx, jobs_kept, _ROWS)
-        removed["account_lines"] = await statement.forget(tx, jobs_kept, _ROWS)
-    for what, count in removed.items():
+    marks, told, lines = await each_alone(
+        dispatcher,
+        "retain",
+        partial(collector.forget, limit=_ROWS),
+        partial(actions.forget, kept=jobs_kept, limit=_ROWS),
+        partial(statement.forget, kept=jobs_kept, limit=_ROWS),
+    )
+    done = {**removed, "remnants": marks, "actions": told, "account_lines": lines}
+    for what, count in done.items():
         _note(what, count)
-    return await _delete_blobs(dispatcher, store) or _ROWS in removed.values()
+    return await _delete_blobs(dispatcher, store) or _ROWS in done.values()
 
 
 async def _delete_blobs(dispatcher: Dispatcher, store: Store) -> bool:
@@ -93,23 +100,30 @@ async def _is_the_workers(dispatcher: Dispatcher, store: Store) -> bool:
 
 
 async def _delete(store: Store, swept: Sequence[Swept], until: float) -> list[Swept]:
-    """Delete as many as can be while they are surely ours: afterwards others may bring them again."""
-    deleted: list[Swept] = []
-    for each in swept:
+    """Delete as many as can be while they are surely ours: afterwards others may bring them again.
+
+    One that cannot be deleted stops none; several in a row, whichever they are, and the store is away.
+    """
+    deleted, failures = list[Swept](), 0
+    for each in random.sample(swept, len(swept)):
         left = until - time.monotonic()
-        if left <= 0:
+        if left <= 0 or failures >= _FAILURES:
             break
         try:
             async with asyncio.timeout(left):
                 await store.remove(str(each.project_id), each.sha256)
         except (StoreUnavailable, TimeoutError) as away:
-            log.warning("retention.store_away", reason=str(away))
-            break
+            failures += 1
+            log.warning(
+                "retention.blob_stays", blob=f"{each.project_id}/{each.sha256}", reason=str(away)
+            )
+            continue
+        failures = 0
         deleted.append(each)
     return deleted
 
 
-def _note(what: str, count: int) -> None:
-    if count:
+def _note(what: str, count: object) -> None:
+    if isinstance(count, int) and count:
         _REMOVED.labels(what).inc(count)
         log.info("retention.removed", what=what, count=count)

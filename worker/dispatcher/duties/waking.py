@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 from models.coordination import aside, duties, processes, workers
+from models.coordination.workers import Fleet
 from models.operating import limits
+from models.platform.db import Transaction
 from models.webhooks import deliveries, destinations
-from worker.dispatcher.duty import Dispatcher
+from worker.dispatcher.duty import Dispatcher, each_alone, sifted
 from worker.dispatcher.publishing import hand_out
 
 # A destination that waits for its rate is looked at this soon again: what it misses, the next look makes up
@@ -32,21 +35,17 @@ async def run(dispatcher: Dispatcher, cursor: Cursor) -> bool | timedelta:
     free, _ = await deliveries.capacity(direct, seen=settings.worker_seen)
     if free <= 0:
         return False
-    async with direct.transaction() as tx:
-        if not await duties.claim(tx, "wake"):
-            return False
-        free, fleet = await deliveries.capacity(tx, seen=settings.worker_seen)
-        most = dispatcher.patience.batch(deliveries.BATCH)
-        woken = await deliveries.wake(
-            tx,
-            free,
-            settings.delivery_lease,
-            cap=settings.webhook_in_flight,
-            rate=settings.webhook_rate,
-            seen=cursor.seen,
-            most=most,
-        )
-    cursor.seen = dict(woken.seen)
+    most = dispatcher.patience.batch(deliveries.BATCH)
+    made = await sifted(
+        dispatcher,
+        "wake",
+        partial(_wake, dispatcher, cursor, most),
+        deliveries.next_to_wake,
+        deliveries.try_waking,
+    )
+    if made is None:
+        return True  # without what was set aside
+    woken, free, fleet = made
     due = woken.due
     sent = await hand_out(dispatcher.celery, dispatcher.patience, "deliver", due, fleet)
     if sent < len(due):
@@ -59,12 +58,41 @@ async def run(dispatcher: Dispatcher, cursor: Cursor) -> bool | timedelta:
     return max(min(soon), _SOONEST) if soon else False
 
 
+async def _wake(
+    dispatcher: Dispatcher, cursor: Cursor, most: int
+) -> tuple[deliveries.Woken, int, Fleet]:
+    """Wake what may go; returns it, how many places were free, and whose they are."""
+    settings = dispatcher.settings
+    async with dispatcher.database.direct.transaction() as tx:
+        if not await duties.claim(tx, "wake"):
+            return deliveries.Woken([]), 0, Fleet(0, 1)
+        free, fleet = await deliveries.capacity(tx, seen=settings.worker_seen)
+        woken = await deliveries.wake(
+            tx,
+            free,
+            settings.delivery_lease,
+            cap=settings.webhook_in_flight,
+            rate=settings.webhook_rate,
+            seen=cursor.seen,
+            most=most,
+        )
+    cursor.seen = dict(woken.seen)
+    return woken, free, fleet
+
+
 async def forget(dispatcher: Dispatcher) -> bool:
     """Forget throttles that slow nothing any more, rows set aside that have moved, and lost workers."""
-    async with dispatcher.database.transaction() as tx:
-        forgotten = await destinations.forget(tx, _FORGOTTEN)
-        await aside.forget_old(tx)
-        await workers.forget(tx)
-        await processes.forget(tx)
-        await limits.forget(tx)
+    forgotten, *_ = await each_alone(
+        dispatcher,
+        "lanes",
+        _forget_throttles,
+        aside.forget_old,
+        workers.forget,
+        processes.forget,
+        limits.forget,
+    )
     return forgotten == _FORGOTTEN
+
+
+async def _forget_throttles(tx: Transaction) -> int:
+    return await destinations.forget(tx, _FORGOTTEN)
