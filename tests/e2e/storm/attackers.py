@@ -8,9 +8,11 @@ help. What pace it came to is what it was told, by its time.
 
 import multiprocessing
 import socket
+import sys
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -26,7 +28,8 @@ from tests.e2e.storm.cores import yield_to_others
 _DEAF = 100  # receivers; each is an origin of its own
 _BACKLOG = 256  # connections that one of them leaves waiting
 _NICE = 19  # the most
-_PATIENCE = 90.0  # seconds for it to end: a request of its own may take 60
+_PATIENCE = 90.0  # seconds for each attack to end: a request of its own may take 60
+_LAST = 30.0  # and for the process
 
 ATTACKS: Mapping[str, Callable[[Hostile], None]] = {
     each.__name__: each
@@ -56,15 +59,20 @@ def attacking(url: str, key: str, plan: Plan) -> Iterator[tuple[Counter[str], in
     over, (ours, theirs), told = spawning.Event(), spawning.Pipe(), Counter[str]()
     process = spawning.Process(target=_attack, args=(url, key, plan, over, theirs))
     process.start()
+    failed: list[str] = []
     try:
         yield told, process.pid or 0
     finally:
         over.set()
-        if ours.poll(_PATIENCE):
-            told.update(ours.recv())
-        process.join(_PATIENCE)
+        if ours.poll(_PATIENCE + _LAST):
+            answers, failed = ours.recv()
+            told.update(answers)
+        else:
+            failed.append("the attackers have said nothing at their end")
+        process.join(_LAST)
         process.kill()
-    assert process.exitcode == 0, "an attack has failed; see above"
+    assert not failed, f"attacks have failed: {'; '.join(failed)}"
+    assert process.exitcode == 0, f"the attackers have ended with {process.exitcode}"
 
 
 def _attack(url: str, key: str, plan: Plan, over: Event, telling: Connection) -> None:
@@ -83,7 +91,18 @@ def _attack(url: str, key: str, plan: Plan, over: Event, telling: Connection) ->
         urls = [f"http://127.0.0.1:{each.getsockname()[1]}" for each in deaf]
         hostile = Hostile(client, urls, plan.amount, plan.rate, over)
         pool = stack.enter_context(ThreadPoolExecutor(len(plan.attacks)))
-        for each in [pool.submit(ATTACKS[name], hostile) for name in plan.attacks]:
-            each.result()
-        telling.send({str(status): times for status, times in hostile.told.items()})
+        begun = {name: pool.submit(ATTACKS[name], hostile) for name in plan.attacks}
         over.wait()
+        wait(begun.values(), _PATIENCE)
+        telling.send((dict(hostile.told), list(_failures(begun))))
+        client.close()  # whoever still waits for an answer waits no more
+
+
+def _failures(begun: Mapping[str, Future[None]]) -> Iterator[str]:
+    """Say which attacks have failed, and why; one that has not ended is one of them."""
+    for name, attack in begun.items():
+        if not attack.done():
+            yield f"{name}: it goes on though the storm is over"
+        elif (error := attack.exception()) is not None:
+            sys.stderr.writelines(traceback.format_exception(error))
+            yield f"{name}: {type(error).__name__}: {error}"

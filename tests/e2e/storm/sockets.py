@@ -40,10 +40,14 @@ def _connected(hostile: Hostile, rest: str) -> Iterator[list[socket.socket]]:
     head = f"POST /v1/jobs HTTP/1.1\r\nhost: {to.netloc}\r\ncontent-type: application/json\r\n"
     head += f"authorization: {hostile.client.headers['authorization']}\r\n{rest}"
     with ExitStack() as stack:
-        made = [
-            stack.enter_context(socket.create_connection((to.hostname, to.port or 80), 10))
-            for _ in range(_CONNECTIONS)
-        ]
-        for each in made:
-            each.sendall(head.encode())
+        made: list[socket.socket] = []
+        for _ in range(_CONNECTIONS):
+            try:
+                opened = socket.create_connection((to.hostname, to.port or 80), 10)
+                made.append(stack.enter_context(opened))
+                opened.sendall(head.encode())
+            except OSError as shut_out:
+                hostile.told[type(shut_out).__name__] += 1
+        if not made:
+            hostile.over.wait(1)
         yield made
