@@ -16,6 +16,7 @@ from api.edge import problems
 from api.edge.body_limits import Pace
 from api.edge.callers import Callers
 from api.edge.callers.rates import Rates
+from api.edge.callers.shares import Shares
 from api.edge.middleware import Door
 from api.routes import (
     actions,
@@ -124,7 +125,8 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         vault, waiting = Vault.of(settings), Waiting(database, doorbell)
         sweep = asyncio.create_task(waiting.sweep_for_ever())
         stack.push_async_callback(_cancel, sweep)
-        watching = Watching(database)
+        turns = Turns(database, settings)
+        watching = Watching(database, turns)
         stack.push_async_callback(watching.close)
         calls = Calls(database)
         stack.push_async_callback(calls.finish)
@@ -138,14 +140,19 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             store=store,
             vault=vault,
             presenter=Presenter.of(settings, vault),
-            callers=Callers(database, Rates(settings.requests_per_minute), settings.balancers),
+            callers=Callers(
+                database,
+                Rates(settings.requests_per_minute),
+                settings.balancers,
+                Shares(settings.connections_max),
+            ),
             queues=Queues(database, settings.queued_max),
             waiting=waiting,
             watching=watching,
             prices=PriceList(database),
             references=References(decoders),
             reports=Reports(database, settings),
-            turns=Turns(database, settings),
+            turns=turns,
             calls=calls,
             conversions=Conversions(store, decoders),
         )

@@ -51,6 +51,10 @@ class State:
     # Since this process has started; and why it must not go on, in one line.
     schema_seen: asyncio.Event = field(default_factory=asyncio.Event)
     refusal: str | None = None
+    # What anybody may ask for is found out once for all that ask meanwhile.
+    looking: asyncio.Task[tuple[str | None, str | None]] | None = None
+    measured: bytes = b""
+    measured_until: float = 0.0
 
     def log_accepted(self, job: Job, *, replayed: bool) -> None:
         """Leave a line in the log: the first of a job's life."""

@@ -69,7 +69,7 @@ async def take(request: Request, here: State, caller: Caller, asked: Asked, body
     try:
         checked, inline = await submission.check(here, caller, asked.body)
         if await _earlier(here, caller, names[0]) is None:
-            await submission.demand_now(here, checked)
+            await submission.demand_now(here, caller, checked)
     except InvalidRequest as refused:
         raise reading.renamed(refused, asked.names) from None
     full = await here.queues.full(caller.project_id)

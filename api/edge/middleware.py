@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.edge.body_limits import SMALL, Intake, Pace, too_large
 from api.edge.byte_budget import ByteBudget
 from api.edge.callers import owner_of, quota_of
+from api.edge.callers.shares import leave
 from api.edge.heads import as_get
 from api.edge.problems import CLIENT_GONE, NOSNIFF, problem
 from models.ids import new, text
@@ -78,6 +79,7 @@ class Door:
             with _IN_FLIGHT.track_inprogress():
                 await self._enter(scope, hear, answer, request)
         finally:
+            leave(request)
             _measure(scope, method, status, time.perf_counter() - started)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send, request: Request) -> None:

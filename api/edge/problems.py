@@ -1,6 +1,7 @@
 """Refusals as RFC 9457 problem+json; the only place where an exception becomes an answer."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from http import HTTPStatus
 from typing import cast
 
@@ -128,8 +129,8 @@ async def _http(request: Request, raised: Exception) -> JsonAnswer:
     status, path = cast("HTTPException", raised).status_code, request.url.path
     is_slashed = status == HTTPStatus.NOT_FOUND and path.endswith("/")
     advice = " Leave out the slash at its end." if is_slashed else ""
-    refused = Refusal(f"{HTTPStatus(status).phrase}: {request.method} {path}.{advice}")
-    response = problem(request, _with_status(refused, status))
+    detail = f"{HTTPStatus(status).phrase}: {request.method} {path}.{advice}"
+    response = problem(request, _of_status(status)(detail))
     response.headers.update(cast("HTTPException", raised).headers or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         response.headers["allow"] = ", ".join(_allowed(request))
@@ -144,14 +145,14 @@ def _allowed(request: Request) -> Iterator[str]:
             yield from ("GET", "HEAD") if method == "GET" else (method,)
 
 
-def _with_status(refused: Refusal, status: int) -> Refusal:
+@cache
+def _of_status(status: int) -> type[Refusal]:
+    """Return what the framework refuses with a status: made once, for a class costs more than an answer."""
     names = {404: "not_found", 405: "method_not_allowed"}
-    kind = type("HttpRefusal", (Refusal,), {
+    return type("HttpRefusal", (Refusal,), {
         "__doc__": HTTPStatus(status).phrase, "status": status,
         "code": names.get(status, "http_error"),
     })  # fmt: skip
-    made: Refusal = kind(refused.detail)
-    return made
 
 
 async def _bug(request: Request, _raised: Exception) -> JsonAnswer:

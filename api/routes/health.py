@@ -1,5 +1,8 @@
 """`/healthz`, `/readyz`, `/metrics`: for the platform, without a key."""
 
+import asyncio
+import time
+
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -10,6 +13,8 @@ from api.dependencies.state import State
 from api.edge.route import Route
 from models.errors import Misconfigured, Unavailable
 from models.platform.db import migrate, premises
+
+_REST = 10  # times what it took to write the metrics: so long they are believed
 
 router = APIRouter(tags=["health"], responses={422: REFUSALS[422]}, route_class=Route)
 
@@ -28,16 +33,32 @@ async def get_readiness(here: Here) -> Response:
     restart of every pod would help nobody. One that it has never seen does: its settings may be wrong,
     and it must not take the place of a process that works.
     """
-    trouble, remark = await _look(here)
+    trouble, remark = await _look_together(here)
     if trouble is not None:
         return JsonAnswer({"status": "unavailable", "detail": trouble}, 503)
     return JsonAnswer({"status": "ok"} | ({"detail": remark} if remark else {}))
 
 
 @router.get("/metrics", response_class=Response, responses=METRICS)
-async def get_metrics() -> Response:
+async def get_metrics(here: Here) -> Response:
     """Return this process' metrics in Prometheus' format."""
-    return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
+    return Response(_measured(here), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+def _measured(here: State) -> bytes:
+    """Write the metrics, in a small part of the time at most: anybody may ask, as often as they like."""
+    now = time.monotonic()
+    if now >= here.measured_until:
+        here.measured = generate_latest()
+        here.measured_until = now + _REST * (time.monotonic() - now)
+    return here.measured
+
+
+async def _look_together(here: State) -> tuple[str | None, str | None]:
+    """Look once for all that ask meanwhile: anybody may, without a key."""
+    if here.looking is None or here.looking.done():
+        here.looking = asyncio.create_task(_look(here))
+    return await asyncio.shield(here.looking)
 
 
 async def _look(here: State) -> tuple[str | None, str | None]:

@@ -15,6 +15,7 @@ from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Here, JobId, Reader, Tx, documented_reader
 from api.dependencies.state import State
 from api.edge.route import Route
+from api.sharing.turns import STRANGERS
 from models import ids, jobs
 from models.errors import Erased, ImageExpired, NotFinished, NotFound, SignatureInvalid
 from models.images import references, urls
@@ -163,8 +164,9 @@ async def _find(
         caller = await here.callers.admit(request)
         caller.demand("jobs:read")
         project_id = caller.project_id
-    async with here.database.transaction() as tx:
+    async with here.turns.open(project_id or STRANGERS) as tx:
         found = await jobs.snapshot(tx, project_id, job_id)
+    here.callers.hold(request, found.job.project_id)
     shown = kept(found, n)
     if exp is not None and sig is not None and exp < time.time():
         raise SignatureInvalid("The signed URL has expired; GET the job for a fresh one.")

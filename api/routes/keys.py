@@ -6,8 +6,8 @@ from api.contract.answers import JsonAnswer
 from api.contract.documentation import KEY, KEY_MADE, KEYS, REFUSALS
 from api.contract.schemas import KeyBody, RotateBody
 from api.dependencies.bodies import JsonRoute
-from api.dependencies.deps import Admin, KeyId, Reading, Tx
-from models.accounts import projects
+from api.dependencies.deps import Admin, Here, KeyId, Reading, Tx
+from models.accounts import caps, projects
 
 router = APIRouter(
     prefix="/v1/keys",
@@ -20,11 +20,12 @@ _A_DAY = RotateBody()
 
 
 @router.post("", status_code=201, responses=KEY_MADE)
-async def create_key(caller: Admin, body: KeyBody, tx: Tx) -> Response:
+async def create_key(caller: Admin, body: KeyBody, tx: Tx, here: Here) -> Response:
     """Create an API key. It is in this answer, and never shown again."""
     key = projects.new_key()
     scopes = tuple(body.scopes)
     made = await projects.create_key(tx, caller.project_id, body.name, scopes, key)
+    await caps.demand_room_for_key(tx, caller.project_id, here.settings.keys_max)
     return JsonAnswer(projects.show_key(made) | {"key": key}, 201, {"cache-control": "no-store"})
 
 
@@ -42,8 +43,11 @@ async def revoke_key(caller: Admin, key_id: KeyId, tx: Tx) -> Response:
 
 
 @router.post("/{id}/rotate", status_code=201, responses=KEY_MADE)
-async def rotate_key(caller: Admin, key_id: KeyId, tx: Tx, body: RotateBody = _A_DAY) -> Response:
+async def rotate_key(
+    caller: Admin, key_id: KeyId, tx: Tx, here: Here, body: RotateBody = _A_DAY
+) -> Response:
     """Create a key like this one, which itself works for `grace` seconds more."""
     key = projects.new_key()
     made = await projects.rotate_key(tx, caller.project_id, key_id, body.grace, key)
+    await caps.demand_room_for_key(tx, caller.project_id, here.settings.keys_max)
     return JsonAnswer(projects.show_key(made) | {"key": key}, 201, {"cache-control": "no-store"})

@@ -21,6 +21,7 @@ from api.dependencies import bodies
 from api.dependencies.state import State, state_of
 from api.edge.callers import COOKIES, session_token
 from api.edge.route import demand_none
+from api.sharing.turns import STRANGERS
 from models import ids
 from models.accounts import sessions
 from models.accounts.projects import Caller
@@ -113,9 +114,11 @@ async def _sign_in(request: Request) -> Response:
             ends = await sessions.create(tx, caller.key_id, "browser", token)
     else:
         here.callers.enter(request)
-        async with here.database.transaction() as tx:
-            found = await sessions.redeem(tx, given["link"], token)
-            expiry = await sessions.expiry(tx, token)
+        found, expiry = None, None
+        if sessions.well_formed(given["link"]):
+            async with here.turns.open(STRANGERS) as tx:
+                found = await sessions.redeem(tx, given["link"], token)
+                expiry = await sessions.expiry(tx, token)
         if found is None or expiry is None:
             raise Unauthenticated(
                 "This link was used before, or is over a minute old; make another, or use the API key."

@@ -5,6 +5,7 @@ The pages run nothing but what is served here, and name it relatively: they work
 """
 
 from collections.abc import Callable, Coroutine
+from functools import cache
 from html import escape
 from importlib.resources import as_file, files
 
@@ -75,8 +76,12 @@ def install(app: FastAPI) -> None:
             return page.home(request)
         return JsonAnswer(said, headers={"vary": "Accept"})
 
+    @cache
+    def description() -> bytes:
+        return bytes(JsonAnswer(app.openapi()).body)
+
     async def described(_request: Request) -> Response:
-        return JsonAnswer(app.openapi())
+        return Response(description(), media_type=JsonAnswer.media_type)
 
     for path, route in (
         ("/", root), ("/docs", _docs), ("/docs/start.js", _start), ("/docs/{name}", _vendored),

@@ -78,7 +78,7 @@ async def quote_job(
     """Tell what a job would cost, by the same rules as its submission. It binds nothing."""
     options = body.model_dump(exclude_unset=True)
     asked, _ = await submission.check(here, caller, SubmitBody(**options))
-    await submission.demand_now(here, asked)
+    await submission.demand_now(here, caller, asked)
     async with here.turns.open(caller.project_id) as tx:
         return JsonAnswer(await _quote(tx, asked))
 

@@ -56,6 +56,8 @@ class Calls:
                 await calls.see(self._database.direct, [each.id for each in self._waiting])
             except Unavailable as away:
                 log.warning("calls.unseen", detail=away.detail)
+            except Exception:
+                log.exception("calls.unseen")  # they are seen the next time
 
     async def finish(self) -> None:
         """Wait until everything is noted."""

@@ -162,6 +162,9 @@ class Waiting:
                 log.warning("waiting.sweep", detail=away.detail)
                 pause = _SWEEP_AGAIN
                 continue
+            except Exception:
+                log.exception("waiting.sweep")  # who waits has the next sweep, and the doorbell
+                continue
             pause = _SWEEP
             for job_id in finished:
                 self._doorbell.wake("job", str(job_id))

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import structlog
 
+from api.sharing.turns import Turns
 from models import ids
 from models.errors import Unavailable
 from models.jobs.reading import feed
@@ -30,8 +31,9 @@ Told = Change | Literal["alive", "skipped", "end"]
 class Watching:
     """Those who watch projects through this process."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, turns: Turns) -> None:
         self._database = database
+        self._turns = turns
         self._lines: dict[asyncio.Queue[Told], UUID] = {}
         self._told: dict[UUID, None] = {}
         self._looking: asyncio.Task[None] | None = None
@@ -43,7 +45,7 @@ class Watching:
             return ["skipped"]
         now = ids.first_at(datetime.now(UTC))
         since = now if after is None else min(after, now)
-        async with self._database.transaction() as tx:
+        async with self._turns.open(project_id) as tx:
             found = await feed.changes(tx, [project_id], feed.overlap(since))
         told = [each for each in found if each.id != after]
         return ["skipped", *told] if len(found) == feed.MOST else [*told]
@@ -86,6 +88,8 @@ class Watching:
                 await self._look()
             except Unavailable as away:
                 log.warning("watching.look", detail=away.detail)
+            except Exception:
+                log.exception("watching.look")  # whoever watches is told by the next look
             await asyncio.sleep(_LOOK)
 
     async def _look(self) -> None:

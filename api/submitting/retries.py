@@ -31,7 +31,9 @@ async def take(
     asked, inline = await submission.check(here, caller, changed, carried=urls_of(old.input))
     if asked.model == old.model:  # `check` goes by a price that may be some seconds old
         asked = replace(asked, estimate=old.estimate)
-    await submission.demand_now(here, asked, max_cost_given="max_cost" in body.model_fields_set)
+    await submission.demand_now(
+        here, caller, asked, max_cost_given="max_cost" in body.model_fields_set
+    )
     full = await here.queues.full(caller.project_id)
     await submission.keep(here, caller, inline, name, full=full)
     async with here.turns.open(caller.project_id) as tx:

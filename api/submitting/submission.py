@@ -31,7 +31,7 @@ async def take(
     asked, inline = await check(here, caller, body)
     name = await idempotency(caller, key, body)
     try:
-        await demand_now(here, asked)
+        await demand_now(here, caller, asked)
     except InvalidRequest:
         # Prices and time have gone on since the first request of this key, whose job is there.
         before = await _earlier(here, caller, name)
@@ -79,14 +79,16 @@ async def check(
     return submission, checked.inline
 
 
-async def demand_now(here: State, asked: Submission, *, max_cost_given: bool = True) -> None:
+async def demand_now(
+    here: State, caller: Caller, asked: Submission, *, max_cost_given: bool = True
+) -> None:
     """Raise `InvalidRequest` where time has run out, or one call costs more than a job may.
 
     The database's clock decides, as it does when the job waits. A `max_cost` that its caller did not give
     now is not judged here.
     """
     if asked.deadline is not None:
-        async with here.database.transaction() as tx:
+        async with here.turns.open(caller.project_id) as tx:
             now = await usage.now(tx)
         if asked.deadline <= now:
             raise _wrong("deadline", f"it is not after {time(now)}; give a later one, or none")

@@ -1,19 +1,23 @@
 """Caps: how many jobs of a project may be in flight at once, in all and with one `concurrency_key`.
 
-In flight is what is dispatched or running. Only calls wait for a cap; a paid image does not.
+In flight is what is dispatched or running. Only calls wait for a cap; a paid image does not. And how many
+API keys a project may have.
 """
 
 from dataclasses import asdict, dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from models import ids
 from models.audit_log import recording
+from models.errors import LimitReached
 from models.platform.db import Transaction
-from models.schema import Job, Project
+from models.schema import ApiKey, Job, Project
 from models.states import IN_FLIGHT
+
+_MADE = 10  # keys that a project may have made, for each that may be good
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +60,25 @@ def reached(job: type[Job] = Job) -> ColumnElement[bool]:
     )
     capped = (Project.id == job.project_id) & Project.cap.is_not(None) & (Project.cap <= in_flight)
     return select(Project.id).where(capped).correlate(job).exists()
+
+
+async def demand_room_for_key(tx: Transaction, project_id: UUID, most: int) -> None:
+    """Raise `LimitReached` when there is one key too many: `most` are good, ten times as many made.
+
+    Asked in the transaction that made one; the project's row lets one at a time ask.
+    """
+    row = select(Project.id).where(Project.id == project_id)
+    await tx.execute(row.with_for_update(key_share=True))
+    ends = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now())
+    counted = select(func.count().filter(ApiKey.revoked_at.is_(None), ends), func.count())
+    good, made = (await tx.execute(counted.where(ApiKey.project_id == project_id))).one()
+    if good > most:
+        raise LimitReached(
+            f"This project has {most:,} API keys, as many as it may. Revoke one that is not needed, or "
+            "have DARKROOM_KEYS_MAX raised."
+        )
+    if made > _MADE * most:
+        raise LimitReached(
+            f"This project has made {_MADE * most:,} API keys, which are kept after their end for what "
+            "they have paid; have DARKROOM_KEYS_MAX raised to make more."
+        )

@@ -35,6 +35,7 @@ from models.states import SessionKind
 
 LIFE = timedelta(hours=8)
 LINK_LIFE = timedelta(seconds=60)
+_MOST = 100  # sessions and links of one key
 _OVERLAP = timedelta(seconds=60)  # for requests that are under way with the token before
 _FORM = re.compile(r"drs_[0-9a-z]{40}")
 
@@ -70,8 +71,8 @@ def has_csrf_token(token: str, given: str) -> bool:
 
 
 async def create(tx: Transaction, key_id: UUID, kind: SessionKind, token: str) -> datetime:
-    """Open a session of a key, or a link that will; returns until when. Those that are over go."""
-    await tx.execute(delete(Session).where(Session.expires_at < func.now()))
+    """Open a session of a key, or a link that will; returns until when. The oldest of too many go."""
+    await _make_room(tx, key_id)
     life = LIFE if kind == "browser" else LINK_LIFE
     made = await tx.scalars(
         insert(Session)
@@ -115,6 +116,7 @@ async def renew(tx: Transaction, token: str, fresh: str) -> datetime | None:
     row = found.one_or_none()
     if row is None:
         return None
+    await _make_room(tx, row.key_id, but=row.id)
     values = {"id": ids.new(), "key_id": row.key_id, "kind": "browser"}
     await tx.execute(
         insert(Session).values(**values, token_hash=_hash(fresh), expires_at=row.expires_at)
@@ -123,6 +125,14 @@ async def renew(tx: Transaction, token: str, fresh: str) -> datetime | None:
     await tx.execute(update(Session).where(Session.id == row.id).values(expires_at=soon))
     ends: datetime = row.expires_at
     return ends
+
+
+async def forget(tx: Transaction, limit: int) -> int:
+    """Delete sessions and links that are over, so many at most; returns how many."""
+    over = select(Session.id).where(Session.expires_at < func.now()).order_by(Session.expires_at)
+    some = over.limit(limit).with_for_update(skip_locked=True)
+    gone = delete(Session).where(Session.id.in_(some)).returning(Session.id)
+    return len((await tx.scalars(gone)).all())
 
 
 async def end(tx: Transaction, token: str) -> None:
@@ -163,6 +173,13 @@ async def expiry(tx: Transaction, token: str) -> datetime | None:
     """Return when a session ends; None when it has."""
     ends: datetime | None = await tx.scalar(select(Session.expires_at).where(_is(token, "browser")))
     return ends
+
+
+async def _make_room(tx: Transaction, key_id: UUID, *, but: UUID | None = None) -> None:
+    """Delete what a key has beyond so many sessions and links, this one among them; the oldest first."""
+    mine = select(Session.id).where(Session.key_id == key_id, Session.id.is_distinct_from(but))
+    many = mine.order_by(Session.id.desc()).offset(_MOST - 1).with_for_update(skip_locked=True)
+    await tx.execute(delete(Session).where(Session.id.in_(many)))
 
 
 def _is(token: str, kind: SessionKind) -> ColumnElement[bool]:

@@ -163,6 +163,7 @@ class Settings(BaseSettings):
     endpoints_max: int = Field(
         default=16, ge=1
     )  # of a project, as at Stripe: each hears of every job
+    keys_max: int = Field(default=1_000, ge=1)  # good ones of a project; ten times as many made
     budgets_max: int = Field(default=1_000, ge=1)  # of a project: each booking looks through them
     actions_max: int = Field(
         default=10, ge=1

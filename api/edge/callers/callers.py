@@ -1,5 +1,6 @@
 """Who is asking: an API key, or a browser's session that acts as one; looked up, believed, and counted."""
 
+import sys
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from fastapi import Request
 from api.edge.callers import addresses
 from api.edge.callers.credentials import Credentials
 from api.edge.callers.rates import Quota, Rates, exhausted
+from api.edge.callers.shares import Shares
 from models import ids
 from models.accounts import projects, sessions
 from models.accounts.projects import Caller
@@ -27,10 +29,15 @@ class Callers:
     """The keys and sessions of one process that were seen lately, and whose they are."""
 
     def __init__(
-        self, database: Database, rates: Rates, balancers: Sequence[addresses.Network] = ()
+        self,
+        database: Database,
+        rates: Rates,
+        balancers: Sequence[addresses.Network] = (),
+        shares: Shares | None = None,
     ) -> None:
         self._rates = rates
         self._balancers = balancers
+        self._shares = shares or Shares(sys.maxsize)
         self._keys = Credentials(database, projects.callers, projects.well_formed)
         self._sessions = Credentials(database, sessions.callers, sessions.well_formed)
 
@@ -50,6 +57,7 @@ class Callers:
         else:
             caller = await self.of_session(request, token)
         self.count(request, caller)
+        self.hold(request, caller.project_id)
         request.state.caller = caller
         self.enter(request, caller, "key" if token is None else "session")
         if not caller.is_operator:
@@ -75,6 +83,10 @@ class Callers:
         request.state.quota, fits = self._rates.spend(caller.key_id)
         if not fits:
             raise exhausted(request.state.quota)
+
+    def hold(self, request: Request, project_id: UUID) -> None:
+        """Count a request as one of its project's that are under way; raises `TooMany`."""
+        self._shares.enter(request, project_id)
 
     async def identify(self, authorization: str | None) -> Caller:
         """Return who presents `Authorization: Bearer <key>`; raise `Unauthenticated`."""

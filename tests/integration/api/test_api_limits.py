@@ -13,13 +13,14 @@ from zlib import crc32
 
 import pytest
 from PIL import Image
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, text
 from starlette.types import Message
 
 from api.edge.body_limits import SMALL, Intake, Pace
 from api.edge.byte_budget import ByteBudget
 from api.edge.callers import Callers
 from api.edge.callers.rates import Rates
+from api.edge.callers.shares import Shares
 from api.sharing.queues import Queues
 from models.accounts import projects
 from models.accounts.projects import Caller
@@ -429,3 +430,77 @@ async def test_a_body_that_drips_is_told_so_and_others_are_not_in_its_way(
     assert "connection: close\r\n" in answer
     assert "application/problem+json" in answer
     assert "65,536 bytes a second are the least" in answer
+
+
+async def test_one_projects_waits_and_streams_leave_connections_to_others(api: Api) -> None:
+    """Of nine places five are one project's, for then there are four for others."""
+    before, shares = api.state.callers, Shares(9)
+    api.state.callers = Callers(api.state.database, Rates(30_000), shares=shares)
+    other, job = await api.another_project(), await api.submit()
+    streams = ("/v1/events", path(job, "/events"), path(job, "/events"))
+    try:
+        async with AsyncExitStack() as stack, asyncio.timeout(30):
+            for each in streams:
+                asked = api.client.stream("GET", each, headers={"accept": "text/event-stream"})
+                assert (await stack.enter_async_context(asked)).status_code == 200
+            polls = [asyncio.create_task(api.client.get(path(job, "?wait=20"))) for _ in range(2)]
+            while shares.under_way < len(streams) + len(polls):  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.01)
+            refused = await api.client.get("/v1/jobs")
+            told = problem(refused, 429, "rate_limited")["detail"]
+            assert "5 requests of this project" in str(told)
+            assert int(refused.headers["retry-after"]) > 0
+            assert (await api.client.get("/v1/jobs", headers=other)).status_code == 200
+            await api.life.succeed(job)
+            assert [(await each).json()["status"] for each in polls] == ["succeeded"] * 2
+        async with asyncio.timeout(30):
+            while shares.under_way:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+        assert (await api.client.get("/v1/jobs")).status_code == 200
+    finally:
+        api.state.callers = before
+
+
+_REVOKED = """
+    INSERT INTO api_keys (id, project_id, name, public_id, secret_hash, scopes, revoked_at)
+    SELECT gen_random_uuid(), project_id, name, 'old' || n, secret_hash, scopes, now()
+      FROM api_keys, generate_series(1, 26) n WHERE project_id = :project AND name = 'shop'
+"""
+
+
+async def test_a_project_makes_so_many_keys(api: Api) -> None:
+    settings = api.state.settings
+    api.state.settings = settings.model_copy(update={"keys_max": 3})
+    wish = {"name": "one more", "scopes": ["jobs:read"]}
+    try:
+        made = [await api.client.post("/v1/keys", json=wish) for _ in range(2)]
+        assert [each.status_code for each in made] == [201, 201]
+        full = await api.client.post("/v1/keys", json=wish)
+        assert "DARKROOM_KEYS_MAX" in str(problem(full, 409, "limit_reached")["detail"])
+        one = f"/v1/keys/{made[0].json()['id']}"
+        turned = await api.client.post(f"{one}/rotate", json={"grace": 60})
+        problem(turned, 409, "limit_reached")
+        assert (await api.client.post(f"{one}/rotate", json={"grace": 0})).status_code == 201
+        async with api.life.database.transaction() as tx:
+            await tx.execute(text(_REVOKED), {"project": api.life.caller.project_id})
+        await api.client.delete(f"/v1/keys/{made[1].json()['id']}")
+        spent = problem(await api.client.post("/v1/keys", json=wish), 409, "limit_reached")
+        assert "has made 30 API keys" in str(spent["detail"])
+    finally:
+        api.state.settings = settings
+
+
+async def test_what_anybody_may_ask_for_is_found_out_once(api: Api) -> None:
+    """Without a key: a flood of looks is one statement at a time, whoever asks."""
+    asked: list[str] = []
+
+    def count(*given: object) -> None:
+        asked.append(str(given[2]))
+
+    event.listen(Engine, "before_cursor_execute", count)
+    try:
+        answers = await asyncio.gather(*(api.client.get("/readyz") for _ in range(60)))
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
+    assert {each.status_code for each in answers} == {200}
+    assert 0 < len(asked) < 60

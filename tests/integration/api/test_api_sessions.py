@@ -162,10 +162,29 @@ async def test_a_link_signs_in_once_and_within_its_minute(
 async def test_sessions_that_are_over_leave_the_table(api: Api, browser: httpx.AsyncClient) -> None:
     await sign_in(browser, key=api.key)
     async with api.life.database.transaction() as tx:
+        assert await sessions.forget(tx, 100) == 0
         await tx.execute(text("UPDATE sessions SET expires_at = now() - interval '1 second'"))
+        assert await sessions.forget(tx, 100) == 1
+        assert await tx.scalar(text("SELECT count(*) FROM sessions")) == 0
+
+
+async def test_a_key_has_so_many_sessions_and_the_oldest_go(
+    api: Api, browser: httpx.AsyncClient
+) -> None:
     await sign_in(browser, key=api.key)
     async with api.life.database.transaction() as tx:
-        assert await tx.scalar(text("SELECT count(*) FROM sessions")) == 1
+        await tx.execute(
+            text(
+                "INSERT INTO sessions (id, key_id, kind, token_hash, expires_at)"
+                " SELECT gen_random_uuid(), key_id, 'browser', decode(md5(n::text), 'hex'),"
+                " now() + interval '1 h' FROM sessions, generate_series(1, 500) n"
+            )
+        )
+    await sign_in(browser, key=api.key)
+    renewed = await browser.post("/session/renew")
+    assert renewed.status_code == 200
+    async with api.life.database.transaction() as tx:
+        assert await tx.scalar(text("SELECT count(*) FROM sessions")) in {100, 101}
 
 
 async def test_behind_tls_the_cookie_is_for_tls_alone(api: Api, browser: httpx.AsyncClient) -> None:

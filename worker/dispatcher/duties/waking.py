@@ -5,6 +5,7 @@ from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
+from models.accounts import sessions
 from models.coordination import aside, duties, processes, workers
 from models.coordination.workers import Fleet
 from models.operating import limits
@@ -81,17 +82,18 @@ async def _wake(
 
 
 async def forget(dispatcher: Dispatcher) -> bool:
-    """Forget throttles that slow nothing any more, rows set aside that have moved, and lost workers."""
-    forgotten, *_ = await each_alone(
+    """Forget throttles that slow nothing any more, sessions that are over, rows set aside, lost workers."""
+    forgotten = await each_alone(
         dispatcher,
         "lanes",
         _forget_throttles,
+        partial(sessions.forget, limit=_FORGOTTEN),
         aside.forget_old,
         workers.forget,
         processes.forget,
         limits.forget,
     )
-    return forgotten == _FORGOTTEN
+    return _FORGOTTEN in forgotten
 
 
 async def _forget_throttles(tx: Transaction) -> int:
