@@ -1,14 +1,15 @@
 """A delivery on one page: take → sign and POST → record. Deliveries are taken by the bundle.
 
-The same bytes and the same id on every try; the signature is of this try's time. What an answer means
-is one table (`judge`), from status and headers to a `TryResult`.
+The same bytes and the same id on every try; the signature is of this try's time.
 """
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -18,27 +19,21 @@ from models.coordination.workers import BUNDLE
 from models.errors import EgressRefused, Unavailable
 from models.ids import DELIVERY, EVENT, JOB, PROJECT, text
 from models.platform.db.absences import is_refusal
-from models.settings import Settings
+from models.platform.db.direct import Direct, DirectTransaction
 from models.states import DeliveryState
 from models.webhooks import deliveries
-from models.webhooks.deliveries import ClaimedDelivery, Patience, Tried, TryResult
+from models.webhooks.deliveries import ClaimedDelivery, Patience, Place, Tried, TryResult
 from models.webhooks.signing import sign
-from worker.backoff import next_try, parse_retry_after, pause
 from worker.egress.connection import Unreachable
-from worker.egress.guarded import Answer
+from worker.judging import Met, judge
 from worker.runtime import metrics
-from worker.runtime.context import Context, whose
+from worker.runtime.context import Context, Finished, whose
 from worker.runtime.gathering import Gathering
 from worker.runtime.persistence import persist, said
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-Met = Answer | Unreachable | EgressRefused
-
-_SUCCESS = range(200, 300)
-_REDIRECT = range(300, 400)
-_GONE = 410
-_BUSY = frozenset({429, 502, 503, 504})
+Woken = tuple[UUID, int]  # a delivery, and the number of its try
 
 
 async def start(context: Context, woken: Sequence[tuple[UUID, int]]) -> None:
@@ -63,38 +58,50 @@ async def start(context: Context, woken: Sequence[tuple[UUID, int]]) -> None:
             context.flight.begin("deliver", _run_alone(context, delivery_id, number))
 
 
-async def at_once(context: Context, new: Sequence[UUID]) -> None:
-    """Begin deliveries that have just come to be, where nothing stands in their way and there is room.
+async def at_once(context: Context, new: Sequence[Place]) -> None:
+    """Begin new deliveries, each known by its destination, where nothing stands in the way of one more.
 
     The dispatcher is rung for the others. Should this process die first, it finds them by its clock.
     """
     context.fresh = context.fresh or Gathering(partial(_start_fresh, context), most=BUNDLE)
-    begun = 0
+    begun = False
     try:
-        begun = 0 if context.draining else await context.fresh.put(new)
+        begun = not context.draining and await context.fresh.put(new)
     except Unavailable:
         pass
     except Exception as failed:  # noqa: BLE001 - it may be one of them that is at fault
         log.warning("bundle.failed", task="deliver", reason=said(failed))
-    if begun < len(new):
+    if not begun:
         context.database.direct.ring("deliveries")
 
 
-async def _start_fresh(context: Context, fresh: Sequence[Sequence[UUID]]) -> list[int]:
-    """Begin what may begin of the new deliveries of several jobs; returns how many of each."""
-    settings = context.settings
-    woken = await deliveries.wake_at_once(
-        context.database.direct,
-        [each for new in fresh for each in new],
-        free=context.flight.room("deliver"),
-        lease=settings.delivery_lease,
-        cap=settings.webhook_in_flight,
-        rate=settings.webhook_rate,
-    )
+async def _start_fresh(context: Context, fresh: Sequence[Sequence[Place]]) -> list[bool]:
+    """Begin the new deliveries of several jobs; false for each when fewer may begin than there are."""
+    wanted = Counter(chain.from_iterable(fresh))
+    woken = await _wake(context, context.database.direct, wanted, within=2)
     if woken:
         await start(context, woken)
-    begun = {each for each, _ in woken}
-    return [len(begun.intersection(new)) for new in fresh]
+    return [len(woken) == wanted.total()] * len(fresh)
+
+
+async def _wake(
+    context: Context,
+    driver: Direct | DirectTransaction,
+    wanted: Counter[Place],
+    *,
+    given_back: int = 0,
+    within: int = 1,
+) -> list[Woken]:
+    """Wake so many in each place, by the slots that are free and those given back, in a part of a cap."""
+    settings = context.settings
+    return await deliveries.wake_here(
+        driver,
+        wanted,
+        free=context.flight.room("deliver") + given_back,
+        lease=settings.delivery_lease,
+        cap=settings.webhook_in_flight // within,
+        rate=settings.webhook_rate,
+    )
 
 
 async def _run_alone(context: Context, delivery_id: UUID, number: int) -> None:
@@ -145,11 +152,13 @@ async def _run(context: Context, claimed: ClaimedDelivery) -> None:
 async def _record(
     context: Context, claimed: ClaimedDelivery, at: datetime, tried: TryResult
 ) -> DeliveryState | None:
+    """Write a try down with those that came together, or in the general way, which knows all cases."""
     delivery_id, number = claimed.delivery_id, claimed.number
     line = Tried(delivery_id, number, at, tried)
     if line.plain:
+        context.tries = context.tries or Gathering(partial(_write, context), most=BUNDLE)
         try:
-            if await context.tries.put(line):
+            if await context.tries.put((line, _follows(claimed, tried))):
                 return tried.state
         except Exception as failed:
             if not isinstance(failed, Unavailable) and not is_refusal(failed):
@@ -162,6 +171,32 @@ async def _record(
     return await persist(
         context, lambda tx: deliveries.record(tx, delivery_id, number, at, tried, patience)
     )
+
+
+def _follows(claimed: ClaimedDelivery, tried: TryResult) -> Place | None:
+    """Return the destination in which another may follow at once: this one delivered, and more were due."""
+    more = claimed.more and tried.state == "delivered" and not claimed.ping
+    return (claimed.project_id, claimed.destination) if more else None
+
+
+async def _write(context: Context, tries: Sequence[Finished]) -> list[bool]:
+    """Write tries down together; in the same transaction their places go to what is due behind them."""
+    direct, patience = context.database.direct, Patience.of(context.settings)
+    lines, woken = [line for line, _ in tries], list[Woken]()
+    if context.draining or not any(place for _, place in tries):
+        done = await deliveries.record_plain(direct, patience, lines)
+    else:
+        async with direct.transaction() as tx:
+            done = await deliveries.record_plain(tx, patience, lines)
+            free = Counter(
+                place for (_, place), ended in zip(tries, done, strict=True) if ended and place
+            )
+            woken = await _wake(context, tx, free, given_back=sum(done)) if free else []
+    if woken:
+        context.flight.begin("deliver", start(context, woken))
+    if sum(done) > len(woken):
+        direct.ring("deliveries")  # places are free
+    return done
 
 
 async def _send(context: Context, claimed: ClaimedDelivery, at: datetime) -> Met:
@@ -183,64 +218,3 @@ async def _send(context: Context, claimed: ClaimedDelivery, at: datetime) -> Met
         )
     except (EgressRefused, Unreachable) as failed:
         return failed
-
-
-def judge(
-    settings: Settings,
-    claimed: ClaimedDelivery,
-    met: Met,
-    elapsed: timedelta,
-    *,
-    now: datetime,
-    random: Callable[[], float],
-) -> TryResult:
-    """Return what follows from a try: delivered, given up, the endpoint disabled, or tried again."""
-    match met:
-        case EgressRefused():
-            # Which rule, how long it took, and what the name resolves to, is nobody's business: the log
-            # is no scanner.
-            return TryResult("blocked", "address refused", None, timedelta(0))
-        case Unreachable():
-            wait = _wait(settings, claimed, None, random)
-            # Whoever hangs holds a slot for each try: one at a time, until one comes back well.
-            slows = timedelta(0) if met.reason == "timeout" and not claimed.ping else None
-            state: DeliveryState = "pending" if wait else "exhausted"
-            return TryResult(state, met.reason, None, elapsed, wait, pause=slows)
-        case Answer():
-            return _answered(settings, claimed, met, now=now, random=random)
-
-
-def _answered(
-    settings: Settings,
-    claimed: ClaimedDelivery,
-    answer: Answer,
-    *,
-    now: datetime,
-    random: Callable[[], float],
-) -> TryResult:
-    status, elapsed = answer.status, answer.elapsed
-    wish = answer.headers.get("webhook-delivery", "").strip().lower()
-    if wish == "disable" or status == _GONE:
-        reason = "the receiver asked to be disabled" if wish == "disable" else "410 Gone"
-        given_up: DeliveryState = "held" if claimed.endpoint_id else "aborted"
-        return TryResult(given_up, reason, status, elapsed, endpoint="disable")
-    if status in _SUCCESS:
-        return TryResult("delivered", "delivered", status, elapsed)
-    asked = parse_retry_after(answer.headers.get("retry-after"), now)
-    wait = _wait(settings, claimed, asked, random)
-    slows = pause(wait, asked) if status in _BUSY or asked is not None else None
-    if wish == "abort-message":
-        result = "the receiver gave this message up"
-        return TryResult("aborted", result, status, elapsed, pause=slows)
-    result = "redirect, never followed" if status in _REDIRECT else f"HTTP {status}"
-    return TryResult("pending" if wait else "exhausted", result, status, elapsed, wait, pause=slows)
-
-
-def _wait(
-    settings: Settings,
-    claimed: ClaimedDelivery,
-    asked: timedelta | None,
-    random: Callable[[], float],
-) -> timedelta | None:
-    schedule = () if claimed.ping else settings.webhook_schedule
-    return next_try(schedule, claimed.nth, retry_after=asked, random=random)

@@ -179,8 +179,9 @@ async def _put(
                 direct = context.database.direct
                 plain = await jobs.succeed_plain(direct, context.presenter, ref, kept)
             if plain is not None:
-                if plain.deliveries:
-                    context.flight.begin("deliver", deliver.at_once(context, plain.deliveries))
+                if plain.told:
+                    places = [(project_id, each) for each in plain.told]
+                    context.flight.begin("deliver", deliver.at_once(context, places))
                 return kept, plain.job
     try:
         return kept, await persist(context, lambda tx: say(tx, kept))

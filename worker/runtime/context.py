@@ -6,11 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal
 from uuid import UUID
 
-from models.coordination.workers import BUNDLE
 from models.errors import Misconfigured
 from models.images.pictures import Pictures
 from models.images.storage import Store
@@ -21,8 +19,7 @@ from models.platform.doorbell import Doorbell
 from models.platform.places import Places
 from models.platform.vault import Vault
 from models.settings import Settings
-from models.webhooks import deliveries
-from models.webhooks.deliveries import Patience, Tried
+from models.webhooks.deliveries import Place, Tried
 from worker.egress.guarded import Egress
 from worker.provider import Provider
 from worker.runtime.flight import Flight
@@ -36,6 +33,9 @@ _FETCHED = 64  # images on their way to the store, each with up to 1 MiB of it i
 _LOOKED_AT, _SHARE = 3, 2
 _LINE = 1_000_000
 
+
+# A try that has ended, and the destination in which another may follow it.
+Finished = tuple[Tried, Place | None]
 
 # Whose job or delivery a task is at, once it knows.
 whose: ContextVar[UUID | None] = ContextVar("whose", default=None)
@@ -76,9 +76,9 @@ class Context:
     # No project has more than half of a pool's connections: its statements may all wait for one row.
     turns: Places = field(init=False)
     flight: Flight = field(init=False)
-    tries: Gathering[Tried, bool] = field(init=False)  # of deliveries, to be written down together
-    # New deliveries that may go at once, those of each job, and how many went; see `deliver.at_once`.
-    fresh: Gathering[Sequence[UUID], int] | None = None
+    # What deliveries do together: those that are new begin, and tries that have ended are written down.
+    fresh: Gathering[Sequence[Place], bool] | None = None
+    tries: Gathering[Finished, bool] | None = None
     running: set[Ref] = field(default_factory=set)
     strays: set[Ref] = field(default_factory=set)  # in flight still, and not ours any more
     # What a store that refused an image is tried with, one at a time; and how often it was.
@@ -97,9 +97,6 @@ class Context:
         pool = self.settings.database_pool
         self.turns = Places(2 * pool, share=max(pool // 2, 1), line=_LINE, crowded="")
         self.flight = Flight(self.settings)
-        patience = Patience.of(self.settings)
-        record = partial(deliveries.record_plain, self.database.direct, patience)
-        self.tries = Gathering(record, most=BUNDLE)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

@@ -12,7 +12,6 @@ for a row that another transaction had locked, so a guard that fails stops all t
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from sqlalchemy import CTE, BigInteger, Interval, Text, Uuid, func, select, text
 from sqlalchemy import inspect as mapped
@@ -38,10 +37,10 @@ from models.webhooks.events import DELIVERIES, EVENT, Line, addressed, listed
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """A job that has ended with its image, and the deliveries of its event that are due."""
+    """A job that has ended with its image, and the destinations in which its event is due."""
 
     job: Job
-    deliveries: Sequence[UUID]
+    told: Sequence[str]
 
 
 async def receive_plain(
@@ -94,7 +93,7 @@ async def succeed_plain(
         tallying.ended(tx, job, row["finished_at"])
         tx.ring("job", str(job.id))
         tx.ring("jobs")  # a place is free
-    return Succeeded(job, [each.delivery_id for each in lines if each.enabled])
+    return Succeeded(job, [each.destination for each in lines if each.enabled])
 
 
 async def _announce(

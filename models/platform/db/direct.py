@@ -158,7 +158,7 @@ class DirectTransaction:
         """Run one statement and return its rows, if it has any."""
         return await _rows(await self._connection.execute(statement, values))
 
-    read = run
+    read = write_all = run
 
     async def first(self, statement: Statement, values: Values) -> DictRow | None:
         """Run one statement and return its first row."""

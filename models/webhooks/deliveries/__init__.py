@@ -1,10 +1,10 @@
 """Deliveries: one event on its way to one URL.
 
 The dispatcher wakes what is due (`wake`), a worker takes it (`take`), sends it, and records the try
-(`record`). What is new, with nothing in its way, the worker whose job has ended wakes itself
-(`wake_at_once`). `take` and `record` are guarded by the number of the try: two workers with one message
-send it once, and a late one moves nothing. `take_plain` and `record_plain` do the same for a bundle in one
-round trip, and leave out what is not what nearly every delivery is.
+(`record`). What is new, and the next in a destination where a try has delivered, the worker wakes itself
+if nothing stands in the way (`wake_here`). `take` and `record` are guarded by the number of the try: two
+workers with one message send it once, and a late one moves nothing. `take_plain` and `record_plain` do the
+same for a bundle in one round trip, and leave out what is not what nearly every delivery is.
 
     pending ──wake──► sending ──record──► delivered | exhausted | blocked | aborted
        ▲ ▲               │                    │
@@ -23,7 +23,6 @@ delivered, exhausted, blocked, aborted
 A transaction that needs several rows locks the endpoint first, then deliveries, then the destination.
 """
 
-from models.webhooks.deliveries.at_once import wake_at_once
 from models.webhooks.deliveries.disabling import Patience
 from models.webhooks.deliveries.plain import Tried, record_plain
 from models.webhooks.deliveries.reading import Logged, log, read
@@ -49,6 +48,7 @@ from models.webhooks.deliveries.waking import (
     try_waking,
     wake,
 )
+from models.webhooks.deliveries.waking_here import Place, wake_here
 
 __all__ = [
     "BATCH",
@@ -56,6 +56,7 @@ __all__ = [
     "Logged",
     "Pace",
     "Patience",
+    "Place",
     "Replayed",
     "Tried",
     "TryResult",
@@ -78,5 +79,5 @@ __all__ = [
     "take_plain",
     "try_waking",
     "wake",
-    "wake_at_once",
+    "wake_here",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.platform.db.direct import Direct
+from models.platform.db.direct import Direct, DirectTransaction
 from models.platform.db.statements import prepared
 from models.webhooks import destinations
 from models.webhooks.deliveries.disabling import CLOCKS_APART, Patience
@@ -36,26 +36,27 @@ class Tried:
         return self.met.state == "delivered" or (later and self.met.pause is None)
 
 
-async def record_plain(direct: Direct, patience: Patience, tries: Sequence[Tried]) -> list[bool]:
+async def record_plain(
+    driver: Direct | DirectTransaction, patience: Patience, tries: Sequence[Tried]
+) -> list[bool]:
     """Write down tries, all of them `plain`, in two round trips at most.
 
-    False, in the order of the tries, and nothing done where one is left out.
+    False, in the order of the tries, and nothing done where one is left out. Nobody has been rung for about
+    the places that are free now: they are the caller's to use (`wake_here`), or to ring for.
     """
     delivered = [each for each in tries if each.met.state == "delivered"]
     failed = [each for each in tries if each.met.state != "delivered"]
     done = set[tuple[UUID, int]]()
     if delivered:
-        rows = await direct.write_all(_DELIVERED, _lines(delivered))
+        rows = await driver.write_all(_DELIVERED, _lines(delivered))
         done |= {(row["id"], row["number"]) for row in rows}
     if failed:
         waits = {"wait": [each.met.next_in for each in failed]}
         soonest = {"soonest": min(patience.failing, patience.busy)}
-        rows = await direct.write_all(_FAILED, _lines(failed) | waits | soonest)
+        rows = await driver.write_all(_FAILED, _lines(failed) | waits | soonest)
         done |= {(row["id"], row["number"]) for row in rows}
     for delivery_id, _ in done:
-        direct.ring("delivery", str(delivery_id))
-    if done:
-        direct.ring("deliveries")  # a place in the destination is free
+        driver.ring("delivery", str(delivery_id))
     return [(each.delivery_id, each.number) in done for each in tries]
 
 

@@ -34,9 +34,15 @@ class ClaimedDelivery:
     event_id: UUID
     url: str
     endpoint_id: UUID | None  # None: it goes to a job's own URL
-    ping: bool  # sent once, whatever comes of it
+    destination: str
+    more: bool  # whether others were due in its destination
     body: bytes
     secrets: tuple[str, ...]
+
+    @property
+    def ping(self) -> bool:
+        """Whether it is sent once, whatever comes of it."""
+        return destinations.is_ping(self.destination)
 
 
 async def take_plain(
@@ -82,7 +88,8 @@ def _claimed(row: dict[str, Any], vault: Vault) -> ClaimedDelivery:
         event_id=row["event_id"],
         url=row["url"],
         endpoint_id=row["endpoint_id"],
-        ping=destinations.is_ping(row["lane"]),
+        destination=row["lane"],
+        more=row["more"],
         body=row["body"],
         secrets=_secrets(row, vault, datetime.now(UTC)),
     )
@@ -151,7 +158,9 @@ def _take(*, only_if: str = "", locked: str = "") -> Statement:
      WHERE id = delivery_id AND state = 'sending' AND taken_at IS NULL {only_if}
     RETURNING id, tries, project_id, job_id, event_id, endpoint_id, url, lane, tries_before, body,
               paused_until, webhook_secret, webhook_secret_old, webhook_rotated_at,
-              secret, secret_old, rotated_at, project_secret, instead
+              secret, secret_old, rotated_at, project_secret, instead,
+              EXISTS (SELECT FROM deliveries w WHERE w.project_id = d.project_id AND w.lane = d.lane
+                         AND w.state = 'pending' AND w.next_at <= now()) AS more
 """)  # noqa: S608 - constants of ours
     )
 

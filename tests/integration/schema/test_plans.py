@@ -218,6 +218,13 @@ async def _deliver_plain(tx: Transaction, on: Ground) -> None:
     assert await deliveries.record_plain(direct, sending.PATIENCE, [delivered]) == [True]
 
 
+async def _wake_here(tx: Transaction, _on: Ground) -> None:
+    due = "SELECT project_id, lane FROM deliveries WHERE state = 'pending' LIMIT 1"
+    project_id, destination = (await tx.execute(text(due))).one()
+    wanted = {(project_id, destination): 1}
+    await deliveries.wake_here(_Within(tx), wanted, free=100, lease=LEASE, cap=8, rate=100)
+
+
 async def _finish(tx: Transaction, on: Ground) -> None:
     received = await jobs.receive(tx, on.presenter, on.running, IMAGE, lease=LEASE, ttl=DAY)
     assert received is not None
@@ -380,6 +387,7 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
         lambda tx, _: deliveries.wake(tx, 200, LEASE, cap=64, rate=100),
         {"ix_deliveries_waiting", "ix_deliveries_lease", "pk_deliveries"},
     ),
+    "wake here": (_wake_here, {"ix_deliveries_waiting", "ix_deliveries_lease", "pk_deliveries"}),
     "ping": (_ping, {"ix_deliveries_waiting", "ix_deliveries_lease"}),
     "reap deliveries": (
         lambda tx, _: deliveries.reap(tx, 100),

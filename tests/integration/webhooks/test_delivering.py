@@ -19,13 +19,13 @@ from models.accounts.projects import Caller
 from models.platform.db import Database
 from models.settings import Settings
 from models.webhooks import deliveries, endpoints
-from models.webhooks.deliveries import Tried
 from models.webhooks.endpoints import Wish
 from tests.fixtures import spending
 from tests.fixtures.poison import poison
 from tests.fixtures.sending import change, find, finished, registered, wake
 from tests.fixtures.spending import House
 from worker import deliver
+from worker.runtime.context import Finished
 from worker.runtime.gathering import Gathering
 
 
@@ -173,7 +173,7 @@ async def test_a_record_that_fails_takes_no_other_of_its_group_along_and_is_told
 
 
 async def test_a_bug_of_ours_is_no_reason_to_record_in_another_way(house: House) -> None:
-    async def broken(_tries: Sequence[Tried]) -> list[bool]:
+    async def broken(_tries: Sequence[Finished]) -> list[bool]:
         raise RuntimeError("a bug")
 
     context = replace(house.context)

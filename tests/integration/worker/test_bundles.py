@@ -364,3 +364,37 @@ async def test_a_job_succeeds_whatever_becomes_of_its_first_try_to_tell(house: H
     assert "bundle.failed" in [each["event"] for each in logs]
     assert len(await _succeeded(house)) == 1
     assert await sending.states(house.bench) == [("pending", 0)]
+
+
+async def test_places_go_on_until_nothing_is_due(
+    house: House, rings: list[tuple[str, str]]
+) -> None:
+    bench, settings = house.bench, house.context.settings
+    async with mailbox() as box:
+        await sending.registered(bench, house.context.vault, Wish(box.url))
+        for _ in range(20):
+            await sending.finished(bench)
+        woken = await sending.wake(bench, cap=settings.webhook_in_flight)
+        assert len(woken) == settings.webhook_in_flight == 8
+        await deliver.start(house.context, woken)
+        rings.clear()
+        await house.context.flight.landed()
+        assert len(box.letters) == 20
+    assert await sending.states(bench) == [("delivered", 1)] * 20
+    assert ("deliveries", "") in rings, "of the last places the dispatcher hears"
+
+
+async def test_a_draining_worker_passes_no_place_on(
+    house: House, rings: list[tuple[str, str]]
+) -> None:
+    bench = house.bench
+    async with mailbox() as box:
+        await sending.registered(bench, house.context.vault, Wish(box.url))
+        for _ in range(3):
+            await sending.finished(bench)
+        house.context.draining = True
+        await deliver.start(house.context, await sending.wake(bench, 1))
+        await house.context.flight.landed()
+        assert len(box.letters) == 1
+    assert sorted(await sending.states(bench)) == [("delivered", 1), ("pending", 0), ("pending", 0)]
+    assert ("deliveries", "") in rings

@@ -7,12 +7,13 @@ from uuid import UUID
 import pytest
 
 from models.errors import EgressRefused
+from models.webhooks import destinations
 from models.webhooks.deliveries import ClaimedDelivery, TryResult
 from tests.conftest import make_settings
 from worker.backoff import LANE_PAUSE_MAX, pause
-from worker.deliver import Met, judge
 from worker.egress.connection import Reason, Unreachable
 from worker.egress.guarded import Answer
+from worker.judging import Met, judge
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 ELAPSED = timedelta(milliseconds=120)
@@ -30,8 +31,9 @@ def judged(
     number = nth + 40  # it was replayed: its tries count on, its schedule began anew
     parcel = ClaimedDelivery(
         delivery_id=UUID(int=1), project_id=UUID(int=3), job_id=None, number=number, nth=nth,
-        event_id=UUID(int=2), url="https://r.example/", ping=ping, body=b"{}", secrets=(),
-        endpoint_id=UUID(int=4) if endpoint else None,
+        event_id=UUID(int=2), url="https://r.example/", body=b"{}", secrets=(),
+        endpoint_id=UUID(int=4) if endpoint else None, more=False,
+        destination=destinations.of_ping(UUID(int=3)) if ping else "usual",
     )  # fmt: skip
     return judge(SETTINGS, parcel, met, ELAPSED, now=NOW, random=lambda: draw)
 

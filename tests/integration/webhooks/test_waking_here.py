@@ -1,0 +1,192 @@
+"""What a worker wakes for itself: only where nothing stands in the way."""
+
+import asyncio
+from datetime import UTC, datetime
+from itertools import chain
+from uuid import UUID
+
+import pytest
+
+from models.accounts.projects import Caller
+from models.jobs.view import Presenter
+from models.platform.db import Database
+from models.platform.vault import Vault
+from models.webhooks import deliveries, destinations
+from models.webhooks.deliveries import Tried
+from models.webhooks.endpoints import Wish
+from tests.fixtures.making import Bench
+from tests.fixtures.sending import (
+    BUSY,
+    DELIVERED,
+    LEASE,
+    PATIENCE,
+    URL,
+    finished,
+    record,
+    registered,
+    take,
+    taken,
+    wake,
+)
+
+JOB_URL = "https://receiver.example/job"
+
+
+@pytest.fixture
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
+
+
+async def here(
+    bench: Bench,
+    wanted: int = 1,
+    *,
+    free: int = 100,
+    cap: int = 8,
+    rate: int = 10_000,
+    url: str = JOB_URL,
+) -> list[UUID]:
+    """Ask for so many of a destination as a worker does; returns those that were had."""
+    place = bench.caller.project_id, destinations.of_origin(bench.caller.project_id, url)
+    woken = await deliveries.wake_here(
+        bench.database.direct, {place: wanted}, free=free, lease=LEASE, cap=cap, rate=rate
+    )
+    return [delivery_id for delivery_id, _ in woken]
+
+
+async def due(bench: Bench, count: int = 1, url: str = JOB_URL) -> list[UUID]:
+    """Let so many deliveries to a job's own URL be due."""
+    made = [await finished(bench, webhook_url=url) for _ in range(count)]
+    rows = await bench.rows("SELECT id, job_id FROM deliveries")
+    of = {row["job_id"]: row["id"] for row in rows}
+    return [of[each] for each in made]
+
+
+async def test_what_has_nothing_in_its_way_is_had_once(bench: Bench, vault: Vault) -> None:
+    made = await due(bench, 3)
+    assert sorted(await here(bench, 3)) == sorted(made)
+    assert await here(bench, 3) == [], "they are sending already"
+    assert await wake(bench) == []
+    claimed = await deliveries.take_plain(
+        bench.database.direct, vault, [(each, 1) for each in made], LEASE
+    )
+    assert [(each.number, each.url, each.more) for each in claimed] == [(1, JOB_URL, False)] * 3
+
+
+async def test_of_many_who_ask_at_the_same_moment_each_has_another(bench: Bench) -> None:
+    made = await due(bench, 10)
+    had = await asyncio.gather(*(here(bench, cap=100) for _ in range(20)), _woken(bench))
+    assert sorted(chain.from_iterable(had)) == sorted(made)
+
+
+async def _woken(bench: Bench) -> list[UUID]:
+    return [delivery_id for delivery_id, _ in await wake(bench, cap=100)]
+
+
+async def test_the_oldest_that_is_due_goes_first(bench: Bench) -> None:
+    first, _ = await due(bench), await due(bench)
+    assert await here(bench) == first
+    await due(bench, url="https://elsewhere.example/job")
+    assert len(await here(bench, 5)) == 1, "what is due elsewhere was not asked for"
+
+
+async def test_what_waits_for_its_time_waits(bench: Bench) -> None:
+    await due(bench)
+    await bench.run("UPDATE deliveries SET next_at = now() + interval '1 min'")
+    assert await here(bench) == []
+
+
+async def test_a_destination_in_trouble_is_the_dispatchers(bench: Bench, vault: Vault) -> None:
+    await due(bench)
+    woken = await taken(bench, vault)
+    made = await due(bench)
+    await record(bench, woken, BUSY)
+    assert await here(bench) == [], "it is paused"
+    await bench.run("UPDATE lanes SET paused_until = now() - interval '1 s'")
+    assert await here(bench) == [], "and slow afterwards"
+    await bench.run("UPDATE lanes SET slow = false")
+    assert await here(bench) == made
+
+
+async def test_a_url_that_asked_for_peace_has_it(bench: Bench, vault: Vault) -> None:
+    await due(bench)
+    lane = destinations.of_url(bench.caller.project_id, JOB_URL)
+    await bench.run(
+        "INSERT INTO lanes (lane, paused_until) VALUES (:lane, now() + interval '1 min')", lane=lane
+    )
+    (had,) = await here(bench)
+    assert await take(bench, vault, (had, 1)) is None
+    (row,) = await bench.rows("SELECT state, tries, next_at > now() AS later FROM deliveries")
+    assert (row["state"], row["tries"], row["later"]) == ("pending", 0, True)
+
+
+async def test_beside_a_try_that_takes_long_nothing_goes_at_once(
+    bench: Bench, vault: Vault
+) -> None:
+    await due(bench)
+    await taken(bench, vault)
+    await bench.run("UPDATE deliveries SET taken_at = now() - interval '3 s'")
+    await due(bench)
+    assert await here(bench) == []
+
+
+@pytest.mark.parametrize(("cap", "had"), [(0, 0), (1, 1), (4, 4), (8, 6)])
+async def test_no_more_go_than_the_cap_lets_pass(bench: Bench, cap: int, had: int) -> None:
+    await due(bench, 6)
+    assert len(await here(bench, 6, cap=cap)) == had
+    assert await here(bench, 6, cap=cap) == []
+
+
+async def test_a_rate_holds_over_both_ways(bench: Bench) -> None:
+    await due(bench, 3)
+    assert len(await here(bench, 3, rate=1)) == 1
+    assert await here(bench, 3, rate=1) == []
+    assert await wake(bench, rate=1) == []
+
+
+async def test_the_rate_of_an_endpoint_is_its_own(bench: Bench, vault: Vault) -> None:
+    made, _ = await registered(bench, vault, Wish(URL, (), rate_limit=1))
+    for _ in range(3):
+        await finished(bench)
+    place = bench.caller.project_id, destinations.of_endpoint(made.id)
+    woken = await deliveries.wake_here(
+        bench.database.direct, {place: 3}, free=100, lease=LEASE, cap=8, rate=10_000
+    )
+    assert len(woken) == 1
+
+
+async def test_of_those_who_move_a_rate_at_once_none_is_forgotten(bench: Bench) -> None:
+    await due(bench, 20)
+    had = await asyncio.gather(*(here(bench, cap=100, rate=1) for _ in range(20)))
+    assert sum(map(len, had)) == 1, "the second may go a second later"
+
+
+async def test_a_project_has_no_more_than_its_share_of_what_is_free(bench: Bench) -> None:
+    await due(bench, 7)
+    assert await here(bench, 7, free=0) == []
+    assert len(await here(bench, 7, free=2)) == 6
+    await bench.run("UPDATE deliveries SET taken_at = now() - interval '3 s' WHERE tries > 0")
+    other = "https://elsewhere.example/job"
+    await due(bench, url=other)
+    assert await here(bench, free=6, url=other) == [], "its tries take long"
+    assert len(await here(bench, free=7, url=other)) == 1
+
+
+async def test_a_place_goes_to_the_next_in_one_transaction(bench: Bench, vault: Vault) -> None:
+    direct = bench.database.direct
+    await due(bench, 9)
+    woken = await wake(bench, cap=8)
+    (claimed, *_) = await deliveries.take_plain(direct, vault, woken[:1], LEASE)
+    assert claimed.more
+    place = (claimed.project_id, claimed.destination)
+    tried = [Tried(claimed.delivery_id, 1, datetime.now(UTC), DELIVERED)]
+    async with direct.transaction() as tx:
+        assert await deliveries.record_plain(tx, PATIENCE, tried) == [True]
+        passed = await deliveries.wake_here(
+            tx, {place: 1}, free=100, lease=LEASE, cap=8, rate=10_000
+        )
+        assert len(passed) == 1
+        assert await wake(bench, cap=8) == [], "for others no place has become free"
+    assert await wake(bench, cap=8) == []
+    (row,) = await bench.rows("SELECT count(*) AS n FROM deliveries WHERE state = 'sending'")
+    assert row["n"] == 8
