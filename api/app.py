@@ -21,6 +21,7 @@ from api.edge.middleware import Door
 from api.routes import (
     actions,
     audit,
+    batches,
     budgets,
     catalog,
     deliveries,
@@ -38,6 +39,7 @@ from api.routes import (
 )
 from api.sharing.calls import Calls
 from api.sharing.conversions import Conversions
+from api.sharing.intakes import AT_ONCE, PATIENCE, Intakes
 from api.sharing.queues import Queues
 from api.sharing.references import CPU, DECODERS, WALL, References
 from api.sharing.reports import Reports
@@ -99,10 +101,10 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app, settings.public_url)
     pages.install(app)
     rooms = (
-        *(actions, jobs, streams, images, generations, webhooks, deliveries, keys),
+        *(actions, jobs, batches, streams, images, generations, webhooks, deliveries, keys),
         *(budgets, usage, catalog, audit, operator_projects, operator_state, health),
     )
-    routers = (*(room.router for room in rooms), images.sharing, streams.project)
+    routers = (*(room.router for room in rooms), images.sharing, streams.project, batches.intake)
     for router in routers:
         app.include_router(router)
     app.add_middleware(
@@ -119,9 +121,17 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     """Open what the routes stand on."""
     async with AsyncExitStack() as stack:
         doorbell = await stack.enter_async_context(Doorbell(settings.redis_url.get_secret_value()))
-        await doorbell.listen("job", "delivery")
+        await doorbell.listen("job", "delivery", "batch")
         database = Database(settings, ring=doorbell.ring, patience=_PATIENCE, name="darkroom-api")
         stack.push_async_callback(database.close)
+        intake = Database(
+            settings,
+            ring=doorbell.ring,
+            pool=AT_ONCE,
+            patience=PATIENCE,
+            name="darkroom-api-batches",
+        )
+        stack.push_async_callback(intake.close)
         vault, waiting = Vault.of(settings), Waiting(database, doorbell)
         sweep = asyncio.create_task(waiting.sweep_for_ever())
         stack.push_async_callback(_cancel, sweep)
@@ -155,6 +165,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             turns=turns,
             calls=calls,
             conversions=Conversions(store, decoders),
+            intakes=Intakes(intake),
         )
         # Requests are answered meanwhile, each by itself; this only says what is missing.
         waits = asyncio.create_task(_see_premises(state))

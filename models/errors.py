@@ -57,10 +57,21 @@ class SchemaBehind(Misconfigured):
 
 @dataclass(frozen=True)
 class FieldError:
-    """One field that is wrong: `pointer` is a JSON pointer (RFC 6901) into the request's body."""
+    """One field that is wrong: `pointer` is a JSON pointer (RFC 6901) into the request's body.
+
+    Of a batch it is a pointer into a row, which is named by its number, from 1, and its `custom_id`.
+    """
 
     pointer: str
     message: str
+    row: int | None = None
+    custom_id: str | None = None
+
+    @property
+    def told(self) -> dict[str, object]:
+        """The same as JSON."""
+        of_row = {} if self.row is None else {"row": self.row, "custom_id": self.custom_id}
+        return {**of_row, "pointer": self.pointer, "message": self.message}
 
 
 class Refusal(DarkroomError):

@@ -22,6 +22,7 @@ _EPOCH, _NEVER = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo
 
 JOB, ATTEMPT, ENDPOINT, EVENT, DELIVERY = "job", "att", "whk", "evt", "dlv"
 PROJECT, KEY, BUDGET, ACTION, AUDIT = "prj", "key", "bud", "act", "aud"
+BATCH, GROUP = "batch", "group"
 
 
 def new() -> UUID:
@@ -63,3 +64,8 @@ def parse(prefix: str, written: str) -> UUID | None:
             return None
         number = number << 5 | value
     return UUID(int=number) if number < 1 << _UUID_BITS else None
+
+
+def batch(written: str) -> UUID | None:
+    """Read the id of a batch or of a group back, as `parse`."""
+    return parse(BATCH, written) or parse(GROUP, written)

@@ -12,7 +12,7 @@ CancelOutcome = Literal["pending", "prevented", "too_late", "unknown"]
 WaitingReason = Literal[
     "queue", "backoff", "fair_share", "provider_limit", "project_cap", "concurrency_key",
     "provider_down", "wallet_empty", "provider_key", "unknown_charge", "budget", "following",
-    "storage", "image_download", "paused",
+    "storage", "image_download", "paused", "batch",
 ]  # fmt: skip
 DeliveryState = Literal[
     "pending", "sending", "delivered", "exhausted", "blocked", "aborted", "held"
@@ -24,6 +24,7 @@ EventType = Literal[
     "job.running", "job.succeeded", "job.failed", "job.canceled", "job.expired",
     "job.charge_resolved", "budget.threshold", "webhook.disabled",
     "wallet.low", "wallet.empty", "wallet.restored", "ping",
+    "batch.progress", "batch.paused", "batch.completed", "group.completed",
 ]  # fmt: skip
 BudgetScope = Literal["project", "key", "customer"]
 BudgetWindowKind = Literal["day", "month", "total"]
@@ -31,6 +32,9 @@ BudgetMode = Literal["hard", "soft"]
 Reuse = Literal["never", "exact"]
 ActionKind = Literal["cancel", "retry", "redeliver", "erase"]
 ActionStatus = Literal["running", "completed", "stopped", "canceled"]
+BatchKind = Literal["batch", "group"]
+BatchStatus = Literal["running", "paused", "canceling", "completed", "canceled"]
+PauseCause = Literal["request", "max_cost", "failures"]
 SessionKind = Literal["browser", "link"]
 ProjectScope = Literal["jobs:write", "jobs:read", "webhooks", "usage:read", "admin"]
 # An operator's key has `operator` and nothing else, and no key of a project has it.
@@ -58,6 +62,10 @@ TERMINAL_EVENTS: tuple[EventType, ...] = (
 # What an Idempotency-Key is scoped to: a submission, a retry, each image of a synchronous call.
 IDEMPOTENT_ROUTES = ("submit", "retry", "images", *(f"images:{n}" for n in range(1, 10)))
 JOB_EVENTS: tuple[EventType, ...] = ("job.running", *TERMINAL_EVENTS, "job.charge_resolved")
+BATCH_EVENTS: tuple[EventType, ...] = (
+    "batch.progress", "batch.paused", "batch.completed", "group.completed",
+)  # fmt: skip
+BATCH_OVER: tuple[BatchStatus, ...] = ("completed", "canceled")
 SCOPES: tuple[ProjectScope, ...] = get_args(ProjectScope)
 
 
@@ -73,3 +81,13 @@ def among(column: str, words: Iterable[str]) -> str:
 
 # How SQL by hand names what is dispatched or running; a job in flight has a lease and takes a slot.
 JOB_IN_FLIGHT = among("status", IN_FLIGHT)
+
+# Rows of a batch: those that wait for their turn in it, and hold the price of their call or nothing for
+# it; those that wait for anything else; those whose end, or what they cost, is still to be told off; and
+# those that ended with a lost call.
+IN_BATCH = "batch_id IS NOT NULL"
+ROW_READY = "status = 'queued' AND waiting_reason = 'batch' AND attempt = 0 AND held > 0"
+ROW_UNHELD = "status = 'queued' AND waiting_reason = 'batch' AND (attempt > 0 OR held = 0)"
+ROW_IN_QUEUE = "status = 'queued' AND waiting_reason <> 'batch'"
+ROW_UNTOLD = "finished_at IS NOT NULL AND (NOT tallied OR allotted <> charged + held)"
+ROW_UNKNOWN = "finished_at IS NOT NULL AND held > 0"

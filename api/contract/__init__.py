@@ -6,14 +6,17 @@ Promises: inwards closed to unknown fields; outwards every answer fits the shape
 __all__ = [
     "actions",
     "answers",
+    "batches",
     "cursors",
     "documentation",
     "dropin",
     "etags",
     "events",
+    "field_errors",
     "filters",
     "operating",
     "queries",
     "schemas",
+    "strict_json",
     "subscriptions",
 ]

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from api.contract import examples, shapes
+from api.contract.batches import BatchBody, Row
 from models import errors
 
 Responses = dict[int | str, dict[str, Any]]
@@ -132,6 +133,32 @@ WATCHED: Responses = {200: {
         },
     }}},
 }}  # fmt: skip
+BATCH = _answer(shapes.Batch, "The batch, or the group, as it is now.")
+BATCHES = _answer(shapes.BatchPage, "A page, newest first.")
+BATCH_TAKEN = _answer(
+    shapes.TakenBatch, "Accepted: every row of it survives whatever dies from here on.", status=202
+) | _answer(shapes.BatchQuote, "With `dry_run`: what it would be.")
+BATCH_MADE = _answer(shapes.TakenBatch, "Accepted: a new batch.", status=202)
+BATCH_ITEMS = _answer(shapes.BatchItems, "A page, in the order in which they came.")
+BATCH_RESULTS: Responses = {200: {
+    "description": "A line, a row of CSV or a file for each row, in the order in which they came.",
+    "content": {
+        "application/x-ndjson": {"itemSchema": {"$ref": "#/components/schemas/ResultRow"}},
+        "text/csv": {}, "application/zip": {},
+    },
+}}  # fmt: skip
+BATCH_STREAM: Responses = {200: {
+    "description": "Server-Sent Events named `batch`: a snapshot first, then each change.",
+    "content": {"text/event-stream": {"itemSchema": {
+        "type": "object", "required": ["id", "event", "data"], "properties": {
+            "id": {"type": "string"}, "event": {"const": "batch"},
+            "data": {
+                "type": "string", "contentMediaType": "application/json",
+                "contentSchema": {"$ref": "#/components/schemas/Batch"},
+            },
+        },
+    }}},
+}}  # fmt: skip
 HEALTHY = _answer(shapes.Health, "It lives.", "Healthy")
 READY = _answer(shapes.Health, "Send it requests.", "Healthy") | _answer(
     shapes.Health,
@@ -194,12 +221,21 @@ _GENERATED_WITH = (
     "x-aimlapi-credits-used",
     "X-Darkroom-Ignored",
 )
+_BATCH_WITH = ("Location", "ETag", "Retry-After", "Idempotent-Replayed")
 _HEADED: dict[str, dict[str, tuple[str, ...]]] = {
     "request_action": {"202": ("Location", "Idempotent-Replayed")},
     "submit_job": {"200": _ACCEPTED_WITH, "202": _ACCEPTED_WITH},
     "retry_job": {"200": _ACCEPTED_WITH, "202": _ACCEPTED_WITH},
     "get_job": {"200": ("ETag", "Retry-After", "Preference-Applied"), "304": ("ETag",)},
     "cancel_job": {"200": ("ETag", "Retry-After")},
+    "submit_batch": {"202": _BATCH_WITH},
+    "retry_batch": {"202": _BATCH_WITH},
+    "get_batch": {"200": ("ETag", "Retry-After", "Preference-Applied")},
+    "get_item": {"200": ("ETag",)},
+    "pause_batch": {"200": ("ETag", "Retry-After")},
+    "resume_batch": {"200": ("ETag", "Retry-After")},
+    "cancel_batch": {"200": ("ETag", "Retry-After")},
+    "change_batch": {"200": ("ETag", "Retry-After")},
     "get_image": {"200": ("ETag",), "206": ("ETag",), "304": ("ETag",)},
     "generate_images": {"200": _GENERATED_WITH},
     "get_thumbnail": {"200": ("ETag",), "206": ("ETag",), "304": ("ETag",)},
@@ -208,7 +244,13 @@ _HEADED: dict[str, dict[str, tuple[str, ...]]] = {
 _ASK_LATER = {"409", "429", "503"}
 COMPONENTS: dict[str, dict[str, Any]] = {
     "schemas": models_json_schema(
-        [(shapes.Problem, "serialization"), (shapes.FieldProblem, "serialization")],
+        [
+            (shapes.Problem, "serialization"),
+            (shapes.FieldProblem, "serialization"),
+            (shapes.ResultRow, "serialization"),
+            (BatchBody, "validation"),
+            (Row, "validation"),
+        ],
         ref_template=_AT,
     )[1]["$defs"],
     "examples": {
@@ -290,6 +332,19 @@ WITH_KEY = {
 }
 KEYED = {
     "parameters": [_parameter(*_NAMED_BY, "1-255 visible ASCII characters; one key, one request.")]
+}
+WITH_HOLD = {"parameters": _HELD}
+WITH_BATCH = KEYED | {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": _AT.format(model="BatchBody")}},
+            "application/x-ndjson": {"itemSchema": {"$ref": _AT.format(model="Row")}},
+            "text/csv": {
+                "example": "custom_id,prompt,image_size,metadata.sku\na-1,A red bicycle,2K,B-17\n"
+            },
+        },
+    },
 }
 WITH_POLL = {
     "parameters": [

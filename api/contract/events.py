@@ -8,7 +8,17 @@ from fastapi import APIRouter, Depends, Header
 from pydantic import BaseModel, Field
 
 from api.contract.documentation import Responses
-from api.contract.shapes import Budget, Credits, EndpointId, Job, JobCost, JobId, JobStatus, Usd
+from api.contract.shapes import (
+    Batch,
+    Budget,
+    Credits,
+    EndpointId,
+    Job,
+    JobCost,
+    JobId,
+    JobStatus,
+    Usd,
+)
 from models.states import EventType
 
 _ANSWERS: Responses = {
@@ -111,6 +121,13 @@ class WalletEvent(Event):
     data: Wallet
 
 
+class BatchEvent(Event):
+    """What happened to a batch, or to a group."""
+
+    type: Literal["batch.progress", "batch.paused", "batch.completed", "group.completed"]
+    data: Batch
+
+
 class PingEvent(Event):
     """Somebody tests an endpoint."""
 
@@ -142,6 +159,9 @@ async def _endpoint(body: EndpointEvent) -> None: ...
 async def _wallet(body: WalletEvent) -> None: ...
 
 
+async def _batch(body: BatchEvent) -> None: ...
+
+
 async def _ping(body: PingEvent) -> None: ...
 
 
@@ -163,6 +183,13 @@ _EVENTS: dict[EventType, tuple[Callable[..., Awaitable[None]], str]] = {
         "The wallet is empty, and jobs wait; told to the operator's project.",
     ),
     "wallet.restored": (_wallet, "The wallet is filled again; told to the operator's project."),
+    "batch.progress": (_batch, "Another tenth of the batch's rows has ended."),
+    "batch.paused": (_batch, "The batch is paused; `data.paused_for` says why."),
+    "batch.completed": (
+        _batch,
+        "Every row of the batch has ended; `data.status` says if canceled.",
+    ),
+    "group.completed": (_batch, "Every job of the group has ended."),
     "ping": (_ping, "Somebody tests this endpoint."),
 }
 

@@ -17,6 +17,8 @@ JOB: Json = {
     "metadata": {"order": "A-17"},
     "tags": [],
     "customer": None,
+    "batch_id": None,
+    "custom_id": None,
     "priority": "standard",
     "created_at": "2026-11-22T10:00:00.000Z",
     "started_at": "2026-11-22T10:00:00.031Z",

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.contract.schemas import Metadata, Moment, Name, Strict, Tag, Text, Value
+from models import ids
 from models.jobs import Filter
 from models.states import WaitingReason
 
@@ -22,6 +23,12 @@ def _checked(written: str) -> str:
     wrong = [word for word in _split(written) if word not in STATUSES]
     if wrong:
         raise ValueError(f"{wrong[0]!r} is no status; use some of {','.join(STATUSES)}")
+    return written
+
+
+def _batch(written: str | None) -> str | None:
+    if written is not None and ids.batch(written) is None:
+        raise ValueError("this is no id of a batch or a group")
     return written
 
 
@@ -53,6 +60,10 @@ class Filters(BaseModel):
             "prompt. A page looks through 10,000 jobs: with `has_more` it may be short, or empty",
         ),
     ] = None
+    batch: Annotated[
+        str | None, AfterValidator(_batch), Field(description="the id of a batch, or of a group")
+    ] = None
+    custom_id: Annotated[Text | None, Field(min_length=1, max_length=128)] = None
     created_after: Annotated[Moment | None, Field(description="the first moment")] = None
     created_before: Annotated[Moment | None, Field(description="the first moment after")] = None
 
@@ -60,6 +71,7 @@ class Filters(BaseModel):
         self, statuses: Iterable[str], metadata: dict[str, str], before: UUID | None = None
     ) -> Filter:
         chosen = {name: getattr(self, name) for name in Filters.model_fields}
+        chosen["batch"] = None if self.batch is None else ids.batch(self.batch)
         return Filter(statuses=tuple(statuses), metadata=metadata, before=before, **chosen)
 
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from api.contract import cursors
 from api.contract.schemas import Moment, Strict, Text, unique
-from models.states import JOB_EVENTS, DeliveryState
+from models.states import BATCH_EVENTS, JOB_EVENTS, DeliveryState
 from models.webhooks.endpoints import Wish
 
 # An endpoint may also hear of what is about no job; of the wallet only the operator's project does.
@@ -18,8 +18,9 @@ Heard = Annotated[
         "job.running", "job.succeeded", "job.failed", "job.canceled", "job.expired",
         "job.charge_resolved", "budget.threshold", "webhook.disabled",
         "wallet.low", "wallet.empty", "wallet.restored",
+        "batch.progress", "batch.paused", "batch.completed", "group.completed",
     ]],
-    Field(max_length=len(JOB_EVENTS) + 5, description="empty: those that end a job"),
+    Field(max_length=len(JOB_EVENTS) + len(BATCH_EVENTS) + 5, description="empty: those that end a job"),
     AfterValidator(unique),
 ]  # fmt: skip
 Description = Annotated[Text, Field(max_length=512)]

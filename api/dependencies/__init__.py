@@ -3,4 +3,4 @@
 Promises: a route's body is read for a caller whose scope allows it, and only then.
 """
 
-__all__ = ["bodies", "deps", "state"]
+__all__ = ["bodies", "deps", "holding", "state"]

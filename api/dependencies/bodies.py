@@ -1,17 +1,14 @@
 """Bodies: read for whoever has a key, of a type we take, and JSON to the letter."""
 
-import json
-from math import isfinite
-from typing import NoReturn
-
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from api.contract.strict_json import parse
 from api.dependencies.deps import Key
 from api.dependencies.state import state_of
 from api.edge.body_limits import Intake
 from api.edge.route import Handle, Query
-from models.errors import FieldError, InvalidRequest, MalformedBody, UnsupportedMedia
+from models.errors import FieldError, InvalidRequest, UnsupportedMedia
 from models.platform.wording import printable, shown
 
 _NAMED_MAX = 20  # fields that a refusal names
@@ -90,26 +87,6 @@ def let_go(request: Request) -> None:
         intake.release()
 
 
-def parse(body: bytes) -> object:
-    """Read JSON (RFC 8259) in UTF-8, with each name once in its object; raises `MalformedBody`."""
-    try:
-        return json.loads(
-            body.decode(),
-            object_pairs_hook=_object,
-            parse_constant=_no_number,
-            parse_float=_number,
-        )
-    except json.JSONDecodeError as wrong:
-        place = f"line {wrong.lineno} column {wrong.colno}"
-        raise MalformedBody(f"The body is not valid JSON: {wrong.msg} at {place}.") from None
-    except UnicodeDecodeError as wrong:
-        raise MalformedBody(f"The body is not UTF-8: see its byte {wrong.start}.") from None
-    except RecursionError:
-        raise MalformedBody("The body is nested too deeply; no field needs it.") from None
-    except ValueError:  # Python refuses to read integers of over 4,300 digits
-        raise MalformedBody("A number in the body has too many digits.") from None
-
-
 def _demand_json(content_type: str) -> None:
     type_, _, parameters = content_type.lower().partition(";")
     _, named, charset = parameters.partition("charset=")
@@ -141,28 +118,3 @@ def no_body(message: str) -> InvalidRequest:
     return InvalidRequest(
         f"The request cannot be used: {message}.", errors=(FieldError("", message),)
     )
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Make an object. Of a name that came twice nobody knows which value was meant."""
-    made: dict[str, object] = {}
-    for name, value in pairs:
-        if name in made:
-            raise MalformedBody(f"The field {shown(name)} stands twice in its object; keep one.")
-        made[name] = value
-    if not all(name.isascii() or _is_unicode(name) for name in made):
-        raise MalformedBody("The name of a field has half of a surrogate pair; remove it.")
-    return made
-
-
-def _is_unicode(text: str) -> bool:
-    return text.encode(errors="replace").decode() == text
-
-
-def _number(written: str) -> float:
-    number = float(written)
-    return number if isfinite(number) else _no_number(written)
-
-
-def _no_number(written: str) -> NoReturn:
-    raise MalformedBody(f"{shown(written)} is no number that JSON can say.")

@@ -123,6 +123,16 @@ def _in_path(prefix: str) -> object:
 
 _AS_TEXT = WithJsonSchema({"type": "string"})
 JobId = Annotated[UUID, _in_path(ids.JOB), PlainValidator(_parser(ids.JOB, "job")), _AS_TEXT]
+
+
+def _batch(given: str) -> UUID:
+    parsed = ids.batch(given)
+    if parsed is None:
+        raise NotFound("There is no such batch in this project.")
+    return parsed
+
+
+BatchId = Annotated[UUID, _in_path(ids.BATCH), PlainValidator(_batch), _AS_TEXT]
 EndpointId = Annotated[
     UUID, _in_path(ids.ENDPOINT), PlainValidator(_parser(ids.ENDPOINT, "endpoint")), _AS_TEXT
 ]

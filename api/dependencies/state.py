@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from uuid import UUID
 
 import structlog
 from fastapi import Request
@@ -9,6 +10,7 @@ from fastapi import Request
 from api.edge.callers import Callers
 from api.sharing.calls import Calls
 from api.sharing.conversions import Conversions
+from api.sharing.intakes import Intakes
 from api.sharing.queues import Queues
 from api.sharing.references import References
 from api.sharing.reports import Reports
@@ -48,6 +50,7 @@ class State:
     turns: Turns
     calls: Calls
     conversions: Conversions
+    intakes: Intakes
     # Since this process has started; and why it must not go on, in one line.
     schema_seen: asyncio.Event = field(default_factory=asyncio.Event)
     refusal: str | None = None
@@ -59,6 +62,11 @@ class State:
     def log_accepted(self, job: Job, *, replayed: bool) -> None:
         """Leave a line in the log: the first of a job's life."""
         log.info("job.accepted", job_id=ids.text(ids.JOB, job.id), replayed=replayed)
+
+    def log_batch(self, batch_id: UUID, rows: int, *, replayed: bool) -> None:
+        """Leave the same of a batch."""
+        batch = ids.text(ids.BATCH, batch_id)
+        log.info("batch.accepted", batch_id=batch, rows=rows, replayed=replayed)
 
 
 def state_of(request: Request) -> State:

@@ -12,7 +12,8 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from api.dependencies.bodies import ParsedRequest, parse
+from api.contract.strict_json import parse
+from api.dependencies.bodies import ParsedRequest
 from api.dropin.options import Written
 from api.dropin.reading import refusal
 from models.errors import FieldError, MalformedBody

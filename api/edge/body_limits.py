@@ -29,8 +29,8 @@ class Pace:
 class Intake:
     """The body of one request on its way in: bounded before it is buffered, told its length or not.
 
-    `most` bytes in all, and of JSON `SMALL` beside what stands in `data:` strings. `owner` tells whose
-    room it takes, once bytes come: then the request's key is known.
+    `most` bytes in all, and of JSON in memory `SMALL` beside what stands in `data:` strings. `owner` tells
+    whose room it takes, once bytes come: then the request's key is known.
     """
 
     def __init__(

@@ -28,8 +28,9 @@ _SECONDS = Histogram("darkroom_http_seconds", "Time to the answer's headers", ["
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _WITHOUT_BODY = {"GET"}  # what comes all the same is dropped, not kept
 # Which may carry references, and which as a form.
-_WITH_INPUT = re.compile(r"/v1/(jobs|quotes|jobs/[^/]+/retry|images/(generations|edits))")
+_WITH_INPUT = re.compile(r"/v1/(batches|jobs|quotes|jobs/[^/]+/retry|images/(generations|edits))")
 _WITH_FILES = "/v1/images/edits"
+_STREAMED = "/v1/batches"  # its bodies are never in memory
 
 
 class Door:
@@ -99,7 +100,12 @@ class Door:
         type_ = request.headers.get("content-type", "").lstrip().lower()
         is_form = scope["path"] == _WITH_FILES and type_.startswith("multipart/form-data")
         intake = Intake(
-            receive, self._room, self._pace, most=most, owner=owner, is_json=not is_form
+            receive,
+            self._room,
+            self._pace,
+            most=most,
+            owner=owner,
+            is_json=not (is_form or scope["path"] == _STREAMED),
         )
         request.state.intake = intake
         try:

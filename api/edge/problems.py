@@ -1,6 +1,6 @@
 """Refusals as RFC 9457 problem+json; the only place where an exception becomes an answer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from http import HTTPStatus
 from typing import cast
@@ -13,8 +13,9 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from api.contract.answers import JsonAnswer
+from api.contract.field_errors import field_error
 from api.edge import dialects
-from models.errors import FieldError, InternalError, InvalidRequest, Refusal, Unavailable
+from models.errors import InternalError, InvalidRequest, Refusal, Unavailable
 from models.images.storage import StorageError, StoreUnavailable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -22,7 +23,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 CLIENT_GONE = 499  # as nginx counts who went away before an answer; nobody is sent it
 NOSNIFF = (b"x-content-type-options", b"nosniff")  # what we say that it is, it is
 _RETRY_AFTER = "5"
-_SHOWN = 200  # characters of a value that a message repeats
 
 
 def install(app: FastAPI, public_url: str) -> None:
@@ -56,7 +56,7 @@ def describe(request: Request, refused: Refusal) -> dict[str, object]:
         "code": refused.code,
         "retryable": refused.retryable,
         "request_id": request_id(request),
-        "errors": [{"pointer": e.pointer, "message": e.message} for e in refused.errors],
+        "errors": [each.told for each in refused.errors],
         **refused.extra,
     }
     if dialects.is_spoken(request.url.path):
@@ -102,22 +102,6 @@ async def _invalid(request: Request, refused: Exception) -> JsonAnswer:
     fields = tuple(field_error(error) for error in cast("RequestValidationError", refused).errors())
     named = ", ".join(dict.fromkeys(field.pointer or "the body" for field in fields))
     return problem(request, InvalidRequest(f"The request breaks a rule at {named}.", errors=fields))
-
-
-def field_error(error: dict[str, object]) -> FieldError:
-    """Write one of Pydantic's errors, whose location begins with where it stands, as `body`."""
-    place, *path = cast("Sequence[str | int]", error["loc"])
-    if path[2:] == ["[key]"]:
-        path.pop()  # how Pydantic says that it means the name, not the value
-    steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path]
-    pointer = "".join(f"/{step}" for step in steps) if place == "body" else f"{place}:{steps[-1]}"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        return FieldError(pointer, "there is no such field; remove it, or correct its name")
-    given = error.get("input")
-    if isinstance(given, str | int | float):
-        message = f"{str(given)[:_SHOWN]!r}: {message}"
-    return FieldError(pointer, message)
 
 
 async def _gone(_request: Request, _gone: Exception) -> Response:

@@ -8,6 +8,7 @@ calls out.
 __all__ = [
     "actions",
     "audit",
+    "batches",
     "budgets",
     "catalog",
     "deliveries",

@@ -1,6 +1,5 @@
 """`/v1/jobs`: submit, read, list, explain, cancel, retry, erase."""
 
-import re
 from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated
@@ -18,7 +17,6 @@ from api.contract.documentation import (
     JOBS,
     POLLED,
     REFUSALS,
-    WAIT_MAX,
     WITH_KEY,
     WITH_METADATA,
     WITH_POLL,
@@ -28,6 +26,7 @@ from api.contract.filters import ListQuery
 from api.contract.schemas import RetryBody, SubmitBody
 from api.dependencies.bodies import JsonRoute, let_go
 from api.dependencies.deps import Here, JobId, Reader, Reading, Tx, Writer, idempotency_key
+from api.dependencies.holding import patience_of
 from api.dependencies.state import State, state_of
 from api.routes import sheets, spreadsheet
 from api.submitting import retries, submission
@@ -36,7 +35,6 @@ from models.errors import FieldError, InvalidRequest, Unavailable
 from models.images.storage import Missing
 from models.jobs import Snapshot
 from models.platform.jsonable import Json
-from models.platform.wording import shown
 from models.states import TERMINAL
 
 router = APIRouter(
@@ -47,9 +45,7 @@ router = APIRouter(
 )
 
 _POLL = timedelta(seconds=2)  # what `Retry-After` tells: an image takes about forty
-_WAIT = re.compile(r"[0-9]{1,9}")
 _AS_IT_WAS = RetryBody()
-_SECONDS = re.compile(r'\s*"?([0-9]{1,9})"?\s*')
 
 
 @router.post("", status_code=202, responses=ACCEPTED, openapi_extra=WITH_KEY)
@@ -58,7 +54,7 @@ async def submit_job(request: Request, caller: Writer, body: SubmitBody) -> Resp
 
     With `wait` the answer is the finished job and 200, or 202 and the job as it is when the time is over.
     """
-    held, key = _patience(request), idempotency_key(request)
+    held, key = patience_of(request), idempotency_key(request)
     made = await submission.take(state_of(request), caller, body, key)
     return await _accepted(request, *made, *held)
 
@@ -67,7 +63,7 @@ async def submit_job(request: Request, caller: Writer, body: SubmitBody) -> Resp
 async def get_job(request: Request, caller: Reader, job_id: JobId) -> Response:
     """Show a job; with `wait`, as soon as it is terminal. 304 when the ETag still stands."""
     here, if_none_match = state_of(request), request.headers.get("if-none-match")
-    patience, applied = _patience(request)
+    patience, applied = patience_of(request)
     waiting, project_id = here.waiting, caller.project_id
     found = await waiting.terminal(request, project_id, job_id, patience, if_none_match)
     headers = _headers(found) | applied
@@ -114,7 +110,7 @@ async def retry_job(
     request: Request, caller: Writer, job_id: JobId, body: RetryBody = _AS_IT_WAS
 ) -> Response:
     """Accept a new job with the input of a finished one, and what the body changes of it."""
-    held, key = _patience(request), idempotency_key(request)
+    held, key = patience_of(request), idempotency_key(request)
     made = await retries.take(state_of(request), caller, job_id, body, key)
     return await _accepted(request, *made, *held)
 
@@ -157,34 +153,6 @@ def _headers(found: Snapshot) -> dict[str, str]:
     if found.job.status not in TERMINAL:
         headers["retry-after"] = str(_POLL.seconds)
     return headers
-
-
-def _patience(request: Request) -> tuple[timedelta, dict[str, str]]:
-    """Read how long to hold a client: `wait`, or what it prefers; with the header that says so.
-
-    Documented by `WITH_POLL`. Raises `InvalidRequest` for a `wait` that is none.
-    """
-    wait = request.query_params.get("wait")
-    if wait is None:
-        preferred = _preferred(request.headers.get("prefer"))
-        applied = {} if preferred is None else {"preference-applied": f"wait={preferred}"}
-        return timedelta(seconds=preferred or 0), applied
-    if not _WAIT.fullmatch(wait) or int(wait) > WAIT_MAX:
-        message = f"{shown(wait)}: send whole seconds, from 0 to {WAIT_MAX}"
-        raise InvalidRequest(
-            f"A client cannot be held so: {message}.", errors=(FieldError("query:wait", message),)
-        )
-    return timedelta(seconds=int(wait)), {}
-
-
-def _preferred(prefer: str | None) -> int | None:
-    """Read the seconds of `Prefer: wait=` (RFC 7240, 4.3), at most a minute; None without one."""
-    for preference in (prefer or "").split(","):
-        name, _, value = preference.partition(";")[0].partition("=")
-        seconds = _SECONDS.fullmatch(value)
-        if name.strip().lower() == "wait" and seconds is not None:
-            return min(int(seconds[1]), WAIT_MAX)
-    return None
 
 
 async def _inline(here: State, found: Snapshot) -> bytes | None:

@@ -15,9 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.contract import strict_json
 from api.contract.answers import JsonAnswer
 from api.contract.etags import matches
-from api.dependencies import bodies
 from api.dependencies.state import State, state_of
 from api.edge.callers import COOKIES, session_token
 from api.edge.route import demand_none
@@ -175,7 +175,7 @@ async def _body(request: Request) -> dict[str, str]:
     type_ = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if type_ != "application/json":
         raise UnsupportedMedia("Send JSON in UTF-8, with `Content-Type: application/json`.")
-    given = bodies.parse(await request.body())
+    given = strict_json.parse(await request.body())
     if isinstance(given, dict) and len(given) == 1:
         ((by, secret),) = given.items()
         if by in {"key", "link"} and isinstance(secret, str) and secret:

@@ -6,6 +6,7 @@ Promises: one project cannot take all of it; who comes waits behind nobody else'
 __all__ = [
     "calls",
     "conversions",
+    "intakes",
     "queues",
     "references",
     "reports",

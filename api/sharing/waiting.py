@@ -16,7 +16,8 @@ from fastapi import Request
 from api.contract.etags import matches
 from models import jobs
 from models.errors import NotFound, Unavailable
-from models.jobs import Snapshot
+from models.jobs import Snapshot, batches
+from models.jobs.batches import Standing
 from models.platform.db import Database
 from models.platform.doorbell import Doorbell
 from models.platform.doorbell.waiters import Waiter
@@ -32,6 +33,7 @@ _SIGN_OF_LIFE = timedelta(seconds=15)  # proxies close what is silent for 30 s o
 _UNDER_WAY = {"pending", "sending"}
 
 Found = TypeVar("Found")
+Told = TypeVar("Told", Snapshot, Standing)  # each names its state
 
 
 class Waiting:
@@ -80,6 +82,35 @@ class Waiting:
             patience,
         )
 
+    async def batch(
+        self, request: Request, project_id: UUID, batch_id: UUID, patience: timedelta
+    ) -> Standing:
+        """Return a batch when it is over, or as `terminal` does."""
+        return await self._until(
+            lambda found: found.over,
+            lambda: self.read_batch(project_id, batch_id),
+            request,
+            self._doorbell.waiter("batch", str(batch_id)),
+            patience,
+        )
+
+    async def read_batch(self, project_id: UUID, batch_id: UUID) -> Standing:
+        """Return a batch as it is. Raises `NotFound`."""
+        async with self._database.transaction() as tx:
+            return await batches.read(tx, project_id, batch_id)
+
+    async def batch_changes(
+        self, project_id: UUID, batch_id: UUID, seen: str | None
+    ) -> AsyncIterator[Standing | None]:
+        """Return a batch whose state is not named `seen`, then at each change, as `changes` does a job."""
+        async for each in self._changes(
+            lambda: self.read_batch(project_id, batch_id),
+            self._doorbell.waiter("batch", str(batch_id)),
+            lambda found: found.over,
+            seen,
+        ):
+            yield each
+
     async def read(self, project_id: UUID, job_id: UUID) -> Snapshot:
         """Return a job as it is. Raises `NotFound`."""
         return await jobs.read(self._database.direct, project_id, job_id)
@@ -92,16 +123,31 @@ class Waiting:
         None is a sign of life; then the job is read too, for a ring may be lost. It ends early when
         the job is gone, Postgres is away or this process drains: who listens comes back.
         """
-        with self._doorbell.waiter("job", str(job_id)) as bell:
+        async for each in self._changes(
+            lambda: self.read(project_id, job_id),
+            self._doorbell.waiter("job", str(job_id)),
+            lambda found: found.job.status in TERMINAL,
+            seen,
+        ):
+            yield each
+
+    async def _changes(
+        self,
+        read: Callable[[], Awaitable[Told]],
+        waiter: Waiter,
+        over: Callable[[Told], bool],
+        seen: str | None,
+    ) -> AsyncIterator[Told | None]:
+        with waiter as bell:
             while True:
                 try:
-                    found = await self.read(project_id, job_id)
+                    found = await read()
                 except (NotFound, Unavailable):
                     return
                 if found.etag != seen:
                     yield found
                     seen = found.etag
-                if found.job.status in TERMINAL or self.draining:
+                if over(found) or self.draining:
                     return
                 if not await bell.wait(_SIGN_OF_LIFE):
                     yield None
@@ -138,20 +184,21 @@ class Waiting:
     def drain(self) -> None:
         """Answer everybody now: this process is about to stop, and another one will hold them."""
         self.draining = True
-        for topic in ("job", "delivery"):
+        for topic in ("job", "delivery", "batch"):
             for key in self._doorbell.waiting(topic):
                 self._doorbell.wake(topic, key)
 
     async def sweep_for_ever(self) -> None:
         """Wake whoever waits for a job that has ended unheard; until cancelled.
 
-        Those who wait for deliveries are few, and look for themselves.
+        Those who wait for deliveries and batches are few, and look for themselves.
         """
         pause = _SWEEP
         while True:
             await asyncio.sleep(pause)
-            for key in self._doorbell.waiting("delivery"):
-                self._doorbell.wake("delivery", key)
+            for topic in ("delivery", "batch"):
+                for key in self._doorbell.waiting(topic):
+                    self._doorbell.wake(topic, key)
             waited_for = [UUID(key) for key in self._doorbell.waiting("job")]
             if not waited_for:
                 continue

@@ -33,6 +33,7 @@ Duty = Literal[
     "events",
     "correct",
     "empty",
+    "batches",
 ]
 
 # A moment's trouble of Postgres puts a row off by seconds, a row that never works costs a try an hour.

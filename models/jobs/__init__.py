@@ -117,6 +117,7 @@ __all__ = [
     "admit",
     "again",
     "attempts",
+    "batches",
     "believed_free",
     "cancel",
     "charges",

@@ -100,6 +100,8 @@ def job(
         "metadata": job.meta,
         "tags": job.tags,
         "customer": job.customer,
+        "batch_id": batch_id(job),
+        "custom_id": job.custom_id,
         "priority": job.priority,
         "created_at": time(job.created_at),
         "started_at": time(job.started_at),
@@ -117,6 +119,12 @@ def job(
         "retried_from": None if job.retried_from is None else ids.text(ids.JOB, job.retried_from),
         "reused_from": None if job.reused_from is None else ids.text(ids.JOB, job.reused_from),
     }
+
+
+def batch_id(job: Job) -> str | None:
+    """Write the id of a job's batch, or group: the rows of a group have no names."""
+    prefix = ids.GROUP if job.custom_id is None else ids.BATCH
+    return None if job.batch_id is None else ids.text(prefix, job.batch_id)
 
 
 def _cancel(job: Job) -> Json | None:

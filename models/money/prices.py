@@ -79,11 +79,16 @@ class PriceList:
 
     async def estimate(self, model: Model, given: Mapping[str, object]) -> int:
         """Return the credits that one attempt at this input should cost; raises `Unavailable`."""
+        learned = await self.learned()
+        return learned.get(model.id, catalog.estimate(model, given))
+
+    async def learned(self) -> dict[str, int]:
+        """Return the prices that were told or taught, by model; raises `Unavailable`."""
         if time.monotonic() - self._read_at >= _BELIEVED:
             async with self._database.transaction() as tx:
                 self._learned = await _learned(tx)
             self._read_at = time.monotonic()
-        return self._learned.get(model.id, catalog.estimate(model, given))
+        return self._learned
 
 
 async def known(tx: Transaction, model_id: str) -> Known:

@@ -18,6 +18,7 @@ from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.schema import (
     Action,
+    Batch,
     Budget,
     Delivery,
     Endpoint,
@@ -91,7 +92,7 @@ async def finish(tx: Transaction, project_id: UUID) -> bool:
     mine = select(Endpoint.id).where(Endpoint.project_id == project_id)
     told = select(Delivery.event_id).where(Delivery.endpoint_id.in_(mine))
     await tx.execute(delete(Event).where(Event.id.in_(told)))
-    for table in (Action, Endpoint, Budget, Gate, ProjectBreaker, Turn):
+    for table in (Action, Batch, Endpoint, Budget, Gate, ProjectBreaker, Turn):
         await tx.execute(delete(table).where(table.project_id == project_id))
     paused = (Pause.scope == "project") & (Pause.name == cast(project_id, Text))
     await tx.execute(delete(Pause).where(paused))

@@ -8,6 +8,7 @@ refers to what are drawn in `docs/tables.md`.
 from models.schema.accounts import ApiKey, Installation, Project, Session
 from models.schema.actions import Action
 from models.schema.audit import AuditEntry, AuditHead
+from models.schema.batches import Batch
 from models.schema.calls import Call
 from models.schema.coordination import Aside, Duty, Process, Worker
 from models.schema.images import BlobMark, Image, InputImage
@@ -32,6 +33,7 @@ __all__ = [
     "Attempt",
     "AuditEntry",
     "AuditHead",
+    "Batch",
     "BlobMark",
     "Breaker",
     "Budget",

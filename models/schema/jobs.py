@@ -13,6 +13,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.platform.db import Base
+from models.schema.batching import BATCHED
 from models.schema.defaults import EMPTY_LIST, EMPTY_MAP, NOW
 from models.states import (
     JOB_IN_FLIGHT,
@@ -86,6 +87,14 @@ class Job(Base):
     followed: Mapped[bool] = mapped_column(server_default=text("false"))
     reused_from: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
 
+    # Its batch or group, its row there, and its name in a batch. `allotted` is its part of what the batch
+    # has committed; `tallied` once its end has been told off.
+    batch_id: Mapped[UUID | None] = mapped_column(ForeignKey("batches.id"))
+    batch_row: Mapped[int | None]
+    custom_id: Mapped[str | None]
+    allotted: Mapped[int | None]
+    tallied: Mapped[bool] = mapped_column(server_default=text("false"))
+
     # What it costs, and how it ended.
     estimate: Mapped[int]
     held: Mapped[int] = mapped_column(server_default="0")
@@ -123,6 +132,8 @@ class Job(Base):
         CheckConstraint("leader_id IS NULL OR reuse = 'exact'", "followers_reuse"),
         CheckConstraint("erased_at IS NULL OR finished_at IS NOT NULL", "erased_is_finished"),
         CheckConstraint("NOT followed OR finished_at IS NOT NULL", "followed_is_finished"),
+        CheckConstraint("num_nonnulls(batch_id, batch_row, allotted) IN (0, 3)", "batch"),
+        CheckConstraint("custom_id IS NULL OR batch_id IS NOT NULL", "custom_id_has_batch"),
         UniqueConstraint("project_id", "idempotency_route", "idempotency_key"),
         Index("ix_jobs_newest", "project_id", "id"),
         # What support has in hand, and erasures go by. Who names no customer and no metadata pays for none.
@@ -141,6 +152,7 @@ class Job(Base):
             postgresql_where=text("metadata <> '{}'::jsonb"),
         ),
         Index("ix_jobs_erased", "project_id", "id", postgresql_where=text("erased_at IS NOT NULL")),
+        *BATCHED,
         Index(
             "ix_jobs_finished_at",
             "project_id",

@@ -76,11 +76,20 @@ async def announce(
 
 
 async def announce_to_project(
-    tx: Transaction, project_id: UUID, type_: EventType, body: bytes, targets: Sequence[Endpoint]
+    tx: Transaction,
+    project_id: UUID,
+    type_: EventType,
+    body: bytes,
+    targets: Sequence[Endpoint],
+    *,
+    url: str | None = None,
 ) -> None:
-    """Write an event that is not about a job, and its deliveries to a project's endpoints."""
+    """Write an event that is not about a job, and its deliveries to a project's endpoints, and to a URL."""
     event_id = await _write(tx, project_id, type_, body, job=None)
-    await _deliver(tx, [_line(each) for each in targets], project_id, event_id)
+    lines = [_line(each) for each in targets]
+    if url is not None:
+        lines.append(Line(ids.new(), None, url, destinations.of_origin(project_id, url)))
+    await _deliver(tx, lines, project_id, event_id)
 
 
 async def announce_ping(tx: Transaction, endpoint: Endpoint, body: bytes) -> UUID:

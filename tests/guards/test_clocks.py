@@ -16,6 +16,7 @@ MAY = {
     "models/webhooks/deliveries/taking.py": "which of two secrets signs, for a day",
     "models/webhooks/endpoints.py": "rotates a secret, for a day",
     "models/jobs/changes/announcing.py": "the time that an event tells; a terminal one has the job's own",
+    "models/jobs/batches/telling.py": "the time that an event tells",
     "models/jobs/charges/charging.py": "from which ids on to look again at charges, by days",
     "models/webhooks/notices.py": "the time that a notice tells",
     "models/money/prices.py": "from which ids on to learn prices, by hours",

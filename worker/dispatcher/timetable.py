@@ -13,6 +13,7 @@ from worker.dispatcher.account.matching import Reported
 from worker.dispatcher.duties import (
     acting,
     auditing,
+    batching,
     budgeting,
     dispatching,
     emptying,
@@ -61,6 +62,7 @@ def _of_postgres(dispatcher: Dispatcher) -> Iterator[Entry]:
     yield Entry("reap", partial(reaping.run, dispatcher), tick)
     yield Entry("expire", partial(reaping.expire, dispatcher), tick)
     yield Entry("follow", partial(following.run, dispatcher), tick, "followers")
+    yield Entry("batches", partial(batching.run, dispatcher), tick, "batches")
     yield Entry("act", partial(acting.run, dispatcher), tick, "actions")
     yield Entry("readmit", partial(budgeting.readmit, dispatcher), _BUDGETS)
     yield Entry("budgets", partial(budgeting.tell, dispatcher, budgeting.Round()), _BUDGETS)

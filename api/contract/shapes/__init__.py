@@ -6,6 +6,14 @@ the API receives is held against them. They are open where they are read: a late
 """
 
 from api.contract.shapes.actions import Action, ActionPage, ActionPreview
+from api.contract.shapes.batches import (
+    Batch,
+    BatchItems,
+    BatchPage,
+    BatchQuote,
+    ResultRow,
+    TakenBatch,
+)
 from api.contract.shapes.catalog import Model, ModelList
 from api.contract.shapes.explanations import Explanation
 from api.contract.shapes.generations import Generated
@@ -47,6 +55,10 @@ __all__ = [
     "ApiKeyList",
     "ApiKeyWithSecret",
     "AuditPage",
+    "Batch",
+    "BatchItems",
+    "BatchPage",
+    "BatchQuote",
     "Budget",
     "BudgetList",
     "Credits",
@@ -81,10 +93,12 @@ __all__ = [
     "Quote",
     "Replay",
     "ResolvedCharge",
+    "ResultRow",
     "RotatedSecret",
     "Secret",
     "SetAsideList",
     "SharedImage",
+    "TakenBatch",
     "TestDelivery",
     "UnknownChargePage",
     "UsageReport",

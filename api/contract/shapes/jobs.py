@@ -164,6 +164,8 @@ class Job(BaseModel):
     metadata: dict[str, str]
     tags: list[str]
     customer: str | None
+    batch_id: str | None = Field(description="of its batch, or its group")
+    custom_id: str | None = Field(description="its name in its batch")
     priority: Priority
     created_at: datetime
     started_at: datetime | None

@@ -13,8 +13,15 @@ class Health(BaseModel):
 
 
 class FieldProblem(BaseModel):
-    """A field that breaks a rule: a JSON pointer into the body, or `query:`, `header:` and a name."""
+    """A field that breaks a rule: a pointer into the body, or `query:`, `header:`, `column:` and a name.
 
+    Of a batch the pointer is into a row, which is named beside it.
+    """
+
+    row: int = Field(default_factory=int, description="of a batch alone: counted from 1")
+    custom_id: str | None = Field(
+        default_factory=lambda: None, description="of a batch alone; null where the row has none"
+    )
     pointer: str
     message: str
 

@@ -22,6 +22,8 @@ async def announce(tx: Transaction, presenter: Presenter, job: Job, type_: Event
     images = (await images_of(tx, [job.id]))[job.id]
     shown = view.job(presenter, job, made, images, now)
     body = bodies.of_job(type_, shown, now)
-    targets = await endpoints.wanting(tx, job.project_id, type_)
+    # A batch tells of itself, and of its rows only to their own URLs.
+    quiet = job.custom_id is not None
+    targets = [] if quiet else await endpoints.wanting(tx, job.project_id, type_)
     await events.announce(tx, job, type_, body, targets)
     tx.ring("job", str(job.id))

@@ -113,7 +113,11 @@ async def cancel(
     known = await tx.scalar(select(Job.id).where(Job.id == job_id, Job.project_id == project_id))
     if known is None:
         raise NotFound("There is no such job in this project.")
-    job = await lock(tx, known)
+    return await cancel_taken(tx, presenter, await lock(tx, known))
+
+
+async def cancel_taken(tx: Transaction, presenter: Presenter, job: Job) -> Job:
+    """Cancel a job whose row is taken, as `cancel` does."""
     if job.finished_at is not None or job.cancel_requested_at is not None:
         return job
     if job.status != "running" and job.phase == "call":

@@ -15,7 +15,7 @@ from models.platform import jsonable
 from models.platform.db import Transaction
 from models.platform.jsonable import Json
 from models.provider import limits, pauses
-from models.schema import Attempt, Gate, Job, Project
+from models.schema import Attempt, Batch, Gate, Job, Project
 from models.settings import Settings
 from models.states import JOB_IN_FLIGHT
 
@@ -89,8 +89,8 @@ async def own(
     """Return what a job that is not due waits for."""
     until = jsonable.time(job.run_after)
     match job.waiting_reason:
-        case "budget":
-            return await _budget(tx, job)
+        case "budget" | "batch" as reason:
+            return await (_budget if reason == "budget" else _batch)(tx, job)
         case "following" if job.leader_id is not None:
             leader = ids.text(ids.JOB, job.leader_id)
             message = f"It follows {leader}, which makes the same image."
@@ -211,6 +211,15 @@ async def _budget(tx: Transaction, job: Job) -> list[Binding]:
         )
         for each in full
     ] or [Binding("budget", "A budget had no room for it, and has it now: it goes on at once.")]
+
+
+async def _batch(tx: Transaction, job: Job) -> list[Binding]:
+    batch = await tx.get_one(Batch, job.batch_id)
+    shown = view.batch_id(job)
+    message = (
+        f"Row {job.batch_row} of {shown} waits for its turn in it; the batch is {batch.status}."
+    )
+    return [Binding("batch", message, {"batch": shown, "row": job.batch_row})]
 
 
 async def _unknown_charge(tx: Transaction, settings: Settings, job: Job) -> Binding:

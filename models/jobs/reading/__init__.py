@@ -11,6 +11,8 @@ from models.jobs.reading.snapshots import (
     read,
     read_version,
     snapshot,
+    snapshots,
+    with_clock,
 )
 
 __all__ = [
@@ -25,4 +27,6 @@ __all__ = [
     "read_version",
     "searching",
     "snapshot",
+    "snapshots",
+    "with_clock",
 ]

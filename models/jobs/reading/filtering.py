@@ -36,6 +36,8 @@ class Filter:
     search: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    batch: UUID | None = None
+    custom_id: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     before: UUID | None = None  # keyset: ids older than this one
     after: UUID | None = None  # keyset: ids newer than this one
@@ -43,7 +45,7 @@ class Filter:
     @property
     def has_index(self) -> bool:
         """Whether an index may know what is looked for, beside that of all jobs by their age."""
-        chosen = self.statuses, self.waiting_reason, self.charge_state, self.customer
+        chosen = self.statuses, self.waiting_reason, self.charge_state, self.customer, self.batch
         return any((*chosen, self.idempotency_key, self.metadata, self.erased))
 
 
@@ -77,7 +79,12 @@ def narrow(filter_: Filter) -> Iterator[ColumnElement[bool]]:
 
 
 def _asked_for(filter_: Filter) -> Iterator[ColumnElement[bool]]:
-    columns = {Job.model: filter_.model, Job.customer: filter_.customer}
+    columns = {
+        Job.model: filter_.model,
+        Job.customer: filter_.customer,
+        Job.batch_id: filter_.batch,
+        Job.custom_id: filter_.custom_id,
+    }
     yield from (column == value for column, value in columns.items() if value is not None)
     if filter_.idempotency_key is not None:
         yield Job.idempotency_route.in_(IDEMPOTENT_ROUTES)

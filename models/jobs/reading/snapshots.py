@@ -58,13 +58,13 @@ async def snapshot(tx: Transaction, project_id: UUID | None, job_id: UUID) -> Sn
 
     Without a project only for whoever brought a signed URL of this very job.
     """
-    stmt = _with_clock().where(Job.id == job_id)
+    stmt = with_clock().where(Job.id == job_id)
     if project_id is not None:
         stmt = stmt.where(Job.project_id == project_id)
     row = (await tx.execute(stmt)).one_or_none()
     if row is None:
         raise NotFound("There is no such job in this project.")
-    return (await _snapshots(tx, [row]))[0]
+    return (await snapshots(tx, [row]))[0]
 
 
 async def read(direct: Direct, project_id: UUID, job_id: UUID) -> Snapshot:
@@ -107,10 +107,10 @@ async def listing(
     *narrower: ColumnElement[bool],
 ) -> tuple[list[Snapshot], bool]:
     """Read a page, newest first; returns it, and whether there is more."""
-    stmt = _with_clock().where(within(project_id, filter_), *narrow(filter_), *narrower)
+    stmt = with_clock().where(within(project_id, filter_), *narrow(filter_), *narrower)
     newest = stmt.order_by(Job.project_id.desc(), Job.id.desc())
     rows = (await tx.execute(newest.limit(limit + 1))).all()
-    return await _snapshots(tx, rows[:limit]), len(rows) > limit
+    return await snapshots(tx, rows[:limit]), len(rows) > limit
 
 
 async def finished(tx: Transaction, job_ids: Sequence[UUID]) -> list[UUID]:
@@ -143,6 +143,8 @@ _SHOWN = (
     *("priority", "tags", "meta", "customer", "queue_expires_at", "deadline", "retried_from"),
     *(
         "reused_from",
+        "batch_id",
+        "custom_id",
         "estimate",
         "held",
         "charged",
@@ -161,13 +163,15 @@ ATTEMPTS = prepared(
 _IMAGES = prepared(select(*attributes(Image)).where(Image.job_id == given("job", Uuid())))
 
 
-def _with_clock() -> Select[Job, datetime, str | None]:
+def with_clock() -> Select[Job, datetime, str | None]:
+    """Select jobs as `snapshots` takes them, with the time and what holds each."""
     return select(Job, func.now(), CLOSED)
 
 
-async def _snapshots(
+async def snapshots(
     tx: Transaction, rows: Sequence[Row[Job, datetime, str | None]]
 ) -> list[Snapshot]:
+    """Read what belongs to these jobs: two statements for all of them."""
     begun = [job.id for job, _, _ in rows if job.attempt]
     tried = await attempts.of(tx, begun) if begun else {}
     # A job that took another's image has one without an attempt.

@@ -8,6 +8,7 @@ from models.jobs.retention.expiring import (
     expired_images,
     old_events,
     old_jobs,
+    remove_batches,
     remove_deliveries,
     remove_jobs,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "expired_images",
     "old_events",
     "old_jobs",
+    "remove_batches",
     "remove_deliveries",
     "remove_jobs",
 ]

@@ -26,7 +26,7 @@ from models.coordination import aside
 from models.coordination.aside import Duty
 from models.images import collector
 from models.platform.db import Transaction
-from models.schema import Attempt, Delivery, Event, Image, Job
+from models.schema import Attempt, Batch, Delivery, Event, Image, Job
 
 _UNDER_WAY = ("pending", "sending")
 
@@ -85,6 +85,19 @@ async def remove_jobs(
     if found:
         await collector.mark(tx, await collector.of(tx, found))
         await tx.execute(delete(Job).where(Job.id.in_(found)))
+    return len(found)
+
+
+async def remove_batches(tx: Transaction, kept: timedelta, limit: int) -> int:
+    """Delete batches that are over and have no row left; returns how many."""
+    rows = exists().where(Job.batch_id == Batch.id)
+    old = Batch.id < await _bound(tx, kept)
+    wanted = select(Batch.id).where(old, Batch.finished_at.is_not(None), ~rows)
+    found = list(
+        await tx.scalars(wanted.order_by(Batch.id).limit(limit).with_for_update(skip_locked=True))
+    )
+    if found:
+        await tx.execute(delete(Batch).where(Batch.id.in_(found)))
     return len(found)
 
 

@@ -6,4 +6,4 @@ Promises: the attempt is committed before its call is sent, what an answer says 
 anything else, and nobody pays again for a job that has its image. Never opens a connection.
 """
 
-__all__ = ["answering", "keeping", "plain", "postponing", "reaping", "starting"]
+__all__ = ["affording", "answering", "keeping", "plain", "postponing", "reaping", "starting"]

@@ -3,10 +3,13 @@
 A price may rise while a job waits. No call begins on a hold that is less than the known price.
 """
 
+from typing import Literal
+
 from models.errors import BudgetExceeded
 from models.jobs.changes.moving import change, queue
 from models.jobs.endings.closing import release_pending_hold, unknown_hold
 from models.jobs.endings.ending import conclude, fail
+from models.jobs.running.drawing import draw
 from models.jobs.view import Presenter
 from models.money import ledger, prices
 from models.platform.db import Transaction
@@ -28,9 +31,10 @@ async def afford(tx: Transaction, presenter: Presenter, job: Job) -> Job | None:
             await fail(tx, presenter, job, "max_cost_reached", why, retryable=True)
         return None
     held = await hold_next(tx, job, reference=str(job.version))
-    if held is None:
-        await queue(tx, job, "call", reason="budget", run_after=None)
-    return held
+    if isinstance(held, Job):
+        return held
+    await queue(tx, job, "call", reason=held, run_after=None)
+    return None
 
 
 async def priced(tx: Transaction, job: Job) -> Job:
@@ -52,14 +56,19 @@ async def unaffordable(tx: Transaction, job: Job) -> str | None:
     )
 
 
-async def hold_next(tx: Transaction, job: Job, *, reference: str = "") -> Job | None:
-    """Hold for the next attempt; None, and nothing booked, when a hard budget has no room.
+async def hold_next(
+    tx: Transaction, job: Job, *, reference: str = ""
+) -> Job | Literal["budget", "batch"]:
+    """Hold for the next attempt; or nothing is booked, and this is what had no room for it.
 
     `reference` tells the hold from one that the same attempt had before.
     """
     try:
         async with tx.begin_nested():
+            drawn = await draw(tx, job)
+            if drawn is None:
+                return "batch"
             hold = ledger.hold(job.attempt + 1, job.estimate, reference)
-            return await ledger.book(tx, job, hold)
+            return await ledger.book(tx, drawn, hold)
     except BudgetExceeded:
-        return None
+        return "budget"

@@ -173,8 +173,8 @@ async def again(
         why += await _last_words(tx, job)
         return await fail(tx, presenter, job, "max_cost_reached", why, retryable=True)
     held = await hold_next(tx, job)
-    if held is None:
-        return await queue(tx, job, "call", reason="budget", run_after=None, counted=counted)
+    if not isinstance(held, Job):
+        return await queue(tx, job, "call", reason=held, run_after=None, counted=counted)
     reason: WaitingReason = "backoff" if delay else "queue"
     return await queue(tx, held, "call", reason=reason, run_after=delay, counted=counted)
 
@@ -199,8 +199,10 @@ async def readmit(tx: Transaction, presenter: Presenter, job_id: UUID) -> Job | 
             tx, presenter, job, "max_cost_reached", why, retryable=True
         )
     held = await hold_next(tx, job, reference=str(job.version))
-    if held is None:
+    if held == "budget":
         return None
+    if held == "batch":
+        return await queue(tx, job, "call", reason="batch", run_after=None)
     return await queue(tx, held, "call", reason="queue", run_after=timedelta(0))
 
 

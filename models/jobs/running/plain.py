@@ -106,7 +106,8 @@ async def _announce(
 ) -> list[Line]:
     shown = view.job(presenter, job, made, [image], now)
     type_: EventType = "job.succeeded"
-    wanting = await tx.run(_WANTING, {"project": job.project_id, "types": [type_]})
+    asked = {"project": job.project_id, "types": [type_]}
+    wanting = [] if job.custom_id is not None else await tx.run(_WANTING, asked)
     lines = addressed(job, type_, [loaded(Endpoint, each) for each in wanting])
     event = {
         "event": ids.new(),

@@ -148,7 +148,8 @@ async def _affordable(tx: Transaction, presenter: Presenter, job_id: UUID, fence
 
 
 async def _announce_running(tx: Transaction, presenter: Presenter, job: Job) -> None:
-    targets = await endpoints.wanting(tx, job.project_id, "job.running")
+    quiet = job.custom_id is not None  # as `announce` has it
+    targets = [] if quiet else await endpoints.wanting(tx, job.project_id, "job.running")
     if targets or events.wanted_by_job(job, "job.running"):
         await announce(tx, presenter, job, "job.running")
 
@@ -236,7 +237,8 @@ def _start(*only_if: ColumnElement[bool] | TextClause) -> Statement:
 # Nobody wants to be told that it runs, for the first time.
 _UNTOLD = text("""
     (jobs.attempt > 0 OR NOT (
-        webhook_url IS NOT NULL AND 'job.running' = ANY (webhook_events) OR EXISTS (
+        webhook_url IS NOT NULL AND 'job.running' = ANY (webhook_events)
+        OR custom_id IS NULL AND EXISTS (
         SELECT FROM endpoints WHERE project_id = jobs.project_id AND deleted_at IS NULL
            AND events @> ARRAY['job.running'])) IS TRUE)
 """)

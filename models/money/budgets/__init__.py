@@ -8,7 +8,7 @@ Never writes a line of the ledger: that one calls `move`, and a statement that a
 `MOVED` in it.
 """
 
-from models.money.budgets.checking import MOVED, ROOM, move
+from models.money.budgets.checking import MOVED, ROOM, give_back, move, take
 from models.money.budgets.folding import drifts
 from models.money.budgets.rules import Rule, hard, put, remove, standings
 from models.money.budgets.thresholds import cross, crossing, following
@@ -23,9 +23,11 @@ __all__ = [
     "crossing",
     "drifts",
     "following",
+    "give_back",
     "hard",
     "move",
     "put",
     "remove",
     "standings",
+    "take",
 ]

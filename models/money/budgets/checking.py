@@ -4,10 +4,10 @@ What follows from a hold counts in the window of that hold, the last one of its 
 own time zone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from models import ids
 from models.errors import BudgetExceeded
@@ -41,14 +41,56 @@ async def move(tx: Transaction, job: Job, sums: Mapping[int, tuple[int, int]]) -
         raise await _exceeded(tx, over, sum(held for held, _ in sums.values()))
 
 
-async def _exceeded(tx: Transaction, budget_id: UUID, wanted: int) -> BudgetExceeded:
+async def take(
+    tx: Transaction, project_id: UUID, key_id: UUID, held: Mapping[str | None, int]
+) -> None:
+    """Move the windows of now by what jobs of these customers hold that are just made, as one decision.
+
+    Their lines are in the ledger, as for `move`. Raises `BudgetExceeded` when a hard budget has no room for
+    all of them.
+    """
+    refused = await tx.scalars(
+        _TAKE,
+        {
+            "project": project_id,
+            "key": key_id,
+            "customers": list(held),
+            "held": list(held.values()),
+            "strict": True,
+        },
+    )
+    over = refused.first()
+    if over is not None:
+        raise await _exceeded(tx, over, sum(held.values()), "these jobs")
+
+
+async def give_back(
+    tx: Transaction, project_id: UUID, key_id: UUID, freed: Sequence[tuple[UUID, str | None, int]]
+) -> None:
+    """Move the windows by what jobs give back uncalled: of each the job, its customer, its hold."""
+    await tx.execute(
+        _GIVE_BACK,
+        {
+            "project": project_id,
+            "key": key_id,
+            "jobs": [job_id for job_id, _, _ in freed],
+            "customers": [customer for _, customer, _ in freed],
+            "held": [-credits_ for _, _, credits_ in freed],
+            "strict": False,
+        },
+    )
+
+
+async def _exceeded(
+    tx: Transaction, budget_id: UUID, wanted: int, who: str = "this job"
+) -> BudgetExceeded:
     budget = await tx.get_one(Budget, budget_id)
     state = (await standing(tx, [budget]))[0]
     name = {"project": "project", "key": "API key", "customer": f"customer {budget.customer!r}"}
     until = "" if state.ends_at is None else f" until {state.ends_at:%Y-%m-%d %H:%M %Z}"
     return BudgetExceeded(
         f"The {budget.window} budget of this {name[budget.scope]} has {state.left:,} of "
-        f"{budget.limit:,} credits left{until}; this job would hold {wanted:,}. Raise the budget, or wait.",
+        f"{budget.limit:,} credits left{until}; {who} would hold {wanted:,}. Raise the budget, or wait.",
         budget={
             "id": ids.text(ids.BUDGET, budget.id),
             "scope": budget.scope,
@@ -60,21 +102,16 @@ async def _exceeded(tx: Transaction, budget_id: UUID, wanted: int) -> BudgetExce
 
 
 # An attempt is held for anew when its price has risen before it began: what follows is the last hold's.
-_MOVE = text(f"""
-    WITH moved AS (
-        SELECT l.at, e.held, e.spent
-          FROM unnest(CAST(:attempts AS bigint[]), CAST(:held AS bigint[]), CAST(:spent AS bigint[]))
-               AS e (attempt, held, spent)
-          CROSS JOIN LATERAL (
-               SELECT at FROM ledger
-                WHERE job_id = :job AND attempt = e.attempt AND kind = 'hold' ORDER BY id DESC LIMIT 1) l
-    ), due AS (
+def _moving(moved: str, customer: str) -> TextClause:
+    """Write the statement for what is `moved`: the time of each hold, and what is held and spent of it."""
+    return text(f"""
+    WITH moved AS ({moved}), due AS (
         SELECT b.id, CASE b.mode WHEN 'hard' THEN b."limit" END AS most,
                {STARTS.format(moment="moved.at")} AS starts_at,
                sum(moved.held) AS held, sum(moved.spent) AS spent
           FROM moved JOIN budgets b
             ON b.project_id = :project
-           AND {ABOUT.format(key=ROOT.format(key=":key"), customer="CAST(:customer AS text)")}
+           AND {ABOUT.format(key=ROOT.format(key=":key"), customer=customer)}
          GROUP BY 1, 2, 3 ORDER BY 1, 3
     ), kept AS (
         INSERT INTO budget_windows AS w (budget_id, starts_at, held, spent)
@@ -88,7 +125,38 @@ _MOVE = text(f"""
         RETURNING w.budget_id
     )
     SELECT due.id FROM due WHERE due.id NOT IN (SELECT budget_id FROM kept) ORDER BY 1
-""")  # noqa: S608 - constants of ours
+    """)  # noqa: S608 - constants of ours
+
+
+_MOVE = _moving(
+    """
+        SELECT l.at, e.held, e.spent
+          FROM unnest(CAST(:attempts AS bigint[]), CAST(:held AS bigint[]), CAST(:spent AS bigint[]))
+               AS e (attempt, held, spent)
+          CROSS JOIN LATERAL (
+               SELECT at FROM ledger
+                WHERE job_id = :job AND attempt = e.attempt AND kind = 'hold' ORDER BY id DESC LIMIT 1) l
+    """,
+    "CAST(:customer AS text)",
+)
+_TAKE = _moving(
+    """
+        SELECT now() AS at, e.customer, e.held, 0::bigint AS spent
+          FROM unnest(CAST(:customers AS text[]), CAST(:held AS bigint[])) AS e (customer, held)
+    """,
+    "moved.customer",
+)
+_GIVE_BACK = _moving(
+    """
+        SELECT l.at, e.customer, e.held, 0::bigint AS spent
+          FROM unnest(CAST(:jobs AS uuid[]), CAST(:customers AS text[]), CAST(:held AS bigint[]))
+               AS e (job, customer, held)
+          CROSS JOIN LATERAL (
+               SELECT at FROM ledger
+                WHERE job_id = e.job AND attempt = 1 AND kind = 'hold' ORDER BY id DESC LIMIT 1) l
+    """,
+    "moved.customer",
+)
 
 
 # The same for a hold of a job that is about to be made, in one statement with it (`jobs.admit`): gives the

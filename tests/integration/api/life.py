@@ -30,10 +30,14 @@ class Life:
     caller: Caller
 
     async def dispatch(self, job: UUID) -> int:
-        """Dispatch this job, and others that come before it; returns its fence."""
+        """Dispatch this job, and others that wait, unless it was before; returns its fence."""
         async with self.database.transaction() as tx:
             released = await jobs.dispatch(tx, 1000, lease=_LEASE, typical_call=timedelta(0))
-        return next(each.fence for each in released if each.job_id == job)
+            before = text("SELECT fence FROM jobs WHERE id = :job AND status = 'released'")
+            fence = await tx.scalar(before, {"job": job})
+        found = next((each.fence for each in released if each.job_id == job), fence)
+        assert found is not None
+        return int(found)
 
     async def start(self, job: UUID) -> Ref:
         """Bring a queued job to running, with a paid call under way."""

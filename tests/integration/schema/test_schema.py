@@ -38,6 +38,12 @@ _ACTION = """
     INSERT INTO actions (id, project_id, key_id, kind, filter, idempotency_hash)
     SELECT gen_random_uuid(), project_id, id, 'cancel', '{}', 'k' FROM api_keys
 """
+_BATCH = """
+    INSERT INTO batches (id, project_id, key_id, kind, total)
+    SELECT gen_random_uuid(), project_id, id, 'batch', 1 FROM api_keys
+"""
+_ROW = "UPDATE jobs SET batch_id = (SELECT id FROM batches), batch_row = 1, allotted = 0"
+_NAMED = "UPDATE batches SET idempotency_route = 'r', idempotency_key = 'k', fingerprint = '1'"
 _LINE = """
     INSERT INTO account_lines (at, kind, credits, nth) VALUES ('2026-01-01Z', 'REFUND', -1, 1)
 """
@@ -68,6 +74,25 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "UPDATE actions SET status = 'stopped', finished_at = now()",
     ),
     "uq_actions_project_id_idempotency_hash": (_ACTION, _ACTION),
+    "ck_batches_kind": (_BATCH, "UPDATE batches SET kind = 'heap'"),
+    "ck_batches_status": (_BATCH, "UPDATE batches SET status = 'lost'"),
+    "ck_batches_paused_for": (
+        _BATCH,
+        "UPDATE batches SET status = 'paused', paused_for = 'mood'",
+    ),
+    "ck_batches_paused_has_cause": (_BATCH, "UPDATE batches SET status = 'paused'"),
+    "ck_batches_over_has_end": (_BATCH, "UPDATE batches SET finished_at = now()"),
+    "ck_batches_counts": (_BATCH, "UPDATE batches SET failed = 2"),
+    "ck_batches_idempotency": (_BATCH, "UPDATE batches SET idempotency_key = 'k'"),
+    "uq_batches_project_id_idempotency_route_idempotency_key": (_BATCH, _BATCH, _NAMED),
+    "ck_jobs_batch": ("UPDATE jobs SET batch_row = 1",),
+    "ck_jobs_custom_id_has_batch": ("UPDATE jobs SET custom_id = 'a'",),
+    "uq_jobs_batch_row": (_BATCH, _ROW),
+    "uq_jobs_custom_id": (
+        _BATCH,
+        """UPDATE jobs SET batch_id = (SELECT id FROM batches), allotted = 0, custom_id = 'a',
+           batch_row = CASE status WHEN 'queued' THEN 1 ELSE 2 END""",
+    ),
     "ck_pauses_scope": ("INSERT INTO pauses (scope, name) VALUES ('key', 'k')",),
     "ck_breakers_cause": ("INSERT INTO breakers (cause, failures) VALUES ('mood', 1)",),
     "ck_attempts_charge": ("UPDATE attempts SET charge = 'free', credits = NULL",),

@@ -8,6 +8,7 @@ that do the same turn do it once. Never asks the provider's account, but through
 __all__ = [
     "acting",
     "auditing",
+    "batching",
     "budgeting",
     "dispatching",
     "emptying",

@@ -55,14 +55,15 @@ async def run(dispatcher: Dispatcher, store: Store) -> bool:
             lambda tx: retention.old_events(tx, told_kept, _ROWS),
         ),
     }
-    marks, told, lines = await each_alone(
+    marks, told, whole, lines = await each_alone(
         dispatcher,
         "retain",
         partial(collector.forget, limit=_ROWS),
         partial(actions.forget, kept=jobs_kept, limit=_ROWS),
+        partial(retention.remove_batches, kept=jobs_kept, limit=_ROWS),
         partial(statement.forget, kept=jobs_kept, limit=_ROWS),
     )
-    done = {**removed, "remnants": marks, "actions": told, "account_lines": lines}
+    done = {**removed, "remnants": marks, "actions": told, "batches": whole, "account_lines": lines}
     for what, count in done.items():
         _note(what, count)
     return await _delete_blobs(dispatcher, store) or _ROWS in done.values()

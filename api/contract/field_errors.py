@@ -1,0 +1,24 @@
+"""What Pydantic says of a field, in our words and with a pointer into the request."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from models.errors import FieldError
+
+_SHOWN = 200  # characters of a value that a message repeats
+
+
+def field_error(error: dict[str, object]) -> FieldError:
+    """Write one of Pydantic's errors, whose location begins with where it stands, as `body`."""
+    place, *path = cast("Sequence[str | int]", error["loc"])
+    if path[2:] == ["[key]"]:
+        path.pop()  # how Pydantic says that it means the name, not the value
+    steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path]
+    pointer = "".join(f"/{step}" for step in steps) if place == "body" else f"{place}:{steps[-1]}"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return FieldError(pointer, "there is no such field; remove it, or correct its name")
+    given = error.get("input")
+    if isinstance(given, str | int | float):
+        message = f"{str(given)[:_SHOWN]!r}: {message}"
+    return FieldError(pointer, message)

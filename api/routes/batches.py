@@ -1,0 +1,227 @@
+"""`/v1/batches`: many jobs as one request: taken whole, watched by one number, with one file of results."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic_core import to_json
+
+from api.batching import results, taking
+from api.batching.spooling import StreamedRoute
+from api.batching.taking import Taken
+from api.contract import cursors
+from api.contract.answers import JsonAnswer
+from api.contract.batches import (
+    BatchChanges,
+    BatchListQuery,
+    BatchQuery,
+    BatchRetry,
+    ItemsQuery,
+    ResultsQuery,
+)
+from api.contract.documentation import (
+    BATCH,
+    BATCH_ITEMS,
+    BATCH_MADE,
+    BATCH_RESULTS,
+    BATCH_STREAM,
+    BATCH_TAKEN,
+    BATCHES,
+    JOB,
+    KEYED,
+    REFUSALS,
+    WITH_BATCH,
+    WITH_HOLD,
+)
+from api.dependencies.bodies import JsonRoute
+from api.dependencies.deps import BatchId, Here, Reader, Reading, Tx, Writer, idempotency_key
+from api.dependencies.holding import patience_of
+from api.dependencies.state import state_of
+from api.routes import spreadsheet
+from models.jobs import batches
+from models.jobs.batches import Standing
+from models.money.dollars import usd
+from models.platform.jsonable import Json
+
+router = APIRouter(
+    prefix="/v1/batches", tags=["batches"], responses=REFUSALS, route_class=JsonRoute
+)
+intake = APIRouter(
+    prefix="/v1/batches", tags=["batches"], responses=REFUSALS, route_class=StreamedRoute
+)
+
+_AS_USUAL, _ASKED = BatchRetry(), BatchQuery()
+_HEADERS = {"cache-control": "private, no-store", "x-accel-buffering": "no"}
+
+
+@intake.post("", status_code=202, responses=BATCH_TAKEN, openapi_extra=WITH_BATCH)
+async def submit_batch(
+    request: Request, caller: Writer, query: Annotated[BatchQuery, Query()], here: Here
+) -> Response:
+    """Accept up to 50,000 rows as one batch: each is judged first, and one decision holds the money."""
+    taken = await taking.take(request, here, caller, query, idempotency_key(request))
+    return _taken(query, taken)
+
+
+@router.get("", responses=BATCHES)
+async def list_batches(
+    caller: Reader, query: Annotated[BatchListQuery, Query()], tx: Reading
+) -> Response:
+    """List batches, newest first."""
+    before = None if query.cursor is None else cursors.read(query.cursor)
+    found, more = await batches.listing(
+        tx, caller.project_id, query.limit, status=query.status, before=before
+    )
+    cursor = cursors.write(found[-1].batch.id) if more else None
+    page: Json = {"object": "list", "data": [batches.show(each) for each in found]}
+    return JsonAnswer(page | {"has_more": more, "next_cursor": cursor})
+
+
+@router.get("/{id}", responses=BATCH, openapi_extra=WITH_HOLD)
+async def get_batch(request: Request, caller: Reader, batch_id: BatchId) -> Response:
+    """Show a batch or a group; with `wait`, as soon as it is over."""
+    patience, applied = patience_of(request)
+    waiting = state_of(request).waiting
+    found = await waiting.batch(request, caller.project_id, batch_id, patience)
+    return _shown(found, applied)
+
+
+@router.get("/{id}/events", responses=BATCH_STREAM, response_class=StreamingResponse)
+async def stream_batch(caller: Reader, batch_id: BatchId, here: Here) -> Response:
+    """Stream a batch or a group: as it is, then at each change, until it is over."""
+    await here.waiting.read_batch(caller.project_id, batch_id)
+    changes = here.waiting.batch_changes(caller.project_id, batch_id, None)
+    told = (_event(each) if each else ":\n\n" async for each in changes)
+    return StreamingResponse(told, media_type="text/event-stream", headers=_HEADERS)
+
+
+@router.get("/{id}/items", responses=BATCH_ITEMS)
+async def list_items(
+    caller: Reader,
+    batch_id: BatchId,
+    query: Annotated[ItemsQuery, Query()],
+    tx: Reading,
+    here: Here,
+) -> Response:
+    """List the rows of a batch as jobs, in the order in which they came."""
+    await batches.find(tx, caller.project_id, batch_id)
+    after = int(query.cursor or 0)
+    found, more = await batches.items(tx, batch_id, query.limit, status=query.status, after=after)
+    cursor = str(found[-1].job.batch_row) if more else None
+    page: Json = {"object": "list", "data": [each.show(here.presenter) for each in found]}
+    return JsonAnswer(page | {"has_more": more, "next_cursor": cursor})
+
+
+@router.get("/{id}/items/{custom_id:path}", responses=JOB)
+async def get_item(
+    caller: Reader,
+    batch_id: BatchId,
+    custom_id: Annotated[str, Path(max_length=512)],
+    tx: Reading,
+    here: Here,
+) -> Response:
+    """Show the row of this name as a job."""
+    await batches.find(tx, caller.project_id, batch_id)
+    found = await batches.item(tx, batch_id, custom_id)
+    return JsonAnswer(found.show(here.presenter), headers={"etag": found.etag})
+
+
+@router.get("/{id}/results", responses=BATCH_RESULTS, response_class=StreamingResponse)
+async def get_results(
+    request: Request,
+    caller: Reader,
+    batch_id: BatchId,
+    query: Annotated[ResultsQuery, Query()],
+    here: Here,
+) -> Response:
+    """Send the result of every row, in the order in which they came; also while the batch runs."""
+    await here.waiting.read_batch(caller.project_id, batch_id)
+    preferred = spreadsheet.preferred(request.headers.get("accept", ""))
+    match query.format or ("csv" if preferred else "ndjson"):
+        case "csv":
+            rows = results.table(here, caller, batch_id)
+            return await spreadsheet.stream(results.COLUMNS, rows, "results.csv")
+        case "zip":
+            return _file(results.archive(here, caller, batch_id), "application/zip", "images.zip")
+        case _:
+            kind = "application/x-ndjson"
+            return _file(results.lines(here, caller, batch_id), kind, "results.ndjson")
+
+
+@router.post("/{id}/pause", responses=BATCH)
+async def pause_batch(caller: Writer, batch_id: BatchId, tx: Tx) -> Response:
+    """Let no other row begin; what is under way ends."""
+    return _shown(await batches.pause(tx, caller.project_id, batch_id))
+
+
+@router.post("/{id}/resume", responses=BATCH)
+async def resume_batch(caller: Writer, batch_id: BatchId, tx: Tx) -> Response:
+    """Let a paused batch go on, whyever it was paused."""
+    return _shown(await batches.resume(tx, caller.project_id, batch_id))
+
+
+@router.post("/{id}/cancel", responses=BATCH)
+async def cancel_batch(caller: Writer, batch_id: BatchId, tx: Tx, here: Here) -> Response:
+    """Cancel every row that has not begun; a paid call that is under way is never aborted."""
+    return _shown(await batches.cancel(tx, here.presenter, caller.project_id, batch_id))
+
+
+@router.post("/{id}/retry", status_code=202, responses=BATCH_MADE, openapi_extra=KEYED)
+async def retry_batch(
+    request: Request,
+    caller: Writer,
+    batch_id: BatchId,
+    here: Here,
+    body: BatchRetry = _AS_USUAL,
+) -> Response:
+    """Accept a new batch of the rows that failed or expired, with the same names."""
+    key = idempotency_key(request)
+    return _taken(_ASKED, await taking.retake(here, caller, batch_id, body, key))
+
+
+@router.patch("/{id}", responses=BATCH)
+async def change_batch(caller: Writer, batch_id: BatchId, body: BatchChanges, tx: Tx) -> Response:
+    """Change what a batch may cost, or its priority."""
+    changes = body.model_dump(exclude_unset=True)
+    return _shown(await batches.alter(tx, caller.project_id, batch_id, changes))
+
+
+def _shown(found: Standing, more: dict[str, str] | None = None) -> Response:
+    headers = {"etag": found.etag, "cache-control": "private, no-cache", **(more or {})}
+    if not found.over:
+        headers["retry-after"] = "5"
+    return JsonAnswer(batches.show(found), headers=headers)
+
+
+def _taken(query: BatchQuery, taken: Taken) -> Response:
+    report, errors = taken.report, [each.told for each in taken.report.errors]
+    if taken.standing is None:
+        held = sum(report.held.values())
+        credits_ = {"estimated": report.estimated, "held": held}
+        return JsonAnswer(
+            {
+                "object": "batch_quote",
+                "total": report.total,
+                "invalid": report.bad,
+                **credits_,
+                "usd": {name: usd(each) for name, each in credits_.items()},
+                "max_cost": query.max_cost if query.max_cost is not None else report.head.max_cost,
+                "errors": errors,
+            }
+        )
+    shown = batches.show(taken.standing) | {"errors": errors}
+    headers = {"location": f"/v1/batches/{shown['id']}", "etag": taken.standing.etag}
+    if taken.replayed:
+        headers["idempotent-replayed"] = "true"
+    return JsonAnswer(shown, 202, headers | {"retry-after": "5"})
+
+
+def _event(found: Standing) -> str:
+    """Write an event; JSON has no line breaks of its own."""
+    return f"id: {found.etag}\nevent: batch\ndata: {to_json(batches.show(found)).decode()}\n\n"
+
+
+def _file(told: AsyncIterator[bytes], kind: str, name: str) -> Response:
+    headers = _HEADERS | {"content-disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(told, media_type=kind, headers=headers)

@@ -1,0 +1,40 @@
+"""Batches: many jobs that were asked for together, with one decision about money and one number to watch.
+
+Owns the row of a batch, how its rows come into the queue and out of it, and how their ends are counted.
+Promises: what its rows hold, were charged and may have been charged is never more than its `max_cost`; who
+waits for another job notices nothing of a batch, however long it is; no arrow of a job writes into its
+batch. Never makes a row run: in the queue it is a job like any other.
+
+A batch is `running`, `paused` (by its project, by its money or after so many failures), `canceling`, and
+at last `completed` or `canceled`. A group is a small batch whose rows are in the queue from the start.
+"""
+
+from models.jobs.batches.accepting import Held, Order, accept, earlier, foresee, written
+from models.jobs.batches.advancing import advance, due
+from models.jobs.batches.reading import Standing, find, item, items, listing, read
+from models.jobs.batches.repeating import repeat
+from models.jobs.batches.steering import alter, cancel, pause, resume
+from models.jobs.batches.view import show
+
+__all__ = [
+    "Held",
+    "Order",
+    "Standing",
+    "accept",
+    "advance",
+    "alter",
+    "cancel",
+    "due",
+    "earlier",
+    "find",
+    "foresee",
+    "item",
+    "items",
+    "listing",
+    "pause",
+    "read",
+    "repeat",
+    "resume",
+    "show",
+    "written",
+]

@@ -1,0 +1,160 @@
+"""(new) → running: a batch, its rows and their holds, as one transaction and one decision about money.
+
+Rows come a slice at a time, as JSON that was written where they were checked: Postgres reads it, and this
+process holds no more than a slice. Nobody sees a row before the commit, and nobody waits for it: the
+windows of budgets, which are all that submissions share, are moved last.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from models import ids
+from models.accounts.projects import Caller
+from models.errors import KeyReuse, Unavailable
+from models.jobs.submission.inserting import HANDICAP, Idempotency
+from models.money import budgets, ledger
+from models.platform.db import Transaction
+from models.platform.db.statements import prepared
+from models.schema import Batch
+from models.states import BatchKind
+
+# What is added to a row's age in the queue, by its priority.
+LEAD = """CASE {row}.priority WHEN 'interactive' THEN :interactive WHEN 'standard' THEN :standard
+                ELSE :bulk END"""
+LEADS: dict[str, object] = {str(priority): lead for priority, lead in HANDICAP.items()}
+
+Held = Mapping[str | None, int]  # credits, by customer
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of a batch as a whole; `held` is what its rows hold from the start."""
+
+    total: int
+    held: Held
+    kind: BatchKind = "batch"
+    skipped: int = 0
+    max_cost: int | None = None
+    stop_after: int | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    webhook_url: str | None = None
+    webhook_events: tuple[str, ...] | None = None
+    retried_from: UUID | None = None
+
+
+class _Foreseen(Exception):
+    """There was room, and what was taken of it is given back."""
+
+
+async def earlier(tx: Transaction, caller: Caller, idempotency: Idempotency | None) -> UUID | None:
+    """Return the batch that a request of this name made; raises `KeyReuse` when its body was another."""
+    if idempotency is None:
+        return None
+    route, key, fingerprint = idempotency
+    named = (Batch.idempotency_route == route, Batch.idempotency_key == key)
+    found = await tx.scalar(select(Batch).where(Batch.project_id == caller.project_id, *named))
+    if found is not None and found.fingerprint != fingerprint:
+        raise KeyReuse(
+            f"The Idempotency-Key {key!r} came before with another body, and made "
+            f"{written(found)}. Use a new key for a new request."
+        )
+    return None if found is None else found.id
+
+
+async def foresee(tx: Transaction, caller: Caller, held: Held) -> None:
+    """Raise `BudgetExceeded` where the budgets have no room now, before anything is written."""
+    with suppress(_Foreseen):
+        async with tx.begin_nested():
+            await budgets.take(tx, caller.project_id, caller.key_id, held)
+            raise _Foreseen
+
+
+async def accept(
+    tx: Transaction,
+    caller: Caller,
+    order: Order,
+    slices: AsyncIterator[str],
+    *,
+    idempotency: Idempotency | None = None,
+) -> tuple[UUID, bool]:
+    """Make a batch of rows, each slice a JSON array of them; returns its id, and whether it was there.
+
+    Raises `BudgetExceeded` when a budget has no room for all that its rows hold, and as `earlier`.
+    """
+    batch_id = await begin(tx, caller, order, idempotency)
+    if batch_id is None:
+        found = await earlier(tx, caller, idempotency)
+        if found is None:  # who had the key has rolled back in between
+            raise Unavailable(
+                "A batch with this Idempotency-Key was just being refused; try again."
+            )
+        return found, True
+    owner = {"project": caller.project_id, "key": caller.key_id, "batch": batch_id}
+    async for rows in slices:
+        await tx.run(_ROWS, owner | LEADS | {"rows": rows})
+    await budgets.take(tx, caller.project_id, caller.key_id, order.held)
+    tx.ring("batches")
+    return batch_id, False
+
+
+async def begin(
+    tx: Transaction, caller: Caller, order: Order, idempotency: Idempotency | None
+) -> UUID | None:
+    """Write the row of a batch; None when one of this name is there already."""
+    route, key, fingerprint = idempotency or (None, None, None)
+    made = insert(Batch).values(
+        id=ids.new(),
+        project_id=caller.project_id,
+        key_id=caller.key_id,
+        kind=order.kind,
+        total=order.total,
+        skipped=order.skipped,
+        max_cost=order.max_cost,
+        stop_after=order.stop_after,
+        meta=order.metadata,
+        webhook_url=order.webhook_url,
+        webhook_events=None if order.webhook_events is None else list(order.webhook_events),
+        retried_from=order.retried_from,
+        idempotency_route=route,
+        idempotency_key=key,
+        fingerprint=fingerprint,
+        committed=sum(order.held.values()),
+    )
+    return await tx.scalar(made.on_conflict_do_nothing().returning(Batch.id))
+
+
+def written(batch: Batch) -> str:
+    """Write a batch's id as people see it."""
+    return ids.text(ids.GROUP if batch.kind == "group" else ids.BATCH, batch.id)
+
+
+_ROWS = prepared(
+    text(f"""
+    WITH made AS (
+        INSERT INTO jobs (id, project_id, key_id, batch_id, batch_row, custom_id, allotted, held,
+               waiting_reason, run_after, rank, model, input, input_hash, estimate, large, priority,
+               tags, metadata, customer, concurrency_key, webhook_url, webhook_events, queue_expires_at,
+               deadline, max_attempts, max_cost, on_unknown_charge, retried_from)
+        SELECT r.id, CAST(:project AS uuid), CAST(:key AS uuid), CAST(:batch AS uuid), r.row, r.custom_id,
+               r.held, r.held, 'batch', NULL, now() + {LEAD.format(row="r")}, r.model, r.input,
+               decode(r.input_hash, 'hex'), r.estimate, r.large, r.priority,
+               coalesce(r.tags, ARRAY[]::text[]), coalesce(r.metadata, '{{}}'), r.customer,
+               r.concurrency_key, r.webhook_url, r.webhook_events,
+               now() + r.queue_ttl * interval '1 second', r.deadline, r.max_attempts, r.max_cost,
+               r.on_unknown_charge, r.retried_from
+          FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+               id uuid, row bigint, custom_id text, held bigint, model text,
+               input jsonb, input_hash text, estimate bigint, large boolean, priority text, tags text[],
+               metadata jsonb, customer text, concurrency_key text, webhook_url text,
+               webhook_events text[], queue_ttl double precision, deadline timestamptz,
+               max_attempts bigint, max_cost bigint, on_unknown_charge text, retried_from uuid)
+        RETURNING id, project_id, key_id, customer, held
+    )
+    {ledger.HELD}
+""")  # noqa: S608 - constants of ours
+)

@@ -1,0 +1,157 @@
+"""Taking rows of a batch out of the queue: back into the batch while it is paused, or to their end.
+
+What waits in its batch begins nothing, so what is in the queue is taken first: from then on a cancel has
+stopped every row that had not started, however many are still to be ended.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import or_, select, text, update
+
+from models import ids
+from models.jobs import view
+from models.jobs.changes import tallying
+from models.jobs.endings.ending import cancel_taken
+from models.jobs.view import Presenter
+from models.money import budgets, ledger
+from models.platform.db import Transaction
+from models.platform.db.statements import listed, loaded, prepared
+from models.schema import Batch, Job
+from models.states import IN_BATCH, JOB_IN_FLIGHT, ROW_IN_QUEUE, ROW_READY, ROW_UNHELD
+from models.webhooks import bodies
+
+_AT_ONCE = 250  # rows that are ended by one statement
+_ONE_BY_ONE = 25  # rows of which each is another case
+
+
+async def park(tx: Transaction, batch: Batch) -> int:
+    """Put what a paused batch has in the queue back into the batch; returns how many rows."""
+    return len(await tx.run(_PARK, {"batch": batch.id}))
+
+
+async def cancel(tx: Transaction, presenter: Presenter, batch: Batch) -> tuple[int, Batch]:
+    """Cancel some rows of a batch (its row is taken); returns how many, and the batch as it then is.
+
+    None of them has begun, but for those whose call is under way: they end by themselves, and try no more.
+    """
+    done, batch = await _end(tx, presenter, batch, ROW_IN_QUEUE)
+    for which in (ROW_IN_QUEUE, JOB_IN_FLIGHT):
+        done += await _one_by_one(tx, presenter, batch, which)
+    if done >= _AT_ONCE:
+        return done, batch
+    for which in (ROW_READY, ROW_UNHELD):
+        more, batch = await _end(tx, presenter, batch, which)
+        # What is left by then is of no use to that: it was called for before, or has a URL of its own.
+        done += more or await _one_by_one(tx, presenter, batch, which)
+    return done, batch
+
+
+async def _end(
+    tx: Transaction, presenter: Presenter, batch: Batch, which: str
+) -> tuple[int, Batch]:
+    """End rows that were never called for, as `ending.end_canceled` does one: in four statements."""
+    rows = await tx.run(_END[which], {"batch": batch.id, "most": _AT_ONCE})
+    if not rows:
+        return 0, batch
+    freed = [(row["id"], row["customer"], row.pop("freed")) for row in rows]
+    unused = sum(row.pop("was_allotted") for row in rows)
+    await budgets.give_back(tx, batch.project_id, batch.key_id, freed)
+    ended = [loaded(Job, row) for row in rows]
+    await _announce(tx, presenter, ended)
+    changed = await tx.scalars(
+        update(Batch)
+        .where(Batch.id == batch.id)
+        .values(
+            canceled=Batch.canceled + len(ended),
+            committed=Batch.committed - unused,
+            version=Batch.version + 1,
+        )
+        .returning(Batch)
+    )
+    tx.ring("batch", str(batch.id))
+    return len(ended), changed.one()
+
+
+async def _announce(tx: Transaction, presenter: Presenter, ended: Sequence[Job]) -> None:
+    """Write the event of each end. None of these rows has a URL of its own, so nobody is told."""
+    now = next(job.finished_at for job in ended if job.finished_at)
+    told = [
+        bodies.of_job("job.canceled", view.job(presenter, job, (), (), now), now) for job in ended
+    ]
+    await tx.run(
+        _EVENTS,
+        {
+            "project": ended[0].project_id,
+            "ids": [ids.new() for _ in ended],
+            "jobs": [job.id for job in ended],
+            "sequences": [job.version for job in ended],
+            "bodies": told,
+        },
+    )
+    for job in ended:
+        tallying.ended(tx, job, now)
+        tx.ring("job", str(job.id))
+
+
+async def _one_by_one(tx: Transaction, presenter: Presenter, batch: Batch, which: str) -> int:
+    """Cancel rows of which each is another case: called for before, with a URL of its own, in flight."""
+    special = or_(
+        Job.attempt > 0, Job.webhook_url.is_not(None), Job.phase == "keep", Job.status != "queued"
+    )
+    taken = (
+        select(Job)
+        .where(Job.batch_id == batch.id, text(IN_BATCH), text(which))
+        .where(Job.cancel_requested_at.is_(None), special)
+        .limit(_ONE_BY_ONE)
+        .with_for_update(key_share=True, skip_locked=True)
+    )
+    found = list(await tx.scalars(taken))
+    for job in found:
+        await cancel_taken(tx, presenter, job)
+    return len(found)
+
+
+_PARK = prepared(
+    text(f"""
+    WITH picked AS (
+        SELECT id FROM jobs
+         WHERE batch_id = :batch AND {IN_BATCH} AND {ROW_IN_QUEUE} AND phase = 'call'
+           AND waiting_reason NOT IN ('unknown_charge', 'following')
+           FOR NO KEY UPDATE SKIP LOCKED
+    )
+    UPDATE jobs SET run_after = NULL, waiting_reason = 'batch' FROM picked WHERE jobs.id = picked.id
+    RETURNING jobs.id
+""")  # noqa: S608 - constants of ours
+)
+
+
+def _ending(which: str) -> bytes:
+    return prepared(
+        text(f"""
+    WITH picked AS (
+        SELECT id, held, allotted FROM jobs
+         WHERE batch_id = :batch AND {IN_BATCH} AND {which}
+           AND attempt = 0 AND phase = 'call' AND webhook_url IS NULL
+         ORDER BY batch_row LIMIT :most FOR NO KEY UPDATE SKIP LOCKED
+    ), ended AS (
+        UPDATE jobs SET status = 'canceled', finished_at = now(), version = version + 1,
+               waiting_reason = NULL, held = 0, allotted = 0, tallied = true,
+               cancel_requested_at = now(), cancel_outcome = 'prevented'
+          FROM picked WHERE jobs.id = picked.id
+        RETURNING jobs.*, picked.held AS freed, picked.allotted AS was_allotted
+    ), freed AS ({ledger.FREED})
+    SELECT {listed(Job, "ended")}, freed, was_allotted FROM ended
+"""),  # noqa: S608 - constants of ours
+        long=True,
+    )
+
+
+_END = {which: _ending(which) for which in (ROW_IN_QUEUE, ROW_READY, ROW_UNHELD)}
+_EVENTS = prepared(
+    text("""
+    INSERT INTO events (id, project_id, job_id, type, sequence, body)
+    SELECT e.id, CAST(:project AS uuid), e.job, 'job.canceled', e.sequence, e.body
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:jobs AS uuid[]), CAST(:sequences AS bigint[]),
+                  CAST(:bodies AS bytea[])) AS e (id, job, sequence, body)
+""")
+)
