@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from api.contract.schemas import RetryBody, SubmitBody
 from api.dependencies.state import State
+from api.submitting import own_images
 from models import jobs
 from models.accounts.projects import Caller
 from models.errors import EgressRefused, FieldError, InvalidRequest, Unavailable
 from models.images import collector
-from models.images.references import view_input
+from models.images.references import urls_of, view_input
 from models.jobs import Idempotency, Snapshot, Submission, fingerprint
 from models.money import usage
 from models.platform import addresses
@@ -52,7 +53,7 @@ async def check(
     `EgressRefused`, and as `References.judge`. What time changes is for `demand_now`.
     """
     _check_webhook(here, body)
-    checked, shown = await _check_input(here, body.input, carried)
+    checked, shown = await _check_input(here, caller, body.input, carried)
     estimate = await here.prices.estimate(checked.model, shown)
     await here.references.judge(caller.project_id, checked.inline)  # last: it costs the most
     webhook = body.webhook
@@ -174,7 +175,7 @@ async def _earlier(here: State, caller: Caller, name: Idempotency | None) -> Sna
 
 
 async def _check_input(
-    here: State, raw: object, carried: Collection[str]
+    here: State, caller: Caller, raw: object, carried: Collection[str]
 ) -> tuple[Checked, dict[str, object]]:
     """Judge an input; return it as it came, and as it is stored and shown.
 
@@ -188,7 +189,11 @@ async def _check_input(
         whole = {**checked.input, "image_urls": urls}
         large = catalog.is_large(checked.model, whole)
         return replace(checked, input=whole, large=large), whole
-    checked = await _judge(here, raw)
+    own = await own_images.find(here, caller, raw)
+    checked = await _judge(here, raw, own)
+    if own:
+        urls = [str(own.get(place, url)) for place, url in enumerate(urls_of(checked.input))]
+        checked = replace(checked, input={**checked.input, "image_urls": urls})
     kept = {each.index: each.sha256 for each in checked.inline}
     return checked, view_input(checked.input, kept)
 
@@ -199,11 +204,11 @@ def _are_all_among(urls: object, carried: Collection[str]) -> bool:
     return all(url in carried for url in urls)
 
 
-async def _judge(here: State, raw: object) -> Checked:
+async def _judge(here: State, raw: object, known: Collection[int] = ()) -> Checked:
     opened = here.settings.egress_allow
     if _weight(raw) > _INLINE:
-        return await asyncio.to_thread(catalog.check, raw, opened)
-    return catalog.check(raw, opened)
+        return await asyncio.to_thread(catalog.check, raw, opened, known)
+    return catalog.check(raw, opened, known)
 
 
 def _weight(raw: object) -> int:

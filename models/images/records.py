@@ -1,5 +1,6 @@
 """Kept images: their rows, their thumbnails, and the end of their retention."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -49,6 +50,22 @@ class KeptImage:
             provider_url=image.provider_url,
             retention=image.expires_at - image.kept_at,
         )
+
+
+async def kept_of(tx: Transaction, project_id: UUID, jobs: Collection[UUID]) -> dict[UUID, Image]:
+    """Return the images that these jobs of a project ended with, as far as they are kept, by job."""
+    found = await tx.scalars(
+        select(Image)
+        .join(Job, Job.id == Image.job_id)
+        .where(
+            Job.project_id == project_id,
+            Image.job_id.in_(jobs),
+            Image.late.is_(False),
+            Image.removed_at.is_(None),
+            Image.expires_at > func.now(),
+        )
+    )
+    return {image.job_id: image for image in found}
 
 
 async def write(

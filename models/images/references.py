@@ -110,6 +110,11 @@ def judge_size(width: int, height: int) -> str | None:
     return None
 
 
+def judge_kept(length: int, width: int, height: int) -> str | None:
+    """Return why the provider would refuse an image that we keep, of so many bytes and pixels."""
+    return _too_large(length) if length > BYTES_MAX else judge_size(width, height)
+
+
 def unreadable(mime: str, reason: str) -> str:
     """Return the refusal of an image that cannot be decoded; `reason` is the decoder's."""
     return (

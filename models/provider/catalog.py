@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -122,8 +122,8 @@ def find(model_id: str) -> Model | None:
     return next((model for model in _MODELS if model.id == model_id), None)
 
 
-def check(raw: object, exceptions: Sequence[Network] = ()) -> Checked:
-    """Judge the `input` of a submission, as parsed from JSON.
+def check(raw: object, exceptions: Sequence[Network] = (), known: Collection[int] = ()) -> Checked:
+    """Judge the `input` of a submission, as parsed from JSON; references at the `known` places are good.
 
     Raises `InvalidRequest`, and nothing else, with one `FieldError` for each thing that is wrong.
     It reads and hashes inline references, some milliseconds for each megabyte: a large body belongs in
@@ -139,7 +139,7 @@ def check(raw: object, exceptions: Sequence[Network] = ()) -> Checked:
     if isinstance(name, str) and not found:
         errors.append(FieldError(f"{AT}/model", no_such_model(name)))
     errors += judge_size(raw.get("image_size"), model, f"{AT}/image_size")
-    inline, links = _sort_references(raw.get("image_urls"), model, errors, exceptions)
+    inline, links = _sort_references(raw.get("image_urls"), model, errors, exceptions, known)
     if errors:
         raise refusal(errors)
     return Checked(
@@ -202,7 +202,11 @@ def no_such_model(name: str) -> str:
 
 
 def _sort_references(
-    urls: object, model: Model, errors: list[FieldError], exceptions: Sequence[Network]
+    urls: object,
+    model: Model,
+    errors: list[FieldError],
+    exceptions: Sequence[Network],
+    known: Collection[int],
 ) -> tuple[tuple[Inline, ...], tuple[tuple[int, str], ...]]:
     inline: list[Inline] = []
     links: list[tuple[int, str]] = []
@@ -213,7 +217,7 @@ def _sort_references(
         errors.append(FieldError(f"{AT}/image_urls", f"there are {len(urls)} references; {rule}"))
     # More are not even looked at: the list is refused, and decoding is what costs.
     for index, url in enumerate(urls[: model.references_max]):
-        if not isinstance(url, str):
+        if not isinstance(url, str) or index in known:
             continue
         problem = None
         if url[:5].lower() == "data:":

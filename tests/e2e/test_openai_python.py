@@ -52,6 +52,19 @@ def test_it_generates_and_edits(client: openai.OpenAI, ours: dict[str, object]) 
     assert [each[:3] for each in shown] == [JPEG] * 2
 
 
+def test_it_draws_from_its_last_picture_without_sending_it(
+    client: openai.OpenAI, ours: dict[str, object]
+) -> None:
+    made = client.images.generate(model="dall-e-3", prompt="a blue bicycle", extra_body=ours)
+    assert made.data is not None
+    last = (made.data[0].model_extra or {})["job_id"]
+    again = client.images.generate(
+        model="dall-e-3", prompt="at night", extra_body=ours | {"image_urls": [f"{last}/images/0"]}
+    )
+    assert again.data is not None
+    assert again.data[0].url
+
+
 def test_it_streams(client: openai.OpenAI, ours: dict[str, object]) -> None:
     events = list(
         client.images.generate(
