@@ -25,6 +25,7 @@ from api.routes import (
     budgets,
     catalog,
     deliveries,
+    erasures,
     generations,
     health,
     images,
@@ -102,7 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
     pages.install(app)
     rooms = (
         *(actions, jobs, batches, streams, images, generations, webhooks, deliveries, keys),
-        *(budgets, usage, catalog, audit, operator_projects, operator_state, health),
+        *(budgets, usage, erasures, catalog, audit, operator_projects, operator_state, health),
     )
     routers = (*(room.router for room in rooms), images.sharing, streams.project, batches.intake)
     for router in routers:

@@ -21,7 +21,7 @@ _CLOCKS_APART = timedelta(hours=1)
 _EPOCH, _NEVER = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 
 JOB, ATTEMPT, ENDPOINT, EVENT, DELIVERY = "job", "att", "whk", "evt", "dlv"
-PROJECT, KEY, BUDGET, ACTION, AUDIT = "prj", "key", "bud", "act", "aud"
+PROJECT, KEY, BUDGET, ACTION, AUDIT, ERASURE = "prj", "key", "bud", "act", "aud", "ers"
 BATCH, GROUP = "batch", "group"
 
 

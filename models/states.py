@@ -35,6 +35,8 @@ ActionStatus = Literal["running", "completed", "stopped", "canceled"]
 BatchKind = Literal["batch", "group"]
 BatchStatus = Literal["running", "paused", "canceling", "completed", "canceled"]
 PauseCause = Literal["request", "max_cost", "failures"]
+ErasureSubject = Literal["customer", "jobs", "metadata"]
+ErasurePhase = Literal["jobs", "ledger", "usage", "traces", "images", "completed"]
 SessionKind = Literal["browser", "link"]
 ProjectScope = Literal["jobs:write", "jobs:read", "webhooks", "usage:read", "admin"]
 # An operator's key has `operator` and nothing else, and no key of a project has it.
@@ -49,6 +51,7 @@ AuditAction = Literal[
     "webhook.created", "webhook.changed", "webhook.secret_rotated", "webhook.disabled",
     "webhook.deleted",
     "pause.began", "pause.ended", "gate.probed", "charge.resolved", "job.erased",
+    "action.requested", "action.canceled", "erasure.requested", "erasure.completed",
     "secrets.resealed",
 ]  # fmt: skip
 

@@ -10,6 +10,7 @@ __all__ = [
     "cursors",
     "documentation",
     "dropin",
+    "erasures",
     "etags",
     "events",
     "field_errors",

@@ -63,6 +63,9 @@ ACTIONS = _answer(shapes.ActionPage, "A page, newest first.", "ActionPage")
 ACTION_ASKED = _answer(
     shapes.ActionPreview, "With `dry_run`: what it would do.", "ActionPreview"
 ) | _answer(shapes.Action, "Accepted: it goes on by itself.", "Action", status=202)
+ERASURE = _answer(shapes.Erasure, "The erasure as it stands.", "Erasure")
+ERASURES = _answer(shapes.ErasurePage, "A page, newest first.", "ErasurePage")
+ERASURE_ASKED = _answer(shapes.Erasure, "Accepted: it goes on by itself.", "Erasure", status=202)
 ENDPOINT = _answer(shapes.Endpoint, "The endpoint as it is now.", "Endpoint")
 ENDPOINTS = _answer(shapes.EndpointList, "All of them, newest first.")
 ENDPOINT_MADE = _answer(
@@ -223,6 +226,7 @@ _GENERATED_WITH = (
 )
 _BATCH_WITH = ("Location", "ETag", "Retry-After", "Idempotent-Replayed")
 _HEADED: dict[str, dict[str, tuple[str, ...]]] = {
+    "request_erasure": {"202": ("Location", "Idempotent-Replayed")},
     "request_action": {"202": ("Location", "Idempotent-Replayed")},
     "submit_job": {"200": _ACCEPTED_WITH, "202": _ACCEPTED_WITH},
     "retry_job": {"200": _ACCEPTED_WITH, "202": _ACCEPTED_WITH},

@@ -279,6 +279,34 @@ PREVIEW: Json = {
     "credits": 37492000,
     "usd": "18.746",
 }
+ERASURE: Json = {
+    "id": "ers_01kar4d2c9ez7t6p1m8n5q0rvw",
+    "object": "erasure",
+    "subject": "customer",
+    "about": None,
+    "digest": "q5Ud0cVh1nS8mZ3kX7yB2w",
+    "status": "completed",
+    "phase": "completed",
+    "jobs": {"erased": 412, "canceled": 3, "waiting": 0, "sha256": "9f2c…"},
+    "removed": {
+        "images": 401,
+        "references": 12,
+        "attempts": 420,
+        "events": 412,
+        "deliveries": 0,
+        "calls": 0,
+        "idempotency_keys": 412,
+        "ledger_lines": 1230,
+        "usage_hours": 88,
+        "budgets": 1,
+        "notices": 1,
+        "actions": 0,
+        "batches": 0,
+    },
+    "created_at": "2026-11-22T12:00:00.000Z",
+    "rows_erased_at": "2026-11-22T12:00:41.000Z",
+    "completed_at": "2026-11-22T12:06:02.000Z",
+}
 
 
 def _page(*shown: Json) -> Json:
@@ -290,6 +318,8 @@ ALL: dict[str, Json] = {
     "AcceptedJob": ACCEPTED,
     "JobPage": _page(JOB),
     "Explanation": EXPLANATION,
+    "Erasure": ERASURE,
+    "ErasurePage": _page(ERASURE),
     "Action": ACTION,
     "ActionPage": _page(ACTION),
     "ActionPreview": PREVIEW,

@@ -139,6 +139,9 @@ EndpointId = Annotated[
 DeliveryId = Annotated[
     UUID, _in_path(ids.DELIVERY), PlainValidator(_parser(ids.DELIVERY, "delivery")), _AS_TEXT
 ]
+ErasureId = Annotated[
+    UUID, _in_path(ids.ERASURE), PlainValidator(_parser(ids.ERASURE, "erasure")), _AS_TEXT
+]
 ActionId = Annotated[
     UUID, _in_path(ids.ACTION), PlainValidator(_parser(ids.ACTION, "action")), _AS_TEXT
 ]

@@ -12,6 +12,7 @@ __all__ = [
     "budgets",
     "catalog",
     "deliveries",
+    "erasures",
     "generations",
     "health",
     "images",

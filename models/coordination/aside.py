@@ -34,6 +34,7 @@ Duty = Literal[
     "correct",
     "empty",
     "batches",
+    "erase",
 ]
 
 # A moment's trouble of Postgres puts a row off by seconds, a row that never works costs a try an hour.
@@ -92,6 +93,11 @@ async def among(tx: Transaction, duty: Duty, subjects: Sequence[UUID]) -> set[UU
 async def forget(tx: Transaction, duty: Duty, moved: Sequence[UUID]) -> None:
     """Forget rows that the duty has moved after all."""
     await tx.execute(delete(Aside).where(Aside.duty == duty, Aside.subject.in_(moved)))
+
+
+async def forget_subject(tx: Transaction, subject: UUID) -> None:
+    """Forget a row for every duty: why one failed at it may quote what it was about."""
+    await tx.execute(delete(Aside).where(Aside.subject == subject))
 
 
 async def forget_due(tx: Transaction, duty: Duty) -> None:

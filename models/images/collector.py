@@ -183,6 +183,15 @@ async def forget(tx: Transaction, limit: int) -> int:
     return len(rows.all())
 
 
+async def is_waiting(tx: Transaction, project_id: UUID, until: datetime) -> bool:
+    """Return whether bytes of a project are still to be deleted that lost a reference up to a moment.
+
+    Bytes whose mark has moved on are somebody else's by now: another job has brought them too.
+    """
+    mine = BlobMark.project_id == project_id, BlobMark.gone_at.is_(None), BlobMark.since <= until
+    return bool(await tx.scalar(select(exists().where(*mine))))
+
+
 async def overdue(tx: Transaction) -> timedelta:
     """Return for how long the oldest blob should be gone; nothing, while all are deleted in time."""
     oldest = func.min(BlobMark.since)

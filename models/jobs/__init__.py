@@ -125,6 +125,7 @@ __all__ = [
     "dispatch",
     "earlier",
     "erase",
+    "erasures",
     "expire",
     "explain",
     "fingerprint",

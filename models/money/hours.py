@@ -9,7 +9,7 @@ last hour that was.
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Uuid, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from models import ids
@@ -86,6 +86,26 @@ async def count_late_attempt(tx: Transaction, job: Job, sent_at: datetime) -> No
     )
 
 
+async def forget_customer(
+    tx: Transaction, project_id: UUID, customer: str, *, after: datetime | None, until: datetime
+) -> tuple[int, datetime | None]:
+    """Add what a customer used on the next day with folded hours to what has no customer.
+
+    Goes on behind `after`, up to the hour of `until`: use of that same hour which came later loses the name
+    with it. Returns how many rows had it, and the hour to go on behind; None when that was the last day.
+    """
+    await _taken(tx)  # or an hour that is just being folded would bring the name back
+    beginning = select(func.min(UsageHour.hour)).where(UsageHour.project_id == project_id)
+    if after is not None:
+        beginning = beginning.where(UsageHour.hour > after)
+    first = await tx.scalar(beginning)
+    if first is None or first > until:
+        return 0, None
+    day = {"first": first, "last": first + timedelta(days=1) - HOUR, "until": until}
+    rows = await tx.execute(_FORGET, day | {"project": project_id, "customer": customer})
+    return int(rows.scalar_one()), day["last"]
+
+
 async def charged(tx: Transaction, project_id: UUID) -> tuple[int, datetime | None]:
     """Return what a project's hours charge in all, and until when they were folded."""
     kept = select(func.coalesce(func.sum(UsageHour.charged), 0))
@@ -145,4 +165,24 @@ def _folding() -> str:
     """  # noqa: S608 - constants of this file
 
 
+def _forgetting() -> str:
+    kept = [each for each in _KEY if each != "customer"]
+    sums = ", ".join(f"sum({each})" for each in COUNTED)
+    more = ", ".join(f"{each} = usage_hours.{each} + excluded.{each}" for each in COUNTED)
+    return f"""
+        WITH gone AS (
+            DELETE FROM usage_hours
+             WHERE project_id = :project AND hour >= :first AND hour <= :last
+               AND hour <= :until AND customer = :customer
+            RETURNING *
+        ), added AS (
+            INSERT INTO usage_hours ({", ".join(kept)}, {", ".join(COUNTED)})
+            SELECT {", ".join(kept)}, {sums} FROM gone GROUP BY {", ".join(kept)}
+            ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET {more}
+        )
+        SELECT count(*) FROM gone
+    """  # noqa: S608 - constants of this file
+
+
+_FORGET = text(_forgetting()).bindparams(bindparam("project", type_=Uuid()))
 _FOLD = text(_folding()).bindparams(counted=list(COUNTED))

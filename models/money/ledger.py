@@ -9,6 +9,7 @@ provider took; the audit compares them. Credits are integers; a release is a neg
 
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     literal,
     null,
     select,
+    tuple_,
     union_all,
     update,
 )
@@ -32,6 +34,7 @@ _LINE = (
     *("project_id", "key_id", "customer", "job_id"),
     *("attempt", "kind", "credits", "inference_id"),
 )
+_LAST = (1 << 63) - 1  # of the ledger's ids
 _OF_HOLD: tuple[LedgerKind, ...] = ("hold", "release")
 
 
@@ -143,6 +146,33 @@ async def move_budgets(tx: Transaction, job: Job, *entries: Entry) -> None:
             spent + (0 if of_hold else each.credits),
         )
     await budgets.move(tx, job, sums)
+
+
+async def forget_customer_of(tx: Transaction, job_id: UUID) -> int:
+    """Take the customer off a job's lines, whose credits stay; return off how many."""
+    mine = LedgerEntry.job_id == job_id, LedgerEntry.customer.is_not(None)
+    nameless = update(LedgerEntry).where(*mine).values(customer=None).returning(LedgerEntry.id)
+    return len((await tx.scalars(nameless)).all())
+
+
+async def forget_customer(
+    tx: Transaction, project_id: UUID, customer: str, *, after: int, until: datetime, limit: int
+) -> tuple[int, int | None]:
+    """Take a customer off the next lines of a project's ledger, up to a moment.
+
+    Looks through so many lines behind `after`; returns off how many it was taken, and the line to go on
+    behind, or None when these were the last.
+    """
+    # Compared as rows, so that nobody goes through the lines of all projects (`bookings`).
+    rows = tuple_(LedgerEntry.project_id, LedgerEntry.id)
+    place = rows > tuple_(project_id, after), rows < tuple_(project_id, _LAST)
+    order = LedgerEntry.project_id, LedgerEntry.id
+    last = select(LedgerEntry.id).where(*place).order_by(*order).offset(limit - 1).limit(1)
+    edge = await tx.scalar(last)
+    among = [] if edge is None else [LedgerEntry.id <= edge]
+    mine = LedgerEntry.customer == customer, LedgerEntry.at <= until
+    nameless = update(LedgerEntry).where(*place, *among, *mine).values(customer=None)
+    return len((await tx.scalars(nameless.returning(LedgerEntry.id))).all()), edge
 
 
 async def book(tx: Transaction, job: Job, *entries: Entry) -> Job:

@@ -1,8 +1,9 @@
 """Emptying a project that is being deleted: all that is theirs goes, some rows at a time.
 
 Jobs first: they are canceled, and deleted with their images, events and deliveries once nothing of them is
-under way and what each call cost is known. Then what belongs to the project itself. What stays: the ledger
-and its folded hours, keys without name or use, a project without a name, and the audit log.
+under way and what each call cost is known. Then, once no customer of it is still being forgotten, what
+belongs to the project itself. What stays: the ledger and its folded hours, keys without name or use, a
+project without a name, proofs of erasures, and the audit log.
 """
 
 from datetime import timedelta
@@ -22,6 +23,7 @@ from models.schema import (
     Budget,
     Delivery,
     Endpoint,
+    Erasure,
     Event,
     Gate,
     Job,
@@ -86,6 +88,9 @@ async def remove_jobs(tx: Transaction, project_id: UUID, limit: int) -> int:
 async def finish(tx: Transaction, project_id: UUID) -> bool:
     """Delete what belongs to the project itself, once it has no job; False while there is one."""
     if await tx.scalar(select(Job.id).where(Job.project_id == project_id).limit(1)) is not None:
+        return False
+    left = Erasure.project_id == project_id, Erasure.finished_at.is_(None)
+    if await tx.scalar(select(Erasure.id).where(*left).limit(1)) is not None:
         return False
     if await tx.scalar(_SENDING, {"project": project_id}) is not None:
         return False

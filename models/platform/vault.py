@@ -80,6 +80,10 @@ class Vault:
         """Sign a message: HMAC-SHA256 cut to 128 bits, as 22 characters that suit a URL."""
         return self._keys.mac(message)
 
+    def macs(self, message: bytes) -> list[str]:
+        """Return what `mac` makes of a message, and what it made with the secret before, if that is set."""
+        return [keys.mac(message) for keys in self._known]
+
     def verify(self, message: bytes, mac: str) -> bool:
         """Return whether `mac` made this signature, in constant time."""
         given = mac.encode(errors="replace")

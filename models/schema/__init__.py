@@ -11,6 +11,7 @@ from models.schema.audit import AuditEntry, AuditHead
 from models.schema.batches import Batch
 from models.schema.calls import Call
 from models.schema.coordination import Aside, Duty, Process, Worker
+from models.schema.erasures import Erasure
 from models.schema.images import BlobMark, Image, InputImage
 from models.schema.jobs import Attempt, Evidence, Job, Turn
 from models.schema.money import (
@@ -43,6 +44,7 @@ __all__ = [
     "DeliveryTry",
     "Duty",
     "Endpoint",
+    "Erasure",
     "Event",
     "Evidence",
     "Gate",

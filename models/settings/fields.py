@@ -168,6 +168,9 @@ class Settings(BaseSettings):
     actions_max: int = Field(
         default=10, ge=1
     )  # of a project, under way: they go one after the other
+    erasures_max: int = Field(
+        default=1_000, ge=1
+    )  # of a project, under way: each waits for its bytes
     # Pings cost nothing and may hang: of one project this many are under way, and begin in a minute.
     pings_at_once: int = Field(default=5, ge=1)
     pings_per_minute: int = Field(default=30, ge=1)

@@ -36,12 +36,32 @@ def emptied(body: bytes) -> bytes:
     """Cut an event about a job that was erased to ids, states, times and costs; it says that it was."""
     event = json.loads(body)
     event["data"] = {name: event["data"].get(name) for name in _LASTING} | {"erased": True}
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+    return _written(event)
+
+
+def nameless(body: bytes) -> bytes:
+    """Take the customer out of an event about a job."""
+    event = json.loads(body)
+    event["data"]["customer"] = None
+    return _written(event)
+
+
+def without_customer(body: bytes, name: str) -> bytes:
+    """Take a customer out of an event about a budget, if it is on this one."""
+    event = json.loads(body)
+    budget = event["data"].get("budget")
+    if not isinstance(budget, dict) or budget.get("customer") != name:
+        return body
+    budget["customer"] = None
+    return _written(event)
 
 
 def of(type_: str, data: Json, now: datetime) -> bytes:
     """Serialise any event: type, timestamp, data."""
-    event = {"type": type_, "timestamp": time(now), "data": data}
+    return _written({"type": type_, "timestamp": time(now), "data": data})
+
+
+def _written(event: Json) -> bytes:
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 

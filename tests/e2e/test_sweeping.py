@@ -21,6 +21,30 @@ def stage(mortal: Stage) -> Iterator[Stage]:
     witnesses.check(mortal)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_a_customer_is_forgotten_whoever_dies(stage: Stage) -> None:
+    for _ in range(_JOBS):
+        stage.submit(customer="c_9")
+    answer = stage.client.post("/v1/erasures", json={"customer": "c_9"})
+    where = f"/v1/erasures/{answer.json()['id']}"
+
+    def erased() -> int:
+        return int(stage.client.get(where).json()["jobs"]["erased"])
+
+    for _ in range(4):
+        before = erased()
+        eventually(lambda seen=before: erased() > seen or erased() == _JOBS, "it goes on")  # type: ignore[misc]
+        stage.actor("dispatcher").kill()
+        stage.fill()
+    eventually(lambda: stage.client.get(where).json()["status"] == "completed", "it ends")
+    proof = stage.client.get(where).json()
+    assert (proof["jobs"]["erased"], proof["jobs"]["canceled"]) == (_JOBS, _JOBS)
+    assert proof["removed"]["ledger_lines"] == 2 * _JOBS, "a hold and its release of each"
+    named = "SELECT (SELECT count(customer) FROM jobs) + (SELECT count(customer) FROM ledger)"
+    assert stage.number(named) == 0
+
+
 def ask(stage: Stage, action: str, status: str) -> str:
     body = {"action": action, "filter": {"status": [status]}}
     answer = stage.client.post("/v1/jobs/actions", json=body)

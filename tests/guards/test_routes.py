@@ -16,7 +16,16 @@ METHODS = {"get", "post", "put", "patch", "delete", "head"}
 LINES = 12
 CALLERS = {"Writer", "Reader", "Either", "Hooker", "Usage", "Admin", "Operator"}
 REFUSING = {
-    *("JobId", "EndpointId", "KeyId", "BudgetId", "DeliveryId", "ActionId", "ProjectId"),
+    *(
+        "JobId",
+        "EndpointId",
+        "KeyId",
+        "BudgetId",
+        "DeliveryId",
+        "ActionId",
+        "ErasureId",
+        "ProjectId",
+    ),
     "IdempotencyKey",
 }
 OPEN = {"api/routes/health.py"}

@@ -17,6 +17,7 @@ from worker.dispatcher.duties import (
     budgeting,
     dispatching,
     emptying,
+    erasing,
     folding,
     following,
     measuring,
@@ -64,6 +65,7 @@ def _of_postgres(dispatcher: Dispatcher) -> Iterator[Entry]:
     yield Entry("follow", partial(following.run, dispatcher), tick, "followers")
     yield Entry("batches", partial(batching.run, dispatcher), tick, "batches")
     yield Entry("act", partial(acting.run, dispatcher), tick, "actions")
+    yield Entry("erase", partial(erasing.run, dispatcher), tick, "erasures")
     yield Entry("readmit", partial(budgeting.readmit, dispatcher), _BUDGETS)
     yield Entry("budgets", partial(budgeting.tell, dispatcher, budgeting.Round()), _BUDGETS)
     yield Entry("audit", partial(auditing.run, dispatcher), _AUDIT)

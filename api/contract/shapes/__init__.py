@@ -15,6 +15,7 @@ from api.contract.shapes.batches import (
     TakenBatch,
 )
 from api.contract.shapes.catalog import Model, ModelList
+from api.contract.shapes.erasures import Erasure, ErasurePage
 from api.contract.shapes.explanations import Explanation
 from api.contract.shapes.generations import Generated
 from api.contract.shapes.jobs import Job, JobCost, JobError, JobPage, SharedImage
@@ -68,6 +69,8 @@ __all__ = [
     "EndpointId",
     "EndpointList",
     "EndpointWithSecret",
+    "Erasure",
+    "ErasurePage",
     "Explanation",
     "FieldProblem",
     "Generated",

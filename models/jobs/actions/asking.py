@@ -7,6 +7,7 @@ from sqlalchemy import func, select, update
 
 from models import ids
 from models.accounts.projects import Caller
+from models.audit_log import recording
 from models.errors import KeyReuse, LimitReached, NotFound
 from models.jobs.actions import choosing
 from models.jobs.reading.filtering import Filter
@@ -85,6 +86,11 @@ async def request(
     tx.add(action)
     await tx.flush()
     tx.ring("actions")
+    named = ids.text(ids.ACTION, action.id)
+    # Without the filter, which may name somebody: the log is for ever.
+    asked: dict[str, object] = {"action": wish.kind, "count": matched}
+    project_id = caller.project_id
+    await recording.record(tx, "action.requested", named, project_id=project_id, after=asked)
     return await find(tx, caller.project_id, action.id), False
 
 
@@ -113,7 +119,9 @@ async def cancel(tx: Transaction, project_id: UUID, action_id: UUID) -> Action:
     """running → canceled: no other job is touched. One that has ended stays so. Raises `NotFound`."""
     running = Action.id == action_id, Action.project_id == project_id, Action.status == "running"
     ended = update(Action).where(*running).values(status="canceled", finished_at=func.now())
-    await tx.execute(ended)
+    if await tx.scalar(ended.returning(Action.id)) is not None:
+        named = ids.text(ids.ACTION, action_id)
+        await recording.record(tx, "action.canceled", named, project_id=project_id)
     return await find(tx, project_id, action_id)
 
 

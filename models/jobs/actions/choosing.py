@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import aliased
 
+from models import ids
 from models.jobs.reading import filtering
 from models.jobs.reading.filtering import Filter
 from models.platform.jsonable import time
@@ -29,6 +30,8 @@ def written(filter_: Filter) -> dict[str, object]:
     named["status"] = list(named.pop("statuses"))
     for name in _MOMENTS:
         named[name] = time(named[name])
+    if filter_.batch is not None:
+        named["batch"] = ids.text(ids.BATCH, filter_.batch)
     return {
         name: value
         for name, value in named.items()
@@ -42,6 +45,8 @@ def read(stored: dict[str, object]) -> Filter:
     values["statuses"] = tuple(values.pop("status", ()))
     for name in set(_MOMENTS) & values.keys():
         values[name] = datetime.fromisoformat(str(values[name]))
+    if "batch" in values:
+        values["batch"] = ids.batch(values["batch"])
     return Filter(**values)
 
 

@@ -1,5 +1,7 @@
 """Erasing a finished job: its input and its images are deleted; ids, charges and times stay."""
 
+from collections import Counter
+from collections.abc import Callable
 from hashlib import sha256
 from uuid import UUID
 
@@ -7,13 +9,15 @@ from sqlalchemy import delete, func, null, select, update
 
 from models import ids
 from models.audit_log import recording
+from models.coordination import aside
 from models.errors import NotFinished, NotFound
 from models.images import collector
 from models.jobs import attempts
 from models.jobs.attempts import evidence
 from models.jobs.changes.moving import change
+from models.money import ledger
 from models.platform.db import Transaction
-from models.schema import Attempt, Delivery, Event, Image, InputImage, Job
+from models.schema import Attempt, Call, Delivery, Event, Image, InputImage, Job
 from models.webhooks import bodies
 
 _ORIGIN = "^[a-z]+://[^/?#]*"  # of a URL: a path or a query may say anything
@@ -37,36 +41,83 @@ async def erase(tx: Transaction, project_id: UUID, job_id: UUID) -> None:
         raise NotFinished(
             f"The job is {job.status}; only a finished job can be erased. Cancel it, or wait."
         )
-    if job.erased_at is not None:
-        return
+    if job.erased_at is None:
+        await _empty(tx, job)
+
+
+async def forget(tx: Transaction, job: Job, *, nameless: bool) -> Counter[str]:
+    """Erase a finished job (its row is locked) wholly; returns how many rows of what lost something.
+
+    Beside what `erase` takes that is what would know a repetition of its request; and with `nameless` its
+    customer, on the lines of the ledger too.
+    """
+    counts = Counter[str]()
+    if job.erased_at is None:
+        counts = await _empty(tx, job)
+    calls = delete(Call).where(Call.job_id == job.id).returning(Call.job_id)
+    counts["calls"] = len((await tx.scalars(calls)).all())
+    counts["idempotency_keys"] = 0 if job.idempotency_key is None else 1
+    await aside.forget_subject(tx, job.id)
+    gone: dict[str, object] = {
+        "idempotency_route": null(),
+        "idempotency_key": null(),
+        "fingerprint": null(),
+    }
+    if job.custom_id is not None:
+        gone["custom_id"] = f"erased-{job.id.hex}"  # a row of a batch has a name of its own
+    if nameless:
+        gone["customer"] = null()
+        await _rewrite(tx, job, bodies.nameless)
+        counts["ledger_lines"] = await ledger.forget_customer_of(tx, job.id)
+    await tx.execute(change(job.id, **gone))
+    return counts
+
+
+async def _empty(tx: Transaction, job: Job) -> Counter[str]:
     await collector.mark(tx, await collector.of(tx, [job.id]))
-    await tx.execute(delete(InputImage).where(InputImage.job_id == job.id))
-    await tx.execute(delete(Image).where(Image.job_id == job.id))
-    await _empty_attempts(tx, job)
-    await _empty_events(tx, job)
+    references = delete(InputImage).where(InputImage.job_id == job.id)
+    images = delete(Image).where(Image.job_id == job.id)
+    counts = Counter(
+        references=len((await tx.scalars(references.returning(InputImage.sha256))).all()),
+        images=len((await tx.scalars(images.returning(Image.sha256))).all()),
+        attempts=await _empty_attempts(tx, job),
+        deliveries=await _empty_deliveries(tx, job),
+        events=await _rewrite(tx, job, bodies.emptied),
+    )
     await _empty_job(tx, job)
     await recording.record(tx, "job.erased", ids.text(ids.JOB, job.id), project_id=job.project_id)
     tx.ring("job", str(job.id))
+    return counts
 
 
-async def _empty_attempts(tx: Transaction, job: Job) -> None:
+async def _empty_attempts(tx: Transaction, job: Job) -> int:
     mine = Attempt.job_id == job.id
     await evidence.erase(tx, job.id)
-    await tx.execute(update(Attempt).where(mine).values(provider_url=None))
+    emptied = update(Attempt).where(mine).values(provider_url=None).returning(Attempt.id)
+    count = len((await tx.scalars(emptied)).all())
     error = func.jsonb_build_object("code", Attempt.error["code"], "message", attempts.ERASED)
     told = func.jsonb_typeof(Attempt.error) == "object"
     await tx.execute(update(Attempt).where(mine, told).values(error=error))
+    return count
 
 
-async def _empty_events(tx: Transaction, job: Job) -> None:
-    """Cut what was told, or is still to be told, to ids, states and costs.
+async def _rewrite(tx: Transaction, job: Job, cut: Callable[[bytes], bytes]) -> int:
+    """Cut what was told, or is still to be told: to ids, states and costs, or by a name.
 
-    What is under way to the project's endpoints still arrives, and says that it was erased. The job's own
-    URL is cut to its origin, so what is bound for it is aborted: who erases a job waits for nothing of it.
+    What is under way to the project's endpoints still arrives, and says that it was erased.
     """
-    for event in await tx.scalars(select(Event).where(Event.job_id == job.id)):
-        body = bodies.emptied(event.body)
+    found = list(await tx.scalars(select(Event).where(Event.job_id == job.id)))
+    for event in found:
+        body = cut(event.body)
         await tx.execute(update(Event).where(Event.id == event.id).values(body=body))
+    return len(found)
+
+
+async def _empty_deliveries(tx: Transaction, job: Job) -> int:
+    """Cut the job's own URL to its origin, and abort what is bound for it.
+
+    Who erases a job waits for nothing of it.
+    """
     own = (Delivery.job_id == job.id) & Delivery.endpoint_id.is_(None)
     await tx.execute(
         update(Delivery)
@@ -75,7 +126,8 @@ async def _empty_events(tx: Transaction, job: Job) -> None:
             state="aborted", next_at=None, lease_until=None, taken_at=None, finished_at=func.now()
         )
     )
-    await tx.execute(update(Delivery).where(own).values(url=func.substring(Delivery.url, _ORIGIN)))
+    cut = update(Delivery).where(own).values(url=func.substring(Delivery.url, _ORIGIN))
+    return len((await tx.scalars(cut.returning(Delivery.id))).all())
 
 
 async def _empty_job(tx: Transaction, job: Job) -> None:

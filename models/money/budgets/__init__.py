@@ -10,7 +10,15 @@ Never writes a line of the ledger: that one calls `move`, and a statement that a
 
 from models.money.budgets.checking import MOVED, ROOM, give_back, move, take
 from models.money.budgets.folding import drifts
-from models.money.budgets.rules import Rule, hard, put, remove, standings
+from models.money.budgets.rules import (
+    Rule,
+    forget_customer,
+    hard,
+    put,
+    recount_customer,
+    remove,
+    standings,
+)
 from models.money.budgets.thresholds import cross, crossing, following
 from models.money.budgets.windows import BudgetState
 
@@ -23,10 +31,12 @@ __all__ = [
     "crossing",
     "drifts",
     "following",
+    "forget_customer",
     "give_back",
     "hard",
     "move",
     "put",
+    "recount_customer",
     "remove",
     "standings",
     "take",

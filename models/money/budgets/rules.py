@@ -127,8 +127,9 @@ async def _at(
 
 
 def _facts(budget: Budget) -> dict[str, object]:
+    """Return what the audit log may tell for ever: not whom it is on, who may ask to be forgotten."""
     key = None if budget.key_id is None else ids.text(ids.KEY, budget.key_id)
-    named = {"scope": budget.scope, "key_id": key, "customer": budget.customer}
+    named = {"scope": budget.scope, "key_id": key}
     rule = {"timezone": budget.timezone, "limit": budget.limit, "mode": budget.mode}
     return {**named, "window": budget.window, **rule}
 
@@ -143,6 +144,26 @@ async def _log(
 ) -> None:
     subject = ids.text(ids.BUDGET, budget_id)
     await recording.record(tx, action, subject, project_id=project_id, before=before, after=after)
+
+
+async def forget_customer(tx: Transaction, project_id: UUID, customer: str) -> int:
+    """Delete the budgets of a customer; return how many there were."""
+    mine = Budget.project_id == project_id, Budget.customer == customer
+    found = list(await tx.scalars(select(Budget.id).where(*mine).order_by(Budget.id)))
+    for budget_id in found:
+        await remove(tx, project_id, budget_id)
+    return len(found)
+
+
+async def recount_customer(tx: Transaction, project_id: UUID, customer: str) -> None:
+    """Fold a customer's budgets anew, where lines of the ledger have lost the name."""
+    mine = Budget.project_id == project_id, Budget.customer == customer
+    found = list(await tx.scalars(select(Budget.id).where(*mine).order_by(Budget.id)))
+    if found:
+        await _stop_bookings(tx, project_id)
+    for budget_id in found:
+        await tx.execute(delete(BudgetWindow).where(BudgetWindow.budget_id == budget_id))
+        await tx.execute(FOLD, {"budget": budget_id})
 
 
 async def _root(tx: Transaction, project_id: UUID, key_id: UUID) -> UUID:

@@ -99,7 +99,9 @@ async def one_of_each(api: Api) -> dict[str, str]:
     budget = await api.client.put("/v1/budgets", json=rule)
     chosen = {"tag": "a tag that no job has"}
     action = await api.client.post("/v1/jobs/actions", json={"action": "cancel", "filter": chosen})
+    erasure = await api.client.post("/v1/erasures", json={"customer": "nobody"})
     return {
+        ids.ERASURE: erasure.json()["id"],
         ids.ACTION: action.json()["id"],
         ids.JOB: ids.text(ids.JOB, job),
         ids.ENDPOINT: hook.json()["id"],

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event, text
 
 from models import jobs
 from models.accounts.projects import Caller
-from models.jobs import Dispatch, Filter, actions
+from models.jobs import Dispatch, Filter, actions, erasures
 from models.jobs.attempts import Ref
 from models.jobs.queue import backlog, demand
 from models.jobs.reading import exporting
@@ -269,6 +269,18 @@ async def _look_ahead(tx: Transaction, on: Ground) -> None:
     assert await actions.look(tx, asked.id) is not None
 
 
+async def _erase(tx: Transaction, on: Ground) -> None:
+    wish = erasures.Wish(customer="c_7")
+    asked, _ = await erasures.request(tx, on.presenter.vault, on.caller, wish, most=1)
+    found = await erasures.advance(tx, asked.id)
+    assert found
+    await erasures.forget_job(tx, on.presenter, asked.id, found[0])
+    for phase in ("ledger", "usage", "traces"):
+        moved = "UPDATE erasures SET phase = :phase"
+        await tx.execute(text(moved), {"phase": phase})
+        await erasures.advance(tx, asked.id)
+
+
 _LONG_AGO = Filter(created_before=datetime.now(UTC) - 20 * DAY)
 
 # Each: what is done, and the indexes that its statements must go by.
@@ -336,7 +348,9 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
         {"ix_jobs_erased"},
     ),
     "look of an action": (_look_ahead, {"ix_jobs_newest", "ix_jobs_retried_from"}),
-    "running actions": (lambda tx, _: actions.running(tx), {"ix_actions_running"}),
+    "running actions": (lambda tx, _: actions.running(tx), set()),
+    "jobs to be forgotten": (_erase, {"ix_jobs_customer", "ix_ledger_project_id"}),
+    "due erasures": (lambda tx, _: erasures.due(tx), set()),
     "part of a file": (_export, {"ix_jobs_newest"}),
     "listing by time": (
         lambda tx, on: jobs.listing(tx, on.caller.project_id, _LONG_AGO, 20),

@@ -44,6 +44,10 @@ _BATCH = """
 """
 _ROW = "UPDATE jobs SET batch_id = (SELECT id FROM batches), batch_row = 1, allotted = 0"
 _NAMED = "UPDATE batches SET idempotency_route = 'r', idempotency_key = 'k', fingerprint = '1'"
+_ERASURE = """
+    INSERT INTO erasures (id, project_id, key_id, subject, about, digest, jobs_digest, idempotency_hash)
+    SELECT gen_random_uuid(), project_id, id, 'customer', '{"customer": "c"}', 'd', '', 'k' FROM api_keys
+"""
 _LINE = """
     INSERT INTO account_lines (at, kind, credits, nth) VALUES ('2026-01-01Z', 'REFUND', -1, 1)
 """
@@ -93,6 +97,11 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         """UPDATE jobs SET batch_id = (SELECT id FROM batches), allotted = 0, custom_id = 'a',
            batch_row = CASE status WHEN 'queued' THEN 1 ELSE 2 END""",
     ),
+    "ck_erasures_subject": (_ERASURE, "UPDATE erasures SET subject = 'everybody'"),
+    "ck_erasures_phase": (_ERASURE, "UPDATE erasures SET phase = 'later'"),
+    "ck_erasures_completed_has_end": (_ERASURE, "UPDATE erasures SET finished_at = now()"),
+    "ck_erasures_forgotten_with_its_rows": (_ERASURE, "UPDATE erasures SET phase = 'images'"),
+    "uq_erasures_project_id_idempotency_hash": (_ERASURE, _ERASURE),
     "ck_pauses_scope": ("INSERT INTO pauses (scope, name) VALUES ('key', 'k')",),
     "ck_breakers_cause": ("INSERT INTO breakers (cause, failures) VALUES ('mood', 1)",),
     "ck_attempts_charge": ("UPDATE attempts SET charge = 'free', credits = NULL",),

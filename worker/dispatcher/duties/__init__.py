@@ -12,6 +12,7 @@ __all__ = [
     "budgeting",
     "dispatching",
     "emptying",
+    "erasing",
     "folding",
     "following",
     "measuring",
