@@ -70,9 +70,14 @@ async def refused(tx: Transaction, settings: Settings, job_id: UUID, number: int
     those that were refused: the provider counted at some moment between. So a burst of 429s comes down to
     what was admitted and no further, and a 429 of before the last fall tells nothing new. The row is
     taken first: what others wrote of the same burst is seen then.
+
+    What one project alone meets, while calls of others are admitted, may be about its prompts or its model:
+    then the limit doubles no more, and does not fall. A limit of all will be met by others soon.
     """
     ceiling = settings.provider_limit
-    noted = {"slow_start": False, "refused_at": func.now()}
+    call = {"job_id": job_id, "number": number, "longest": longest(settings)}
+    alone = bool(await tx.scalar(_MET_ALONE, call | {"window": settings.limit_probe}))
+    noted = {"slow_start": False} | ({} if alone else {"refused_at": func.now()})
     taken = await tx.scalar(
         insert(Limit)
         .values(id=1, calls=ceiling, **noted)
@@ -80,7 +85,8 @@ async def refused(tx: Transaction, settings: Settings, job_id: UUID, number: int
         .returning(Limit.calls)
     )
     before = _within(settings, taken or ceiling)
-    call = {"job_id": job_id, "number": number, "longest": longest(settings)}
+    if alone:
+        return before
     admitted = int(await tx.scalar(_ADMITTED, call) or 0)
     after = _within(settings, min(before, admitted - 1))
     if after < before:
@@ -138,6 +144,21 @@ _GROW = prepared(
 """)
 )
 
+# Whether calls of other projects were admitted lately, and none of theirs was refused: a refusal comes at
+# once. `sent_at` is bounded for its index.
+_MET_ALONE = text("""
+    WITH this AS (
+        SELECT jobs.project_id FROM attempts JOIN jobs ON jobs.id = attempts.job_id
+         WHERE attempts.job_id = :job_id AND number = :number
+    ), theirs AS (
+        SELECT a.http_status = 429 AS refused
+          FROM this, attempts a JOIN jobs ON jobs.id = a.job_id
+         WHERE a.sent_at > now() - CAST(:window AS interval) AND jobs.project_id <> this.project_id
+           AND (a.http_status IS NOT NULL
+                OR a.finished_at IS NULL AND a.sent_at < now() - interval '2 s')
+    )
+    SELECT count(*) > 0 AND NOT bool_or(coalesce(refused, false)) FROM theirs
+""")
 # The most calls in flight at once between the sending of one and now: each adds one when it is sent and
 # takes it back when it is answered. `sent_at` is bounded for its index alone: no call takes longer.
 _ADMITTED = text("""

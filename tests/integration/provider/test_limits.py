@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import UUID
 
@@ -13,9 +13,10 @@ from deploy.simulator import Running
 from models.accounts.projects import Caller
 from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
+from models.platform.vault import Vault
 from models.provider import limits
 from models.settings import Settings
-from tests.conftest import make_settings
+from tests.conftest import make_project, make_settings
 from tests.fixtures import spending
 from tests.fixtures.making import Bench
 from tests.fixtures.spending import House
@@ -333,3 +334,35 @@ async def test_a_call_that_succeeds_writes_nothing_about_the_limit(house: House)
     before = await house.bench.rows("SELECT *, xmin FROM limits")
     await house.spend("ok", "moderation_400", "500, ok")
     assert await house.bench.rows("SELECT *, xmin FROM limits") == before
+
+
+async def test_what_one_project_alone_is_refused_lowers_the_limit_of_nobody_else(
+    house: House, vault: Vault
+) -> None:
+    caller, _ = await make_project(house.bench.database, vault, "other")
+    other = replace(house, bench=Bench(house.bench.database, house.bench.presenter, caller))
+
+    async def limit() -> int:
+        found = await house.bench.do(lambda tx: limits.read(tx, house.settings))
+        return found.calls
+
+    await house.bench.run("INSERT INTO limits (id, calls) VALUES (1, 40)")
+    await other.spend("ok", "ok")
+    hostile = [await house.submit("429") for _ in range(3)]
+    await house.work()
+    assert await limit() == 40
+    (known,) = await house.bench.rows("SELECT slow_start, refused_at FROM limits")
+    assert known == {"slow_start": False, "refused_at": None}, "and it may grow by one as ever"
+    await other.submit("429, ok")
+    await house.work()
+    assert await limit() < 40, "two projects have met it"
+    for each in hostile:
+        await house.bench.cancel(each)
+
+
+async def test_what_a_project_is_refused_while_nobody_else_calls_is_the_limit(house: House) -> None:
+    await house.bench.run("INSERT INTO limits (id, calls) VALUES (1, 40)")
+    job = await house.submit("429, ok")
+    await house.work()
+    assert (await house.bench.do(lambda tx: limits.read(tx, house.settings))).calls < 40
+    await house.bench.cancel(job)
