@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from random import Random
 from uuid import UUID
 
 import pytest
@@ -341,3 +343,56 @@ async def test_a_charge_of_ours_stays_while_it_may_be_one_that_names_another(hou
             moved[at] = Entry(
                 old.number, old.created_at, old.direction, old.type, old.credits, None, call.inference_id
             )  # fmt: skip
+
+
+ANSWERS = ("ok", "500", "moderation_400", "item_error", "524_charged", CHARGED, FREE, "lost")
+FURTHER = (
+    *("charged", "free", "told=0", "told=1", "told=50000", "logged_failed", "failed_first=30"),
+    *("failed_with_cost", "no_client_id", "odd_row", "twice", "refunded", "adjusted=7"),
+)
+
+
+def lying(draw: Random) -> str:
+    """Draw what a call is answered, and up to three lies about it."""
+    lies_ = draw.sample(FURTHER, draw.choice((0, 1, 1, 2, 3)))
+    if {"charged", "free"} <= set(lies_):
+        lies_.remove("free")
+    told = [each for each in lies_ if each.startswith("told")]
+    return "+".join([draw.choice(ANSWERS), *(each for each in lies_ if each not in told[1:])])
+
+
+def is_nameless(script: str) -> bool:
+    """Return whether a call leaves no name: of two of one time nobody can tell which was charged."""
+    answer = script.partition("+")[0]
+    return answer == "lost" or (answer in {CHARGED, FREE} and "no_client_id" in script)
+
+
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(n, marks=pytest.mark.long) for n in range(2, 9))]
+)
+async def test_whatever_a_provider_says_our_books_become_its_own(house: House, seed: int) -> None:
+    """Lies are drawn, so are the hours between them, the provider's clock, and when its account is away."""
+    draw, reported, scripts = Random(seed), Reported(), dict[UUID, str]()  # noqa: S311 - cases
+    duties = (
+        partial(reconciling.run, house.reader),
+        partial(reconciling.recheck, house.reader),
+        partial(matching.run, house.reader, reported),
+    )
+    house.provider.world.change({"skew": draw.choice((0, -75, 40))})
+    for _ in range(4):
+        some = [lying(draw) for _ in range(6)]
+        alone = [[each] for each in some if is_nameless(each)]
+        for together in ([each for each in some if not is_nameless(each)], *alone):
+            jobs_ = await house.spend(*together, max_attempts=1)
+            scripts |= dict(zip(jobs_, together, strict=True))
+            house.provider.world.change({"account_fault": draw.choice(("", "", "500"))})
+            await house.age(HOUR / 2)
+            for duty in draw.sample(duties, 2):
+                await duty()
+            await house.age(draw.choice((HOUR / 2, HOUR)))
+        house.provider.world.change({"account_fault": ""})
+    await settle(house, rounds=5)
+    await house.compare()
+    assert await audit(house.bench.database) == []
+    unknown = [script for job, script in scripts.items() if await house.charge(job) == "unknown"]
+    assert unknown == []
