@@ -21,7 +21,7 @@ _FOLDED = f"""
       FROM budgets b
       JOIN (SELECT *, max(id) FILTER (WHERE kind = 'hold') OVER (
                          PARTITION BY job_id, attempt ORDER BY id) AS hold_id
-              FROM ledger WHERE project_id IN (SELECT project_id FROM budgets b WHERE {{which}})) l
+              FROM ledger WHERE project_id IN (SELECT project_id FROM budgets b WHERE {{which}}) {{only}}) l
         ON l.project_id = b.project_id
       JOIN api_keys k ON k.id = l.key_id
        AND {ABOUT.format(key="coalesce(k.root_id, k.id)", customer="l.customer")}
@@ -31,9 +31,14 @@ _FOLDED = f"""
 """  # noqa: S608 - constants of ours
 
 
+# All lines of a job have one key and one customer, so what is another's need not be sorted.
+_ITS_OWN = f"""EXISTS (SELECT FROM budgets b JOIN api_keys k ON k.id = ledger.key_id
+                         WHERE b.id = :budget AND {
+    ABOUT.format(key="coalesce(k.root_id, k.id)", customer="ledger.customer")
+})"""
 FOLD = text(
     "INSERT INTO budget_windows (budget_id, starts_at, held, spent)"
-    + _FOLDED.format(which="b.id = :budget")
+    + _FOLDED.format(which="b.id = :budget", only=f"AND {_ITS_OWN}")
 )
 
 
@@ -42,7 +47,7 @@ _DRIFTS = text(f"""
            format('the window from %s has %s held and %s spent, %s and %s in the ledger',
                   coalesce(w.starts_at, l.starts_at), coalesce(w.held, 0), coalesce(w.spent, 0),
                   coalesce(l.held, 0), coalesce(l.spent, 0)) AS message
-      FROM budget_windows w FULL JOIN ({_FOLDED.format(which="true")}) l
+      FROM budget_windows w FULL JOIN ({_FOLDED.format(which="true", only="")}) l
         ON l.budget_id = w.budget_id AND l.starts_at = w.starts_at
      WHERE coalesce(w.held, 0) <> coalesce(l.held, 0)
         OR coalesce(w.spent, 0) <> coalesce(l.spent, 0)

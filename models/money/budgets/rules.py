@@ -34,11 +34,14 @@ async def put(
 ) -> BudgetState:
     """Make a budget, or change the one of its scope and window; folds what the ledger has so far.
 
+    Another limit or mode of a budget leaves its windows as they are, and waits for no booking.
     The budget of a key is that of the whole line of its rotations, and is kept under the first of them.
     Raises `NotFound` for a key that is not this project's, and `LimitReached` for another budget when the
     project has `most` already.
     """
     key_id = None if rule.key_id is None else await _root(tx, project_id, rule.key_id)
+    if (changed := await _change(tx, project_id, rule, key_id)) is not None:
+        return changed
     await _stop_bookings(tx, project_id)
     await tx.execute(update(Project).where(Project.id == project_id).values(budgeted=True))
     columns = {
@@ -46,7 +49,8 @@ async def put(
         "limit": rule.limit,
         "mode": rule.mode,
     }
-    before = await _at(tx, project_id, rule, key_id)
+    found = await _at(tx, project_id, rule, key_id)
+    before = None if found is None else _facts(found)
     made = await tx.scalars(
         insert(Budget)
         .values(
@@ -69,6 +73,31 @@ async def put(
     await _log(tx, "budget.changed", budget.id, project_id, before, _facts(budget))
     await tx.execute(delete(BudgetWindow).where(BudgetWindow.budget_id == budget.id))
     await tx.execute(FOLD, {"budget": budget.id})
+    tx.ring("jobs")
+    return (await standing(tx, [budget]))[0]
+
+
+async def _change(
+    tx: Transaction, project_id: UUID, rule: Rule, key_id: UUID | None
+) -> BudgetState | None:
+    """Change limit and mode of a budget that counts in the same windows; None where there is none.
+
+    The project's row is written, so that no statement that has seen the rule before decides by it later.
+    """
+    if await _at(tx, project_id, rule, key_id, timezone=rule.timezone) is None:
+        return None
+    await tx.execute(update(Project).where(Project.id == project_id).values(budgeted=True))
+    found = await _at(tx, project_id, rule, key_id, timezone=rule.timezone)
+    if found is None:
+        return None
+    before, mine = _facts(found), BudgetWindow.budget_id == found.id
+    values = {"limit": rule.limit, "mode": rule.mode}
+    made = await tx.scalars(
+        update(Budget).where(Budget.id == found.id).values(values).returning(Budget)
+    )
+    budget = made.one()
+    await tx.execute(update(BudgetWindow).where(mine, BudgetWindow.told > 0).values(told=0))
+    await _log(tx, "budget.changed", budget.id, project_id, before, _facts(budget))
     tx.ring("jobs")
     return (await standing(tx, [budget]))[0]
 
@@ -112,9 +141,14 @@ async def remove(tx: Transaction, project_id: UUID, budget_id: UUID) -> None:
 
 
 async def _at(
-    tx: Transaction, project_id: UUID, rule: Rule, key_id: UUID | None
-) -> dict[str, object] | None:
-    """Return what the budget of this scope and window was until now; None when there is none."""
+    tx: Transaction,
+    project_id: UUID,
+    rule: Rule,
+    key_id: UUID | None,
+    *,
+    timezone: str | None = None,
+) -> Budget | None:
+    """Return the budget of this scope and window, if it has this time zone; None when there is none."""
     same = (
         Budget.project_id == project_id,
         Budget.scope == rule.scope,
@@ -122,8 +156,9 @@ async def _at(
         Budget.key_id.is_not_distinct_from(key_id),
         Budget.customer.is_not_distinct_from(rule.customer),
     )
-    found = await tx.scalar(select(Budget).where(*same))
-    return None if found is None else _facts(found)
+    zone = () if timezone is None else (Budget.timezone == timezone,)
+    found = select(Budget).where(*same, *zone).execution_options(populate_existing=True)
+    return await tx.scalar(found)
 
 
 def _facts(budget: Budget) -> dict[str, object]:

@@ -9,6 +9,7 @@ from functools import partial
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from models import jobs
 from models.accounts import projects
@@ -375,3 +376,23 @@ async def test_reaping_and_expiring_two_projects_at_once_deadlock_nobody(
     assert (reaped + again)["lost"] == 12
     assert (expired, late) in {(n, 12 - n) for n in range(13)}
     assert await bench.audit() == []
+
+
+async def test_another_limit_waits_for_no_booking_and_keeps_what_is_counted(bench: Bench) -> None:
+    made = await put(bench, room_for(5, mode="soft"))
+    job = await bench.submit()
+    await bench.run("UPDATE budget_windows SET told = 100")
+    async with bench.database.transaction() as booking:
+        await booking.execute(
+            text("SELECT FROM projects WHERE id = :id FOR KEY SHARE"),
+            {"id": bench.caller.project_id},
+        )
+        async with asyncio.timeout(5):
+            changed = await put(bench, room_for(2))
+    assert (changed.budget.id, changed.budget.limit) == (made.budget.id, 2 * PRICE + 1)
+    assert (changed.held, changed.budget.mode, changed.told) == (PRICE, "hard", 0)
+    await bench.submit()
+    with pytest.raises(BudgetExceeded):
+        await bench.submit()
+    assert await bench.audit() == []
+    await bench.cancel(job)
