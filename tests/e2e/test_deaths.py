@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from uuid import UUID
 
 import httpx
@@ -42,6 +43,29 @@ def test_a_worker_killed_in_the_middle_of_a_call(stage: Stage) -> None:
     assert job.outcomes == ["unknown", "image"]
     assert job.charges == ["settled", "settled"]
     assert job.cost.charged == 2 * PRICE
+
+
+def test_a_job_whose_worker_dies_twice_is_given_no_third(stage: Stage) -> None:
+    slow = f"latency={CALL - 0.5}"
+    job_id = stage.submit(f"{slow}, {slow}, ok")
+    for number in (1, 2):
+        eventually(partial(_called, stage, job_id, number), "the call is under way")
+        stage.holder(job_id).kill()
+        stage.fill()
+
+    job = stage.resolved(job_id)
+
+    assert job.status == "failed"
+    assert job.error is not None
+    assert (job.error.code, job.error.retryable) == ("worker_lost", False)
+    assert job.charges == ["settled", "settled"], "the provider's log knows"
+    assert job.cost.charged == 2 * PRICE
+    assert len(stage.calls(job_id)) == 2
+    assert stage.finish(stage.submit()).status == "succeeded"
+
+
+def _called(stage: Stage, job_id: str, number: int) -> bool:
+    return len(stage.calls(job_id)) == number
 
 
 def test_a_worker_killed_in_the_middle_of_a_bundle_whose_message_comes_again(stage: Stage) -> None:

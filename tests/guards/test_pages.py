@@ -22,6 +22,7 @@ _KNOWN = {
     "nginx",
     "yaml",
     "text",
+    "sql",
     "mermaid",
 }
 

@@ -129,7 +129,7 @@ class JobError(BaseModel):
 
     code: Literal[
         "invalid_input", "content_refused", "model_unavailable", "attempts_exhausted",
-        "max_cost_reached", "outcome_unknown", "paid_without_image", "image_lost",
+        "max_cost_reached", "outcome_unknown", "paid_without_image", "image_lost", "worker_lost",
     ]  # fmt: skip
     message: str
     retryable: bool

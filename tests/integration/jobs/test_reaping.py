@@ -71,12 +71,56 @@ async def test_a_call_whose_worker_died_is_an_unknown_charge(
 async def test_a_second_lost_call_waits_whatever_was_asked_for(bench: Bench) -> None:
     ref = await bench.running(on_unknown_charge="retry")
     await bench.reap(ref.job_id)
-    await bench.begin(ref.job_id)
-    await bench.reap(ref.job_id)
+    await bench.lose(await bench.begin(ref.job_id))
 
     job = await bench.job(ref.job_id)
     assert (job["status"], job["waiting_reason"]) == ("queued", "unknown_charge")
     assert (job["held"], job["counted"]) == (2 * PRICE, 2)
+
+
+async def test_a_job_that_kills_two_workers_is_not_given_a_third(bench: Bench) -> None:
+    ref = await bench.running(on_unknown_charge="retry")
+    await bench.reap(ref.job_id)
+    await bench.begin(ref.job_id, worker="w2")
+    await bench.reap(ref.job_id)
+
+    job = await bench.job(ref.job_id)
+    assert (job["status"], job["error"]["code"]) == ("failed", "worker_lost")
+    assert job["error"]["retryable"] is False
+    assert job["held"] == 2 * PRICE, "nobody knows yet what the calls cost"
+    await bench.resolve(ref.job_id, 1, PRICE)
+    await bench.resolve(ref.job_id, 2)
+    job = await bench.job(ref.job_id)
+    assert (job["status"], job["held"], job["charged"]) == ("failed", 0, PRICE)
+    assert await bench.audit() == []
+
+
+async def test_of_two_jobs_that_lose_two_workers_together_the_next_death_tells(
+    bench: Bench,
+) -> None:
+    poison, innocent = [(await bench.running()).job_id for _ in range(2)]
+    for each in (poison, innocent):
+        await bench.reap(each)
+    for each in (poison, innocent):
+        await bench.change(innocent, "run_after = now() + interval '1 h'")  # one at a time
+        await bench.begin(each, worker="w2")
+    await bench.change(poison, RUN_OUT)
+    await bench.change(innocent, RUN_OUT)
+    await bench.reap_due()
+    for each in (poison, innocent):
+        job = await bench.job(each)
+        assert (job["status"], job["waiting_reason"]) == ("queued", "unknown_charge")
+        for number in (1, 2):
+            await bench.resolve(each, number)
+    await bench.change(innocent, "run_after = now() + interval '1 h'")
+    await bench.begin(poison, worker="w3")
+    await bench.reap(poison)
+    done = await bench.begin(innocent, worker="w4")
+    await bench.receive(done)
+    await bench.succeed(done)
+    assert (await bench.job(poison))["error"]["code"] == "worker_lost"
+    assert (await bench.job(innocent))["status"] == "succeeded"
+    assert await bench.audit() == []
 
 
 async def test_a_paid_image_is_taken_over_and_not_paid_again(bench: Bench) -> None:
