@@ -31,6 +31,7 @@ from api.routes import (
     images,
     jobs,
     keys,
+    operator_actions,
     operator_projects,
     operator_state,
     pages,
@@ -103,7 +104,8 @@ def create_app(settings: Settings) -> FastAPI:
     pages.install(app)
     rooms = (
         *(actions, jobs, batches, streams, images, generations, webhooks, deliveries, keys),
-        *(budgets, usage, erasures, catalog, audit, operator_projects, operator_state, health),
+        *(budgets, usage, erasures, catalog, audit, health),
+        *(operator_projects, operator_actions, operator_state),
     )
     routers = (*(room.router for room in rooms), images.sharing, streams.project, batches.intake)
     for router in routers:

@@ -18,6 +18,7 @@ __all__ = [
     "images",
     "jobs",
     "keys",
+    "operator_actions",
     "operator_projects",
     "operator_state",
     "pages",

@@ -34,12 +34,12 @@ async def request_action(
     """
     key = idempotency_key(request)
     if body.dry_run:
-        return JsonAnswer(_previewed(body, await sweeping.preview(here, caller, body)))
+        return JsonAnswer(previewed(body, await sweeping.preview(here, caller, body)))
     action, replayed = await sweeping.take(here, caller, body, key)
     below = urlsplit(here.settings.public_url).path.rstrip("/")
     headers = {"location": f"{below}{router.prefix}/{ids.text(ids.ACTION, action.id)}"}
     headers |= {"idempotent-replayed": "true"} if replayed else {}
-    return JsonAnswer(_shown(action), 202, headers)
+    return JsonAnswer(shown(action), 202, headers)
 
 
 @router.get("", responses=ACTIONS)
@@ -50,23 +50,24 @@ async def list_actions(
     before = None if query.cursor is None else cursors.read(query.cursor)
     found, more = await actions.listing(tx, caller.project_id, before, query.limit)
     cursor = cursors.write(found[-1].id) if more else None
-    page: Json = {"object": "list", "data": [_shown(each) for each in found], "has_more": more}
+    page: Json = {"object": "list", "data": [shown(each) for each in found], "has_more": more}
     return JsonAnswer(page | {"next_cursor": cursor})
 
 
 @router.get("/{id}", responses=ACTION)
 async def get_action(caller: Reader, action_id: ActionId, tx: Reading) -> Response:
     """Show how far an action has come, and why jobs were left out."""
-    return JsonAnswer(_shown(await actions.find(tx, caller.project_id, action_id)))
+    return JsonAnswer(shown(await actions.find(tx, caller.project_id, action_id)))
 
 
 @router.post("/{id}/cancel", responses=ACTION)
 async def cancel_action(caller: Writer, action_id: ActionId, tx: Tx) -> Response:
     """Call an action off: it touches no other job. What it has done stays."""
-    return JsonAnswer(_shown(await actions.cancel(tx, caller.project_id, action_id)))
+    return JsonAnswer(shown(await actions.cancel(tx, caller.project_id, action_id)))
 
 
-def _previewed(body: ActionBody, found: Preview) -> Json:
+def previewed(body: ActionBody, found: Preview) -> Json:
+    """Return what an action would do, as it is shown."""
     return {
         "object": "action_preview",
         "action": body.action,
@@ -77,7 +78,8 @@ def _previewed(body: ActionBody, found: Preview) -> Json:
     }
 
 
-def _shown(action: Action) -> Json:
+def shown(action: Action) -> Json:
+    """Return an action as it is shown."""
     reasons = [
         {"code": code, **told} for code, told in action.reasons.items() if isinstance(told, dict)
     ]

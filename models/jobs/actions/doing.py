@@ -25,7 +25,7 @@ from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.platform.db.statements import Reader, prepared
 from models.provider import catalog
-from models.schema import Action, Job
+from models.schema import Action, ApiKey, Job
 from models.states import ActionKind
 from models.webhooks import deliveries
 
@@ -158,7 +158,10 @@ async def _cancel(tx: Transaction, presenter: Presenter, _: Action, job: Job) ->
 async def _retry(tx: Transaction, presenter: Presenter, action: Action, job: Job) -> None:
     if catalog.find(job.model) is None:
         raise ModelNotFound(f"The model {job.model} cannot be called any more.")
-    caller = Caller(job.project_id, action.key_id, frozenset(), idempotency_required=False)
+    # An operator's key is none of the project's: the new job is its old key's.
+    own = ApiKey.id == action.key_id, ApiKey.project_id == job.project_id
+    key_id = await tx.scalar(select(ApiKey.id).where(*own)) or job.key_id
+    caller = Caller(job.project_id, key_id, frozenset(), idempotency_required=False)
     await retrying.retry(tx, presenter, caller, job.id)
 
 

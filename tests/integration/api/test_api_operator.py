@@ -144,6 +144,27 @@ async def test_everything_a_model_or_a_project_is_paused_and_goes_on(
     assert actions.count("pause.began") == actions.count("pause.ended") == 3
 
 
+async def test_an_operator_cancels_jobs_of_a_project_by_a_filter(
+    api: Api, operator: httpx.AsyncClient
+) -> None:
+    await api.submit(tags=["flood"])
+    await api.submit()
+    where = f"{SHOP}/{own(api)}/actions"
+    asked: Body = {"action": "cancel", "filter": {"tag": "flood"}}
+    seen = await operator.post(where, json=asked | {"dry_run": True})
+    assert seen.json()["count"] == 1, seen.text
+    made = await operator.post(where, json=asked)
+    assert (made.status_code, made.json()["count"]) == (202, 1), made.text
+    listed = (await operator.get(where)).json()["data"]
+    assert listed == (await api.client.get("/v1/jobs/actions")).json()["data"]
+    (line,) = await logged(operator, action="action.requested")
+    assert (line["subject"], line["after"]) == (
+        made.json()["id"], {"action": "cancel", "count": 1},
+    )  # fmt: skip
+    nobody = f"{SHOP}/{ids.text(ids.PROJECT, ids.new())}/actions"
+    problem(await operator.post(nobody, json=asked), 404, "not_found")
+
+
 async def test_a_closed_gate_is_seen_and_tried_at_once(
     api: Api, operator: httpx.AsyncClient
 ) -> None:
