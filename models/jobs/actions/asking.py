@@ -11,6 +11,7 @@ from models.audit_log import recording
 from models.errors import KeyReuse, LimitReached, NotFound
 from models.jobs.actions import choosing
 from models.jobs.reading.filtering import Filter
+from models.jobs.submission.inserting import demand_accepting
 from models.money import prices
 from models.platform.db import Transaction
 from models.schema import Action, Job, Project
@@ -63,8 +64,10 @@ async def request(
     """Accept an action; returns it, and whether an earlier request of this name had made it.
 
     Raises `KeyReuse` when that one asked for something else, and `LimitReached` when so many of the project
-    are under way.
+    are under way, and `ProjectSuspended`.
     """
+    if wish.kind == "retry":
+        demand_accepting(caller)
     # The project's row makes two requests come one after the other; submissions do not wait for it.
     mine = select(Project.id).where(Project.id == caller.project_id)
     await tx.execute(mine.with_for_update(key_share=True))

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from models import ids
 from models.accounts.projects import Caller
 from models.errors import KeyReuse, Unavailable
-from models.jobs.submission.inserting import HANDICAP, Idempotency
+from models.jobs.submission.inserting import HANDICAP, Idempotency, demand_accepting
 from models.money import budgets, ledger
 from models.platform.db import Transaction
 from models.platform.db.statements import prepared
@@ -105,7 +105,8 @@ async def accept(
 async def begin(
     tx: Transaction, caller: Caller, order: Order, idempotency: Idempotency | None
 ) -> UUID | None:
-    """Write the row of a batch; None when one of this name is there already."""
+    """Write the row of a batch; None when one of this name is there already. Raises `ProjectSuspended`."""
+    demand_accepting(caller)
     route, key, fingerprint = idempotency or (None, None, None)
     made = insert(Batch).values(
         id=ids.new(),

@@ -85,6 +85,14 @@ class Submission:
     retried_from: UUID | None = None
 
 
+def demand_accepting(caller: Caller) -> None:
+    """Raise `ProjectSuspended` for a project that accepts no job."""
+    if caller.suspended:
+        raise ProjectSuspended(
+            "The operator has suspended this project: it accepts no job. What it has can be read."
+        )
+
+
 def values(
     caller: Caller, submission: Submission, idempotency: Idempotency | None
 ) -> dict[str, object]:
@@ -92,10 +100,7 @@ def values(
 
     Raises `ProjectSuspended`.
     """
-    if caller.suspended:
-        raise ProjectSuspended(
-            "The operator has suspended this project: it accepts no job. What it has can be read."
-        )
+    demand_accepting(caller)
     route, key, fingerprint = idempotency or (None, None, None)
     return {
         "project_id": caller.project_id,

@@ -98,6 +98,10 @@ async def test_a_suspended_project_accepts_no_job_and_may_read(
         assert refused["retryable"] is False
         exact = body(reuse="exact")
         problem(await theirs.post("/v1/jobs", json=exact), 403, "project_suspended")
+        many = {"items": [body() | {"custom_id": "a"}]}
+        problem(await theirs.post("/v1/batches", json=many), 403, "project_suspended")
+        again = {"action": "retry", "filter": {"status": "failed"}}
+        problem(await theirs.post("/v1/jobs/actions", json=again), 403, "project_suspended")
         shown = (await theirs.get(path(job))).json()
         assert (shown["status"], shown["waiting_reason"]) == ("queued", "paused")
         assert (await theirs.post(path(job, "/cancel"))).json()["status"] == "canceled"
