@@ -5,4 +5,4 @@ installation on one page, what needs a person, and by what a person acts: pauses
 Promises: what changes anything is written to the audit log with it. Never decides by itself.
 """
 
-__all__ = ["attention", "charges", "commands", "emptying", "limits", "state", "stops", "tenants"]
+__all__ = ["attention", "charges", "emptying", "limits", "state", "stops", "tenants"]

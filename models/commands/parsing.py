@@ -1,0 +1,27 @@
+"""The command line: every command, from every file of this wing, and who gives it."""
+
+import os
+import pwd
+from argparse import ArgumentParser
+
+from models.audit_log.actors import Actor
+from models.commands import charges, plane, projects, provider, upkeep
+
+
+def parser() -> ArgumentParser:
+    """Return the parser; it parses to `run`, what is done with the database, or `prints`, what needs none."""
+    made = ArgumentParser(prog="python -m models", description="Darkroom, for its operator.")
+    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for each in (upkeep, projects, charges, provider, plane):
+        each.add_to(commands)
+    return made
+
+
+def actor() -> Actor:
+    """Return who runs a command: the user that the system knows, on which machine."""
+    uid = os.getuid()
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:  # a container's user has no name, as a rule
+        user = f"uid {uid}"
+    return Actor("command", name=f"{user}@{os.uname().nodename}")
