@@ -13,8 +13,8 @@ from psycopg import sql
 from deploy import simulator
 from deploy.local.servers import postgres, valkey
 from deploy.simulator import Running
-from models.accounts import projects
-from models.accounts.projects import Caller
+from models.accounts import api_keys, callers, projects
+from models.accounts.callers import Caller
 from models.jobs.view import Presenter
 from models.platform.db import Database, migrate
 from models.platform.garbage import collect_less
@@ -218,11 +218,11 @@ async def caller(database: Database, vault: Vault) -> Caller:
 
 async def make_project(database: Database, vault: Vault, name: str) -> tuple[Caller, str]:
     """Create a project with a key of every scope; returns the caller and the key."""
-    key = projects.new_key()
+    key = api_keys.new_key()
     async with database.transaction() as tx:
         project_id = await projects.create(tx, vault, name, new_secret())
-        await projects.create_key(tx, project_id, name, tuple(SCOPES), key)
-        made = await projects.caller(tx, key)
+        await api_keys.create_key(tx, project_id, name, tuple(SCOPES), key)
+        made = await callers.caller(tx, key)
     assert made is not None
     return made, key
 

@@ -12,7 +12,7 @@ from pydantic import PlainValidator, WithJsonSchema
 
 from api.dependencies.state import State, state_of
 from models import ids
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import FieldError, InvalidRequest, NotFound
 from models.platform.db import Transaction
 from models.states import Scope

@@ -13,7 +13,7 @@ from api.dropin.joining import Taken
 from api.dropin.reading import Asked
 from api.dropin.streaming import Kind
 from api.edge import problems
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import FieldError, Refusal
 from models.images.storage import StorageError
 from models.jobs import Snapshot

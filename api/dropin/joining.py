@@ -16,7 +16,7 @@ from api.dropin import reading
 from api.dropin.reading import Asked
 from api.submitting import submission
 from models import ids, jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import InvalidRequest
 from models.jobs import Idempotency, Submission
 from models.jobs.submission import calls

@@ -19,7 +19,7 @@ from api.contract.schemas import KeyBody
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Here, KeyId, Operator, ProjectId, Reading, Tx
 from models import ids
-from models.accounts import operators, projects
+from models.accounts import api_keys, operators
 from models.operating import tenants
 from models.platform.jsonable import Json
 from models.schema import ApiKey
@@ -106,10 +106,10 @@ async def create_project_key(
     tx: Tx,
 ) -> Response:
     """Create an API key of a project. It is in this answer, and never shown again."""
-    key = projects.new_key()
+    key = api_keys.new_key()
     await tenants.demand(tx, project_id)
-    made = await projects.create_key(tx, project_id, body.name, tuple(body.scopes), key)
-    return JsonAnswer(projects.show_key(made) | {"key": key}, 201, _UNSEEN)
+    made = await api_keys.create_key(tx, project_id, body.name, tuple(body.scopes), key)
+    return JsonAnswer(api_keys.show_key(made) | {"key": key}, 201, _UNSEEN)
 
 
 @router.get("/keys", responses=operating.KEYS)
@@ -128,13 +128,13 @@ async def list_all_keys(
 @router.delete("/keys/{id}", responses=operating.KEY)
 async def revoke_any_key(caller: Operator, key_id: KeyId, tx: Tx) -> Response:  # noqa: ARG001
     """Revoke a key of any project, or an operator's; within 5 seconds no process accepts it any more."""
-    revoked = await projects.revoke_key(tx, key_id)
+    revoked = await api_keys.revoke_key(tx, key_id)
     return JsonAnswer(_key(revoked, await tenants.name(tx, revoked.project_id)))
 
 
 def _key(key: ApiKey, project: str | None) -> Json:
     of = None if key.project_id is None else ids.text(ids.PROJECT, key.project_id)
-    return projects.show_key(key) | {"project_id": of, "project": project}
+    return api_keys.show_key(key) | {"project_id": of, "project": project}
 
 
 def _before(cursor: str | None) -> UUID | None:

@@ -24,7 +24,7 @@ from api.edge.route import demand_none
 from api.sharing.turns import STRANGERS
 from models import ids
 from models.accounts import sessions
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import FieldError, InvalidRequest, Unauthenticated, UnsupportedMedia
 from models.platform.jsonable import Json, time
 

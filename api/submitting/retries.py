@@ -7,7 +7,7 @@ from api.contract.schemas import JobWebhook, RetryBody, SubmitBody
 from api.dependencies.state import State
 from api.submitting import submission
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.images.references import urls_of
 from models.jobs import Idempotency, Snapshot, Submission
 

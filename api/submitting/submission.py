@@ -8,7 +8,7 @@ from api.contract.schemas import RetryBody, SubmitBody
 from api.dependencies.state import State
 from api.submitting import own_images
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import EgressRefused, FieldError, InvalidRequest, Unavailable
 from models.images import collector
 from models.images.references import urls_of, view_input

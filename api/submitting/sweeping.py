@@ -6,7 +6,7 @@ from api.contract.actions import ActionBody
 from api.contract.erasures import ErasureBody
 from api.dependencies.state import State
 from api.submitting import submission
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import TooMany, Unavailable
 from models.jobs import actions, erasures, fingerprint
 from models.jobs.actions import Preview

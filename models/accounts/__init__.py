@@ -5,6 +5,8 @@ about jobs.
 """
 
 __all__ = [
+    "api_keys",
+    "callers",
     "caps",
     "expiring",
     "idempotency",

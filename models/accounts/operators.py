@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from models import ids
-from models.accounts import projects
+from models.accounts import api_keys
 from models.platform.db import Transaction
 from models.schema import ApiKey, Project
 
@@ -17,7 +17,7 @@ async def create_key(tx: Transaction, name: str, key: str) -> ApiKey:
 
     Raises `Misconfigured` for a key of another form.
     """
-    return await projects.register(tx, None, name, _SCOPE, key)
+    return await api_keys.register(tx, None, name, _SCOPE, key)
 
 
 async def keys(

@@ -26,8 +26,8 @@ from sqlalchemy import (
 )
 
 from models import ids
-from models.accounts import projects
-from models.accounts.projects import Caller
+from models.accounts import api_keys
+from models.accounts.callers import CALLERS, Caller, caller_of
 from models.audit_log import actors, recording
 from models.platform.db import Transaction
 from models.schema import ApiKey, Project, Session
@@ -52,7 +52,7 @@ class Who:
 
 def new_token() -> str:
     """Make a fresh token, of a session or a link."""
-    return f"drs_{projects.letters(40)}"
+    return f"drs_{api_keys.letters(40)}"
 
 
 def well_formed(token: str) -> bool:
@@ -150,7 +150,7 @@ async def callers(tx: Transaction, tokens: Sequence[str]) -> dict[str, Caller]:
     hashes = {_hash(token): token for token in tokens}
     asked = bindparam("asked", list(hashes), type_=ARRAY(LargeBinary))
     rows = await tx.execute(
-        projects.CALLERS.add_columns(Session.token_hash)
+        CALLERS.add_columns(Session.token_hash)
         .join(Session, Session.key_id == ApiKey.id)
         .where(
             Session.token_hash == any_(asked),
@@ -158,7 +158,7 @@ async def callers(tx: Transaction, tokens: Sequence[str]) -> dict[str, Caller]:
             Session.expires_at > func.now(),
         )
     )
-    return {hashes[bytes(row.token_hash)]: projects.caller_of(row) for row in rows}
+    return {hashes[bytes(row.token_hash)]: caller_of(row) for row in rows}
 
 
 async def describe(tx: Transaction, caller: Caller) -> Who:

@@ -9,7 +9,7 @@ from models.commands import charges, plane, projects, provider, upkeep
 
 
 def parser() -> ArgumentParser:
-    """Return the parser; it parses to `run`, what is done with the database, or `prints`, what needs none."""
+    """Return the parser; it parses to `run`, a command on the database, or `prints`, one without it."""
     made = ArgumentParser(prog="python -m models", description="Darkroom, for its operator.")
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for each in (upkeep, projects, charges, provider, plane):

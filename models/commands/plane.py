@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Awaitable, Callable
 
 from models import ids
-from models.accounts import operators, projects
+from models.accounts import api_keys, operators, projects
 from models.audit_log import reading, verifying
 from models.audit_log.verifying import End
 from models.commands.command import Commands, Said, add, opened
@@ -76,7 +76,7 @@ def _add(commands: Commands, name: str, do: Do, help_: str) -> ArgumentParser:
 
 
 async def _create_key(tx: Transaction, asked: Namespace, _: Settings) -> Told:
-    key = asked.key or projects.new_key()
+    key = asked.key or api_keys.new_key()
     await operators.create_key(tx, asked.label, key)
     return key, True
 
@@ -119,7 +119,7 @@ async def _keys(tx: Transaction, asked: Namespace, _: Settings) -> Told:
     of = None if asked.project is None else await projects.find(tx, asked.project)
     rows, _more = await operators.keys(tx, of, None, _ROWS)
     lines = [
-        f"{ids.text(ids.KEY, key.id)}  {projects.hint(key)}  {project or 'operators'}  {key.name}"
+        f"{ids.text(ids.KEY, key.id)}  {api_keys.hint(key)}  {project or 'operators'}  {key.name}"
         + (f"  revoked {jsonable.time(key.revoked_at)}" if key.revoked_at else "")
         for key, project in rows
     ]
@@ -130,8 +130,8 @@ async def _revoke(tx: Transaction, asked: Namespace, _: Settings) -> Told:
     key_id = await operators.find(tx, asked.key_id)
     if key_id is None:
         raise NotFound(f"There is no API key {asked.key_id!r}; `keys` lists them.")
-    key = await projects.revoke_key(tx, key_id)
-    return f"{projects.hint(key)} is revoked; within 5 seconds no process accepts it", True
+    key = await api_keys.revoke_key(tx, key_id)
+    return f"{api_keys.hint(key)} is revoked; within 5 seconds no process accepts it", True
 
 
 async def _state(tx: Transaction, _: Namespace, settings: Settings) -> Told:

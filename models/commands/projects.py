@@ -4,7 +4,7 @@ from argparse import ArgumentTypeError, Namespace
 from dataclasses import replace
 
 from models import ids
-from models.accounts import caps, idempotency, naming, projects
+from models.accounts import api_keys, caps, idempotency, naming, projects
 from models.commands.command import Commands, Said, add, opened
 from models.errors import NotFound
 from models.platform.db import Database, premises
@@ -61,7 +61,7 @@ def _add_aliases(commands: Commands) -> None:
 
 
 def _new_key(_: Namespace) -> str:
-    return projects.new_key()
+    return api_keys.new_key()
 
 
 async def _create_project(database: Database, asked: Namespace, loaded: Settings) -> Said:
@@ -75,10 +75,10 @@ async def _create_project(database: Database, asked: Namespace, loaded: Settings
 
 async def _create_key(database: Database, asked: Namespace, _: Settings) -> Said:
     """Register a key of a project; returns it, whole, once it is committed."""
-    key = asked.key or projects.new_key()
+    key = asked.key or api_keys.new_key()
     async with opened(database) as tx:
         project_id = await projects.find(tx, asked.project)
-        await projects.create_key(tx, project_id, asked.label, tuple(asked.scope), key)
+        await api_keys.create_key(tx, project_id, asked.label, tuple(asked.scope), key)
     return Said(key)
 
 

@@ -14,7 +14,7 @@ import pytest
 from deploy.local import ports
 from deploy.local.servers import postgres
 from deploy.local.servers.server import launched
-from models.accounts import projects
+from models.accounts import api_keys
 from models.platform.db import migrate
 from tests.conftest import PLAIN, make_settings
 from tests.e2e import deaf
@@ -115,7 +115,7 @@ def test_every_role_waits_for_postgres_and_its_schema_and_says_so_and_ends_witho
             assert _status(f"{address}/healthz") == 200, "nobody restarts who waits"
         for address in company.addresses:
             assert _status(f"{address}/readyz") == 503
-        key = {"authorization": f"Bearer {projects.new_key()}"}
+        key = {"authorization": f"Bearer {api_keys.new_key()}"}
         refused = _ask(f"{api}/v1/jobs", key)
         assert refused.status_code == 503
         assert refused.headers["content-type"] == "application/problem+json"

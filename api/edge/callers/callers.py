@@ -12,8 +12,8 @@ from api.edge.callers.credentials import Credentials
 from api.edge.callers.rates import Quota, Rates, exhausted
 from api.edge.callers.shares import Shares
 from models import ids
-from models.accounts import projects, sessions
-from models.accounts.projects import Caller
+from models.accounts import api_keys, callers, sessions
+from models.accounts.callers import Caller
 from models.audit_log import actors
 from models.audit_log.actors import Actor
 from models.errors import CsrfMissing, Unauthenticated
@@ -38,7 +38,7 @@ class Callers:
         self._rates = rates
         self._balancers = balancers
         self._shares = shares or Shares(sys.maxsize)
-        self._keys = Credentials(database, projects.callers, projects.well_formed)
+        self._keys = Credentials(database, callers.callers, api_keys.well_formed)
         self._sessions = Credentials(database, sessions.callers, sessions.well_formed)
 
     async def admit(self, request: Request) -> Caller:

@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import TypeVar
 
 from api.edge.callers.lookups import Find, Lookups
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.platform.db import Database
 
 Seen = TypeVar("Seen")

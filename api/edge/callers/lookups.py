@@ -8,7 +8,7 @@ however much comes.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.platform.db import Database, Transaction
 
 Find = Callable[[Transaction, Sequence[str]], Awaitable[dict[str, Caller]]]

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 
 from models import ids
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.audit_log import recording
 from models.errors import KeyReuse, LimitReached, NotFound
 from models.jobs.actions import choosing

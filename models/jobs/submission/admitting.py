@@ -13,7 +13,7 @@ one that the statement saw first.
 
 from sqlalchemy import Uuid, column, select
 
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.images.references import kept_in
 from models.jobs.reading import Snapshot
 from models.jobs.submission.inserting import Idempotency, Submission, insertion, later, values

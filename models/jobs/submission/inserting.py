@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from sqlalchemy.orm import aliased
 
 from models import ids
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import ProjectSuspended
 from models.jobs.reading.filtering import closed_to
 from models.money import ledger

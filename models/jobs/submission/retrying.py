@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import Conflict, Erased, NotFinished, NotFound
 from models.jobs.submission.inserting import Idempotency, Submission
 from models.jobs.submission.submitting import earlier, submit

@@ -12,7 +12,7 @@ from sqlalchemy import Uuid, func, literal, null, select
 from sqlalchemy.dialects.postgresql import insert
 
 from models import ids
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import KeyReuse, QueueFull, Unavailable
 from models.images import collector
 from models.images.references import kept_in

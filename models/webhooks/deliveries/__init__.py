@@ -26,6 +26,7 @@ A transaction that needs several rows locks the endpoint first, then deliveries,
 from models.webhooks.deliveries.disabling import Patience
 from models.webhooks.deliveries.plain import Tried, record_plain
 from models.webhooks.deliveries.reading import Logged, log, read
+from models.webhooks.deliveries.reaping import hand_back, reap, run_out
 from models.webhooks.deliveries.recording import TryResult, record
 from models.webhooks.deliveries.replaying import (
     Pace,
@@ -41,10 +42,7 @@ from models.webhooks.deliveries.waking import (
     BATCH,
     Woken,
     capacity,
-    hand_back,
     next_to_wake,
-    reap,
-    run_out,
     try_waking,
     wake,
 )

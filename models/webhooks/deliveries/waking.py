@@ -12,25 +12,13 @@ from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Integer,
-    Select,
-    and_,
-    case,
-    cast,
-    func,
-    literal,
-    or_,
-    select,
     text,
-    update,
 )
 
 from models.coordination import aside, workers
 from models.coordination.workers import Fleet
 from models.platform.db import Transaction
-from models.platform.db.statements import Reader, Writer, given, prepared
+from models.platform.db.statements import Reader, Writer, prepared
 from models.schema import Delivery
 from models.webhooks import destinations
 
@@ -43,7 +31,6 @@ _AHEAD = timedelta(milliseconds=100)
 _LONG = timedelta(seconds=2)
 # What a project may hold for each place that is free, and what one whose tries take long.
 _SHARE, _SHARE_LONG = 3, 1
-_TRIES_MAX = 20  # twice what a schedule has: deaths of workers are among them
 _DESTINATIONS = 200  # of one project that one look goes through; the next goes on after them
 
 
@@ -244,72 +231,4 @@ _WAKE = prepared(
            SELECT array_agg(project_id) FILTER (WHERE NOT may) AS passed FROM looked_at
            ) others LEFT JOIN sent ON true
 """)  # noqa: S608 - ours
-)
-
-
-async def reap(tx: Transaction, batch: int, only: UUID | None = None) -> int:
-    """Take back deliveries whose lease has run out; return how many.
-
-    A try that nobody took was never sent, so it does not count; one that was taken may have been sent:
-    it counts, and is sent again at once (at least once). But a ping is sent once, and what has no record
-    of so many tries would be sent for ever.
-    """
-    expired = _run_out(literal(batch)).with_for_update(skip_locked=True)
-    if only is not None:
-        expired = expired.where(Delivery.id == only)
-    ping, endless = Delivery.destination.startswith(destinations.PING), _tries() >= _TRIES_MAX
-    over = and_(or_(ping, endless), Delivery.taken_at.is_not(None))
-    rows = await tx.execute(
-        update(Delivery)
-        .where(Delivery.id.in_(expired))
-        .values(
-            state=case((over, "exhausted"), else_="pending"),
-            next_at=case((over, None), else_=func.now()),
-            finished_at=case((over, func.now()), else_=None),
-            lease_until=None,
-            tries=Delivery.tries - cast(Delivery.taken_at.is_(None), Integer),
-            taken_at=None,
-        )
-        .returning(Delivery.id)
-    )
-    return len(rows.all())
-
-
-async def run_out(tx: Reader, batch: int) -> list[UUID]:
-    """Return deliveries whose lease ran out, oldest first."""
-    return [row["id"] for row in await tx.read(_RUN_OUT, {"batch": batch})]
-
-
-def _tries() -> ColumnElement[int]:
-    return Delivery.tries - Delivery.tries_before
-
-
-def _run_out(batch: ColumnElement[int]) -> Select[UUID]:
-    return (
-        select(Delivery.id)
-        .where(
-            Delivery.state == "sending",
-            Delivery.lease_until < func.now(),
-            ~aside.passed_by("deliveries", Delivery.id),
-        )
-        .order_by(Delivery.lease_until)
-        .limit(batch)
-    )
-
-
-_RUN_OUT = prepared(_run_out(given("batch", BigInteger())))
-
-
-async def hand_back(tx: Writer, parcels: Sequence[tuple[UUID, int]]) -> None:
-    """Put back what was woken and could not be published; nothing was sent, no try was spent."""
-    ids, tries = [id_ for id_, _ in parcels], [n for _, n in parcels]
-    await tx.run(_HAND_BACK, {"ids": ids, "tries": tries})
-
-
-_HAND_BACK = prepared(
-    text("""
-    UPDATE deliveries SET state = 'pending', next_at = now(), lease_until = NULL, tries = tries - 1
-      FROM unnest(CAST(:ids AS uuid[]), CAST(:tries AS bigint[])) AS mine (id, n)
-     WHERE deliveries.id = mine.id AND tries = mine.n AND state = 'sending' AND taken_at IS NULL
-""")
 )

@@ -15,7 +15,7 @@ from multiprocessing.synchronize import Event
 
 import httpx
 
-from models.accounts.projects import new_key
+from models.accounts.api_keys import new_key
 from tests.e2e.stage import MODEL
 from tests.fixtures.drawing import chunk, png_with
 

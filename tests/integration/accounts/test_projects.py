@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import text
 
 from models import ids
-from models.accounts import projects
-from models.accounts.projects import Caller
+from models.accounts import api_keys, callers, projects
+from models.accounts.callers import Caller
 from models.errors import InvalidRequest, Misconfigured, NotFound, ScopeMissing
 from models.jobs.view import Presenter
 from models.platform.db import Database
@@ -23,15 +23,15 @@ def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
 
 async def register(bench: Bench, key: str, *scopes: str) -> ApiKey:
     project_id = bench.caller.project_id
-    return await bench.do(lambda tx: projects.create_key(tx, project_id, "a key", scopes, key))
+    return await bench.do(lambda tx: api_keys.create_key(tx, project_id, "a key", scopes, key))
 
 
 async def who(bench: Bench, key: str) -> Caller | None:
-    return await bench.do(lambda tx: projects.caller(tx, key))
+    return await bench.do(lambda tx: callers.caller(tx, key))
 
 
 async def test_a_key_speaks_for_its_project_with_its_scopes(bench: Bench) -> None:
-    key = projects.new_key()
+    key = api_keys.new_key()
     made = await register(bench, key, "jobs:read", "jobs:read")
 
     caller = await who(bench, key)
@@ -43,7 +43,7 @@ async def test_a_key_speaks_for_its_project_with_its_scopes(bench: Bench) -> Non
 
 
 async def test_an_admin_may_do_everything(bench: Bench) -> None:
-    key = projects.new_key()
+    key = api_keys.new_key()
     await register(bench, key, "admin")
     caller = await who(bench, key)
     assert caller is not None
@@ -51,25 +51,25 @@ async def test_an_admin_may_do_everything(bench: Bench) -> None:
 
 
 async def test_any_slip_of_the_pen_is_nobody(bench: Bench) -> None:
-    key = projects.new_key()
+    key = api_keys.new_key()
     await register(bench, key, "admin")
     for at in range(len(key)):
         slip = key[:at] + ("a" if key[at] != "a" else "b") + key[at + 1 :]
         assert await who(bench, slip) is None
-    for other in ("", key[:-1], key + "0", key.upper(), "dr_live_", f" {key}", projects.new_key()):
+    for other in ("", key[:-1], key + "0", key.upper(), "dr_live_", f" {key}", api_keys.new_key()):
         assert await who(bench, other) is None
 
 
 async def test_a_secret_that_only_looks_right_is_nobody(bench: Bench) -> None:
     """The same public id with another secret and a right checksum: only the hash can tell."""
-    key = projects.new_key()
+    key = api_keys.new_key()
     await register(bench, key, "admin")
     await bench.run("UPDATE api_keys SET secret_hash = sha256('another') WHERE name = 'a key'")
     assert await who(bench, key) is None
 
 
 async def test_only_a_hash_of_the_secret_is_kept(bench: Bench) -> None:
-    key = projects.new_key()
+    key = api_keys.new_key()
     await register(bench, key, "admin")
     (row,) = await bench.rows(
         "SELECT row_to_json(k)::text AS row FROM api_keys k WHERE name = 'a key'"
@@ -79,11 +79,11 @@ async def test_only_a_hash_of_the_secret_is_kept(bench: Bench) -> None:
 
 
 async def test_a_revoked_key_ends_at_once_and_a_rotated_one_after_its_grace(bench: Bench) -> None:
-    revoked, rotated = projects.new_key(), projects.new_key()
+    revoked, rotated = api_keys.new_key(), api_keys.new_key()
     project_id = bench.caller.project_id
     first, second = [await register(bench, key, "admin") for key in (revoked, rotated)]
-    await bench.do(lambda tx: projects.expire_key(tx, project_id, first.id))
-    await bench.do(lambda tx: projects.expire_key(tx, project_id, second.id, 60))
+    await bench.do(lambda tx: api_keys.expire_key(tx, project_id, first.id))
+    await bench.do(lambda tx: api_keys.expire_key(tx, project_id, second.id, 60))
 
     assert await who(bench, revoked) is None
     assert await who(bench, rotated) is not None
@@ -94,29 +94,29 @@ async def test_a_revoked_key_ends_at_once_and_a_rotated_one_after_its_grace(benc
 async def test_nobody_revokes_a_key_of_another_project(bench: Bench, vault: Vault) -> None:
     stranger, _ = await make_project(bench.database, vault, "other")
     with pytest.raises(NotFound):
-        await bench.do(lambda tx: projects.expire_key(tx, stranger.project_id, bench.caller.key_id))
+        await bench.do(lambda tx: api_keys.expire_key(tx, stranger.project_id, bench.caller.key_id))
 
 
 async def test_a_key_that_is_registered_again_is_the_same_key(bench: Bench, vault: Vault) -> None:
-    key = projects.new_key()
+    key = api_keys.new_key()
     first = await register(bench, key, "admin")
     assert (await register(bench, key, "jobs:read")).id == first.id
 
     stranger, _ = await make_project(bench.database, vault, "other")
     with pytest.raises(Misconfigured):
         await bench.do(
-            lambda tx: projects.create_key(tx, stranger.project_id, "theirs", ("admin",), key)
+            lambda tx: api_keys.create_key(tx, stranger.project_id, "theirs", ("admin",), key)
         )
-    await bench.do(lambda tx: projects.expire_key(tx, bench.caller.project_id, first.id))
+    await bench.do(lambda tx: api_keys.expire_key(tx, bench.caller.project_id, first.id))
     with pytest.raises(Misconfigured):
         await register(bench, key, "admin")
 
 
 async def test_a_key_needs_known_scopes_and_its_form(bench: Bench) -> None:
     with pytest.raises(InvalidRequest, match="jobs:fly"):
-        await register(bench, projects.new_key(), "jobs:fly")
+        await register(bench, api_keys.new_key(), "jobs:fly")
     with pytest.raises(InvalidRequest):
-        await register(bench, projects.new_key())
+        await register(bench, api_keys.new_key())
     with pytest.raises(Misconfigured):
         await register(bench, "dr_live_mine", "admin")
 

@@ -10,7 +10,7 @@ import httpx
 
 from api.dependencies.state import State
 from models import ids
-from models.accounts import operators, projects
+from models.accounts import api_keys, operators
 from models.money.dollars import usd
 from models.states import ProjectScope
 from tests.conftest import make_project
@@ -46,14 +46,14 @@ class Api:
 
     async def key_with(self, *scopes: ProjectScope) -> dict[str, str]:
         """Make a key of the first project with just these scopes; returns the header it goes in."""
-        key = projects.new_key()
+        key = api_keys.new_key()
         async with self.life.database.transaction() as tx:
-            await projects.create_key(tx, self.life.caller.project_id, "narrow", scopes, key)
+            await api_keys.create_key(tx, self.life.caller.project_id, "narrow", scopes, key)
         return bearer(key)
 
     async def operator(self) -> dict[str, str]:
         """Make an operator's key; returns the header it goes in."""
-        key = projects.new_key()
+        key = api_keys.new_key()
         async with self.life.database.transaction() as tx:
             await operators.create_key(tx, "night shift", key)
         return bearer(key)

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import text
 
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.images.storage import Store
 from models.jobs import KeptImage
 from models.jobs.attempts import Answer, Ref

@@ -10,7 +10,7 @@ import pytest
 
 from api.openapi import describe
 from models import ids
-from models.accounts import projects
+from models.accounts import api_keys
 from models.states import SCOPES, ProjectScope
 from tests.conftest import PLAIN
 from tests.integration.api.client import Api, bearer, body, input_, path, problem
@@ -183,8 +183,8 @@ async def test_what_is_anothers_looks_like_what_is_nobodys(
         "Bearer",
         "Basic dXNlcjpwYXNz",
         "Bearer dr_live_x",
-        pytest.param(f"Bearer {projects.new_key()}", id="unknown"),
-        pytest.param(f"Bearer {projects.new_key()[:-1]}", id="mistyped"),
+        pytest.param(f"Bearer {api_keys.new_key()}", id="unknown"),
+        pytest.param(f"Bearer {api_keys.new_key()[:-1]}", id="mistyped"),
         "Bearer é",
         "Bearer " + "x" * 10_000,
     ],
@@ -211,9 +211,9 @@ async def test_a_key_with_one_letter_mistyped_is_refused(api: Api) -> None:
 
 
 async def test_a_key_of_which_only_the_secret_differs_is_refused(api: Api) -> None:
-    other = projects.new_key()
+    other = api_keys.new_key()
     forged = api.key[:21] + other[21:-7]
-    answer = await api.client.get("/v1/jobs", headers=bearer(forged + projects._crc(forged)))  # noqa: SLF001 - a forger computes it too
+    answer = await api.client.get("/v1/jobs", headers=bearer(forged + api_keys.crc(forged)))
     problem(answer, 401, "unauthenticated")
 
 
@@ -248,7 +248,7 @@ async def test_a_key_is_shown_once(api: Api) -> None:
     assert listed.json()["data"][0] == shown
     assert key.rpartition("_")[2] not in listed.text
     async with api.life.database.transaction() as tx:
-        stored = (await projects.list_keys(tx, api.life.caller.project_id))[0]
+        stored = (await api_keys.list_keys(tx, api.life.caller.project_id))[0]
     assert key.rpartition("_")[2][:40].encode() not in stored.secret_hash
 
 

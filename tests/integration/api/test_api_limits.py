@@ -22,8 +22,8 @@ from api.edge.callers import Callers
 from api.edge.callers.rates import Rates
 from api.edge.callers.shares import Shares
 from api.sharing.queues import Queues
-from models.accounts import projects
-from models.accounts.projects import Caller
+from models.accounts import api_keys
+from models.accounts.callers import Caller
 from models.errors import BodyTooLarge, TooMany, TooSlow, Unauthenticated, Unavailable
 from models.platform.db import Database
 from models.settings import Settings
@@ -117,11 +117,11 @@ def test_counters_have_bounds(clock: Clock) -> None:
 
 
 async def test_a_key_that_is_no_good_is_looked_up_once_in_a_while(api: Api, clock: Clock) -> None:
-    callers, key = Callers(api.state.database, Rates(10, clock)), projects.new_key()
+    callers, key = Callers(api.state.database, Rates(10, clock)), api_keys.new_key()
     with pytest.raises(Unauthenticated):
         await callers.identify(f"Bearer {key}")
     async with api.life.database.transaction() as tx:
-        await projects.create_key(tx, api.life.caller.project_id, "late", ("jobs:read",), key)
+        await api_keys.create_key(tx, api.life.caller.project_id, "late", ("jobs:read",), key)
     with pytest.raises(Unauthenticated):
         await callers.identify(f"Bearer {key}")
 
@@ -129,7 +129,7 @@ async def test_a_key_that_is_no_good_is_looked_up_once_in_a_while(api: Api, cloc
 async def test_garbage_refuses_no_good_key_that_was_never_seen(api: Api, clock: Clock) -> None:
     """As after a start: nothing tells a good key from well-formed garbage before it was looked up."""
     callers = Callers(api.state.database, Rates(10, clock))
-    garbage = [projects.new_key() for _ in range(5_000)]
+    garbage = [api_keys.new_key() for _ in range(5_000)]
     public_id = api.key.split("_")[2]
     likeness = [fake for fake in _alike(public_id, 100) if fake != api.key]
     asked = [callers.identify(f"Bearer {key}") for key in (*garbage, api.key, *likeness)]
@@ -144,7 +144,7 @@ async def test_garbage_refuses_no_good_key_that_was_never_seen(api: Api, clock: 
 
 async def test_what_is_malformed_or_mistyped_costs_no_question(clock: Clock) -> None:
     nowhere = Callers(Database(make_settings(), ring=lambda _topic, _key: None), Rates(10, clock))
-    key = projects.new_key()
+    key = api_keys.new_key()
     for wrong in (key[:-1], key[:-1] + ("0" if key[-1] != "0" else "1"), "x" * 10_000, "dr_live_"):
         with pytest.raises(Unauthenticated):
             await nowhere.identify(f"Bearer {wrong}")
@@ -162,7 +162,7 @@ def _alike(public_id: str, count: int) -> list[str]:
     """Make keys of the same id as a good one, with other secrets and right CRCs."""
     made = []
     for _ in range(count):
-        body = f"dr_live_{public_id}_{projects.new_key().split('_')[3][:40]}"
+        body = f"dr_live_{public_id}_{api_keys.new_key().split('_')[3][:40]}"
         number, letters = crc32(body.encode()), "0123456789abcdefghjkmnpqrstvwxyz"
         made.append(body + "".join(letters[(number >> shift) & 31] for shift in range(30, -1, -5)))
     return made

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from deploy.local.servers import postgres, valkey
 from deploy.local.servers.server import Server
-from models.accounts import projects
+from models.accounts import api_keys
 from models.errors import Unavailable
 from models.platform.db import Database, migrate
 from tests.conftest import PLAIN, make_settings
@@ -71,7 +71,7 @@ async def assert_recovers(api: Api) -> None:
 
 async def assert_unavailable_everywhere(api: Api, seconds: float) -> None:
     """Ask every route at once, with a key that this process knows and one that it does not."""
-    unknown = bearer(projects.new_key())
+    unknown = bearer(api_keys.new_key())
     started = time.monotonic()
     answers = await asyncio.gather(
         *(ask(api, each, **key) for key in (unknown, bearer(api.key)) for each in OPERATIONS)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import select, text
 
-from models.accounts import projects, sessions
+from models.accounts import api_keys, sessions
 from models.schema import Session
 from tests.conftest import PLAIN
 from tests.integration.api.client import Api, bearer, body, problem
@@ -52,7 +52,7 @@ async def test_a_session_is_a_cookie_that_no_script_reads_and_no_table_holds(
 async def test_what_signs_in_is_a_key_or_a_link_and_nothing_else(
     api: Api, browser: httpx.AsyncClient
 ) -> None:
-    stranger = projects.new_key()
+    stranger = api_keys.new_key()
     problem(await browser.post("/session", json={"key": stranger}), 401, "unauthenticated")
     problem(await browser.post("/session", json={"link": "drs_0"}), 401, "unauthenticated")
     wrongs: list[object] = [{}, {"key": 1}, {"key": ""}, {"key": api.key, "link": "drs_"}, [], "k"]

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.audit_log import recording, verifying
 from models.audit_log.actors import Actor, acting
 from models.audit_log.verifying import End, Verdict

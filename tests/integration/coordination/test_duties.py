@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.coordination import duties, workers
 from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction

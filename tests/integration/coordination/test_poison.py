@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY
 
 from deploy.simulator import Running
 from deploy.simulator.world.money import CHARGE
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.coordination import workers
 from models.images import records
 from models.images.storage import Store

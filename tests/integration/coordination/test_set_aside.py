@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from models.__main__ import main
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.coordination import aside
 from models.errors import Unavailable
 from models.images.storage import Store

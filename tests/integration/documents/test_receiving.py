@@ -19,7 +19,7 @@ import pytest
 
 from models import ids
 from models.accounts import projects
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.vault import Vault

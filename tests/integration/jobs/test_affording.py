@@ -8,7 +8,7 @@ import pytest
 
 from deploy.simulator import Running
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs import Terms
 from models.money import budgets, prices
 from models.money.budgets import BudgetState, Rule

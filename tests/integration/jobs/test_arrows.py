@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs import Start
 from models.jobs.attempts import Answer, Ref
 from models.jobs.view import Presenter

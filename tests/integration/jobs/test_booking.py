@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from deploy.simulator import Running
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.platform.db import Database
 from models.settings import Settings
 from tests.fixtures import spending

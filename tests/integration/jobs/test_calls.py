@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs import Submission
 from models.jobs.submission import calls
 from models.jobs.submission.calls import Claim

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs import Verdict
 from models.jobs.view import Presenter
 from models.platform.db import Database

@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from models import jobs
 from models.accounts import caps
+from models.accounts.callers import Caller
 from models.accounts.caps import Caps
-from models.accounts.projects import Caller
 from models.coordination import workers
 from models.jobs import Dispatch
 from models.jobs.queue import sharing

@@ -9,7 +9,7 @@ import pytest
 from psycopg.rows import DictRow
 
 from models import ids, jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import Erased, NotFinished, NotFound
 from models.jobs.attempts import Answer
 from models.jobs.view import Presenter

@@ -14,7 +14,7 @@ import pytest
 from deploy.local import ports
 from deploy.simulator import Running
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.images import records
 from models.jobs import retention
 from models.jobs.attempts import Answer, Ref

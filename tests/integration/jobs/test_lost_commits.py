@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import Unavailable
 from models.jobs.view import Presenter
 from models.platform.db import Database

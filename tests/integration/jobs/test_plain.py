@@ -13,7 +13,7 @@ import pytest
 from psycopg.rows import DictRow
 
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import NotFound
 from models.images import collector
 from models.jobs import Snapshot, Submission, Terms

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs.attempts import Ref
 from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from deploy.simulator import Running
 from models import ids
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import Misconfigured
 from models.jobs.charges.restoring import Call, recall
 from models.money import budgets

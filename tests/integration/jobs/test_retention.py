@@ -14,7 +14,7 @@ from PIL import Image
 from structlog.testing import capture_logs
 
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.images import collector
 from models.images.collector import Contested
 from models.images.storage import Store

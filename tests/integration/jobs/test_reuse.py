@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import BudgetExceeded
 from models.jobs.view import Presenter
 from models.money import budgets

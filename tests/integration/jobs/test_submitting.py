@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import KeyReuse, NotFinished, NotFound
 from models.ids import JOB, text
 from models.jobs.view import Presenter

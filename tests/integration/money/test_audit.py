@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from models import ids
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs.view import Presenter
 from models.money import statement
 from models.money.audit import audit

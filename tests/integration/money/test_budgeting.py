@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from deploy.simulator import Running
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.money import budgets
 from models.money.budgets import Rule
 from models.platform.db import Database

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import text
 
 from models import jobs
-from models.accounts import projects
-from models.accounts.projects import Caller
+from models.accounts import api_keys, callers
+from models.accounts.callers import Caller
 from models.errors import BudgetExceeded, LimitReached, NotFound
 from models.jobs.view import Presenter
 from models.money import budgets
@@ -214,11 +214,11 @@ async def test_another_projects_key_cannot_have_a_budget_here(
 
 async def rotated(bench: Bench) -> Bench:
     """Rotate the key; returns the bench of whoever has the fresh one."""
-    caller, fresh = bench.caller, projects.new_key()
+    caller, fresh = bench.caller, api_keys.new_key()
     await bench.do(
-        lambda tx: projects.rotate_key(tx, caller.project_id, caller.key_id, 3600, fresh)
+        lambda tx: api_keys.rotate_key(tx, caller.project_id, caller.key_id, 3600, fresh)
     )
-    found = await bench.do(lambda tx: projects.caller(tx, fresh))
+    found = await bench.do(lambda tx: callers.caller(tx, fresh))
     assert found is not None
     return replace(bench, caller=found)
 
@@ -250,8 +250,8 @@ async def test_a_budget_put_on_a_later_key_is_that_of_the_whole_line(bench: Benc
     await bench.submit(prompt="by the first")
     second = await rotated(bench)
     stranger = await bench.do(
-        lambda tx: projects.create_key(
-            tx, bench.caller.project_id, "other", ("admin",), projects.new_key()
+        lambda tx: api_keys.create_key(
+            tx, bench.caller.project_id, "other", ("admin",), api_keys.new_key()
         )
     )
     first = await put(bench, room_for(2, scope="key", key_id=bench.caller.key_id))

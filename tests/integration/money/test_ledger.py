@@ -12,7 +12,7 @@ from psycopg.rows import DictRow
 from sqlalchemy import CursorResult, text
 
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs.attempts import Answer, Ref
 from models.jobs.view import Presenter
 from models.money import budgets

@@ -8,7 +8,7 @@ import pytest
 
 from deploy.simulator import Running
 from models.__main__ import main
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.platform.db import Database
 from models.settings import Settings
 from tests.conftest import SECRET

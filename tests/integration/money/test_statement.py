@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from deploy.simulator import Running
 from deploy.simulator.world.money import CHARGE, TOPUP, Entry
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.money import budgets, hours, statement
 from models.money.audit import audit
 from models.money.budgets import Rule

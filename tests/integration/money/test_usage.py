@@ -12,8 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from api.contract.schemas import Zone
 from models import ids, jobs
-from models.accounts import projects
-from models.accounts.projects import Caller
+from models.accounts import api_keys, callers
+from models.accounts.callers import Caller
 from models.errors import InvalidRequest
 from models.jobs import Verdict
 from models.jobs.view import Presenter
@@ -43,9 +43,9 @@ def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
 async def other_key(bench: Bench) -> Bench:
     """The same project, with another key."""
     async with bench.database.transaction() as tx:
-        key = projects.new_key()
-        await projects.create_key(tx, bench.caller.project_id, "other", tuple(SCOPES), key)
-        caller = await projects.caller(tx, key)
+        key = api_keys.new_key()
+        await api_keys.create_key(tx, bench.caller.project_id, "other", tuple(SCOPES), key)
+        caller = await callers.caller(tx, key)
     assert caller is not None
     return replace(bench, caller=caller)
 

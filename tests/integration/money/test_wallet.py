@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from deploy.simulator import Running
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs.attempts import Answer
 from models.money import wallet
 from models.platform.db import Database

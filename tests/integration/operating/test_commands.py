@@ -9,7 +9,7 @@ import pytest
 
 from models import ids
 from models.__main__ import main
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs.view import Presenter
 from models.platform.db import Database
 from tests.conftest import SECRET

@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 from celery import Celery
 
-from models.accounts import projects
-from models.accounts.projects import Caller
+from models.accounts import callers, projects
+from models.accounts.callers import Caller
 from models.audit_log import verifying
 from models.errors import NotFound
 from models.jobs.view import Presenter
@@ -124,7 +124,7 @@ async def test_all_that_is_theirs_goes_and_the_books_stay(bench: Bench, vault: V
 async def test_its_keys_end_and_its_name_is_free_at_once(bench: Bench, vault: Vault) -> None:
     caller, key = await make_project(bench.database, vault, "atelier")
     await bench.do(lambda tx: tenants.remove(tx, vault, caller.project_id))
-    assert await bench.do(lambda tx: projects.caller(tx, key)) is None
+    assert await bench.do(lambda tx: callers.caller(tx, key)) is None
     with pytest.raises(NotFound):
         await bench.do(lambda tx: projects.find(tx, "atelier"))
     with pytest.raises(NotFound):

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 
 from deploy.simulator import Running
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs.attempts import Answer, Ref
 from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction

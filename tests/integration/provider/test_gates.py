@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 
 from deploy.simulator import Running
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.coordination import workers
 from models.platform.db import Database
 from models.platform.vault import Vault

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from deploy.simulator import Running
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
 from models.platform.vault import Vault

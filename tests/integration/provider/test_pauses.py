@@ -8,7 +8,7 @@ import pytest
 
 from models import ids, jobs
 from models.__main__ import main
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs import Filter
 from models.jobs.view import Presenter
 from models.platform.db import Database

@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Engine, event, text
 
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs import Dispatch, Filter, actions, erasures
 from models.jobs.attempts import Ref
 from models.jobs.queue import backlog, demand

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from sqlalchemy.exc import IntegrityError
 
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs.view import Presenter
 from models.platform.db import Base, Database, Transaction
 from models.platform.vault import Vault

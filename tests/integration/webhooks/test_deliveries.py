@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import Conflict, NotFound
 from models.jobs.view import Presenter
 from models.platform.db import Database

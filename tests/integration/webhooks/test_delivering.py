@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from deploy.simulator import Running
 from models import ids
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.platform.db import Database
 from models.settings import Settings
 from models.webhooks import deliveries, endpoints

@@ -11,7 +11,7 @@ from psycopg.rows import DictRow
 
 from models import ids
 from models.accounts import projects
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import NotFound
 from models.jobs.view import Presenter
 from models.platform.db import Database

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from models import ids
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import Conflict, NotFound
 from models.jobs.view import Presenter
 from models.platform.db import Database

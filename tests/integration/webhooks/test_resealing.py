@@ -8,7 +8,7 @@ import pytest
 from models import __main__ as commands
 from models import ids
 from models.accounts import projects
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import Misconfigured
 from models.jobs.view import Presenter
 from models.platform.db import Database, premises

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from deploy.simulator import Running
 from models import ids
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.coordination import workers
 from models.coordination.workers import Fleet
 from models.jobs.view import Presenter

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from deploy.simulator import Running
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs import explain
 from models.platform.db import Database
 from models.settings import Settings

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from structlog.testing import capture_logs
 
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs.attempts import Ref
 from models.jobs.view import Presenter
 from models.platform.db import Database

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from models.accounts import expiring
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import Unavailable
 from models.images.storage import Store, StoreUnavailable
 from models.jobs.queue import backlog, demand

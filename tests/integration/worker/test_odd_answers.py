@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 
 from deploy.simulator import Running
-from models import __main__ as operator
 from models import ids, jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
+from models.commands import parsing
 from models.jobs.attempts import Answer
 from models.jobs.attempts.evidence import Evidence
 from models.jobs.view import Presenter
@@ -138,7 +138,7 @@ async def test_the_providers_words_are_told(house: House) -> None:
 
 
 async def test_what_was_paid_for_nothing_is_kept_for_the_operator(
-    house: House, capsys: pytest.CaptureFixture[str]
+    house: House,
 ) -> None:
     (job_id,) = await house.spend("paid_odd")
     job = await house.bench.job(job_id)
@@ -149,10 +149,10 @@ async def test_what_was_paid_for_nothing_is_kept_for_the_operator(
     assert json.loads(kept["body"])["generation"]["file"]["id"] == "file-7f3a"
     assert (kept["attempt_id"], kept["length"]) == (attempt["id"], len(kept["body"]))
 
-    asked = operator._parser().parse_args(["evidence", attempt["client_request_id"]])  # noqa: SLF001
-    shown = await operator._evidence(house.bench.database, asked, house.settings)  # noqa: SLF001
-    assert shown == kept["body"].decode()
-    assert "bytes, application/json" in capsys.readouterr().err
+    asked = parsing.parser().parse_args(["evidence", attempt["client_request_id"]])
+    shown = await asked.run(house.bench.database, asked, house.settings)
+    assert shown.text == kept["body"].decode()
+    assert "bytes, application/json" in shown.aside
 
     await house.bench.do(lambda tx: jobs.erase(tx, house.bench.caller.project_id, job_id))
     assert await house.bench.rows("SELECT * FROM evidence") == []

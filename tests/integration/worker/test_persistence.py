@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from deploy.simulator import Running
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.platform.db import Database, Transaction
 from models.platform.db.absences import Busy
 from models.settings import Settings

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from deploy.local.servers import valkey
 from deploy.local.servers.server import Server
 from deploy.simulator import Running
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.platform.db import Database
 from models.settings import Settings
 from tests.fixtures import spending

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from deploy.simulator import Running
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.coordination import workers
 from models.platform.db import Database
 from models.settings import Settings

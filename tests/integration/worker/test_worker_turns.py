@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.platform.db import Database, Transaction
 from models.platform.vault import Vault
 from models.schema import Project

@@ -1,0 +1,91 @@
+"""Callers: which project and key a secret speaks for, and what they may do."""
+
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Row, Text, any_, bindparam, select
+
+from models.accounts.api_keys import LIVING, split
+from models.errors import ScopeMissing
+from models.platform.db import Transaction
+from models.schema import ApiKey, Project
+from models.states import SCOPES, Scope
+
+CALLERS = (
+    select(
+        ApiKey.id,
+        ApiKey.public_id,
+        ApiKey.project_id,
+        ApiKey.secret_hash,
+        ApiKey.scopes,
+        Project.idempotency_required,
+        Project.budgeted,
+        Project.aliases,
+        Project.suspended_at,
+    )
+    .outerjoin(Project, Project.id == ApiKey.project_id)
+    .where(LIVING)
+)
+
+NOBODY = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking: a key of a project, and what it may do; or an operator's key, of `NOBODY`."""
+
+    project_id: UUID
+    key_id: UUID
+    scopes: frozenset[str]
+    idempotency_required: bool
+    budgeted: bool = False  # as of the look-up; whoever relies on it asks the row
+    aliases: Mapping[str, object] = field(default_factory=dict, hash=False)  # names of models
+    suspended: bool = False
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether the key is an operator's."""
+        return self.project_id == NOBODY
+
+    def demand(self, scope: Scope) -> None:
+        """Raise `ScopeMissing` unless this key has the scope; `admin` has every one of a project's."""
+        is_admin = "admin" in self.scopes and scope in SCOPES
+        if scope not in self.scopes and not is_admin:
+            raise ScopeMissing(
+                f"This API key lacks the scope {scope!r}; it has "
+                f"{', '.join(sorted(self.scopes)) or 'none'}. Use a key that has it."
+            )
+
+
+async def caller(tx: Transaction, key: str) -> Caller | None:
+    """Return whose key this is; None when it is mistyped, unknown, revoked or expired."""
+    return (await callers(tx, [key])).get(key)
+
+
+async def callers(tx: Transaction, keys: Sequence[str]) -> dict[str, Caller]:
+    """Return whose each of these keys is, in one query; unknown, revoked and expired ones are left out."""
+    split = {key: parts for key in keys if (parts := split(key)) is not None}
+    asked = bindparam("asked", [public_id for public_id, _ in split.values()], type_=ARRAY(Text))
+    rows = await tx.execute(CALLERS.where(ApiKey.public_id == any_(asked)))
+    found = {row.public_id: row for row in rows}
+    return {
+        key: caller_of(row)
+        for key, (public_id, secret_hash) in split.items()
+        if (row := found.get(public_id)) and hmac.compare_digest(row.secret_hash, secret_hash)
+    }
+
+
+def caller_of(row: Row[*tuple[Any, ...]]) -> Caller:
+    """Read who is asking from a row of `CALLERS`."""
+    return Caller(
+        row.project_id or NOBODY,
+        row.id,
+        frozenset(row.scopes),
+        bool(row.idempotency_required),
+        bool(row.budgeted),
+        row.aliases or {},
+        suspended=row.suspended_at is not None,
+    )
