@@ -17,7 +17,7 @@ from models import jobs
 from models.errors import Unavailable
 from models.ids import JOB, PROJECT, new, text
 from models.images.references import ReferenceLost, kept_in, restore_input
-from models.images.storage import Missing, StoreUnavailable
+from models.images.store_errors import Missing, StoreUnavailable
 from models.jobs import Dispatch, Dispatched, Start, Terms
 from models.jobs.attempts import Answer, Ref
 from models.platform.db import Transaction

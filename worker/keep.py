@@ -23,7 +23,7 @@ from models.errors import Unavailable
 from models.images import collector
 from models.images.collector import Contested
 from models.images.pictures import Broken
-from models.images.storage import NotAnImage, StorageError, TooLarge, Truncated
+from models.images.store_errors import NotAnImage, StorageError, TooLarge, Truncated
 from models.jobs import KeptImage, Start
 from models.jobs.attempts import Answer, Ref
 from models.platform.db import Transaction

@@ -12,8 +12,8 @@ from pydantic_core import to_json
 
 from api.dependencies.state import State
 from models import ids
-from models.accounts.projects import Caller
-from models.images.storage import Missing
+from models.accounts.callers import Caller
+from models.images.store_errors import Missing
 from models.jobs import Snapshot, batches, view
 from models.jobs.view import Presenter
 from models.platform.db import Transaction

@@ -23,7 +23,7 @@ from api.contract.batches import BatchQuery, BatchRetry
 from api.dependencies.state import State
 from api.submitting import submission
 from models import jobs
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import FieldError, InvalidRequest, Unavailable
 from models.jobs import Idempotency, batches
 from models.jobs.batches import Order, Standing

@@ -15,7 +15,7 @@ from api.dropin.streaming import Kind
 from api.edge import problems
 from models.accounts.callers import Caller
 from models.errors import FieldError, Refusal
-from models.images.storage import StorageError
+from models.images.store_errors import StorageError
 from models.jobs import Snapshot
 from models.states import TERMINAL
 

@@ -8,7 +8,7 @@ from api.dependencies.state import State
 from api.dropin.outputs import Conversion
 from models import ids
 from models.errors import ImageExpired
-from models.images.storage import Missing
+from models.images.store_errors import Missing
 from models.jobs import Snapshot
 from models.schema import Image
 

@@ -20,7 +20,7 @@ from api.dropin.joining import Taken
 from api.dropin.reading import Asked
 from api.edge import problems
 from models.errors import Refusal
-from models.images.storage import StorageError
+from models.images.store_errors import StorageError
 from models.jobs import Snapshot
 from models.states import TERMINAL
 

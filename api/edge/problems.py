@@ -16,7 +16,7 @@ from api.contract.answers import JsonAnswer
 from api.contract.field_errors import field_error
 from api.edge import dialects
 from models.errors import InternalError, InvalidRequest, Refusal, Unavailable
-from models.images.storage import StorageError, StoreUnavailable
+from models.images.store_errors import StorageError, StoreUnavailable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

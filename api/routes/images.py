@@ -21,7 +21,7 @@ from models.errors import Erased, ImageExpired, NotFinished, NotFound, Signature
 from models.images import references, urls
 from models.images.pictures import Converted
 from models.images.references import KeptReference
-from models.images.storage import Missing
+from models.images.store_errors import Missing
 from models.jobs import Snapshot
 from models.schema import Image
 from models.states import TERMINAL

@@ -32,7 +32,7 @@ from api.routes import sheets, spreadsheet
 from api.submitting import retries, submission
 from models import ids, jobs
 from models.errors import FieldError, InvalidRequest, Unavailable
-from models.images.storage import Missing
+from models.images.store_errors import Missing
 from models.jobs import Snapshot
 from models.platform.jsonable import Json
 from models.states import TERMINAL

@@ -24,7 +24,7 @@ from models.accounts import projects
 from models.accounts.keyrings import OLD_FOR
 from models.platform.jsonable import Json, time
 from models.schema import Endpoint
-from models.webhooks import endpoints, signing
+from models.webhooks import endpoint_secrets, endpoints, signing
 
 router = APIRouter(
     prefix="/v1/webhooks",
@@ -126,7 +126,7 @@ def _shown(here: State, endpoint: Endpoint) -> Json:
         "failing_since": time(endpoint.failing_since),
         "rate_limit": endpoint.rate_limit,
         "signed_by": "project" if endpoint.project_secret else "own",
-        "public_keys": endpoints.public_keys(here.vault, endpoint, now),
+        "public_keys": endpoint_secrets.public_keys(here.vault, endpoint, now),
         "rotated_at": time(rotated),
         "old_secret_until": time(until) if until is not None and until > now else None,
         "created_at": time(endpoint.created_at),

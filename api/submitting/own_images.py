@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from api.dependencies.state import State
 from models import ids
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import FieldError
 from models.images import records
 from models.images.references import KeptReference, judge_kept

@@ -7,4 +7,13 @@ deleted only when no row of its project can refer to it again. Never decodes an 
 process.
 """
 
-__all__ = ["collector", "formats", "pictures", "records", "references", "storage", "urls"]
+__all__ = [
+    "collector",
+    "formats",
+    "pictures",
+    "records",
+    "references",
+    "storage",
+    "store_errors",
+    "urls",
+]

@@ -10,66 +10,41 @@ multipart upload, and a killed one leaves hidden parts: give the bucket a lifecy
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
-from prometheus_client import Counter
 
 from models.errors import Misconfigured
 from models.images import formats
 from models.images.spool import Spool
+from models.images.store_errors import (
+    Missing,
+    NotAnImage,
+    StoreUnavailable,
+    TooLarge,
+    Truncated,
+    first_line,
+    translated,
+)
 from models.settings import path_of
 
 if TYPE_CHECKING:  # obstore has these names in its stubs only
     from obstore.store import ObjectStore, RetryConfig
 
-Operation = Literal["get", "put", "head", "delete", "spool"]
 
 _MIB = 1024 * 1024
 _SMALL = 256 * 1024  # bytes, hashed in some 0.2 ms
 _CHECK_TIMEOUT = timedelta(seconds=10)
 _PROBE = 4 * _MIB  # an image of 4096 x 4096 is some 3.3 MB: what has no room for one, is full
 # A caller retries for a day, so the store's own patience only bridges a blip.
-_ERRORS = Counter(
-    "darkroom_store_errors_total",
-    "Times that the store, or the disk on the way to it, refused",
-    ["operation"],
-)
-for _operation in get_args(Operation):
-    _ERRORS.labels(_operation)
 _RETRY: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=60)}
-
-
-class StorageError(Exception):
-    """An image could not be kept or read."""
-
-
-class NotAnImage(StorageError):
-    """The bytes are not an image of a known format; the argument says what they look like."""
-
-
-class Truncated(StorageError):
-    """The image ends before its end."""
-
-
-class TooLarge(StorageError):
-    """The image has more bytes than allowed."""
-
-
-class Missing(StorageError):
-    """Nothing is kept under this key."""
-
-
-class StoreUnavailable(StorageError):
-    """The store, or the disk on the way to it, refused: full, read-only, away, slow."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +93,9 @@ class Store:
             async for chunk in chunks:
                 if spool.size + len(chunk) > max_bytes:
                     raise TooLarge(f"more than {max_bytes} bytes")
-                with _translated("spool", "temporary file"):
+                with translated("spool", "temporary file"):
                     await spool.write(chunk)
-            with _translated("spool", "temporary file"):
+            with translated("spool", "temporary file"):
                 # A hop to a thread takes longer than to hash what is small.
                 small = spool.size < _SMALL
                 content_type, ends = (
@@ -129,7 +104,7 @@ class Store:
             if not ends and not (decodes and await decodes(await asyncio.to_thread(spool.read))):
                 raise Truncated(f"{content_type} of {spool.size} bytes has no end")
             blob = _blob(project, spool.sha256, spool.size, content_type)
-            with _translated("put", blob.key):
+            with translated("put", blob.key):
                 # Two parts at a time: at most 10 MiB in memory, however large the image.
                 await obstore.put_async(self._store, blob.key, spool.source, max_concurrency=2)
             return blob
@@ -149,7 +124,7 @@ class Store:
 
     async def read(self, key: str) -> bytes:
         """Return all bytes under `key`. Raises `Missing`, `StoreUnavailable`."""
-        with _translated("get", key, absent=Missing):
+        with translated("get", key, absent=Missing):
             found = await obstore.get_async(self._store, key)
             return bytes(await found.bytes_async())
 
@@ -161,7 +136,7 @@ class Store:
         Raises `Missing` before the first byte, `StoreUnavailable` also for a `start` past the end.
         """
         first = start or 0
-        with _translated("get", key, absent=Missing):
+        with translated("get", key, absent=Missing):
             # Each piece is a request of its own, so a slow reader holds no connection open.
             stop = first + _MIB if end is None else min(end, first + _MIB)
             found = await obstore.get_async(self._store, key, options={"range": (first, stop)})
@@ -172,7 +147,7 @@ class Store:
     async def size(self, key: str) -> int | None:
         """Return the size in bytes, or None when nothing is there. Raises `StoreUnavailable`."""
         try:
-            with _translated("head", key, absent=Missing):
+            with translated("head", key, absent=Missing):
                 return (await obstore.head_async(self._store, key))["size"]
         except Missing:
             return None
@@ -180,7 +155,7 @@ class Store:
     async def delete(self, key: str) -> None:
         """Forget the blob; nothing happens when it is not there. Raises `StoreUnavailable`."""
         try:
-            with _translated("delete", key, absent=Missing):
+            with translated("delete", key, absent=Missing):
                 await obstore.delete_async(self._store, key)
         except Missing:
             return
@@ -209,7 +184,7 @@ class Store:
         try:
             async with asyncio.timeout(_CHECK_TIMEOUT.total_seconds()):
                 with Spool() as spool:
-                    with _translated("spool", "temporary file"):
+                    with translated("spool", "temporary file"):
                         await spool.write(probe)
                         await asyncio.to_thread(_finish, spool)
                     await self._put(key, spool.source)
@@ -224,14 +199,14 @@ class Store:
             raise StoreUnavailable(f"{key}: what was read is not what was written")
 
     async def _put(self, key: str, data: bytes | Path) -> None:
-        with _translated("put", key):
+        with translated("put", key):
             await obstore.put_async(self._store, key, data, max_concurrency=2)
 
     async def _pieces(self, key: str, piece: bytes, at: int, end: int) -> AsyncIterator[bytes]:
         yield piece
         at += len(piece)
         while at < end:
-            with _translated("get", key, absent=Missing):
+            with translated("get", key, absent=Missing):
                 piece = bytes(
                     await obstore.get_range_async(
                         self._store, key, start=at, end=min(end, at + _MIB)
@@ -248,7 +223,7 @@ def _connect(url: str) -> "ObjectStore":
             return LocalStore(folder.absolute(), mkdir=True)
         return from_url(url, retry_config=_RETRY)
     except (BaseError, OSError, ValueError, TypeError) as error:
-        raise Misconfigured(f"DARKROOM_STORAGE_URL {url!r}: {_first_line(error)}") from error
+        raise Misconfigured(f"DARKROOM_STORAGE_URL {url!r}: {first_line(error)}") from error
 
 
 def _blob(project: str, digest: str, size: int, content_type: str) -> Blob:
@@ -269,26 +244,3 @@ def _type_of(spool: Spool) -> tuple[str, bool]:
         if content_type is None:
             raise NotAnImage(f"starts with {image[:16]!r}")
         return content_type, formats.complete(content_type, image)
-
-
-@contextmanager
-def _translated(
-    operation: Operation,
-    what: str,
-    *,
-    absent: type[Missing | StoreUnavailable] = StoreUnavailable,
-) -> Iterator[None]:
-    """Turn everything that obstore and the disk raise into this module's errors, and count them."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        if absent is not Missing:
-            _ERRORS.labels(operation).inc()
-        raise absent(f"{what}: not found") from error
-    except (BaseError, OSError, ValueError, RuntimeError) as error:
-        _ERRORS.labels(operation).inc()
-        raise StoreUnavailable(f"{what}: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

@@ -10,6 +10,7 @@ __all__ = [
     "bodies",
     "deliveries",
     "destinations",
+    "endpoint_secrets",
     "endpoints",
     "events",
     "notices",

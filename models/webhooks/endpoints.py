@@ -13,7 +13,6 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Update, func, insert, select, update
 
 from models import ids
-from models.accounts.keyrings import Keyring
 from models.audit_log import recording
 from models.errors import Conflict, LimitReached, NotFound
 from models.platform.db import Transaction
@@ -21,10 +20,10 @@ from models.platform.vault import Vault
 from models.schema import Delivery, Endpoint, Project
 from models.states import TERMINAL_EVENTS, AuditAction, EventType
 from models.webhooks import destinations, signing
+from models.webhooks.endpoint_secrets import context_of, keyring, with_pair
 
 BY_ITS_PROJECT = "disabled by its project"
 
-_CONTEXT = b"endpoint:"
 _WELL = {"failing_since": None, "failing_deliveries": 0}
 _ENABLED = {"enabled": True, "disabled_reason": None, "disabled_at": None, **_WELL}
 _PLAIN = ("url", "description", "rate_limit")  # what a change sets as it is given
@@ -65,7 +64,7 @@ async def register(
             events=list(wish.events or TERMINAL_EVENTS),
             rate_limit=wish.rate_limit,
             project_secret=wish.project_secret,
-            secret=vault.seal(_with_pair(secret), _context(endpoint_id)),
+            secret=vault.seal(with_pair(secret), context_of(endpoint_id)),
             enabled=wish.enabled,
             disabled_reason=None if wish.enabled else BY_ITS_PROJECT,
             disabled_at=None if wish.enabled else func.now(),
@@ -156,7 +155,7 @@ async def rotate(
             "POST /v1/webhooks/project-secret/rotate."
         )
     fresh, now = signing.new_secret(), datetime.now(UTC)
-    ring = keyring(found).rotated(vault, _with_pair(fresh), now)
+    ring = keyring(found).rotated(vault, with_pair(fresh), now)
     await tx.execute(
         update(Endpoint)
         .where(Endpoint.id == found.id)
@@ -228,32 +227,6 @@ async def recover(tx: Transaction, endpoint_id: UUID) -> None:
     )
 
 
-def keyring(endpoint: Endpoint) -> Keyring:
-    """Return what the endpoint keeps of its secrets."""
-    context = _context(endpoint.id)
-    return Keyring(context, endpoint.secret, endpoint.secret_old, endpoint.rotated_at)
-
-
-def secrets(vault: Vault, endpoint: Endpoint, now: datetime) -> tuple[str, ...]:
-    """Return the endpoint's own secrets that sign: `whsec_…`, `whsk_…`, then the old ones.
-
-    Where the project's secret signs, the private halves of its pairs alone do beside that.
-    """
-    own = keyring(endpoint).opened(vault, now)
-    if not endpoint.project_secret:
-        return own
-    return tuple(each for each in own if each.startswith(signing.PRIVATE))
-
-
-def public_keys(vault: Vault, endpoint: Endpoint, now: datetime) -> list[str]:
-    """Return the `whpk_…` that verify its `v1a` signatures: the present one, then old ones while they sign.
-
-    An endpoint that is older than its pair has none until its secret is rotated.
-    """
-    held = secrets(vault, endpoint, now)
-    return [signing.public_key(each) for each in held if each.startswith(signing.PRIVATE)]
-
-
 async def _make_room(tx: Transaction, project_id: UUID, most: int) -> None:
     # The project's row makes registrations come one after the other: else each would find room.
     owner = select(Project.id).where(Project.id == project_id)
@@ -288,15 +261,6 @@ async def _log(
 ) -> None:
     subject, owner = ids.text(ids.ENDPOINT, endpoint.id), endpoint.project_id
     await recording.record(tx, action, subject, project_id=owner, before=before, after=after)
-
-
-def _context(endpoint_id: UUID) -> bytes:
-    return _CONTEXT + endpoint_id.bytes
-
-
-def _with_pair(secret: str) -> str:
-    private, _ = signing.new_keypair()
-    return f"{secret} {private}"
 
 
 def _unsent(endpoint_id: UUID) -> Update:

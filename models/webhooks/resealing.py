@@ -19,7 +19,7 @@ from models.audit_log import recording
 from models.platform.db import Database, Transaction, premises
 from models.platform.vault import Unopenable, Vault
 from models.schema import Endpoint, Project
-from models.webhooks import endpoints
+from models.webhooks import endpoint_secrets
 
 _BATCH = 100  # rows of one transaction: a few milliseconds
 _FIRST = UUID(int=0)
@@ -76,7 +76,7 @@ class _Sealed(Generic[Row]):
 _PROJECTS = _Sealed(
     Project, ids.PROJECT, projects.webhook_keyring, "webhook_secret", "webhook_secret_old"
 )
-_ENDPOINTS = _Sealed(Endpoint, ids.ENDPOINT, endpoints.keyring, "secret", "secret_old")
+_ENDPOINTS = _Sealed(Endpoint, ids.ENDPOINT, endpoint_secrets.keyring, "secret", "secret_old")
 
 
 async def reseal(database: Database, vault: Vault) -> Resealed:

@@ -14,7 +14,7 @@ import structlog
 
 from models import jobs
 from models.errors import Unavailable
-from models.images.storage import StoreUnavailable
+from models.images.store_errors import StoreUnavailable
 from models.jobs import Dispatch
 from models.provider import gates
 from worker.runtime import metrics

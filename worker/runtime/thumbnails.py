@@ -16,7 +16,8 @@ import structlog
 from models.errors import TooMany, Unavailable
 from models.images import records
 from models.images.pictures import Broken, Pictures
-from models.images.storage import Missing, StorageError, Store
+from models.images.storage import Store
+from models.images.store_errors import Missing, StorageError
 from models.platform.db.direct import Direct
 from models.platform.places import Places
 

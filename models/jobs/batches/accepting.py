@@ -14,7 +14,7 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from models import ids
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import KeyReuse, Unavailable
 from models.jobs.submission.inserting import HANDICAP, Idempotency, demand_accepting
 from models.money import budgets, ledger

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 
 from models import ids
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.errors import Conflict
 from models.jobs.batches.accepting import LEAD, LEADS, Order, begin, earlier, written
 from models.jobs.batches.reading import find

@@ -14,7 +14,7 @@ from models.platform.db.direct import Direct
 from models.platform.db.statements import Statement, loaded, prepared
 from models.platform.vault import Vault
 from models.schema import Delivery, Endpoint, Project
-from models.webhooks import destinations, endpoints
+from models.webhooks import destinations, endpoint_secrets
 
 Woken = tuple[UUID, int]  # a delivery, and the number of the try that it was woken for
 
@@ -99,7 +99,9 @@ def _secrets(row: dict[str, Any], vault: Vault, now: datetime) -> tuple[str, ...
     """Return the secrets that sign it: the endpoint's own, the project's, or both."""
     own: tuple[str, ...] = ()
     if row["endpoint_id"] is not None:
-        own = endpoints.secrets(vault, loaded(Endpoint, row | {"id": row["endpoint_id"]}), now)
+        own = endpoint_secrets.secrets(
+            vault, loaded(Endpoint, row | {"id": row["endpoint_id"]}), now
+        )
         if not row["project_secret"]:
             return own
     project = loaded(Project, row | {"id": row["project_id"]})

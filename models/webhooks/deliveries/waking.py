@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import (
-    text,
-)
+from sqlalchemy import func, text, update
 
 from models.coordination import aside, workers
 from models.coordination.workers import Fleet

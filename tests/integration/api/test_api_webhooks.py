@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from models import ids
 from models.accounts import projects
-from models.webhooks import endpoints
+from models.webhooks import endpoint_secrets, endpoints
 from tests.integration.api.client import Api, Body, path, pointers, problem
 
 URL = "https://example.com/hooks/darkroom"
@@ -40,7 +40,7 @@ async def secrets(api: Api, endpoint: Body) -> tuple[str, ...]:
     parsed = ids.parse(ids.ENDPOINT, str(endpoint["id"]))
     async with api.life.database.transaction() as tx:
         found = await endpoints.find(tx, api.life.caller.project_id, parsed)
-    return endpoints.secrets(api.state.vault, found, datetime.now(UTC))
+    return endpoint_secrets.secrets(api.state.vault, found, datetime.now(UTC))
 
 
 async def test_an_endpoint_is_registered_and_its_secret_shown_once(api: Api) -> None:

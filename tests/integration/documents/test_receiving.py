@@ -25,7 +25,7 @@ from models.platform.db import Database
 from models.platform.vault import Vault
 from models.schema import Endpoint
 from models.settings import Settings
-from models.webhooks import deliveries, endpoints
+from models.webhooks import deliveries, endpoint_secrets, endpoints
 from models.webhooks.deliveries import ClaimedDelivery
 from models.webhooks.endpoints import Wish
 from models.webhooks.signing import new_keypair, new_secret, sign
@@ -275,7 +275,7 @@ async def test_a_public_key_verifies_what_an_endpoint_gets(
     job_id = await bench.submit()
     await bench.cancel(job_id)
     (parcel,) = await parcels(bench, vault)
-    keys = endpoints.public_keys(vault, endpoint, datetime.now(UTC))
+    keys = endpoint_secrets.public_keys(vault, endpoint, datetime.now(UTC))
     headers = signed(parcel)
     assert asymmetric.verify(keys, headers, parcel.body) == json.loads(parcel.body)
     _, strange = new_keypair()
@@ -302,12 +302,12 @@ async def test_old_and_new_public_keys_verify_while_both_sign(
     bench: Bench, vault: Vault, asymmetric: ModuleType
 ) -> None:
     endpoint = await register(bench, vault)
-    before = endpoints.public_keys(vault, endpoint, datetime.now(UTC))
+    before = endpoint_secrets.public_keys(vault, endpoint, datetime.now(UTC))
     async with bench.database.transaction() as tx:
         rotated, _ = await endpoints.rotate(tx, vault, bench.caller.project_id, endpoint.id)
     await bench.cancel(await bench.submit())
     (parcel,) = await parcels(bench, vault)
-    after = endpoints.public_keys(vault, rotated, datetime.now(UTC))
+    after = endpoint_secrets.public_keys(vault, rotated, datetime.now(UTC))
     for known in (before, after, after[:1]):
         assert asymmetric.verify(known, signed(parcel), parcel.body)
 

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from models.errors import Misconfigured
-from models.images.storage import Missing, NotAnImage, Store, StoreUnavailable, TooLarge, Truncated
+from models.images.storage import Store
+from models.images.store_errors import Missing, NotAnImage, StoreUnavailable, TooLarge, Truncated
 
 PROJECT = "018f3a5e7c1d7abc8def0123456789ab"
 MIB = 1024 * 1024

@@ -18,7 +18,7 @@ from models import ids
 from models.accounts.callers import Caller
 from models.platform.db import Database
 from models.settings import Settings
-from models.webhooks import deliveries, endpoints
+from models.webhooks import deliveries, endpoint_secrets, endpoints
 from models.webhooks.endpoints import Wish
 from tests.fixtures import spending
 from tests.fixtures.poison import poison
@@ -97,7 +97,7 @@ async def test_during_a_rotation_whoever_has_the_old_or_the_new_secret_can_verif
     assert [each.partition(",")[0] for each in signatures] == ["v1", "v1a", "v1", "v1a"]
     for secret in (old, new):
         assert Webhook(secret).verify(body, headers)["type"] == "job.canceled"
-    keys = endpoints.public_keys(vault, rotated, datetime.now(UTC))
+    keys = endpoint_secrets.public_keys(vault, rotated, datetime.now(UTC))
     for public, signature in zip(keys, (signatures[1], signatures[3]), strict=True):
         verifies(public, signature, headers, body)
 

@@ -18,7 +18,7 @@ from models.platform.db import Database
 from models.platform.vault import Vault
 from models.schema import Endpoint
 from models.states import TERMINAL_EVENTS
-from models.webhooks import endpoints, signing
+from models.webhooks import endpoint_secrets, endpoints, signing
 from models.webhooks.endpoints import Wish
 from tests.conftest import make_project
 from tests.fixtures.making import Bench
@@ -80,9 +80,9 @@ async def told(bench: Bench) -> Sequence[DictRow]:
 async def test_an_endpoint_has_a_shared_secret_and_a_pair(bench: Bench, vault: Vault) -> None:
     made, secret = await registered(bench, vault, Wish(URL, ["job.failed"], "the shop", 5))
     now = datetime.now(UTC)
-    shared, private = endpoints.secrets(vault, made, now)
+    shared, private = endpoint_secrets.secrets(vault, made, now)
     assert shared == secret
-    assert endpoints.public_keys(vault, made, now) == [signing.public_key(private)]
+    assert endpoint_secrets.public_keys(vault, made, now) == [signing.public_key(private)]
     assert (made.events, made.description, made.rate_limit, made.enabled) == (
         ["job.failed"], "the shop", 5, True,
     )  # fmt: skip
@@ -194,7 +194,7 @@ async def test_during_a_rotation_everything_is_signed_by_old_and_new(
     bench: Bench, vault: Vault
 ) -> None:
     made, first = await registered(bench, vault, Wish(URL))
-    (old_key,) = endpoints.public_keys(vault, made, datetime.now(UTC))
+    (old_key,) = endpoint_secrets.public_keys(vault, made, datetime.now(UTC))
     rotated, second = await rotate(bench, vault, made)
     await finished(bench)
     (woken,) = await wake(bench)
@@ -205,11 +205,11 @@ async def test_during_a_rotation_everything_is_signed_by_old_and_new(
     signature = signing.sign(parcel.secrets, "evt_1", 1, b"{}").split()
     assert [each.partition(",")[0] for each in signature] == ["v1", "v1a", "v1", "v1a"]
     now = datetime.now(UTC)
-    keys = endpoints.public_keys(vault, rotated, now)
+    keys = endpoint_secrets.public_keys(vault, rotated, now)
     assert keys == [signing.public_key(parcel.secrets[1]), old_key]
-    assert endpoints.public_keys(vault, rotated, now + timedelta(hours=25)) == keys[:1]
+    assert endpoint_secrets.public_keys(vault, rotated, now + timedelta(hours=25)) == keys[:1]
     await bench.run("UPDATE endpoints SET rotated_at = now() - interval '25 h'")
-    assert endpoints.secrets(vault, await find(bench, made), now) == parcel.secrets[:2]
+    assert endpoint_secrets.secrets(vault, await find(bench, made), now) == parcel.secrets[:2]
 
 
 async def test_an_endpoint_from_before_the_pairs_works_and_gets_one_at_its_rotation(
@@ -225,11 +225,11 @@ async def test_an_endpoint_from_before_the_pairs_works_and_gets_one_at_its_rotat
 
     assert parcel is not None
     assert parcel.secrets == (alone,)
-    assert endpoints.public_keys(vault, await find(bench, made), datetime.now(UTC)) == []
+    assert endpoint_secrets.public_keys(vault, await find(bench, made), datetime.now(UTC)) == []
     rotated, fresh = await rotate(bench, vault, made)
     now = datetime.now(UTC)
-    assert len(endpoints.public_keys(vault, rotated, now)) == 1
-    shared, _, old = endpoints.secrets(vault, rotated, now)
+    assert len(endpoint_secrets.public_keys(vault, rotated, now)) == 1
+    shared, _, old = endpoint_secrets.secrets(vault, rotated, now)
     assert (shared, old) == (fresh, alone)
 
 
@@ -405,7 +405,7 @@ async def test_one_secret_signs_for_a_jobs_url_and_an_endpoint_through_its_rotat
         return sorted((each.secrets for each in parcels if each is not None), key=len)
 
     for_job, for_endpoint = await signed_with()
-    private = endpoints.secrets(vault, made, datetime.now(UTC))
+    private = endpoint_secrets.secrets(vault, made, datetime.now(UTC))
     assert for_endpoint == for_job + private
     fresh = signing.new_secret()
     await bench.do(lambda tx: projects.rotate_webhook_secret(tx, vault, project_id, fresh))

@@ -14,7 +14,7 @@ from models.jobs.view import Presenter
 from models.platform.db import Database, premises
 from models.platform.vault import Unopenable, Vault
 from models.schema import Endpoint
-from models.webhooks import endpoints, resealing, signing
+from models.webhooks import endpoint_secrets, endpoints, resealing, signing
 from models.webhooks.endpoints import Wish
 from models.webhooks.resealing import Resealed
 from tests.conftest import SECRET
@@ -41,7 +41,7 @@ async def opened(bench: Bench, vault: Vault, made: Endpoint) -> tuple[tuple[str,
     """Open everything that signs for a project, with this vault."""
     project_id = bench.caller.project_id
     own = await bench.do(lambda tx: projects.webhook_secrets(tx, vault, project_id))
-    return own, endpoints.secrets(vault, await find(bench, made), datetime.now(UTC))
+    return own, endpoint_secrets.secrets(vault, await find(bench, made), datetime.now(UTC))
 
 
 async def test_everything_is_resealed_and_a_second_time_changes_nothing(
@@ -126,7 +126,7 @@ async def test_a_rotation_at_the_same_time_is_never_undone(bench: Bench, vault: 
     assert first.shut == second.shut == ()
     await resealing.reseal(bench.database, BOTH)
     for each, secret in zip(made, fresh, strict=True):
-        signs = endpoints.secrets(ALONE, await find(bench, each), datetime.now(UTC))
+        signs = endpoint_secrets.secrets(ALONE, await find(bench, each), datetime.now(UTC))
         assert (signs[0], len(signs)) == (secret, 4)
 
 

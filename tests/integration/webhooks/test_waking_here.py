@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.vault import Vault

@@ -12,7 +12,8 @@ from sqlalchemy import text
 from models.accounts import expiring
 from models.accounts.callers import Caller
 from models.errors import Unavailable
-from models.images.storage import Store, StoreUnavailable
+from models.images.storage import Store
+from models.images.store_errors import StoreUnavailable
 from models.jobs.queue import backlog, demand
 from models.jobs.queue.demand import Demand
 from models.jobs.view import Presenter

@@ -12,7 +12,8 @@ from prometheus_client import Counter
 from models.coordination import duties
 from models.images import collector, records
 from models.images.collector import Swept
-from models.images.storage import Store, StoreUnavailable
+from models.images.storage import Store
+from models.images.store_errors import StoreUnavailable
 from models.jobs import actions, retention
 from models.money import statement
 from worker.dispatcher.duty import Dispatcher, all_at_once, each_alone
