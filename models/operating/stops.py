@@ -9,7 +9,7 @@ from models.audit_log import recording
 from models.errors import Conflict, InvalidRequest, NotFound
 from models.platform.db import Transaction
 from models.platform.jsonable import Json, time
-from models.provider import catalog, gates, pauses
+from models.provider import catalog, pauses, probes
 from models.provider.pauses import Scope
 from models.schema import Project
 from models.states import WaitingReason
@@ -64,7 +64,7 @@ async def probe(tx: Transaction, reason: str) -> int:
             else f"use one of {', '.join(_PROBED)}"
         )
         raise InvalidRequest(f"The gate {reason!r} cannot be probed: {why}.")
-    opened = await gates.probe(tx, known)
+    opened = await probes.probe(tx, known)
     if not opened:
         raise Conflict(f"No gate {reason!r} is closed, or its probe is under way.")
     await recording.record(tx, "gate.probed", reason, after={"gates": opened})

@@ -13,7 +13,7 @@ from models import ids, jobs
 from models.coordination import duties
 from models.jobs import Dispatch, Outlook
 from models.platform.db.statements import Writer
-from models.provider import gates
+from models.provider import gates, probes
 from models.settings import Settings
 from worker.dispatcher.duty import Dispatcher, sifted
 from worker.dispatcher.publishing import hand_out
@@ -82,7 +82,7 @@ async def _dispatch(tx: Writer, settings: Settings, slots: int, outlook: Outlook
     if passage.way == "closed":
         await jobs.hand_back(tx, calls)
         return [each for each in dispatched if each.paid]
-    for probe in await gates.send_probes(
+    for probe in await probes.send_probes(
         tx, [each.job_id for each in calls] if passage.gated else []
     ):
         log.info("gate.probe", job_id=ids.text(ids.JOB, probe))

@@ -15,7 +15,7 @@ import structlog
 from models.coordination import duties
 from models.money import prices
 from models.platform.db import Transaction
-from models.provider import breakers, gates
+from models.provider import breakers, gates, probes
 from models.states import WaitingReason
 from worker.dispatcher.account import wallet
 from worker.dispatcher.account.accounting import AccountReader
@@ -49,10 +49,10 @@ async def run(reader: AccountReader) -> bool:
         shut = await gates.untried(tx)
         closed = [reason for reason in _TRIALS if reason in shut]
         after = reader.dispatcher.settings.gate_probe
-        if await gates.half_open(tx, "provider_down", shortest=after):
+        if await probes.half_open(tx, "provider_down", shortest=after):
             tried.append("provider_down")
         # What one project has been told, the account may never confirm or deny.
-        await gates.half_open(tx, "wallet_empty", shortest=after, projects=True)
+        await probes.half_open(tx, "wallet_empty", shortest=after, projects=True)
     of_account = [reason for reason in closed if reason != "provider_down"]
     if of_account:
         tried += await _ask_account(reader, of_account)
@@ -62,12 +62,12 @@ async def run(reader: AccountReader) -> bool:
 
 
 async def _judge(tx: Transaction) -> None:
-    for gate in await gates.half_opened(tx):
+    for gate in await probes.half_opened(tx):
         trial = next((each for reason, each in _TRIALS.items() if reason == gate.reason), None)
         if trial is None:
             continue
-        async with gates.alone(tx, gate.id):
-            await gates.judge(tx, gate, trial.proofs, trial.refusals)
+        async with probes.alone(tx, gate.id):
+            await probes.judge(tx, gate, trial.proofs, trial.refusals)
 
 
 async def _ask_account(
@@ -86,6 +86,6 @@ async def _ask_account(
             worth_it = reason == "provider_key" or credits_ >= price
             if worth_it and await gates.open_projects(tx, reason):
                 log.info("gates.opened", gates=[reason], of="projects")
-            if worth_it and await gates.half_open(tx, reason):
+            if worth_it and await probes.half_open(tx, reason):
                 tried.append(reason)
     return tried
