@@ -104,7 +104,7 @@ async def _register(
 
     `root_id` is the first of the rotations that lead to it, whose budgets are its own too.
     """
-    public_id, secret_hash = split(key) or (None, None)
+    public_id, secret_hash = parts_of(key) or (None, None)
     if public_id is None or secret_hash is None:
         raise Misconfigured(
             "The given API key has not the form dr_live_<id>_<secret><crc>, or a typo; "
@@ -143,7 +143,7 @@ async def _log(
 
 def well_formed(key: str) -> bool:
     """Return whether this may be a key at all, and has no typo: no query is needed for any other."""
-    return split(key) is not None
+    return parts_of(key) is not None
 
 
 async def list_keys(tx: Transaction, project_id: UUID) -> list[ApiKey]:
@@ -211,7 +211,7 @@ async def expire_key(
     return found
 
 
-def split(key: str) -> tuple[str, bytes] | None:
+def parts_of(key: str) -> tuple[str, bytes] | None:
     """Return the public id of a key and the hash of its secret; None for what has a typo."""
     match = _FORM.fullmatch(key)
     if match is None or crc(key[: match.start(3)]) != match[3]:

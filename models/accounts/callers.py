@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Row, Text, any_, bindparam, select
 
-from models.accounts.api_keys import LIVING, split
+from models.accounts.api_keys import LIVING, parts_of
 from models.errors import ScopeMissing
 from models.platform.db import Transaction
 from models.schema import ApiKey, Project
@@ -67,7 +67,7 @@ async def caller(tx: Transaction, key: str) -> Caller | None:
 
 async def callers(tx: Transaction, keys: Sequence[str]) -> dict[str, Caller]:
     """Return whose each of these keys is, in one query; unknown, revoked and expired ones are left out."""
-    split = {key: parts for key in keys if (parts := split(key)) is not None}
+    split = {key: parts for key in keys if (parts := parts_of(key)) is not None}
     asked = bindparam("asked", [public_id for public_id, _ in split.values()], type_=ARRAY(Text))
     rows = await tx.execute(CALLERS.where(ApiKey.public_id == any_(asked)))
     found = {row.public_id: row for row in rows}
