@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Select, func, select
 
 from models import ids
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.audit_log import recording
 from models.errors import KeyReuse, LimitReached, NotFound
 from models.money import budgets
