@@ -15,7 +15,7 @@ from api.dependencies.deps import Here, Operator, ProjectId, Reading, idempotenc
 from api.dependencies.state import State
 from api.routes.actions import previewed, shown
 from api.submitting import sweeping
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs import actions
 from models.operating import tenants
 from models.platform.jsonable import Json

@@ -8,7 +8,7 @@ import pytest
 import redis
 from psycopg import sql
 
-from models.accounts.projects import Caller
+from models.accounts.callers import Caller
 from models.jobs.attempts import Ref
 from models.jobs.view import Presenter
 from models.platform.db import Database, premises
