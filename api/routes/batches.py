@@ -113,7 +113,7 @@ async def list_items(
     return JsonAnswer(page | {"has_more": more, "next_cursor": cursor})
 
 
-@router.get("/{id}/items/{custom_id:path}", responses=JOB)
+@router.get("/{id}/items/{custom_id}", responses=JOB)
 async def get_item(
     caller: Reader,
     batch_id: BatchId,

@@ -13,13 +13,15 @@ import httpx
 
 from api.openapi import describe
 from models import ids
-from tests.integration.api.client import MODEL, Api, Body, path
+from models.jobs import batches
+from tests.integration.api.client import MODEL, Api, Body, input_, path
 
 OPEN = {"/healthz", "/readyz", "/metrics"}
 PAGES = {"/", "/docs", "/docs/swagger-ui.css", "/favicon.ico", "/openapi.json"}
+ROW = "r1"  # the custom_id of the one row of the one batch
 IMPATIENT = {"x-stainless-read-timeout": "0.2"}  # nobody makes the image that it would wait for
 # What a query calls the things whose ids it takes.
-NAMED = {"job": ids.JOB, "key": ids.KEY, "project": ids.PROJECT}
+NAMED = {"job": ids.JOB, "batch": ids.BATCH, "key": ids.KEY, "project": ids.PROJECT}
 
 Schema = dict[str, Any]  # of JSON
 
@@ -65,7 +67,7 @@ class Operation:
     ) -> httpx.Response:
         """Ask for these things; for what nobody has, where one is missing. `content` is another body."""
         where = self.path.replace("{n}", "0").replace("{kind}", "png")
-        where = where.replace("{model}", MODEL)
+        where = where.replace("{model}", MODEL).replace("{custom_id}", ROW)
         for name, prefix in self.of.items():
             where = where.replace(f"{{{name}}}", things.get(prefix) or nobodys(prefix))
         sent = {"json": self.body} if content is None else {"content": content}
@@ -100,7 +102,15 @@ async def one_of_each(api: Api) -> dict[str, str]:
     chosen = {"tag": "a tag that no job has"}
     action = await api.client.post("/v1/jobs/actions", json={"action": "cancel", "filter": chosen})
     erasure = await api.client.post("/v1/erasures", json={"customer": "nobody"})
+    row = {"custom_id": ROW, "input": input_()}
+    batch = await api.client.post("/v1/batches", json={"items": [row]})
+    made = ids.parse(ids.BATCH, batch.json()["id"])
+    assert made is not None
+    await api.client.post(f"/v1/batches/{batch.json()['id']}/cancel")
+    async with api.life.database.transaction() as tx:  # over, so that its stream ends
+        await batches.advance(tx, api.life.presenter, made)
     return {
+        ids.BATCH: batch.json()["id"],
         ids.ERASURE: erasure.json()["id"],
         ids.ACTION: action.json()["id"],
         ids.JOB: ids.text(ids.JOB, job),
@@ -134,7 +144,7 @@ def _ids(where: str, parameters: Sequence[Mapping[str, str]]) -> dict[str, str]:
         for each in parameters
         if each["in"] == "path" and (prefix := PREFIX.search(each.get("description", "")))
     }
-    unknown = set(re.findall(r"{(\w+)}", where)) - set(found) - {"n", "kind", "model"}
+    unknown = set(re.findall(r"{(\w+)}", where)) - set(found) - {"n", "kind", "model", "custom_id"}
     assert not unknown, f"{where}: describe {unknown} by the prefix of its ids, as `job_…`"
     return found
 

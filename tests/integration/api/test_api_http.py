@@ -27,6 +27,9 @@ def reads() -> list[Operation]:
     return [each for each in operations() if each.method == "GET"]
 
 
+STREAMED = ("events", "results")  # whose length nobody knows before
+
+
 async def counted(api: Api, **labels: str) -> float:
     """Read how many answers the process has counted with these labels."""
     told = (await api.client.get("/metrics")).text
@@ -51,7 +54,7 @@ async def test_head_answers_as_get_without_a_body(api: Api) -> None:
         got, head = [await asked.ask(api.client, things, {}) for asked in (each, each.as_head())]
         assert got.status_code == head.status_code, str(each)
         assert (got.status_code in {200, 204}, head.content) == (True, b""), str(each)
-        ignored = NOT_THE_SAME | ({"transfer-encoding"} if "events" in each.path else set())
+        ignored = NOT_THE_SAME | ({"transfer-encoding"} if each.path.endswith(STREAMED) else set())
         assert without(got, ignored) == without(head, ignored), str(each)
     for page in sorted(OPEN | PAGES):
         head = await api.client.head(page)
