@@ -138,7 +138,7 @@ async def _run(context: Context, claimed: ClaimedDelivery) -> None:
     metrics.TRIES.labels(state or "late").inc()
     metrics.TRY_SECONDS.observe(elapsed.total_seconds())
     if tried.pause is not None:
-        metrics.LANES_SLOWED.inc()
+        metrics.DESTINATIONS_SLOWED.inc()
     came_to = f"webhook.{state or 'late'}"
     log.info(
         came_to,

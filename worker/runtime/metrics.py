@@ -33,8 +33,9 @@ NOT_WRITTEN = Counter(
 )
 LEASES_LOST = Counter("darkroom_leases_lost_total", "Leases that ran out under a living worker")
 TRIES = Counter("darkroom_webhook_tries_total", "Tries of deliveries", ["state"])
-LANES_SLOWED = Counter(
-    "darkroom_webhook_slowed_total", "Answers of busy receivers that slowed a whole lane down"
+DESTINATIONS_SLOWED = Counter(
+    "darkroom_webhook_slowed_total",
+    "Answers of busy receivers that slowed a whole destination down",
 )
 RECORDED_ALONE = Counter(
     "darkroom_webhook_recorded_alone_total",

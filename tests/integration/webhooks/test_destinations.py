@@ -86,7 +86,7 @@ async def test_a_busy_receiver_is_left_alone_and_then_asked_one_try_at_a_time(
     for _ in range(12):
         await finished(bench)
     await record(bench, woken, BUSY)
-    assert await wake(bench) == [], "the whole lane waits"
+    assert await wake(bench) == [], "the whole destination waits"
 
     await over(bench)
     (one,) = await wake(bench)
