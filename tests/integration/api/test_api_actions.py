@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from models import ids
 from models.jobs.actions import doing
-from tests.integration.api.client import PRICE, Api, Body, bearer, pointers, problem
+from tests.integration.api.client import PRICE, Api, Body, bearer, body, pointers, problem
 from worker.dispatcher.duties import acting
 from worker.dispatcher.duty import Dispatcher
 from worker.runtime.app import connect
@@ -413,3 +413,13 @@ async def test_actions_go_with_the_jobs_of_their_time(api: Api) -> None:
         assert await doing.forget(tx, api.state.settings.job_retention, 100) == 1
         assert await tx.scalar(text("SELECT count(*) FROM actions")) == 1
     problem(await api.client.get(f"/v1/jobs/actions/{action['id']}"), 404, "not_found")
+
+
+async def test_the_rows_of_a_batch_are_chosen_by_its_id(api: Api) -> None:
+    rows = {"items": [body(custom_id=str(n)) for n in range(2)]}
+    batch = (await api.client.post("/v1/batches", json=rows)).json()["id"]
+    other = await api.submit()
+    action = await done(api, "cancel", batch=batch)
+    assert action["filter"] == {"batch": batch}
+    assert counts(action) == ("completed", 2, 0, 0)
+    assert (await api.job(other))["status"] == "queued"
