@@ -7,8 +7,9 @@ from fastapi import APIRouter, HTTPException, Path, Response
 from api.contract.answers import JsonAnswer
 from api.contract.documentation import MODEL, MODELS, REFUSALS
 from api.dependencies.bodies import JsonRoute
-from api.dependencies.deps import EITHER, Either
+from api.dependencies.deps import EITHER, Either, Reading
 from models.errors import ModelNotFound
+from models.money import prices
 from models.provider import catalog
 from models.provider.catalog import Model
 
@@ -18,30 +19,40 @@ ModelId = Annotated[str, Path(alias="model", description="such as `bytedance/see
 
 
 @router.get("", responses=MODELS, openapi_extra=EITHER)
-async def list_models(caller: Either) -> Response:  # noqa: ARG001 - any key that has to do with jobs
-    """List the models, with their input rules and their price in credits."""
-    return JsonAnswer({"object": "list", "data": [_shown(each) for each in catalog.models()]})
+async def list_models(caller: Either, tx: Reading) -> Response:  # noqa: ARG001 - any key that has to do with jobs
+    """List the models that can be called, with their rules and price, and why others cannot."""
+    known = await prices.present(tx)
+    shown = [_shown(each, known[each.id]) for each in catalog.models() if each.id in known]
+    others = [
+        {"id": each.id, "title": each.title, "reason": prices.UNPRICED}
+        for each in catalog.models()
+        if each.id not in known
+    ]
+    return JsonAnswer({"object": "list", "data": shown, "unavailable": others})
 
 
 @router.get("/{model:path}", responses=MODEL, openapi_extra=EITHER)
-async def get_model(caller: Either, model_id: ModelId) -> Response:  # noqa: ARG001 - as above
+async def get_model(caller: Either, model_id: ModelId, tx: Reading) -> Response:  # noqa: ARG001 - as above
     """Show a model, with its input rules and its price in credits."""
     found = catalog.find(model_id)
     if model_id.endswith("/") or not model_id:
         raise HTTPException(404)  # as of any path with a slash at its end
     if found is None:
         raise ModelNotFound(catalog.no_such_model(model_id))
-    return JsonAnswer(_shown(found))
+    price = (await prices.present(tx)).get(found.id)
+    if price is None:
+        raise ModelNotFound(f"{found.id} cannot be called at present: {prices.UNPRICED}")
+    return JsonAnswer(_shown(found, price))
 
 
-def _shown(model: Model) -> dict[str, object]:
+def _shown(model: Model, price: int) -> dict[str, object]:
     return {
         "id": model.id,
         "object": "model",
         "created": round(model.listed_at.timestamp()),
         "owned_by": model.id.partition("/")[0],
         "title": model.title,
-        "price": {"credits": model.price, "per": "image"},
+        "price": {"credits": price, "per": "image"},
         "rules": {
             "image_size": {
                 "named": sorted(model.sizes),

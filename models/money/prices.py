@@ -23,6 +23,7 @@ from sqlalchemy import case, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from models import ids
+from models.errors import FieldError
 from models.platform.db import Database, Transaction
 from models.platform.db.statements import Reader, prepared
 from models.provider import catalog
@@ -36,6 +37,7 @@ _LATELY = timedelta(hours=1)
 _AGREE = 3  # jobs whose settled charges must be the same
 _CLOSE = 10  # a told price may differ from the published one by a tenth of it
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+UNPRICED = "the provider quotes no one price for an image of it, and a hold must not be a guess."
 _NO_WITNESS: dict[str, object] = {"candidate": None, "witnesses": []}
 
 
@@ -78,9 +80,15 @@ class PriceList:
         self._learned: dict[str, int] = {}
 
     async def estimate(self, model: Model, given: Mapping[str, object]) -> int:
-        """Return the credits that one attempt at this input should cost; raises `Unavailable`."""
+        """Return the credits that one attempt at this input should cost.
+
+        Raises `Unavailable`, and `InvalidRequest` for a model whose price nobody has told.
+        """
         learned = await self.learned()
-        return learned.get(model.id, catalog.estimate(model, given))
+        price = learned.get(model.id, catalog.estimate(model, given))
+        if price is None:
+            raise catalog.refusal([unpriced(model)])
+        return price
 
     async def learned(self) -> dict[str, int]:
         """Return the prices that were told or taught, by model; raises `Unavailable`."""
@@ -89,6 +97,11 @@ class PriceList:
                 self._learned = await _learned(tx)
             self._read_at = time.monotonic()
         return self._learned
+
+
+def unpriced(model: Model) -> FieldError:
+    """Say of the input's model that it cannot be called, for nobody has told its price."""
+    return FieldError(f"{catalog.AT}/model", f"{model.id} cannot be called at present: {UNPRICED}")
 
 
 async def known(tx: Transaction, model_id: str) -> Known:
@@ -104,9 +117,10 @@ async def current(tx: Transaction, model_id: str) -> int | None:
 
 
 async def present(tx: Transaction) -> dict[str, int]:
-    """Return the price of every model of the catalog: as learned, else as the catalog has it."""
+    """Return the price of every model of the catalog that has one: as learned, else as published."""
     learned = await _learned(tx)
-    return {model.id: learned.get(model.id, model.price) for model in catalog.models()}
+    prices = {model.id: learned.get(model.id, model.price) for model in catalog.models()}
+    return {model: price for model, price in prices.items() if price is not None}
 
 
 async def dearest(tx: Reader) -> int:
@@ -116,7 +130,7 @@ async def dearest(tx: Reader) -> int:
 
 
 def listed() -> dict[str, object]:
-    """Return the catalog's own prices, for `PRESENT` and `DEAREST`."""
+    """Return the catalog's own prices, None for none, for `PRESENT` and `DEAREST`."""
     return {model.id: model.price for model in catalog.models()}
 
 
@@ -198,7 +212,9 @@ async def drifts(tx: Transaction) -> list[Drift]:
 
 async def _learned(tx: Transaction) -> dict[str, int]:
     rows = await tx.scalars(select(Price))
-    return {row.model: _known(row.model, row).present for row in rows}
+    # What only charges have taught is no published price: it comes of calls that one had allowed.
+    told = (row for row in rows if row.quoted is not None or _is_listed(row.model))
+    return {row.model: _known(row.model, row).present for row in told}
 
 
 def _known(model_id: str, row: Price | None) -> Known:
@@ -213,9 +229,14 @@ def _learnt(row: Price) -> bool:
 
 
 def _listed(model_id: str, otherwise: int) -> int:
-    """Return the catalog's price; `otherwise` for a model that it has no more."""
+    """Return the catalog's price; `otherwise` for a model that it has no more, or no price of."""
     model = catalog.find(model_id)
-    return otherwise if model is None else model.price
+    return otherwise if model is None or model.price is None else model.price
+
+
+def _is_listed(model_id: str) -> bool:
+    model = catalog.find(model_id)
+    return model is None or model.price is not None
 
 
 # `Known.present` for a row of `jobs`, in a statement that is given `listed`.

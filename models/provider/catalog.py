@@ -11,8 +11,6 @@ import json
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Literal
 
 from models.errors import FieldError, InvalidRequest
@@ -30,7 +28,8 @@ from models.images.references import (
 from models.platform.addresses import Network
 from models.platform.wording import shown
 from models.provider.inputs import AT, ImageSize, RawInput, SeedreamInput, check_fields, judge_link
-from models.provider.sizes import Sizes, judge_size, resolve
+from models.provider.listing import Model, models
+from models.provider.sizes import judge_size, resolve
 
 __all__ = [
     "AT",
@@ -55,46 +54,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Model(Sizes):
-    """A model, and its price in credits for one image.
-
-    An image with more pixels than `large_area`, of a size in `large_sizes`, or drawn from more than
-    `large_references` references takes longer, and gets the longer timeout.
-    """
-
-    id: str
-    title: str
-    listed_at: datetime
-    price: int
-    references_max: int
-    large_sizes: frozenset[str]
-    large_area: int
-    large_references: int
-
-
-# Left out, because nobody published what a call costs and a hold must not be a guess:
-# bytedance/seedream-4-5 (the same fields and sides; its number of pixels is not published either)
-# and bytedance/seedream-5-0-pro (sides 1024-2752, both required, "1.5K" by default). The 120,000
-# credits of their published examples stand on every image route alike, so they are not a price.
-_MODELS = (
-    Model(
-        id="bytedance/seedream-5-0-lite-preview",
-        title="Seedream 5.0 Lite",
-        listed_at=datetime(2026, 8, 21, tzinfo=UTC),
-        price=91_000,
-        sizes=MappingProxyType({"2K": None, "4K": None}),
-        side_min=1440,
-        side_max=4096,
-        side_default=2048,
-        area_min=3_686_400,
-        area_max=16_777_216,
-        references_max=14,
-        large_sizes=frozenset({"4K"}),
-        large_area=2 * 2048 * 2048,  # "2K" has at most about 4.6 million pixels
-        large_references=4,
-    ),
-)
+_MODELS = models()
 
 
 @dataclass(frozen=True)
@@ -110,11 +70,6 @@ class Checked:
     large: bool
     inline: tuple[Inline, ...]
     links: tuple[tuple[int, str], ...]
-
-
-def models() -> tuple[Model, ...]:
-    """List the models that can be called."""
-    return _MODELS
 
 
 def find(model_id: str) -> Model | None:
@@ -187,8 +142,11 @@ def fingerprint(model: Model, given: Mapping[str, object]) -> bytes:
     return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).digest()
 
 
-def estimate(model: Model, given: Mapping[str, object]) -> int:  # noqa: ARG001 - see below
-    """Return the credits that one attempt should cost; today no price depends on the input."""
+def estimate(model: Model, given: Mapping[str, object]) -> int | None:  # noqa: ARG001 - see below
+    """Return the credits that one attempt should cost; today no price depends on the input.
+
+    None when nobody has published it.
+    """
     return model.price
 
 

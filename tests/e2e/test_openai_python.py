@@ -8,7 +8,8 @@ import httpx
 import openai
 import pytest
 
-from tests.e2e.stage import MODEL, Stage
+from tests.e2e import stage as stages
+from tests.e2e.stage import MODEL, PRICE, Stage
 
 JPEG = b"\xff\xd8\xff"
 TAG = "openai-python"
@@ -63,6 +64,19 @@ def test_it_draws_from_its_last_picture_without_sending_it(
     )
     assert again.data is not None
     assert again.data[0].url
+
+
+def test_a_model_that_the_provider_quotes_is_called_at_its_quote(
+    client: openai.OpenAI, ours: dict[str, object], stage: Stage
+) -> None:
+    quoted = "SELECT count(*) FROM prices WHERE model = 'bytedance/seedream-4-5' AND quoted > 0"
+    stages.eventually(lambda: stage.number(quoted) == 1, "the price is told")
+    made = client.images.generate(
+        model="bytedance/seedream-4-5", prompt="a lighthouse", extra_body=ours
+    )
+    assert made.data is not None
+    assert made.data[0].url
+    assert (made.model_extra or {})["meta"]["usage"]["credits_used"] == PRICE
 
 
 def test_it_streams(client: openai.OpenAI, ours: dict[str, object]) -> None:

@@ -9,7 +9,7 @@ from models.platform.jsonable import Json
 
 
 class ModelPrice(BaseModel):
-    """The catalog's price."""
+    """The present price: as the provider quotes it, or as it was published."""
 
     credits: Credits
     per: Literal["image"]
@@ -27,8 +27,17 @@ class Model(BaseModel):
     rules: Json
 
 
+class UnavailableModel(BaseModel):
+    """A model that cannot be called at present."""
+
+    id: str
+    title: str
+    reason: str
+
+
 class ModelList(BaseModel):
     """All models that can be called."""
 
     object: Literal["list"]
     data: list[Model]
+    unavailable: list[UnavailableModel] = Field(description="what cannot be called, and why")

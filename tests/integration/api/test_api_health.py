@@ -101,7 +101,10 @@ async def test_a_draining_process_is_not_ready_and_still_answers(api: Api) -> No
 
 async def test_the_catalog_shows_rules_and_price(api: Api) -> None:
     listed = (await api.client.get("/v1/models")).json()
-    assert [each["id"] for each in listed["data"]] == [each.id for each in catalog.models()]
+    first, *others = catalog.models()
+    assert [each["id"] for each in listed["data"]] == [first.id]
+    assert [each["id"] for each in listed["unavailable"]] == [each.id for each in others]
+    assert "quotes no one price" in listed["unavailable"][0]["reason"]
     first = listed["data"][0]
     assert first["price"] == {"credits": PRICE, "per": "image"}
     assert first["rules"]["image_size"]["named"] == ["2K", "4K"]

@@ -12,10 +12,12 @@ from structlog.testing import capture_logs
 
 from deploy.simulator import Running
 from models.accounts.callers import Caller
-from models.errors import BudgetExceeded
+from models.errors import BudgetExceeded, InvalidRequest
 from models.money import budgets, prices
 from models.money.budgets import Rule
+from models.money.prices import PriceList
 from models.platform.db import Database
+from models.provider import catalog
 from models.schema import Attempt
 from models.settings import Settings
 from tests.fixtures import spending
@@ -26,6 +28,7 @@ from worker.dispatcher.account import pricing, reconciling
 from worker.dispatcher.duties import measuring
 
 DEARER, CHEAPER = 120_000, 60_000
+UNPRICED = "bytedance/seedream-4-5"
 LATER = datetime.now(UTC) + timedelta(days=1)
 
 
@@ -54,6 +57,23 @@ async def test_until_something_is_learned_the_catalogs_price_holds(house: House)
     assert await price(house) is None
     assert await house.bench.do(prices.present) == {MODEL: PRICE}
     assert await house.bench.do(prices.dearest) == PRICE
+
+
+async def test_a_model_without_a_price_is_called_while_the_provider_quotes_one(
+    house: House,
+) -> None:
+    known = PriceList(house.reader.dispatcher.database)
+    model = catalog.find(UNPRICED)
+    assert model is not None
+    with pytest.raises(InvalidRequest, match="cannot be called at present"):
+        await known.estimate(model, {})
+    # What charges alone have taught is not what somebody has published.
+    await house.bench.run("INSERT INTO prices (model, credits) VALUES (:m, 5)", m=UNPRICED)
+    assert await house.bench.do(prices.present) == {MODEL: PRICE}
+    house.provider.world.change({"price": DEARER})
+    await ask(house)
+    assert await house.bench.do(prices.present) == {MODEL: DEARER, UNPRICED: DEARER}
+    assert await PriceList(house.reader.dispatcher.database).estimate(model, {}) == DEARER
 
 
 async def test_a_quote_is_learned(house: House) -> None:

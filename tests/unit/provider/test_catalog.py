@@ -1,6 +1,7 @@
 import json
 import re
 import unicodedata
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from models.errors import InvalidRequest
 from models.images.references import data_url
-from models.provider import catalog
+from models.provider import catalog, listing
 from models.provider.catalog import Checked
 from models.provider.sizes import Sizes, judge_size
 
@@ -47,11 +48,28 @@ def lite() -> catalog.Model:
 
 
 def test_seedream_lite_is_in_the_catalog_with_its_price() -> None:
-    assert [model.id for model in catalog.models()] == [LITE]
+    assert [model.id for model in catalog.models()] == [LITE, "bytedance/seedream-4-5"]
     assert lite().price == 91_000
     assert catalog.estimate(lite(), body()) == 91_000
     assert catalog.find("bytedance/seedream-9") is None
     assert isinstance(hash(lite()), int)
+
+
+def test_a_model_is_listed_by_the_schema_that_is_published() -> None:
+    for model in catalog.models():
+        fields = model.schema["properties"]
+        assert isinstance(fields, dict)
+        assert fields["model"]["enum"] == [model.id]
+        assert fields.keys() == catalog.SeedreamInput.model_fields.keys()
+    assert catalog.find("bytedance/seedream-4-5").price is None  # type: ignore[union-attr]  # it is listed
+
+
+def test_a_schema_that_was_changed_is_not_read(tmp_path: Path) -> None:
+    told = json.loads(next(listing.FILES.glob("*.json")).read_bytes())
+    told["schema"]["properties"]["image_urls"]["maxItems"] = 15
+    (tmp_path / "x.json").write_text(json.dumps(told))
+    with pytest.raises(ValueError, match=r"x\.json: the schema is not the one that was published"):
+        listing.read(tmp_path / "x.json")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +114,7 @@ def test_a_good_input_passes_unchanged(raw: dict[str, object]) -> None:
         (body(model=None), "/input/model", "null is not a string."),
         (body(model="bytedance/seedream-5-0-lite"), "/input/model", f'did you mean "{LITE}"?'),
         (body(model=LITE.upper()), "/input/model", f'did you mean "{LITE}"?'),
-        (body(model="dall-e-3"), "/input/model", f"use one of: {LITE}."),
+        (body(model="dall-e-3"), "/input/model", f"use one of: {LITE}, "),
         (body(model="x" * 10**7), "/input/model", "is not in the catalog"),
         (body(promt="a"), "/input/promt", 'there is no field "promt"; did you mean "prompt"?'),
         (body(n=2), "/input/n", "the fields are model, prompt, image_urls"),
