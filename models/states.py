@@ -24,7 +24,7 @@ EventType = Literal[
     "job.running", "job.succeeded", "job.failed", "job.canceled", "job.expired",
     "job.charge_resolved", "budget.threshold", "webhook.disabled",
     "wallet.low", "wallet.empty", "wallet.restored", "ping",
-    "batch.progress", "batch.paused", "batch.completed", "group.completed",
+    "batch.progress", "batch.paused", "batch.completed",
 ]  # fmt: skip
 BudgetScope = Literal["project", "key", "customer"]
 BudgetWindowKind = Literal["day", "month", "total"]
@@ -66,7 +66,7 @@ TERMINAL_EVENTS: tuple[EventType, ...] = (
 IDEMPOTENT_ROUTES = ("submit", "retry", "images", *(f"images:{n}" for n in range(1, 10)))
 JOB_EVENTS: tuple[EventType, ...] = ("job.running", *TERMINAL_EVENTS, "job.charge_resolved")
 BATCH_EVENTS: tuple[EventType, ...] = (
-    "batch.progress", "batch.paused", "batch.completed", "group.completed",
+    "batch.progress", "batch.paused", "batch.completed",
 )  # fmt: skip
 BATCH_OVER: tuple[BatchStatus, ...] = ("completed", "canceled")
 SCOPES: tuple[ProjectScope, ...] = get_args(ProjectScope)

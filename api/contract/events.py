@@ -122,9 +122,9 @@ class WalletEvent(Event):
 
 
 class BatchEvent(Event):
-    """What happened to a batch, or to a group."""
+    """What happened to a batch."""
 
-    type: Literal["batch.progress", "batch.paused", "batch.completed", "group.completed"]
+    type: Literal["batch.progress", "batch.paused", "batch.completed"]
     data: Batch
 
 
@@ -189,7 +189,6 @@ _EVENTS: dict[EventType, tuple[Callable[..., Awaitable[None]], str]] = {
         _batch,
         "Every row of the batch has ended; `data.status` says if canceled.",
     ),
-    "group.completed": (_batch, "Every job of the group has ended."),
     "ping": (_ping, "Somebody tests this endpoint."),
 }
 

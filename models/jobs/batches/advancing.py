@@ -22,7 +22,6 @@ from models.states import (
     ROW_READY,
     ROW_UNHELD,
     ROW_UNTOLD,
-    EventType,
     PauseCause,
 )
 
@@ -94,8 +93,7 @@ async def _tell_progress(tx: Transaction, batch: Batch) -> None:
             paused_for=None,
             finished_at=func.now(),
         )
-        type_: EventType = "group.completed" if batch.kind == "group" else "batch.completed"
-        await tell(tx, ended, type_)
+        await tell(tx, ended, "batch.completed")
         return
     percent = 100 * (batch.total - _left(batch)) // batch.total // _TENTH * _TENTH
     if batch.kind == "batch" and percent > batch.told:

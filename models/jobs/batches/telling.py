@@ -10,7 +10,7 @@ from models.schema import Batch
 from models.states import EventType
 from models.webhooks import bodies, endpoints, events
 
-_USUAL: Sequence[EventType] = ("batch.paused", "batch.completed", "group.completed")
+_USUAL: Sequence[EventType] = ("batch.paused", "batch.completed")
 
 
 async def tell(tx: Transaction, batch: Batch, type_: EventType) -> None:
