@@ -69,9 +69,18 @@ async def api_key(
     return key
 
 
-async def _accepted(client: httpx.AsyncClient, key: str) -> bool:
+async def operator_key(operator: Operator, data: Path, client: httpx.AsyncClient) -> Path:
+    """Return the file with an operator's key that the API accepts: the kept, or a new one (mode 600)."""
+    file = data / "operator-key"
+    kept = file.read_text().strip() if file.exists() else None
+    if kept is None or not await _accepted(client, kept, "/v1/operator/keys"):
+        folder.keep(file, await operator.run("create-operator-key"))
+    return file
+
+
+async def _accepted(client: httpx.AsyncClient, key: str, listing: str = "/v1/jobs") -> bool:
     answer = await client.get(
-        "/v1/jobs", params={"limit": 1}, headers={"Authorization": f"Bearer {key}"}
+        listing, params={"limit": 1}, headers={"Authorization": f"Bearer {key}"}
     )
     return answer.status_code == httpx.codes.OK
 

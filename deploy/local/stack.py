@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from deploy.local import demo, folder, ports, roles, supervisor
-from deploy.local.commands import Operator, api_key
+from deploy.local.commands import Operator, api_key, operator_key
 from deploy.local.demo import Demo
 from deploy.local.roles import Places
 from deploy.local.screen import Screen
@@ -132,15 +132,19 @@ class _Stack:
                 when = "try" if self.stay else "with `make up`, try"
                 self.screen.say(f"{when}: {demo.command(self.places.api, key, job_id)}", "bold")
             if self.stay:
-                await self._say_where_to_look(client)
+                await self._say_where_to_look(client, operator)
             return job_id is not None
 
-    async def _say_where_to_look(self, client: httpx.AsyncClient) -> None:
+    async def _say_where_to_look(self, client: httpx.AsyncClient, operator: Operator) -> None:
         """Tell the page's address, with what signs a browser in: once, and for a minute."""
+        file = await operator_key(operator, self.data, client)
         made = await client.post("/session/link")
         if made.is_success:
             self.screen.say(f"look at it, within a minute: {made.json()['url']}", "bold")
             self.screen.say(f"later, sign in with the API key at {self.places.api}/")
+            self.screen.say(
+                f"or with the operator's, kept in {file}, to see the whole installation"
+            )
 
     async def _example(self, shown: Demo) -> str | None:
         """Run the example, but do not pay for it at each start: `make demo` makes it once more."""

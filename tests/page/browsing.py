@@ -4,7 +4,7 @@ import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import PROMPTS, SHOTS, Darkroom, listen  # this folder's
+from conftest import MODEL, PROMPTS, SHOTS, Darkroom, listen  # this folder's
 from playwright.sync_api import Browser, Page, expect
 
 ROOMS = {
@@ -264,6 +264,72 @@ def test_money_is_grouped_bounded_and_saved(darkroom: Darkroom, page: Page) -> N
     assert saved.value.suggested_filename == "ledger.csv"
 
 
+def test_an_operators_key_opens_one_room_and_no_other_key_does(
+    darkroom: Darkroom, page: Page, night: Page
+) -> None:
+    nav = night.get_by_role("navigation", name="Rooms")
+    expect(nav.get_by_role("link")).to_have_text(["Operator", "API"])
+    visit(night, darkroom, "#/jobs")
+    expect(night.locator("#main")).to_contain_text("lacks the scope jobs:read")
+    expect(page.get_by_role("link", name="Operator")).to_have_count(0)
+    visit(page, darkroom, "#/operator")
+    expect(page.locator("#main")).to_contain_text("lacks the scope operator")
+
+
+def test_an_operator_pauses_resumes_caps_suspends_and_reads_who_did_it(
+    darkroom: Darkroom, night: Page
+) -> None:
+    darkroom.operator.post("/v1/operator/projects", json={"name": "atelier"})
+    visit(night, darkroom, "#/operator")
+    stops = night.get_by_role("table", name="Gates and pauses")
+    night.get_by_role("button", name="Pause…").click()
+    night.get_by_role("dialog").get_by_label("What").select_option("model")
+    night.get_by_role("dialog").get_by_label("Model", exact=True).fill("nobody/knows")
+    night.get_by_role("dialog").get_by_role("button", name="Pause").click()
+    expect(night.get_by_role("alert")).to_contain_text("There is no model 'nobody/knows'")
+    night.get_by_role("dialog").get_by_label("Model", exact=True).fill(MODEL)
+    night.keyboard.press("Enter")
+    expect(stops).to_contain_text(MODEL)
+    expect(night.get_by_role("region", name="What needs a person")).to_contain_text("paused")
+    paused = stops.get_by_role("row").filter(has_text=MODEL)
+    paused.get_by_role("button", name="Resume").click()
+    expect(paused).to_have_count(0)
+    row = night.get_by_role("row").filter(has_text="atelier")
+    row.get_by_role("button", name="Caps…").click()
+    night.get_by_label("Jobs in flight at once").fill("3")
+    night.keyboard.press("Enter")
+    expect(row).to_contain_text("3 in flight")
+    row.get_by_role("button", name="Pause").click()
+    expect(row.locator(".status")).to_have_text("paused")
+    row.get_by_role("button", name="Resume").click()
+    expect(row.locator(".status")).to_have_text("active")
+    row.get_by_role("button", name="Suspend…").click()
+    night.get_by_label("Why").fill("Its invoice is overdue")
+    night.get_by_role("dialog").get_by_role("button", name="Suspend").click()
+    expect(row).to_contain_text("Its invoice is overdue")
+    night.get_by_label("Action").select_option("project suspended")
+    log = night.get_by_role("table", name="Audit log")
+    expect(log.locator("tbody tr").first).to_contain_text("Its invoice is overdue")
+    expect(log.locator("tbody tr").first).to_contain_text("127.0.0.1")
+    row.get_by_role("button", name="Reinstate").click()
+    expect(row.locator(".status")).to_have_text("active")
+
+
+def test_an_operator_says_what_a_call_cost_that_nobody_knows(
+    darkroom: Darkroom, night: Page
+) -> None:
+    job = darkroom.submit("An answer that is lost [sim: lost]", max_attempts=1)
+    visit(night, darkroom, "#/operator")
+    unknown = night.get_by_role("table", name="Unknown charges")
+    row = unknown.get_by_role("row").filter(has_text=job[-6:])
+    row.get_by_role("button", name="Resolve…").click(timeout=60_000)
+    night.get_by_role("dialog").get_by_label("The provider").select_option("free")
+    night.get_by_role("button", name="Book it").click()
+    expect(row).to_have_count(0)
+    night.get_by_label("Action").select_option("charge resolved")
+    expect(night.get_by_role("table", name="Audit log")).to_contain_text(job[-6:])
+
+
 def test_the_keyboard_alone_is_enough(darkroom: Darkroom, chromium: Browser) -> None:
     page = chromium.new_context(viewport={"width": 1280, "height": 900}).new_page()
     complaints = listen(page)
@@ -323,6 +389,10 @@ def test_every_room_is_drawn_at_every_width_and_axe_finds_nothing(
             page.wait_for_load_state("networkidle") if "job" not in name else None
             page.wait_for_timeout(600)  # pictures are drawn
             look(page, f"{name}-{width}-{theme}", serious)
+        page.get_by_role("button", name="Sign out").click()
+        page.goto(darkroom.link(darkroom.operator))
+        expect(page.get_by_role("heading", name="The provider's limit")).to_be_visible()
+        look(page, f"operator-{width}-{theme}", serious)
         assert complaints == []
         context.close()
     assert serious == []

@@ -39,15 +39,16 @@ PROMPTS = (
 
 @dataclass(frozen=True)
 class Darkroom:
-    """The running stack: its address, a key of every scope, and a client that uses it."""
+    """The running stack: its address, a key of every scope, and clients that use it and an operator's."""
 
     url: str
     key: str
     client: httpx.Client
+    operator: httpx.Client
 
-    def link(self) -> str:
-        """Make a link that signs in once."""
-        made: str = self.client.post("/session/link").json()["url"]
+    def link(self, client: httpx.Client | None = None) -> str:
+        """Make a link that signs in once, as this client's key."""
+        made: str = (client or self.client).post("/session/link").json()["url"]
         return made
 
     def submit(self, prompt: str, **options: object) -> str:
@@ -95,14 +96,20 @@ def darkroom(
         key = (data / "data" / "api-key").read_text().strip()
         assert re.search(r"look at it, within a minute: http\S+/#/sign-in/drs_", log.read_text())
         url = f"http://127.0.0.1:{port}"
-        headers = {"authorization": f"Bearer {key}"}
-        with httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False) as client:
-            running = Darkroom(url, key, client)
+        night = (data / "data" / "operator-key").read_text().strip()
+        with client_of(url, key) as client, client_of(url, night) as operator:
+            running = Darkroom(url, key, client, operator)
             fill(running)
             yield running
     finally:
         process.terminate()
         process.wait(60)
+
+
+def client_of(url: str, key: str) -> httpx.Client:
+    """Open a client that presents a key."""
+    headers = {"authorization": f"Bearer {key}"}
+    return httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False)
 
 
 def process_wait(process: subprocess.Popen[bytes], seconds: float) -> None:
@@ -145,13 +152,24 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def page(darkroom: Darkroom, chromium: Browser) -> Iterator[Page]:
     """A browser that is signed in; whatever it complains of fails the test."""
+    yield from signed_in(chromium, darkroom.link(), "Jobs")
+
+
+@pytest.fixture
+def night(darkroom: Darkroom, chromium: Browser) -> Iterator[Page]:
+    """A browser that is signed in with an operator's key."""
+    yield from signed_in(chromium, darkroom.link(darkroom.operator), "Operator")
+
+
+def signed_in(chromium: Browser, link: str, room: str) -> Iterator[Page]:
+    """Open a browser, which begins in a room."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     opened = context.new_page()
     opened.set_default_timeout(30_000)
     complaints = listen(opened)
-    opened.goto(darkroom.link())
-    opened.get_by_role("heading", name="Jobs", level=1).wait_for()
+    opened.goto(link)
+    opened.get_by_role("heading", name=room, level=1).wait_for()
     yield opened
     context.close()
     assert complaints == []

@@ -3,7 +3,7 @@ import { signal } from "@preact/signals";
 import type { Problem } from "./openapi";
 
 export interface Session {
-  project: { id: string; name: string };
+  project: { id: string | null; name: string }; // an operator has none
   key: { id: string; name: string };
   scopes: string[];
   csrf_token: string;
@@ -68,7 +68,7 @@ export function query(of: Record<string, string | number | undefined | null>): s
 
 export function may(scope: string): boolean {
   const scopes = session.value?.scopes ?? [];
-  return scopes.includes(scope) || scopes.includes("admin");
+  return scopes.includes(scope) || (scope !== "operator" && scopes.includes("admin"));
 }
 
 export async function look(): Promise<void> {

@@ -27,9 +27,14 @@ export function span(milliseconds: number): string {
   const seconds = Math.max(0, milliseconds) / 1000;
   if (seconds < 10) return `${seconds.toFixed(seconds < 1 ? 2 : 1)} s`;
   if (seconds < 100) return `${seconds.toFixed(1)} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
-  if (seconds < 48 * 3600) return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
+  if (seconds < 3600) return two(Math.round(seconds), 60, "min", "s");
+  if (seconds < 48 * 3600) return two(Math.round(seconds / 60), 60, "h", "min");
   return `${Math.round(seconds / 86_400)} days`;
+}
+
+function two(of: number, each: number, big: string, small: string): string {
+  const rest = of % each;
+  return `${Math.floor(of / each)} ${big}${rest ? ` ${rest} ${small}` : ""}`;
 }
 
 export const between = (from: string, to: string | null): number =>

@@ -91,3 +91,13 @@ export function follow(id: string, changes: (job: string) => void): () => void {
     live.value = false;
   };
 }
+
+/** Look again every ten seconds while somebody may see it: for what no stream tells. */
+export function usePolling(look: () => unknown): void {
+  useEffect(() => {
+    const every = setInterval(() => {
+      if (!document.hidden) look();
+    }, 2 * PACE);
+    return () => clearInterval(every);
+  }, [look]);
+}

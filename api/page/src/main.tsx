@@ -9,6 +9,7 @@ import { JobRoom } from "./rooms/job";
 import { JobsRoom } from "./rooms/jobs";
 import { KeysRoom } from "./rooms/keys";
 import { MoneyRoom } from "./rooms/money";
+import { OperatorRoom } from "./rooms/operator/room";
 import { PlaygroundRoom } from "./rooms/playground";
 import { SignIn } from "./rooms/signin";
 import { WebhooksRoom } from "./rooms/webhooks";
@@ -20,11 +21,17 @@ const ROOMS = [
   { name: "webhooks", title: "Webhooks", scope: "webhooks" },
   { name: "money", title: "Money", scope: "usage:read" },
   { name: "keys", title: "Keys", scope: "admin" },
+  { name: "operator", title: "Operator", scope: "operator" },
 ];
 
+/** The room that a key opens first: an operator's opens one alone. */
+const home = () => ROOMS.find((each) => may(each.scope))?.name ?? "jobs";
+
 function Room() {
-  const { room, id } = place.value;
-  if (!room || room === "sign-in") return may("jobs:read") ? <JobsRoom /> : <Nothing />;
+  const at = place.value;
+  const begins = !at.room || at.room === "sign-in"; // what stands behind `sign-in` is no id
+  const room = begins ? home() : at.room;
+  const id = begins ? "" : at.id;
   const known = ROOMS.find((each) => each.name === room);
   if (!known) return <Nothing />;
   if (!may(known.scope)) return <Closed scope={known.scope} title={known.title} />;
@@ -32,6 +39,7 @@ function Room() {
   if (room === "playground") return <PlaygroundRoom />;
   if (room === "webhooks") return <WebhooksRoom />;
   if (room === "money") return <MoneyRoom />;
+  if (room === "operator") return <OperatorRoom />;
   return <KeysRoom />;
 }
 
@@ -60,7 +68,7 @@ function Nothing() {
 }
 
 function Nav() {
-  const here = place.value.room || "jobs";
+  const here = place.value.room || home();
   return (
     <nav aria-label="Rooms">
       {ROOMS.filter((each) => may(each.scope)).map((each) => (
@@ -75,7 +83,7 @@ function Nav() {
 
 function Brand() {
   return (
-    <a class="brand" href={href("jobs")}>
+    <a class="brand" href={href(home())}>
       <svg viewBox="0 0 32 32" aria-hidden="true">
         <circle cx="16" cy="16" r="13" />
         <circle cx="16" cy="16" r="5" />

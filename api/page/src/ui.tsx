@@ -163,7 +163,7 @@ export function Section({ title, children, aside, id }: { title: string; id?: st
 /** A table that scrolls within itself where the screen is narrow. */
 export function Table({ caption, head, children, cards }: { caption: string; head: ComponentChildren[]; cards?: boolean } & Children) {
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={caption}>
+    <div class="scroll" tabIndex={0} role="region" aria-label={`${caption}, as a table`}>
       <table class={cards ? "cards" : undefined}>
         <caption class="hidden">{caption}</caption>
         <thead>
