@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
@@ -58,6 +59,10 @@ class State:
     looking: asyncio.Task[tuple[str | None, str | None]] | None = None
     measured: bytes = b""
     measured_until: float = 0.0
+
+    def located(self, path: str) -> str:
+        """Return what `Location` says of a path: below the one that a proxy has stripped, if it has."""
+        return f"{urlsplit(self.settings.public_url).path.rstrip('/')}{path}"
 
     def log_accepted(self, job: Job, *, replayed: bool) -> None:
         """Leave a line in the log: the first of a job's life."""

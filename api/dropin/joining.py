@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import Request
@@ -41,8 +40,7 @@ class Taken:
 
     def location(self, here: State) -> str:
         """Return where the first of them is, below the path that a proxy has stripped."""
-        below = urlsplit(here.settings.public_url).path.rstrip("/")
-        return f"{below}/v1/jobs/{ids.text(ids.JOB, self.jobs[0])}"
+        return here.located(f"/v1/jobs/{ids.text(ids.JOB, self.jobs[0])}")
 
     @property
     def named(self) -> str:

@@ -1,7 +1,6 @@
 """`/v1/jobs/actions`: one thing done to every job that a filter leaves."""
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -36,8 +35,7 @@ async def request_action(
     if body.dry_run:
         return JsonAnswer(previewed(body, await sweeping.preview(here, caller, body)))
     action, replayed = await sweeping.take(here, caller, body, key)
-    below = urlsplit(here.settings.public_url).path.rstrip("/")
-    headers = {"location": f"{below}{router.prefix}/{ids.text(ids.ACTION, action.id)}"}
+    headers = {"location": here.located(f"{router.prefix}/{ids.text(ids.ACTION, action.id)}")}
     headers |= {"idempotent-replayed": "true"} if replayed else {}
     return JsonAnswer(shown(action), 202, headers)
 

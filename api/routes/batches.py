@@ -37,7 +37,7 @@ from api.contract.documentation import (
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import BatchId, Here, Reader, Reading, Tx, Writer, idempotency_key
 from api.dependencies.holding import patience_of
-from api.dependencies.state import state_of
+from api.dependencies.state import State, state_of
 from api.routes import spreadsheet
 from models.jobs import batches
 from models.jobs.batches import Standing
@@ -61,7 +61,7 @@ async def submit_batch(
 ) -> Response:
     """Accept up to 50,000 rows as one batch: each is judged first, and one decision holds the money."""
     taken = await taking.take(request, here, caller, query, idempotency_key(request))
-    return _taken(query, taken)
+    return _taken(here, query, taken)
 
 
 @router.get("", responses=BATCHES)
@@ -177,7 +177,7 @@ async def retry_batch(
 ) -> Response:
     """Accept a new batch of the rows that failed or expired, with the same names."""
     key = idempotency_key(request)
-    return _taken(_ASKED, await taking.retake(here, caller, batch_id, body, key))
+    return _taken(here, _ASKED, await taking.retake(here, caller, batch_id, body, key))
 
 
 @router.patch("/{id}", responses=BATCH)
@@ -194,7 +194,7 @@ def _shown(found: Standing, more: dict[str, str] | None = None) -> Response:
     return JsonAnswer(batches.show(found), headers=headers)
 
 
-def _taken(query: BatchQuery, taken: Taken) -> Response:
+def _taken(here: State, query: BatchQuery, taken: Taken) -> Response:
     report, errors = taken.report, [each.told for each in taken.report.errors]
     if taken.standing is None:
         held = sum(report.held.values())
@@ -211,7 +211,7 @@ def _taken(query: BatchQuery, taken: Taken) -> Response:
             }
         )
     shown = batches.show(taken.standing) | {"errors": errors}
-    headers = {"location": f"/v1/batches/{shown['id']}", "etag": taken.standing.etag}
+    headers = {"location": here.located(f"/v1/batches/{shown['id']}"), "etag": taken.standing.etag}
     if taken.replayed:
         headers["idempotent-replayed"] = "true"
     return JsonAnswer(shown, 202, headers | {"retry-after": "5"})

@@ -1,7 +1,6 @@
 """`/v1/erasures`: a customer, or jobs, are forgotten everywhere; and the proof of it."""
 
 from typing import Annotated
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
@@ -37,8 +36,7 @@ async def request_erasure(
     What is accepted after this request is left alone.
     """
     erasure, replayed = await sweeping.erase(here, caller, body, idempotency_key(request))
-    below = urlsplit(here.settings.public_url).path.rstrip("/")
-    headers = {"location": f"{below}{router.prefix}/{ids.text(ids.ERASURE, erasure.id)}"}
+    headers = {"location": here.located(f"{router.prefix}/{ids.text(ids.ERASURE, erasure.id)}")}
     headers |= {"idempotent-replayed": "true"} if replayed else {}
     return JsonAnswer(_shown(erasure), 202, headers)
 

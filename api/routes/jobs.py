@@ -3,7 +3,6 @@
 from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
@@ -138,8 +137,7 @@ async def _accepted(
         let_go(request)
         with suppress(Unavailable):
             found = await here.waiting.terminal(request, job.project_id, job.id, patience)
-    below = urlsplit(here.settings.public_url).path.rstrip("/")  # what a proxy has stripped
-    location = f"{below}/v1/jobs/{ids.text(ids.JOB, job.id)}"
+    location = here.located(f"/v1/jobs/{ids.text(ids.JOB, job.id)}")
     headers = _headers(found) | {"location": location} | applied
     if replayed:
         headers["idempotent-replayed"] = "true"

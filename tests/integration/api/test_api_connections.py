@@ -6,7 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -19,11 +19,10 @@ import pytest
 from api.edge.connections.refusing import FIELDS_MAX, HEAD_MAX, URL_MAX
 from deploy.local import ports
 from deploy.local.servers.server import launched
-from models import ids
 from models.settings import Settings
 from tests.conftest import PLAIN, make_settings
 from tests.e2e.stage import ROOT, role_environment
-from tests.integration.api.client import Api, bearer
+from tests.integration.api.client import Api, body
 from tests.integration.api.conftest import Serve
 
 HEAD = b"GET /healthz HTTP/1.1\r\nhost: x\r\n"
@@ -282,20 +281,26 @@ async def test_when_all_are_busy_who_comes_is_told_to_come_again(
     settings: Settings, serving: Serve
 ) -> None:
     async with serving(settings.model_copy(update={"connections_max": 8})) as api:
-        job = ids.text(ids.JOB, await api.submit())
-        waits = [asyncio.create_task(hold(api, job)) for _ in range(8)]
-        while len(list(api.state.doorbell.waiting("job"))) == 0 or not await full(api):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+        # One of each project: no project has more than its share.
+        waits = [
+            asyncio.create_task(hold(api, await api.another_project(f"{n}"))) for n in range(8)
+        ]
+        async with asyncio.timeout(60):
+            while len(api.state.doorbell.waiting("job")) < len(waits):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.05)
+        assert await full(api)
         api.state.waiting.drain()
         assert {(await each).status_code for each in waits} >= {200}
         await assert_served(api)
 
 
-async def hold(api: Api, job: str) -> httpx.Response:
+async def hold(api: Api, key: Mapping[str, str]) -> httpx.Response:
+    """Submit a job, and wait for what nobody makes."""
     async with httpx.AsyncClient(
-        base_url=api.url, trust_env=False, verify=PLAIN, timeout=60
+        base_url=api.url, trust_env=False, verify=PLAIN, timeout=60, headers=key
     ) as own:
-        return await own.get(f"/v1/jobs/{job}", params={"wait": 30}, headers=bearer(api.key))
+        made = (await own.post("/v1/jobs", json=body())).json()
+        return await own.get(f"/v1/jobs/{made['id']}", params={"wait": 30})
 
 
 async def full(api: Api) -> bool:
