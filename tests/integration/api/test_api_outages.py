@@ -18,7 +18,7 @@ from models.platform.db import Database, migrate
 from tests.conftest import PLAIN, make_settings
 from tests.integration.api.client import Api, bearer, body, path, problem
 from tests.integration.api.conftest import serve
-from tests.integration.api.test_api_access import OPERATIONS, ask
+from tests.integration.api.contract import operations
 
 RECOVERS = 5.0  # seconds
 
@@ -73,9 +73,13 @@ async def assert_unavailable_everywhere(api: Api, seconds: float) -> None:
     """Ask every route at once, with a key that this process knows and one that it does not."""
     unknown = bearer(api_keys.new_key())
     started = time.monotonic()
-    answers = await asyncio.gather(
-        *(ask(api, each, **key) for key in (unknown, bearer(api.key)) for each in OPERATIONS)
-    )
+    keys = unknown, bearer(api.key)
+    async with httpx.AsyncClient(
+        base_url=api.url, trust_env=False, timeout=30, limits=httpx.Limits(), verify=PLAIN
+    ) as client:
+        answers = await asyncio.gather(
+            *(each.ask(client, {}, key) for key in keys for each in operations())
+        )
     assert time.monotonic() - started < seconds
     for answer in answers:
         of_catalog = answer.request.url.path.startswith(("/v1/models", "/v1/quotes"))
