@@ -67,6 +67,10 @@ def members(body: IO[bytes]) -> tuple[Raw, "Items"]:
         raise MalformedBody(f"The body is not UTF-8: see its byte {wrong.start}.") from None
     head: Raw = {}
     items: Items | None = None
+    if not text.startswith("{", _skip(text, 0)):
+        _value(text, _skip(text, 0))
+        message = "it is no object; send one with a list of items"
+        raise InvalidRequest(f"The body: {message}.", errors=(FieldError("", message),))
     at = _expect(text, 0, "{")
     while not text.startswith("}", at):
         name, at = _value(text, at)

@@ -89,6 +89,8 @@ async def test_an_accepted_job_looks_exactly_as_documented(api: Api) -> None:
         "cancel": None,
         "retried_from": None,
         "reused_from": None,
+        "batch_id": None,
+        "custom_id": None,
     }  # fmt: skip
 
 
