@@ -7,11 +7,14 @@ from itertools import cycle
 
 import httpx
 import openai
+import pytest
 
 from tests.conftest import PLAIN
 from tests.e2e import cutting, witnesses
 from tests.e2e.cutting import Cut, header
 from tests.e2e.stage import MODEL, Stage
+
+pytestmark = pytest.mark.long  # each waits for processes or walks far: `make long`
 
 CALLS, AT_ONCE = 100, 25
 UNCOUNTED = 10

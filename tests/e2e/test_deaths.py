@@ -16,6 +16,8 @@ from tests.e2e import witnesses
 from tests.e2e.stage import CALL, LEASE, PRICE, Stage, eventually
 from worker.dispatcher.publishing import Patience, hand_out
 
+pytestmark = pytest.mark.long  # each waits for processes or walks far: `make long`
+
 
 @pytest.fixture
 def stage(mortal: Stage) -> Iterator[Stage]:

@@ -13,6 +13,8 @@ from tests.e2e import witnesses
 from tests.e2e.shapes import Event
 from tests.e2e.stage import CALL, PRICE, Stage, eventually
 
+pytestmark = pytest.mark.long  # each waits for processes or walks far: `make long`
+
 CHARGED, FREE = "settled", "released"
 LOST = {
     "fin": FREE,

@@ -23,7 +23,10 @@ ROLES = ("api", "worker.dispatcher", "worker")
 
 UNSHARE = shutil.which("unshare")
 
-pytestmark = pytest.mark.skipif(UNSHARE is None, reason="needs unshare, of util-linux")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(UNSHARE is None, reason="needs unshare, of util-linux"),
+]
 
 
 def as_process_one(

@@ -10,6 +10,8 @@ from deploy.local.servers.server import Server
 from tests.e2e import witnesses
 from tests.e2e.stage import Stage, eventually
 
+pytestmark = pytest.mark.long  # each waits for processes or walks far: `make long`
+
 RELEASED = 50  # DARKROOM_PROVIDER_LIMIT of a stage: what is beyond stays queued
 # What Celery and our own roles may say of a Redis that is not there.
 COMPLAINTS = ("onnection", "redis", "Restoring")

@@ -16,6 +16,8 @@ from tests.e2e.test_redis import COMPLAINTS
 from tests.fixtures import sentinels
 from tests.fixtures.sentinels import Watched
 
+pytestmark = pytest.mark.long  # each waits for processes or walks far: `make long`
+
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:

@@ -20,6 +20,8 @@ from tests.conftest import PLAIN, make_settings
 from tests.e2e import deaf
 from tests.e2e.stage import ROOT, START, eventually, role_environment
 
+pytestmark = pytest.mark.long  # each waits for processes or walks far: `make long`
+
 WORKER, DISPATCHER, API = ("worker",), ("worker.dispatcher",), ("api",)
 
 

@@ -17,6 +17,8 @@ from redis.client import Monitor
 from tests.conftest import SECRET
 from tests.e2e.stage import KEY, Stage, eventually
 
+pytestmark = pytest.mark.long  # each waits for processes or walks far: `make long`
+
 
 @pytest.fixture
 def secrets(stage: Stage) -> Mapping[str, str]:

@@ -9,6 +9,8 @@ from tests.conftest import PLAIN
 from tests.e2e import witnesses
 from tests.e2e.stage import CALL, Stage, eventually
 
+pytestmark = pytest.mark.long  # each waits for processes or walks far: `make long`
+
 GRACE = 30.0  # seconds: DARKROOM_GRACE of a stage
 
 

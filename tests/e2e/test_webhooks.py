@@ -32,6 +32,8 @@ from tests.e2e.hostile import Crowd, Hit, Way
 from tests.e2e.shapes import Job
 from tests.e2e.stage import MODEL, Actor, Stage, eventually
 
+pytestmark = pytest.mark.long  # each waits for processes or walks far: `make long`
+
 LONG = 600.0  # seconds: what the long run may take for one of its parts
 _LONG_RUN = 1_000  # jobs, from which on nobody waits for the result
 

@@ -12,6 +12,8 @@ from psycopg import sql
 from tests.e2e import stage as stages
 from tests.e2e.stage import START, Stage
 
+pytestmark = pytest.mark.long  # each waits for processes or walks far: `make long`
+
 ROLES = ("api", "dispatcher", "worker")
 
 

@@ -20,6 +20,8 @@ from tests.integration.api.client import Api, bearer, body, path, problem
 from tests.integration.api.conftest import serve
 from tests.integration.api.contract import operations
 
+pytestmark = pytest.mark.long  # each waits for processes or walks far: `make long`
+
 RECOVERS = 5.0  # seconds
 
 

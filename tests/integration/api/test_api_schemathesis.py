@@ -31,6 +31,8 @@ from api.openapi import describe
 from tests.integration.api.client import Api, bearer
 from tests.integration.api.contract import IMPATIENT, OPEN, PREFIX, one_of_each
 
+pytestmark = pytest.mark.long  # each waits for processes or walks far: `make long`
+
 AnyCase = Case[Any]  # of JSON
 CHECKS = [
     not_a_server_error,

@@ -17,6 +17,8 @@ from deploy.local.servers import account, postgres, valkey
 from deploy.local.servers.server import Server, processes_in, wait_until
 from models.errors import Misconfigured
 
+pytestmark = pytest.mark.long  # each waits for processes or walks far: `make long`
+
 Row = tuple[object, ...]
 
 

@@ -29,6 +29,8 @@ from worker.provider import AccountUnavailable
 from worker.restore import recalling
 from worker.restore.recalling import Recalled
 
+pytestmark = pytest.mark.long  # each waits for processes or walks far: `make long`
+
 ROOT = Path(__file__).parents[3]
 PAID = ("failed", "paid_without_image")
 

@@ -27,6 +27,8 @@ from tests.integration.money.test_usage import DIMENSIONS, bench, live, other_ke
 from worker.dispatcher.duties import folding, measuring
 from worker.dispatcher.duty import Dispatcher
 
+pytestmark = pytest.mark.long  # each waits for processes or walks far: `make long`
+
 __all__ = ["bench", "other_key"]  # fixtures
 
 NOW, HOUR, DAY = timedelta(0), timedelta(hours=1), timedelta(days=1)
