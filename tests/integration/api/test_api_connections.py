@@ -328,6 +328,7 @@ async def test_one_address_has_a_bound_and_a_balancers_has_none(
                 writer.close()
 
 
+@pytest.mark.long
 async def test_told_to_stop_it_serves_on_until_balancers_have_noticed(tmp_path: Path) -> None:
     async with started(tmp_path, DARKROOM_DRAIN="3") as api:
         reset: list[str] = []

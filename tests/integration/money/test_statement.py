@@ -367,9 +367,7 @@ def is_nameless(script: str) -> bool:
     return answer == "lost" or (answer in {CHARGED, FREE} and "no_client_id" in script)
 
 
-@pytest.mark.parametrize(
-    "seed", [1, *(pytest.param(n, marks=pytest.mark.long) for n in range(2, 9))]
-)
+@pytest.mark.parametrize("seed", [pytest.param(n, marks=pytest.mark.long) for n in range(1, 9)])
 async def test_whatever_a_provider_says_our_books_become_its_own(house: House, seed: int) -> None:
     """Lies are drawn, so are the hours between them, the provider's clock, and when its account is away."""
     draw, reported, scripts = Random(seed), Reported(), dict[UUID, str]()  # noqa: S311 - cases
