@@ -1,4 +1,4 @@
-"""Give operators a plane of their own: keys, an audit log, processes, the limit over time."""
+"""Add a plane of the operators' own: keys, an audit log, processes, the limit over time."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -83,7 +83,7 @@ async def shared(
 
 @pytest.fixture
 def serving(database: Database) -> Serve:
-    """Gives what serves other settings on this test's database, for an `async with`."""
+    """Return what serves other settings on this test's database, for an `async with`."""
     return partial(serve, database=database)
 
 

@@ -39,7 +39,7 @@ async def taken(api: Api, items: Sequence[Body], **fields: object) -> Body:
 
 
 async def look(api: Api, batch: Body) -> dict[str, object]:
-    """Give the dispatcher turns until nothing is to be done of any batch, and read this one."""
+    """Let the dispatcher work until nothing is to be done of any batch, and read this one."""
     for _ in range(20):
         found = await batches.due(api.life.database.direct, 50)
         for each in found:

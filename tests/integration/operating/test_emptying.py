@@ -70,7 +70,7 @@ async def rows_of(bench: Bench, project_id: UUID) -> dict[str, int]:
 
 
 async def busy(bench: Bench, vault: Vault) -> None:
-    """Give a project one of everything that it can have."""
+    """Make one of everything that a project can have."""
     wish = Wish("https://example.com/hook")
     await bench.do(lambda tx: endpoints.register(tx, vault, bench.caller.project_id, wish))
     ref = await bench.running()

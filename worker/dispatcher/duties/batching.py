@@ -7,7 +7,7 @@ _BATCHES = 50  # in one turn
 
 
 async def run(dispatcher: Dispatcher) -> bool:
-    """Give a turn to every batch of which something is to be done; True when there is more of any."""
+    """Take a turn with every batch of which something is to be done; True when there is more of any."""
     found = await batches.due(dispatcher.database.direct, _BATCHES)
     went_on = await one_by_one(
         dispatcher, "batches", found, lambda tx, id_: batches.advance(tx, dispatcher.presenter, id_)
