@@ -36,7 +36,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 Woken = tuple[UUID, int]  # a delivery, and the number of its try
 
 
-async def start(context: Context, woken: Sequence[tuple[UUID, int]]) -> None:
+async def start(context: Context, woken: Sequence[Woken]) -> None:
     """Begin one try of each of these deliveries that is still to be made; they go on without the caller.
 
     What is taken in the plain way is taken when this returns, in one statement; each of the others is taken

@@ -9,16 +9,16 @@ from datetime import timedelta
 
 from sqlalchemy import select, text
 
+from models.jobs.batches.accepting import LEADS
 from models.jobs.changes.moving import queue
 from models.jobs.endings.closing import unknown_hold
 from models.jobs.endings.ending import conclude, fail
 from models.jobs.running.affording import hold_next, priced, unaffordable
-from models.jobs.submission.inserting import HANDICAP
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.platform.db.statements import prepared
 from models.schema import Batch, Job
-from models.states import IN_BATCH, ROW_IN_QUEUE, ROW_READY, ROW_UNHELD, Priority
+from models.states import IN_BATCH, ROW_IN_QUEUE, ROW_READY, ROW_UNHELD
 
 WINDOW = 500  # rows of a batch in the queue
 _FUNDED = 20  # rows that are looked at one by one in a turn
@@ -43,12 +43,7 @@ async def feed(tx: Transaction, presenter: Presenter, batch: Batch) -> tuple[int
 
 def of_priority(priority: str | None) -> dict[str, object]:
     """Return what a row's priority becomes, and its lead in the queue; None leaves it as it is."""
-    words: dict[str | None, Priority] = {
-        "interactive": "interactive",
-        "standard": "standard",
-        "bulk": "bulk",
-    }
-    return {"priority": priority, "lead": HANDICAP[words.get(priority, "bulk")]}
+    return {"priority": priority, "lead": LEADS[priority or "bulk"]}
 
 
 async def _fund(tx: Transaction, presenter: Presenter, batch: Batch) -> tuple[int, bool]:

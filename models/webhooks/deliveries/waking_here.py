@@ -3,6 +3,7 @@
 Its job has ended, and new deliveries are due; or a try of its has delivered, and something waits for that
 place in the destination. Whatever is in doubt waits for the dispatcher, which shares places and keeps to
 caps, pauses and rates (`waking`): a destination that is slow or paused, or has a try out that takes long.
+What the dispatcher has set aside, because Postgres refuses it, is passed by here too.
 
 At the same moment a dispatcher may wake for the same destination, and neither sees what the other does. So
 whoever gives back no place in the same transaction uses half of a destination's cap only. The rate is one
@@ -15,6 +16,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from models.coordination import aside
 from models.platform.db.direct import Direct, DirectTransaction
 from models.platform.db.statements import prepared
 from models.webhooks.deliveries.taking import Woken
@@ -88,7 +90,7 @@ _WAKE_HERE = prepared(
           FROM paces CROSS JOIN LATERAL (
                SELECT id, next_at FROM deliveries d
                 WHERE d.project_id = paces.project_id AND d.lane = paces.lane
-                  AND state = 'pending' AND next_at <= now()
+                  AND state = 'pending' AND next_at <= now() AND d.id <> ALL ({aside.passed("wake")})
                 ORDER BY next_at LIMIT greatest(least(room,
                       floor(rate * extract(epoch FROM now() + :ahead - free_at)) + 1), 0)
                   FOR NO KEY UPDATE SKIP LOCKED

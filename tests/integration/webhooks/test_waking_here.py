@@ -6,8 +6,10 @@ from itertools import chain
 from uuid import UUID
 
 import pytest
+from psycopg.errors import RaiseException
 
 from models.accounts.callers import Caller
+from models.coordination import aside
 from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.vault import Vault
@@ -15,6 +17,7 @@ from models.webhooks import deliveries, destinations
 from models.webhooks.deliveries import Tried
 from models.webhooks.endpoints import Wish
 from tests.fixtures.making import Bench
+from tests.fixtures.poison import heal, poison
 from tests.fixtures.sending import (
     BUSY,
     DELIVERED,
@@ -190,3 +193,14 @@ async def test_a_place_goes_to_the_next_in_one_transaction(bench: Bench, vault: 
     assert await wake(bench, cap=8) == []
     (row,) = await bench.rows("SELECT count(*) AS n FROM deliveries WHERE state = 'sending'")
     assert row["n"] == 8
+
+
+async def test_what_postgres_refused_is_passed_by(bench: Bench) -> None:
+    bad, good = await due(bench, 2)
+    await poison(bench, "deliveries", bad, "UPDATE")
+    with pytest.raises(RaiseException, match="poison"):
+        await here(bench, 2)
+    await bench.do(lambda tx: aside.put(tx, "wake", bad, "it is poison"))
+    assert await here(bench, 2) == [good]
+    await heal(bench, "deliveries")
+    assert await here(bench, 2) == [bad]
