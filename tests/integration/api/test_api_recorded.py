@@ -1,6 +1,6 @@
 """What Open WebUI, LibreChat and n8n send, and what they read: written after their sources, 2026-11.
 
-None of them can be installed here; what no source showed (edits, and n8n's options) follows their documents.
+None of them can be installed here; what no source showed (edits, n8n's options) follows their documents.
 Each reads one place of the answer and fails where it is empty.
 """
 
