@@ -6,7 +6,8 @@ from uuid import UUID
 
 from models.errors import FieldError, Unavailable
 from models.images.pictures import Broken, Pictures, Size
-from models.images.references import PIXELS_MAX, judge_size, unreadable
+from models.images.reference_sizes import PIXELS_MAX, judge_size
+from models.images.references import unreadable
 from models.platform.places import Places
 from models.provider import catalog
 from models.provider.catalog import Inline

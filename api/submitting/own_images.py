@@ -12,7 +12,8 @@ from models import ids
 from models.accounts.callers import Caller
 from models.errors import FieldError
 from models.images import records
-from models.images.references import KeptReference, judge_kept
+from models.images.reference_sizes import judge_kept
+from models.images.references import KeptReference
 from models.platform.wording import shown
 from models.provider import catalog
 from models.schema import Image

@@ -12,6 +12,7 @@ __all__ = [
     "formats",
     "pictures",
     "records",
+    "reference_sizes",
     "references",
     "storage",
     "store_errors",

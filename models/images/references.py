@@ -11,14 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from models.images.reference_sizes import BYTES_MAX, too_large
 from models.platform.wording import printable, shown
-
-# The provider's upstream states these: at most 10 MB and 36 megapixels, each side over 14 pixels, and
-# neither side more than 16 times the other.
-BYTES_MAX = 10 * 1024 * 1024
-PIXELS_MAX = 36_000_000
-SIDE_OVER = 14
-RATIO_MAX = 16
 
 _SLICE = 256 * 1024  # characters of base64: whole fours
 _TYPES = "png, jpeg, webp, bmp, tiff or gif"
@@ -75,7 +69,7 @@ def parse(url: str, index: int = 0) -> Inline:
     """Decode one `data:` URL, reading no more of the image than its first bytes.
 
     Raises `BadReference`, and nothing else. Whether the image can be decoded, and how large it is, is
-    for a child process to find out (`models.images.pictures`), and for `judge_size` to judge.
+    for a child process to find out (`models.images.pictures`), and for `reference_sizes.judge_size` to judge.
     """
     mime, payload = _split(url)
     data = _decode(payload)
@@ -89,30 +83,6 @@ def parse(url: str, index: int = 0) -> Inline:
             f"the data: URL says {mime}, but its bytes are {found}; start it with data:{found}"
         )
     return Inline(index, mime, data, hashlib.sha256(data).hexdigest())
-
-
-def judge_size(width: int, height: int) -> str | None:
-    """Return why the provider would refuse an image of so many pixels; None when it would not."""
-    found = f"the image is {width}x{height}"
-    if min(width, height) <= SIDE_OVER:
-        return f"{found}; the provider needs each side over {SIDE_OVER} pixels."
-    if max(width, height) > RATIO_MAX * min(width, height):
-        return (
-            f"{found}; the provider takes shapes from 1:{RATIO_MAX} to {RATIO_MAX}:1, so crop it, "
-            "or put it on a wider ground."
-        )
-    if width * height > PIXELS_MAX:
-        scale = (PIXELS_MAX / (width * height)) ** 0.5
-        return (
-            f"{found}, {width * height:,} pixels, and the provider takes {PIXELS_MAX:,} at most; scale "
-            f"it down to {int(width * scale)}x{int(height * scale)} or less."
-        )
-    return None
-
-
-def judge_kept(length: int, width: int, height: int) -> str | None:
-    """Return why the provider would refuse an image that we keep, of so many bytes and pixels."""
-    return _too_large(length) if length > BYTES_MAX else judge_size(width, height)
 
 
 def unreadable(mime: str, reason: str) -> str:
@@ -204,7 +174,7 @@ def _split(url: str) -> tuple[str, str]:
 def _decode(payload: str) -> bytes:
     # Judged before decoding: base64 writes three bytes as four letters.
     if len(payload) > BYTES_MAX // 3 * 4 + 4:
-        raise BadReference(_too_large(len(payload) // 4 * 3))
+        raise BadReference(too_large(len(payload) // 4 * 3))
     data = _decode_strictly(payload)
     if data is None:
         raise BadReference(
@@ -212,7 +182,7 @@ def _decode(payload: str) -> bytes:
             "padding, no spaces, no percent signs); encode the file again."
         )
     if len(data) > BYTES_MAX:
-        raise BadReference(_too_large(len(data)))
+        raise BadReference(too_large(len(data)))
     return data
 
 
@@ -228,13 +198,6 @@ def _decode_strictly(payload: str) -> bytes | None:
         )
     except ValueError:
         return None
-
-
-def _too_large(length: int) -> str:
-    return (
-        f"the image has {length:,} bytes; the provider takes at most {BYTES_MAX:,} (10 MB). "
-        "Make it smaller, or send an https:// URL."
-    )
 
 
 def _view(index: int, url: str, kept: Mapping[int, str]) -> str:

@@ -20,7 +20,6 @@ LISTS = {
 # To be cut when they are next touched.
 LONG = {
     "api/edge/connections/connection.py",
-    "models/images/references.py",
     "models/jobs/queue/binding.py",
     "models/jobs/running/answering.py",
     "models/money/prices.py",

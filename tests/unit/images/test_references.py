@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from models.images import references
+from models.images import reference_sizes, references
 from models.images.references import BadReference, KeptReference, ReferenceLost
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
@@ -109,7 +109,7 @@ def test_a_broken_reference_is_refused_with_what_to_do(url: str, says: str) -> N
     ],
 )
 def test_a_size_is_judged_as_the_provider_does(width: int, height: int, says: str | None) -> None:
-    found = references.judge_size(width, height)
+    found = reference_sizes.judge_size(width, height)
     assert says in found if says and found else found is says
 
 
@@ -128,7 +128,7 @@ def test_padding_inside_is_not_base64() -> None:
 @pytest.mark.parametrize(("more", "fits"), [(0, True), (1, False), (2_000_000, False)])
 def test_ten_megabytes_are_the_most(more: int, *, fits: bool) -> None:
     start = image_of("BMP")
-    url = url_of("BMP", start + bytes(references.BYTES_MAX - len(start) + more))
+    url = url_of("BMP", start + bytes(reference_sizes.BYTES_MAX - len(start) + more))
 
     if fits:
         assert references.parse(url).mime == "image/bmp"
