@@ -69,7 +69,7 @@ def parse(url: str, index: int = 0) -> Inline:
     """Decode one `data:` URL, reading no more of the image than its first bytes.
 
     Raises `BadReference`, and nothing else. Whether the image can be decoded, and how large it is, is
-    for a child process to find out (`models.images.pictures`), and for `reference_sizes.judge_size` to judge.
+    for a child process to find out (`models.images.pictures`), and for `reference_sizes` to judge.
     """
     mime, payload = _split(url)
     data = _decode(payload)

@@ -63,18 +63,11 @@ from models.jobs.reading import Snapshot, finished, listing, read, read_version,
 from models.jobs.reading.filtering import Filter
 from models.jobs.reading.searching import page
 from models.jobs.retention.erasing import erase
-from models.jobs.running.answering import (
-    lose,
-    park,
-    readmit,
-    refuse,
-    retry_later,
-    set_aside,
-    waiting_for_budget,
-)
+from models.jobs.running.answering import lose, park, refuse, retry_later, set_aside
 from models.jobs.running.keeping import keep_late, pass_by, receive, succeed
 from models.jobs.running.plain import Succeeded, receive_plain, succeed_plain
 from models.jobs.running.postponing import keep_at_once, keep_later
+from models.jobs.running.readmitting import readmit, waiting_for_budget
 from models.jobs.running.reaping import Reaped, overdue, reap
 from models.jobs.running.starting import (
     Dispatched,

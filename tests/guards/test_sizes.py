@@ -21,7 +21,6 @@ LISTS = {
 LONG = {
     "api/edge/connections/connection.py",
     "models/jobs/queue/binding.py",
-    "models/jobs/running/answering.py",
     "models/money/prices.py",
     "models/platform/addresses.py",
     "models/webhooks/endpoints.py",
