@@ -20,7 +20,6 @@ LISTS = {
 # To be cut when they are next touched.
 LONG = {
     "api/edge/connections/connection.py",
-    "models/jobs/queue/binding.py",
     "models/money/prices.py",
     "models/platform/addresses.py",
     "models/webhooks/endpoints.py",

@@ -3,21 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import func, or_, select, text
+from sqlalchemy import func, or_, select
 
 from models import ids
-from models.coordination.workers import SLOTS
 from models.jobs import view
-from models.jobs.queue import sharing
 from models.jobs.queue.forecasting import Position
+from models.jobs.queue.occupancy import Occupancy
 from models.money import budgets
 from models.platform import jsonable
 from models.platform.db import Transaction
 from models.platform.jsonable import Json
-from models.provider import limits, pauses
+from models.provider import pauses
 from models.schema import Attempt, Batch, Gate, Job, Project
 from models.settings import Settings
-from models.states import JOB_IN_FLIGHT
 
 _GATES = {
     "provider_down": "The provider answers with errors or not at all, so only a probe is sent",
@@ -50,41 +48,8 @@ class Binding:
         return {"reason": self.reason, "message": self.message, **self.numbers}
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
-    """What is in flight, over all, of the job's project and of its key; and what may be."""
-
-    limit: limits.LimitState
-    busy: int
-    of_project: int
-    of_key: int
-    slots: int
-    others: bool  # that had a turn lately: some places are kept for them
-
-    @property
-    def own(self) -> int:
-        """Return how many places the project may hold, of those that the others have left."""
-        places = min(self.slots, self.limit.calls) - (self.busy - self.of_project)
-        return places - places // sharing.KEPT if self.others else places
-
-    def free(self, project: Project) -> int:
-        """Return how many more calls of this project might begin right now."""
-        rooms = [self.limit.calls - self.limit.in_flight, self.slots - self.busy]
-        rooms += [self.own - self.of_project]
-        rooms += [] if project.cap is None else [project.cap - self.of_project]
-        return max(0, min(rooms))
-
-
-async def places(tx: Transaction, settings: Settings, job: Job) -> Places:
-    """Count what is in flight, and what may be."""
-    asked = {"project": job.project_id, "key": job.concurrency_key, "seen": settings.worker_seen}
-    row = (await tx.execute(_PLACES, asked)).one()
-    limit = await limits.read(tx, settings)
-    return Places(limit, row.busy, row.of_project, row.of_key, row.slots, row.others)
-
-
 async def own(
-    tx: Transaction, settings: Settings, job: Job, project: Project, around: Places
+    tx: Transaction, settings: Settings, job: Job, project: Project, around: Occupancy
 ) -> list[Binding]:
     """Return what a job that is not due waits for."""
     until = jsonable.time(job.run_after)
@@ -149,7 +114,7 @@ def _gate(gate: Gate) -> str:
     return words.get(gate.reason, "Nothing is sent")
 
 
-def crowd(job: Job, project: Project, around: Places, place: Position | None) -> list[Binding]:
+def crowd(job: Job, project: Project, around: Occupancy, place: Position | None) -> list[Binding]:
     """Return which limits are reached, and who goes first, for a job that stands in a line."""
     if place is None or job.status == "released":
         return []
@@ -168,14 +133,14 @@ def crowd(job: Job, project: Project, around: Places, place: Position | None) ->
     return found
 
 
-def _cap(project: Project, around: Places) -> Sequence[Binding]:
+def _cap(project: Project, around: Occupancy) -> Sequence[Binding]:
     if project.cap is None or around.of_project < project.cap:
         return []
     message = f"{around.of_project} of {project.cap} jobs of its project are in flight."
     return [Binding("project_cap", message, {"in_flight": around.of_project, "cap": project.cap})]
 
 
-def _limit(around: Places) -> Sequence[Binding]:
+def _limit(around: Occupancy) -> Sequence[Binding]:
     busy, most = around.limit.in_flight, around.limit.calls
     if busy < most:
         return []
@@ -183,7 +148,7 @@ def _limit(around: Places) -> Sequence[Binding]:
     return [Binding("provider_limit", message, {"in_flight": busy, "limit": most})]
 
 
-def _workers(around: Places) -> list[Binding]:
+def _workers(around: Occupancy) -> list[Binding]:
     numbers: Json = {"in_flight": around.busy, "slots": around.slots}
     if not around.slots:
         return [Binding("workers", "No worker that takes jobs was seen lately.", numbers)]
@@ -193,7 +158,7 @@ def _workers(around: Places) -> list[Binding]:
     return [Binding("workers", message, numbers)]
 
 
-def _kept(around: Places) -> list[Binding]:
+def _kept(around: Occupancy) -> list[Binding]:
     if around.of_project < around.own:
         return []
     message = f"Its project holds {around.of_project} places; the rest are kept for other projects."
@@ -246,13 +211,3 @@ async def _unknown_charge(tx: Transaction, settings: Settings, job: Job) -> Bind
         f"{shows}"
     )
     return Binding("unknown_charge", message, {"attempts": numbers, "until": until})
-
-
-_PLACES = text(f"""
-    SELECT busy.*, w.generate_slots AS slots,
-           EXISTS ({sharing.LATELY_SERVED} AND project_id <> :project) AS others
-      FROM (SELECT count(*) AS busy, count(*) FILTER (WHERE project_id = :project) AS of_project,
-                   count(*) FILTER (WHERE project_id = :project AND concurrency_key = :key) AS of_key
-              FROM jobs WHERE {JOB_IN_FLIGHT}) busy,
-           ({SLOTS}) w
-""")  # noqa: S608 - constants of `sharing`

@@ -11,8 +11,9 @@ from sqlalchemy import func, select
 from models import ids
 from models.errors import NotFound
 from models.jobs import attempts, view
-from models.jobs.queue import binding, forecasting
-from models.jobs.queue.binding import Binding, Places
+from models.jobs.queue import binding, forecasting, occupancy
+from models.jobs.queue.binding import Binding
+from models.jobs.queue.occupancy import Occupancy
 from models.platform import jsonable
 from models.platform.db import Transaction
 from models.platform.jsonable import Json
@@ -74,7 +75,7 @@ async def _waiting(
     tx: Transaction, settings: Settings, job: Job, project: Project, now: datetime
 ) -> Json:
     await tx.execute(forecasting.PREPARE)
-    around = await binding.places(tx, settings, job)
+    around = await occupancy.of(tx, settings, job)
     in_line = job.status == "released" or job.run_after is not None
     due = in_line and (job.run_after is None or job.run_after <= now)
     parked = not in_line and job.waiting_reason == "concurrency_key"
@@ -99,7 +100,7 @@ async def _waiting(
     }
 
 
-def _why_nobody_knows(closed: list[Binding], around: Places, *, in_line: bool) -> str | None:
+def _why_nobody_knows(closed: list[Binding], around: Occupancy, *, in_line: bool) -> str | None:
     if closed:
         return f"nobody knows when this ends: {closed[0].reason}"
     if not in_line:
