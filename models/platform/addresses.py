@@ -17,22 +17,17 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from urllib.parse import quote
 
-import idna
-
 from models.errors import EgressRefused
+from models.platform.hosts import read_host, read_ipv4
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 _URL_MAX = 2048
-_HOST_MAX = 253  # RFC 1035, 2.3.4
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _SPLIT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(\?[^#]*)?(?:#.*)?")
 _PORT = re.compile(r"[0-9]{1,5}")
-_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-_NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
-_OCTAL = re.compile(r"0[0-7]*")
 
 
 def _networks(text: str) -> tuple[Network, ...]:
@@ -67,7 +62,7 @@ class Target:
         """The address that stands in the URL itself, or None when the host is a name."""
         if ":" in self.host:
             return IPv6Address(self.host)
-        return _read_ipv4(self.host)
+        return read_ipv4(self.host)
 
 
 def allowed(address: Address, exceptions: Sequence[Network]) -> bool:
@@ -105,7 +100,7 @@ def check_url(
         raise EgressRefused(f"The URL's scheme must be https: it starts with {url[:12]!r}.")
     scheme = parts[1].lower()
     host_text, port = _split_authority(parts[2], _DEFAULT_PORTS[scheme])
-    host = _read_host(host_text)
+    host = read_host(host_text)
     path_and_query = _encode(parts[3] or "/") + _encode(parts[4] or "")
     netloc = f"[{host}]" if ":" in host else host
     if port != _DEFAULT_PORTS[scheme]:
@@ -179,67 +174,6 @@ def _split_authority(authority: str, default_port: int) -> tuple[str, int]:
     if not _PORT.fullmatch(port_text) or not 0 < int(port_text) < 1 << 16:
         raise EgressRefused(f"The URL's port {port_text!r} is not a number from 1 to 65535.")
     return host, int(port_text)
-
-
-def _read_host(text: str) -> str:
-    if not text:
-        raise EgressRefused("The URL has no host; write https://host/path.")
-    if text.startswith("["):
-        return _read_ipv6(text)
-    try:
-        # UTS 46 maps what people type (full-width digits, other full stops) to what is looked up.
-        host = text.lower() if text.isascii() else idna.encode(text, uts46=True).decode()
-    except idna.IDNAError:
-        raise _not_a_host(text) from None
-    if host.endswith("."):
-        raise EgressRefused(f"The URL's host {text!r} ends with a dot; leave the dot out.")
-    if len(host) > _HOST_MAX or not all(map(_LABEL.fullmatch, host.split("."))):
-        raise _not_a_host(text)
-    address = _read_ipv4(host)
-    return host if address is None else str(address)
-
-
-def _read_ipv6(text: str) -> str:
-    if "%" in text:
-        raise EgressRefused(f"The URL's host {text!r} has a scope id; leave out '%' and the rest.")
-    if not text.endswith("]"):
-        raise _not_a_host(text)
-    try:
-        return str(IPv6Address(text[1:-1]))
-    except ValueError:
-        raise _not_a_host(text) from None
-
-
-def _read_ipv4(host: str) -> IPv4Address | None:
-    """Read what `inet_aton` would (127.1, 0x7f.1, 2130706433), or None for a name.
-
-    A host whose last label is a number is an address or nothing (https://url.spec.whatwg.org,
-    "ends in a number"): no top-level domain is one, and a resolver may read it in its own way.
-    """
-    labels = host.split(".")
-    if not _NUMBER.fullmatch(labels[-1]):
-        return None
-    if len(labels) > 4 or not all(map(_NUMBER.fullmatch, labels)):  # noqa: PLR2004 - four bytes
-        raise _not_a_host(host)
-    *heads, tail = map(_read_number, labels)
-    tail_bits = 32 - 8 * len(heads)
-    if any(head > 255 for head in heads) or tail >= 1 << tail_bits:  # noqa: PLR2004 - one byte
-        raise _not_a_host(host)
-    return IPv4Address(int.from_bytes(bytes(heads)) << tail_bits | tail)
-
-
-def _read_number(label: str) -> int:
-    if label.startswith("0x"):
-        return int(label[2:] or "0", 16)
-    if not label.startswith("0"):
-        return int(label)
-    if not _OCTAL.fullmatch(label):
-        raise _not_a_host(label)
-    return int(label, 8)
-
-
-def _not_a_host(text: str) -> EgressRefused:
-    return EgressRefused(f"The URL's host {text[:_HOST_MAX]!r} is neither a name nor an address.")
 
 
 def _encode(text: str) -> str:
