@@ -20,7 +20,7 @@ from models.platform.version import VERSION
 from models.provider import breakers, gates, limits
 from models.schema import Attempt, Gate, Wallet
 from models.settings import Settings
-from models.webhooks import standing as endpoints
+from models.webhooks import endpoints
 
 _DAY = timedelta(days=1)
 

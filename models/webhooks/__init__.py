@@ -16,5 +16,4 @@ __all__ = [
     "notices",
     "resealing",
     "signing",
-    "standing",
 ]

@@ -14,7 +14,7 @@ MAY = {
     "api/routes/webhooks.py": "shows which of two secrets signs, for a day",
     "models/webhooks/deliveries/replaying.py": "the time that a ping tells",
     "models/webhooks/deliveries/taking.py": "which of two secrets signs, for a day",
-    "models/webhooks/endpoints.py": "rotates a secret, for a day",
+    "models/webhooks/endpoints/registering.py": "rotates a secret, for a day",
     "models/jobs/changes/announcing.py": "the time that an event tells; a terminal one has the job's own",
     "models/jobs/batches/telling.py": "the time that an event tells",
     "models/jobs/charges/charging.py": "from which ids on to look again at charges, by days",

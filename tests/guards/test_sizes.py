@@ -21,7 +21,6 @@ LISTS = {
 LONG = {
     "api/edge/connections/connection.py",
     "models/money/prices.py",
-    "models/webhooks/endpoints.py",
     "worker/dispatcher/duty.py",
     "worker/generate.py",
 }

@@ -24,7 +24,7 @@ from models.platform.vault import Vault
 from models.platform.version import VERSION
 from models.provider import gates, pauses
 from models.settings import Settings
-from models.webhooks import standing
+from models.webhooks import endpoints
 from tests.conftest import make_project
 from tests.fixtures import sending
 from tests.fixtures.making import Bench
@@ -257,7 +257,7 @@ async def test_endpoints_that_fail_are_counted_and_those_that_their_project_clos
         "UPDATE endpoints SET enabled = false, disabled_reason = 'it failed' WHERE id = :id",
         id=made[3].id,
     )
-    assert await bench.do(standing.count) == {"working": 1, "failing": 1, "disabled": 1}
+    assert await bench.do(endpoints.count) == {"working": 1, "failing": 1, "disabled": 1}
 
 
 async def test_keys_that_end_soon_are_counted_unless_they_were_replaced(

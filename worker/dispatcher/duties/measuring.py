@@ -23,7 +23,7 @@ from models.platform.db import Transaction
 from models.provider import breakers, gates, limits
 from models.settings import Settings
 from models.states import Priority, WaitingReason
-from models.webhooks import standing
+from models.webhooks import endpoints
 from worker.dispatcher.account.accounting import known_keys
 from worker.dispatcher.duty import Dispatcher, each_alone
 
@@ -171,6 +171,6 @@ async def _measure_upkeep(tx: Transaction) -> None:
     if folded_age is not None:
         _FOLDED.set(folded_age.total_seconds())
     _BLOBS.set((await collector.overdue(tx)).total_seconds())
-    for state, endpoints in (await standing.count(tx)).items():
-        _ENDPOINTS.labels(state).set(endpoints)
+    for state, found in (await endpoints.count(tx)).items():
+        _ENDPOINTS.labels(state).set(found)
     _KEYS.set(await expiring.count(tx, _WEEK))

@@ -1,31 +1,25 @@
-"""Endpoints: the URLs that a project registered for events, each with secrets of its own.
-
-A transaction that changes an endpoint, or moves its deliveries, locks its row first, then the deliveries,
-then the destination, so that no two deadlock.
-"""
+"""What a project does with an endpoint: registers it, changes it, rotates its secrets, deletes it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Update, func, insert, select, update
+from sqlalchemy import Update, func, insert, select, update
 
 from models import ids
-from models.audit_log import recording
-from models.errors import Conflict, LimitReached, NotFound
+from models.errors import Conflict, LimitReached
 from models.platform.db import Transaction
 from models.platform.vault import Vault
 from models.schema import Delivery, Endpoint, Project
-from models.states import TERMINAL_EVENTS, AuditAction, EventType
+from models.states import TERMINAL_EVENTS
 from models.webhooks import destinations, signing
 from models.webhooks.endpoint_secrets import context_of, keyring, with_pair
+from models.webhooks.endpoints.auditing import facts, log
+from models.webhooks.endpoints.finding import find
+from models.webhooks.endpoints.health import BY_ITS_PROJECT, WELL, disable
 
-BY_ITS_PROJECT = "disabled by its project"
-
-_WELL = {"failing_since": None, "failing_deliveries": 0}
-_ENABLED = {"enabled": True, "disabled_reason": None, "disabled_at": None, **_WELL}
+_ENABLED = {"enabled": True, "disabled_reason": None, "disabled_at": None, **WELL}
 _PLAIN = ("url", "description", "rate_limit")  # what a change sets as it is given
 
 
@@ -72,43 +66,8 @@ async def register(
         .returning(Endpoint)
     )
     endpoint = made.one()
-    await _log(tx, "webhook.created", endpoint, after=_facts(endpoint))
+    await log(tx, "webhook.created", endpoint, after=facts(endpoint))
     return endpoint, secret
-
-
-async def of(tx: Transaction, project_id: UUID) -> list[Endpoint]:
-    """Return the endpoints of a project, newest first."""
-    rows = await tx.scalars(
-        select(Endpoint)
-        .where(Endpoint.project_id == project_id, Endpoint.deleted_at.is_(None))
-        .order_by(Endpoint.id.desc())
-    )
-    return list(rows)
-
-
-async def find(
-    tx: Transaction, project_id: UUID, endpoint_id: UUID | None, *, lock: bool = False
-) -> Endpoint:
-    """Return one endpoint; raises `NotFound`, also for another project's."""
-    wanted = select(Endpoint).where(
-        Endpoint.id == endpoint_id,
-        Endpoint.project_id == project_id,
-        Endpoint.deleted_at.is_(None),
-    )
-    if lock:
-        wanted = wanted.with_for_update(key_share=True)
-    found = await tx.scalar(wanted)
-    if found is None:
-        raise NotFound("There is no such endpoint in this project.")
-    return found
-
-
-async def take(tx: Transaction, endpoint_id: UUID) -> Endpoint:
-    """Lock an endpoint's row until the transaction ends; a deleted one too."""
-    rows = await tx.scalars(
-        select(Endpoint).where(Endpoint.id == endpoint_id).with_for_update(key_share=True),
-    )
-    return rows.one()
 
 
 async def change(
@@ -120,13 +79,13 @@ async def change(
     the faults too; what is held stays held until it is replayed.
     """
     found = await find(tx, project_id, endpoint_id, lock=True)
-    before = _facts(found)
+    before = facts(found)
     values = {name: changes[name] for name in _PLAIN if name in changes}
     if "events" in changes:
         values["events"] = changes["events"] or list(TERMINAL_EVENTS)
     moves = "url" in changes and changes["url"] != found.url
     mended = bool(changes.get("enabled", False)) and not found.enabled
-    values |= (_WELL if moves else {}) | (_ENABLED if mended else {})
+    values |= (WELL if moves else {}) | (_ENABLED if mended else {})
     if values:
         await tx.execute(update(Endpoint).where(Endpoint.id == found.id).values(values))
     if moves:
@@ -136,7 +95,7 @@ async def change(
     if moves or mended:
         await destinations.clear(tx, destinations.of_endpoint(found.id))
     await tx.refresh(found)
-    await _log(tx, "webhook.changed", found, before=before, after=_facts(found))
+    await log(tx, "webhook.changed", found, before=before, after=facts(found))
     return found
 
 
@@ -162,7 +121,7 @@ async def rotate(
         .values(secret=ring.secret, secret_old=ring.old, rotated_at=now)
     )
     await tx.refresh(found)
-    await _log(tx, "webhook.secret_rotated", found)
+    await log(tx, "webhook.secret_rotated", found)
     return found, fresh
 
 
@@ -175,56 +134,7 @@ async def remove(tx: Transaction, project_id: UUID, endpoint_id: UUID | None) ->
     await tx.execute(
         _unsent(found.id).values(state="aborted", next_at=None, finished_at=func.now())
     )
-    await _log(tx, "webhook.deleted", found, before=_facts(found))
-
-
-async def wanting(
-    tx: Transaction, project_id: UUID, type_: EventType, *, but: UUID | None = None
-) -> list[Endpoint]:
-    """Return the project's endpoints that list this event; disabled ones too (theirs are held)."""
-    listing = select(Endpoint).where(*wants(project_id, [type_]))
-    rows = await tx.scalars(listing if but is None else listing.where(Endpoint.id != but))
-    return list(rows)
-
-
-def wants(
-    project_id: UUID | ColumnElement[UUID], types: list[str] | ColumnElement[list[str]]
-) -> tuple[ColumnElement[bool], ...]:
-    """Write the conditions that an endpoint is the project's, and lists these events."""
-    there = Endpoint.deleted_at.is_(None)
-    return Endpoint.project_id == project_id, there, Endpoint.events.contains(types)
-
-
-async def disable(tx: Transaction, endpoint_id: UUID, reason: str) -> Endpoint | None:
-    """Disable an endpoint; what is pending for it is held, for replay. None: it was disabled already."""
-    disabled = (
-        await tx.scalars(
-            update(Endpoint)
-            .where(Endpoint.id == endpoint_id, Endpoint.enabled)
-            .values(enabled=False, disabled_reason=reason, disabled_at=func.now())
-            .returning(Endpoint),
-        )
-    ).one_or_none()
-    if disabled is not None and reason != BY_ITS_PROJECT:
-        await _log(tx, "webhook.disabled", disabled, after={"reason": reason})
-    await tx.execute(
-        update(Delivery)
-        .where(
-            Delivery.destination == destinations.of_endpoint(endpoint_id),
-            Delivery.state == "pending",
-        )
-        .values(state="held", next_at=None)
-    )
-    return disabled
-
-
-async def recover(tx: Transaction, endpoint_id: UUID) -> None:
-    """Write that a try succeeded; a healthy endpoint costs no write."""
-    await tx.execute(
-        update(Endpoint)
-        .where(Endpoint.id == endpoint_id, Endpoint.failing_since.is_not(None))
-        .values(_WELL)
-    )
+    await log(tx, "webhook.deleted", found, before=facts(found))
 
 
 async def _make_room(tx: Transaction, project_id: UUID, most: int) -> None:
@@ -237,30 +147,6 @@ async def _make_room(tx: Transaction, project_id: UUID, most: int) -> None:
             f"This project has {most:,} webhook endpoints, as many as it may. Delete one that is not "
             "needed, or have DARKROOM_ENDPOINTS_MAX raised."
         )
-
-
-def _facts(endpoint: Endpoint) -> dict[str, object]:
-    """Return what the audit log tells of an endpoint; of its URL the origin, and whether it is another."""
-    return {
-        "origin": recording.origin(endpoint.url),
-        "url_sha256": sha256(endpoint.url.encode()).hexdigest(),
-        "events": endpoint.events,
-        "description": endpoint.description,
-        "rate_limit": endpoint.rate_limit,
-        "enabled": endpoint.enabled,
-    }
-
-
-async def _log(
-    tx: Transaction,
-    action: AuditAction,
-    endpoint: Endpoint,
-    *,
-    before: Mapping[str, object] | None = None,
-    after: Mapping[str, object] | None = None,
-) -> None:
-    subject, owner = ids.text(ids.ENDPOINT, endpoint.id), endpoint.project_id
-    await recording.record(tx, action, subject, project_id=owner, before=before, after=after)
 
 
 def _unsent(endpoint_id: UUID) -> Update:

@@ -4,13 +4,10 @@ from sqlalchemy import case, func, select
 
 from models.platform.db import Transaction
 from models.schema import Endpoint
-from models.webhooks.endpoints import BY_ITS_PROJECT
+from models.webhooks.endpoints.health import BY_ITS_PROJECT
 
-STATES = (
-    "working",
-    "failing",
-    "disabled",
-)  # failing: no try has succeeded since the last that failed
+# Failing: no try has succeeded since the last that failed.
+_STATES = ("working", "failing", "disabled")
 
 
 async def count(tx: Transaction) -> dict[str, int]:
@@ -27,4 +24,4 @@ async def count(tx: Transaction) -> dict[str, int]:
         .group_by(state)
     )
     found = {row[0]: int(row[1]) for row in rows}
-    return {each: found.get(each, 0) for each in STATES}
+    return {each: found.get(each, 0) for each in _STATES}

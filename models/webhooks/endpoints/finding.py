@@ -1,0 +1,62 @@
+"""Which endpoints there are: one, all of a project, or those that list an event."""
+
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, select
+
+from models.errors import NotFound
+from models.platform.db import Transaction
+from models.schema import Endpoint
+from models.states import EventType
+
+
+async def of(tx: Transaction, project_id: UUID) -> list[Endpoint]:
+    """Return the endpoints of a project, newest first."""
+    rows = await tx.scalars(
+        select(Endpoint)
+        .where(Endpoint.project_id == project_id, Endpoint.deleted_at.is_(None))
+        .order_by(Endpoint.id.desc())
+    )
+    return list(rows)
+
+
+async def find(
+    tx: Transaction, project_id: UUID, endpoint_id: UUID | None, *, lock: bool = False
+) -> Endpoint:
+    """Return one endpoint; raises `NotFound`, also for another project's."""
+    wanted = select(Endpoint).where(
+        Endpoint.id == endpoint_id,
+        Endpoint.project_id == project_id,
+        Endpoint.deleted_at.is_(None),
+    )
+    if lock:
+        wanted = wanted.with_for_update(key_share=True)
+    found = await tx.scalar(wanted)
+    if found is None:
+        raise NotFound("There is no such endpoint in this project.")
+    return found
+
+
+async def take(tx: Transaction, endpoint_id: UUID) -> Endpoint:
+    """Lock an endpoint's row until the transaction ends; a deleted one too."""
+    rows = await tx.scalars(
+        select(Endpoint).where(Endpoint.id == endpoint_id).with_for_update(key_share=True),
+    )
+    return rows.one()
+
+
+async def wanting(
+    tx: Transaction, project_id: UUID, type_: EventType, *, but: UUID | None = None
+) -> list[Endpoint]:
+    """Return the project's endpoints that list this event; disabled ones too (theirs are held)."""
+    listing = select(Endpoint).where(*wants(project_id, [type_]))
+    rows = await tx.scalars(listing if but is None else listing.where(Endpoint.id != but))
+    return list(rows)
+
+
+def wants(
+    project_id: UUID | ColumnElement[UUID], types: list[str] | ColumnElement[list[str]]
+) -> tuple[ColumnElement[bool], ...]:
+    """Write the conditions that an endpoint is the project's, and lists these events."""
+    there = Endpoint.deleted_at.is_(None)
+    return Endpoint.project_id == project_id, there, Endpoint.events.contains(types)
