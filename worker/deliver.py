@@ -20,6 +20,7 @@ from models.errors import EgressRefused, Unavailable
 from models.ids import DELIVERY, EVENT, JOB, PROJECT, text
 from models.platform.db.absences import is_refusal
 from models.platform.db.direct import Direct, DirectTransaction
+from models.platform.db.failures import said
 from models.states import DeliveryState
 from models.webhooks import deliveries
 from models.webhooks.deliveries import ClaimedDelivery, Patience, Place, Tried, TryResult
@@ -29,7 +30,7 @@ from worker.judging import Met, judge
 from worker.runtime import metrics
 from worker.runtime.context import Context, Finished, whose
 from worker.runtime.gathering import Gathering
-from worker.runtime.persistence import persist, said
+from worker.runtime.persistence import persist
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

@@ -21,13 +21,14 @@ from models.images.store_errors import Missing, StoreUnavailable
 from models.jobs import Dispatch, Dispatched, Start, Terms
 from models.jobs.attempts import Answer, Ref
 from models.platform.db import Transaction
+from models.platform.db.failures import said
 from models.provider import breakers, limits
 from worker import confirming, keep
 from worker.backoff import delay
 from worker.provider.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown, Unusable
 from worker.runtime import metrics, storeroom
 from worker.runtime.context import Context, whose
-from worker.runtime.persistence import book, persist, said
+from worker.runtime.persistence import book, persist
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

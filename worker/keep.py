@@ -27,6 +27,7 @@ from models.images.store_errors import NotAnImage, StorageError, TooLarge, Trunc
 from models.jobs import KeptImage, Start
 from models.jobs.attempts import Answer, Ref
 from models.platform.db import Transaction
+from models.platform.db.failures import said
 from models.schema import Job
 from worker import deliver
 from worker.backoff import delay
@@ -34,7 +35,7 @@ from worker.fetch import Denied, Gone, Missing, NoImage, NotKept, NotStored, ope
 from worker.provider.outcomes import Image
 from worker.runtime import metrics, storeroom
 from worker.runtime.context import Context
-from worker.runtime.persistence import book, persist, said
+from worker.runtime.persistence import book, persist
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

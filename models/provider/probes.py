@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from models.platform.db import Transaction
 from models.platform.db.absences import absence
+from models.platform.db.failures import said
 from models.platform.db.statements import Writer, prepared
 from models.schema import Attempt, Gate, Job
 from models.states import IN_FLIGHT, WaitingReason
@@ -91,7 +92,7 @@ async def alone(tx: Transaction, gate_id: int) -> AsyncIterator[None]:
     except DBAPIError as failed:
         if absence(failed.orig or failed, lost=failed.connection_invalidated) is not None:
             raise
-        log.error("gate.not_moved", gate=gate_id, reason=str(failed.orig).partition("\n")[0])  # noqa: TRY400 - said
+        log.error("gate.not_moved", gate=gate_id, reason=said(failed))  # noqa: TRY400 - the reason says it
 
 
 async def probe(tx: Transaction, reason: WaitingReason) -> int:

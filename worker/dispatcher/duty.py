@@ -20,6 +20,7 @@ from models.coordination.aside import Duty
 from models.errors import Unavailable
 from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
+from models.platform.db.failures import said
 from models.platform.doorbell import Doorbell
 from models.settings import Settings
 from worker.dispatcher.publishing import Patience
@@ -228,12 +229,6 @@ async def _set_aside(dispatcher: Dispatcher, duty: Duty, subject: UUID, failed: 
 def _unexpected(failed: Exception) -> Exception | None:
     """Return what a traceback tells more of: of Postgres, its own words say enough."""
     return None if isinstance(failed, DBAPIError) else failed
-
-
-def said(failed: Exception) -> str:
-    """Return what went wrong in one line, without the statement's parameters, which are people's."""
-    error = failed.orig if isinstance(failed, DBAPIError) and failed.orig is not None else failed
-    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 async def repeat(

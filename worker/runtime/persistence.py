@@ -18,6 +18,7 @@ from models.errors import Unavailable
 from models.jobs.attempts import Answer, Ref
 from models.platform.db import Transaction
 from models.platform.db.absences import Busy
+from models.platform.db.failures import said
 from worker.backoff import delay
 from worker.runtime import metrics
 from worker.runtime.context import Context
@@ -90,11 +91,3 @@ async def book(
         )
     await persist(context, lambda tx: jobs.set_aside(tx, context.presenter, ref, answer))
     return None
-
-
-def said(failed: Exception) -> str:
-    """Return what went wrong, without the statement's parameters, which are people's."""
-    if isinstance(failed, Unavailable):
-        return failed.detail
-    reason = failed.orig if isinstance(failed, DBAPIError) else failed
-    return f"{type(reason).__name__}: {reason}".partition("\n")[0]

@@ -20,6 +20,7 @@ __all__ = [
     "absences",
     "conninfo",
     "direct",
+    "failures",
     "migrate",
     "open_engine",
     "premises",

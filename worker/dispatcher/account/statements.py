@@ -17,6 +17,7 @@ from models import jobs
 from models.money import statement
 from models.money.statement import Line
 from models.platform.db import Transaction
+from models.platform.db.failures import said
 from models.schema import Attempt
 from models.states import MovementKind
 from worker.dispatcher.account.accounting import (
@@ -28,7 +29,7 @@ from worker.dispatcher.account.accounting import (
     reserve_request,
     spans,
 )
-from worker.dispatcher.duty import one_by_one, said
+from worker.dispatcher.duty import one_by_one
 from worker.provider import AccountUnavailable, TransactionRow
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

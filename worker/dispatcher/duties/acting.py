@@ -12,7 +12,8 @@ from models.errors import Unavailable
 from models.jobs import actions
 from models.jobs.actions import Look
 from models.platform.db import Transaction
-from worker.dispatcher.duty import Dispatcher, go_on, said
+from models.platform.db.failures import said
+from worker.dispatcher.duty import Dispatcher, go_on
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
