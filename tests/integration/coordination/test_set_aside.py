@@ -25,7 +25,8 @@ from tests.fixtures.making import DAY, Bench
 from tests.fixtures.poison import heal, poison, put_by
 from tests.fixtures.sending import endpoint, finished, wake
 from worker.dispatcher.duties import measuring, reaping, retaining
-from worker.dispatcher.duty import Dispatcher, one_by_one
+from worker.dispatcher.duty import Dispatcher
+from worker.dispatcher.rows import one_by_one
 from worker.runtime.app import connect
 
 

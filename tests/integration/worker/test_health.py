@@ -15,7 +15,8 @@ from models.platform.db import Database
 from models.platform.doorbell import Doorbell
 from models.settings import Settings
 from tests.conftest import PLAIN
-from worker.dispatcher.duty import Dispatcher, go_on, repeat
+from worker.dispatcher.duty import Dispatcher, repeat
+from worker.dispatcher.watchdog import go_on
 from worker.runtime import health
 
 SOON, LONG = timedelta(0), timedelta(minutes=3)

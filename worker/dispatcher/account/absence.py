@@ -36,7 +36,7 @@ from worker.dispatcher.account.accounting import (
     reserve_request,
     resolve,
 )
-from worker.dispatcher.duty import all_at_once
+from worker.dispatcher.rows import all_at_once
 from worker.provider import AccountUnavailable, LogRow
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

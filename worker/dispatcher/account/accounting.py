@@ -23,7 +23,9 @@ from models.money import statement
 from models.platform.db import Transaction
 from models.schema import Attempt, Job
 from models.settings import Settings
-from worker.dispatcher.duty import Dispatcher, go_on, one_by_one
+from worker.dispatcher.duty import Dispatcher
+from worker.dispatcher.rows import one_by_one
+from worker.dispatcher.watchdog import go_on
 from worker.provider import Provider
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

@@ -23,7 +23,7 @@ from models.schema import AccountLine, Attempt
 from worker.dispatcher.account import statements
 from worker.dispatcher.account.accounting import APART, AccountReader, corrected, longest_call
 from worker.dispatcher.account.pairing import Candidate, pair
-from worker.dispatcher.duty import one_by_one
+from worker.dispatcher.rows import one_by_one
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

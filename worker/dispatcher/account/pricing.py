@@ -7,7 +7,7 @@ import structlog
 from models.money import prices
 from models.provider import catalog
 from worker.dispatcher.account.accounting import AccountReader, reserve_request
-from worker.dispatcher.duty import each_alone
+from worker.dispatcher.rows import each_alone
 from worker.provider import AccountUnavailable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

@@ -29,7 +29,7 @@ from worker.dispatcher.account.accounting import (
     reserve_request,
     spans,
 )
-from worker.dispatcher.duty import one_by_one
+from worker.dispatcher.rows import one_by_one
 from worker.provider import AccountUnavailable, TransactionRow
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

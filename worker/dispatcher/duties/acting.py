@@ -13,7 +13,8 @@ from models.jobs import actions
 from models.jobs.actions import Look
 from models.platform.db import Transaction
 from models.platform.db.failures import said
-from worker.dispatcher.duty import Dispatcher, go_on
+from worker.dispatcher.duty import Dispatcher
+from worker.dispatcher.watchdog import go_on
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

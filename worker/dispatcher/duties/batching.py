@@ -1,7 +1,8 @@
 """Sees to batches: counts rows that have ended, brings others into the queue, pauses and ends them."""
 
 from models.jobs import batches
-from worker.dispatcher.duty import Dispatcher, one_by_one
+from worker.dispatcher.duty import Dispatcher
+from worker.dispatcher.rows import one_by_one
 
 _BATCHES = 50  # in one turn
 

@@ -15,7 +15,8 @@ from models.money import budgets
 from models.platform.db import Transaction
 from models.platform.jsonable import Json
 from models.webhooks import notices
-from worker.dispatcher.duty import Dispatcher, one_by_one, sifted
+from worker.dispatcher.duty import Dispatcher
+from worker.dispatcher.rows import one_by_one, sifted
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

@@ -15,8 +15,9 @@ from models.jobs import Dispatch, Outlook
 from models.platform.db.statements import Writer
 from models.provider import gates, probes
 from models.settings import Settings
-from worker.dispatcher.duty import Dispatcher, sifted
+from worker.dispatcher.duty import Dispatcher
 from worker.dispatcher.publishing import hand_out
+from worker.dispatcher.rows import sifted
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

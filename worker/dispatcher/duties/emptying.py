@@ -10,7 +10,9 @@ from models.coordination import duties
 from models.operating import emptying
 from models.platform.db import Transaction
 from models.schema import Job
-from worker.dispatcher.duty import Dispatcher, go_on, one_by_one
+from worker.dispatcher.duty import Dispatcher
+from worker.dispatcher.rows import one_by_one
+from worker.dispatcher.watchdog import go_on
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

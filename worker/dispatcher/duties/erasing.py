@@ -6,7 +6,8 @@ from uuid import UUID
 
 from models.jobs import erasures
 from models.platform.db import Transaction
-from worker.dispatcher.duty import Dispatcher, one_by_one
+from worker.dispatcher.duty import Dispatcher
+from worker.dispatcher.rows import one_by_one
 
 
 async def run(dispatcher: Dispatcher) -> bool | timedelta:

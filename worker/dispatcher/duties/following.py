@@ -6,7 +6,8 @@ from datetime import timedelta
 import structlog
 
 from models import jobs
-from worker.dispatcher.duty import Dispatcher, one_by_one
+from worker.dispatcher.duty import Dispatcher
+from worker.dispatcher.rows import one_by_one
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

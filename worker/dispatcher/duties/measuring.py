@@ -25,7 +25,8 @@ from models.settings import Settings
 from models.states import Priority, WaitingReason
 from models.webhooks import endpoints
 from worker.dispatcher.account.accounting import known_keys
-from worker.dispatcher.duty import Dispatcher, each_alone
+from worker.dispatcher.duty import Dispatcher
+from worker.dispatcher.rows import each_alone
 
 
 def _gauge(name: str, said: str, *labels: str) -> Gauge:

@@ -11,7 +11,8 @@ from models import jobs
 from models.coordination import duties
 from models.platform.db import Transaction
 from models.webhooks import deliveries
-from worker.dispatcher.duty import Dispatcher, all_at_once, one_by_one
+from worker.dispatcher.duty import Dispatcher
+from worker.dispatcher.rows import all_at_once, one_by_one
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

@@ -16,7 +16,8 @@ from models.images.storage import Store
 from models.images.store_errors import StoreUnavailable
 from models.jobs import actions, retention
 from models.money import statement
-from worker.dispatcher.duty import Dispatcher, all_at_once, each_alone
+from worker.dispatcher.duty import Dispatcher
+from worker.dispatcher.rows import all_at_once, each_alone
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

@@ -11,8 +11,9 @@ from models.coordination.workers import Fleet
 from models.operating import limits
 from models.platform.db import Transaction
 from models.webhooks import deliveries, destinations
-from worker.dispatcher.duty import Dispatcher, each_alone, sifted
+from worker.dispatcher.duty import Dispatcher
 from worker.dispatcher.publishing import hand_out
+from worker.dispatcher.rows import each_alone, sifted
 
 # A destination that waits for its rate is looked at this soon again: what it misses, the next look makes up
 # for.
