@@ -21,7 +21,6 @@ LISTS = {
 LONG = {
     "api/edge/connections/connection.py",
     "models/money/prices.py",
-    "worker/generate.py",
 }
 # Most of each is one statement, or one table of words.
 FUNCTIONS = {
