@@ -19,7 +19,7 @@ MAY = {
     "models/jobs/batches/telling.py": "the time that an event tells",
     "models/jobs/charges/charging.py": "from which ids on to look again at charges, by days",
     "models/webhooks/notices.py": "the time that a notice tells",
-    "models/money/prices.py": "from which ids on to learn prices, by hours",
+    "models/money/prices/learning.py": "from which ids on to learn prices, by hours",
     "models/accounts/projects.py": "rotates a secret, for a day",
     "models/webhooks/resealing.py": "which old secrets still sign, for a day",
     "models/money/wallet.py": "from which ids on to look at calls, by an hour",

@@ -1,0 +1,44 @@
+"""Prices: what one image of a model costs at present, in credits.
+
+The published price is what the provider's pricing route quotes, and until it does the catalog's. A hold is
+never less. What an answer tells is believed at once when it is what was held, what charges have taught, or
+within a tenth of the published price: that is rounding, or a small change. Anything else, and 0, may be a
+mistake in writing: then the charge is unknown until the provider's log or ledger settles it, and an honest
+new price settles there.
+
+Settled charges teach a price when three of three jobs agree, with no other between them that differed from
+its hold. One alone may be an accident, and so may all of one job's; each is booked as it was settled
+whatever the price is, so waiting for three costs nothing. Three answers that agree can move the price by a
+tenth at most, for only the provider's own books settle more. The next quote replaces what was taught.
+"""
+
+from models.money.prices.knowing import (
+    DEAREST,
+    PRESENT,
+    Known,
+    current,
+    dearest,
+    known,
+    listed,
+    present,
+)
+from models.money.prices.learning import Drift, drifts, observe, quote
+from models.money.prices.price_list import UNPRICED, PriceList, unpriced
+
+__all__ = [
+    "DEAREST",
+    "PRESENT",
+    "UNPRICED",
+    "Drift",
+    "Known",
+    "PriceList",
+    "current",
+    "dearest",
+    "drifts",
+    "known",
+    "listed",
+    "observe",
+    "present",
+    "quote",
+    "unpriced",
+]

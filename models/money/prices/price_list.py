@@ -1,0 +1,47 @@
+"""The prices as one process knows them: read anew every few seconds."""
+
+import time
+from collections.abc import Mapping
+
+from models.errors import FieldError
+from models.money.prices.knowing import learned_prices
+from models.platform.db import Database
+from models.provider import catalog
+from models.provider.catalog import Model
+
+_BELIEVED = 5.0  # seconds: what a hold may be behind a new price
+
+UNPRICED = "the provider quotes no one price for an image of it, and a hold must not be a guess."
+
+
+class PriceList:
+    """What attempts cost at present, as one process has learned within the last five seconds."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._read_at = float("-inf")
+        self._learned: dict[str, int] = {}
+
+    async def estimate(self, model: Model, given: Mapping[str, object]) -> int:
+        """Return the credits that one attempt at this input should cost.
+
+        Raises `Unavailable`, and `InvalidRequest` for a model whose price nobody has told.
+        """
+        learned = await self.learned()
+        price = learned.get(model.id, catalog.estimate(model, given))
+        if price is None:
+            raise catalog.refusal([unpriced(model)])
+        return price
+
+    async def learned(self) -> dict[str, int]:
+        """Return the prices that were told or taught, by model; raises `Unavailable`."""
+        if time.monotonic() - self._read_at >= _BELIEVED:
+            async with self._database.transaction() as tx:
+                self._learned = await learned_prices(tx)
+            self._read_at = time.monotonic()
+        return self._learned
+
+
+def unpriced(model: Model) -> FieldError:
+    """Say of the input's model that it cannot be called, for nobody has told its price."""
+    return FieldError(f"{catalog.AT}/model", f"{model.id} cannot be called at present: {UNPRICED}")
