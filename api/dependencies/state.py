@@ -33,7 +33,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class State:
-    """The resources of an api process, opened by `app.create_app`'s lifespan."""
+    """The resources of an api process, opened by `api.opening`."""
 
     settings: Settings
     database: Database

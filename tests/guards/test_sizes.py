@@ -21,7 +21,6 @@ LISTS = {
 LONG = {}
 # Most of each is one statement, or one table of words.
 FUNCTIONS = {
-    "api/app.py:open_state",
     "models/accounts/api_keys.py:_register",
     "models/jobs/batches/repeating.py:repeat",
     "models/jobs/erasures/asking.py:request",
