@@ -76,8 +76,7 @@ def main() -> int:
         return 2
     loop.spawn(heart.beat_for_ever(context))
     loop.spawn(storeroom.watch(context))
-    signals.worker_ready.connect(lambda **_: loop.spawn(_take_work(context)), weak=False)
-    signals.worker_shutting_down.connect(lambda **_: loop.spawn(_drain(context)), weak=False)
+    _hear_celery(context)
     # Celery warns root about pickled messages; ours are JSON, and nothing else is accepted.
     warnings.simplefilter("ignore", SecurityWarning)
     broker.appetite.takes = context.flight.takes
@@ -96,6 +95,12 @@ def main() -> int:
         loop.run(context.flight.landed())  # Celery is done with a message when its work has begun
         _leave(context, status)
     return status
+
+
+def _hear_celery(context: Context) -> None:
+    """Take work once Celery consumes, and drain when it is told to stop."""
+    signals.worker_ready.connect(lambda **_: loop.spawn(_take_work(context)), weak=False)
+    signals.worker_shutting_down.connect(lambda **_: loop.spawn(_drain(context)), weak=False)
 
 
 def _leave(context: Context, status: int) -> None:

@@ -110,13 +110,9 @@ async def _register(
             "The given API key has not the form dr_live_<id>_<secret><crc>, or a typo; "
             "`python -m models new-key` prints one."
         )
-    existing = (
-        await tx.execute(select(ApiKey).where(ApiKey.public_id == public_id))
-    ).scalar_one_or_none()
+    existing = await tx.scalar(select(ApiKey).where(ApiKey.public_id == public_id))
     if existing is not None:
-        same = hmac.compare_digest(existing.secret_hash, secret_hash)
-        if not same or existing.project_id != project_id or existing.revoked_at is not None:
-            raise Misconfigured("The given API key was used before and is revoked, or another's.")
+        _demand_same(existing, project_id, secret_hash)
         return existing, False
     made = await tx.scalars(
         insert(ApiKey)
@@ -132,6 +128,13 @@ async def _register(
         .returning(ApiKey)
     )
     return made.one(), True
+
+
+def _demand_same(existing: ApiKey, project_id: UUID | None, secret_hash: bytes) -> None:
+    """Raise `Misconfigured` unless a key is this project's, has this secret, and was not revoked."""
+    same = hmac.compare_digest(existing.secret_hash, secret_hash)
+    if not same or existing.project_id != project_id or existing.revoked_at is not None:
+        raise Misconfigured("The given API key was used before and is revoked, or another's.")
 
 
 async def _log(

@@ -65,19 +65,12 @@ from models.jobs.reading.searching import page
 from models.jobs.retention.erasing import erase
 from models.jobs.running.answering import lose, park, refuse, retry_later, set_aside
 from models.jobs.running.keeping import keep_late, pass_by, receive, succeed
+from models.jobs.running.leasing import renew
 from models.jobs.running.plain import Succeeded, receive_plain, succeed_plain
 from models.jobs.running.postponing import keep_at_once, keep_later
 from models.jobs.running.readmitting import readmit, waiting_for_budget
 from models.jobs.running.reaping import Reaped, overdue, reap
-from models.jobs.running.starting import (
-    Dispatched,
-    Start,
-    Terms,
-    renew,
-    start,
-    start_plain,
-    started,
-)
+from models.jobs.running.starting import Dispatched, Start, Terms, start, start_plain, started
 from models.jobs.submission.admitting import admit
 from models.jobs.submission.inserting import Idempotency, Submission
 from models.jobs.submission.retrying import again, retry, retry_name

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
+from pydantic import SecretStr
+
 from models.errors import Misconfigured
 from models.images.pictures import Pictures
 from models.images.storage import Store
@@ -115,13 +117,7 @@ async def open_context(
 
     `pictures` that are given are somebody else's, who ends them.
     """
-    key = settings.aimlapi_key
-    if key is None or not key.get_secret_value():
-        raise Misconfigured(
-            "AIMLAPI_KEY is not set; a worker cannot make calls without it. Set it, or run the "
-            "local stack (`make up`), which has a simulator."
-        )
-    vault = Vault.of(settings)
+    key, vault = _key(settings), Vault.of(settings)
     async with AsyncExitStack() as stack:
         doorbell = await stack.enter_async_context(Doorbell(settings.redis_url.get_secret_value()))
         database = Database(settings, ring=doorbell.ring, name="darkroom-worker")
@@ -152,3 +148,13 @@ async def open_context(
             vault=vault,
             presenter=Presenter.of(settings, vault),
         )
+
+
+def _key(settings: Settings) -> SecretStr:
+    key = settings.aimlapi_key
+    if key is None or not key.get_secret_value():
+        raise Misconfigured(
+            "AIMLAPI_KEY is not set; a worker cannot make calls without it. Set it, or run the "
+            "local stack (`make up`), which has a simulator."
+        )
+    return key

@@ -39,9 +39,6 @@ async def repeat(
         return before, True
     old = await find(tx, caller.project_id, batch_id)
     rows = await _rows(tx, old, only)
-    if not rows:
-        words = ", ".join(only)
-        raise Conflict(f"No row of {written(old)} that may be made anew is {words} by now.")
     order, holds = _order(old, rows, await prices.present(tx), max_cost)
     made = await begin(tx, caller, order, name)
     if made is None:
@@ -64,14 +61,18 @@ async def repeat(
 
 
 async def _rows(tx: Transaction, old: Batch, only: Collection[str]) -> list[Job]:
-    """Return the rows, kept from being erased until the transaction ends; without what is large of them."""
+    """Return the rows, kept from being erased until the transaction ends; raises `Conflict` for none."""
     wanted = (
         select(Job)
         .where(Job.batch_id == old.id, Job.status.in_(only), Job.erased_at.is_(None))
         .order_by(Job.batch_row)
         .with_for_update(read=True)
     )
-    return list(await tx.scalars(wanted))
+    rows = list(await tx.scalars(wanted))
+    if not rows:
+        words = ", ".join(only)
+        raise Conflict(f"No row of {written(old)} that may be made anew is {words} by now.")
+    return rows
 
 
 def _order(

@@ -61,27 +61,27 @@ async def request(
     The customer's budgets are deleted with it, for they name whom they are on. Raises `NotFound` for a job
     that is not this project's, `KeyReuse`, and `LimitReached` when so many of the project are under way.
     """
+    project_id = caller.project_id
     # The project's row makes two requests come one after the other; submissions do not wait for it.
-    mine = select(Project.id).where(Project.id == caller.project_id)
+    mine = select(Project.id).where(Project.id == project_id)
     await tx.execute(mine.with_for_update(key_share=True))
-    before = await _earlier(tx, caller.project_id, wish.name)
-    if before is not None:
+    if (before := await _earlier(tx, project_id, wish.name)) is not None:
         return before, True
-    await _demand_jobs(tx, caller.project_id, wish.job_ids)
-    await _demand_room(tx, caller.project_id, most)
+    await _demand_jobs(tx, project_id, wish.job_ids)
+    await _demand_room(tx, project_id, most)
     name, fingerprint = wish.name or (None, None)
     counts: dict[str, object] = {}
     if wish.customer is not None:
-        counts["budgets"] = await budgets.forget_customer(tx, caller.project_id, wish.customer)
+        counts["budgets"] = await budgets.forget_customer(tx, project_id, wish.customer)
     erasure_id = ids.new()
     tx.add(
         Erasure(
             id=erasure_id,
-            project_id=caller.project_id,
+            project_id=project_id,
             key_id=caller.key_id,
             subject=wish.subject,
             about=wish.about,
-            digest=digests(vault, caller.project_id, wish.about)[0],
+            digest=digests(vault, project_id, wish.about)[0],
             counts=counts,
             jobs_digest=bytes(32),
             idempotency_hash=name,
@@ -91,9 +91,8 @@ async def request(
     await tx.flush()
     tx.ring("erasures")
     named, of = ids.text(ids.ERASURE, erasure_id), {"subject": wish.subject}
-    project_id = caller.project_id
     await recording.record(tx, "erasure.requested", named, project_id=project_id, after=of)
-    return await find(tx, caller.project_id, erasure_id), False
+    return await find(tx, project_id, erasure_id), False
 
 
 async def find(tx: Transaction, project_id: UUID, erasure_id: UUID) -> Erasure:

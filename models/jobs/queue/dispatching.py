@@ -1,6 +1,6 @@
 """queued → released: the dispatcher's choice of what may run next, and the way back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -56,18 +56,22 @@ async def dispatch(
     await tx.run(sharing.PREPARE, {})
     rows = await tx.run(sharing.PAID, {"slots": slots, "lease": lease}) if paid else []
     dispatched = [Dispatch(row["id"], row["fence"], paid=True) for row in rows]
-    left = slots - len(dispatched)
-    left = left if calls is None else min(calls, left)
-    free = max(free or slots, slots) - len(dispatched)
-    free = free if calls is None else min(calls, free)
+    left, free = (most - len(dispatched) for most in (slots, max(free or slots, slots)))
+    if calls is not None:
+        left, free = min(calls, left), min(calls, free)
+    terms = {"lease": lease, "typical_call": typical_call, **_but(passage)}
+    return dispatched + await _dispatch_calls(tx, left, free, terms)
+
+
+async def _dispatch_calls(
+    tx: Writer, left: int, free: int, terms: Mapping[str, object]
+) -> list[Dispatch]:
+    """Dispatch at most `left` calls, whose shares are of `free` places; look again where keys were full."""
+    dispatched: list[Dispatch] = []
     for _ in range(_LOOKS):
         if left <= 0:
             break
-        asked = {
-            "calls": left, "free": free, "lease": lease, "typical_call": typical_call,
-            "but_jobs": list(passage.but_jobs), "but_projects": list(passage.but_projects),
-        }  # fmt: skip
-        rows = await tx.run(sharing.CALLS, asked)
+        rows = await tx.run(sharing.CALLS, {"calls": left, "free": free, **terms})
         found = [Dispatch(row["id"], row["fence"]) for row in rows if row["id"] is not None]
         dispatched += found
         left, free = left - len(found), free - len(found)
@@ -81,9 +85,7 @@ async def next_to_dispatch(tx: Writer, slots: int, *, typical_call: timedelta) -
     """Return the jobs that a dispatch would come to first, whatever gates are closed; none is moved."""
     await tx.run(sharing.PREPARE, {})
     paid = await tx.run(sharing.PAID_FIRST, {"slots": slots})
-    asked = {
-        "calls": slots, "free": slots, "typical_call": typical_call, "but_jobs": [], "but_projects": [],
-    }  # fmt: skip
+    asked = {"calls": slots, "free": slots, "typical_call": typical_call, **_but(_OPEN)}
     return [row["id"] for row in (*paid, *await tx.run(sharing.CALLS_FIRST, asked))]
 
 
@@ -97,6 +99,10 @@ async def try_dispatching(tx: Transaction, job_id: UUID) -> bool:
         mine = (Job.id == job_id) & (Job.status == "queued")
         await tx.execute(update(Job).where(mine).values(**as_dispatched))
     return True
+
+
+def _but(passage: Passage) -> dict[str, object]:
+    return {"but_jobs": list(passage.but_jobs), "but_projects": list(passage.but_projects)}
 
 
 async def _park(tx: Writer, lines: Sequence[tuple[UUID, str]]) -> int:

@@ -1,4 +1,4 @@
-"""released → running: the one place where an attempt begins, and the lease of what runs."""
+"""released → running: the one place where an attempt begins."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    CTE,
     BigInteger,
     ColumnElement,
     Interval,
@@ -22,7 +23,6 @@ from sqlalchemy import (
     select,
     text,
     tuple_,
-    update,
 )
 
 from models import ids
@@ -116,29 +116,6 @@ async def started(tx: Transaction, dispatched: Sequence[Dispatched], start_id: U
     return [_begun(row, start_id) for row in rows.mappings()]
 
 
-async def renew(tx: Transaction, running: Sequence[Ref], lease: timedelta) -> set[Ref]:
-    """Renew the leases of all that a worker has in flight, in one UPDATE; returns those it still has.
-
-    A row that is locked is passed by until the next beat, for whoever has it is just moving the job. One
-    that waited for each of them would hold the rows before it meanwhile, and those that want them: a convoy
-    in which healthy workers lose their leases.
-    """
-    if not running:
-        return set()
-    mine = tuple_(Job.id, Job.fence).in_([(ref.job_id, ref.fence) for ref in running])
-    free = (
-        select(Job.id)
-        .where(Job.status == "running", mine)
-        .with_for_update(key_share=True, skip_locked=True)
-    )
-    await tx.execute(
-        update(Job).where(Job.id.in_(free.scalar_subquery())).values(lease_until=func.now() + lease)
-    )
-    rows = await tx.execute(select(Job.id, Job.fence).where(Job.status == "running", mine))
-    still = {(row.id, row.fence) for row in rows}
-    return {ref for ref in running if (ref.job_id, ref.fence) in still}
-
-
 async def _affordable(tx: Transaction, presenter: Presenter, job_id: UUID, fence: int) -> bool:
     """Return whether what is held for a call pays for it now; True for a job that somebody else has."""
     job = await lock(tx, job_id)
@@ -181,8 +158,8 @@ def _begun(row: Mapping[Any, Any], start_id: UUID) -> Start:
 _TOLD = ("id", "fence", "project_id", "phase", "attempt", "input", "large")
 
 
-def _start(*only_if: ColumnElement[bool] | TextClause) -> Statement:
-    """Write the statement: the jobs run, and the row of its call is there for each that has one to make.
+def _free() -> CTE:
+    """Write which of the jobs asked for are still to be had, each with the ids of its attempt and request.
 
     What somebody else has locked is left out: no job of a bundle waits for another's.
     """
@@ -195,14 +172,18 @@ def _start(*only_if: ColumnElement[bool] | TextClause) -> Statement:
         column("job_id", Uuid()), column("fence", BigInteger()),
         column("attempt_id", Uuid()), column("request", Text()),
     ).render_derived("asked")  # fmt: skip
-    free = (
+    return (
         select(Job.id, asked.c.attempt_id, asked.c.request)
         .join(asked, (asked.c.job_id == Job.id) & (asked.c.fence == Job.fence))
         .where(Job.status == "released")
         .with_for_update(key_share=True, skip_locked=True, of=Job)
         .cte("free")
     )
-    calls = Job.phase == "call"
+
+
+def _start(*only_if: ColumnElement[bool] | TextClause) -> Statement:
+    """Write the statement: the jobs run, and the row of its call is there for each that has one to make."""
+    free, calls = _free(), Job.phase == "call"
     in_time = or_(
         Job.deadline.is_(None), Job.deadline > func.now() + given("typical_call", Interval())
     )

@@ -44,13 +44,21 @@ async def put(
         return changed
     await _stop_bookings(tx, project_id)
     await tx.execute(update(Project).where(Project.id == project_id).values(budgeted=True))
-    columns = {
-        "timezone": rule.timezone,
-        "limit": rule.limit,
-        "mode": rule.mode,
-    }
     found = await _at(tx, project_id, rule, key_id)
     before = None if found is None else _facts(found)
+    budget = await _write(tx, project_id, rule, key_id)
+    if most is not None:
+        await _demand_room(tx, project_id, most)
+    await _log(tx, "budget.changed", budget.id, project_id, before, _facts(budget))
+    await tx.execute(delete(BudgetWindow).where(BudgetWindow.budget_id == budget.id))
+    await tx.execute(FOLD, {"budget": budget.id})
+    tx.ring("jobs")
+    return (await standing(tx, [budget]))[0]
+
+
+async def _write(tx: Transaction, project_id: UUID, rule: Rule, key_id: UUID | None) -> Budget:
+    """Insert a budget, or write over the one of the same scope and window."""
+    columns = {"timezone": rule.timezone, "limit": rule.limit, "mode": rule.mode}
     made = await tx.scalars(
         insert(Budget)
         .values(
@@ -67,14 +75,7 @@ async def put(
         )
         .returning(Budget)
     )
-    budget = made.one()
-    if most is not None:
-        await _demand_room(tx, project_id, most)
-    await _log(tx, "budget.changed", budget.id, project_id, before, _facts(budget))
-    await tx.execute(delete(BudgetWindow).where(BudgetWindow.budget_id == budget.id))
-    await tx.execute(FOLD, {"budget": budget.id})
-    tx.ring("jobs")
-    return (await standing(tx, [budget]))[0]
+    return made.one()
 
 
 async def _change(
