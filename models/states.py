@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Literal, get_args
 
-Status = Literal["queued", "released", "running", "succeeded", "failed", "canceled", "expired"]
+Ending = Literal["succeeded", "failed", "canceled", "expired"]
+Status = Literal["queued", "released", "running", Ending]
 Phase = Literal["call", "keep"]
 Charge = Literal["none", "unknown", "settled", "released"]
 Priority = Literal["interactive", "standard", "bulk"]
@@ -58,7 +59,7 @@ AuditAction = Literal[
 NOT_STARTED: tuple[Status, ...] = ("queued", "released")
 IN_FLIGHT: tuple[Status, ...] = ("released", "running")
 UNFINISHED: tuple[Status, ...] = ("queued", *IN_FLIGHT)
-TERMINAL: tuple[Status, ...] = ("succeeded", "failed", "canceled", "expired")
+TERMINAL: tuple[Ending, ...] = get_args(Ending)
 TERMINAL_EVENTS: tuple[EventType, ...] = (
     "job.succeeded", "job.failed", "job.canceled", "job.expired",
 )  # fmt: skip
@@ -82,8 +83,23 @@ def among(column: str, words: Iterable[str]) -> str:
     return f"{column} IN ({', '.join(repr(word) for word in words)})"
 
 
-# How SQL by hand names what is dispatched or running; a job in flight has a lease and takes a slot.
+# Conditions that partial indexes and statements share: Postgres takes such an index only for a statement
+# that names its condition. A job in flight is dispatched or running: it has a lease and takes a slot.
 JOB_IN_FLIGHT = among("status", IN_FLIGHT)
+JOB_NOT_STARTED = among("status", NOT_STARTED)
+# What waits in the queue: for its call, now or later; for its paid image to be kept; for room under its
+# `concurrency_key`; for room in a budget.
+JOB_READY = "status = 'queued' AND run_after IS NOT NULL AND phase = 'call'"
+JOB_PAID = "status = 'queued' AND phase = 'keep'"
+JOB_PARKED = "status = 'queued' AND waiting_reason = 'concurrency_key'"
+JOB_UNFUNDED = "status = 'queued' AND waiting_reason = 'budget'"
+DELIVERY_DUE = "state = 'pending' AND next_at <= now()"
+
+
+def unknown_charge(attempt: str = "attempts") -> str:
+    """Write the condition that nobody knows what an answered, or lost, call was charged."""
+    return f"{attempt}.charge = 'unknown' AND {attempt}.finished_at IS NOT NULL"
+
 
 # Rows of a batch: those that wait for their turn in it, and hold the price of their call or nothing for
 # it; those that wait for anything else; those whose end, or what they cost, is still to be told off; and

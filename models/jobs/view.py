@@ -18,6 +18,7 @@ from models.platform.jsonable import Json, time
 from models.platform.vault import Vault
 from models.schema import Attempt, Image, Job
 from models.settings import Settings
+from models.states import NOT_STARTED
 
 _SHARED_FOR = timedelta(hours=1)
 
@@ -69,7 +70,7 @@ def etag(job: Job, now: datetime, waiting_reason: str | None) -> str:
 
 def waiting_reason(job: Job, now: datetime, closed_gate: str | None) -> str | None:
     """Return why a job waits: its own reason first, then what holds it: a gate, a pause, a cap."""
-    if job.status not in {"queued", "released"}:
+    if job.status not in NOT_STARTED:
         return None
     due = job.status == "released" or (job.run_after is not None and job.run_after <= now)
     if due:

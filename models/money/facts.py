@@ -10,7 +10,7 @@ its id lies between :first_name and :last_name, and what is in the ledger was bo
 from datetime import datetime
 
 from models import ids
-from models.states import JOB_IN_FLIGHT
+from models.states import JOB_IN_FLIGHT, unknown_charge
 
 _CHARGES = """
     SELECT l.project_id, coalesce(l.made_at, l.at), l.key_id, l.customer, j.model, j.tags,
@@ -51,7 +51,7 @@ def stands(time: str) -> str:
     UNION ALL
     SELECT j.project_id, a.sent_at, j.key_id, j.customer, j.model, j.tags, 'unknown', a.hold
       FROM attempts a JOIN jobs j ON j.id = a.job_id
-     WHERE a.charge = 'unknown' AND a.finished_at IS NOT NULL
+     WHERE {unknown_charge("a")}
        AND j.project_id = ANY (:projects) AND a.sent_at >= :lo_{time} AND a.sent_at < :hi_{time}
 """  # noqa: S608 - constants of ours
 
@@ -73,7 +73,7 @@ def _of_jobs(time: str) -> str:
     SELECT j.project_id, a.sent_at, j.key_id, j.customer, j.model, j.tags, fact.what, fact.amount
       FROM attempts a JOIN jobs j ON j.id = a.job_id, LATERAL (VALUES
            ('attempts', 1),
-           ('unknown', CASE WHEN a.charge = 'unknown' AND a.finished_at IS NOT NULL THEN a.hold END)
+           ('unknown', CASE WHEN {unknown_charge("a")} THEN a.hold END)
            ) fact (what, amount)
      WHERE j.project_id = ANY (:projects) AND a.sent_at >= :lo_{time} AND a.sent_at < :hi_{time}
 """  # noqa: S608 - constants of ours

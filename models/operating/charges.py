@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from models import ids
 from models.jobs import view
@@ -10,6 +10,7 @@ from models.money.dollars import usd
 from models.platform.db import Transaction
 from models.platform.jsonable import Json, time
 from models.schema import Attempt, Job
+from models.states import unknown_charge
 
 
 async def page(tx: Transaction, before: UUID | None, limit: int) -> tuple[list[Json], UUID | None]:
@@ -20,7 +21,7 @@ async def page(tx: Transaction, before: UUID | None, limit: int) -> tuple[list[J
     rows = (
         select(Attempt, Job.project_id, Job.model)
         .join(Job, Job.id == Attempt.job_id)
-        .where(Attempt.charge == "unknown", Attempt.finished_at.is_not(None))
+        .where(text(unknown_charge()))
     )
     if before is not None:
         rows = rows.where(Attempt.id < before)

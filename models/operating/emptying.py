@@ -32,6 +32,7 @@ from models.schema import (
     ProjectBreaker,
     Turn,
 )
+from models.states import UNFINISHED
 
 _ALL = timedelta(hours=-2)  # the age from which jobs are deleted: clocks may be an hour apart
 
@@ -48,7 +49,7 @@ async def unfinished(tx: Transaction, project_id: UUID, limit: int) -> list[UUID
         select(Job.id)
         .where(
             Job.project_id == project_id,
-            Job.status.in_(("queued", "released", "running")),
+            Job.status.in_(UNFINISHED),
             Job.cancel_requested_at.is_(None),
             ~aside.passed_by("empty", Job.id),
         )

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from math import isinf
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from models import ids
 from models.coordination import aside, duties, processes
@@ -20,6 +20,7 @@ from models.platform.version import VERSION
 from models.provider import breakers, gates, limits
 from models.schema import Attempt, Gate, Wallet
 from models.settings import Settings
+from models.states import unknown_charge
 from models.webhooks import endpoints
 
 _DAY = timedelta(days=1)
@@ -145,12 +146,11 @@ def _bounded(moment: datetime, later: timedelta) -> datetime:
 
 async def _charges(tx: Transaction, settings: Settings, seen: Backlog) -> Json:
     late = Attempt.sent_at < func.now() - settings.unknown_for
-    unknown = (Attempt.charge == "unknown") & Attempt.finished_at.is_not(None)
     return {
         "unknown": seen.unknown_charges,
         "credits": seen.unknown_credits,
         "oldest_seconds": round(seen.oldest_unknown, 3),
-        "overdue": await tx.scalar(select(func.count()).where(unknown, late)) or 0,
+        "overdue": await tx.scalar(select(func.count()).where(text(unknown_charge()), late)) or 0,
         "expected_seconds": settings.unknown_for.total_seconds(),
     }
 

@@ -18,6 +18,8 @@ from models.platform.jsonable import Json, time
 from models.platform.vault import Vault
 from models.provider import pauses
 from models.schema import ApiKey, Endpoint, Pause, Project, Session
+from models.states import JOB_IN_FLIGHT
+from models.webhooks import endpoints
 from models.webhooks.signing import new_secret
 
 
@@ -133,7 +135,7 @@ async def remove(tx: Transaction, vault: Vault, project_id: UUID) -> None:
     await tx.execute(update(ApiKey).where(mine).values(ended))
     await tx.execute(
         update(Endpoint)
-        .where(Endpoint.project_id == project_id, Endpoint.deleted_at.is_(None))
+        .where(*endpoints.there(project_id))
         .values(deleted_at=func.now(), enabled=False)
     )
     await pauses.pause(tx, "project", str(project_id))
@@ -195,7 +197,7 @@ def _show(row: dict[str, object]) -> Json:
 _TIMES = ("created_at", "suspended_at", "deleted_at", "emptied_at")
 
 # Text, for LATERAL counts over partial indexes: a project's history costs nothing.
-_PROJECTS = text("""
+_PROJECTS = text(f"""
     SELECT p.*, q.n AS queued, f.n AS in_flight, k.n AS keys, e.n AS endpoints,
            EXISTS (SELECT FROM pauses WHERE scope = 'project' AND name = p.id::text) AS paused,
            CASE WHEN p.emptied_at IS NOT NULL THEN 'deleted' WHEN p.deleted_at IS NOT NULL THEN 'deleting'
@@ -209,11 +211,11 @@ _PROJECTS = text("""
            CROSS JOIN LATERAL (SELECT count(*) AS n FROM jobs
                                 WHERE project_id = p.id AND status = 'queued') q
            CROSS JOIN LATERAL (SELECT count(*) AS n FROM jobs
-                                WHERE project_id = p.id AND status IN ('released', 'running')) f
+                                WHERE project_id = p.id AND {JOB_IN_FLIGHT}) f
            CROSS JOIN LATERAL (SELECT count(*) AS n FROM api_keys
                                 WHERE project_id = p.id AND revoked_at IS NULL
                                   AND (expires_at IS NULL OR expires_at > now())) k
            CROSS JOIN LATERAL (SELECT count(*) AS n FROM endpoints
                                 WHERE project_id = p.id AND deleted_at IS NULL) e
      ORDER BY p.id DESC
-""")
+""")  # noqa: S608 - a constant of ours

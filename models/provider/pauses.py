@@ -69,6 +69,14 @@ async def described(tx: Transaction) -> list[tuple[str, datetime]]:
     ]
 
 
+# The same for many jobs at once: one row, of the models and projects that are paused, or of everything.
+STOPPED = """
+        SELECT coalesce(array_agg(name) FILTER (WHERE scope = 'model'), '{}') AS models,
+               coalesce(array_agg(name) FILTER (WHERE scope = 'project'), '{}') AS projects,
+               coalesce(bool_or(scope = 'all'), false) AS everything
+          FROM pauses"""
+
+
 def holding(job: type[Job] = Job) -> ColumnElement[bool]:
     """Return, as SQL beside a job, whether a pause holds it."""
     of_model = and_(Pause.scope == "model", Pause.name == job.model)

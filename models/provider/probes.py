@@ -15,7 +15,7 @@ from models.platform.db.absences import absence
 from models.platform.db.failures import said
 from models.platform.db.statements import Writer, prepared
 from models.schema import Attempt, Gate, Job
-from models.states import IN_FLIGHT, WaitingReason
+from models.states import IN_FLIGHT, JOB_READY, WaitingReason
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -201,11 +201,11 @@ _SEND_PROBES = prepared(
 """)
 )
 
-_SOMEBODY_ELSE = text("""
+_SOMEBODY_ELSE = text(f"""
     SELECT id FROM jobs
-     WHERE status = 'queued' AND phase = 'call' AND run_after <= now()
+     WHERE {JOB_READY} AND run_after <= now()
        AND (CAST(:project AS uuid) IS NULL OR project_id = :project)
        AND (CAST(:but_project AS uuid) IS NULL OR project_id <> :but_project)
        AND id <> ALL (CAST(:but_jobs AS uuid[])) AND queue_expires_at > now()
      LIMIT 1
-""")
+""")  # noqa: S608 - a constant of ours

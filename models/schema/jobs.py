@@ -17,7 +17,11 @@ from models.schema.batching import BATCHED
 from models.schema.defaults import EMPTY_LIST, EMPTY_MAP, NOW
 from models.states import (
     JOB_IN_FLIGHT,
-    NOT_STARTED,
+    JOB_NOT_STARTED,
+    JOB_PAID,
+    JOB_PARKED,
+    JOB_READY,
+    JOB_UNFUNDED,
     TERMINAL,
     CancelOutcome,
     Charge,
@@ -197,13 +201,13 @@ class Job(Base):
             "model",
             "rank",
             "id",
-            postgresql_where=text("status = 'queued' AND run_after IS NOT NULL AND phase = 'call'"),
+            postgresql_where=text(JOB_READY),
         ),
         Index(
             "ix_jobs_paid",
             "run_after",
             "id",
-            postgresql_where=text("status = 'queued' AND phase = 'keep'"),
+            postgresql_where=text(JOB_PAID),
         ),
         Index(
             "ix_jobs_key_waiting",
@@ -211,25 +215,25 @@ class Job(Base):
             "concurrency_key",
             "rank",
             "id",
-            postgresql_where=text("status = 'queued' AND waiting_reason = 'concurrency_key'"),
+            postgresql_where=text(JOB_PARKED),
         ),
         Index(
             "ix_jobs_unfunded",
             "project_id",
             "rank",
             "id",
-            postgresql_where=text("status = 'queued' AND waiting_reason = 'budget'"),
+            postgresql_where=text(JOB_UNFUNDED),
         ),
         Index("ix_jobs_backlog", "project_id", postgresql_where=text("status = 'queued'")),
         Index(
             "ix_jobs_queue_expires_at",
             "queue_expires_at",
-            postgresql_where=text(among("status", NOT_STARTED)),
+            postgresql_where=text(JOB_NOT_STARTED),
         ),
         Index(
             "ix_jobs_deadline",
             "deadline",
-            postgresql_where=text(f"deadline IS NOT NULL AND {among('status', NOT_STARTED)}"),
+            postgresql_where=text(f"deadline IS NOT NULL AND {JOB_NOT_STARTED}"),
         ),
         Index(
             "ix_jobs_lease_until",

@@ -11,7 +11,7 @@ from models.errors import NotFound
 from models.jobs.reading import Snapshot, snapshots, with_clock
 from models.platform.db import Transaction
 from models.schema import Batch, Job
-from models.states import BATCH_OVER, IN_BATCH, JOB_IN_FLIGHT, ROW_UNKNOWN, BatchStatus
+from models.states import BATCH_OVER, IN_BATCH, JOB_IN_FLIGHT, NOT_STARTED, ROW_UNKNOWN, BatchStatus
 
 LATELY = timedelta(minutes=1)  # in which the pace is measured
 
@@ -95,7 +95,7 @@ async def items(
     """Read a page of a batch's rows in the order in which they came, behind a row."""
     stmt = _rows(batch_id, Job.batch_row > after)
     if status is not None:
-        shown = ("queued", "released") if status == "queued" else (status,)
+        shown = NOT_STARTED if status == "queued" else (status,)
         stmt = stmt.where(Job.status.in_(shown))
     rows = (await tx.execute(stmt.order_by(Job.batch_row).limit(limit + 1))).all()
     return await snapshots(tx, rows[:limit]), len(rows) > limit

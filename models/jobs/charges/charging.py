@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, not_, or_, select, update
+from sqlalchemy import func, not_, or_, select, text, update
 
 from models import ids
 from models.audit_log import recording
@@ -17,6 +17,7 @@ from models.jobs.running.answering import after_resolved, tell_resolved
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.schema import Attempt, Job
+from models.states import unknown_charge
 
 _LOG_LIFE = timedelta(days=90)  # the provider shows 92
 _SECOND_THOUGHTS = timedelta(days=1)  # how long what was believed free is looked for again
@@ -47,8 +48,7 @@ async def unknown_charges(tx: Transaction, *, limit: int) -> list[Attempt]:
     rows = await tx.scalars(
         select(Attempt)
         .where(
-            Attempt.charge == "unknown",
-            Attempt.finished_at.is_not(None),
+            text(unknown_charge()),
             Attempt.sent_at > func.now() - _LOG_LIFE,
             ~aside.passed_by("reconcile", Attempt.id),
         )
@@ -82,7 +82,7 @@ async def left_over(tx: Transaction, known_keys: Collection[str]) -> LeftOver:
     row = (
         await tx.execute(
             select(func.count().filter(old), func.count().filter(stranger, not_(old))).where(
-                Attempt.charge == "unknown", Attempt.finished_at.is_not(None)
+                text(unknown_charge())
             )
         )
     ).one()

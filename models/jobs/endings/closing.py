@@ -4,7 +4,6 @@ The caller has locked the job's row. `following` does what follows for jobs that
 `ending` words failures and cancels.
 """
 
-from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Update, func, null, select
@@ -15,9 +14,8 @@ from models.jobs.view import Presenter
 from models.money import ledger
 from models.platform.db import Transaction
 from models.schema import Attempt, Job
-from models.states import EventType, Status
+from models.states import Ending, EventType, Status
 
-Ending = Literal["succeeded", "failed", "canceled", "expired"]
 _EVENTS: dict[Ending, EventType] = {
     "succeeded": "job.succeeded",
     "failed": "job.failed",

@@ -26,12 +26,12 @@ from models.images import records
 from models.jobs import attempts
 from models.jobs.changes.moving import change, lock, queue
 from models.jobs.endings import following
-from models.jobs.endings.closing import Ending, close, release_pending_hold, unknown_hold
+from models.jobs.endings.closing import close, release_pending_hold, unknown_hold
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.platform.db.statements import Reader, given, prepared
 from models.schema import Job
-from models.states import NOT_STARTED, UNFINISHED, Status, WaitingReason
+from models.states import NOT_STARTED, UNFINISHED, Ending, Status, WaitingReason
 
 _HEAD_START = timedelta(seconds=2)  # of the worker that has just received the image
 

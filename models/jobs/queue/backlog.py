@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from models.coordination.workers import SLOTS
 from models.platform.db import Transaction
-from models.states import JOB_IN_FLIGHT
+from models.states import DELIVERY_DUE, JOB_IN_FLIGHT, unknown_charge
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,10 @@ _READ = text(f"""
               FROM jobs WHERE {JOB_IN_FLIGHT}) j,
            (SELECT count(*) AS n, coalesce(sum(hold), 0) AS credits,
                    coalesce(extract(epoch FROM now() - min(sent_at)), 0) AS oldest FROM attempts
-             WHERE charge = 'unknown' AND finished_at IS NOT NULL) a,
+             WHERE {unknown_charge()}) a,
            (SELECT count(*) FILTER (WHERE state = 'pending') AS pending,
                    coalesce(extract(epoch FROM now() - min(next_at)
-                            FILTER (WHERE state = 'pending' AND next_at < now())), 0) AS oldest,
+                            FILTER (WHERE {DELIVERY_DUE})), 0) AS oldest,
                    count(*) FILTER (WHERE state = 'sending') AS sending
               FROM deliveries WHERE state = 'pending' OR state = 'sending') d,
            ({SLOTS}) w

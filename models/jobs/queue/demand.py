@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from sqlalchemy import text
 
 from models.platform.db import Transaction
-from models.states import JOB_IN_FLIGHT
+from models.provider import pauses
+from models.states import DELIVERY_DUE, JOB_IN_FLIGHT, JOB_PAID, JOB_READY
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,45 +30,40 @@ async def wanted(tx: Transaction, *, limit: int, lane_cap: int) -> Demand:
     return Demand(int(row.calls) + int(row.keeping), int(row.deliveries))
 
 
-_READY = "status = 'queued' AND run_after IS NOT NULL AND phase = 'call'"
-
 _WANTED = text(f"""
     WITH RECURSIVE owners AS (
-        (SELECT project_id FROM jobs WHERE {_READY} ORDER BY project_id, model, rank, id LIMIT 1)
+        (SELECT project_id FROM jobs WHERE {JOB_READY} ORDER BY project_id, model, rank, id LIMIT 1)
          UNION ALL
         SELECT next.* FROM owners, LATERAL (
-            SELECT project_id FROM jobs WHERE {_READY} AND project_id > owners.project_id
+            SELECT project_id FROM jobs WHERE {JOB_READY} AND project_id > owners.project_id
              ORDER BY project_id, model, rank, id LIMIT 1) next
     ), flight AS MATERIALIZED (
         SELECT project_id, count(*) FILTER (WHERE phase = 'call') AS calls,
                count(*) FILTER (WHERE phase = 'keep') AS keeping
           FROM jobs WHERE {JOB_IN_FLIGHT} GROUP BY 1
     ), stopped AS MATERIALIZED (
-        SELECT coalesce(array_agg(name) FILTER (WHERE scope = 'model'), '{{}}') AS models,
-               coalesce(array_agg(name) FILTER (WHERE scope = 'project'), '{{}}') AS projects,
-               coalesce(bool_or(scope = 'all'), false)
-               OR EXISTS (SELECT FROM gates WHERE project_id IS NULL) AS everything
-          FROM pauses
+{pauses.STOPPED}
     ), mine AS (
         SELECT coalesce(flight.calls, 0) AS busy, p.cap,
                (SELECT count(*) FROM (
-                   SELECT FROM jobs WHERE {_READY} AND project_id = owners.project_id
+                   SELECT FROM jobs WHERE {JOB_READY} AND project_id = owners.project_id
                       AND run_after <= now() AND model <> ALL (stopped.models)
                     ORDER BY project_id, model, rank, id LIMIT :limit) first) AS due
           FROM owners JOIN projects p ON p.id = owners.project_id
                LEFT JOIN flight ON flight.project_id = owners.project_id, stopped
-         WHERE NOT everything AND CAST(owners.project_id AS text) <> ALL (stopped.projects)
+         WHERE NOT everything AND NOT EXISTS (SELECT FROM gates WHERE project_id IS NULL)
+           AND CAST(owners.project_id AS text) <> ALL (stopped.projects)
            AND NOT EXISTS (SELECT FROM gates WHERE gates.project_id = owners.project_id)
     )
     SELECT least(:limit, coalesce((SELECT sum(calls) FROM flight), 0)
                          + coalesce((SELECT sum(greatest(least(busy + due, cap) - busy, 0)) FROM mine), 0)
            ) AS calls,
            coalesce((SELECT sum(keeping) FROM flight), 0)
-           + (SELECT count(*) FROM jobs WHERE status = 'queued' AND phase = 'keep' AND run_after <= now())
+           + (SELECT count(*) FROM jobs WHERE {JOB_PAID} AND run_after <= now())
            AS keeping,
            (SELECT coalesce(sum(least(n, CASE WHEN lanes.slow THEN 1 ELSE :cap END)), 0) FROM (
                 SELECT lane, count(*) AS n FROM deliveries
-                 WHERE state = 'sending' OR state = 'pending' AND next_at <= now() GROUP BY lane) due
+                 WHERE state = 'sending' OR {DELIVERY_DUE} GROUP BY lane) due
              LEFT JOIN lanes USING (lane) WHERE coalesce(lanes.paused_until <= now(), true)
            ) AS deliveries
 """)  # noqa: S608 - constants of ours

@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import func, update
-
 from models.jobs.changes.moving import take_back
 from models.jobs.queue import sharing
 from models.platform.db import Transaction
 from models.platform.db.statements import Writer
 from models.provider.gates import Passage
-from models.schema import Job
 
 # Jobs that are looked at, over all lines, for those that met a full key; and how often in one dispatch.
 # A long line of one key is so out of the way after a few turns, and no turn takes long.
@@ -92,12 +89,7 @@ async def next_to_dispatch(tx: Writer, slots: int, *, typical_call: timedelta) -
 async def try_dispatching(tx: Transaction, job_id: UUID) -> bool:
     """Raise what Postgres has against dispatching a job, else return True; nothing is changed."""
     async with tx.undone():
-        as_dispatched = {
-            "status": "released", "fence": Job.fence + 1, "lease_until": func.now(),
-            "waiting_reason": "queue", "run_after": func.now(),
-        }  # fmt: skip
-        mine = (Job.id == job_id) & (Job.status == "queued")
-        await tx.execute(update(Job).where(mine).values(**as_dispatched))
+        await tx.execute(sharing.TRY, {"job": job_id, "lease": timedelta(0)})
     return True
 
 

@@ -14,6 +14,7 @@ from models.platform.jsonable import Json
 from models.provider import catalog
 from models.schema import Job
 from models.settings import Settings
+from models.states import JOB_PARKED, JOB_READY
 
 _COUNTED = 10_000  # jobs ahead, or projects that wait: beyond it the answer says "at least"
 _LATEST = timedelta(days=365)  # a forecast beyond is none
@@ -99,33 +100,33 @@ async def _projects(tx: Transaction) -> int:
     return int(await tx.scalar(_PROJECTS, {"most": _COUNTED}) or 0)
 
 
-_READY = "status = 'queued' AND run_after IS NOT NULL"
+_QUEUED = "status = 'queued' AND run_after IS NOT NULL"  # in phase `keep` too
 
 _AHEAD = text(f"""
     SELECT count(*) FROM (
         SELECT FROM unnest(CAST(:models AS text[])) AS line, LATERAL (
             SELECT FROM jobs
-             WHERE project_id = :project AND model = line AND {_READY} AND phase = 'call'
+             WHERE project_id = :project AND model = line AND {JOB_READY}
                AND (rank, id) < (:rank, :id)
              ORDER BY rank, id LIMIT :most) first
          LIMIT :most) ahead
 """)  # noqa: S608 - every part is this file's own
 
-_AHEAD_OF_KEY = text("""
+_AHEAD_OF_KEY = text(f"""
     SELECT count(*) FROM (
         SELECT FROM jobs
-         WHERE project_id = :project AND concurrency_key = :key AND status = 'queued'
-           AND waiting_reason = 'concurrency_key' AND (rank, id) < (:rank, :id)
+         WHERE project_id = :project AND concurrency_key = :key AND {JOB_PARKED}
+           AND (rank, id) < (:rank, :id)
          ORDER BY rank, id LIMIT :most) ahead
-""")
+""")  # noqa: S608 - a constant of ours
 
 # By leaps over the index: one look for each project that waits, whatever it has waiting.
 _PROJECTS = text(f"""
     WITH RECURSIVE heads AS (
-        (SELECT project_id FROM jobs WHERE {_READY} ORDER BY project_id LIMIT 1)
+        (SELECT project_id FROM jobs WHERE {_QUEUED} ORDER BY project_id LIMIT 1)
          UNION ALL
         SELECT next.project_id FROM heads, LATERAL (
-            SELECT project_id FROM jobs WHERE {_READY} AND project_id > heads.project_id
+            SELECT project_id FROM jobs WHERE {_QUEUED} AND project_id > heads.project_id
              ORDER BY project_id LIMIT 1) next
     )
     SELECT count(*) FROM (SELECT FROM heads LIMIT :most) counted

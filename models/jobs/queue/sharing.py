@@ -17,14 +17,12 @@ from sqlalchemy import text
 
 from models.coordination import aside
 from models.platform.db.statements import prepared
-from models.states import JOB_IN_FLIGHT
+from models.provider import pauses
+from models.states import JOB_IN_FLIGHT, JOB_PAID, JOB_PARKED, JOB_READY
 
 KEPT = 8  # of so many places that the others have left a project leaves one free
 LATELY = 1_000
 
-_READY = "status = 'queued' AND run_after IS NOT NULL AND phase = 'call'"
-# A job that met a full key is parked: it keeps its rank, and its key's line is looked at instead.
-_PARKED = "status = 'queued' AND waiting_reason = 'concurrency_key'"
 _IN_TIME = "queue_expires_at > now() AND (deadline IS NULL OR deadline > now() + :typical_call)"
 # Not what Postgres refused to dispatch; and what was the probe of a gate is not its probe again, while
 # another waits.
@@ -49,8 +47,13 @@ PREPARE = prepared(
 """)
 )
 
+# What a job becomes when it is dispatched; one that is called for waits for nothing else any more.
+_RELEASED = "status = 'released', fence = fence + 1, lease_until = now() + :lease"
+_CALLED = f"{_RELEASED}, waiting_reason = 'queue', run_after = now()"
+TRY = text(f"UPDATE jobs SET {_CALLED} WHERE id = :job AND status = 'queued'")  # noqa: S608 - ours
+
 # What is paid waits for no turn, no cap and no gate: its image's URL dies.
-_PAID = """status = 'queued' AND phase = 'keep' AND run_after <= now()
+_PAID = f"""{JOB_PAID} AND run_after <= now()
            AND NOT EXISTS (SELECT FROM pauses WHERE scope = 'all')"""
 
 # Longest due first.
@@ -61,7 +64,7 @@ PAID = prepared(
     WITH picked AS (
         {_PAID_FIRST} FOR NO KEY UPDATE SKIP LOCKED
     )
-    UPDATE jobs SET status = 'released', fence = fence + 1, lease_until = now() + :lease
+    UPDATE jobs SET {_RELEASED}
       FROM picked WHERE jobs.id = picked.id
     RETURNING jobs.id, jobs.fence
 """)  # noqa: S608 - every part is this file's own
@@ -78,37 +81,34 @@ def _some(what: str, order: str) -> str:
 PAID_WAIT = _some(_PAID, "run_after, id")
 CALLS_WAIT = " OR ".join(
     (
-        _some(_READY, "project_id, model, rank, id"),
-        _some(_PARKED, "project_id, concurrency_key, rank, id"),
+        _some(JOB_READY, "project_id, model, rank, id"),
+        _some(JOB_PARKED, "project_id, concurrency_key, rank, id"),
     )
 )
 
 # Ends with `chosen`: the calls whose turn it is.
 _CHOOSE = f"""
     WITH RECURSIVE heads AS (
-        (SELECT project_id, model, rank FROM jobs WHERE {_READY}
+        (SELECT project_id, model, rank FROM jobs WHERE {JOB_READY}
           ORDER BY project_id, model, rank, id LIMIT 1)
          UNION ALL
         SELECT next.* FROM heads, LATERAL (
             SELECT project_id, model, rank FROM jobs
-             WHERE {_READY} AND (project_id, model) > (heads.project_id, heads.model)
+             WHERE {JOB_READY} AND (project_id, model) > (heads.project_id, heads.model)
              ORDER BY project_id, model, rank, id LIMIT 1) next
     ), parked AS (
-        (SELECT project_id, concurrency_key, rank FROM jobs WHERE {_PARKED}
+        (SELECT project_id, concurrency_key, rank FROM jobs WHERE {JOB_PARKED}
           ORDER BY project_id, concurrency_key, rank, id LIMIT 1)
          UNION ALL
         SELECT next.* FROM parked, LATERAL (
             SELECT project_id, concurrency_key, rank FROM jobs
-             WHERE {_PARKED}
+             WHERE {JOB_PARKED}
                AND (project_id, concurrency_key) > (parked.project_id, parked.concurrency_key)
              ORDER BY project_id, concurrency_key, rank, id LIMIT 1) next
     ), flight AS MATERIALIZED (
         SELECT project_id, concurrency_key, count(*) AS n FROM jobs WHERE {JOB_IN_FLIGHT} GROUP BY 1, 2
     ), paused AS MATERIALIZED (
-        SELECT coalesce(array_agg(name) FILTER (WHERE scope = 'model'), '{{}}') AS models,
-               coalesce(array_agg(name) FILTER (WHERE scope = 'project'), '{{}}') AS projects,
-               coalesce(bool_or(scope = 'all'), false) AS everything
-          FROM pauses
+{pauses.STOPPED}
     ), gated AS MATERIALIZED (
         SELECT project_id,
                bool_and(half_open_at IS NOT NULL AND probe_id IS NULL)::int AS room
@@ -155,13 +155,13 @@ _CHOOSE = f"""
                LATERAL (
             (SELECT FROM unnest(ordered.models) AS line, LATERAL (
                 SELECT FROM jobs
-                 WHERE project_id = ordered.project_id AND model = line AND {_READY} AND {_DUE}
+                 WHERE project_id = ordered.project_id AND model = line AND {JOB_READY} AND {_DUE}
                  ORDER BY rank, id LIMIT 1) found LIMIT 1)
              UNION ALL
             (SELECT FROM unnest(ordered.keys) AS line, LATERAL (
                 SELECT FROM jobs, paused
                  WHERE project_id = ordered.project_id AND concurrency_key = line
-                   AND {_PARKED} AND {_OPEN} AND model <> ALL (paused.models)
+                   AND {JOB_PARKED} AND {_OPEN} AND model <> ALL (paused.models)
                  ORDER BY rank, id LIMIT 1) found LIMIT 1)
              LIMIT 1) any_job
          ORDER BY base, rank, project_id LIMIT :calls
@@ -173,13 +173,13 @@ _CHOOSE = f"""
           FROM winners w, share, LATERAL (
             (SELECT found.* FROM unnest(w.models) AS line, LATERAL (
                 SELECT id, rank, concurrency_key, model FROM jobs
-                 WHERE project_id = w.project_id AND model = line AND {_READY} AND {_DUE}
+                 WHERE project_id = w.project_id AND model = line AND {JOB_READY} AND {_DUE}
                  ORDER BY rank, id LIMIT share.n) found)
              UNION ALL
             (SELECT found.* FROM unnest(w.keys, w.rooms) AS line (key, room), LATERAL (
                 SELECT id, rank, concurrency_key, NULL FROM jobs, paused
                  WHERE project_id = w.project_id AND concurrency_key = line.key
-                   AND {_PARKED} AND {_OPEN} AND model <> ALL (paused.models)
+                   AND {JOB_PARKED} AND {_OPEN} AND model <> ALL (paused.models)
                  ORDER BY rank, id LIMIT least(line.room, share.n)) found)
              ORDER BY rank, id LIMIT share.n) job
     ), counted AS MATERIALIZED (
@@ -202,8 +202,7 @@ CALLS = prepared(
           FROM chosen JOIN jobs ON jobs.id = chosen.id WHERE jobs.status || '' = 'queued'
            FOR NO KEY UPDATE OF jobs SKIP LOCKED
     ), released AS (
-        UPDATE jobs SET status = 'released', fence = fence + 1, lease_until = now() + :lease,
-               waiting_reason = 'queue', run_after = now()
+        UPDATE jobs SET {_CALLED}
           FROM taken WHERE jobs.id = taken.id
         RETURNING jobs.id, jobs.fence, taken.turn, taken.rank
     ), turned AS (
@@ -232,7 +231,7 @@ PARK = prepared(
           FROM unnest(CAST(:projects AS uuid[]), CAST(:models AS text[])) AS line (project_id, model),
                LATERAL (
             SELECT id, project_id, concurrency_key, run_after FROM jobs
-             WHERE project_id = line.project_id AND model = line.model AND {_READY}
+             WHERE project_id = line.project_id AND model = line.model AND {JOB_READY}
              ORDER BY rank, id LIMIT :look_at) first
           JOIN full_keys USING (project_id, concurrency_key)
          WHERE first.run_after <= now()

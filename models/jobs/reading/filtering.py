@@ -155,4 +155,4 @@ def _waits_for(reason: str) -> ColumnElement[bool]:
     shown = case(
         (due, func.coalesce(CLOSED, "queue")), else_=func.coalesce(Job.waiting_reason, "backoff")
     )
-    return Job.status.in_(("queued", "released")) & (shown == reason)
+    return Job.status.in_(NOT_STARTED) & (shown == reason)

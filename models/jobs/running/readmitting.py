@@ -12,6 +12,7 @@ from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.platform.db.statements import Reader, prepared
 from models.schema import Job
+from models.states import JOB_UNFUNDED
 
 
 async def waiting_for_budget(tx: Reader, limit: int) -> list[tuple[UUID, UUID]]:
@@ -41,21 +42,20 @@ async def readmit(tx: Transaction, presenter: Presenter, job_id: UUID) -> Job | 
     return await queue(tx, held, "call", reason="queue", run_after=timedelta(0))
 
 
-_WAITS = "status = 'queued' AND waiting_reason = 'budget'"
-
 # Leaps from project to project over ix_jobs_unfunded: how much waits in one costs the others nothing.
 _UNFUNDED = prepared(
     text(f"""
     WITH RECURSIVE owners AS (
-        (SELECT project_id FROM jobs WHERE {_WAITS} ORDER BY project_id LIMIT 1)
+        (SELECT project_id FROM jobs WHERE {JOB_UNFUNDED} ORDER BY project_id LIMIT 1)
         UNION ALL
         SELECT following.* FROM owners CROSS JOIN LATERAL (
                SELECT project_id FROM jobs
-                WHERE {_WAITS} AND project_id > owners.project_id ORDER BY project_id LIMIT 1) following
+                WHERE {JOB_UNFUNDED} AND project_id > owners.project_id
+                ORDER BY project_id LIMIT 1) following
     )
     SELECT owners.project_id, first.id FROM owners CROSS JOIN LATERAL (
            SELECT id, rank FROM jobs
-            WHERE {_WAITS} AND project_id = owners.project_id
+            WHERE {JOB_UNFUNDED} AND project_id = owners.project_id
               AND NOT EXISTS (SELECT FROM set_aside
                                WHERE duty = 'readmit' AND subject = jobs.id AND again_at > now())
             ORDER BY rank, id LIMIT :limit) first

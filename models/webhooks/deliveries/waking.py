@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import func, text, update
+from sqlalchemy import text
 
 from models.coordination import aside, workers
 from models.coordination.workers import Fleet
 from models.platform.db import Transaction
 from models.platform.db.statements import Reader, Writer, prepared
-from models.schema import Delivery
+from models.states import DELIVERY_DUE
 from models.webhooks import destinations
 
 BATCH = 200  # of one look
@@ -99,11 +99,7 @@ async def next_to_wake(tx: Writer, most: int = BATCH) -> list[UUID]:
 async def try_waking(tx: Transaction, delivery_id: UUID) -> bool:
     """Raise what Postgres has against waking a delivery, else return True; nothing is changed."""
     async with tx.undone():
-        as_woken = {
-            "state": "sending", "tries": Delivery.tries + 1, "next_at": None, "lease_until": func.now(),
-        }  # fmt: skip
-        mine = (Delivery.id == delivery_id) & (Delivery.state == "pending")
-        await tx.execute(update(Delivery).where(mine).values(**as_woken))
+        await tx.execute(_TRY, {"delivery": delivery_id, "lease": timedelta(0)})
     return True
 
 
@@ -111,7 +107,7 @@ async def try_waking(tx: Transaction, delivery_id: UUID) -> bool:
 _CAPACITY = prepared(
     text(f"""
     SELECT EXISTS (SELECT FROM (
-               SELECT FROM deliveries WHERE state = 'pending' AND next_at <= now()
+               SELECT FROM deliveries WHERE {DELIVERY_DUE}
                 ORDER BY next_at LIMIT 1) first) AS due, free.*
       FROM ({workers.FREE_TO_DELIVER}) free
 """)  # noqa: S608 - a constant of ours
@@ -125,6 +121,24 @@ LIMITS = {
     "hops": _DESTINATIONS,
     "ping": f"{destinations.PING}%",
 }
+
+# What a delivery becomes when it is handed out.
+SENDING = """state = 'sending', tries = tries + 1, next_at = NULL, taken_at = NULL,
+               lease_until = now() + :lease"""
+_TRY = text(f"UPDATE deliveries SET {SENDING} WHERE id = :delivery AND state = 'pending'")  # noqa: S608 - ours
+
+# The tries under way, of each destination and of each project; `hangs`: one of them takes long.
+BUSY = """busy AS (
+        SELECT project_id, lane, count(*) AS n, bool_or(taken_at < now() - :long) AS hangs
+          FROM deliveries WHERE state = 'sending' {of} GROUP BY project_id, lane
+    ), held AS (
+        SELECT project_id, CAST(sum(n) AS bigint) AS n, bool_or(hangs) AS hangs
+          FROM busy GROUP BY project_id"""
+
+# A destination's rate, in tries a second, and from when it is free by that; how many may begin now.
+RATE = """CAST(coalesce(endpoints.rate_limit, :rate) AS float8) AS rate,
+               greatest(lanes.free_at, now()) AS free_at"""
+MAY_BEGIN = "greatest(floor(rate * extract(epoch FROM now() + :ahead - free_at)) + 1, 0)"
 
 # The rate of each destination goes on by as many as are chosen of it, also where another transaction has
 # just moved it on.
@@ -149,12 +163,7 @@ _CHOOSE = f"""
                SELECT project_id FROM deliveries
                 WHERE state = 'pending' AND project_id > owners.project_id ORDER BY project_id LIMIT 1
                ) following
-    ), busy AS (
-        SELECT project_id, lane, count(*) AS n, bool_or(taken_at < now() - :long) AS hangs
-          FROM deliveries WHERE state = 'sending' GROUP BY project_id, lane
-    ), held AS (
-        SELECT project_id, CAST(sum(n) AS bigint) AS n, bool_or(hangs) AS hangs
-          FROM busy GROUP BY project_id
+    ), {BUSY.format(of="")}
     ), looked_at AS (
         SELECT project_id,
                coalesce(n, 0) < CASE WHEN hangs THEN :share_long ELSE :share END * :free AS may
@@ -175,8 +184,7 @@ _CHOOSE = f"""
                   AND lane > waiting.lane ORDER BY lane, next_at LIMIT 1
                ) following WHERE n < :hops
     ), due AS (
-        SELECT waiting.project_id, lane, CAST(coalesce(endpoints.rate_limit, :rate) AS float8) AS rate,
-               greatest(lanes.free_at, now()) AS free_at,
+        SELECT waiting.project_id, lane, {RATE},
                CASE WHEN lanes.slow THEN 1 WHEN busy.hangs AND lane NOT LIKE :ping
                     THEN greatest(:cap / 4, 1) ELSE :cap END
                - coalesce(busy.n, 0) AS room
@@ -184,8 +192,7 @@ _CHOOSE = f"""
                LEFT JOIN endpoints ON endpoints.id = waiting.endpoint_id
          WHERE waiting.next_at <= now() AND coalesce(lanes.paused_until <= now(), true)
     ), open AS (
-        SELECT *, greatest(
-               floor(rate * extract(epoch FROM now() + :ahead - free_at)) + 1, 0) AS pace
+        SELECT *, {MAY_BEGIN} AS pace
           FROM due WHERE room > 0
     ), mine AS (
         SELECT first.id, first.next_at, held.hangs,
@@ -194,7 +201,7 @@ _CHOOSE = f"""
           FROM open LEFT JOIN held USING (project_id) CROSS JOIN LATERAL (
                SELECT id, next_at FROM deliveries
                 WHERE project_id = open.project_id AND lane = open.lane
-                  AND state = 'pending' AND next_at <= now()
+                  AND {DELIVERY_DUE}
                   AND deliveries.id <> ALL ({aside.passed("wake")})
                 ORDER BY next_at LIMIT least(open.room, open.pace, :free)
                ) first
@@ -213,8 +220,7 @@ _CHOOSE = f"""
 _NEXT = prepared(text(f"{_CHOOSE} SELECT id FROM picked"))  # noqa: S608 - ours
 _WAKE = prepared(
     text(f"""{_CHOOSE}, sent AS (
-        UPDATE deliveries SET state = 'sending', tries = tries + 1, next_at = NULL,
-                              taken_at = NULL, lease_until = now() + :lease
+        UPDATE deliveries SET {SENDING}
          WHERE id = ANY (ARRAY(SELECT id FROM picked))
         RETURNING id, tries
     ), paced AS (

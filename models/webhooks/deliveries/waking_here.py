@@ -19,8 +19,9 @@ from sqlalchemy import text
 from models.coordination import aside
 from models.platform.db.direct import Direct, DirectTransaction
 from models.platform.db.statements import prepared
+from models.states import DELIVERY_DUE
 from models.webhooks.deliveries.taking import Woken
-from models.webhooks.deliveries.waking import LIMITS, PACE
+from models.webhooks.deliveries.waking import BUSY, LIMITS, MAY_BEGIN, PACE, RATE, SENDING
 
 Place = tuple[UUID, str]  # a project, and a destination of its own
 
@@ -66,20 +67,12 @@ _WAKE_HERE = prepared(
                CROSS JOIN LATERAL (
                SELECT endpoint_id FROM deliveries d
                 WHERE d.project_id = asked.project_id AND d.lane = asked.lane
-                  AND state = 'pending' AND next_at <= now() ORDER BY next_at LIMIT 1
+                  AND {DELIVERY_DUE} ORDER BY next_at LIMIT 1
                ) first
-    ), busy AS (
-        SELECT project_id, lane, count(*) AS n, bool_or(taken_at < now() - :long) AS hangs
-          FROM deliveries
-         WHERE state = 'sending' AND project_id = ANY (ARRAY(SELECT project_id FROM asked))
-         GROUP BY project_id, lane
-    ), held AS (
-        SELECT project_id, CAST(sum(n) AS bigint) AS n, bool_or(hangs) AS hangs
-          FROM busy GROUP BY project_id
+    ), {BUSY.format(of="AND project_id = ANY (ARRAY(SELECT project_id FROM asked))")}
     ), paces AS (
         SELECT asked.*, least(wanted, :cap - coalesce(busy.n, 0)) AS room,
-               CAST(coalesce(endpoints.rate_limit, :rate) AS float8) AS rate,
-               greatest(lanes.free_at, now()) AS free_at
+               {RATE}
           FROM asked LEFT JOIN busy USING (project_id, lane) LEFT JOIN lanes USING (lane)
                LEFT JOIN endpoints ON endpoints.id = asked.endpoint_id
          WHERE busy.hangs IS NOT true AND lanes.slow IS NOT true
@@ -90,9 +83,8 @@ _WAKE_HERE = prepared(
           FROM paces CROSS JOIN LATERAL (
                SELECT id, next_at FROM deliveries d
                 WHERE d.project_id = paces.project_id AND d.lane = paces.lane
-                  AND state = 'pending' AND next_at <= now() AND d.id <> ALL ({aside.passed("wake")})
-                ORDER BY next_at LIMIT greatest(least(room,
-                      floor(rate * extract(epoch FROM now() + :ahead - free_at)) + 1), 0)
+                  AND {DELIVERY_DUE} AND d.id <> ALL ({aside.passed("wake")})
+                ORDER BY next_at LIMIT greatest(least(room, {MAY_BEGIN}), 0)
                   FOR NO KEY UPDATE SKIP LOCKED
                ) mine
     ), chosen AS (
@@ -103,8 +95,7 @@ _WAKE_HERE = prepared(
          WHERE lanes.slow IS NOT true AND greatest(lanes.free_at, now()) <= now() + :ahead
         RETURNING lane
     )
-    UPDATE deliveries d SET state = 'sending', tries = tries + 1, next_at = NULL,
-                            taken_at = NULL, lease_until = now() + :lease
+    UPDATE deliveries d SET {SENDING}
       FROM chosen JOIN paced USING (lane) WHERE d.id = chosen.id AND state || '' = 'pending'
     RETURNING d.id, tries
 """)  # noqa: S608 - a constant of ours

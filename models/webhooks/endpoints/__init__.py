@@ -7,7 +7,7 @@ its deliveries locks its row first, then the deliveries, then the destination, s
 """
 
 from models.webhooks.endpoints.counting import count
-from models.webhooks.endpoints.finding import find, of, take, wanting, wants
+from models.webhooks.endpoints.finding import find, of, take, there, wanting, wants
 from models.webhooks.endpoints.health import BY_ITS_PROJECT, disable, recover
 from models.webhooks.endpoints.registering import Wish, change, register, remove, rotate
 
@@ -24,6 +24,7 @@ __all__ = [
     "remove",
     "rotate",
     "take",
+    "there",
     "wanting",
     "wants",
 ]

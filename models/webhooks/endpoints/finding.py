@@ -12,11 +12,7 @@ from models.states import EventType
 
 async def of(tx: Transaction, project_id: UUID) -> list[Endpoint]:
     """Return the endpoints of a project, newest first."""
-    rows = await tx.scalars(
-        select(Endpoint)
-        .where(Endpoint.project_id == project_id, Endpoint.deleted_at.is_(None))
-        .order_by(Endpoint.id.desc())
-    )
+    rows = await tx.scalars(select(Endpoint).where(*there(project_id)).order_by(Endpoint.id.desc()))
     return list(rows)
 
 
@@ -24,11 +20,7 @@ async def find(
     tx: Transaction, project_id: UUID, endpoint_id: UUID | None, *, lock: bool = False
 ) -> Endpoint:
     """Return one endpoint; raises `NotFound`, also for another project's."""
-    wanted = select(Endpoint).where(
-        Endpoint.id == endpoint_id,
-        Endpoint.project_id == project_id,
-        Endpoint.deleted_at.is_(None),
-    )
+    wanted = select(Endpoint).where(Endpoint.id == endpoint_id, *there(project_id))
     if lock:
         wanted = wanted.with_for_update(key_share=True)
     found = await tx.scalar(wanted)
@@ -58,5 +50,9 @@ def wants(
     project_id: UUID | ColumnElement[UUID], types: list[str] | ColumnElement[list[str]]
 ) -> tuple[ColumnElement[bool], ...]:
     """Write the conditions that an endpoint is the project's, and lists these events."""
-    there = Endpoint.deleted_at.is_(None)
-    return Endpoint.project_id == project_id, there, Endpoint.events.contains(types)
+    return *there(project_id), Endpoint.events.contains(types)
+
+
+def there(project_id: UUID | ColumnElement[UUID]) -> tuple[ColumnElement[bool], ...]:
+    """Write the conditions that an endpoint is the project's, and was not deleted."""
+    return Endpoint.project_id == project_id, Endpoint.deleted_at.is_(None)

@@ -16,7 +16,7 @@ from models.states import TERMINAL_EVENTS
 from models.webhooks import destinations, signing
 from models.webhooks.endpoint_secrets import context_of, keyring, with_pair
 from models.webhooks.endpoints.auditing import facts, log
-from models.webhooks.endpoints.finding import find
+from models.webhooks.endpoints.finding import find, there
 from models.webhooks.endpoints.health import BY_ITS_PROJECT, WELL, disable
 
 _ENABLED = {"enabled": True, "disabled_reason": None, "disabled_at": None, **WELL}
@@ -141,8 +141,7 @@ async def _make_room(tx: Transaction, project_id: UUID, most: int) -> None:
     # The project's row makes registrations come one after the other: else each would find room.
     owner = select(Project.id).where(Project.id == project_id)
     await tx.execute(owner.with_for_update(key_share=True))
-    living = (Endpoint.project_id == project_id) & Endpoint.deleted_at.is_(None)
-    if (await tx.scalar(select(func.count()).where(living)) or 0) >= most:
+    if (await tx.scalar(select(func.count()).where(*there(project_id))) or 0) >= most:
         raise LimitReached(
             f"This project has {most:,} webhook endpoints, as many as it may. Delete one that is not "
             "needed, or have DARKROOM_ENDPOINTS_MAX raised."
