@@ -3,7 +3,8 @@
 import ast
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.guards import sources
+
 CLOCKS = {"now", "utcnow", "today", "time", "time_ns"}
 OWNERS = {"datetime", "date", "time"}
 
@@ -36,15 +37,10 @@ def looks(path: Path) -> bool:
         and node.attr in CLOCKS
         and isinstance(node.value, ast.Name)
         and node.value.id in OWNERS
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in sources.nodes(path)
     )
 
 
 def test_nobody_else_asks_this_machine_what_time_it_is() -> None:
-    found = {
-        str(path.relative_to(ROOT))
-        for room in ("api", "models", "worker")
-        for path in (ROOT / room).rglob("*.py")
-        if looks(path)
-    }
+    found = {sources.name(path) for path in sources.files(*sources.CODE) if looks(path)}
     assert found == set(MAY)

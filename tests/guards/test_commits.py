@@ -2,18 +2,17 @@
 
 import ast
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-ROOMS = ("api", "worker", "models")
+from tests.guards import sources
+
+FILES = sources.files(*sources.CODE)
 
 
 def test_nobody_commits_by_hand() -> None:
     found = [
-        f"{path.relative_to(ROOT)}:{node.lineno}"
-        for room in ROOMS
-        for path in sorted((ROOT / room).rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text()))
+        f"{sources.name(path)}:{node.lineno}"
+        for path in FILES
+        for node in sources.found(path, "commit", "rollback")
         if isinstance(node, ast.Attribute) and node.attr in {"commit", "rollback"}
     ]
     assert found == []
@@ -21,10 +20,9 @@ def test_nobody_commits_by_hand() -> None:
 
 def test_only_the_ledger_writes_lines_of_the_ledger() -> None:
     writes = re.compile(r"insert\((LedgerEntry|_LEDGER)\)|INSERT INTO ledger\b", re.IGNORECASE)
-    rooms = [path for room in ("api", "worker", "models") for path in (ROOT / room).rglob("*.py")]
     found = {
-        str(path.relative_to(ROOT))
-        for path in rooms
-        if "migrations" not in path.parts and writes.search(path.read_text())
+        sources.name(path)
+        for path in FILES
+        if "migrations" not in path.parts and writes.search(sources.text(path))
     }
     assert found == {"models/money/ledger.py"}

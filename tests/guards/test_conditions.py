@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from models import states
+from tests.guards import sources
 
-ROOT = Path(__file__).parents[2]
+ELSEWHERE = [
+    path
+    for path in sources.files(*sources.CODE)
+    if "migrations" not in path.parts and sources.name(path) != "models/states.py"
+]
 # Those that say more than which status a row has: one word may stand anywhere.
 SHARED = {
     name: value
@@ -18,7 +23,7 @@ SHARED = {
 
 def strings(path: Path) -> Iterator[str]:
     """Yield what a module writes between quotes, each on one line."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in sources.nodes(path):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield " ".join(node.value.split())
 
@@ -30,10 +35,8 @@ def test_what_is_in_flight_is_said_once() -> None:
 
 def test_a_shared_condition_stands_nowhere_else() -> None:
     found = [
-        f"{path.relative_to(ROOT)}: {name}"
-        for room in ("api", "worker", "models")
-        for path in sorted((ROOT / room).rglob("*.py"))
-        if "migrations" not in path.parts and path != ROOT / "models/states.py"
+        f"{sources.name(path)}: {name}"
+        for path in ELSEWHERE
         for text in strings(path)
         for name, condition in SHARED.items()
         if condition in text
@@ -48,11 +51,9 @@ def test_no_tuple_of_statuses_is_written_beside_those_that_have_a_name() -> None
         if isinstance(value, tuple) and set(value) <= set(states.UNFINISHED + states.TERMINAL)
     }
     found = [
-        f"{path.relative_to(ROOT)}:{node.lineno}"
-        for room in ("api", "worker", "models")
-        for path in sorted((ROOT / room).rglob("*.py"))
-        if "migrations" not in path.parts and path != ROOT / "models/states.py"
-        for node in ast.walk(ast.parse(path.read_text()))
+        f"{sources.name(path)}:{node.lineno}"
+        for path in ELSEWHERE
+        for node in sources.nodes(path)
         if isinstance(node, ast.Tuple | ast.Set | ast.List)
         and len(node.elts) > 1
         and all(isinstance(each, ast.Constant) for each in node.elts)

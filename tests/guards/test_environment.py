@@ -1,44 +1,43 @@
 """The environment has one reader: `models/settings/fields.py`."""
 
 import ast
-from pathlib import Path
+from collections.abc import Iterable
 
-ROOT = Path(__file__).parents[2]
+from tests.guards import sources
+
 READER = "models/settings/fields.py"
 WRITER = "tests/e2e/nursery.py"  # gives the process that it has forked an environment of its own
 NAMES = {"environ", "environb", "getenv", "getenvb", "putenv"}
 
 
-def reads(tree: ast.AST) -> list[int]:
+def reads(nodes: Iterable[ast.AST]) -> list[int]:
     """Return the lines that use `os.environ` or its like, however they import it."""
-    attributes = [
+    return [
         node.lineno
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute)
-        and node.attr in NAMES
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "os"
+        for node in nodes
+        if (
+            isinstance(node, ast.Attribute)
+            and node.attr in NAMES
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "os"
+        )
+        or (
+            isinstance(node, ast.ImportFrom)
+            and node.module == "os"
+            and {each.name for each in node.names} & NAMES
+        )
     ]
-    imports = [
-        node.lineno
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom)
-        and node.module == "os"
-        and {each.name for each in node.names} & NAMES
-    ]
-    return attributes + imports
 
 
 def test_only_the_settings_read_the_environment() -> None:
     found = [
-        f"{path.relative_to(ROOT)}:{line}"
-        for room in ("api", "worker", "models", "deploy", "tests")
-        for path in sorted((ROOT / room).rglob("*.py"))
-        if str(path.relative_to(ROOT)) not in {READER, WRITER}
-        for line in reads(ast.parse(path.read_text()))
+        f"{sources.name(path)}:{line}"
+        for path in sources.files(*sources.ALL)
+        if sources.name(path) not in {READER, WRITER}
+        for line in reads(sources.found(path, *NAMES))
     ]
     assert found == []
 
 
 def test_the_settings_do_read_it() -> None:
-    assert reads(ast.parse((ROOT / READER).read_text()))
+    assert reads(sources.nodes(sources.ROOT / READER))

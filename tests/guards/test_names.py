@@ -6,9 +6,9 @@ import re
 import tokenize
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-ROOMS = ("api", "worker", "models", "deploy", "tests")
-FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+from tests.guards import sources
+
+FILES = sources.files(*sources.ALL)
 EMPTY_WORDS = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "service",
                "services", "misc"}  # fmt: skip
 _SILENCE = re.compile(r"(type:\s*ignore|noqa|pyrefly:\s*ignore)(.*)")
@@ -21,7 +21,7 @@ _CODED = {
 
 def at(path: Path, line: int) -> str:
     """Write a place for people to find."""
-    return f"{path.relative_to(ROOT)}:{line}"
+    return f"{sources.name(path)}:{line}"
 
 
 def test_modules_are_named_for_what_they_hold() -> None:
@@ -35,7 +35,7 @@ def test_nothing_is_patched() -> None:
     found = [
         at(path, node.lineno)
         for path in FILES
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in sources.found(path, "unittest", "mock")
         if (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("unittest"))
         or (isinstance(node, ast.Import) and any("mock" in each.name for each in node.names))
         or (isinstance(node, ast.Name) and node.id == "mocker")
@@ -47,7 +47,7 @@ def test_no_thread_sleeps() -> None:
     found = [
         at(path, node.lineno)
         for path in FILES
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in sources.found(path, "sleep")
         if (isinstance(node, ast.Attribute) and ast.unparse(node) == "time.sleep")
         or (
             isinstance(node, ast.ImportFrom)
@@ -61,7 +61,9 @@ def test_no_thread_sleeps() -> None:
 def test_whoever_silences_a_check_names_it() -> None:
     found = []
     for path in FILES:
-        for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
+        if not _SILENCE.search(sources.text(path)):
+            continue
+        for token in tokenize.generate_tokens(io.StringIO(sources.text(path)).readline):
             silence = _SILENCE.search(token.string) if token.type == tokenize.COMMENT else None
             if silence and not re.match(_CODED[silence[1][:4]], silence[2]):
                 found.append(at(path, token.start[0]))

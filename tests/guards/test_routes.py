@@ -3,15 +3,14 @@
 import ast
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
 from api.dependencies.bodies import JsonRoute
 from api.edge.route import Route
+from tests.guards import sources
 
-ROOT = Path(__file__).parents[2]
 METHODS = {"get", "post", "put", "patch", "delete", "head"}
 LINES = 12
 CALLERS = {"Writer", "Reader", "Either", "Hooker", "Usage", "Admin", "Operator"}
@@ -36,10 +35,10 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def functions(folder: str) -> Iterator[tuple[str, Function]]:
     """Walk the functions of a room, each with the file it stands in."""
-    for path in sorted((ROOT / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for path in sources.files(folder):
+        for node in sources.nodes(path):
             if isinstance(node, Function):
-                yield str(path.relative_to(ROOT)), node
+                yield sources.name(path), node
 
 
 def decorated(function: Function) -> set[str]:
@@ -100,7 +99,8 @@ def test_the_caller_is_known_before_an_id_or_a_key_is_refused() -> None:
 
 def test_every_query_and_every_body_is_judged_before_fastapi_reads_it() -> None:
     rooms = [
-        import_module(f"api.routes.{path.stem}") for path in (ROOT / "api/routes").glob("[a-z]*.py")
+        import_module(f"api.routes.{path.stem}")
+        for path in (sources.ROOT / "api/routes").glob("[a-z]*.py")
     ]
     routers = [
         each for room in rooms if isinstance(each := getattr(room, "router", None), APIRouter)

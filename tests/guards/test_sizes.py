@@ -1,11 +1,9 @@
 """Files and functions stay small; only a list of like things may be longer, and is named here."""
 
 import ast
-from collections.abc import Iterator
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-ROOMS = ("api", "worker", "models", "deploy")
+from tests.guards import sources
+
 LINES, FUNCTION = 250, 40
 
 # One list of like things each: to cut it would part what is read together.
@@ -21,23 +19,20 @@ LISTS = {
 FUNCTIONS = {"models/jobs/view.py:job"}
 
 
-def sources() -> Iterator[tuple[str, str]]:
-    """Yield path and text of every source file; migrations have Alembic's own shape."""
-    for room in ROOMS:
-        for path in sorted((ROOT / room).rglob("*.py")):
-            if "migrations" not in path.parts:
-                yield str(path.relative_to(ROOT)), path.read_text()
+# Migrations have Alembic's own shape.
+FILES = [path for path in sources.files(*sources.CODE, "deploy") if "migrations" not in path.parts]
 
 
 def test_no_file_is_longer_than_a_reader_holds() -> None:
-    assert {name for name, text in sources() if text.count("\n") > LINES} == LISTS
+    long = {sources.name(path) for path in FILES if sources.text(path).count("\n") > LINES}
+    assert long == LISTS
 
 
 def test_no_function_is_longer_than_a_screen() -> None:
     long = {
-        f"{name}:{each.name}"
-        for name, text in sources()
-        for each in ast.walk(ast.parse(text))
+        f"{sources.name(path)}:{each.name}"
+        for path in FILES
+        for each in sources.nodes(path)
         if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
         and (each.end_lineno or each.lineno) - each.lineno + 1 > FUNCTION
     }

@@ -1,12 +1,11 @@
 """Who may open connections, and to what: nobody but egress reaches an address that others chose."""
 
 import ast
-from pathlib import Path
+from collections.abc import Iterable
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-ROOMS = ("api", "worker", "models")
+from tests.guards import sources
 
 # Whatever can open a connection: modules with all that is in them, and names of the event loop.
 NETWORK = {
@@ -66,10 +65,10 @@ ALLOWED = {
 }
 
 
-def reaches(tree: ast.AST) -> set[str]:
+def reaches(nodes: Iterable[ast.AST]) -> set[str]:
     """Return what a module can open connections with: libraries it imports, calls it makes."""
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.Import():
                 found |= {_library(each.name) for each in node.names}
@@ -93,10 +92,9 @@ def _library(module: str) -> str:
 
 def test_each_module_that_opens_connections_is_known_with_its_reason() -> None:
     found = {
-        str(path.relative_to(ROOT)): reach
-        for room in ROOMS
-        for path in sorted((ROOT / room).rglob("*.py"))
-        if (reach := reaches(ast.parse(path.read_text())))
+        sources.name(path): reach
+        for path in sources.files(*sources.CODE)
+        if (reach := reaches(sources.nodes(path)))
     }
     assert found == ALLOWED
 
@@ -120,16 +118,15 @@ def test_each_module_that_opens_connections_is_known_with_its_reason() -> None:
     ],
 )  # fmt: skip
 def test_a_way_out_is_noticed(code: str, found: set[str]) -> None:
-    assert reaches(ast.parse(code)) == found
+    assert reaches(ast.walk(ast.parse(code))) == found
 
 
 def test_what_others_chose_is_fetched_through_egress_alone() -> None:
     """Whoever posts or downloads names the context's egress, which cannot be made elsewhere."""
     makers = [
-        str(path.relative_to(ROOT))
-        for room in ROOMS
-        for path in sorted((ROOT / room).rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text()))
+        sources.name(path)
+        for path in sources.files(*sources.CODE)
+        for node in sources.found(path, "Egress", "open_kept", "open_session")
         if isinstance(node, ast.Call)
         and ast.unparse(node.func).rpartition(".")[2] in {"Egress", "open_kept", "open_session"}
     ]

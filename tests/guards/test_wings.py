@@ -2,16 +2,16 @@
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
+from functools import cache
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-ROOMS = ("api", "worker", "models", "deploy")
+from tests.guards import sources
+
+ROOMS = (*sources.CODE, "deploy")
 MODULES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-    for room in ROOMS
-    for path in sorted((ROOT / room).rglob("*.py"))
+    ".".join(path.relative_to(sources.ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sources.files(*ROOMS)
     if "migrations" not in path.parts
 }
 WINGS = sorted(
@@ -21,7 +21,7 @@ WINGS = sorted(
 
 def doors(wing: str) -> set[str]:
     """Return the names that a wing lists in `__all__`."""
-    for node in ast.parse(MODULES[wing].read_text()).body:
+    for node in sources.nodes(MODULES[wing]):
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return set(ast.literal_eval(node.value))
     return set()
@@ -29,19 +29,21 @@ def doors(wing: str) -> set[str]:
 
 def imports(module: str) -> Iterator[tuple[str, str]]:
     """Yield what a module imports of ours: the package or module, and the name out of it."""
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+    for node in sources.nodes(MODULES[module]):
         if isinstance(node, ast.ImportFrom) and node.module:
             for each in node.names:
                 yield node.module, each.name
 
 
-def entered(module: str) -> Iterator[tuple[str, str]]:
-    """Yield each wing that a module enters from outside, and the name by which it does."""
-    for source, name in imports(module):
-        whole = f"{source}.{name}"
-        for wing in WINGS:
-            if whole.startswith(f"{wing}.") and not f"{module}.".startswith(f"{wing}."):
-                yield wing, whole.removeprefix(f"{wing}.").split(".")[0]
+@cache
+def entered(module: str) -> tuple[tuple[str, str], ...]:
+    """Return each wing that a module enters from outside, and the name by which it does."""
+    return tuple(
+        (wing, whole.removeprefix(f"{wing}.").split(".")[0])
+        for whole in (f"{source}.{name}" for source, name in imports(module))
+        for wing in WINGS
+        if whole.startswith(f"{wing}.") and not f"{module}.".startswith(f"{wing}.")
+    )
 
 
 @pytest.mark.parametrize("wing", WINGS)
