@@ -118,7 +118,9 @@ def _let_go_after(seconds: float, context: Context, status: int) -> threading.Ti
     """End the process by then; its sessions in Postgres are rolled back when Postgres notices."""
 
     def let_go() -> None:
-        log.warning("worker.lets_go", worker=context.worker, detail="Postgres or Redis is silent")
+        log.warning(
+            "worker.stop_forced", worker=context.worker, reason="Postgres or Redis is silent"
+        )
         os._exit(status)
 
     timer = threading.Timer(seconds, let_go)
@@ -160,7 +162,7 @@ async def _be_ready(context: Context) -> None:
             await storeroom.wait_until_it_takes(context)
             return await heart.beat(context)
         except Unavailable as away:  # it went away again
-            log.warning("waiting.postgres", detail=away.detail, again_in=_AGAIN)
+            log.warning("waiting.postgres", reason=away.detail, again_in=_AGAIN)
             await asyncio.sleep(_AGAIN)
 
 
@@ -236,7 +238,7 @@ async def _report(context: Context) -> None:
     try:
         await heart.beat(context)
     except Unavailable as away:
-        log.warning("heartbeat.missed", detail=away.detail)
+        log.warning("heartbeat.missed", reason=away.detail)
 
 
 if __name__ == "__main__":

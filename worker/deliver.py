@@ -114,7 +114,7 @@ async def _run_alone(context: Context, delivery_id: UUID, number: int) -> None:
         context, lambda tx: deliveries.take(tx, context.vault, delivery_id, number, lease)
     )
     if claimed is None:
-        log.info("webhook.not_mine", number=number)
+        log.info("webhook.not_taken", number=number)
         return
     await _run(context, claimed)
 

@@ -68,7 +68,7 @@ async def _run_alone(context: Context, job_id: UUID, fence: int) -> None:
     if begun is not None:
         await _run(context, begun)
     elif not await storeroom.returned(context, Dispatch(job_id, fence)):
-        log.info("job.not_mine", fence=fence)
+        log.info("job.not_started", fence=fence)
 
 
 async def _find_out(context: Context, dispatched: Sequence[Dispatched], start_id: UUID) -> None:
@@ -130,7 +130,7 @@ async def _call(context: Context, start: Start) -> Outcome:
             )
         outcome = await confirming.confirm(context, outcome)
     except Exception as bug:
-        log.exception("answer.unread")
+        log.exception("answer.unreadable")
         outcome = Unknown(
             reason="unreadable", message=f"The answer was not read: {type(bug).__name__}."
         )

@@ -49,7 +49,7 @@ async def receive_and_keep(context: Context, start: Start, image: Image, answer:
     """Book the image at once, and then keep its bytes: for the job, or as a late image."""
     received = await _receive(context, start.ref, answer)
     if received is None:
-        log.info("image.not_mine")
+        log.info("image.not_booked")
         return
     use, ref = received
     context.running.add(ref)  # an adopted image goes on under a fresh fence
@@ -84,7 +84,7 @@ def _no_matter(what: str) -> Iterator[None]:
     except Unavailable:
         pass
     except Exception as failed:  # noqa: BLE001 - nothing may escape between an answer and its booking
-        log.error("not_written", what=what, reason=said(failed))  # noqa: TRY400 - as in `book`
+        log.error("fast_way.failed", what=what, reason=said(failed))  # noqa: TRY400 - as in `book`
 
 
 async def run(
@@ -109,7 +109,7 @@ async def run(
             await persist(context, lambda tx: jobs.pass_by(tx, ref))
         return
     if job is None:
-        log.info("image.late" if late_image else "job.not_mine", fence=ref.fence)
+        log.info("image.late" if late_image else "job.taken_over", fence=ref.fence)
         return
     context.running.discard(ref)  # its lease has ended with it
     ended = f"job.{job.status}"
@@ -187,7 +187,7 @@ async def _put(
     try:
         return kept, await persist(context, lambda tx: say(tx, kept))
     except Contested:
-        log.info("image.contested")
+        log.info("image.blob_being_deleted")
     blobs = [(project_id, kept.sha256)]
     try:
         if not await persist(context, lambda tx: collector.reserve(tx, blobs)):

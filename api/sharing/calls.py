@@ -55,9 +55,9 @@ class Calls:
             try:
                 await calls.see(self._database.direct, [each.id for each in self._waiting])
             except Unavailable as away:
-                log.warning("calls.unseen", detail=away.detail)
+                log.warning("calls.waiters_not_recorded", reason=away.detail)
             except Exception:
-                log.exception("calls.unseen")  # they are seen the next time
+                log.exception("calls.waiters_not_recorded")  # they are seen the next time
 
     async def finish(self) -> None:
         """Wait until everything is noted."""
@@ -82,6 +82,6 @@ class Calls:
                 else:
                     await calls.lost(self._database.direct, claim, failed=failed)
             except Unavailable as away:
-                log.warning("calls.not_noted", detail=away.detail)
+                log.warning("calls.outcome_not_recorded", reason=away.detail)
             else:
                 return

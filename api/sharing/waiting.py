@@ -206,11 +206,13 @@ class Waiting:
                 async with self._database.transaction() as tx:
                     finished = await jobs.finished(tx, waited_for)
             except Unavailable as away:
-                log.warning("waiting.sweep", detail=away.detail)
+                log.warning("waiting.sweep_failed", reason=away.detail)
                 pause = _SWEEP_AGAIN
                 continue
             except Exception:
-                log.exception("waiting.sweep")  # who waits has the next sweep, and the doorbell
+                log.exception(
+                    "waiting.sweep_failed"
+                )  # who waits has the next sweep, and the doorbell
                 continue
             pause = _SWEEP
             for job_id in finished:

@@ -87,9 +87,9 @@ class Watching:
             try:
                 await self._look()
             except Unavailable as away:
-                log.warning("watching.look", detail=away.detail)
+                log.warning("watching.look_failed", reason=away.detail)
             except Exception:
-                log.exception("watching.look")  # whoever watches is told by the next look
+                log.exception("watching.look_failed")  # whoever watches is told by the next look
             await asyncio.sleep(_LOOK)
 
     async def _look(self) -> None:

@@ -58,7 +58,7 @@ async def _report_for_ever(database: Database, process: str, role: Role) -> None
             async with database.transaction() as tx:
                 await report(tx, process, role)
         except Unavailable as away:
-            log.warning("process.unreported", detail=away.detail)
+            log.warning("process.not_reported", reason=away.detail)
         await asyncio.sleep(_EVERY.total_seconds())
 
 

@@ -108,7 +108,7 @@ async def _last_hour(tx: Transaction) -> int:
 async def _tell(tx: Transaction, operator: str, standing: Balance) -> None:
     project_id = await tx.scalar(select(Project.id).where(Project.name == operator))
     if project_id is None:
-        log.warning("wallet.nobody_to_tell", operator_project=operator, state=standing.state)
+        log.warning("wallet.no_project_to_tell", operator_project=operator, state=standing.state)
         return
     left = standing.seconds_left
     await notices.tell(

@@ -179,7 +179,7 @@ def test_an_empty_wallet_parks_jobs_until_it_is_filled(stage: Stage) -> None:
     parked = [stage.submit() for _ in range(3)]
     for job_id in parked:
         _wait_for(stage, job_id, "wallet_empty")
-    eventually(lambda: "gates.looked_at" in stage.actor("dispatcher").log.read_text(), "a look")
+    eventually(lambda: "gates.checked" in stage.actor("dispatcher").log.read_text(), "a look")
     assert {stage.job(job_id).status for job_id in parked} == {"queued"}
 
     stage.top_up(balance / 2_000_000)

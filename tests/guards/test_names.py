@@ -11,6 +11,7 @@ from tests.guards import sources
 FILES = sources.files(*sources.ALL)
 EMPTY_WORDS = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "service",
                "services", "misc"}  # fmt: skip
+_EVENT = re.compile(r"[a-z_]+\.[a-z_]+")
 _SILENCE = re.compile(r"(type:\s*ignore|noqa|pyrefly:\s*ignore)(.*)")
 _CODED = {
     "type": r"\[[a-z, -]+\]",
@@ -56,6 +57,23 @@ def test_no_thread_sleeps() -> None:
         )
     ]
     assert found == []
+
+
+def test_an_event_in_the_log_is_a_noun_and_what_became_of_it() -> None:
+    events = {
+        node.args[0].value: at(path, node.lineno)
+        for path in sources.files(*sources.CODE)
+        for node in sources.found(path, "log.")
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).partition(".")[0] == "log"
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"debug", "info", "warning", "error", "exception"}
+    }
+    assert len(events) > 50
+    assert {each: where for each, where in events.items() if not _EVENT.fullmatch(each)} == {}
 
 
 def test_whoever_silences_a_check_names_it() -> None:

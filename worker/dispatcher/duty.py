@@ -75,7 +75,7 @@ async def repeat(
                 more = await turn()
             except Unavailable as away:
                 FAILURES.labels(name, "postgres").inc()
-                log.warning("duty.waits", duty=name, detail=away.detail)
+                log.warning("duty.postponed", duty=name, reason=away.detail)
             except Exception:
                 FAILURES.labels(name, "bug").inc()
                 log.exception("duty.failed", duty=name)

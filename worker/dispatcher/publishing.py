@@ -18,6 +18,7 @@ from prometheus_client import Counter
 from redis.exceptions import RedisError
 
 from models.coordination.workers import Fleet
+from models.platform.db.failures import said
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -97,8 +98,7 @@ async def publish(celery: Celery, patience: Patience, calls: Sequence[Call]) -> 
     _REFUSED.inc()
     log.warning(
         "redis.away",
-        error=type(failed).__name__,
-        detail=str(failed).partition("\n")[0],
+        reason=said(failed),
         unsent=len(calls) - sent,
         seconds=round(time.monotonic() - started, 3),
         retry_in=patience.refused().total_seconds(),

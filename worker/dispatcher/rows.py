@@ -79,7 +79,7 @@ async def all_at_once(
             if moved:
                 await aside.forget_due(tx, duty)
     except Exception as failed:  # noqa: BLE001 - if Postgres is away, the next line says so
-        log.warning("batch.failed", duty=duty, error=said(failed))
+        log.warning("batch.failed", duty=duty, reason=said(failed))
     else:
         return moved
     async with dispatcher.database.transaction() as tx:
@@ -104,7 +104,7 @@ async def sifted(
     except Unavailable:
         raise
     except Exception as failed:
-        log.warning("batch.failed", duty=duty, error=said(failed))
+        log.warning("batch.failed", duty=duty, reason=said(failed))
         async with dispatcher.database.transaction() as tx:
             found = await first(tx)
         if len(await one_by_one(dispatcher, duty, found, try_)) == len(found):

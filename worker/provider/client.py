@@ -121,7 +121,7 @@ class Provider:
                 lost = "too_large", "The provider's answer is too large to be an image."
             case _:
                 lost = "connection_lost", "The connection broke after the request was sent."
-        log.info("paid call broke", reason=lost[0], error=type(reply.failure).__name__)
+        log.info("call.broken", reason=lost[0], error=type(reply.failure).__name__)
         if reply.status is None:
             return Unknown(reason=lost[0], message=lost[1])
         part = self._without_key(bodies.plain(bytes(reply.part)))
@@ -139,8 +139,9 @@ def _check_echo(status: int, headers: Mapping[str, str], sent: str) -> None:
     if echo == sent or (echo is None and status >= _ERRORS):
         return
     log.warning(
-        "provider did not echo our request id: its log may not show this call as ours",
+        "provider.request_id_not_echoed",
         client_request_id=sent,
         echo=None if echo is None else echo[:128],
         status=status,
+        effect="the provider's log may not show this call as ours",
     )

@@ -11,6 +11,7 @@ import structlog
 from models import jobs
 from models.coordination import processes, workers
 from models.errors import Unavailable
+from models.ids import JOB, text
 from worker.runtime import metrics
 from worker.runtime.context import Context
 
@@ -27,7 +28,7 @@ async def beat_for_ever(context: Context) -> None:
         try:
             await beat(context)
         except Unavailable as away:
-            log.warning("heartbeat.missed", detail=away.detail)
+            log.warning("heartbeat.missed", reason=away.detail)
             wait = regular / _SOONER
         await asyncio.sleep(wait)
 
@@ -50,7 +51,7 @@ async def beat(context: Context) -> None:
     for ref in running:
         if ref not in renewed and ref in context.running:
             metrics.LEASES_LOST.inc()
-            log.warning("lease.lost", job_id=str(ref.job_id), fence=ref.fence)
+            log.warning("lease.lost", job_id=text(JOB, ref.job_id), fence=ref.fence)
             context.running.discard(ref)  # for good: a fence only grows
             context.strays.add(ref)
 
@@ -62,4 +63,4 @@ async def leave(context: Context) -> None:
             await workers.leave(tx, context.worker)
             await processes.leave(tx, context.worker)
     except Unavailable:
-        log.warning("worker.left_unsaid", worker=context.worker)
+        log.warning("worker.leave_not_recorded", worker=context.worker)

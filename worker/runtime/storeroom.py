@@ -38,7 +38,7 @@ async def doubt(context: Context, why: str) -> None:
             return
         trouble = await _trouble(context)
         if trouble is not None:
-            log.warning("storage.refuses", detail=trouble, image=why)
+            log.warning("storage.refuses", reason=trouble, image=why)
             await persist(context, lambda tx: gates.close(tx, "storage", trouble))
         context.store_tries += 1
 
@@ -60,7 +60,7 @@ async def wait_until_it_takes(context: Context) -> None:
             break
         wait = min(_WAIT_FIRST * (1 << min(tries, _DOUBLINGS)), _WAIT_LONGEST).total_seconds()
         context.waits_for = f"its store to take a probe object: {trouble}"
-        log.warning("waiting.storage", detail=trouble, tries=tries + 1, again_in=wait)
+        log.warning("waiting.storage", reason=trouble, tries=tries + 1, again_in=wait)
         await asyncio.sleep(wait)
     await open_gate(context)
 
@@ -72,7 +72,7 @@ async def watch(context: Context) -> None:
         try:
             await probe(context)
         except Unavailable as away:
-            log.warning("storage.not_looked_at", detail=away.detail)
+            log.warning("storage.not_checked", reason=away.detail)
 
 
 async def probe(context: Context) -> None:
@@ -84,7 +84,7 @@ async def probe(context: Context) -> None:
     if trouble is None:
         await open_gate(context)
     else:
-        log.warning("storage.still_refuses", detail=trouble)
+        log.warning("storage.still_refuses", reason=trouble)
 
 
 async def open_gate(context: Context) -> None:

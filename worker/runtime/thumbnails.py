@@ -79,4 +79,4 @@ class Thumbnails:
         except Missing:
             await records.thumbnail_is(self._direct, job_id, "impossible")
         except (StorageError, Unavailable, TooMany) as failed:
-            log.warning("thumbnail.later", reason=str(failed))
+            log.warning("thumbnail.postponed", reason=str(failed))

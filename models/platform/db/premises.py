@@ -51,7 +51,7 @@ async def wait(
             return
         seconds = min(_WAIT_FIRST * 2 ** min(tries, _DOUBLINGS), _WAIT_LONGEST).total_seconds()
         tell(why)
-        log.warning(waits, detail=why, tries=tries + 1, again_in=seconds)
+        log.warning(waits, reason=why, tries=tries + 1, again_in=seconds)
         await asyncio.sleep(seconds)
 
 

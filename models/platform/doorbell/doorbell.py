@@ -179,7 +179,7 @@ class Doorbell:
         self._answered = self._answered or away is None
         why = None if self._answered or away is None else await refusal(self._place, away)
         if why is not None and why != self.refusal:
-            log.warning("redis.refused", detail=why)
+            log.warning("redis.refused", reason=why)
         self.refusal = None if self._answered else why  # it may have answered meanwhile
 
     async def _pass_on(self, subscription: PubSub) -> None:

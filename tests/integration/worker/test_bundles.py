@@ -80,7 +80,7 @@ async def test_a_bundle_begins_together_and_what_comes_again_begins_nothing(hous
     with capture_logs() as logs:
         await generate.start(house.context, things)  # as after a death before the acknowledgement
         await house.context.flight.landed()
-    assert [each["event"] for each in logs].count("job.not_mine") == 5
+    assert [each["event"] for each in logs].count("job.not_started") == 5
     assert calls(house, *(job_id for job_id, _ in things)) == [1] * 5
     started = await house.bench.rows("SELECT DISTINCT start_id, sent_at FROM attempts")
     assert len(started) == 1, "it was one statement"

@@ -169,6 +169,6 @@ async def _look_further(reader: AccountReader, looked: Looked, waiting: int) -> 
         try:
             page = await reader.provider.account.logs(looked.end, until, _PAGE, key=key)
         except AccountUnavailable as failed:
-            log.warning("reconcile.later", reason=str(failed), attempts=waiting)
+            log.warning("reconcile.postponed", reason=str(failed), attempts=waiting)
             return
         await learn(reader, looked.news, page.rows)

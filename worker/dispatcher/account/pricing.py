@@ -21,7 +21,7 @@ async def run(reader: AccountReader) -> bool:
         try:
             quoted = await reader.provider.account.price(model.id)
         except AccountUnavailable as failed:
-            log.warning("price.unread", model=model.id, reason=str(failed))
+            log.warning("price.not_read", model=model.id, reason=str(failed))
             continue
         if quoted is None:
             log.info("price.not_quoted", model=model.id)

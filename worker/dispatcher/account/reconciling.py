@@ -113,7 +113,7 @@ async def _look(reader: AccountReader, attempts: Sequence[Attempt], now: datetim
             seen = await _read(reader, window)
         except AccountUnavailable as failed:
             failures[window.prefix] += 1
-            log.warning("reconcile.later", reason=str(failed), attempts=len(window.attempts))
+            log.warning("reconcile.postponed", reason=str(failed), attempts=len(window.attempts))
             continue
         if seen is None:
             return

@@ -67,7 +67,7 @@ async def read(
         try:
             page = await reader.provider.account.transactions(since, until, cursor, kind=None)
         except AccountUnavailable as failed:
-            log.warning("matching.later", duty=duty, reason=str(failed))
+            log.warning("matching.postponed", duty=duty, reason=str(failed))
             return None
         await _take(reader, list(twins.lines(page.rows)))
         newest = max([newest, *(row.created_at for row in page.rows)])
@@ -86,7 +86,7 @@ async def _take(reader: AccountReader, lines: Sequence[Line]) -> None:
     except DBAPIError as failed:
         if len(lines) == 1:
             _UNWRITTEN.inc()
-            log.error("statement.line_unwritten", line=lines[0].name, reason=said(failed))  # noqa: TRY400 - said
+            log.error("statement.line_not_written", line=lines[0].name, reason=said(failed))  # noqa: TRY400 - said
             return
         for each in lines:
             await _take(reader, [each])

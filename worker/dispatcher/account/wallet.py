@@ -29,7 +29,7 @@ async def read(reader: AccountReader) -> int | None:
     try:
         balance = await reader.provider.account.balance()
     except AccountUnavailable as failed:
-        log.warning("wallet.unread", reason=str(failed))
+        log.warning("wallet.not_read", reason=str(failed))
         return None
     credits_ = int((balance * PER_USD).to_integral_value(ROUND_FLOOR))
     async with reader.dispatcher.database.transaction() as tx:

@@ -68,7 +68,10 @@ async def _one(dispatcher: Dispatcher, action_id: UUID, job_id: UUID) -> bool:
             reason = said(failed)
             unexpected = None if isinstance(failed, DBAPIError) else failed
             log.error(  # noqa: TRY400 - what Postgres said is enough
-                "action.failed", job=str(job_id), reason=reason, exc_info=unexpected
+                "action.failed",
+                job_id=ids.text(ids.JOB, job_id),
+                reason=reason,
+                exc_info=unexpected,
             )
             async with dispatcher.database.transaction() as tx:
                 return await actions.fail(tx, action_id, job_id, reason)

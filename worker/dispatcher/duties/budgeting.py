@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from models import jobs
+from models import ids, jobs
 from models.coordination import duties
 from models.jobs import view
 from models.money import budgets
@@ -89,7 +89,7 @@ async def _tell(tx: Transaction, budget_id: UUID) -> UUID | None:
     if crossed is None:
         return None
     standing, percent = crossed
-    log.info("budget.threshold", budget=str(budget_id), percent=percent)
+    log.info("budget.threshold", budget=ids.text(ids.BUDGET, budget_id), percent=percent)
     told: Json = {"percent": percent, "budget": view.budget(standing)}
     await notices.tell(tx, standing.budget.project_id, "budget.threshold", told)
     return budget_id

@@ -57,7 +57,7 @@ async def run(reader: AccountReader) -> bool:
     if of_account:
         tried += await _ask_account(reader, of_account)
     if closed:
-        log.info("gates.looked_at", gates=closed, half_open=tried)
+        log.info("gates.checked", gates=closed, half_open=tried)
     return False
 
 

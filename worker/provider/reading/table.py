@@ -131,7 +131,8 @@ def _unknown(reason: str, message: str) -> Callable[[ProviderAnswer], Outcome]:
 def _unlisted(answer: ProviderAnswer) -> Outcome:
     # Not the body: it may repeat the prompt. Its shape is what a new row needs.
     log.warning(
-        "provider answer is not in the table: add a row",
+        "provider.answer_unlisted",
+        effect="the charge is looked up; a row in this table would read it at once",
         status=answer.status,
         content_type=answer.headers.get("content-type"),
         length=len(answer.raw),
