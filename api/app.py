@@ -26,9 +26,7 @@ from api.routes import (
     images,
     jobs,
     keys,
-    operator_actions,
-    operator_projects,
-    operator_state,
+    operator,
     pages,
     streams,
     usage,
@@ -80,9 +78,12 @@ def create_app(settings: Settings) -> FastAPI:
     rooms = (
         *(actions, jobs, batches, streams, images, generations, webhooks, deliveries, keys),
         *(budgets, usage, erasures, catalog, audit, health),
-        *(operator_projects, operator_actions, operator_state),
     )
-    routers = (*(room.router for room in rooms), images.sharing, streams.project, batches.intake)
+    routers = (
+        *(room.router for room in rooms),
+        *operator.ROUTERS,
+        *(images.sharing, streams.project, batches.intake),
+    )
     for router in routers:
         app.include_router(router)
     app.add_middleware(

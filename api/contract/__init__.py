@@ -18,6 +18,7 @@ __all__ = [
     "operating",
     "queries",
     "schemas",
+    "spreadsheet",
     "strict_json",
     "subscriptions",
 ]

@@ -80,14 +80,17 @@ class Key(_Bearer):
 # The scope stands twice: once for the check, once for OpenAPI.
 Writer = Annotated[Caller, Security(Key("jobs:write"), scopes=["jobs:write"])]
 Reader = Annotated[Caller, Security(Key("jobs:read"), scopes=["jobs:read"])]
-# For what both need: clients of OpenAI's shape have one key, and list the models with it.
-Either = Annotated[Caller, Security(Key("jobs:read", "jobs:write"), scopes=["jobs:read"])]
+# For what both need: clients of OpenAI's shape have one key, and list the models with it. For a router, or
+# a route, that has no use for the caller itself.
+EITHER_SCOPE = [Security(Key("jobs:read", "jobs:write"), scopes=["jobs:read"])]
 EITHER = {"security": [{_Bearer.scheme_name: ["jobs:write"]}]}  # beside the first, for OpenAPI
 Hooker = Annotated[Caller, Security(Key("webhooks"), scopes=["webhooks"])]
 Usage = Annotated[Caller, Security(Key("usage:read"), scopes=["usage:read"])]
 Admin = Annotated[Caller, Security(Key("admin"), scopes=["admin"])]
 # Of no project: what belongs to one is not found with it, and what it opens no key of a project does.
-Operator = Annotated[Caller, Security(Key("operator"), scopes=["operator"])]
+_OPERATOR = Security(Key("operator"), scopes=["operator"])
+Operator = Annotated[Caller, _OPERATOR]
+ANY_OPERATOR = [_OPERATOR]
 documented_reader = [Security(_Bearer(), scopes=["jobs:read"])]
 
 

@@ -8,7 +8,7 @@ from api.contract.answers import JsonAnswer
 from api.contract.documentation import REFUSALS
 from api.contract.operating import AUDIT, AuditOfAllQuery, AuditQuery, write_cursor
 from api.dependencies.bodies import JsonRoute
-from api.dependencies.deps import Admin, Operator, Reading
+from api.dependencies.deps import ANY_OPERATOR, Admin, Reading
 from models import ids
 from models.audit_log import reading
 from models.audit_log.reading import Wanted
@@ -25,12 +25,8 @@ async def list_audit(caller: Admin, query: Annotated[AuditQuery, Query()], tx: R
     return await _page(tx, wanted, query.limit, to_project=True)
 
 
-@router.get("/operator/audit", responses=AUDIT)
-async def list_audit_of_all(
-    caller: Operator,  # noqa: ARG001 - any operator
-    query: Annotated[AuditOfAllQuery, Query()],
-    tx: Reading,
-) -> Response:
+@router.get("/operator/audit", responses=AUDIT, dependencies=ANY_OPERATOR)
+async def list_audit_of_all(query: Annotated[AuditOfAllQuery, Query()], tx: Reading) -> Response:
     """List who changed what, of all projects and of the installation; newest first."""
     return await _page(tx, query.wanted(query.project), query.limit, to_project=False)
 

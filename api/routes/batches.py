@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from api.batching import results, taking
 from api.batching.spooling import StreamedRoute
 from api.batching.taking import Taken
-from api.contract import cursors
+from api.contract import cursors, spreadsheet
 from api.contract.answers import JsonAnswer
 from api.contract.batches import (
     BatchChanges,
@@ -38,7 +38,6 @@ from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import BatchId, Here, Reader, Reading, Tx, Writer, idempotency_key
 from api.dependencies.holding import patience_of
 from api.dependencies.state import State, state_of
-from api.routes import spreadsheet
 from models.jobs import batches
 from models.jobs.batches import Standing
 from models.money.dollars import usd

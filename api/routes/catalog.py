@@ -7,19 +7,25 @@ from fastapi import APIRouter, HTTPException, Path, Response
 from api.contract.answers import JsonAnswer
 from api.contract.documentation import MODEL, MODELS, REFUSALS
 from api.dependencies.bodies import JsonRoute
-from api.dependencies.deps import EITHER, Either, Reading
+from api.dependencies.deps import EITHER, EITHER_SCOPE, Reading
 from models.errors import ModelNotFound
 from models.money import prices
 from models.provider import catalog
 from models.provider.catalog import Model
 
-router = APIRouter(prefix="/v1/models", tags=["models"], responses=REFUSALS, route_class=JsonRoute)
+router = APIRouter(
+    prefix="/v1/models",
+    tags=["models"],
+    responses=REFUSALS,
+    route_class=JsonRoute,
+    dependencies=EITHER_SCOPE,
+)
 
 ModelId = Annotated[str, Path(alias="model", description="such as `bytedance/seedream-…`")]
 
 
 @router.get("", responses=MODELS, openapi_extra=EITHER)
-async def list_models(caller: Either, tx: Reading) -> Response:  # noqa: ARG001 - any key that has to do with jobs
+async def list_models(tx: Reading) -> Response:
     """List the models that can be called, with their rules and price, and why others cannot."""
     known = await prices.present(tx)
     shown = [_shown(each, known[each.id]) for each in catalog.models() if each.id in known]
@@ -32,7 +38,7 @@ async def list_models(caller: Either, tx: Reading) -> Response:  # noqa: ARG001 
 
 
 @router.get("/{model:path}", responses=MODEL, openapi_extra=EITHER)
-async def get_model(caller: Either, model_id: ModelId, tx: Reading) -> Response:  # noqa: ARG001 - as above
+async def get_model(model_id: ModelId, tx: Reading) -> Response:
     """Show a model, with its input rules and its price in credits."""
     found = catalog.find(model_id)
     if model_id.endswith("/") or not model_id:

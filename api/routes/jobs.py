@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from api.contract import cursors
+from api.contract import cursors, spreadsheet
 from api.contract.answers import JsonAnswer
 from api.contract.documentation import (
     ACCEPTED,
@@ -27,7 +27,7 @@ from api.dependencies.bodies import JsonRoute, let_go
 from api.dependencies.deps import Here, JobId, Reader, Reading, Tx, Writer, idempotency_key
 from api.dependencies.holding import patience_of
 from api.dependencies.state import State, state_of
-from api.routes import sheets, spreadsheet
+from api.routes import sheets
 from api.submitting import retries, submission
 from models import ids, jobs
 from models.errors import FieldError, InvalidRequest, Unavailable

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from fastapi.responses import StreamingResponse
 
+from api.contract import spreadsheet
 from api.dependencies.state import State
-from api.routes import spreadsheet
 from models import ids
 from models.jobs import Filter, view
 from models.jobs.reading import exporting

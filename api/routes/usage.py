@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
 
+from api.contract import spreadsheet
 from api.contract.answers import JsonAnswer
 from api.contract.documentation import LEDGER, QUOTE, REFUSALS, USAGE
 from api.contract.queries import LedgerQuery, UsageQuery
@@ -15,7 +16,6 @@ from api.contract.schemas import QuoteBody, SubmitBody
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Here, Reader, Reading, Usage
 from api.dependencies.state import State
-from api.routes import spreadsheet
 from api.submitting import submission
 from models import ids
 from models.errors import FieldError, InvalidRequest

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from api.contract import examples
-from api.routes.spreadsheet import preferred, stream
+from api.contract.spreadsheet import preferred, stream
 from models import ids
 from models.errors import Unavailable
 from models.jobs import retention

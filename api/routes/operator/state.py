@@ -2,12 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import Path, Query, Response
 from fastapi.responses import PlainTextResponse
 
 from api.contract import cursors, operating
 from api.contract.answers import JsonAnswer
-from api.contract.documentation import REFUSALS
 from api.contract.operating import (
     ChargesQuery,
     HistoryQuery,
@@ -15,8 +14,8 @@ from api.contract.operating import (
     ProbeBody,
     ResolveBody,
 )
-from api.dependencies.bodies import JsonRoute
-from api.dependencies.deps import Here, JobId, Operator, Reading, Tx
+from api.dependencies.deps import Here, JobId, Reading, Tx
+from api.routes.operator import plane
 from models import jobs
 from models.jobs import attempts
 from models.jobs.attempts import evidence
@@ -24,9 +23,7 @@ from models.money import usage
 from models.operating import attention, charges, limits, state, stops
 from models.platform.jsonable import time
 
-router = APIRouter(
-    prefix="/v1/operator", tags=["operator"], responses=REFUSALS, route_class=JsonRoute
-)
+router = plane.router()
 
 Number = Annotated[int, Path(alias="n", ge=0, le=1 << 31, description="the attempt's number")]
 _ROWS = 1_000
@@ -34,7 +31,7 @@ _EVERYTHING = PauseBody()
 
 
 @router.get("/state", responses=operating.STATE)
-async def get_state(caller: Operator, tx: Reading, here: Here) -> Response:  # noqa: ARG001
+async def get_state(tx: Reading, here: Here) -> Response:
     """Show how everything stands: limit, queue, gates, wallet, charges, processes, and who is needed."""
     found = await state.read(tx, here.settings)
     needs = attention.needs(found)
@@ -43,7 +40,6 @@ async def get_state(caller: Operator, tx: Reading, here: Here) -> Response:  # n
 
 @router.get("/limit", responses=operating.HISTORY)
 async def get_limit_history(
-    caller: Operator,  # noqa: ARG001
     query: Annotated[HistoryQuery, Query()],
     tx: Reading,
 ) -> Response:
@@ -56,27 +52,27 @@ async def get_limit_history(
 
 
 @router.get("/set-aside", responses=operating.SET_ASIDE)
-async def list_set_aside(caller: Operator, tx: Reading) -> Response:  # noqa: ARG001
+async def list_set_aside(tx: Reading) -> Response:
     """List the rows that a duty failed at, and passes by for now, with Postgres' reason."""
     return JsonAnswer({"object": "list", "data": await state.set_aside(tx, _ROWS)})
 
 
 @router.post("/pause", responses=operating.PAUSES)
-async def pause(caller: Operator, tx: Tx, body: PauseBody = _EVERYTHING) -> Response:  # noqa: ARG001
+async def pause(tx: Tx, body: PauseBody = _EVERYTHING) -> Response:
     """Let no call begin: any, a model's, or a project's. What is under way ends; webhooks go on."""
     await stops.pause(tx, body.scope, body.model or body.project_id)
     return JsonAnswer({"object": "list", "data": await stops.standing(tx)})
 
 
 @router.post("/resume", responses=operating.PAUSES)
-async def resume(caller: Operator, tx: Tx, body: PauseBody = _EVERYTHING) -> Response:  # noqa: ARG001
+async def resume(tx: Tx, body: PauseBody = _EVERYTHING) -> Response:
     """End such a pause; what it held goes on in its order."""
     await stops.resume(tx, body.scope, body.model or body.project_id)
     return JsonAnswer({"object": "list", "data": await stops.standing(tx)})
 
 
 @router.post("/gates/probe", responses=operating.PROBED)
-async def probe_gate(caller: Operator, body: ProbeBody, tx: Tx) -> Response:  # noqa: ARG001
+async def probe_gate(body: ProbeBody, tx: Tx) -> Response:
     """Let one job try a closed gate now; if its call is refused, the gate closes again."""
     opened = await stops.probe(tx, body.reason)
     return JsonAnswer({"object": "probe", "reason": body.reason, "gates": opened})
@@ -84,7 +80,6 @@ async def probe_gate(caller: Operator, body: ProbeBody, tx: Tx) -> Response:  # 
 
 @router.get("/charges", responses=operating.CHARGES)
 async def list_unknown_charges(
-    caller: Operator,  # noqa: ARG001
     query: Annotated[ChargesQuery, Query()],
     tx: Reading,
 ) -> Response:
@@ -98,7 +93,6 @@ async def list_unknown_charges(
 
 @router.post("/charges/{id}/{n}/resolve", responses=operating.RESOLVED)
 async def resolve_charge(
-    caller: Operator,  # noqa: ARG001
     job_id: JobId,
     number: Number,
     body: ResolveBody,
@@ -119,7 +113,6 @@ async def resolve_charge(
     response_class=PlainTextResponse,
 )
 async def get_evidence(
-    caller: Operator,  # noqa: ARG001
     job_id: JobId,
     number: Number,
     tx: Reading,

@@ -3,11 +3,11 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from api.contract import cursors, operating
 from api.contract.answers import JsonAnswer
-from api.contract.documentation import KEY_MADE, REFUSALS
+from api.contract.documentation import KEY_MADE
 from api.contract.operating import (
     KeysQuery,
     ProjectBody,
@@ -16,24 +16,21 @@ from api.contract.operating import (
     SuspendBody,
 )
 from api.contract.schemas import KeyBody
-from api.dependencies.bodies import JsonRoute
-from api.dependencies.deps import Here, KeyId, Operator, ProjectId, Reading, Tx
+from api.dependencies.deps import Here, KeyId, ProjectId, Reading, Tx
+from api.routes.operator import plane
 from models import ids
 from models.accounts import api_keys, operators
 from models.operating import tenants
 from models.platform.jsonable import Json
 from models.schema import ApiKey
 
-router = APIRouter(
-    prefix="/v1/operator", tags=["operator"], responses=REFUSALS, route_class=JsonRoute
-)
+router = plane.router()
 
 _UNSEEN = {"cache-control": "no-store"}
 
 
 @router.get("/projects", responses=operating.PROJECTS)
 async def list_projects(
-    caller: Operator,  # noqa: ARG001 - any operator, as in all of these
     query: Annotated[ProjectsQuery, Query()],
     tx: Reading,
 ) -> Response:
@@ -43,21 +40,20 @@ async def list_projects(
 
 
 @router.post("/projects", status_code=201, responses=operating.PROJECT_MADE)
-async def create_project(caller: Operator, body: ProjectBody, tx: Tx, here: Here) -> Response:  # noqa: ARG001
+async def create_project(body: ProjectBody, tx: Tx, here: Here) -> Response:
     """Create a project; it has no key yet."""
     made = await tenants.create(tx, here.vault, body.name, body.changes)
     return JsonAnswer(await tenants.read(tx, made), 201)
 
 
 @router.get("/projects/{id}", responses=operating.PROJECT)
-async def get_project(caller: Operator, project_id: ProjectId, tx: Reading) -> Response:  # noqa: ARG001
+async def get_project(project_id: ProjectId, tx: Reading) -> Response:
     """Show a project, a deleted one too."""
     return JsonAnswer(await tenants.read(tx, project_id))
 
 
 @router.patch("/projects/{id}", responses=operating.PROJECT)
 async def update_project(
-    caller: Operator,  # noqa: ARG001
     project_id: ProjectId,
     body: ProjectChanges,
     tx: Tx,
@@ -69,7 +65,6 @@ async def update_project(
 
 @router.post("/projects/{id}/suspend", responses=operating.PROJECT)
 async def suspend_project(
-    caller: Operator,  # noqa: ARG001
     project_id: ProjectId,
     body: SuspendBody,
     tx: Tx,
@@ -80,7 +75,7 @@ async def suspend_project(
 
 
 @router.post("/projects/{id}/reinstate", responses=operating.PROJECT)
-async def reinstate_project(caller: Operator, project_id: ProjectId, tx: Tx) -> Response:  # noqa: ARG001
+async def reinstate_project(project_id: ProjectId, tx: Tx) -> Response:
     """End a suspension; what waited goes on in its order."""
     await tenants.reinstate(tx, project_id)
     return JsonAnswer(await tenants.read(tx, project_id))
@@ -88,7 +83,6 @@ async def reinstate_project(caller: Operator, project_id: ProjectId, tx: Tx) -> 
 
 @router.delete("/projects/{id}", status_code=202, responses=operating.PROJECT_GOES)
 async def delete_project(
-    caller: Operator,  # noqa: ARG001
     project_id: ProjectId,
     tx: Tx,
     here: Here,
@@ -100,7 +94,6 @@ async def delete_project(
 
 @router.post("/projects/{id}/keys", status_code=201, responses=KEY_MADE)
 async def create_project_key(
-    caller: Operator,  # noqa: ARG001
     project_id: ProjectId,
     body: KeyBody,
     tx: Tx,
@@ -114,7 +107,6 @@ async def create_project_key(
 
 @router.get("/keys", responses=operating.KEYS)
 async def list_all_keys(
-    caller: Operator,  # noqa: ARG001
     query: Annotated[KeysQuery, Query()],
     tx: Reading,
 ) -> Response:
@@ -126,7 +118,7 @@ async def list_all_keys(
 
 
 @router.delete("/keys/{id}", responses=operating.KEY)
-async def revoke_any_key(caller: Operator, key_id: KeyId, tx: Tx) -> Response:  # noqa: ARG001
+async def revoke_any_key(key_id: KeyId, tx: Tx) -> Response:
     """Revoke a key of any project, or an operator's; within 5 seconds no process accepts it any more."""
     revoked = await api_keys.revoke_key(tx, key_id)
     return JsonAnswer(_key(revoked, await tenants.name(tx, revoked.project_id)))

@@ -4,25 +4,23 @@ from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from api.contract import cursors
 from api.contract.actions import ActionBody, PageQuery
 from api.contract.answers import JsonAnswer
-from api.contract.documentation import ACTION_ASKED, ACTIONS, KEYED, REFUSALS
-from api.dependencies.bodies import JsonRoute
+from api.contract.documentation import ACTION_ASKED, ACTIONS, KEYED
 from api.dependencies.deps import Here, Operator, ProjectId, Reading, idempotency_key
 from api.dependencies.state import State
 from api.routes.actions import previewed, shown
+from api.routes.operator import plane
 from api.submitting import sweeping
 from models.accounts.callers import Caller
 from models.jobs import actions
 from models.operating import tenants
 from models.platform.jsonable import Json
 
-router = APIRouter(
-    prefix="/v1/operator/projects", tags=["operator"], responses=REFUSALS, route_class=JsonRoute
-)
+router = plane.router("/projects")
 
 
 @router.post("/{id}/actions", status_code=202, responses=ACTION_ASKED, openapi_extra=KEYED)
@@ -40,7 +38,6 @@ async def request_project_action(
 
 @router.get("/{id}/actions", responses=ACTIONS)
 async def list_project_actions(
-    caller: Operator,  # noqa: ARG001 - any operator
     project_id: ProjectId,
     query: Annotated[PageQuery, Query()],
     tx: Reading,
