@@ -1,5 +1,6 @@
 """The documentation holds together: each link leads somewhere, and what can be run is run."""
 
+import re
 from pathlib import Path
 
 from tests.fixtures import pages
@@ -41,6 +42,21 @@ def test_each_link_of_each_page_leads_somewhere() -> None:
         for page in PAGES
         for link in pages.links(page)
         if "://" not in link and not leads(page, link)
+    ]
+    assert missing == []
+
+
+def test_each_file_of_ours_that_a_page_names_is_there() -> None:
+    named = re.compile(r"`((?:api|models|worker|deploy|tests|docs)/[\w./-]+)`")
+    pages_ = [*PAGES, *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
+    found = {
+        (pages.name(page), each) for page in pages_ for each in named.findall(page.read_text())
+    }
+    assert len(found) > 100
+    missing = [
+        f"{page}: {each}"
+        for page, each in sorted(found)
+        if not (ROOT / each).exists() and not (ROOT / f"{each}.py").exists()
     ]
     assert missing == []
 
