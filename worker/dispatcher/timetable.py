@@ -20,11 +20,12 @@ from worker.dispatcher.duties import (
     erasing,
     folding,
     following,
+    forgetting,
     measuring,
     parking,
     reaping,
+    redrawing,
     retaining,
-    tidying,
     waking,
 )
 from worker.dispatcher.duty import Dispatcher, repeat
@@ -71,8 +72,8 @@ def _of_postgres(dispatcher: Dispatcher) -> Iterator[Entry]:
     yield Entry("audit", partial(auditing.run, dispatcher), _AUDIT)
     yield Entry("fold", partial(folding.run, dispatcher), _MINUTE)
     yield Entry("measure", partial(measuring.run, dispatcher), _LOOK)
-    yield Entry("lanes", partial(waking.forget, dispatcher), _AUDIT)
-    yield Entry("tidy", partial(tidying.run, dispatcher), _MINUTE)
+    yield Entry("forget", partial(forgetting.run, dispatcher), _AUDIT)
+    yield Entry("thumbnails", partial(redrawing.run, dispatcher), _MINUTE)
     yield Entry("empty", partial(emptying.run, dispatcher), _EMPTY)
     yield Entry("retain", partial(retaining.run, dispatcher, store), _MINUTE)
 

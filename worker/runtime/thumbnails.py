@@ -1,8 +1,8 @@
 """Thumbnails: drawn beside the work, by a child of their own, in turns of the projects.
 
 Nobody waits for one: its job has ended. So none holds the place of a call, and none is in the way of an
-image that has yet to be kept, however many one project has to be drawn. What is lost with its worker, or
-finds no room in its project's line, the dispatcher asks for again (`worker/dispatcher/duties/tidying.py`).
+image that has yet to be kept, however many one project has to be drawn. The dispatcher asks again
+for what is lost with its worker, or finds no room in its project's line (`dispatcher/duties/redrawing.py`).
 """
 
 import asyncio

@@ -21,12 +21,12 @@ class Demand:
     deliver: int
 
 
-async def wanted(tx: Transaction, *, limit: int, lane_cap: int) -> Demand:
-    """Count the places wanted within the provider's `limit`, and `lane_cap` tries to one receiver.
+async def wanted(tx: Transaction, *, limit: int, tries_cap: int) -> Demand:
+    """Count the places wanted within the provider's `limit`, and `tries_cap` tries to one receiver.
 
     A project is looked at for at most `limit` jobs, so a long backlog costs no more than a short one.
     """
-    row = (await tx.execute(_WANTED, {"limit": limit, "cap": lane_cap})).one()
+    row = (await tx.execute(_WANTED, {"limit": limit, "cap": tries_cap})).one()
     return Demand(int(row.calls) + int(row.keeping), int(row.deliveries))
 
 

@@ -414,7 +414,7 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
     ),
     "waiting": (lambda tx, _: backlog.waiting(tx), set()),  # any of the backlog's
     "demand": (
-        lambda tx, _: demand.wanted(tx, limit=40, lane_cap=8),
+        lambda tx, _: demand.wanted(tx, limit=40, tries_cap=8),
         {"ix_jobs_ready", "ix_jobs_lease_until"},
     ),
     "ledger": (

@@ -38,7 +38,7 @@ from tests.fixtures.sending import (
     wake,
 )
 from tests.fixtures.spending import House
-from worker.dispatcher.duties import waking
+from worker.dispatcher.duties import forgetting, waking
 from worker.dispatcher.duty import Dispatcher, repeat
 
 JOB_URL = "https://receiver.example/job"
@@ -343,7 +343,7 @@ async def test_what_slows_nothing_any_more_is_forgotten(house: House) -> None:
         " ('slow', true, now() - interval '6 days', NULL),"
         " ('dead', true, now() - interval '8 days', NULL), ('empty', false, NULL, NULL)"
     )
-    assert await waking.forget(house.reader.dispatcher) is False
+    assert await forgetting.run(house.reader.dispatcher) is False
     left = await bench.rows("SELECT lane FROM lanes ORDER BY lane")
     assert [row["lane"] for row in left] == ["paused", "rated", "slow"]
 

@@ -66,8 +66,8 @@ def finished() -> Mapping[str, float]:
     }
 
 
-async def wanted(bench: Bench, limit: int = 40, lane_cap: int = 8) -> Demand:
-    return await bench.do(lambda tx: demand.wanted(tx, limit=limit, lane_cap=lane_cap))
+async def wanted(bench: Bench, limit: int = 40, tries_cap: int = 8) -> Demand:
+    return await bench.do(lambda tx: demand.wanted(tx, limit=limit, tries_cap=tries_cap))
 
 
 @pytest.mark.parametrize("plain", [True, False])
@@ -185,14 +185,14 @@ async def test_deliveries_to_one_receiver_want_no_more_places_than_its_lane_has(
     await sending.endpoint(bench, vault)
     for number in range(5):
         await sending.finished(bench, prompt=f"fox {number}")
-    assert await wanted(bench, lane_cap=8) == Demand(0, 5)
-    assert await wanted(bench, lane_cap=3) == Demand(0, 3)
+    assert await wanted(bench, tries_cap=8) == Demand(0, 5)
+    assert await wanted(bench, tries_cap=3) == Demand(0, 3)
     await sending.wake(bench, 2, cap=2)
-    assert await wanted(bench, lane_cap=8) == Demand(0, 5)  # two are on their way
+    assert await wanted(bench, tries_cap=8) == Demand(0, 5)  # two are on their way
     await bench.run("UPDATE lanes SET slow = true")
-    assert await wanted(bench, lane_cap=8) == Demand(0, 1)
+    assert await wanted(bench, tries_cap=8) == Demand(0, 1)
     await bench.run("UPDATE deliveries SET next_at = now() + interval '1 h' WHERE next_at <= now()")
-    assert await wanted(bench, lane_cap=8) == Demand(0, 1)  # those on their way, in a slow lane
+    assert await wanted(bench, tries_cap=8) == Demand(0, 1)  # those on their way, in a slow lane
 
 
 async def test_waiting_jobs_are_told_by_the_reason_that_they_are_shown_with(

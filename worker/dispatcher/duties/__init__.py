@@ -15,10 +15,11 @@ __all__ = [
     "erasing",
     "folding",
     "following",
+    "forgetting",
     "measuring",
     "parking",
     "reaping",
+    "redrawing",
     "retaining",
-    "tidying",
     "waking",
 ]

@@ -113,7 +113,7 @@ async def run(dispatcher: Dispatcher) -> bool:
 async def _measure_queue(tx: Transaction, settings: Settings) -> None:
     seen = await backlog.read(tx, seen=settings.worker_seen)
     limit = await limits.read(tx, settings)
-    wanted = await demand.wanted(tx, limit=limit.calls, lane_cap=settings.webhook_in_flight)
+    wanted = await demand.wanted(tx, limit=limit.calls, tries_cap=settings.webhook_in_flight)
     _show_waiting(await backlog.waiting(tx))
     for name, value in asdict(seen).items():
         _GAUGES[name].set(value)

@@ -5,20 +5,16 @@ from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
-from models.accounts import sessions
-from models.coordination import aside, duties, processes, workers
+from models.coordination import duties
 from models.coordination.workers import Fleet
-from models.operating import limits
-from models.platform.db import Transaction
-from models.webhooks import deliveries, destinations
+from models.webhooks import deliveries
 from worker.dispatcher.duty import Dispatcher
 from worker.dispatcher.publishing import hand_out
-from worker.dispatcher.rows import each_alone, sifted
+from worker.dispatcher.rows import sifted
 
 # A destination that waits for its rate is looked at this soon again: what it misses, the next look makes up
 # for.
 _SOONEST = timedelta(milliseconds=50)
-_FORGOTTEN = 5_000  # forgotten in one turn
 
 
 @dataclass
@@ -80,22 +76,3 @@ async def _wake(
         )
     cursor.seen = dict(woken.seen)
     return woken, free, fleet
-
-
-async def forget(dispatcher: Dispatcher) -> bool:
-    """Forget throttles that slow nothing any more, sessions that are over, rows set aside, lost workers."""
-    forgotten = await each_alone(
-        dispatcher,
-        "lanes",
-        _forget_throttles,
-        partial(sessions.forget, limit=_FORGOTTEN),
-        aside.forget_old,
-        workers.forget,
-        processes.forget,
-        limits.forget,
-    )
-    return _FORGOTTEN in forgotten
-
-
-async def _forget_throttles(tx: Transaction) -> int:
-    return await destinations.forget(tx, _FORGOTTEN)
