@@ -1,7 +1,7 @@
 """A software bill of materials (CycloneDX 1.6) of the packages that are installed in a folder.
 
 `python deploy/sbom.py FOLDER VERSION > sbom.cdx.json`, with nothing but Python: it runs while the image is
-built. The same packages and version give the same bytes.
+built. The same packages and version make the same bytes.
 """
 
 import json

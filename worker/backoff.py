@@ -32,7 +32,7 @@ def delay(
 ) -> timedelta:
     """Return the wait after the `n`th try (from 1): full jitter under `base` doubling to `cap`.
 
-    `retry_after` is a floor, believed up to `RETRY_AFTER_MAX`. `random` gives a float in [0, 1).
+    `retry_after` is a floor, believed up to `RETRY_AFTER_MAX`. `random` returns a float in [0, 1).
     Full jitter spreads a crowd best:
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
@@ -73,7 +73,7 @@ def pause(wait: timedelta | None, asked: timedelta | None) -> timedelta:
 def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
     """Read a Retry-After header, in seconds or as a date (RFC 9110, 10.2.3); None if it is neither.
 
-    `now` is aware, and only matters to a date; one in the past gives zero.
+    `now` is aware, and only matters to a date; one in the past means zero.
     """
     written = (value or "").strip()
     if _SECONDS.fullmatch(written):

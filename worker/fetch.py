@@ -2,9 +2,9 @@
 
 NotKept           not this time
 ├── NotStored     ours: the store refused, or was too slow
-└── NotFetched    theirs: the provider's URL did not give it
+└── NotFetched    theirs: the provider's URL did not serve it
     ├── Missing   404 or 410: perhaps not there yet, perhaps never again
-    ├── Denied    its host will not give it: it may not know the signature yet, or has an opinion of us
+    ├── Denied    its host refuses it: it may not know the signature yet, or has an opinion of us
     ├── NoImage   these very bytes are no image that is taken
     └── Gone      there is nothing to fetch it from
 """
@@ -40,7 +40,7 @@ class NotStored(NotKept):
 
 
 class NotFetched(NotKept):
-    """The provider's URL did not give the image: theirs, whatever our store does."""
+    """The provider's URL did not serve the image: theirs, whatever our store does."""
 
     waiting = "image_download"
 
@@ -50,7 +50,7 @@ class Missing(NotFetched):
 
 
 class Denied(NotFetched):
-    """The host answers, and will not give it: minutes may mend that, a day does not."""
+    """The host answers, and refuses it: minutes may mend that, a day does not."""
 
 
 class NoImage(NotFetched):

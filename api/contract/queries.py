@@ -84,7 +84,7 @@ class UsageQuery(Times):
 
 
 class LedgerQuery(Times):
-    """Which lines `GET /v1/ledger` gives. Charges are selected by the time they were made."""
+    """Which lines `GET /v1/ledger` lists. Charges are selected by the time they were made."""
 
     job: Annotated[str, an_id(ids.JOB)] | None = None
     key: Annotated[str, an_id(ids.KEY)] | None = None

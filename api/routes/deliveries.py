@@ -109,7 +109,7 @@ async def replay_endpoint(
     return JsonAnswer(answer | {"next_cursor": cursor})
 
 
-def _page(found: list[Logged], more: bool) -> Response:  # noqa: FBT001 - as `log` gives them
+def _page(found: list[Logged], more: bool) -> Response:  # noqa: FBT001 - as `log` returns them
     cursor = cursors.write(found[-1].delivery.id) if more else None
     page: Json = {"object": "list", "data": [_shown(each) for each in found], "has_more": more}
     return JsonAnswer(page | {"next_cursor": cursor})

@@ -74,7 +74,7 @@ async def get_job(request: Request, caller: Reader, job_id: JobId) -> Response:
 @router.get("", responses=JOBS, openapi_extra=WITH_METADATA)
 async def list_jobs(
     request: Request, query: Annotated[ListQuery, Query()], caller: Reader, here: Here,
-    accept: Annotated[str, Header(description="`text/csv` gives every job, as a file")] = "",
+    accept: Annotated[str, Header(description="with `text/csv` the answer is a file of every job")] = "",
 ) -> Response:  # fmt: skip
     """List jobs, newest first."""
     before = None if query.cursor is None else cursors.read(query.cursor)
@@ -124,7 +124,7 @@ async def erase_job(caller: Writer, job_id: JobId, tx: Tx) -> Response:
 async def _accepted(
     request: Request,
     found: Snapshot,
-    replayed: bool,  # noqa: FBT001 - as `take` gives it
+    replayed: bool,  # noqa: FBT001 - as `take` returns it
     patience: timedelta,
     applied: dict[str, str],
 ) -> Response:

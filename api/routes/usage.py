@@ -55,7 +55,9 @@ async def list_ledger(
     caller: Usage,
     query: Annotated[LedgerQuery, Query()],
     here: Here,
-    accept: Annotated[str, Header(description="`text/csv` gives every line, as a file")] = "",
+    accept: Annotated[
+        str, Header(description="with `text/csv` the answer is a file of every line")
+    ] = "",
 ) -> Response:
     """List the ledger's lines, the newest booking first. `from` and `to` choose by `made_at`, else `at`."""
     selection = query.selection(_read_cursor(query.cursor))

@@ -1,4 +1,4 @@
-"""The operator's commands (`python -m models …`), and the API key they give us."""
+"""The operator's commands (`python -m models …`), and the API key that they print."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ class Operator:
     root: Path
 
     async def run(self, *arguments: str) -> str:
-        """Run one command and give its last line; raises `Misconfigured` with what it said."""
+        """Run one command and return its last line; raises `Misconfigured` with what it said."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "models", *arguments),
             stdin=asyncio.subprocess.DEVNULL,

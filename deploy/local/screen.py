@@ -25,7 +25,7 @@ class Screen:
 
     @contextmanager
     def progress(self, title: str, steps: int) -> Iterator[Callable[[], None]]:
-        """Show a bar while something is under way; call what it gives at each step."""
+        """Show a bar while something is under way; call what it yields at each step."""
         bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),

@@ -18,7 +18,7 @@ _SECRET_CONTEXT = b"project:"
 
 
 async def create(tx: Transaction, vault: Vault, name: str, webhook_secret: str) -> UUID:
-    """Create a project, or give the one that already has this name."""
+    """Create a project, or return the one that already has this name."""
     project_id = ids.new()
     existing = await tx.scalar(select(Project.id).where(Project.name == name))
     if existing is not None:
@@ -57,7 +57,7 @@ async def webhook_secrets(tx: Transaction, vault: Vault, project_id: UUID) -> tu
 async def rotate_webhook_secret(
     tx: Transaction, vault: Vault, project_id: UUID, fresh: str
 ) -> datetime:
-    """Sign with a fresh secret from now on, and with the present one too for 24 hours: gives until when."""
+    """Sign with a fresh secret, and for 24 hours with the present one too; returns until when."""
     found = await tx.get_one(Project, project_id, with_for_update={"key_share": True})
     now = datetime.now(UTC)
     ring = webhook_keyring(found).rotated(vault, fresh, now)

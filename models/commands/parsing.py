@@ -1,4 +1,4 @@
-"""The command line: every command, from every file of this wing, and who gives it."""
+"""The command line: every command, from every file of this wing, and who runs it."""
 
 import os
 import pwd

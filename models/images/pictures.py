@@ -217,7 +217,7 @@ class _Child:
         return body if status == b"O" else Broken(body.decode(errors="replace"))
 
     async def end(self, *, dead: bool) -> int:
-        """Kill it unless it is `dead` already, and give its exit status: a signal is negative.
+        """Kill it unless it is `dead` already; returns its exit status: a signal is negative.
 
         A dead one gets a moment first: `kill` would reap it behind the back of asyncio's watcher,
         which then knows no status.

@@ -117,7 +117,7 @@ class Store:
         return blob
 
     async def put_thumbnail(self, project: str, sha256: str, data: bytes) -> str:
-        """Keep the thumbnail of the blob with this hash, and give its key."""
+        """Keep the thumbnail of the blob with this hash; returns its key."""
         key = f"{project}/{sha256}.thumb"
         await self._put(key, data)
         return key

@@ -1,10 +1,10 @@
-"""What counts in a report, and when: SQL that gives each thing that happened as one row, a fact.
+"""What counts in a report, and when: SQL that has a row, a fact, for each thing that happened.
 
 Every fragment selects `project_id, moment, key_id, customer, model, tags, what, amount`; `what` is one of
 the names of `usage.Sums`. It is about :projects and a time, whose name the names of its parameters end
 with, so that one statement may be about several: from :lo_name up to and without :hi_name; what is found by
 its id lies between :first_name and :last_name, and what is in the ledger was booked from :booked_name on.
-`between` gives the values.
+`between` returns the values.
 """
 
 from datetime import datetime

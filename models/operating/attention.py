@@ -40,7 +40,7 @@ class Need:
 
 
 def needs(state: State) -> list[Json]:
-    """Return what a person is to do, by a state as `state.read` gives it; the most urgent first."""
+    """Return what a person is to do, by a state as `state.read` returns it; the most urgent first."""
     return [each.show() for each in _needs(state)]
 
 

@@ -56,9 +56,9 @@ async def repeat(
     topic: str | None = None,
     stuck: timedelta = _STUCK,
 ) -> None:
-    """Do a duty when its doorbell rings, and every so often anyway; at once again while it gives True.
+    """Do a duty when its doorbell rings, and every so often anyway; at once again while it returns True.
 
-    A turn that gives a time knows of something to do by then, and is repeated by then at the latest.
+    A turn that returns a time knows of something to do by then, and is repeated by then at the latest.
     A Postgres that is away is waited for; anything else that goes wrong is logged, and the duty goes on
     with its next turn: one poisoned row must not stop what keeps all others moving. A turn of which nothing
     is seen for `stuck` makes the process unhealthy.

@@ -37,7 +37,7 @@ async def one_by_one(
     """Move rows one after the other, each in a transaction of its own; returns what was moved.
 
     One that cannot be moved is set aside and told, and must not hold up the others. So is one at which
-    Postgres gives no answer in time while it answers us otherwise; if it does not, it is away: raises
+    Postgres does not answer in time while it answers us otherwise; if it does not, it is away: raises
     `Unavailable`. Whoever finds the rows passes by what is set aside (`aside.passed_by`).
     """
     moved: list[Moved] = []
@@ -68,7 +68,7 @@ async def all_at_once(
     work: Callable[[Transaction, UUID | None], Awaitable[int]],
     find: Callable[[Transaction], Awaitable[Sequence[UUID]]],
 ) -> int:
-    """Do a batch in one statement; if that fails, its rows one by one. Gives how many rows were moved.
+    """Do a batch in one statement; if that fails, its rows one by one; returns how many were moved.
 
     `work` moves what `find` would find, or only the row it is given.
     """
@@ -115,9 +115,9 @@ async def sifted(
 async def each_alone(
     dispatcher: Dispatcher, duty: str, *steps: Callable[[Transaction], Awaitable[object]]
 ) -> list[object]:
-    """Do steps that need nothing of each other, each in a transaction of its own; returns what each gave.
+    """Do steps that need nothing of each other, each in a transaction of its own; returns their results.
 
-    One that fails is told and counted, gives None, and stops none of the others.
+    One that fails is logged and counted, returns None, and stops none of the others.
     """
     given: list[object] = []
     for step in steps:

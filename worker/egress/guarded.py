@@ -58,7 +58,7 @@ class Egress:
     """Requests to addresses that others chose: each over a connection of its own, or of its owner's alone.
 
     A request raises `EgressRefused` when the guard refuses the address, `Unreachable` for all else.
-    `lookup` gives a name's addresses, or raises `OSError`; the default asks the system. It may
+    `lookup` returns a name's addresses, or raises `OSError`; the default asks the system. It may
     block: it runs in threads.
     """
 

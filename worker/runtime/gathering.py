@@ -12,8 +12,8 @@ Result = TypeVar("Result")
 class Gathering(Generic[Line, Result]):
     """Writes whatever has gathered while the statement before it ran, at most `most` lines at once.
 
-    A line that is alone goes at once. `write` gives a result for each line, in their order; what it raises
-    is raised to each of them.
+    A line that is alone goes at once. `write` returns a result for each line, in their order; what it
+    raises is raised to each of them.
     """
 
     def __init__(

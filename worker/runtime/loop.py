@@ -42,7 +42,7 @@ class Loop:
         return self.run(self._stack.enter_async_context(manager))
 
     def run(self, work: Coroutine[object, object, Result]) -> Result:
-        """Run a coroutine on the loop and wait for what it gives."""
+        """Run a coroutine on the loop and wait for its result."""
         return self._enter(work).result()
 
     def see_through(self, work: Coroutine[object, object, None]) -> None:

@@ -13,8 +13,8 @@ LATE_SECONDS = 15.0  # after which a reset is an idle connection's end: what was
 class Receipts:
     """The answers of one connection whose end is not known yet.
 
-    `clock` gives seconds. `stay` keeps the connection from being closed behind the answer under way before
-    its client has closed it: who closes first is told of no reset.
+    `clock` returns seconds. `stay` keeps the connection from being closed behind the answer under way
+    before its client has closed it: who closes first is told of no reset.
     """
 
     def __init__(self, clock: Callable[[], float], stay: Callable[[], None]) -> None:

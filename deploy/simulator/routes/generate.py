@@ -54,7 +54,7 @@ async def generate(request: web.Request) -> web.StreamResponse:
 
 
 def _admit(world: World, call: Call, request: web.Request, raw: bytes) -> Answer | Order:
-    """Refuse for the key or the body, or give the order."""
+    """Refuse for the key or the body, or return the order."""
     key = world.admits(request.headers.get("Authorization"))
     if key is None:
         call.scenario = "unauthorized"

@@ -1,4 +1,4 @@
-"""A GET-only place to fetch the images from, with the defects that their scenarios give them."""
+"""A GET-only place to fetch the images from, with the defects of their scenarios."""
 
 import gzip
 

@@ -45,7 +45,7 @@ async def keep_later(
 
 
 async def keep_at_once(tx: Transaction) -> int:
-    """Queued (keep), due at once: the store takes images again. Gives how many waited for that."""
+    """Queued (keep), due at once: the store takes images again. Returns how many waited for that."""
     waiting = (
         select(Job.id)
         .where(

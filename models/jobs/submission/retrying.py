@@ -28,7 +28,7 @@ async def retry(
 ) -> tuple[Job, bool]:
     """Accept a new job for a finished one: as `asked`, or as that one was.
 
-    A request that came before gives its job, whatever became of the old one since. Raises what `again`
+    A request that came before returns its job, whatever became of the old one since. Raises what `again`
     and `submit` do, and `Conflict` where the old `max_cost` pays for no call any more.
     """
     found = await earlier(tx, caller, idempotency)

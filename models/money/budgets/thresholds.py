@@ -13,7 +13,7 @@ from models.schema import Budget, BudgetWindow
 async def crossing(tx: Transaction, after: UUID, look_at: int) -> tuple[list[UUID], UUID | None]:
     """Return soft budgets whose window has reached 80 or 100 % and nobody was told, to `cross` them.
 
-    Looks at so many budgets after this id, and gives the id to go on after; None when these were the last.
+    Looks at so many budgets after this id, and returns the id to go on after; None at the end.
     """
     found = list(
         await tx.scalars(

@@ -62,12 +62,12 @@ class Direct:
         self._pool: AsyncConnectionPool[AsyncConnection[DictRow]] | None = None
 
     async def write(self, statement: Statement, values: Values) -> DictRow | None:
-        """Run one statement and give its first row; otherwise as `write_all`."""
+        """Run one statement and return its first row; otherwise as `write_all`."""
         rows = await self.write_all(statement, values)
         return rows[0] if rows else None
 
     async def write_all(self, statement: Statement, values: Values) -> list[DictRow]:
-        """Run one statement and give its rows; it is committed when it has answered.
+        """Run one statement and return its rows; it is committed when it has answered.
 
         Raises `Unavailable`, as `Database.transaction` does; then nobody knows whether it took effect.
         """

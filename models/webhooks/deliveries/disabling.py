@@ -44,7 +44,7 @@ class Patience:
 async def impatience(
     tx: Transaction, endpoint: Endpoint, failed: Delivery, patience: Patience, met: str
 ) -> str | None:
-    """Count a failed try of an endpoint whose row is taken; give the reason to disable it, if there is.
+    """Count a failed try of an endpoint whose row is taken; returns the reason to disable it, or None.
 
     The clock begins with the first try that fails after a success; each delivery counts once.
     """

@@ -75,7 +75,7 @@ class AccountReader:
     skew: Skew = field(default_factory=Skew)
     foreign: dict[str, None] = field(
         default_factory=dict
-    )  # inferences that the log gives to others
+    )  # inferences that the log ascribes to others
 
     def note_foreign(self, inference_id: str) -> None:
         """Remember the inference of a call that the log names as somebody else's; the last ten thousand."""
