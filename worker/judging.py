@@ -36,7 +36,7 @@ def judge(
             return TryResult("blocked", "address refused", None, timedelta(0))
         case Unreachable():
             wait = _wait(settings, claimed, None, random)
-            # Whoever hangs holds a slot for each try: one at a time, until one comes back well.
+            # A receiver that hangs holds a slot for each try: one at a time, until one comes back well.
             slows = timedelta(0) if met.reason == "timeout" and not claimed.ping else None
             state: DeliveryState = "pending" if wait else "exhausted"
             return TryResult(state, met.reason, None, elapsed, wait, pause=slows)

@@ -97,7 +97,7 @@ def _name(found: Snapshot) -> str:
 
 
 class _Sink:
-    """Where an archive is written to, which cannot go back: whoever sends it takes what is there."""
+    """The file that an archive is written to. It cannot seek; `take` returns what was written since."""
 
     mode = "wb"
 

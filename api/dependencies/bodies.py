@@ -1,4 +1,4 @@
-"""Bodies: read for whoever has a key, of a type we take, and JSON to the letter."""
+"""Bodies: read only for a caller with a key, only of types that we take, and JSON to the letter."""
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -17,10 +17,10 @@ _NAMED_MAX = 20  # fields that a refusal names
 class JsonRoute(APIRoute):
     """A route for who has a key: its query and its body are judged before FastAPI sees them.
 
-    A route that takes no body takes `{}` too, and refuses any other: whoever sends one means something
-    by it, and it would change nothing. What comes with a GET is dropped.
+    A route that takes no body takes `{}` too, and refuses any other: a client that sends one means
+    something by it, and it would change nothing. What comes with a GET is dropped.
 
-    FastAPI reads the body before any dependency is asked, so it would take 64 MB from whoever has no
+    FastAPI reads the body before any dependency is asked, so it would take 64 MB from a client that has no
     key, or one without the scope; it takes what Python's `json` takes, which is more than JSON; and it
     answers 400 to whatever is raised while the body is read.
     """

@@ -36,7 +36,7 @@ class _InMemory(MultiPartParser):
     spool_max_size = 1 << 62  # bytes of a file beyond which it would go to a disk
 
     async def parse(self) -> FormData:
-        """Read the form; whoever goes away, or is too slow, leaves nothing open."""
+        """Read the form; a client that goes away, or is too slow, leaves nothing open."""
         try:
             return await super().parse()
         except BaseException:

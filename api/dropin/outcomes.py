@@ -15,7 +15,7 @@ _STATUS = {
     "content_refused": HTTPStatus.BAD_REQUEST,
     "model_unavailable": HTTPStatus.NOT_FOUND,
 }
-_AGAIN = timedelta(seconds=5)  # an image takes about forty; whoever asks again is held again
+_AGAIN = timedelta(seconds=5)  # an image takes about forty; a client that asks again waits again
 
 
 def refusal(found: Sequence[Snapshot]) -> Refusal:

@@ -51,7 +51,7 @@ def read(
 
 
 def preferred(accept: str, output: Output) -> Output:
-    """Return the bytes alone to whoever prefers an image to JSON; `image/png` and `image/webp` are made."""
+    """Return the bytes alone where the client prefers an image to JSON; PNG and WebP are made then."""
     first = accept.partition(",")[0].partition(";")[0].strip().lower()
     if not first.startswith("image/"):
         return output

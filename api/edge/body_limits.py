@@ -15,7 +15,7 @@ SMALL = 1024 * 1024  # bytes of any body, but for the references inside of a sub
 _FREE = 64 * 1024  # bytes of a body that need no room: connections bound how many such there are
 _LONGEST = timedelta(seconds=120)  # for a whole body: 64 MiB at 5 Mbit/s
 _OPENS, _CLOSES = b'"data:', b'"'
-_NOBODY = UUID(int=0)  # whoever sends a body to a route that asks for no key
+_NOBODY = UUID(int=0)  # all bodies that come without a key, to routes that need none
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class ByteBudget:
             self._waiting += Counter()  # forgets who does not wait
 
     def end(self, hold: Hold) -> None:
-        """Free what a body held, for whoever waits."""
+        """Free what a body held, for the bodies that wait."""
         self._holds.remove(hold)
         self._left += hold.size
         self._held[hold.project_id] -= hold.size

@@ -105,7 +105,7 @@ async def get_reference(
 
 @sharing.post("/{id}/share", responses=SHARED)
 async def share_image(caller: Reader, job_id: JobId, tx: Tx, here: Here) -> Response:
-    """Make a link to the image that works for an hour, for whoever has it."""
+    """Make a link to the image that works for an hour, without a key."""
     found = await jobs.snapshot(tx, caller.project_id, job_id)
     shown = here.presenter.shared(found.job, kept(found), found.now)
     return JsonAnswer(shown, headers={"cache-control": "no-store"})

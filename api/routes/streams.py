@@ -37,7 +37,7 @@ async def stream_job(
 ) -> Response:
     """Stream a job: as it is, then at each change, until it has ended.
 
-    204 to whoever has its last event: a browser's `EventSource` would else come back for ever.
+    204 to a client that has its last event: a browser's `EventSource` would else come back for ever.
     """
     found = await here.waiting.read(caller.project_id, job_id)
     if found.job.status in TERMINAL and found.etag == last_event_id:

@@ -64,7 +64,7 @@ class Queues:
             async with self._database.transaction() as tx:
                 seen.count = await jobs.queued(tx, project_id, self._most)
         except BaseException:
-            seen.at = now - _FAR  # nobody has counted: whoever comes next does
+            seen.at = now - _FAR  # nobody has counted: the next caller does
             raise
         seen.accepted -= before
         return seen

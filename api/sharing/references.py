@@ -12,9 +12,7 @@ from models.platform.places import Places
 from models.provider import catalog
 from models.provider.catalog import Inline
 
-DECODERS = (
-    2  # children: while one is busy with a project's pile, the other takes whoever else comes
-)
+DECODERS = 2  # children: while one is busy with a project's pile, the other takes anybody else's
 _SHARE = 1  # of them that one project may keep busy
 _LINE = 64  # pictures of a project that may wait
 _PATIENCE = timedelta(seconds=20)  # for all pictures of a request: clients wait for 30 s, often

@@ -54,7 +54,8 @@ class Waiting:
     ) -> Snapshot:
         """Return a job when it is terminal, or as it is when the patience ends. Raises `NotFound`.
 
-        To whoever does not wait and has `seen` it as it is (`If-None-Match`), as much as the ETag tells.
+        A caller that does not wait and has `seen` it as it is (`If-None-Match`) gets only what the ETag
+        tells.
         """
         if seen and not patience:
             found = await jobs.read_version(self._database.direct, project_id, job_id)
@@ -189,7 +190,7 @@ class Waiting:
                 self._doorbell.wake(topic, key)
 
     async def sweep_for_ever(self) -> None:
-        """Wake whoever waits for a job that has ended unheard; until cancelled.
+        """Wake the requests that wait for a job whose end was not heard of; until cancelled.
 
         Those who wait for deliveries and batches are few, and look for themselves.
         """

@@ -1,6 +1,6 @@
 """Pages that watch a project: what happens is read once a second for all of them, in one query.
 
-A stream tells what its project's jobs did, by ids alone; whoever watches reads what it shows. It promises
+A stream tells what its project's jobs did, by ids alone; the client reads those that it shows. It promises
 no more than that a change is told at least once, or that some were skipped.
 """
 
@@ -89,7 +89,7 @@ class Watching:
             except Unavailable as away:
                 log.warning("watching.look_failed", reason=away.detail)
             except Exception:
-                log.exception("watching.look_failed")  # whoever watches is told by the next look
+                log.exception("watching.look_failed")  # the next look tells those who watch
             await asyncio.sleep(_LOOK)
 
     async def _look(self) -> None:

@@ -41,7 +41,7 @@ class Caller:
     key_id: UUID
     scopes: frozenset[str]
     idempotency_required: bool
-    budgeted: bool = False  # as of the look-up; whoever relies on it asks the row
+    budgeted: bool = False  # as of the look-up; code that relies on it reads the row
     aliases: Mapping[str, object] = field(default_factory=dict, hash=False)  # names of models
     suspended: bool = False
 

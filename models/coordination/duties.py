@@ -94,7 +94,7 @@ async def spend_request(tx: Transaction, most: int) -> bool:
     return counted is not None
 
 
-# Whoever comes second at the end of a gap meets the mark of the first, and with it the wait that it began.
+# The second one at the end of a gap meets the mark of the first, and with it the wait that it began.
 _MAY_REAP = prepared(
     text("""
     WITH known AS (

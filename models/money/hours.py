@@ -53,8 +53,8 @@ async def age(tx: Transaction) -> timedelta | None:
 async def fold(tx: Transaction, rest: timedelta) -> bool:
     """Fold the next hour that has been over for `rest`; False when there is none.
 
-    Whoever may still write into an hour has begun to before its end, for rows are dated by the beginning of
-    their transaction. So while a transaction is open that is as old, the hour waits.
+    A transaction that may still write into an hour has begun before its end, for rows are dated by the
+    beginning of their transaction. So while a transaction is open that is as old, the hour waits.
     """
     until = await _taken(tx) or await _beginning(tx)
     if until is None:

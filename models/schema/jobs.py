@@ -185,7 +185,7 @@ class Job(Base):
             postgresql_where=text("leader_id IS NOT NULL AND finished_at IS NULL"),
         ),
         Index("ix_jobs_followed", "project_id", "id", postgresql_where=text("followed")),
-        # Whoever deletes a job looks for those that name it: without these, through the whole table.
+        # A DELETE of a job looks for the jobs that refer to it: without these, through the whole table.
         Index(
             "ix_jobs_retried_from",
             "retried_from",
@@ -303,7 +303,7 @@ class Evidence(Base):
 
 
 class Turn(Base):
-    """How often a project has had its turn: whoever had fewest among those that wait is next."""
+    """How often a project has had its turn: the project that waits and has had fewest is next."""
 
     __tablename__ = "turns"
     project_id: Mapped[UUID] = mapped_column(

@@ -23,7 +23,7 @@ def tidy(text: str) -> str | None:
 
     Spaces around it, line breaks, escapes of HTML and JSON, and a scheme in capitals or left out before
     `//` are mended, and what may not stand in a path or query is percent-encoded. The host is left as it
-    is: whoever connects judges that.
+    is: that is judged at the moment of connecting.
     """
     found = clean(text[: 2 * LONGEST])
     if _WRITTEN_OUT.match(found):

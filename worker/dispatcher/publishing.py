@@ -71,7 +71,7 @@ async def hand_out(
 ) -> int:
     """Send things to workers, a share of them in each message; returns how many went out, as `publish`.
 
-    Workers take messages from one queue, whoever has a place first. So each message has the share of one
+    Workers take messages from one queue as they have places. So each message has the share of one
     worker, and no two of them are for the same one unless the others are full.
     """
     if not things:

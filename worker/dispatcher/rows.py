@@ -38,7 +38,7 @@ async def one_by_one(
 
     One that cannot be moved is set aside and told, and must not hold up the others. So is one at which
     Postgres does not answer in time while it answers us otherwise; if it does not, it is away: raises
-    `Unavailable`. Whoever finds the rows passes by what is set aside (`aside.passed_by`).
+    `Unavailable`. The statement that finds the rows passes by what is set aside (`aside.passed_by`).
     """
     moved: list[Moved] = []
     done: list[UUID] = []

@@ -1,7 +1,7 @@
 """The only way out to an address that a user or the provider chose.
 
 Resolve once, check every answer, connect to that very address with the TLS name and Host kept
-(`worker/egress/connection.py`), or use a connection to it that is kept for whoever asks (`kept.py`). No
+(`worker/egress/connection.py`), or use a connection to it that was kept (`kept.py`). No
 redirects but a download's, each checked again; no proxies of the environment; one deadline over everything,
 because timeouts between bytes never fire on a server that drips.
 """

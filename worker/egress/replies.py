@@ -35,7 +35,7 @@ class Reply:
         return wire.headers_of(self.response.headers.items())
 
     async def read_away(self, most: int) -> None:
-        """Read what follows a status, so that whoever writes it is not cut off; whatever it is."""
+        """Read and drop what follows a status, so that its sender is not cut off."""
         with suppress(Unreachable, TimeoutError):
             while most > 0:
                 async with asyncio.timeout(_SILENCE):

@@ -135,7 +135,7 @@ class Refused(_Outcome):
 class Parked(_Outcome):
     """No job can run until the wallet is filled or the provider's key is put right.
 
-    `said` are the provider's own words, for whoever sent the job. Not `certain`: it may be about this one
+    `said` are the provider's own words, for the job's project. Not `certain`: it may be about this one
     call, and is to be confirmed. Not `for_all`: only this job's project is held.
     """
 

@@ -1,4 +1,4 @@
-"""What a worker has in flight on its one loop: counted for whoever hands out more, waited for at its end.
+"""What a worker has in flight on its one loop: counted, so that no more is taken, and awaited at its end.
 
 Celery is done with a message as soon as what it carries has begun; from there on its lease watches over it.
 """

@@ -53,7 +53,7 @@ async def serve(
 async def _listen(runner: web.AppRunner, host: str, port: int) -> asyncio.Server:
     """Listen, with bounds that aiohttp lacks: on the number of connections, and on the life of each.
 
-    Whoever asks here asks briefly; half a request must not hold a descriptor for ever.
+    Requests here are short; half a request must not hold a descriptor for ever.
     """
     loop, made = asyncio.get_running_loop(), runner.server
     if made is None:

@@ -41,7 +41,7 @@ async def persist(
     """Run a transaction again and again while Postgres is away.
 
     `write` must be safe to repeat: the answer to COMMIT may be what was lost. What Postgres does not finish
-    in time so many times, or refuses so many times, is given up: told, counted and raised. Whoever wrote
+    in time so many times, or refuses so many times, is given up: logged, counted and raised. The worker
     loses its lease then, and the reaper, which sets aside what it cannot move either, takes the row back.
     """
     n = 0

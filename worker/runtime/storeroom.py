@@ -30,7 +30,7 @@ _DOUBLINGS = 10  # beyond the longest wait
 async def doubt(context: Context, why: str) -> None:
     """Try the store, which has refused an image, and close the gate when it takes no probe object either.
 
-    Whoever comes while it is tried shares the outcome.
+    Callers that come while it is tried share the outcome.
     """
     tries = context.store_tries
     async with context.trying_store:

@@ -103,7 +103,7 @@ class Callers:
     async def of_session(self, request: Request, token: str) -> Caller:
         """Tell as whom a session acts; raises `Unauthenticated`, and `CsrfMissing` for a write without it.
 
-        A browser sends cookies whoever made it ask; only our own page can know the CSRF token.
+        A browser sends its cookies with any page's request; only our own page can know the CSRF token.
         """
         caller = await self._sessions.caller(token)
         if caller is None:

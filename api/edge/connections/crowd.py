@@ -97,7 +97,7 @@ class Crowd:
         found = _parsed(address)
         if found is None or any(found in network for network in self.balancers):
             return ""
-        # Whoever has one address of IPv6 has all of its /64.
+        # A client that has one IPv6 address has all of its /64.
         return str(IPv6Network((int(found) >> 64 << 64, 64))) if found.version == 6 else address  # noqa: PLR2004
 
 

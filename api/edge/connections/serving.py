@@ -22,7 +22,7 @@ _LOOK = 0.1
 class Server(uvicorn.Server):
     """Serves one app until it is told to stop, and a little longer.
 
-    After SIGTERM it is not ready and answers whoever waits. It takes requests as ever for
+    After SIGTERM it is not ready, and answers the clients that wait. It takes requests as ever for
     `DARKROOM_DRAIN`, each answered with `Connection: close`, because balancers learn only by and by that
     it is leaving. Then it takes no connection more, and finishes what is under way, or on its way, within
     the grace: some balancers (nginx, without checks) learn only from a connection that is refused.

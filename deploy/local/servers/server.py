@@ -19,7 +19,7 @@ _LAUNCH = str(Path(__file__).with_name("launch.py"))
 _LOOK = 0.02  # seconds between two looks at a process that starts or stops
 _START_TIMEOUT = 60.0  # recovery after a crash reads the log of all that happened since
 _STOP_TIMEOUT = 20.0
-# PGDATA, LANG or LD_PRELOAD of whoever starts us must not reach a server.
+# PGDATA, LANG or LD_PRELOAD of our own environment must not reach a server.
 _ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/local/bin:/usr/bin:/bin"}
 
 

@@ -67,7 +67,7 @@ def chosen(project_id: UUID, kind: ActionKind, filter_: Filter) -> Iterator[Colu
             yield Job.finished_at.is_(None)
             yield Job.cancel_requested_at.is_(None)
         case "retry":
-            # One retry for each job: whoever asks again, for it stopped or for it failed, pays once.
+            # One retry for each job: repeating an action that stopped or failed pays once.
             yield from _is_whole()
             yield ~select(_Later.id).where(_Later.retried_from == Job.id).exists()
         case "erase":

@@ -2,7 +2,7 @@
 
 `moving` has the lock, the UPDATE by which `version` grows, and the ways back to the queue; `announcing`
 writes the event and its deliveries; `tallying` counts endings for Prometheus.
-Promises: whoever watches a job is told of each change after its commit. Decides nothing.
+Promises: all who watch a job are told of each change after its commit. Decides nothing.
 """
 
 __all__ = ["announcing", "moving", "tallying"]

@@ -166,7 +166,7 @@ async def _add(tx: Transaction, job: Job, call: Call) -> tuple[Job, Attempt]:
 async def _wait(tx: Transaction, job: Job, *, counted: int) -> Job:
     """Any state that is not terminal → queued until the charge is known, which it is now.
 
-    Whoever had the job in the backup has it no more: its fence has grown.
+    The worker that had the job in the backup has it no more: its fence has grown.
     """
     counts, fence = job.counted + counted, job.fence + 1
     waits = await queue(

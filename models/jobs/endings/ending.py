@@ -98,7 +98,7 @@ async def queue_keep(
     attempt: int,
     waiting: WaitingReason = "image_download",
 ) -> Job | None:
-    """→ queued (keep), due after `delay`; whoever starts it fetches this attempt's image."""
+    """→ queued (keep), due after `delay`; the worker that starts it fetches this attempt's image."""
     return await queue(tx, job, "keep", reason=waiting, run_after=delay, attempt=attempt)
 
 

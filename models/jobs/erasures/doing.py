@@ -191,7 +191,7 @@ async def _wait(tx: Transaction, erasure: Erasure, delay: timedelta) -> None:
     await tx.execute(mine.values(next_at=func.now() + delay))
 
 
-# Whoever has begun before the request may still accept a job of before it.
+# A transaction that began before the request may still accept a job.
 _OLDER = text("""
     SELECT EXISTS (SELECT FROM pg_stat_activity
                     WHERE datname = current_database() AND backend_type = 'client backend'

@@ -31,7 +31,7 @@ _FRESH = f"jobs.id <> ALL (CAST(:but_jobs AS uuid[])) AND {_SOUND}"
 _DUE = f"run_after <= now() AND {_IN_TIME} AND {_FRESH}"
 _OPEN = f"run_after IS NULL AND phase = 'call' AND {_IN_TIME} AND {_FRESH}"
 
-# Whoever had a turn lately; each turn moves the virtual time of who has most by one.
+# The projects that had a turn lately; each turn moves the greatest virtual time by one.
 LATELY_SERVED = f"""
             SELECT project_id FROM turns
              WHERE turn > (SELECT max(turn) FROM turns) - {LATELY}"""  # noqa: S608 - as below

@@ -56,7 +56,7 @@ class Snapshot:
 async def snapshot(tx: Transaction, project_id: UUID | None, job_id: UUID) -> Snapshot:
     """Read a job; raises `NotFound`, also for another project's.
 
-    Without a project only for whoever brought a signed URL of this very job.
+    `project_id` is None only for a signed URL of this very job.
     """
     stmt = with_clock().where(Job.id == job_id)
     if project_id is not None:
@@ -91,7 +91,7 @@ async def read(direct: Direct, project_id: UUID, job_id: UUID) -> Snapshot:
 
 
 async def read_version(direct: Direct, project_id: UUID, job_id: UUID) -> Snapshot:
-    """Read as much of a job as its ETag tells, for whoever may have the rest. Raises `NotFound`."""
+    """Read only as much of a job as its ETag tells. Raises `NotFound`."""
     rows = await direct.read(_READ_VERSION, {"job": job_id, "project": project_id})
     if not rows:
         raise NotFound("There is no such job in this project.")

@@ -141,7 +141,7 @@ async def after_resolved(
 ) -> Job | None:
     """queued → failed, or queued with a new hold, for a job that waited for just this charge.
 
-    Whoever found the charge out, the log or the late worker itself: nobody else will come. Any other
+    Called by whatever found the charge out, the log or the late worker itself: nothing else will. Any other
     job is given as it is.
     """
     if job.status != "queued" or job.waiting_reason != "unknown_charge":

@@ -168,10 +168,10 @@ async def _received_before(
 
 
 async def _adopt(tx: Transaction, job: Job, ref: Ref, lease: timedelta, ttl: timedelta) -> Ref:
-    """Queued | released → running (keep), under a fresh fence: whoever was to start finds it gone.
+    """Queued | released → running (keep), under a fresh fence: a worker that was to start it finds it gone.
 
-    `attempt` becomes the one whose image this is: no other will begin, and whoever takes the keeping
-    over finds the image's URL by it.
+    `attempt` becomes the one whose image this is: no other will begin, and the worker that takes the
+    keeping over finds the image's URL by it.
     """
     job = await release_pending_hold(tx, job)
     sender = select(Attempt.worker).where(Attempt.job_id == job.id, Attempt.number == ref.number)

@@ -18,9 +18,9 @@ from models.schema import Job
 async def renew(tx: Transaction, running: Sequence[Ref], lease: timedelta) -> set[Ref]:
     """Renew the leases of all that a worker has in flight, in one UPDATE; returns those it still has.
 
-    A row that is locked is passed by until the next beat, for whoever has it is just moving the job. One
-    that waited for each of them would hold the rows before it meanwhile, and those that want them: a convoy
-    in which healthy workers lose their leases.
+    A row that is locked is passed by until the next beat, for the transaction that holds it is just
+    moving the job. One that waited for each of them would hold the rows before it meanwhile, and those
+    that want them: a convoy in which healthy workers lose their leases.
     """
     if not running:
         return set()

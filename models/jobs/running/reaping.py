@@ -48,7 +48,7 @@ async def reap(tx: Transaction, presenter: Presenter, job_id: UUID) -> Reaped | 
         await take_back(tx, [(job.id, job.fence)])  # its message was lost, and nothing was sent
         return "unsent"
     if job.phase == "keep":
-        # Not for ever: bytes that kill whoever keeps them would be taken back again and again.
+        # Not for ever: bytes that kill each worker that keeps them would be taken back again and again.
         if url_is_dead:
             await image_lost(tx, presenter, job, "the workers that tried died or lost their lease")
         else:

@@ -38,7 +38,7 @@ from models.platform.db.direct import Direct
 from models.platform.db.statements import given, prepared
 from models.schema import Call
 
-SEEN = timedelta(seconds=5)  # how often whoever waits is seen
+SEEN = timedelta(seconds=5)  # between two signs that a client still waits
 _DEAD = 3 * SEEN  # who was not seen for so long will answer nobody
 _REPEATED = timedelta(seconds=120)  # after which the same body is another image, unless it counts
 _COUNTED = timedelta(minutes=15)  # clients of this kind give up after ten minutes

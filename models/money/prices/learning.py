@@ -75,7 +75,7 @@ async def observe(tx: Transaction, model_id: str, attempt: Attempt) -> bool:
         .values(model=model_id, credits=listed_price(model_id, charged), updated_at=_NEVER)
         .on_conflict_do_nothing()
     )
-    # Many calls settle at once: whoever meets another here leaves the word to it.
+    # Many calls settle at once: one that finds the row locked leaves the lesson to the other.
     row = await tx.scalar(
         select(Price)
         .where(Price.model == model_id, Price.updated_at < attempt.sent_at)

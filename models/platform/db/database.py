@@ -88,7 +88,7 @@ class Database:
 
         Raises `Unavailable` when Postgres is away, or does not come to an end within the patience, and
         what the driver raised when the statement itself is at fault (`absences`).
-        After a lost answer to COMMIT nobody knows whether it took effect: whoever must know reads
+        After a lost answer to COMMIT nobody knows whether it took effect: a caller that must know reads
         again (`jobs.start` does, by its `start_id`).
         """
         self._inside += 1

@@ -24,7 +24,7 @@ _CACHED = 4096  # bytes of a statement, up to which psycopg remembers its parame
 
 
 class Reader(Protocol):
-    """Whoever runs a SELECT of the driver's own: `Direct` itself, or a transaction of either kind."""
+    """What runs a SELECT of the driver's own: `Direct` itself, or a transaction of either kind."""
 
     async def read(self, statement: Statement, values: Values) -> list[DictRow]:
         """Run a SELECT and return its rows."""

@@ -28,7 +28,7 @@ class Transaction(AsyncSession):
 
     @asynccontextmanager
     async def undone(self) -> AsyncIterator[None]:
-        """Undo what the block does: whoever wants to know whether Postgres refuses it asks so."""
+        """Undo what the block does: for asking whether Postgres refuses it."""
         with suppress(_UndoneError):
             async with self.begin_nested():
                 yield

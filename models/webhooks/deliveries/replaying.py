@@ -90,7 +90,7 @@ async def _keep(pace: Pace, tx: Transaction, project_id: UUID) -> None:
 async def redeliver(tx: Transaction, project_id: UUID, delivery_id: UUID | None) -> Logged:
     """held, finished, or paused → pending: send a delivery again at once, with a fresh schedule.
 
-    It passes by the pause, the slowness and the line of its destination: whoever asks knows its receiver.
+    It passes by the pause, the slowness and the line of its destination: the caller knows its receiver.
     Raises `NotFound`, `Conflict` while it is on its way, or when its endpoint is disabled or gone, and
     `Erased` for the own URL of a job that was erased.
     """
@@ -172,7 +172,7 @@ def missed() -> tuple[ColumnElement[bool], ...]:
 async def replay_job(tx: Transaction, job_id: UUID) -> int:
     """held or finished → pending: send again what did not arrive of a job's events; returns how many.
 
-    Each waits in the line of its destination. Whoever asks has locked the job.
+    Each waits in the line of its destination. The caller has locked the job.
     """
     told = select(Delivery.endpoint_id).where(Delivery.job_id == job_id)
     # In their order, and as `redeliver` does: none of them is disabled until this has committed.

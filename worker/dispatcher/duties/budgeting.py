@@ -21,7 +21,7 @@ from worker.dispatcher.rows import one_by_one, sifted
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _JOBS = 25  # of each project in one turn
-_BUDGETS = 1_000  # looked at in one turn, whoever's they are
+_BUDGETS = 1_000  # looked at in one turn, of all projects
 _NONE = UUID(int=0)
 
 
@@ -72,7 +72,7 @@ async def _try(tx: Transaction, budget_id: UUID) -> bool:
 
 
 async def _readmit(dispatcher: Dispatcher, waiting: list[UUID]) -> int:
-    """Fund a project's jobs by rank, until one finds no room: whoever came later waits behind it."""
+    """Hold money for a project's jobs by rank, until one finds no room: later ones wait behind it."""
     for readmitted, job_id in enumerate(waiting):
         if not await one_by_one(
             dispatcher,

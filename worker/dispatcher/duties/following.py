@@ -17,7 +17,7 @@ _LEADERS, _FOLLOWERS = 5, 20  # of each project, and of each of those leaders, i
 async def run(dispatcher: Dispatcher) -> bool | timedelta:
     """See to a few followers of every project that has some; then in how long to go on, or False.
 
-    It rests as long as it has worked: nobody paces whoever has thousands of them.
+    It rests as long as it has worked: a leader may have thousands of followers.
     """
     began = time.monotonic()
     found = await jobs.waiting(dispatcher.database.direct, _LEADERS, _FOLLOWERS)

@@ -46,8 +46,8 @@ def read_part(
 ) -> Outcome:
     """Return what an answer means of which only `part` came; `reason` and `message` say why.
 
-    It is `Unknown`, but for a success with its image's URL, and for one that names a price: whoever calls
-    again would pay again. Never raises.
+    It is `Unknown`, but for a success with its image's URL, and for one that names a price: a caller that
+    calls again would pay again. Never raises.
     """
     answer = answers.parse(status, headers, part)
     if answer.image is not None:
@@ -105,7 +105,7 @@ def _model_gone(answer: ProviderAnswer) -> Outcome:
     return Refused(code="model_unavailable", message=answer.message, receipt=answer.receipt)
 
 
-# The provider's words about its key or account are for the operator, not for whoever sent the job.
+# The provider's words about its key or account are for the operator, not for the job's project.
 def _wallet_empty(answer: ProviderAnswer) -> Outcome:
     message = "The provider's wallet has no credits for this call."
     return Parked(reason="wallet_empty", message=message, receipt=answer.receipt)
