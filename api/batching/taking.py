@@ -80,7 +80,7 @@ async def take(
 async def retake(
     here: State, caller: Caller, batch_id: UUID, body: BatchRetry, key: str | None
 ) -> Taken:
-    """Make a batch anew of the rows that brought no image. Raises what `batches.repeat` does."""
+    """Create a batch of the rows that brought no image. Raises what `batches.repeat` does."""
     submission.demand_key(caller, key)
     async with here.intakes.turn(caller.project_id), here.intakes.open() as tx:
         made, replayed = await batches.repeat(

@@ -19,7 +19,7 @@ _AGAIN = timedelta(seconds=5)  # an image takes about forty; a client that asks 
 
 
 def refusal(found: Sequence[Snapshot]) -> Refusal:
-    """Say why there is no image: of several jobs, what became of the first that has none."""
+    """Return why there is no image: of several jobs, what became of the first that has none."""
     waiting = next((each for each in found if each.job.status not in TERMINAL), None)
     if waiting is not None:
         return StillRunning(
@@ -62,7 +62,7 @@ def _pointer(detail: dict[str, object]) -> str:
 
 
 def _kind(code: str) -> type[Refusal]:
-    """Make the class of a job's error: the code is the job's, and its title the same for all."""
+    """Return the class of a job's error: the code is the job's, and its title the same for all."""
     made: type[Refusal] = type("JobEnded", (JobFailed,), {
         "__doc__": JobFailed.__doc__,
         "code": code, "status": int(_STATUS.get(code, HTTPStatus.BAD_GATEWAY)),

@@ -75,7 +75,7 @@ class ByteBudget:
         self._settle()
 
     def _settle(self) -> None:
-        """Hand room to those who wait, each project's oldest first; then see that somebody can go on."""
+        """Hand room to the bodies that wait, each project's oldest first; then see that one can go on."""
         stuck: dict[UUID, Hold] = {}
         for hold in self._holds:
             if hold.turn is None or hold.turn.done() or hold.project_id in stuck:

@@ -150,13 +150,13 @@ async def get_results(
 
 @router.post("/{id}/pause", responses=BATCH)
 async def pause_batch(caller: Writer, batch_id: BatchId, tx: Tx) -> Response:
-    """Let no other row begin; what is under way ends."""
+    """Pause a batch: no other row begins, and calls under way end."""
     return _shown(await batches.pause(tx, caller.project_id, batch_id))
 
 
 @router.post("/{id}/resume", responses=BATCH)
 async def resume_batch(caller: Writer, batch_id: BatchId, tx: Tx) -> Response:
-    """Let a paused batch go on, whyever it was paused."""
+    """Resume a paused batch, whatever paused it."""
     return _shown(await batches.resume(tx, caller.project_id, batch_id))
 
 

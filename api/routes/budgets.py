@@ -20,7 +20,7 @@ router = APIRouter(
 
 @router.put("", responses=BUDGET)
 async def put_budget(body: BudgetBody, caller: Admin, tx: Tx, here: Here) -> Response:
-    """Make a budget, or change the one of the same scope and window."""
+    """Create a budget, or change the one of the same scope and window."""
     most = here.settings.budgets_max
     return JsonAnswer(view.budget(await budgets.put(tx, caller.project_id, body.rule, most=most)))
 

@@ -15,7 +15,7 @@ router = APIRouter(
 
 @router.post("/generations", responses=GENERATED, openapi_extra=WITH_GENERATION)
 async def generate_images(request: Request, caller: Writer) -> Response:
-    """Make images, and answer when they are kept: the provider's route, and OpenAI's.
+    """Generate images, and answer when they are kept: the provider's route, and OpenAI's.
 
     A job each, which goes on when its client goes away; the client's own retry joins it.
     """
@@ -24,7 +24,7 @@ async def generate_images(request: Request, caller: Writer) -> Response:
 
 @router.post("/edits", responses=GENERATED, openapi_extra=WITH_EDIT)
 async def edit_images(request: Request, caller: Writer) -> Response:
-    """Make images from pictures that come along, and answer when they are kept: OpenAI's route.
+    """Edit pictures that come with the request, and answer when the images are kept: OpenAI's route.
 
     Pictures come in a form, or as URLs in JSON; all else is as in `POST /v1/images/generations`.
     """

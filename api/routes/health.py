@@ -21,7 +21,7 @@ router = APIRouter(tags=["health"], responses={422: REFUSALS[422]}, route_class=
 
 @router.get("/healthz", responses=HEALTHY)
 async def get_health() -> Response:
-    """Tell that this process lives."""
+    """Answer that this process lives."""
     return JsonAnswer({"status": "ok"})
 
 
@@ -55,7 +55,7 @@ def _measured(here: State) -> bytes:
 
 
 async def _look_together(here: State) -> tuple[str | None, str | None]:
-    """Look once for all that ask meanwhile: anybody may, without a key."""
+    """Check once for all who ask meanwhile: anybody may, without a key."""
     if here.looking is None or here.looking.done():
         here.looking = asyncio.create_task(_look(here))
     return await asyncio.shield(here.looking)

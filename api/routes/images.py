@@ -105,7 +105,7 @@ async def get_reference(
 
 @sharing.post("/{id}/share", responses=SHARED)
 async def share_image(caller: Reader, job_id: JobId, tx: Tx, here: Here) -> Response:
-    """Make a link to the image that works for an hour, without a key."""
+    """Create a link to the image that works for an hour, without a key."""
     found = await jobs.snapshot(tx, caller.project_id, job_id)
     shown = here.presenter.shared(found.job, kept(found), found.now)
     return JsonAnswer(shown, headers={"cache-control": "no-store"})
@@ -140,7 +140,7 @@ async def get_converted_image(  # noqa: PLR0917 - the same as `image`
 @router.options("/{id}/images/{n}", include_in_schema=False)
 @router.options("/{id}/images/{n}/{kind}", include_in_schema=False)
 async def allow_image() -> Response:
-    """Let any page's script fetch an image: its URL is the permission."""
+    """Allow any page's script to fetch an image: its URL is the permission."""
     return Response(status_code=204, headers=_SHARED | _PREFLIGHT)
 
 

@@ -60,7 +60,7 @@ async def submit_job(request: Request, caller: Writer, body: SubmitBody) -> Resp
 
 @router.get("/{id}", responses=POLLED, openapi_extra=WITH_POLL)
 async def get_job(request: Request, caller: Reader, job_id: JobId) -> Response:
-    """Show a job; with `wait`, as soon as it is terminal. 304 when the ETag still stands."""
+    """Show a job; with `wait`, answer as soon as it is terminal. 304 when the ETag still matches."""
     here, if_none_match = state_of(request), request.headers.get("if-none-match")
     patience, applied = patience_of(request)
     waiting, project_id = here.waiting, caller.project_id
@@ -91,7 +91,7 @@ async def list_jobs(
 
 @router.get("/{id}/explain", responses=EXPLANATION)
 async def explain_job(caller: Reader, job_id: JobId, tx: Reading, here: Here) -> Response:
-    """Say why a job waits: every limit that binds it now, its place, and when it may start."""
+    """Explain why a job waits: every limit that binds it now, its place, and when it may start."""
     found = await jobs.explain(tx, here.settings, caller.project_id, job_id)
     return JsonAnswer(found, headers={"cache-control": "private, no-store"})
 
@@ -108,7 +108,7 @@ async def cancel_job(caller: Writer, job_id: JobId, tx: Tx, here: Here) -> Respo
 async def retry_job(
     request: Request, caller: Writer, job_id: JobId, body: RetryBody = _AS_IT_WAS
 ) -> Response:
-    """Accept a new job with the input of a finished one, and what the body changes of it."""
+    """Create a job with the input of a finished one, and with the changes in the body."""
     held, key = patience_of(request), idempotency_key(request)
     made = await retries.take(state_of(request), caller, job_id, body, key)
     return await _accepted(request, *made, *held)

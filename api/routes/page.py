@@ -87,7 +87,7 @@ def _sent(request: Request, name: str) -> Response:
 
 
 async def _show(request: Request) -> Response:
-    """Tell who is signed in: the page asks first, so being nobody is no refusal."""
+    """Return who is signed in. The page asks this first, so that being nobody is no refusal."""
     here, token = state_of(request), session_token(request)
     if token is None:
         return JsonAnswer({"signed_in": False}, headers=_UNSEEN)

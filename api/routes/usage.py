@@ -77,7 +77,7 @@ async def quote_job(
     body: QuoteBody,
     here: Here,
 ) -> Response:
-    """Tell what a job would cost, by the same rules as its submission. It binds nothing."""
+    """Return what a job would cost, by the same rules as its submission. It binds nothing."""
     options = body.model_dump(exclude_unset=True)
     asked, _ = await submission.check(here, caller, SubmitBody(**options))
     await submission.demand_now(here, caller, asked)

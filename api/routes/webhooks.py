@@ -80,7 +80,7 @@ async def get_endpoint(caller: Hooker, endpoint_id: EndpointId, tx: Tx, here: He
 async def update_endpoint(
     caller: Hooker, endpoint_id: EndpointId, body: EndpointChanges, tx: Tx, here: Here
 ) -> Response:
-    """Change what is named. `enabled: false` holds what is pending, and what comes, for replay."""
+    """Change the fields that are given. `enabled: false` holds pending and later deliveries for replay."""
     if "url" in body.changes:
         check_url(here, body.url, "/url")
     changed = await endpoints.change(tx, caller.project_id, endpoint_id, body.changes)

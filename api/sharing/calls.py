@@ -26,7 +26,7 @@ class Calls:
 
     @contextmanager
     def held(self, claim: Claim | None) -> Iterator[None]:
-        """Have a call seen while the block lasts."""
+        """Mark a call as waited for while the block lasts."""
         if claim is not None:
             self._waiting[claim] = None
         try:
@@ -47,7 +47,7 @@ class Calls:
         self._noting[claim] = asyncio.create_task(note)
 
     async def see_for_ever(self) -> None:
-        """Say who waits here, until cancelled."""
+        """Write every few seconds which calls are waited for here; until cancelled."""
         while True:
             await asyncio.sleep(SEEN.total_seconds())
             if not self._waiting:

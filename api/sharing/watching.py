@@ -40,7 +40,7 @@ class Watching:
         self._draining = False
 
     async def missed(self, project_id: UUID, after: UUID | None) -> list[Told]:
-        """Tell what happened since a change that was seen, or just now. Raises `Unavailable`."""
+        """Return what happened since a change that was seen, or just now. Raises `Unavailable`."""
         if after is not None and after < ids.first_at(datetime.now(UTC) - feed.REACH):
             return ["skipped"]
         now = ids.first_at(datetime.now(UTC))
@@ -51,7 +51,7 @@ class Watching:
         return ["skipped", *told] if len(found) == feed.MOST else [*told]
 
     async def changes(self, project_id: UUID, after: UUID | None) -> AsyncIterator[Told]:
-        """Tell what happens from now on, or since a change that was seen; until this process drains."""
+        """Yield what happens from now on, or since a change that was seen; until this process drains."""
         line: asyncio.Queue[Told] = asyncio.Queue(_LINE)
         self._lines[line] = project_id
         if self._looking is None or self._looking.done():
@@ -112,7 +112,7 @@ class Watching:
 
 
 def _put(line: asyncio.Queue[Told], told: Told) -> None:
-    """Tell a reader; one that is far behind is told instead that it missed something."""
+    """Queue news for a reader; one that is far behind gets instead that it missed something."""
     if line.full():
         while not line.empty():
             line.get_nowait()

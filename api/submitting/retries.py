@@ -15,7 +15,7 @@ from models.jobs import Idempotency, Snapshot, Submission
 async def take(
     here: State, caller: Caller, job_id: UUID, body: RetryBody, key: str | None
 ) -> tuple[Snapshot, bool]:
-    """Make a finished job anew, as changed; return it, and whether an earlier request had made it.
+    """Create a job from a finished one and its changes; returns it, and if an earlier request made it.
 
     Raises what `submission.take` does for the job as it would then be, `NotFound`, `NotFinished`,
     `Erased`, and `Conflict` where the old `max_cost` pays for no call any more.

@@ -152,7 +152,7 @@ async def keep(
 async def accept(
     here: State, caller: Caller, asked: Submission, name: Idempotency | None, *, full: bool
 ) -> tuple[Snapshot, bool]:
-    """Make the job: in one round trip where nothing has to be looked at; returns it, and if it was there.
+    """Create the job, in one round trip where nothing has to be looked at; returns it, and if it was there.
 
     Raises what `jobs.submit` does.
     """

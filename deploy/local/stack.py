@@ -136,7 +136,7 @@ class _Stack:
             return job_id is not None
 
     async def _say_where_to_look(self, client: httpx.AsyncClient, operator: Operator) -> None:
-        """Tell the page's address, with what signs a browser in: once, and for a minute."""
+        """Print the page's address, with a link that signs a browser in: once, within a minute."""
         file = await operator_key(operator, self.data, client)
         made = await client.post("/session/link")
         if made.is_success:

@@ -146,7 +146,7 @@ async def end(tx: Transaction, token: str) -> None:
 
 
 async def callers(tx: Transaction, tokens: Sequence[str]) -> dict[str, Caller]:
-    """Tell whom each of these sessions acts as, in one question; what has ended is left out."""
+    """Return whom each of these sessions acts as, in one query; sessions that ended are left out."""
     hashes = {_hash(token): token for token in tokens}
     asked = bindparam("asked", list(hashes), type_=ARRAY(LargeBinary))
     rows = await tx.execute(

@@ -33,13 +33,13 @@ def present() -> Actor:
 
 
 def enter(actor: Actor) -> None:
-    """Let this actor act in the present context from now on: a request's, or a command's."""
+    """Set who acts in the present context from now on: a request's, or a command's."""
     _ACTOR.set(actor)
 
 
 @contextmanager
 def acting(actor: Actor) -> Iterator[None]:
-    """Let this actor act within the block."""
+    """Set who acts within the block."""
     token = _ACTOR.set(actor)
     try:
         yield

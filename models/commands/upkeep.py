@@ -38,7 +38,7 @@ def _migrate(_: Namespace) -> str:
 
 
 async def _audit(database: Database, _: Namespace, __: Settings) -> Said:
-    """Tell each difference between the books; 1 when there is one."""
+    """Print each difference between the books; returns 1 when there is one."""
     async with opened(database):
         pass
     differences = await audit.audit(database)

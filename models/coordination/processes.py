@@ -32,7 +32,7 @@ def name() -> str:
 
 
 async def report(tx: Transaction, process: str, role: Role) -> None:
-    """Say that a process runs; the first time says since when."""
+    """Report that a process runs; the first report notes since when."""
     await tx.execute(_REPORT, {"id": process, "role": role, "version": VERSION})
 
 

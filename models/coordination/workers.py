@@ -47,7 +47,7 @@ async def report(
     draining: bool,
     bundle: int = BUNDLE,
 ) -> None:
-    """Say what a worker can take; renewed with its heartbeat. No message has more than `bundle` things."""
+    """Report what a worker can take, with each heartbeat. No message has more than `bundle` things."""
     said = {
         "generate_slots": generate_slots,
         "deliver_slots": deliver_slots,

@@ -27,7 +27,7 @@ _DAY = timedelta(days=1)
 
 
 async def read(tx: Transaction, settings: Settings) -> Json:
-    """Look once; every part costs what stands now, and not what has been."""
+    """Read it once; every part costs by what there is now, not by the history."""
     seen = await backlog.read(tx, seen=settings.worker_seen)
     return {
         "object": "state",

@@ -18,7 +18,7 @@ _PROBED: tuple[WaitingReason, ...] = ("provider_down", "wallet_empty", "provider
 
 
 async def pause(tx: Transaction, scope: Scope, name: str | None = None) -> None:
-    """Let no call begin: any (`all`), of a model by its id, or of a project by its name or id."""
+    """Begin no more calls: none at all (`all`), of a model by its id, or of a project by its name or id."""
     if scope == "model" and catalog.find(name or "") is None:
         known = ", ".join(each.id for each in catalog.models())
         raise NotFound(f"There is no model {name!r}; there is {known}.")
@@ -52,7 +52,7 @@ async def standing(tx: Transaction) -> list[Json]:
 
 
 async def probe(tx: Transaction, reason: str) -> int:
-    """Let one job try a closed gate now; returns how many gates were closed for this reason.
+    """Send one job through a closed gate now; returns how many gates were closed for this reason.
 
     Raises `InvalidRequest` for a gate that no job can try, and `Conflict` where none is closed.
     """

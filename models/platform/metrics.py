@@ -21,7 +21,7 @@ _BUILD = Gauge("darkroom_build_info", "Always 1; the labels say what runs", ["ve
 
 
 def identify(role: str) -> None:
-    """Say in the metrics which role this process is, and of which version."""
+    """Write into the metrics which role this process has, and which version."""
     _BUILD.labels(VERSION, role).set(1)
 
 

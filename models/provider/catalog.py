@@ -108,7 +108,7 @@ def check(raw: object, exceptions: Sequence[Network] = (), known: Collection[int
 
 
 def refusal(errors: list[FieldError]) -> InvalidRequest:
-    """Make the refusal of an input with these mistakes, of which there is at least one."""
+    """Return the refusal of an input with these mistakes, of which there is at least one."""
     if len(errors) == 1:
         return InvalidRequest(errors[0].message, errors=tuple(errors))
     return InvalidRequest(f"{len(errors)} things are wrong with the input.", errors=tuple(errors))
@@ -151,7 +151,7 @@ def estimate(model: Model, given: Mapping[str, object]) -> int | None:  # noqa: 
 
 
 def no_such_model(name: str) -> str:
-    """Say that a model is not in the catalog, and which one may have been meant."""
+    """Return the error of a model that is not in the catalog, and which one may have been meant."""
     ids = [model.id for model in _MODELS]
     # Comparing takes time with the square of the length, and nobody mistypes that much.
     close = difflib.get_close_matches(name.lower()[:100], ids, n=1, cutoff=0.5)

@@ -90,7 +90,7 @@ async def close(
 
 
 async def passage(tx: Reader) -> Passage:
-    """Tell what may pass."""
+    """Return what may pass."""
     (row,) = await tx.read(_PASSAGE, {})
     return told(row)
 

@@ -96,7 +96,7 @@ async def refused(tx: Transaction, settings: Settings, job_id: UUID, number: int
 
 
 async def read(tx: Reader, settings: Settings) -> LimitState:
-    """Tell where the limit stands, and move nothing."""
+    """Return where the limit stands, and move nothing."""
     (row,) = await tx.read(_READ, times(settings))
     calls_, in_flight = _within(settings, row["limit"] or 0), row["in_flight"]
     return LimitState(calls_, in_flight, row["slow_start"] is not False, row["refused_at"])

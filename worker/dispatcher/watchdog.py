@@ -43,7 +43,7 @@ class Watchdog:
 
 
 def go_on() -> None:
-    """Show that the duty which calls this goes on: a long turn says so at each of its steps."""
+    """Show that the calling duty goes on: a long turn does so at each of its steps."""
     sign = _goes_on.get()
     if sign is not None:
         sign()

@@ -56,7 +56,7 @@ class Provider:
         client_request_id: str,
         timeout: timedelta,  # noqa: ASYNC109 -- its end is an outcome, not a TimeoutError
     ) -> Outcome:
-        """Make the paid call, and say what it came to within `timeout`, connecting included.
+        """Make the paid call; returns its outcome within `timeout`, connecting included.
 
         `input` is the provider's own body; the image is always asked for as a URL, so that it can
         be fetched again. Raises ValueError for an id that the provider would drop, before anything

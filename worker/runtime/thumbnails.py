@@ -53,7 +53,7 @@ class Thumbnails:
         await asyncio.gather(*left, return_exceptions=True)
 
     def ask(self, job_id: UUID, project_id: UUID, sha256: str) -> None:
-        """Have the thumbnail of a job's image drawn in its turn; asked for twice it is drawn once."""
+        """Draw the thumbnail of a job's image in its turn; asked for twice it is drawn once."""
         if job_id not in self._asked:
             drawing = asyncio.create_task(self._draw(job_id, project_id, sha256))
             self._asked[job_id] = drawing

@@ -42,7 +42,7 @@ class Callers:
         self._sessions = Credentials(database, sessions.callers, sessions.well_formed)
 
     async def admit(self, request: Request) -> Caller:
-        """Tell whose key, or else whose session, came with a request, which counts once.
+        """Return whose key, or else whose session, came with a request, which counts once.
 
         Raises as `identify` and `of_session`, and `TooMany`. The door tells what is left of the key's
         quota with every answer (`quota_of`).
@@ -68,7 +68,7 @@ class Callers:
     def enter(
         self, request: Request, caller: Caller | None = None, acting: Acting = "darkroom"
     ) -> None:
-        """Let the audit log know who acts in this request, as far as it is known."""
+        """Name who acts in this request, as far as it is known, to the audit log."""
         actors.enter(
             Actor(
                 "operator" if caller is not None and caller.is_operator else acting,
@@ -101,7 +101,7 @@ class Callers:
         return caller
 
     async def of_session(self, request: Request, token: str) -> Caller:
-        """Tell as whom a session acts; raises `Unauthenticated`, and `CsrfMissing` for a write without it.
+        """Return as whom a session acts; raises `Unauthenticated`, or `CsrfMissing` for a bare write.
 
         A browser sends its cookies with any page's request; only our own page can know the CSRF token.
         """
@@ -114,7 +114,7 @@ class Callers:
         return caller
 
     def forget(self, token: str) -> None:
-        """Look a session up anew when it comes next."""
+        """Forget a session, so that its next use is looked up."""
         self._sessions.forget(token)
 
 

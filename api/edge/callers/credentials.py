@@ -30,7 +30,7 @@ class Credentials:
         self._lookups = Lookups(database, find)
 
     async def caller(self, secret: str) -> Caller | None:
-        """Tell whom a secret speaks for; None when it is mistyped, unknown, expired or revoked."""
+        """Return whom a secret speaks for; None when it is mistyped, unknown, expired or revoked."""
         digest, now = sha256(secret.encode(errors="replace")).digest(), time.monotonic()
         known = self._known.get(digest)
         if known is not None and now - known[0] < _BELIEVED:
@@ -42,7 +42,7 @@ class Credentials:
         return caller
 
     def forget(self, secret: str) -> None:
-        """Look a secret up anew when it comes next; other processes do within 5 seconds."""
+        """Forget a secret, so that its next use is looked up; other processes do within 5 seconds."""
         digest = sha256(secret.encode(errors="replace")).digest()
         self._known.pop(digest, None)
         self._unknown.pop(digest, None)

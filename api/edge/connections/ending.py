@@ -63,7 +63,7 @@ class Ending(HttpToolsProtocol):
             self._running.keep_alive = self._lingers = True
 
     def _linger(self) -> None:
-        """Say that nothing follows, and wait for the other end's word (RFC 9112, 9.6)."""
+        """Close our half, and wait until the other end closes its own (RFC 9112, 9.6)."""
         self._refused, self._unmoved = True, 0
         self.pipeline.clear()
         self._unset_keepalive_if_required()

@@ -34,7 +34,7 @@ async def list_projects(
     query: Annotated[ProjectsQuery, Query()],
     tx: Reading,
 ) -> Response:
-    """List projects, newest first, with what each has waiting and in flight."""
+    """List projects, newest first, with how many jobs of each wait and are in flight."""
     found, last = await tenants.page(tx, _before(query.cursor), query.limit, deleted=query.deleted)
     return JsonAnswer(_page(found, last))
 
@@ -69,14 +69,14 @@ async def suspend_project(
     body: SuspendBody,
     tx: Tx,
 ) -> Response:
-    """Accept no job of a project within 5 seconds, and begin no call for it. Reading goes on."""
+    """Suspend a project: within 5 seconds no job is accepted, and no call begins. Reading goes on."""
     await tenants.suspend(tx, project_id, body.reason)
     return JsonAnswer(await tenants.read(tx, project_id))
 
 
 @router.post("/projects/{id}/reinstate", responses=operating.PROJECT)
 async def reinstate_project(project_id: ProjectId, tx: Tx) -> Response:
-    """End a suspension; what waited goes on in its order."""
+    """End a suspension; the jobs that waited go on in their order."""
     await tenants.reinstate(tx, project_id)
     return JsonAnswer(await tenants.read(tx, project_id))
 

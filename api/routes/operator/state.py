@@ -32,7 +32,7 @@ _EVERYTHING = PauseBody()
 
 @router.get("/state", responses=operating.STATE)
 async def get_state(tx: Reading, here: Here) -> Response:
-    """Show how everything stands: limit, queue, gates, wallet, charges, processes, and who is needed."""
+    """Show the whole state: limit, queue, gates, wallet, charges, processes, and what needs a person."""
     found = await state.read(tx, here.settings)
     needs = attention.needs(found)
     return JsonAnswer(found | {"attention": needs}, headers={"cache-control": "no-store"})
@@ -59,21 +59,21 @@ async def list_set_aside(tx: Reading) -> Response:
 
 @router.post("/pause", responses=operating.PAUSES)
 async def pause(tx: Tx, body: PauseBody = _EVERYTHING) -> Response:
-    """Let no call begin: any, a model's, or a project's. What is under way ends; webhooks go on."""
+    """Begin no more calls: of all, of a model, or of a project. Calls under way end; webhooks go on."""
     await stops.pause(tx, body.scope, body.model or body.project_id)
     return JsonAnswer({"object": "list", "data": await stops.standing(tx)})
 
 
 @router.post("/resume", responses=operating.PAUSES)
 async def resume(tx: Tx, body: PauseBody = _EVERYTHING) -> Response:
-    """End such a pause; what it held goes on in its order."""
+    """End a pause; the jobs that it held go on in their order."""
     await stops.resume(tx, body.scope, body.model or body.project_id)
     return JsonAnswer({"object": "list", "data": await stops.standing(tx)})
 
 
 @router.post("/gates/probe", responses=operating.PROBED)
 async def probe_gate(body: ProbeBody, tx: Tx) -> Response:
-    """Let one job try a closed gate now; if its call is refused, the gate closes again."""
+    """Send one job through a closed gate now; if its call is refused, the gate closes again."""
     opened = await stops.probe(tx, body.reason)
     return JsonAnswer({"object": "probe", "reason": body.reason, "gates": opened})
 
@@ -83,7 +83,7 @@ async def list_unknown_charges(
     query: Annotated[ChargesQuery, Query()],
     tx: Reading,
 ) -> Response:
-    """List the calls of which nobody knows yet what they cost, newest first."""
+    """List the calls whose charge is not known yet, newest first."""
     before = None if query.cursor is None else cursors.read(query.cursor)
     found, last = await charges.page(tx, before, query.limit)
     cursor = None if last is None else cursors.write(last)
@@ -99,7 +99,7 @@ async def resolve_charge(
     tx: Tx,
     here: Here,
 ) -> Response:
-    """Say what an attempt of unknown charge cost. What was called free is looked for another day."""
+    """Settle an unknown charge by hand. One called free is looked for in the log for another day."""
     name, charged = attempts.client_request_id(job_id, number), body.verdict == "charged"
     attempt, job = await jobs.resolve_by_hand(
         tx, here.presenter, name, charged=charged, credits_=body.credits

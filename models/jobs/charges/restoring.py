@@ -104,7 +104,7 @@ async def recall(
 async def _go_on(
     tx: Transaction, presenter: Presenter, job: Job, booked: Sequence[Call], *, moves: bool
 ) -> None:
-    """Tell what was booked, and fail or requeue a job that waits for it or had a worker."""
+    """Announce what was booked, and fail or requeue a job that waits for it or had a worker."""
     job = await tell_resolved(tx, presenter, job)
     paid = any(call.credits is not None for call in booked)
     if job.finished_at is None and job.phase == "call" and (paid or moves):

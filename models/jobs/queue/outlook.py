@@ -43,7 +43,7 @@ class Outlook:
 
 
 async def look(tx: Reader, settings: Settings) -> Outlook:
-    """Look once."""
+    """Read it once."""
     asked = {"seen": settings.worker_seen, **limits.times(settings), **wallet.times()}
     (row,) = await tx.read(_LOOK, asked)
     return Outlook(

@@ -102,7 +102,7 @@ async def start(
 
 
 async def started(tx: Transaction, dispatched: Sequence[Dispatched], start_id: UUID) -> list[Start]:
-    """Look which of these jobs this very start has begun, after the answer to its COMMIT was lost."""
+    """Return which of these jobs this very start has begun, after the answer to its COMMIT was lost."""
     mine = (Attempt.job_id == Job.id) & (Attempt.number == Job.attempt)
     rows = await tx.execute(
         select(*(getattr(Job, name) for name in _TOLD), Attempt.provider_url)

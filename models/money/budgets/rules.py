@@ -32,7 +32,7 @@ class Rule:
 async def put(
     tx: Transaction, project_id: UUID, rule: Rule, *, most: int | None = None
 ) -> BudgetState:
-    """Make a budget, or change the one of its scope and window; folds what the ledger has so far.
+    """Create a budget, or change the one of its scope and window; folds what the ledger has so far.
 
     Another limit or mode of a budget leaves its windows as they are, and waits for no booking.
     The budget of a key is that of the whole line of its rotations, and is kept under the first of them.

@@ -43,5 +43,5 @@ class PriceList:
 
 
 def unpriced(model: Model) -> FieldError:
-    """Say of the input's model that it cannot be called, for nobody has told its price."""
+    """Return the error of an input whose model has no known price, and cannot be called."""
     return FieldError(f"{catalog.AT}/model", f"{model.id} cannot be called at present: {UNPRICED}")

@@ -131,6 +131,6 @@ def _absence(failed: DBAPIError | PoolTimeout | TimeoutError) -> Unavailable | N
 
 
 def _drop_astray(context: ExceptionContext) -> None:
-    """Have SQLAlchemy drop every connection, as if this one had broken."""
+    """Make SQLAlchemy drop every connection, as if this one had broken."""
     if leads_astray(context.original_exception):
         context.is_disconnect = True

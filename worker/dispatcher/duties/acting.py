@@ -22,7 +22,7 @@ _SLICE = 1.0  # seconds of one project's in one turn
 
 
 async def run(dispatcher: Dispatcher) -> bool | timedelta:
-    """Do a slice of every project's action; then in how long to go on, or False.
+    """Do a slice of every project's action; returns in how long to go on, or False.
 
     It rests as long as it has worked: a hundred thousand jobs wait for the dispatcher's other duties.
     """

@@ -42,7 +42,7 @@ async def readmit(dispatcher: Dispatcher) -> bool:
 
 
 async def tell(dispatcher: Dispatcher, round_: Round) -> bool:
-    """Tell of budgets that have reached a threshold; True while the round is not through all of them."""
+    """Announce budgets that have reached a threshold; True while the round is not through all of them."""
     found = await sifted(
         dispatcher,
         "budgets",

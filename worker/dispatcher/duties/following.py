@@ -15,7 +15,7 @@ _LEADERS, _FOLLOWERS = 5, 20  # of each project, and of each of those leaders, i
 
 
 async def run(dispatcher: Dispatcher) -> bool | timedelta:
-    """See to a few followers of every project that has some; then in how long to go on, or False.
+    """End a few followers of every project that has some; returns in how long to go on, or False.
 
     It rests as long as it has worked: a leader may have thousands of followers.
     """

@@ -97,7 +97,7 @@ _WEEK = timedelta(days=7)
 
 
 async def run(dispatcher: Dispatcher) -> bool:
-    """Look once; always False. What cannot be measured hides none of the other figures."""
+    """Measure once; always False. What cannot be measured hides none of the other figures."""
     await each_alone(
         dispatcher,
         "measure",
