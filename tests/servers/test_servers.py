@@ -115,6 +115,7 @@ def bounced(debian: Server, redis_server: str, tmp_path: Path) -> Iterator[Stage
         yield stage
 
 
+@pytest.mark.long
 def test_behind_pgbouncer_in_transaction_mode_nothing_is_lost(bounced: Stage) -> None:
     name = bounced.environment["DATABASE_URL"].rpartition("/")[2]
     for setting, value in SESSION.items():

@@ -71,16 +71,38 @@ def test_the_newest_revision_is_the_one_that_alembic_finds() -> None:
     assert migrate.head() == scripts.get_current_head()
 
 
-def test_each_goes_down_and_up_by_itself(empty: str) -> None:
+def shape(connection: Connection) -> list[str]:
+    """Return everything that a migration may make: columns, constraints, indexes, triggers, functions."""
+    return list(connection.execute(text(_SHAPE)).scalars())
+
+
+_SHAPE = """
+    SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default)
+      FROM information_schema.columns WHERE table_schema = 'public'
+     UNION ALL
+    SELECT concat_ws(' ', conrelid::regclass, conname, pg_get_constraintdef(oid)) FROM pg_constraint
+     WHERE connamespace = 'public'::regnamespace
+     UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+     UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+     UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+     ORDER BY 1
+"""
+
+
+def test_each_goes_down_and_up_by_itself_to_the_same_schema(empty: str) -> None:
     engine = open_engine(empty)
     try:
         with engine.begin() as connection:
             command.upgrade(config(connection), "head")
-        for step in range(1, int(migrate.head()) + 1):
+            command.check(config(connection))
+        for _ in range(int(migrate.head())):
             with engine.begin() as connection:
-                command.downgrade(config(connection), f"-{step}")
-                command.upgrade(config(connection), "head")
-                command.check(config(connection))
+                before = shape(connection)
+                command.downgrade(config(connection), "-1")
+                assert shape(connection) != before
+                command.upgrade(config(connection), "+1")
+                assert shape(connection) == before
+                command.downgrade(config(connection), "-1")
     finally:
         engine.dispose()
 
