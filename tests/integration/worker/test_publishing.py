@@ -70,8 +70,9 @@ async def test_a_redis_out_of_memory_is_left_in_peace_and_then_goes_on_at_once(
         # As often as a doorbell may ring: nothing is dispatched meanwhile, and Redis is not asked.
         waits += [await dispatching.run(dispatcher) for _ in range(20)]
     away = [line for line in logs if line["event"] == "redis.away"]
-    assert [line["error"] for line in away] == ["OperationalError"]
-    assert "maxmemory" in away[0]["reason"]
+    (reason,) = (line["reason"] for line in away)
+    assert reason.startswith("OperationalError: ")
+    assert "maxmemory" in reason
     assert REGISTRY.get_sample_value(SEEN) == before + 1
     assert waits[0] is False
     assert all(
