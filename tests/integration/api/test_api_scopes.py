@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 import httpx
 import pytest
@@ -65,7 +65,9 @@ async def test_an_operators_key_opens_nothing_of_a_project(
 
 
 def test_every_route_is_shown_but_the_head_of_what_is_shown() -> None:
-    modules = [import_module(f"api.routes.{each.name}") for each in iter_modules(routes.__path__)]
+    modules = [
+        import_module(each.name) for each in walk_packages(routes.__path__, f"{routes.__name__}.")
+    ]
     routers = [
         each for module in modules for each in vars(module).values() if isinstance(each, APIRouter)
     ]
