@@ -12,7 +12,7 @@ PEERS := .bench
 # second; it is ignored by git, and `make clean` removes it.
 export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help up demo test long coverage servers credits webhooks chaos limit storm bench chart clients observe rolling check fmt lock clean
-.PHONY: page page-check page-test format lint types opinion imports guards
+.PHONY: page page-check page-test page-crowd format lint types opinion imports guards
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -121,7 +121,11 @@ page-check: api/page/node_modules/.installed ## Build the page anew, and compare
 
 page-test: .browser/.installed ## Drive the page with Chromium, and draw every room into .page (apt-get install chromium)
 	.browser/bin/python -m pytest -q -s -rs -c tests/page/pytest.ini --rootdir tests/page \
-		--python $(abspath $(BIN)/python) tests/page/browsing.py
+		--python $(abspath $(BIN)/python) tests/page/browsing.py tests/page/browsing_many.py
+
+page-crowd: .browser/.installed ## Measure the page beside five million jobs (JOBS=100000)
+	.browser/bin/python -m pytest -q -s -rs -c tests/page/pytest.ini --rootdir tests/page \
+		--python $(abspath $(BIN)/python) --jobs $(or $(JOBS),5000000) tests/page/crowded.py
 
 # One after the other; side by side with `make -j2 --output-sync check`.
 check: format lint types opinion imports guards ## Format, lint, types, import rules, guards

@@ -26,6 +26,7 @@ from api.routes import (
     images,
     jobs,
     keys,
+    now,
     operator,
     pages,
     streams,
@@ -77,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
     pages.install(app)
     rooms = (
         *(actions, jobs, batches, streams, images, generations, webhooks, deliveries, keys),
-        *(budgets, usage, erasures, catalog, audit, health),
+        *(budgets, usage, now, erasures, catalog, audit, health),
     )
     routers = (
         *(room.router for room in rooms),

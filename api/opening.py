@@ -55,6 +55,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         for endless in (
             state.waiting.sweep_for_ever(),
             state.calls.see_for_ever(),
+            state.callers.uses.write_for_ever(),
             # Requests are answered meanwhile, each by itself; this only says what is missing.
             _see_premises(state),
         ):

@@ -105,6 +105,7 @@ KEY_MADE = _answer(
 )
 BUDGET = _answer(shapes.Budget, "The budget, and where it stands now.", "Budget")
 BUDGETS = _answer(shapes.BudgetList, "All of them, oldest first.")
+NOW = _answer(shapes.Now, "How things stand.")
 USAGE = _answer(shapes.UsageReport, "The report.", "UsageReport")
 LEDGER = _answer(shapes.LedgerPage, "A page; or with `Accept: text/csv` all of it.", "LedgerPage")
 LEDGER[200]["content"]["text/csv"] = {"example": ",".join(examples.LINE)}

@@ -191,6 +191,7 @@ KEY: Json = {
     "created_at": "2026-11-20T09:00:00.000Z",
     "expires_at": None,
     "revoked_at": None,
+    "last_used_at": "2026-11-22T10:00:00.000Z",
 }
 BUDGET: Json = {
     "id": "bud_01kar4b8w3e6h9m2p5s8v1y4a7",

@@ -90,6 +90,10 @@ class ListQuery(Filters):
     ) = None
     limit: Annotated[int, Field(ge=1, le=100, description="of a page; not of CSV")] = 20
     cursor: Annotated[str, Field(max_length=256)] | None = None
+    format: Annotated[
+        Literal["json", "csv"] | None,
+        Field(description="default: what `Accept` prefers, or `json`"),
+    ] = None
 
     def filter(self, metadata: dict[str, str], before: UUID | None) -> Filter:
         """Return what is meant, from a cursor's place on."""

@@ -1,7 +1,7 @@
 """What is asked for in a URL of the books: which time, how grouped, which lines. Jobs: `filters`."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -83,6 +83,16 @@ class UsageQuery(Times):
         return Period(start, end, self.tz)
 
 
+class NowQuery(BaseModel):
+    """Where the day begins that `today` is about."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tz: Annotated[Zone, Field(description="IANA name of the time zone in which today began")] = (
+        "UTC"
+    )
+
+
 class LedgerQuery(Times):
     """Which lines `GET /v1/ledger` lists. Charges are selected by the time they were made."""
 
@@ -92,6 +102,10 @@ class LedgerQuery(Times):
     kind: LedgerKind | None = None
     limit: Annotated[int, Field(ge=1, le=1000, description="of a page; not of CSV")] = 100
     cursor: Annotated[str, Field(max_length=64)] | None = None
+    format: Annotated[
+        Literal["json", "csv"] | None,
+        Field(description="default: what `Accept` prefers, or `json`"),
+    ] = None
 
     def selection(self, before: int | None) -> Selection:
         """The lines that are meant, from a cursor's place on; raises `InvalidRequest`."""

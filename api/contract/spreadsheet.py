@@ -15,6 +15,11 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _WEIGHT = re.compile(r"\s*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*", re.IGNORECASE)
 
 
+def wanted(format_: str | None, accept: str) -> bool:
+    """Return whether a file is asked for: by `format`, which a link can say too, or else by `Accept`."""
+    return preferred(accept) if format_ is None else format_ == "csv"
+
+
 def preferred(accept: str) -> bool:
     """Return whether an `Accept` header (RFC 9110, 12.5.1) names CSV, and JSON not before it."""
     weights = dict(_weighed(each) for each in accept.lower().split(","))

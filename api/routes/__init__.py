@@ -18,6 +18,7 @@ __all__ = [
     "images",
     "jobs",
     "keys",
+    "now",
     "operator",
     "pages",
     "streams",

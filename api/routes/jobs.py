@@ -79,7 +79,7 @@ async def list_jobs(
     """List jobs, newest first."""
     before = None if query.cursor is None else cursors.read(query.cursor)
     filter_ = query.filter(_metadata(request), before)
-    if spreadsheet.preferred(accept):
+    if spreadsheet.wanted(query.format, accept):
         return await sheets.jobs_as_csv(here, caller.project_id, filter_)
     async with here.reports.open(caller.project_id) as tx:
         found, last = await jobs.page(tx, caller.project_id, filter_, query.limit)

@@ -61,7 +61,7 @@ async def list_ledger(
 ) -> Response:
     """List the ledger's lines, the newest booking first. `from` and `to` choose by `made_at`, else `at`."""
     selection = query.selection(_read_cursor(query.cursor))
-    if spreadsheet.preferred(accept):
+    if spreadsheet.wanted(query.format, accept):
         every = _rows(here, caller.project_id, selection)
         return await spreadsheet.stream(_COLUMNS, every, "ledger.csv")
     async with here.reports.open(caller.project_id) as tx:

@@ -13,7 +13,7 @@ from deploy.local import folder
 from models.errors import Misconfigured
 from models.settings import LocalSettings
 
-_PROJECT = "local"
+PROJECT = "local"
 _SCOPES = ("jobs:write", "jobs:read", "webhooks", "usage:read", "admin")
 _TIMEOUT = 120.0  # seconds; a migration of a long-lived local database included
 
@@ -61,7 +61,7 @@ async def api_key(
     kept = file.read_text().strip() if file.exists() else None
     if given is None and kept and await _accepted(client, kept):
         return kept
-    project = await operator.run("create-project", _PROJECT)
+    project = await operator.run("create-project", PROJECT)
     scopes = [part for scope in _SCOPES for part in ("--scope", scope)]
     wanted = () if given is None else ("--key", given)
     key = await operator.run("create-key", project, *scopes, *wanted)

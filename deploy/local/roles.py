@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from deploy.local import folder, ports
+from deploy.local.commands import PROJECT
 from deploy.local.supervisor import Role
 from models.settings import LocalSettings, inherited, local_only
 
@@ -42,6 +43,7 @@ def place(
         environment["AIMLAPI_KEY"] = folder.secret(data / "simulator-key")
         environment["AIMLAPI_BASE_URL"] = simulator
     environment.setdefault("AIMLAPI_BASE_URL", "https://api.aimlapi.com")
+    environment.setdefault("DARKROOM_OPERATOR_PROJECT", PROJECT)  # who runs it here is who uses it
     if database_url:
         environment["DATABASE_URL"] = database_url
     if redis_url:

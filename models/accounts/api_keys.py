@@ -8,7 +8,7 @@ import hmac
 import re
 import secrets
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from uuid import UUID
 
@@ -88,6 +88,7 @@ def show_key(key: ApiKey) -> Json:
         "created_at": time(key.created_at),
         "expires_at": time(key.expires_at),
         "revoked_at": time(key.revoked_at),
+        "last_used_at": time(key.last_used_at),
     }
 
 
@@ -153,6 +154,13 @@ async def list_keys(tx: Transaction, project_id: UUID) -> list[ApiKey]:
     """Return every key of a project, newest first; revoked ones too."""
     rows = select(ApiKey).where(ApiKey.project_id == project_id).order_by(ApiKey.id.desc())
     return list((await tx.scalars(rows)).all())
+
+
+async def used(tx: Transaction, key_ids: Sequence[UUID]) -> None:
+    """Write down that these keys were used just now; one that somebody else has in hand, next time."""
+    some = select(ApiKey.id).where(ApiKey.id.in_(key_ids)).order_by(ApiKey.id)
+    free = some.with_for_update(key_share=True, skip_locked=True)
+    await tx.execute(update(ApiKey).where(ApiKey.id.in_(free)).values(last_used_at=func.now()))
 
 
 async def is_living(tx: Transaction, key_id: UUID) -> bool:

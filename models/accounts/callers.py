@@ -50,10 +50,13 @@ class Caller:
         """Whether the key is an operator's."""
         return self.project_id == NOBODY
 
+    def may(self, scope: Scope) -> bool:
+        """Return whether this key has the scope; `admin` has every one of a project's."""
+        return scope in self.scopes or ("admin" in self.scopes and scope in SCOPES)
+
     def demand(self, scope: Scope) -> None:
-        """Raise `ScopeMissing` unless this key has the scope; `admin` has every one of a project's."""
-        is_admin = "admin" in self.scopes and scope in SCOPES
-        if scope not in self.scopes and not is_admin:
+        """Raise `ScopeMissing` unless this key has the scope."""
+        if not self.may(scope):
             raise ScopeMissing(
                 f"This API key lacks the scope {scope!r}; it has "
                 f"{', '.join(sorted(self.scopes)) or 'none'}. Use a key that has it."

@@ -6,6 +6,7 @@ change is told once, and only to the operator's project.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import isinf
 from typing import Literal
 
 import structlog
@@ -16,6 +17,7 @@ from models import ids
 from models.money import prices
 from models.money.dollars import usd
 from models.platform.db import Transaction
+from models.platform.jsonable import Json, time
 from models.schema import Project
 from models.schema import Wallet as Row
 from models.states import EventType
@@ -30,6 +32,7 @@ _EVENTS: dict[State, EventType] = {
     "empty": "wallet.empty",
 }
 _HOUR = timedelta(hours=1)
+_LAST = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)  # so in any time zone
 _FRESH = timedelta(minutes=3)  # it is read every minute: an older balance says nothing
 # Calls under way move the balance a little: a low wallet is restored only well above the line.
 _RESTORED_PERCENT = 110
@@ -42,6 +45,7 @@ class Balance:
     credits: int
     state: State
     last_hour: int
+    checked_at: datetime
     changed: bool = False
 
     @property
@@ -52,6 +56,14 @@ class Balance:
         if self.last_hour <= 0:
             return float("inf")
         return self.credits / self.last_hour * _HOUR.total_seconds()
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When it is empty at that rate, as far as a calendar goes; None while nothing is spent."""
+        if isinf(self.seconds_left):
+            return None
+        left = _LAST - self.checked_at
+        return self.checked_at + timedelta(seconds=min(self.seconds_left, left.total_seconds()))
 
 
 async def note(tx: Transaction, credits_: int, *, low: int, operator: str | None) -> Balance:
@@ -65,10 +77,10 @@ async def note(tx: Transaction, credits_: int, *, low: int, operator: str | None
     )
     before = await tx.scalar(select(Row.state).where(Row.id == 1).with_for_update())
     state = _judge(credits_, before, price=await prices.dearest(tx), low=low)
-    await tx.execute(
-        update(Row).where(Row.id == 1).values(credits=credits_, state=state, checked_at=func.now())
-    )
-    standing = Balance(credits_, state, await _last_hour(tx), changed=state != before)
+    moved = update(Row).where(Row.id == 1)
+    moved = moved.values(credits=credits_, state=state, checked_at=func.now())
+    at = (await tx.execute(moved.returning(Row.checked_at))).scalar_one()
+    standing = Balance(credits_, state, await _last_hour(tx), at, changed=state != before)
     if standing.changed and operator is not None:
         await _tell(tx, operator, standing)
     return standing
@@ -77,7 +89,21 @@ async def note(tx: Transaction, credits_: int, *, low: int, operator: str | None
 async def read(tx: Transaction) -> Balance | None:
     """Return the wallet as it was last read; None when it never was."""
     row = await tx.scalar(select(Row).where(Row.id == 1))
-    return None if row is None else Balance(row.credits, _state(row.state), await _last_hour(tx))
+    if row is None:
+        return None
+    return Balance(row.credits, _state(row.state), await _last_hour(tx), row.checked_at)
+
+
+def show(found: Balance) -> Json:
+    """Show a balance, and when it ends."""
+    return {
+        "credits": found.credits,
+        "usd": usd(found.credits),
+        "state": found.state,
+        "last_hour_credits": found.last_hour,
+        "ends_at": time(found.ends_at),
+        "checked_at": time(found.checked_at),
+    }
 
 
 def times() -> dict[str, object]:

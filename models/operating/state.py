@@ -1,34 +1,29 @@
 """How the installation stands, on one page: what stops and bounds calls, what waits, money, processes."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
-from math import isinf
 
 from sqlalchemy import func, select, text
 
 from models import ids
-from models.coordination import aside, duties, processes
+from models.coordination import aside, processes
 from models.images import collector
 from models.jobs.queue import backlog
 from models.jobs.queue.backlog import Backlog
-from models.money import hours, prices, statement, wallet
-from models.money.dollars import usd
-from models.operating import stops
+from models.money import statement, wallet
+from models.operating import books, stops
 from models.platform.db import Transaction
 from models.platform.jsonable import Json, time
 from models.platform.version import VERSION
 from models.provider import breakers, gates, limits
-from models.schema import Attempt, Gate, Wallet
+from models.schema import Attempt, Gate
 from models.settings import Settings
 from models.states import unknown_charge
 from models.webhooks import endpoints
 
-_DAY = timedelta(days=1)
-
 
 async def read(tx: Transaction, settings: Settings) -> Json:
     """Read it once; every part costs by what there is now, not by the history."""
-    seen = await backlog.read(tx, seen=settings.worker_seen)
+    seen, purse = await backlog.read(tx, seen=settings.worker_seen), await wallet.read(tx)
     return {
         "object": "state",
         "at": time((await tx.execute(select(func.now()))).scalar_one()),
@@ -38,10 +33,10 @@ async def read(tx: Transaction, settings: Settings) -> Json:
         "gates": [_gate(each) for each in await gates.standing(tx)],
         "breakers": await _breakers(tx, settings),
         "pauses": await stops.standing(tx),
-        "wallet": await _wallet(tx),
+        "wallet": None if purse is None else wallet.show(purse),
         "charges": await _charges(tx, settings, seen),
         "provider_log": await _provider_log(tx, settings),
-        "books": await _books(tx, settings),
+        "books": await books.read(tx, settings),
         "workers": {"count": seen.workers, "generate_slots": seen.generate_slots},
         "processes": [
             {
@@ -124,26 +119,6 @@ async def _breakers(tx: Transaction, settings: Settings) -> list[Json]:
     ]
 
 
-async def _wallet(tx: Transaction) -> Json | None:
-    row, found = await tx.scalar(select(Wallet)), await wallet.read(tx)
-    if row is None or found is None:
-        return None
-    left = None if isinf(found.seconds_left) else timedelta(seconds=found.seconds_left)
-    return {
-        "credits": found.credits,
-        "usd": usd(found.credits),
-        "state": found.state,
-        "last_hour_credits": found.last_hour,
-        "ends_at": None if left is None else time(_bounded(row.checked_at, left)),
-        "checked_at": time(row.checked_at),
-    }
-
-
-def _bounded(moment: datetime, later: timedelta) -> datetime:
-    """Return a time to come, which no calendar may have."""
-    return moment + min(later, datetime.max.replace(tzinfo=UTC) - moment - _DAY)
-
-
 async def _charges(tx: Transaction, settings: Settings, seen: Backlog) -> Json:
     late = Attempt.sent_at < func.now() - settings.unknown_for
     return {
@@ -160,19 +135,4 @@ async def _provider_log(tx: Transaction, settings: Settings) -> Json:
     return {
         "lag_seconds": settings.log_lag.total_seconds(),
         "statement_read_until": time(read_until),
-    }
-
-
-async def _books(tx: Transaction, settings: Settings) -> Json:
-    now = (await tx.execute(select(func.now()))).scalar_one()
-    known = now - settings.log_lag - limits.longest(settings)
-    unmatched = await statement.unmatched(tx, now - _DAY, known)
-    checked_at, differences = await duties.noted(tx, duties.BOOKS)
-    folded = await hours.age(tx)
-    return {
-        "checked_at": time(checked_at),
-        "differences": differences,
-        "charges_of_nobody": unmatched.get("MODEL_USAGE", 0),
-        "price_drifts": [asdict(each) for each in await prices.drifts(tx)],
-        "folded_age_seconds": None if folded is None else round(folded.total_seconds(), 3),
     }

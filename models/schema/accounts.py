@@ -61,6 +61,8 @@ class ApiKey(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    # As of the last half minute or so: each api process writes down which keys it has seen.
+    last_used_at: Mapped[datetime | None]
     # The first key of the rotations that led to this one, whose budgets are this one's too; NULL: itself.
     root_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))
 

@@ -8,9 +8,11 @@ from conftest import MODEL, PROMPTS, SHOTS, Darkroom, listen  # this folder's
 from playwright.sync_api import Browser, Page, expect
 
 ROOMS = {
+    "now": "#/now",
     "jobs": "#/jobs",
     "gallery": "#/jobs?view=gallery",
     "playground": "#/playground",
+    "batches": "#/batches",
     "webhooks": "#/webhooks",
     "money": "#/money",
     "keys": "#/keys",
@@ -34,7 +36,8 @@ def rooms_of(darkroom: Darkroom) -> dict[str, str]:
     }
     hook = darkroom.client.get("/v1/webhooks").json()["data"][0]["id"]
     of_one = {name: f"#/jobs/{job}" for name, job in found.items()}
-    return ROOMS | of_one | {"endpoint": f"#/webhooks/{hook}"}
+    batch = darkroom.client.get("/v1/batches").json()["data"][-1]["id"]
+    return ROOMS | of_one | {"endpoint": f"#/webhooks/{hook}", "batch": f"#/batches/{batch}"}
 
 
 def test_a_link_signs_in_once_and_no_secret_stays_in_the_browser(
@@ -43,17 +46,12 @@ def test_a_link_signs_in_once_and_no_secret_stays_in_the_browser(
     context = chromium.new_context()
     page, link = context.new_page(), darkroom.link()
     page.goto(link)
-    expect(page.get_by_role("heading", name="Jobs", level=1)).to_be_visible()
+    expect(page.get_by_role("heading", name="Now", level=1)).to_be_visible()
     assert "drs_" not in page.url
     (cookie,) = context.cookies()
     assert cookie["httpOnly"] is True
     assert cookie["sameSite"] == "Strict"
-    kept = page.evaluate(
-        "() => [document.documentElement.outerHTML, document.cookie, location.href,"
-        " JSON.stringify({...localStorage, ...sessionStorage, ...history.state})].join(' ')"
-    )
-    for secret in (darkroom.key, cookie["value"], link.rpartition("/")[2], "sig="):
-        assert secret not in kept
+    demand_no_secret(page, darkroom, "now")
     again = chromium.new_context().new_page()
     again.goto(link)
     expect(again.get_by_role("alert")).to_contain_text("used before")
@@ -69,7 +67,7 @@ def test_a_key_signs_in_and_signing_out_ends_it(darkroom: Darkroom, chromium: Br
     expect(page.get_by_role("alert")).to_contain_text("mistyped")
     page.get_by_label("API key").fill(darkroom.key)
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="Jobs", level=1)).to_be_visible()
+    expect(page.get_by_role("heading", name="Now", level=1)).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("API key")).to_be_visible()
     page.reload()
@@ -87,7 +85,7 @@ def test_scopes_decide_what_is_shown_and_a_revoked_key_ends_its_session(
     page.get_by_label("API key").fill(made["key"])
     page.keyboard.press("Enter")
     nav = page.get_by_role("navigation", name="Rooms")
-    expect(nav.get_by_role("link")).to_have_text(["Jobs", "Playground", "API"])
+    expect(nav.get_by_role("link")).to_have_text(["Now", "Jobs", "Playground", "Batches", "API"])
     page.goto(f"{darkroom.url}/#/keys")
     expect(page.locator("#main")).to_contain_text("lacks the scope admin")
     darkroom.client.delete(f"/v1/keys/{made['id']}")
@@ -132,6 +130,7 @@ def test_what_is_wrong_is_said_beside_its_field(darkroom: Darkroom, page: Page) 
 def test_jobs_are_searched_narrowed_and_paged_and_the_back_button_works(
     darkroom: Darkroom, page: Page
 ) -> None:
+    visit(page, darkroom, "#/jobs")
     search = page.get_by_role("searchbox")
     for words, prompt in (("A-1703", PROMPTS[3]), ("POMEGRANATE", PROMPTS[1])):
         search.fill(words)
@@ -201,6 +200,7 @@ def test_several_jobs_are_erased_after_a_look(darkroom: Darkroom, page: Page) ->
 
 
 def test_new_jobs_come_in_by_themselves(darkroom: Darkroom, page: Page) -> None:
+    visit(page, darkroom, "#/jobs")
     expect(page.locator(".live")).to_be_visible()
     darkroom.submit("It came by itself")
     expect(page.locator("tbody")).to_contain_text("It came by itself", timeout=15_000)
@@ -208,6 +208,8 @@ def test_new_jobs_come_in_by_themselves(darkroom: Darkroom, page: Page) -> None:
 
 def test_keys_are_made_shown_once_rotated_and_revoked(darkroom: Darkroom, page: Page) -> None:
     visit(page, darkroom, "#/keys")
+    used = page.get_by_role("row").filter(has_text="this session").locator("time")
+    expect(used).to_have_count(2)  # when it was made, and when it was last used
     page.get_by_role("button", name="New key").click()
     page.get_by_label("Name").fill("press")
     page.get_by_role("button", name="Create").click()
@@ -259,9 +261,18 @@ def test_money_is_grouped_bounded_and_saved(darkroom: Darkroom, page: Page) -> N
     expect(page.locator(".budgets")).to_contain_text("Customer c_1")
     page.get_by_role("button", name="Delete the budget of Customer c_1").click()
     expect(page.locator(".budgets")).not_to_contain_text("Customer c_1")
+    page.get_by_role("button", name="New budget").click()
+    page.get_by_label("US dollars").fill("7")
+    key = page.get_by_role("dialog").get_by_label("Key", exact=True)
+    key.select_option(index=1)
+    page.get_by_role("button", name="Set").click()
+    expect(page.locator(".budgets")).to_contain_text("of $7.00")
+    page.get_by_role("button", name=re.compile("Delete the budget of Key")).click()
+    expect(page.locator(".budgets")).not_to_contain_text("of $7.00")
     with page.expect_download() as saved:
-        page.get_by_role("button", name="Save as CSV").click()
+        page.get_by_role("link", name="Save as CSV").click()
     assert saved.value.suggested_filename == "ledger.csv"
+    assert saved.value.path().read_text().startswith("at,made_at,job,")
 
 
 def test_an_operators_key_opens_one_room_and_no_other_key_does(
@@ -338,7 +349,7 @@ def test_the_keyboard_alone_is_enough(darkroom: Darkroom, chromium: Browser) -> 
     page.keyboard.press("Tab")
     page.keyboard.type(darkroom.key)
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="Jobs", level=1)).to_be_visible()
+    expect(page.get_by_role("heading", name="Now", level=1)).to_be_visible()
     reach(page, "Playground")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Playground")).to_be_visible()
@@ -383,12 +394,13 @@ def test_every_room_is_drawn_at_every_width_and_axe_finds_nothing(
         expect(page.get_by_label("API key")).to_be_visible()
         look(page, f"sign-in-{width}-{theme}", serious)
         page.goto(darkroom.link())
-        expect(page.get_by_role("heading", name="Jobs", level=1)).to_be_visible()
+        expect(page.get_by_role("heading", name="Now", level=1)).to_be_visible()
         for name, place in rooms_of(darkroom).items():
             visit(page, darkroom, place)
             page.wait_for_load_state("networkidle") if "job" not in name else None
             page.wait_for_timeout(600)  # pictures are drawn
             look(page, f"{name}-{width}-{theme}", serious)
+            demand_no_secret(page, darkroom, name)
         page.get_by_role("button", name="Sign out").click()
         page.goto(darkroom.link(darkroom.operator))
         expect(page.get_by_role("heading", name="The provider's limit")).to_be_visible()
@@ -396,6 +408,17 @@ def test_every_room_is_drawn_at_every_width_and_axe_finds_nothing(
         assert complaints == []
         context.close()
     assert serious == []
+
+
+def demand_no_secret(page: Page, darkroom: Darkroom, room: str) -> None:
+    """Look for what opens anything: in all that the page has, keeps, or is called."""
+    kept = page.evaluate(
+        "() => [document.documentElement.outerHTML, document.cookie, location.href,"
+        " JSON.stringify({...localStorage, ...sessionStorage, ...history.state})].join(' ')"
+    )
+    (cookie,) = page.context.cookies()
+    for secret in (darkroom.key, cookie["value"], "drs_", "whsec_", "sig="):
+        assert secret not in kept, (room, secret)
 
 
 def look(page: Page, name: str, serious: list[str]) -> None:
@@ -414,7 +437,7 @@ def test_it_is_painted_within_a_second(page: Page) -> None:
     paints = []
     for _ in range(5):  # the best of them: what else this machine does is not the page's
         page.reload()
-        expect(page.locator("tbody tr").first).to_be_visible()
+        expect(page.locator(".flow")).to_be_visible()
         paints.append(page.evaluate(told))
     print(f"first contentful paint after {min(paints):.0f} to {max(paints):.0f} ms")  # noqa: T201 - a figure
     assert min(paints) <= PAINT

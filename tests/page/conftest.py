@@ -39,12 +39,13 @@ PROMPTS = (
 
 @dataclass(frozen=True)
 class Darkroom:
-    """The running stack: its address, a key of every scope, and clients that use it and an operator's."""
+    """The running stack: its address, a key of every scope, clients of it and an operator's, its data."""
 
     url: str
     key: str
     client: httpx.Client
     operator: httpx.Client
+    data: Path
 
     def link(self, client: httpx.Client | None = None) -> str:
         """Make a link that signs in once, as this client's key."""
@@ -59,6 +60,11 @@ class Darkroom:
         made: str = answer.json()["id"]
         return made
 
+    def batch(self, rows: str, **query: str) -> httpx.Response:
+        """Send a batch as CSV."""
+        headers = {"content-type": "text/csv"}
+        return self.client.post("/v1/batches", content=rows, params=query, headers=headers)
+
     def finish(self, job: str) -> dict[str, object]:
         """Wait until a job has ended."""
         while True:
@@ -70,6 +76,7 @@ class Darkroom:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the Python be named that Darkroom runs on."""
     parser.addoption("--python", required=True, help="of the environment with Darkroom's packages")
+    parser.addoption("--jobs", type=int, default=5_000_000, help="that lie in the tables")
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +105,7 @@ def darkroom(
         url = f"http://127.0.0.1:{port}"
         night = (data / "data" / "operator-key").read_text().strip()
         with client_of(url, key) as client, client_of(url, night) as operator:
-            running = Darkroom(url, key, client, operator)
+            running = Darkroom(url, key, client, operator, data / "data")
             fill(running)
             yield running
     finally:
@@ -127,6 +134,10 @@ def fill(darkroom: Darkroom) -> None:
     assert darkroom.client.post("/v1/webhooks", json=hook).status_code == 201
     budget = {"scope": "project", "window": "month", "limit": 20_000_000, "mode": "hard"}
     assert darkroom.client.put("/v1/budgets", json=budget).status_code == 200
+    rows = "".join(f"plate-{n},Botanical plate number {n}\n" for n in range(6))
+    catalogue = f"custom_id,prompt\n{rows}plate-6,A plate that is refused [sim: moderation_400]\n"
+    answer = darkroom.batch(catalogue)
+    assert answer.status_code == 202, answer.text
     made = [
         darkroom.submit(
             prompt,
@@ -152,7 +163,7 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def page(darkroom: Darkroom, chromium: Browser) -> Iterator[Page]:
     """A browser that is signed in; whatever it complains of fails the test."""
-    yield from signed_in(chromium, darkroom.link(), "Jobs")
+    yield from signed_in(chromium, darkroom.link(), "Now")
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from api.contract.shapes.generations import Generated
 from api.contract.shapes.jobs import Job, JobCost, JobError, JobPage, SharedImage
 from api.contract.shapes.keys import ApiKey, ApiKeyList, ApiKeyWithSecret
 from api.contract.shapes.money import Budget, BudgetList, LedgerPage, Quote, UsageReport
+from api.contract.shapes.now import Now
 from api.contract.shapes.operators import (
     AuditPage,
     LimitHistory,
@@ -86,6 +87,7 @@ __all__ = [
     "LimitHistory",
     "Model",
     "ModelList",
+    "Now",
     "OperatedKey",
     "OperatedKeyPage",
     "OperatedProject",

@@ -1,9 +1,9 @@
 """API keys."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from api.contract.shapes.parts import KeyId
 from models.states import ProjectScope
@@ -20,6 +20,7 @@ class ApiKey(BaseModel):
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    last_used_at: Annotated[datetime | None, Field(description="within half a minute or so")]
 
 
 class ApiKeyList(BaseModel):

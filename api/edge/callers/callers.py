@@ -11,6 +11,7 @@ from api.edge.callers import addresses
 from api.edge.callers.credentials import Credentials
 from api.edge.callers.rates import Quota, Rates, exhausted
 from api.edge.callers.shares import Shares
+from api.edge.callers.uses import Uses
 from models import ids
 from models.accounts import api_keys, callers, sessions
 from models.accounts.callers import Caller
@@ -38,6 +39,7 @@ class Callers:
         self._rates = rates
         self._balancers = balancers
         self._shares = shares or Shares(sys.maxsize)
+        self.uses = Uses(database)
         self._keys = Credentials(database, callers.callers, api_keys.well_formed)
         self._sessions = Credentials(database, sessions.callers, sessions.well_formed)
 
@@ -59,6 +61,7 @@ class Callers:
         self.count(request, caller)
         self.hold(request, caller.project_id)
         request.state.caller = caller
+        self.uses.note(caller.key_id)
         self.enter(request, caller, "key" if token is None else "session")
         if not caller.is_operator:
             project_id = ids.text(ids.PROJECT, caller.project_id)

@@ -28,6 +28,7 @@ export class Refused extends Error {
 interface Asked {
   method?: string;
   body?: unknown;
+  file?: Blob; // sent as it is, in place of a body
   headers?: Record<string, string>;
   signal?: AbortSignal;
 }
@@ -35,7 +36,7 @@ interface Asked {
 /** Ask the API. Raises `Refused`, also when nobody answers. */
 export async function ask<T>(path: string, asked: Asked = {}): Promise<T> {
   const headers: Record<string, string> = { ...asked.headers };
-  const method = asked.method ?? (asked.body === undefined ? "GET" : "POST");
+  const method = asked.method ?? (asked.body === undefined && !asked.file ? "GET" : "POST");
   if (asked.body !== undefined) headers["content-type"] = "application/json";
   if (method !== "GET" && session.value) headers["x-csrf-token"] = session.value.csrf_token;
   let answer: Response;
@@ -43,7 +44,7 @@ export async function ask<T>(path: string, asked: Asked = {}): Promise<T> {
     answer = await fetch(path, {
       method,
       headers,
-      body: asked.body === undefined ? null : JSON.stringify(asked.body),
+      body: asked.file ?? (asked.body === undefined ? null : JSON.stringify(asked.body)),
       ...(asked.signal ? { signal: asked.signal } : {}),
     });
   } catch (failed) {
@@ -57,6 +58,12 @@ export async function ask<T>(path: string, asked: Asked = {}): Promise<T> {
   if (answer.ok) return told as T;
   if (answer.status === 401 && session.value) session.value = null;
   throw new Refused(answer.status, isJson ? (told as Problem) : {});
+}
+
+/** Make a name that no other request has: what is asked twice with it is done once. */
+export function onceOnly(): Record<string, string> {
+  const letters = crypto.getRandomValues(new Uint8Array(16));
+  return { "idempotency-key": Array.from(letters, (each) => each.toString(16).padStart(2, "0")).join("") };
 }
 
 /** Write a query, without what is empty. */

@@ -1,9 +1,11 @@
 // How things are written: times in the reader's zone, credits with their dollars, ids short enough to read.
+import type { Job } from "./openapi";
+
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const short = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
 const whole = new Intl.NumberFormat("en-US");
-const CREDITS_PER_USD = 2_000_000;
+export const CREDITS_PER_USD = 2_000_000;
 
 export const number = (of: number): string => whole.format(of).replace("-", "−");
 
@@ -35,6 +37,12 @@ export function span(milliseconds: number): string {
 function two(of: number, each: number, big: string, small: string): string {
   const rest = of % each;
   return `${Math.floor(of / each)} ${big}${rest ? ` ${rest} ${small}` : ""}`;
+}
+
+/** What a job was asked to show. */
+export function promptOf(job: Job): string {
+  const prompt = job.input?.prompt;
+  return typeof prompt === "string" ? prompt : job.erased_at ? "Erased" : "No prompt";
 }
 
 export const between = (from: string, to: string | null): number =>

@@ -74,10 +74,10 @@ export function useChanges(heard: Heard, active = true): void {
   }, [heard, active]);
 }
 
-/** Follow one job, by its own stream; the job as it is at each change. */
-export function follow(id: string, changes: (job: string) => void): () => void {
+/** Follow one job or batch, by its own stream: it, as it is at each change. */
+export function follow(path: string, event: string, changes: (told: string) => void): () => void {
   close();
-  const stream = new EventSource(`v1/jobs/${id}/events`);
+  const stream = new EventSource(path);
   stream.onopen = () => {
     live.value = true;
   };
@@ -85,7 +85,7 @@ export function follow(id: string, changes: (job: string) => void): () => void {
     live.value = false;
     if (stream.readyState === EventSource.CLOSED) live.value = false;
   };
-  stream.addEventListener("job", (event) => changes(event.data));
+  stream.addEventListener(event, (told) => changes((told as MessageEvent<string>).data));
   return () => {
     stream.close();
     live.value = false;

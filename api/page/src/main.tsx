@@ -1,31 +1,43 @@
 // The frame: who is signed in, where they are, and the rooms that their key may enter.
 import { effect } from "@preact/signals";
-import { render } from "preact";
-import { useEffect } from "preact/hooks";
+import { type ComponentChildren, render } from "preact";
+import { useEffect, useRef } from "preact/hooks";
 import { keepFresh, look, may, session, signOut } from "./api";
 import { live } from "./live";
 import { href, place } from "./route";
+import { BatchRoom } from "./rooms/batches/batch";
+import { BatchesRoom } from "./rooms/batches/room";
 import { JobRoom } from "./rooms/job";
 import { JobsRoom } from "./rooms/jobs";
 import { KeysRoom } from "./rooms/keys";
 import { MoneyRoom } from "./rooms/money";
+import { NowRoom } from "./rooms/now";
 import { OperatorRoom } from "./rooms/operator/room";
 import { PlaygroundRoom } from "./rooms/playground";
 import { SignIn } from "./rooms/signin";
 import { WebhooksRoom } from "./rooms/webhooks";
 import { Button, Empty, Head, Toast } from "./ui";
 
-const ROOMS = [
-  { name: "jobs", title: "Jobs", scope: "jobs:read" },
-  { name: "playground", title: "Playground", scope: "jobs:read" },
-  { name: "webhooks", title: "Webhooks", scope: "webhooks" },
-  { name: "money", title: "Money", scope: "usage:read" },
-  { name: "keys", title: "Keys", scope: "admin" },
-  { name: "operator", title: "Operator", scope: "operator" },
+interface Known {
+  name: string;
+  title: string;
+  scope: string;
+  shows: (id: string) => ComponentChildren;
+}
+
+const ROOMS: Known[] = [
+  { name: "now", title: "Now", scope: "jobs:read", shows: () => <NowRoom /> },
+  { name: "jobs", title: "Jobs", scope: "jobs:read", shows: (id) => (id ? <JobRoom id={id} key={id} /> : <JobsRoom />) },
+  { name: "playground", title: "Playground", scope: "jobs:read", shows: () => <PlaygroundRoom /> },
+  { name: "batches", title: "Batches", scope: "jobs:read", shows: (id) => (id ? <BatchRoom id={id} key={id} /> : <BatchesRoom />) },
+  { name: "money", title: "Money", scope: "usage:read", shows: () => <MoneyRoom /> },
+  { name: "webhooks", title: "Webhooks", scope: "webhooks", shows: () => <WebhooksRoom /> },
+  { name: "keys", title: "Keys", scope: "admin", shows: () => <KeysRoom /> },
+  { name: "operator", title: "Operator", scope: "operator", shows: () => <OperatorRoom /> },
 ];
 
 /** The room that a key opens first: an operator's opens one alone. */
-const home = () => ROOMS.find((each) => may(each.scope))?.name ?? "jobs";
+const home = () => ROOMS.find((each) => may(each.scope))?.name ?? "now";
 
 function Room() {
   const at = place.value;
@@ -35,12 +47,7 @@ function Room() {
   const known = ROOMS.find((each) => each.name === room);
   if (!known) return <Nothing />;
   if (!may(known.scope)) return <Closed scope={known.scope} title={known.title} />;
-  if (room === "jobs") return id ? <JobRoom id={id} key={id} /> : <JobsRoom />;
-  if (room === "playground") return <PlaygroundRoom />;
-  if (room === "webhooks") return <WebhooksRoom />;
-  if (room === "money") return <MoneyRoom />;
-  if (room === "operator") return <OperatorRoom />;
-  return <KeysRoom />;
+  return <>{known.shows(id)}</>;
 }
 
 function Closed({ scope, title }: { scope: string; title: string }) {
@@ -68,9 +75,14 @@ function Nothing() {
 }
 
 function Nav() {
-  const here = place.value.room || home();
+  const here = ROOMS.some((each) => each.name === place.value.room) ? place.value.room : home();
+  const nav = useRef<HTMLElement>(null);
+  useEffect(() => {
+    const [row, now] = [nav.current, nav.current?.querySelector<HTMLElement>("[aria-current]")];
+    if (row && now) row.scrollLeft = now.offsetLeft - (row.clientWidth - now.offsetWidth) / 2; // where it is a row that scrolls
+  }, [here]);
   return (
-    <nav aria-label="Rooms">
+    <nav aria-label="Rooms" ref={nav}>
       {ROOMS.filter((each) => may(each.scope)).map((each) => (
         <a key={each.name} href={href(each.name)} aria-current={here === each.name ? "page" : undefined}>
           {each.title}

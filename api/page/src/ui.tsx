@@ -45,6 +45,13 @@ export function Time({ at }: { at: string | null }) {
   );
 }
 
+const MOMENT = /(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)/;
+
+/** A sentence of the API's, with its times in the reader's zone. */
+export function Told({ text }: { text: string }) {
+  return <>{text.split(MOMENT).map((part, index) => (index % 2 ? <Time key={index} at={part} /> : part))}</>;
+}
+
 /** Credits with their dollars below or beside them: never the one without the other. */
 export function Money({ credits, stacked }: { credits: number | null; stacked?: boolean }) {
   if (credits === null) return <span class="dim">not known</span>;
@@ -230,17 +237,18 @@ export interface Loaded<T> {
   set: (value: T) => void;
 }
 
-/** Load something, again whenever what it depends on changes; the answer before stays until the next is there. */
+/**
+ * Load something, again whenever what it depends on changes; the answer before stays until the next is there.
+ * Who reloads while it is loading gets the next answer, and takes nobody's away.
+ */
 export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, depends: unknown[]): Loaded<T> {
   const [value, set] = useState<T>();
   const [failed, setFailed] = useState<unknown>();
   const latest = useRef(load);
-  const running = useRef<AbortController>(undefined);
+  const flight = useRef<{ mine: AbortController; done: Promise<void> }>(undefined);
+  const next = useRef<Promise<void>>(undefined);
   latest.current = load;
-  const reload = useCallback(async () => {
-    running.current?.abort();
-    const mine = new AbortController();
-    running.current = mine;
+  async function fetchOnce(mine: AbortController): Promise<void> {
     try {
       const found = await latest.current(mine.signal);
       if (mine.signal.aborted) return;
@@ -248,11 +256,28 @@ export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, depends:
       setFailed(undefined);
     } catch (refused) {
       if (!mine.signal.aborted) setFailed(refused);
+    } finally {
+      if (flight.current?.mine === mine) flight.current = undefined;
     }
+  }
+  function begin(): Promise<void> {
+    const mine = new AbortController();
+    const done = fetchOnce(mine);
+    flight.current = { mine, done };
+    return done;
+  }
+  const reload = useCallback(() => {
+    const under = flight.current;
+    if (!under) return begin();
+    next.current ??= under.done.then(() => {
+      next.current = undefined;
+      return under.mine.signal.aborted ? undefined : begin();
+    });
+    return next.current;
   }, []);
   useEffect(() => {
-    void reload();
-    return () => running.current?.abort();
+    void begin();
+    return () => flight.current?.mine.abort();
   }, depends);
   return { value, failed, reload, set: (next) => set(() => next) };
 }

@@ -6,4 +6,4 @@ Promises: a dispatch costs the same beside a thousand or a million queued jobs, 
 behind the backlog of another. Never starts a job and never moves money.
 """
 
-__all__ = ["backlog", "demand", "dispatching", "explaining", "outlook"]
+__all__ = ["backlog", "closings", "demand", "dispatching", "explaining", "outlook", "reasons"]

@@ -7,6 +7,7 @@ from sqlalchemy import func, or_, select
 
 from models import ids
 from models.jobs import view
+from models.jobs.queue import closings
 from models.jobs.queue.forecasting import Position
 from models.jobs.queue.occupancy import Occupancy
 from models.money import budgets
@@ -17,21 +18,9 @@ from models.provider import pauses
 from models.schema import Attempt, Batch, Gate, Job, Project
 from models.settings import Settings
 
-_GATES = {
-    "provider_down": "The provider answers with errors or not at all, so only a probe is sent",
-    "wallet_empty": "The wallet at the provider is empty, so nothing is sent until it is filled",
-    "provider_key": "The provider does not accept our key, so nothing is sent until it is put right",
-    "storage": "Our own store takes no images, so nothing is sent until it does",
-}
-
 _KEEPING = {
     "storage": "our store did not take it: it is tried again",
     "image_download": "is fetched from the provider's URL",
-}
-_GATES_OF_PROJECT = {
-    "provider_down": "Calls of this project have gone wrong one after the other, so only a probe is sent",
-    "wallet_empty": "The provider says that the wallet is empty, and its account does not answer, so "
-    "nothing of this project is sent until it does",
 }
 
 
@@ -102,16 +91,11 @@ async def gates(tx: Transaction, job: Job) -> list[Binding]:
     return [
         Binding(
             each.reason,
-            f"{_gate(each)}; since {jsonable.time(each.closed_at)}.",
+            f"{closings.words(each)}; since {jsonable.time(each.closed_at)}.",
             {"since": jsonable.time(each.closed_at), "half_open": each.half_open_at is not None},
         )
         for each in rows
     ]
-
-
-def _gate(gate: Gate) -> str:
-    words = _GATES if gate.project_id is None else _GATES_OF_PROJECT
-    return words.get(gate.reason, "Nothing is sent")
 
 
 def crowd(job: Job, project: Project, around: Occupancy, place: Position | None) -> list[Binding]:

@@ -22,6 +22,7 @@ __all__ = [
     "feed",
     "filtering",
     "finished",
+    "flow",
     "listing",
     "read",
     "read_version",

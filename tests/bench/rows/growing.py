@@ -40,8 +40,8 @@ _NAMES = {
     "end": "first call to last webhook",
 }
 
-# Every row by itself is as the arrows leave it, a month of them, ended a day ago: nothing is due to be
-# removed. Of 20 jobs one has failed, one was canceled, one expired. The ids of a job's rows are alike.
+# Every row by itself is as the arrows leave it, four weeks of them: nothing is due to be removed. Of 20
+# jobs one has failed, one was canceled, one expired. The ids of a job's rows are alike.
 _HISTORY = """
     CREATE UNLOGGED TABLE history AS
     SELECT CAST(lpad(to_hex(CAST(extract(epoch FROM at) * 1000 AS bigint)), 12, '0')
@@ -52,9 +52,10 @@ _HISTORY = """
            CASE n % 20 WHEN 0 THEN 'failed' WHEN 1 THEN 'canceled' WHEN 2 THEN 'expired'
                 ELSE 'succeeded' END AS status
       FROM (SELECT array_agg(project_id ORDER BY id) AS projects, array_agg(id ORDER BY id) AS keys
-              FROM api_keys) owners,
+              FROM api_keys WHERE project_id IS NOT NULL) owners,
            generate_series(1, {jobs}) n,
-           LATERAL (SELECT now() - interval '29 days' + n * (interval '28 days' / {jobs}) AS at,
+           LATERAL (SELECT now() - interval '{ago}' - interval '28 days'
+                           + n * (interval '28 days' / {jobs}) AS at,
                            md5(n::text) AS noise) made
 """
 _ROWS = {
@@ -144,7 +145,7 @@ _ROWS = {
                        ('submitted', at), (status, ended_at),
                        (CASE WHEN status IN ('succeeded', 'failed') THEN 'called' END,
                         at + interval '1 second')) happened (what, moment)
-                 WHERE what IS NOT NULL
+                 WHERE what IS NOT NULL AND moment < date_trunc('hour', now(), 'UTC')
                  GROUP BY project_id, 2, key_id, 4) hours""",
 }
 _FOLDED = """
@@ -189,13 +190,14 @@ async def measure(ground: Ground) -> list[Figure]:
     ]  # fmt: skip
 
 
-def fill(database: str, finished: int) -> None:
-    """Write so many jobs that ended long ago, of the keys that are there, with all that belongs to them.
+def fill(database: str, finished: int, ago: str = "1 day") -> None:
+    """Write so many jobs that have ended, the last one so long `ago`, with all that belongs to them.
 
-    `database` is its URL. Two connections, for two tables at a time, the greatest first.
+    `database` is its URL; they are of the keys that are there. Two connections, for two tables at a time,
+    the greatest first.
     """
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute(_HISTORY.format(jobs=finished).encode())
+        connection.execute(_HISTORY.format(jobs=finished, ago=ago).encode())
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(partial(_fill, database), _ROWS))
         connection.execute("DROP TABLE history")

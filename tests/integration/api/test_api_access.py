@@ -53,6 +53,7 @@ SCOPE: dict[tuple[str, str], ProjectScope] = {
     ("POST", "/v1/batches/{id}/resume"): "jobs:write",
     ("POST", "/v1/batches/{id}/retry"): "jobs:write",
     ("GET", "/v1/events"): "jobs:read",
+    ("GET", "/v1/now"): "jobs:read",
     ("POST", "/v1/quotes"): "jobs:read",
     ("POST", "/v1/webhooks"): "webhooks",
     ("GET", "/v1/webhooks"): "webhooks",
@@ -132,6 +133,26 @@ async def test_a_key_of_which_only_the_secret_differs_is_refused(api: Api) -> No
     problem(answer, 401, "unauthenticated")
 
 
+async def test_a_key_tells_when_it_was_last_used(api: Api) -> None:
+    made = (
+        await api.client.post("/v1/keys", json={"name": "idle", "scopes": ["jobs:read"]})
+    ).json()
+    assert made["last_used_at"] is None
+    await api.client.get("/v1/jobs", headers=bearer(made["key"]))
+    await api.state.callers.uses.write()  # as it does by itself, half a minute later at the latest
+
+    async def told() -> str | None:
+        keys = (await api.client.get("/v1/keys")).json()["data"]
+        found: str | None = next(each for each in keys if each["id"] == made["id"])["last_used_at"]
+        return found
+
+    first = await told()
+    assert first is not None
+    await api.client.get("/v1/models", headers=bearer(made["key"]))
+    await api.state.callers.uses.write()
+    assert first < str(await told())
+
+
 async def test_an_expired_key_is_refused(api: Api) -> None:
     headers = await api.key_with("jobs:read")
     await api.life.alter("UPDATE api_keys SET expires_at = now() WHERE name = 'narrow'")
@@ -157,6 +178,7 @@ async def test_a_key_is_shown_once(api: Api) -> None:
     assert re.fullmatch(r"dr_live_[0-9a-z]{12}_[0-9a-z]{47}", key)
     assert set(shown) == {
         "id", "object", "name", "hint", "scopes", "created_at", "expires_at", "revoked_at",
+        "last_used_at",
     }  # fmt: skip
     assert (shown["scopes"], shown["hint"]) == (["jobs:read"], f"{key[:20]}_…")
     listed = await api.client.get("/v1/keys")

@@ -27,6 +27,7 @@ from models.jobs.view import Presenter
 from models.money import audit, bookings, hours, usage
 from models.money.bookings import Selection
 from models.money.usage import Period
+from models.operating import now as present
 from models.platform.db import Database, Transaction
 from models.platform.db.direct import Direct
 from models.platform.db.statements import Statement, Values
@@ -416,6 +417,10 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
     "demand": (
         lambda tx, _: demand.wanted(tx, limit=40, tries_cap=8),
         {"ix_jobs_ready", "ix_jobs_lease_until"},
+    ),
+    "now": (
+        lambda tx, on: present.read(tx, make_settings(), present.of(on.caller, "UTC")),
+        {"ix_jobs_newest", "ix_jobs_finished_at", "ix_attempts_unknown"},
     ),
     "ledger": (
         lambda tx, on: bookings.lines(tx, on.caller.project_id, Selection(), 100),

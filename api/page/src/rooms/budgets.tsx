@@ -1,11 +1,9 @@
 // Budgets: how much of each is spent and held now.
 import { useState } from "preact/hooks";
 import { ask, may } from "../api";
-import { dollars } from "../format";
-import type { Budget, BudgetList } from "../openapi";
+import { CREDITS_PER_USD, dollars } from "../format";
+import type { ApiKeyList, Budget, BudgetList } from "../openapi";
 import { Button, Dialog, Failure, Section, Time, useLoaded } from "../ui";
-
-const CREDITS_PER_USD = 2_000_000;
 
 export function Budgets() {
   const budgets = useLoaded<BudgetList>((signal) => ask("v1/budgets", { signal }), []);
@@ -23,13 +21,13 @@ export function Budgets() {
   );
 }
 
-function Gauge({ of, reload }: { of: Budget; reload: () => Promise<void> }) {
+export function Gauge({ of, reload }: { of: Budget; reload?: () => Promise<void> }) {
   const share = (value: number) => (of.limit ? Math.min(100, (100 * value) / of.limit) : 100);
   const whose = of.scope === "project" ? "The project" : of.scope === "customer" ? `Customer ${of.customer}` : `Key ${of.key_id}`;
   return (
     <div class="gauge" data-full={of.left <= 0 ? "" : undefined}>
       <div class="bar"><strong>{whose}</strong><span class="dim">{of.mode}, {of.window === "total" ? "in all" : `each ${of.window}`}
-        {may("admin") && <> <Button kind="quiet" aria-label={`Delete the budget of ${whose}`} does={async () => { await ask(`v1/budgets/${of.id}`, { method: "DELETE" }); await reload(); }}>Delete</Button></>}</span></div>
+        {reload && may("admin") && <> <Button kind="quiet" aria-label={`Delete the budget of ${whose}`} does={async () => { await ask(`v1/budgets/${of.id}`, { method: "DELETE" }); await reload(); }}>Delete</Button></>}</span></div>
       <div class="track" role="img" aria-label={`${Math.round(share(of.spent + of.held))} % used`}>
         <svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect width={share(of.spent)} height="1" class="spent" /><rect x={share(of.spent)} width={Math.min(share(of.held), 100 - share(of.spent))} height="1" class="held" /></svg>
       </div>
@@ -45,10 +43,12 @@ function Making({ leave, done }: { leave: () => void; done: () => Promise<void> 
   const [window, setWindow] = useState("month");
   const [mode, setMode] = useState("hard");
   const [customer, setCustomer] = useState("");
+  const [key, setKey] = useState("");
   const [failed, setFailed] = useState<unknown>();
+  const keys = useLoaded<ApiKeyList>((signal) => ask("v1/keys", { signal }), []);
   async function make() {
     const timezone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
-    const whose = customer ? { scope: "customer", customer } : { scope: "project" };
+    const whose = customer ? { scope: "customer", customer } : key ? { scope: "key", key_id: key } : { scope: "project" };
     try {
       await ask("v1/budgets", { method: "PUT", body: { ...whose, window, mode, timezone, limit: Math.round(Number(usd) * CREDITS_PER_USD) } });
       await done();
@@ -61,7 +61,13 @@ function Making({ leave, done }: { leave: () => void; done: () => Promise<void> 
       <label class="field"><span class="label">US dollars</span><input type="number" min="0" step="any" required value={usd} onInput={(event) => setUsd(event.currentTarget.value)} /></label>
       <label class="field"><span class="label">Each</span><select value={window} onChange={(event) => setWindow(event.currentTarget.value)}><option>day</option><option>month</option><option value="total">in all</option></select></label>
       <label class="field"><span class="label">When it is used up</span><select value={mode} onChange={(event) => setMode(event.currentTarget.value)}><option value="hard">refuse jobs</option><option value="soft">tell webhooks</option></select></label>
-      <label class="field"><span class="label">Customer <span class="dim">empty: the whole project</span></span><input value={customer} onInput={(event) => setCustomer(event.currentTarget.value.trim())} /></label>
+      <label class="field"><span class="label">Key</span>
+        <select value={key} disabled={Boolean(customer)} onChange={(event) => setKey(event.currentTarget.value)}>
+          <option value="">the whole project</option>
+          {keys.value?.data.filter((each) => !each.revoked_at).map((each) => <option key={each.id} value={each.id}>{each.name} ({each.hint})</option>)}
+        </select>
+      </label>
+      <label class="field"><span class="label">Or a customer</span><input value={customer} onInput={(event) => setCustomer(event.currentTarget.value.trim())} /></label>
       <Failure of={failed} />
       <div class="actions"><button type="button" class="quiet" onClick={leave}>Leave it</button><button type="submit" class="main">Set</button></div>
     </form>

@@ -1,13 +1,12 @@
 // One job: its picture beside its references, what happened in words, every call, every cost, every delivery.
 import { useEffect, useState } from "preact/hooks";
-import { ask, may } from "../api";
-import { bytes, plural, words } from "../format";
+import { ask, may, onceOnly } from "../api";
+import { bytes, plural, promptOf, words } from "../format";
 import { follow } from "../live";
 import type { Explanation, Job } from "../openapi";
 import { go, href } from "../route";
-import { Button, Code, Copy, Dialog, Failure, Head, Id, Money, say, Section, Status, Time, useLoaded } from "../ui";
+import { Button, Code, Copy, Dialog, Failure, Head, Id, Money, say, Section, Status, Time, Told, useLoaded } from "../ui";
 import { Deliveries } from "./deliveries";
-import { promptOf } from "./jobs";
 import { References } from "./references";
 import { story } from "./story";
 import { Timeline } from "./timeline";
@@ -21,7 +20,7 @@ export function JobRoom({ id }: { id: string }) {
   const over = shown ? TERMINAL.includes(shown.status) : true;
   useEffect(() => {
     if (!shown || over) return;
-    return follow(id, (told) => job.set(JSON.parse(told)));
+    return follow(`v1/jobs/${id}/events`, "job", (told) => job.set(JSON.parse(told)));
   }, [id, over]);
   if (!shown) return <><Head title="Job" lead={<code>{id}</code>} /><Failure of={job.failed} /></>;
   return (
@@ -50,9 +49,9 @@ export function JobRoom({ id }: { id: string }) {
   );
 }
 
-/** A signed URL works for whoever has it: the page shows none that nobody asked for. */
+/** A signed URL works for whoever has it, ours and others': the page shows no signature that nobody asked for. */
 function withoutSignatures(job: Job): Job {
-  return JSON.parse(JSON.stringify(job).replace(/\?exp=\d+&sig=[\w-]+/g, "?exp=…&sig=…"));
+  return JSON.parse(JSON.stringify(job), (_, value) => (typeof value === "string" && /^https?:/.test(value) ? value.replace(/\?.*/s, "?…") : value));
 }
 
 function Story({ job, over }: { job: Job; over: boolean }) {
@@ -66,9 +65,9 @@ function Story({ job, over }: { job: Job; over: boolean }) {
   }, [job.id, job.sequence, over]);
   return (
     <div class="note story" data-status={job.status} aria-live="polite">
-      {over || !told ? <p>{story(job)}</p> : <p>{told.message}</p>}
+      {over || !told ? <p>{story(job)}</p> : <p><Told text={told.message} /></p>}
       {!over && told && told.binding.length > 0 && (
-        <ul>{told.binding.map((each) => <li key={each.reason}><strong>{words(each.reason)}</strong> {each.message}</li>)}</ul>
+        <ul>{told.binding.map((each) => <li key={each.reason}><strong>{words(each.reason)}</strong> <Told text={each.message} /></li>)}</ul>
       )}
     </div>
   );
@@ -115,6 +114,7 @@ function Facts({ job }: { job: Job }) {
           {job.customer && <><dt>Customer</dt><dd><a href={href("jobs", "", { customer: job.customer })}>{job.customer}</a> <Copy text={job.customer} /></dd></>}
           {Object.entries(job.metadata).map(([name, value]) => <><dt key={name}>{name}</dt><dd>{value} <Copy text={value} /></dd></>)}
           {job.tags.length > 0 && <><dt>Tags</dt><dd class="tags">{job.tags.map((each) => <a key={each} class="tag" href={href("jobs", "", { tag: each })}>{each}</a>)}</dd></>}
+          {job.batch_id && <><dt>Batch</dt><dd><Id id={job.batch_id} room="batches" /> {job.custom_id}</dd></>}
           <dt>Priority</dt><dd>{job.priority}</dd>
           {job.retried_from && <><dt>Runs again</dt><dd><Id id={job.retried_from} room="jobs" /></dd></>}
           {job.reused_from && <><dt>Image of</dt><dd><Id id={job.reused_from} room="jobs" /></dd></>}
@@ -136,7 +136,7 @@ function Actions({ job, reload }: { job: Job; reload: () => Promise<void> }) {
   const [link, setLink] = useState<{ url: string; expires_at: string } | null>(null);
   const over = TERMINAL.includes(job.status);
   async function again() {
-    const made = await ask<Job>(`v1/jobs/${job.id}/retry`, { body: {}, headers: { "idempotency-key": crypto.randomUUID() } });
+    const made = await ask<Job>(`v1/jobs/${job.id}/retry`, { body: {}, headers: onceOnly() });
     go(href("jobs", made.id));
   }
   async function cancel() {

@@ -1,38 +1,45 @@
 // Jobs: a table or a gallery, searched and narrowed; what is chosen is canceled, run again or erased, after a look.
 import { useCallback, useEffect, useState } from "preact/hooks";
 import { ask, may, query } from "../api";
-import { between, plural, span, words } from "../format";
+import { between, plural, promptOf, span, words } from "../format";
 import { useChanges } from "../live";
-import type { Job, JobPage } from "../openapi";
+import type { Job, JobPage, Now } from "../openapi";
 import { go, href, place, refine } from "../route";
-import { Code, Empty, Failure, Head, Id, Money, Status, Table, Time, useLoaded } from "../ui";
+import { Empty, Failure, Head, Id, Money, Status, Table, Time, useLoaded } from "../ui";
+import { AllFound, UnderWay } from "./actions";
+import { NoneYet } from "./first";
 import { Sweep, type Deed } from "./sweep";
+import { Thumbnail } from "./thumbnail";
+
+type WaitingReason = Now["waiting"]["reasons"][number]["reason"];
 
 const STATUSES = ["queued", "running", "succeeded", "failed", "canceled", "expired"];
+// Each reason once: one that the API adds is a type error here.
+const WAITS: Record<WaitingReason, 1> = {
+  queue: 1, backoff: 1, fair_share: 1, provider_limit: 1, project_cap: 1, concurrency_key: 1, provider_down: 1, wallet_empty: 1,
+  provider_key: 1, unknown_charge: 1, budget: 1, following: 1, storage: 1, image_download: 1, paused: 1, batch: 1,
+};
+const REASONS = Object.keys(WAITS);
 const CHARGES = ["none", "unknown", "settled", "released"];
-const FILTERS = ["search", "status", "charge_state", "waiting_reason", "tag", "customer", "model"] as const;
-const DRAWN_AFTER = 5_000; // a thumbnail is drawn right after the job has succeeded
-const DRAWN_WITHIN = 6; // looks
+const FILTERS = ["search", "status", "charge_state", "waiting_reason", "tag", "customer", "model", "batch"] as const;
 const SINCE: Record<string, number> = { "1 hour": 3.6e6, "24 hours": 8.64e7, "7 days": 6.048e8, "30 days": 2.592e9 };
 
 export function JobsRoom() {
   const at = place.value.query;
   const gallery = at.view === "gallery";
-  const asked = query({
-    ...Object.fromEntries(FILTERS.map((each) => [each, at[each]])),
-    created_after: at.since && SINCE[at.since] ? new Date(Math.floor((Date.now() - SINCE[at.since]!) / 6e4) * 6e4).toISOString() : "",
-    limit: gallery ? 48 : 25,
-    cursor: at.cursor,
-  });
+  const filter: Record<string, string> = Object.fromEntries(FILTERS.flatMap((each) => (at[each] ? [[each, at[each]]] : [])));
+  if (at.since && SINCE[at.since]) filter.created_after = new Date(Math.floor((Date.now() - SINCE[at.since]!) / 6e4) * 6e4).toISOString();
+  const asked = query({ ...filter, limit: gallery ? 48 : 25, cursor: at.cursor });
   const page = useLoaded<JobPage>((signal) => ask(`v1/jobs${asked}`, { signal }), [asked]);
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [deed, setDeed] = useState<Deed | null>(null);
+  const [actions, setAsked] = useState<readonly string[]>([]);
   const heard = useCallback(() => void page.reload(), [page.reload]);
   useChanges(heard, !at.cursor);
   useEffect(() => setChosen(new Set()), [asked]);
   const jobs = page.value?.data ?? [];
   const picked = jobs.filter((each) => chosen.has(each.id));
-  const narrowed = FILTERS.some((each) => at[each]) || Boolean(at.since);
+  const narrowed = Object.keys(filter).length > 0;
 
   return (
     <>
@@ -52,6 +59,13 @@ export function JobsRoom() {
         )}
       </Head>
       <Filters />
+      {jobs.length > 0 && (
+        <div class="line over">
+          <a class="button quiet" href={`v1/jobs${query({ ...filter, format: "csv" })}`} download>Save as CSV</a>
+          {may("jobs:write") && <AllFound filter={filter} asked={(action) => setAsked((before) => [...before, action])} />}
+        </div>
+      )}
+      <UnderWay asked={actions} done={heard} />
       <Failure of={page.failed} />
       {picked.length > 0 && (
         <div class="chosen" role="region" aria-label="Chosen jobs">
@@ -74,7 +88,7 @@ function Filters() {
   const at = place.value.query;
   const [text, setText] = useState(at.search ?? "");
   useEffect(() => setText(at.search ?? ""), [at.search]);
-  const more = ["charge_state", "waiting_reason", "tag", "customer", "since"].some((each) => at[each]);
+  const more = ["charge_state", "waiting_reason", "tag", "customer", "batch", "since"].some((each) => at[each]);
   return (
     <form
       class="filters"
@@ -95,8 +109,10 @@ function Filters() {
         <div class="fields">
           <Choice name="since" all="Any time" of={Object.keys(SINCE)} label="Created within" />
           <Choice name="charge_state" all="Any charge" of={CHARGES} label="Charge of a call" />
+          <Choice name="waiting_reason" all="Any reason" of={REASONS} label="Waits for" />
           <Typed name="customer" label="Customer" />
           <Typed name="tag" label="Tag" />
+          <Typed name="batch" label="Batch" />
         </div>
       </details>
       <button type="submit" class="hidden">Search</button>
@@ -175,11 +191,6 @@ function List({ jobs, chosen, choose }: ListProps) {
   );
 }
 
-export function promptOf(job: Job): string {
-  const prompt = job.input?.prompt;
-  return typeof prompt === "string" ? prompt : job.erased_at ? "Erased" : "No prompt";
-}
-
 function Cost({ job }: { job: Job }) {
   if (job.charged === "unknown") return <span class="warn">unknown</span>;
   if (job.cost.charged || job.finished_at) return <Money credits={job.cost.charged} stacked />;
@@ -202,29 +213,6 @@ function For({ job }: { job: Job }) {
         </div>
       )}
     </>
-  );
-}
-
-export function Thumbnail({ job, large }: { job: Job; large?: boolean }) {
-  const [lost, setLost] = useState(false);
-  const [tries, setTries] = useState(0);
-  function again() {
-    setLost(true);
-    if (tries < DRAWN_WITHIN) setTimeout(() => { setTries(tries + 1); setLost(false); }, DRAWN_AFTER);
-  }
-  const image = job.result?.data[0];
-  const shown = image && !job.erased_at && Date.parse(image.expires_at) > Date.now() && !lost;
-  if (!shown) return <span class={large ? "blank large" : "blank"} aria-hidden="true">{large && (job.erased_at ? "erased" : job.error ? words(job.error.code) : job.waiting_reason ? words(job.waiting_reason) : job.status)}</span>;
-  return (
-    <img
-      class={large ? "thumb large" : "thumb"}
-      src={`v1/jobs/${job.id}/images/0/thumbnail`}
-      alt={large ? promptOf(job) : ""}
-      loading="lazy"
-      width={image.width}
-      height={image.height}
-      onError={again}
-    />
   );
 }
 
@@ -265,19 +253,6 @@ function NoneFound({ more }: { more: boolean }) {
     <Empty title={more ? "Not among these" : "No job is like that"}>
       <p>{more ? "10,000 jobs were looked through, and older ones are left: search further back." : "Leave out a filter, or search for less."}</p>
       <p><a href={href("jobs")}>Show every job</a></p>
-    </Empty>
-  );
-}
-
-function NoneYet() {
-  const curl = `curl -s "${new URL("v1/jobs?wait=30", location.href.split("#")[0])}" \\
-  -H "Authorization: Bearer $DARKROOM_KEY" -H 'Content-Type: application/json' \\
-  -d '{"input": {"model": "bytedance/seedream-5-0-lite-preview",
-                 "prompt": "A lighthouse at dawn, as a risograph print"}}'`;
-  return (
-    <Empty title="No job yet">
-      <p>Make the first in the <a href={href("playground")}>playground</a>, or from a terminal:</p>
-      <Code text={curl} />
     </Empty>
   );
 }

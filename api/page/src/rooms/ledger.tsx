@@ -3,13 +3,31 @@ import { ask, query } from "../api";
 import { words } from "../format";
 import type { LedgerPage } from "../openapi";
 import { place, refine } from "../route";
-import { Button, Failure, Id, Money, say, Section, Table, Time, useLoaded } from "../ui";
+import { Failure, Id, Money, Section, Table, Time, useLoaded } from "../ui";
 
 const KINDS = ["charge", "hold", "release", "refund", "adjustment"];
 
+const MONTHS = 12;
+const written = new Intl.DateTimeFormat(undefined, { month: "long", year: "numeric" });
+const beginning = (month: string, after = 0): Date => new Date(Number(month.slice(0, 4)), Number(month.slice(5)) - 1 + after, 1);
+const title = (month: string): string => written.format(beginning(month));
+
+/** Name the last months, the present one first: `2026-11`. */
+function lastMonths(): string[] {
+  const now = new Date();
+  return Array.from({ length: MONTHS }, (_, back) => new Date(now.getFullYear(), now.getMonth() - back, 1).toLocaleDateString("sv").slice(0, 7));
+}
+
+/** Return when a month begins and ends, in the reader's zone. */
+function monthOf(month: string | undefined): { from?: string; to?: string } {
+  if (!month || !/^\d{4}-\d{2}$/.test(month)) return {};
+  return { from: beginning(month).toISOString(), to: beginning(month, 1).toISOString() };
+}
+
 export function Ledger() {
   const at = place.value.query;
-  const asked = query({ kind: at.kind, customer: at.of, job: at.job, limit: 25, cursor: at.line });
+  const chosen = { kind: at.kind, customer: at.of, job: at.job, ...monthOf(at.month) };
+  const asked = query({ ...chosen, limit: 25, cursor: at.line });
   const page = useLoaded<LedgerPage>((signal) => ask(`v1/ledger${asked}`, { signal }), [asked]);
   const found = page.value?.data ?? [];
   return (
@@ -21,7 +39,12 @@ export function Ledger() {
             <option value="">Every kind</option>{KINDS.map((each) => <option key={each}>{each}</option>)}
           </select>
         </label>
-        <Button does={save}>Save as CSV</Button>
+        <label><span class="hidden">Month</span>
+          <select value={at.month ?? ""} onChange={(event) => refine({ month: event.currentTarget.value, line: undefined })}>
+            <option value="">Any time</option>{lastMonths().map((each) => <option key={each} value={each}>{title(each)}</option>)}
+          </select>
+        </label>
+        <a class="button" href={`v1/ledger${query({ ...chosen, format: "csv" })}`} download>Save as CSV</a>
       </div>}>
       <Failure of={page.failed} />
       {page.value && !found.length && <p class="dim">No booking is like that.</p>}
@@ -48,15 +71,4 @@ export function Ledger() {
       )}
     </Section>
   );
-
-  async function save() {
-    const answer = await fetch(`v1/ledger${query({ kind: at.kind, customer: at.of, job: at.job })}`, { headers: { accept: "text/csv" } });
-    if (!answer.ok) throw new Error(`The server answered ${answer.status}.`);
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(await answer.blob());
-    link.download = "ledger.csv";
-    link.click();
-    URL.revokeObjectURL(link.href);
-    say("Saved as ledger.csv");
-  }
 }

@@ -1,10 +1,10 @@
 // Money: what was spent, by day and by whatever explains it; budgets; every booking of the ledger.
 import { ask, query } from "../api";
-import { dollars, number, words } from "../format";
+import { CREDITS_PER_USD, dollars, number, words } from "../format";
 import { Bars } from "../chart";
-import type { UsageReport, UsageRow } from "../openapi";
+import type { Now, UsageReport, UsageRow } from "../openapi";
 import { place, refine } from "../route";
-import { Failure, Head, Money, Section, Table, useLoaded } from "../ui";
+import { Failure, Head, Money, Section, Table, Time, useLoaded } from "../ui";
 import { Budgets } from "./budgets";
 import { Ledger } from "./ledger";
 
@@ -41,6 +41,7 @@ export function MoneyRoom() {
           <div><dt>Held now</dt><dd>{dollars(totals.held.credits)}</dd><dd class="dim">{number(totals.held.credits)} credits</dd></div>
           <div data-warn={totals.unknown.credits ? "" : undefined}><dt>Unknown</dt><dd>{dollars(totals.unknown.credits)}</dd><dd class="dim">of lost answers</dd></div>
           <div><dt>Pictures</dt><dd>{number(totals.jobs.succeeded)}</dd><dd class="dim">of {number(totals.jobs.submitted)} jobs</dd></div>
+          <Agreement />
           <div><dt>Saved by reuse</dt><dd>{dollars(totals.saved.credits)}</dd><dd class="dim">{number(totals.saved.credits)} credits</dd></div>
         </dl>
       )}
@@ -57,6 +58,19 @@ export function MoneyRoom() {
   );
 }
 
+/** Whether our books and the provider's agree: told to the operator's project alone. */
+function Agreement() {
+  const books = useLoaded<Now>((signal) => ask("v1/now", { signal }), []).value?.books;
+  if (!books) return null;
+  const off = books.differences + books.charges_of_nobody;
+  return (
+    <div data-warn={off ? "" : undefined}>
+      <dt>Ours − provider's</dt><dd>{off ? `${number(off)} differ` : "0"}</dd>
+      <dd class="dim">{books.checked_at ? <>checked <Time at={books.checked_at} /></> : "not checked yet"}</dd>
+    </div>
+  );
+}
+
 function Daily({ report, days }: { report: UsageReport; days: number }) {
   const spent = new Map(report.data.map((each) => [each.day, each]));
   const first = Date.now() - (days - 1) * DAY;
@@ -66,7 +80,7 @@ function Daily({ report, days }: { report: UsageReport; days: number }) {
     return { name: day, value: row?.charged.credits ?? 0, title: `${day}: ${dollars(row?.charged.credits ?? 0)}, ${number(row?.jobs.succeeded ?? 0)} pictures` };
   });
   const every = Math.ceil(days / 8);
-  return <Bars of={bars} label="Charged on each day" written={(credits) => `$${Number((credits / 2_000_000).toPrecision(2))}`} marks={(day, index) => (index % every === 0 ? day.slice(5) : "")} />;
+  return <Bars of={bars} label="Charged on each day" written={(credits) => `$${Number((credits / CREDITS_PER_USD).toPrecision(2))}`} marks={(day, index) => (index % every === 0 ? day.slice(5) : "")} />;
 }
 
 function Groups({ report, by }: { report: UsageReport; by: (typeof GROUPS)[number] }) {

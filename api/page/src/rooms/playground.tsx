@@ -1,6 +1,6 @@
 // A form made of the catalog's rules, the price while it is filled in, and the same request as code.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { ask, may, Refused } from "../api";
+import { ask, may, onceOnly, Refused } from "../api";
 import { dollars, number } from "../format";
 import type { Job, Model, ModelList, Quote } from "../openapi";
 import { go, href, place } from "../route";
@@ -37,22 +37,21 @@ function Form({ model, models, old }: FormProps) {
   const [values, setValues] = useState<Values>(() => ({ ...(old?.input ?? {}), model: model.id }));
   const [failed, setFailed] = useState<unknown>();
   const [busy, setBusy] = useState(false);
-  const intent = useRef(crypto.randomUUID());
+  const intent = useRef(onceOnly());
   const input = useMemo(() => Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined && value !== "")), [values]);
   const quote = useQuote(input, Boolean(old));
   const wrong = failed instanceof Refused ? failed.problem.errors ?? [] : quote.problems;
   function change(name: string, value: unknown) {
-    intent.current = crypto.randomUUID(); // another body is another intent
+    intent.current = onceOnly(); // another body is another intent
     setFailed(undefined);
     setValues((before) => ({ ...before, [name]: value }));
   }
   async function submit() {
     setBusy(true);
     setFailed(undefined);
-    const headers = { "idempotency-key": intent.current };
     try {
       const body = old ? { input: changed(old, input) } : { input };
-      const made = await ask<Job>(old ? `v1/jobs/${old.id}/retry` : "v1/jobs", { body, headers });
+      const made = await ask<Job>(old ? `v1/jobs/${old.id}/retry` : "v1/jobs", { body, headers: intent.current });
       go(href("jobs", made.id));
     } catch (refused) {
       setFailed(refused);

@@ -1,10 +1,9 @@
 // Doing one thing to several jobs: first which of them it concerns, then each in its turn, with its answer.
 import { useEffect, useState } from "preact/hooks";
-import { ask } from "../api";
-import { dollars, plural } from "../format";
+import { ask, onceOnly } from "../api";
+import { dollars, plural, promptOf } from "../format";
 import type { Job } from "../openapi";
 import { Dialog, Status } from "../ui";
-import { promptOf } from "./jobs";
 
 export type Deed = "cancel" | "retry" | "erase";
 
@@ -36,7 +35,7 @@ const DEEDS: Record<Deed, { title: string; verb: string; fits: (job: Job) => boo
 
 function act(deed: Deed, job: Job): Promise<unknown> {
   if (deed === "erase") return ask(`v1/jobs/${job.id}`, { method: "DELETE" });
-  const headers: Record<string, string> = deed === "retry" ? { "idempotency-key": crypto.randomUUID() } : {};
+  const headers: Record<string, string> = deed === "retry" ? onceOnly() : {};
   return ask(`v1/jobs/${job.id}/${deed}`, { body: {}, headers });
 }
 

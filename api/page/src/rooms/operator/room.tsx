@@ -4,7 +4,7 @@ import { ask } from "../../api";
 import { dollars, number, plural, span, words } from "../../format";
 import { usePolling } from "../../live";
 import type { InstallationState } from "../../openapi";
-import { Button, Failure, Head, Section, Status, Table, Time, useLoaded } from "../../ui";
+import { Button, Failure, Head, Section, Status, Table, Time, Told, useLoaded } from "../../ui";
 import { Audit } from "./audit";
 import { Charges } from "./charges";
 import { LimitOverTime } from "./limit";
@@ -48,7 +48,7 @@ function Needs({ of }: { of: InstallationState }) {
       <ul class="plain needs">
         {of.attention.map((each) => (
           <li key={each.code}>
-            {each.message} <span class="dim small">Runbook: <code>docs/{each.runbook}</code></span>
+            <Told text={each.message} /> <span class="dim small">Runbook: <code>docs/{each.runbook}</code></span>
           </li>
         ))}
       </ul>

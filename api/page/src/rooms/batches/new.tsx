@@ -1,0 +1,161 @@
+// From a file to a batch: chosen or dropped, judged row by row for nothing, quoted, and only then paid.
+import { useEffect, useRef, useState } from "preact/hooks";
+import { ask, onceOnly, query, Refused } from "../../api";
+import { bytes, CREDITS_PER_USD, dollars, number, plural } from "../../format";
+import type { BatchQuote, TakenBatch } from "../../openapi";
+import { go, href } from "../../route";
+import { Button, Code, Failure, Section, Table } from "../../ui";
+
+const KINDS: Record<string, string> = { csv: "text/csv", tsv: "text/csv", txt: "text/csv", ndjson: "application/x-ndjson", jsonl: "application/x-ndjson", json: "application/json" };
+const JUDGED_AFTER = 400; // ms without a change
+const EXAMPLE = `custom_id,prompt,image_size,metadata.sku
+bike-1,A red bicycle on white,2K,B-17
+bike-2,"A blue bicycle, seen from above",2048x2048,B-18`;
+
+interface Terms {
+  usd: string; // the most that all may cost
+  failures: string;
+  customer: string;
+  skip: boolean;
+}
+
+interface Mistake {
+  row?: number;
+  custom_id?: string | null;
+  pointer: string;
+  message: string;
+}
+
+/** What a file would be as a batch: its quote, or the refusal with its mistakes. */
+interface Judged {
+  quote?: BatchQuote;
+  failed?: unknown;
+  errors: Mistake[];
+  bad: number;
+}
+
+export function NewBatch() {
+  const [file, setFile] = useState<File | null>(null);
+  const [over, setOver] = useState(false);
+  const picker = useRef<HTMLInputElement>(null);
+  const take = (files: FileList | null | undefined) => setFile(files?.[0] ?? null);
+  if (file) return <Review file={file} leave={() => setFile(null)} />;
+  return (
+    <div class="drop tall" data-over={over ? "" : undefined}
+      onDragOver={(event) => { event.preventDefault(); setOver(true); }}
+      onDragLeave={() => setOver(false)}
+      onDrop={(event) => { event.preventDefault(); setOver(false); take(event.dataTransfer?.files); }}>
+      <div class="line">
+        <button type="button" class="main" onClick={() => picker.current?.click()}>Choose a file</button>
+        <span class="dim">or drop it here: CSV or NDJSON, a row for each picture. Nothing is paid before you have seen what it costs.</span>
+      </div>
+      <details class="aside">
+        <summary>What a file looks like</summary>
+        <Code text={EXAMPLE} what="Example" />
+      </details>
+      <input ref={picker} class="hidden" type="file" accept=".csv,.tsv,.txt,.ndjson,.jsonl,.json" tabIndex={-1} aria-label="File of rows"
+        onChange={(event) => { take(event.currentTarget.files); event.currentTarget.value = ""; }} />
+    </div>
+  );
+}
+
+function asked(terms: Terms, more: Record<string, string>): string {
+  const most = Math.round(Number(terms.usd) * CREDITS_PER_USD);
+  return query({ ...more, max_cost: most > 0 ? most : "", stop_on_failures: terms.failures, customer: terms.customer, invalid: terms.skip ? "skip" : "" });
+}
+
+const kindOf = (file: File): string => KINDS[file.name.split(".").pop()?.toLowerCase() ?? ""] ?? "text/csv";
+
+async function judge(file: File, terms: Terms, signal: AbortSignal): Promise<Judged> {
+  try {
+    const quote = await ask<BatchQuote>(`v1/batches${asked(terms, { dry_run: "true" })}`, { file, headers: { "content-type": kindOf(file) }, signal });
+    return { quote, errors: quote.errors ?? [], bad: quote.invalid };
+  } catch (failed) {
+    if (signal.aborted) throw failed;
+    const problem = failed instanceof Refused ? failed.problem : {};
+    return { failed, errors: problem.errors ?? [], bad: Number((problem as { invalid?: number }).invalid ?? 0) };
+  }
+}
+
+function Review({ file, leave }: { file: File; leave: () => void }) {
+  const [terms, setTerms] = useState<Terms>({ usd: "", failures: "", customer: "", skip: false });
+  const [judged, setJudged] = useState<Judged | null>(null);
+  const [failed, setFailed] = useState<unknown>();
+  const intent = useRef(onceOnly());
+  useEffect(() => {
+    intent.current = onceOnly(); // other terms are another batch
+    const mine = new AbortController();
+    const timer = setTimeout(() => void judge(file, terms, mine.signal).then(setJudged, () => undefined), judged ? JUDGED_AFTER : 0);
+    return () => { clearTimeout(timer); mine.abort(); };
+  }, [file, terms]);
+  async function start() {
+    try {
+      const made = await ask<TakenBatch>(`v1/batches${asked(terms, {})}`, { file, headers: { "content-type": kindOf(file), ...intent.current } });
+      go(href("batches", made.id));
+    } catch (refused) {
+      setFailed(refused);
+    }
+  }
+  const quote = judged?.quote;
+  const rows = judged?.errors.filter((each) => each.row) ?? [];
+  return (
+    <div class="review">
+      <div class="bar"><strong class="break">{file.name}</strong><span class="dim">{bytes(file.size)} <button type="button" class="quiet" onClick={leave}>Another file</button></span></div>
+      {!judged && <p class="dim" role="status">Every row is being judged…</p>}
+      {judged && (
+        <>
+          {quote && <Quote of={quote} />}
+          {!quote && rows.length > 0 && <div class="note bad" role="alert"><p>{plural(judged.bad || rows.length, "row")} cannot be used, and nothing was created. Correct them in the file, or leave them out.</p></div>}
+          {!quote && !rows.length && <Failure of={judged.failed} />}
+          {rows.length > 0 && <Mistakes of={rows} all={judged.bad} />}
+          <TermsOf terms={terms} change={setTerms} bad={judged.bad > 0 || terms.skip} />
+          <Failure of={failed} />
+          <div class="submit">
+            <div class="price">{quote ? <><strong>{dollars(quote.estimated)}</strong> <span class="dim">for {plural(quote.total, "picture")}, as a rule</span></> : <span class="dim">Nothing is paid yet.</span>}</div>
+            <Button kind="main" disabled={!quote || quote.total === 0} does={start}>{quote ? `Start ${plural(quote.total, "row")}` : "Start"}</Button>
+          </div>
+        </>
+      )}
+    </div>
+  );
+}
+
+function Quote({ of }: { of: BatchQuote }) {
+  return (
+    <dl class="figures">
+      <div><dt>Good rows</dt><dd>{number(of.total)}</dd><dd class="dim">{of.invalid ? `${number(of.invalid)} are left out` : "every row can be used"}</dd></div>
+      <div><dt>They cost</dt><dd>{dollars(of.estimated)}</dd><dd class="dim">{number(of.estimated)} credits, if each is made once</dd></div>
+      <div><dt>Held from the start</dt><dd>{dollars(of.held)}</dd><dd class="dim">{of.held < of.estimated ? "the others wait for what is left over" : "what is not needed comes back"}</dd></div>
+      <div><dt>At most</dt><dd>{of.max_cost ? dollars(of.max_cost) : "–"}</dd><dd class="dim">{of.max_cost ? "never more, whatever is tried again" : "no limit is set: see below"}</dd></div>
+    </dl>
+  );
+}
+
+function Mistakes({ of, all }: { of: Mistake[]; all: number }) {
+  return (
+    <Section title="What is wrong" aside={<span class="dim small">{all > of.length ? `the first ${number(of.length)} mistakes, in ${plural(all, "row")}` : plural(of.length, "mistake")}</span>}>
+      <Table caption="Mistakes" head={[<span class="right">Row</span>, "Name", "Field", "What is wrong"]}>
+        {of.map((each, index) => (
+          <tr key={index}>
+            <td class="right">{each.row}</td>
+            <td class="break">{each.custom_id ?? <span class="dim">–</span>}</td>
+            <td><code>{each.pointer || "row"}</code></td>
+            <td class="wide">{each.message}</td>
+          </tr>
+        ))}
+      </Table>
+    </Section>
+  );
+}
+
+function TermsOf({ terms, change, bad }: { terms: Terms; change: (terms: Terms) => void; bad: boolean }) {
+  const field = (name: "usd" | "failures" | "customer") => (event: { currentTarget: HTMLInputElement }) => change({ ...terms, [name]: event.currentTarget.value.trim() });
+  return (
+    <div class="fields terms">
+      <label class="field"><span class="label">At most, in US dollars</span><input type="number" min="0" step="any" placeholder="no limit" value={terms.usd} onInput={field("usd")} /></label>
+      <label class="field"><span class="label">Pause after so many failures</span><input type="number" min="1" step="1" placeholder="never" value={terms.failures} onInput={field("failures")} /></label>
+      <label class="field"><span class="label">Customer by default</span><input maxLength={64} placeholder="none" value={terms.customer} onInput={field("customer")} /></label>
+      {bad && <label class="check"><input type="checkbox" checked={terms.skip} onChange={(event) => change({ ...terms, skip: event.currentTarget.checked })} /> Leave out the rows that cannot be used</label>}
+    </div>
+  );
+}
