@@ -123,15 +123,10 @@ def appended(job: FromClause, *lines: Line) -> Insert:
     return insert(_LEDGER).from_select(list(_LINE), written)
 
 
-# The lines of many jobs at once, for a statement with their rows in `made`, or in `ended` with what they
-# `freed`.
+# The holds of many jobs at once, for a statement with their rows in `made`.
 HELD = """
     INSERT INTO ledger (project_id, key_id, customer, job_id, attempt, kind, credits)
     SELECT project_id, key_id, customer, id, 1, 'hold', held FROM made WHERE held > 0
-"""
-FREED = """
-    INSERT INTO ledger (project_id, key_id, customer, job_id, attempt, kind, credits)
-    SELECT project_id, key_id, customer, id, 1, 'release', -freed FROM ended WHERE freed > 0
 """
 
 

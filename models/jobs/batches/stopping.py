@@ -6,16 +6,17 @@ stopped every row that had not started, however many are still to be ended.
 
 from collections.abc import Sequence
 
-from sqlalchemy import or_, select, text, update
+from sqlalchemy import BigInteger, Uuid, func, literal, or_, select, text, update
 
 from models import ids
 from models.jobs import view
 from models.jobs.changes import tallying
+from models.jobs.endings.closing import ended_as
 from models.jobs.endings.ending import cancel_taken
 from models.jobs.view import Presenter
 from models.money import budgets, ledger
 from models.platform.db import Transaction
-from models.platform.db.statements import listed, loaded, prepared
+from models.platform.db.statements import Statement, attributes, given, loaded, prepared
 from models.schema import Batch, Job
 from models.states import IN_BATCH, JOB_IN_FLIGHT, ROW_IN_QUEUE, ROW_READY, ROW_UNHELD
 from models.webhooks import bodies
@@ -125,25 +126,27 @@ _PARK = prepared(
 )
 
 
-def _ending(which: str) -> bytes:
-    return prepared(
-        text(f"""
-    WITH picked AS (
-        SELECT id, held, allotted FROM jobs
-         WHERE batch_id = :batch AND {IN_BATCH} AND {which}
-           AND attempt = 0 AND phase = 'call' AND webhook_url IS NULL
-         ORDER BY batch_row LIMIT :most FOR NO KEY UPDATE SKIP LOCKED
-    ), ended AS (
-        UPDATE jobs SET status = 'canceled', finished_at = now(), version = version + 1,
-               waiting_reason = NULL, held = 0, allotted = 0, tallied = true,
-               cancel_requested_at = now(), cancel_outcome = 'prevented'
-          FROM picked WHERE jobs.id = picked.id
-        RETURNING jobs.*, picked.held AS freed, picked.allotted AS was_allotted
-    ), freed AS ({ledger.FREED})
-    SELECT {listed(Job, "ended")}, freed, was_allotted FROM ended
-"""),  # noqa: S608 - constants of ours
-        long=True,
+def _ending(which: str) -> Statement:
+    """Write the last arrow of some rows at once, with the lines that give back what they held."""
+    some = (
+        select(Job.id, Job.held.label("freed"), Job.allotted.label("was_allotted"))
+        .where(Job.batch_id == given("batch", Uuid()), text(IN_BATCH), text(which))
+        .where(Job.attempt == 0, Job.phase == "call", Job.webhook_url.is_(None))
+        .order_by(Job.batch_row)
+        .limit(given("most", BigInteger()))
+        .with_for_update(key_share=True, skip_locked=True)
+        .cte("some")
     )
+    prevented = {"cancel_requested_at": func.now(), "cancel_outcome": "prevented"}
+    nothing = {"held": 0, "allotted": 0, "tallied": True}
+    ended = (
+        ended_as("canceled", some.c.id, **prevented, **nothing)
+        .returning(*attributes(Job), some.c.freed, some.c.was_allotted)
+        .cte("ended")
+    )
+    held = select(ended).where(ended.c.freed > 0).subquery("held")
+    freed = ledger.appended(held, (literal(1), "release", -held.c.freed, None))
+    return prepared(select(ended).add_cte(freed.cte("freed")), long=True)
 
 
 _END = {which: _ending(which) for which in (ROW_IN_QUEUE, ROW_READY, ROW_UNHELD)}
