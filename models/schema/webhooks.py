@@ -57,6 +57,7 @@ class Event(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
     job_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    batch_id: Mapped[UUID | None]  # of an event about a batch or a group
     type: Mapped[str]
     sequence: Mapped[int]
     body: Mapped[bytes]
@@ -64,6 +65,7 @@ class Event(Base):
 
     __table_args__ = (
         UniqueConstraint("job_id", "sequence"),
+        Index("ix_events_batch_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
         Index(
             "uq_events_one_terminal",
             "job_id",

@@ -32,17 +32,48 @@ def of_job(type_: str, shown: Json, now: datetime) -> bytes:
     return body
 
 
-def emptied(body: bytes) -> bytes:
-    """Cut an event about a job that was erased to ids, states, times and costs; it says that it was."""
+def of_group(type_: str, shown: Json, now: datetime) -> bytes:
+    """Serialise an event about a group, with its jobs as they ended: without what all of them were asked.
+
+    Bounded as that of one job.
+    """
+    data = _of_each(shown, lambda job: {**job, "input": None, "input_truncated": True})
+    body = of(type_, data, now)
+    for cut in (_cut_links, _cut_attempts, _cut_error, _cut_metadata, _without_attempts):
+        if len(body) <= _BODY_MAX:
+            break
+        data = _of_each(data, cut)
+        if cut is _cut_metadata:
+            data = {**data, "metadata": {}}
+        body = of(type_, data, now)
+    return body
+
+
+def emptied(body: bytes, job: str) -> bytes:
+    """Cut an event about an erased job, or its group, to ids, states, times and costs of that job."""
+    return _edited(
+        body, job, lambda told: {name: told.get(name) for name in _LASTING} | {"erased": True}
+    )
+
+
+def nameless(body: bytes, job: str) -> bytes:
+    """Take the customer of a job out of an event about it, or its group."""
+    return _edited(body, job, lambda told: {**told, "customer": None})
+
+
+def unquoted(body: bytes, code: str, instead: str) -> bytes:
+    """Put other words in place of why rows failed of this code, in an event about their batch."""
     event = json.loads(body)
-    event["data"] = {name: event["data"].get(name) for name in _LASTING} | {"erased": True}
+    for each in event["data"]["top_errors"]:
+        if each["code"] == code:
+            each["message"] = instead
     return _written(event)
 
 
-def nameless(body: bytes) -> bytes:
-    """Take the customer out of an event about a job."""
+def without_metadata(body: bytes) -> bytes:
+    """Take the metadata out of an event about a batch."""
     event = json.loads(body)
-    event["data"]["customer"] = None
+    event["data"]["metadata"] = {}
     return _written(event)
 
 
@@ -61,6 +92,16 @@ def of(type_: str, data: Json, now: datetime) -> bytes:
     return _written({"type": type_, "timestamp": time(now), "data": data})
 
 
+def _edited(body: bytes, job: str, edit: Callable[[Json], Json]) -> bytes:
+    event = json.loads(body)
+    data = event["data"]
+    if data["id"] == job:
+        event["data"] = edit(data)
+    else:
+        data["jobs"] = [edit(each) if each["id"] == job else each for each in data.get("jobs", ())]
+    return _written(event)
+
+
 def _written(event: Json) -> bytes:
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -69,6 +110,11 @@ def _prompt(data: Json) -> str:
     shown = data["input"]
     prompt = shown.get("prompt") if isinstance(shown, dict) else None
     return prompt if isinstance(prompt, str) else ""
+
+
+def _of_each(data: Json, cut: Callable[[Json], Json]) -> Json:
+    jobs = data["jobs"]
+    return {**data, "jobs": [cut(job) for job in jobs] if isinstance(jobs, list) else []}
 
 
 def _cut_input(data: Json) -> Json:
@@ -93,6 +139,10 @@ def _cut_links(data: Json) -> Json:
 def _cut_attempts(data: Json) -> Json:
     attempts = data["attempts"]
     return {**data, "attempts": attempts[-1:] if isinstance(attempts, list) else []}
+
+
+def _without_attempts(data: Json) -> Json:
+    return {**data, "attempts": []}
 
 
 def _cut_error(data: Json) -> Json:

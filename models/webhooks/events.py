@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, text
+from sqlalchemy import Uuid, bindparam, text, update
 
 from models import ids
 from models.platform.db import Transaction
-from models.schema import Endpoint, Job
+from models.schema import Endpoint, Event, Job
 from models.states import TERMINAL_EVENTS, EventType
 from models.webhooks import destinations
 
@@ -83,9 +83,15 @@ async def announce_to_project(
     targets: Sequence[Endpoint],
     *,
     url: str | None = None,
+    batch_id: UUID | None = None,
 ) -> None:
-    """Write an event that is not about a job, and its deliveries to a project's endpoints, and to a URL."""
+    """Write an event that is not about a job, and its deliveries to a project's endpoints, and to a URL.
+
+    One about a batch has its id.
+    """
     event_id = await _write(tx, project_id, type_, body, job=None)
+    if batch_id is not None:
+        await tx.execute(update(Event).where(Event.id == event_id).values(batch_id=batch_id))
     lines = [_line(each) for each in targets]
     if url is not None:
         lines.append(Line(ids.new(), None, url, destinations.of_origin(project_id, url)))

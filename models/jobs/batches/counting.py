@@ -6,9 +6,11 @@ need goes back to its batch.
 """
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from sqlalchemy import text, update
 
+from models import ids
 from models.platform.db import Transaction
 from models.platform.db.statements import prepared
 from models.schema import Batch
@@ -38,7 +40,7 @@ async def tell_off(tx: Transaction, batch: Batch) -> Told:
         counts[row["status"]] += 1
         counts["too_late"] += row["cancel_outcome"] in {"too_late", "unknown"}
         if row["status"] == "failed":
-            errors = _with(errors, row["code"] or "", row["message"] or "")
+            errors = _with(errors, row["code"] or "", row["message"] or "", row["id"])
     known = [row for row in rows if row["known"]]
     spent = sum(row["spent"] for row in rows) - sum(row["allotted"] for row in known)
     unused = sum(row["allotted"] - row["spent"] for row in rows)
@@ -58,12 +60,13 @@ async def tell_off(tx: Transaction, batch: Batch) -> Told:
     return Told(len(rows), changed.one())
 
 
-def _with(errors: dict[str, object], code: str, message: str) -> dict[str, object]:
-    """Count one more error of this code; the first message of each is kept as its example."""
+def _with(errors: dict[str, object], code: str, message: str, job_id: UUID) -> dict[str, object]:
+    """Count one more error of this code; the first message is its example, until that job is erased."""
     before = errors.get(code)
     if isinstance(before, dict):
         return {**errors, code: {**before, "count": before["count"] + 1}}
-    return {**errors, code: {"count": 1, "message": message[:500]}}
+    example = {"message": message[:500], "job": ids.text(ids.JOB, job_id)}
+    return {**errors, code: {"count": 1, **example}}
 
 
 _TELL_OFF = prepared(

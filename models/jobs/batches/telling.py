@@ -20,4 +20,6 @@ async def tell(tx: Transaction, batch: Batch, type_: EventType) -> None:
     targets = await endpoints.wanting(tx, batch.project_id, type_)
     wanted = type_ in (batch.webhook_events or _USUAL)
     url = batch.webhook_url if wanted else None
-    await events.announce_to_project(tx, batch.project_id, type_, body, targets, url=url)
+    await events.announce_to_project(
+        tx, batch.project_id, type_, body, targets, url=url, batch_id=batch.id
+    )

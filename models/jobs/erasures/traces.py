@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, cast, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Text, cast, false, func, or_, select, text, update
 
+from models.jobs.erasures import batches
 from models.platform.db import Transaction
 from models.schema import Action, Batch, Event
 from models.webhooks import bodies
@@ -39,23 +40,9 @@ async def forget_actions(tx: Transaction, project_id: UUID, words: Sequence[str]
 
 
 async def forget_batches(tx: Transaction, project_id: UUID, words: Sequence[str]) -> int:
-    """Forget what batches say of themselves that names one of these; return how many.
-
-    Their rows are jobs, and forgotten as such; what they cost and came to stays.
-    """
-    if not words:
-        return 0
+    """Forget what batches say that names one of these, or have no other rows; return how many."""
     said = func.concat(cast(Batch.meta, Text), " ", Batch.idempotency_key, " ", Batch.webhook_url)
-    forgotten: dict[str, object] = {
-        "meta": {},
-        "idempotency_route": None,
-        "idempotency_key": None,
-        "fingerprint": None,
-        "webhook_url": None,
-        "webhook_events": None,
-    }
-    gone = update(Batch).where(Batch.project_id == project_id, _has(said, words))
-    return len((await tx.scalars(gone.values(forgotten).returning(Batch.id))).all())
+    return await batches.forget(tx, project_id, _has(said, words) if words else false())
 
 
 async def forget_notices(tx: Transaction, project_id: UUID, name: str, until: datetime) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from uuid import UUID
 
-from sqlalchemy import delete, func, null, select, update
+from sqlalchemy import ColumnElement, delete, func, null, select, update
 
 from models import ids
 from models.audit_log import recording
@@ -17,7 +17,7 @@ from models.jobs.attempts import evidence
 from models.jobs.changes.moving import change
 from models.money import ledger
 from models.platform.db import Transaction
-from models.schema import Attempt, Call, Delivery, Event, Image, InputImage, Job
+from models.schema import Attempt, Batch, Call, Delivery, Event, Image, InputImage, Job
 from models.webhooks import bodies
 
 _ORIGIN = "^[a-z]+://[^/?#]*"  # of a URL: a path or a query may say anything
@@ -81,9 +81,11 @@ async def _empty(tx: Transaction, job: Job) -> Counter[str]:
         references=len((await tx.scalars(references.returning(InputImage.sha256))).all()),
         images=len((await tx.scalars(images.returning(Image.sha256))).all()),
         attempts=await _empty_attempts(tx, job),
-        deliveries=await _empty_deliveries(tx, job),
+        deliveries=await let_go(tx, Delivery.job_id == job.id),
         events=await _rewrite(tx, job, bodies.emptied),
     )
+    if job.batch_id is not None and job.error:
+        await _unquote(tx, job)
     await _empty_job(tx, job)
     await recording.record(tx, "job.erased", ids.text(ids.JOB, job.id), project_id=job.project_id)
     tx.ring("job", str(job.id))
@@ -101,24 +103,43 @@ async def _empty_attempts(tx: Transaction, job: Job) -> int:
     return count
 
 
-async def _rewrite(tx: Transaction, job: Job, cut: Callable[[bytes], bytes]) -> int:
-    """Cut what was told, or is still to be told: to ids, states and costs, or by a name.
+async def _rewrite(tx: Transaction, job: Job, cut: Callable[[bytes, str], bytes]) -> int:
+    """Cut what was told, or is still to be told, of a job or its group: to ids and states, or by a name.
 
     What is under way to the project's endpoints still arrives, and says that it was erased.
     """
-    found = list(await tx.scalars(select(Event).where(Event.job_id == job.id)))
+    mine = Event.job_id == job.id
+    if job.batch_id is not None and job.custom_id is None:
+        mine |= Event.batch_id == job.batch_id
+    found = list(await tx.scalars(select(Event).where(mine)))
     for event in found:
-        body = cut(event.body)
+        body = cut(event.body, ids.text(ids.JOB, job.id))
         await tx.execute(update(Event).where(Event.id == event.id).values(body=body))
     return len(found)
 
 
-async def _empty_deliveries(tx: Transaction, job: Job) -> int:
-    """Cut the job's own URL to its origin, and abort what is bound for it.
+async def _unquote(tx: Transaction, job: Job) -> None:
+    """Let a batch quote its row no more as the example of why rows fail, nor what was told of it."""
+    code = str((job.error or {}).get("code"))
+    mine = select(Batch).where(Batch.id == job.batch_id, Batch.errors.has_key(code))
+    batch = await tx.scalar(mine.with_for_update(key_share=True))
+    told = None if batch is None else batch.errors[code]
+    named = ids.text(ids.JOB, job.id)
+    if batch is None or not isinstance(told, dict) or told.get("job", named) != named:
+        return
+    errors = {**batch.errors, code: {**told, "message": attempts.ERASED}}
+    await tx.execute(update(Batch).where(Batch.id == batch.id).values(errors=errors))
+    for event in list(await tx.scalars(select(Event).where(Event.batch_id == batch.id))):
+        body = bodies.unquoted(event.body, code, attempts.ERASED)
+        await tx.execute(update(Event).where(Event.id == event.id).values(body=body))
 
-    Who erases a job waits for nothing of it.
+
+async def let_go(tx: Transaction, whose: ColumnElement[bool]) -> int:
+    """Cut the URLs that are no endpoint's to their origin, and abort what is bound for them.
+
+    `whose` says which deliveries. Who erases waits for none of them; returns how many there are.
     """
-    own = (Delivery.job_id == job.id) & Delivery.endpoint_id.is_(None)
+    own = whose & Delivery.endpoint_id.is_(None)
     await tx.execute(
         update(Delivery)
         .where(own, Delivery.state.in_(("pending", "sending", "held")))
