@@ -25,7 +25,7 @@ EventType = Literal[
     "job.running", "job.succeeded", "job.failed", "job.canceled", "job.expired",
     "job.charge_resolved", "budget.threshold", "webhook.disabled",
     "wallet.low", "wallet.empty", "wallet.restored", "ping",
-    "batch.progress", "batch.paused", "batch.completed",
+    "batch.progress", "batch.paused", "batch.completed", "group.completed",
 ]  # fmt: skip
 BudgetScope = Literal["project", "key", "customer"]
 BudgetWindowKind = Literal["day", "month", "total"]
@@ -38,6 +38,9 @@ BatchStatus = Literal["running", "paused", "canceling", "completed", "canceled"]
 PauseCause = Literal["request", "max_cost", "failures"]
 ErasureSubject = Literal["customer", "jobs", "metadata"]
 ErasurePhase = Literal["jobs", "ledger", "usage", "traces", "images", "completed"]
+# What an Idempotency-Key of a job is scoped to: a submission, a retry, a synchronous call. It is the first
+# job's of a group.
+IdempotentRoute = Literal["submit", "retry", "images"]
 SessionKind = Literal["browser", "link"]
 ProjectScope = Literal["jobs:write", "jobs:read", "webhooks", "usage:read", "admin"]
 # An operator's key has `operator` and nothing else, and no key of a project has it.
@@ -63,11 +66,10 @@ TERMINAL: tuple[Ending, ...] = get_args(Ending)
 TERMINAL_EVENTS: tuple[EventType, ...] = (
     "job.succeeded", "job.failed", "job.canceled", "job.expired",
 )  # fmt: skip
-# What an Idempotency-Key is scoped to: a submission, a retry, each image of a synchronous call.
-IDEMPOTENT_ROUTES = ("submit", "retry", "images", *(f"images:{n}" for n in range(1, 10)))
+IDEMPOTENT_ROUTES: tuple[IdempotentRoute, ...] = get_args(IdempotentRoute)
 JOB_EVENTS: tuple[EventType, ...] = ("job.running", *TERMINAL_EVENTS, "job.charge_resolved")
 BATCH_EVENTS: tuple[EventType, ...] = (
-    "batch.progress", "batch.paused", "batch.completed",
+    "batch.progress", "batch.paused", "batch.completed", "group.completed",
 )  # fmt: skip
 BATCH_OVER: tuple[BatchStatus, ...] = ("completed", "canceled")
 SCOPES: tuple[ProjectScope, ...] = get_args(ProjectScope)

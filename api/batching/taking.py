@@ -25,8 +25,8 @@ from api.submitting import submission
 from models import jobs
 from models.accounts.callers import Caller
 from models.errors import FieldError, InvalidRequest, Unavailable
-from models.jobs import Idempotency, batches
-from models.jobs.batches import Order, Standing
+from models.jobs import batches
+from models.jobs.batches import Name, Order, Standing
 from models.money import usage
 from models.provider import catalog
 
@@ -92,7 +92,7 @@ async def retake(
             waiting = await jobs.queued(tx, caller.project_id, here.settings.queued_max + 1)
             if waiting > here.settings.queued_max:
                 raise jobs.queue_full()
-    here.log_batch(made, standing.batch.total, replayed=replayed)
+    here.log_batch(standing.batch, replayed=replayed)
     return Taken(Report(), standing, replayed=replayed)
 
 
@@ -102,7 +102,7 @@ async def _accept(
     query: BatchQuery,
     report: Report,
     rows: IO[bytes],
-    name: Idempotency | None,
+    name: Name | None,
 ) -> Taken:
     order = _order(query, report)
     async with here.turns.open(caller.project_id) as tx:
@@ -114,7 +114,7 @@ async def _accept(
     async with here.intakes.open() as tx:
         made, replayed = await batches.accept(tx, caller, order, _slices(rows), idempotency=name)
         standing = await batches.read(tx, caller.project_id, made)
-    here.log_batch(made, order.total, replayed=replayed)
+    here.log_batch(standing.batch, replayed=replayed)
     return Taken(report, standing, replayed=replayed)
 
 
@@ -210,7 +210,7 @@ def _defaults(query: BatchQuery, *, csv: bool) -> dict[str, object]:
     return {name: value for name, value in common.items() if value not in (None, {})}
 
 
-def _name(request: Request, body: Spooled, key: str | None) -> Idempotency | None:
+def _name(request: Request, body: Spooled, key: str | None) -> Name | None:
     """Return the name of a request: what its query says, and the bytes of its body."""
     if key is None:
         return None
@@ -219,7 +219,7 @@ def _name(request: Request, body: Spooled, key: str | None) -> Idempotency | Non
 
 
 async def _earlier(
-    here: State, caller: Caller, name: Idempotency | None
+    here: State, caller: Caller, name: Name | None
 ) -> tuple[Standing | None, datetime]:
     """Return the batch that this request has made before, if any; and what time it is."""
     async with here.turns.open(caller.project_id) as tx:

@@ -28,12 +28,16 @@ def _shown(*examples_: str) -> dict[str, Any]:
 
 JOB = _answer(shapes.Job, "The job as it is now.", "Job")
 POLLED: Responses = JOB | {304: {"description": "The caller's ETag still stands."}}
-ACCEPTED = _answer(
-    shapes.Job,
+_SURVIVES, _WAITED_FOR = (
     "Accepted: the job survives whatever dies from here on.",
-    "AcceptedJob",
-    status=202,
-) | _answer(shapes.Job, "Accepted, waited for, and finished.", "Job")
+    "Accepted, waited for, and finished.",
+)
+ACCEPTED = _answer(shapes.Job, _SURVIVES, "AcceptedJob", status=202) | _answer(
+    shapes.Job, _WAITED_FOR, "Job"
+)
+SUBMITTED = _answer(
+    shapes.Submitted, f"{_SURVIVES} With `n`: the group.", "AcceptedJob", status=202
+) | _answer(shapes.Submitted, f"{_WAITED_FOR} With `n`: the group.", "Job")
 JOBS = _answer(
     shapes.JobPage, "A page, newest first; or with `Accept: text/csv` all of it.", "JobPage"
 )
@@ -152,17 +156,18 @@ BATCH_RESULTS: Responses = {200: {
     },
 }}  # fmt: skip
 BATCH_STREAM: Responses = {200: {
-    "description": "Server-Sent Events named `batch`: a snapshot first, then each change.",
+    "description": "Server-Sent Events named `batch`, or `group`: a snapshot first, then each change. "
+    "`id` is its ETag; send it as `Last-Event-ID` to resume.",
     "content": {"text/event-stream": {"itemSchema": {
         "type": "object", "required": ["id", "event", "data"], "properties": {
-            "id": {"type": "string"}, "event": {"const": "batch"},
+            "id": {"type": "string"}, "event": {"enum": ["batch", "group"]},
             "data": {
                 "type": "string", "contentMediaType": "application/json",
                 "contentSchema": {"$ref": "#/components/schemas/Batch"},
             },
         },
     }}},
-}}  # fmt: skip
+}, 204: {"description": "`Last-Event-ID` is the last event of a batch that is over."}}  # fmt: skip
 HEALTHY = _answer(shapes.Health, "It lives.", "Healthy")
 READY = _answer(shapes.Health, "Send it requests.", "Healthy") | _answer(
     shapes.Health,

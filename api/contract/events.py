@@ -128,6 +128,19 @@ class BatchEvent(Event):
     data: Batch
 
 
+class GroupTold(Batch):
+    """A group as an event tells it: its jobs without what all of them were asked, at most 20 kB."""
+
+    jobs: list[JobTold | ErasedJobTold]  # type: ignore[assignment] # each tells less, or that it was cut
+
+
+class GroupEvent(Event):
+    """What became of a group."""
+
+    type: Literal["group.completed"]
+    data: GroupTold
+
+
 class PingEvent(Event):
     """Somebody tests an endpoint."""
 
@@ -162,6 +175,9 @@ async def _wallet(body: WalletEvent) -> None: ...
 async def _batch(body: BatchEvent) -> None: ...
 
 
+async def _group(body: GroupEvent) -> None: ...
+
+
 async def _ping(body: PingEvent) -> None: ...
 
 
@@ -189,6 +205,7 @@ _EVENTS: dict[EventType, tuple[Callable[..., Awaitable[None]], str]] = {
         _batch,
         "Every row of the batch has ended; `data.status` says if canceled.",
     ),
+    "group.completed": (_group, "Every job of the group has ended; `data.jobs` says how."),
     "ping": (_ping, "Somebody tests this endpoint."),
 }
 

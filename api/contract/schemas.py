@@ -33,6 +33,7 @@ from models.states import (
 )
 
 NO_KEY = UUID(int=0)
+GROUP_MAX = 10  # jobs
 _NUMBER = re.compile(r"[-+]?[.0-9]*")  # Pydantic would take it for unix seconds
 _UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
 _MAX_PAIRS, _MAX_NAME, _MAX_VALUE = 16, 64, 512
@@ -139,13 +140,21 @@ class Options(Strict):
 
 
 class SubmitBody(Options):
-    """A request for one image. `input` is the provider's own body; all else is optional."""
+    """A request for one image, or some. `input` is the provider's own body; all else is optional."""
 
     model_config = ConfigDict(
         strict=True, extra="forbid", frozen=True, json_schema_extra={"examples": [_EXAMPLE]}
     )
 
     input: catalog.RawInput
+    n: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=GROUP_MAX,
+            description="so many images as one group: a job for each, whose seeds follow one another",
+        ),
+    ] = None
 
 
 def _without_defaults(schema: JsonDict) -> None:

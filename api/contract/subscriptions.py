@@ -18,7 +18,7 @@ Heard = Annotated[
         "job.running", "job.succeeded", "job.failed", "job.canceled", "job.expired",
         "job.charge_resolved", "budget.threshold", "webhook.disabled",
         "wallet.low", "wallet.empty", "wallet.restored",
-        "batch.progress", "batch.paused", "batch.completed",
+        "batch.progress", "batch.paused", "batch.completed", "group.completed",
     ]],
     Field(max_length=len(JOB_EVENTS) + len(BATCH_EVENTS) + 5, description="empty: those that end a job"),
     AfterValidator(unique),

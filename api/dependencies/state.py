@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
-from uuid import UUID
 
 import structlog
 from fastapi import Request
@@ -20,12 +19,13 @@ from api.sharing.waiting import Waiting
 from api.sharing.watching import Watching
 from models import ids
 from models.images.storage import Store
+from models.jobs import batches
 from models.jobs.view import Presenter
 from models.money.prices import PriceList
 from models.platform.db import Database
 from models.platform.doorbell import Doorbell
 from models.platform.vault import Vault
-from models.schema import Job
+from models.schema import Batch, Job
 from models.settings import Settings
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -68,10 +68,10 @@ class State:
         """Leave a line in the log: the first of a job's life."""
         log.info("job.accepted", job_id=ids.text(ids.JOB, job.id), replayed=replayed)
 
-    def log_batch(self, batch_id: UUID, rows: int, *, replayed: bool) -> None:
-        """Leave the same of a batch."""
-        batch = ids.text(ids.BATCH, batch_id)
-        log.info("batch.accepted", batch_id=batch, rows=rows, replayed=replayed)
+    def log_batch(self, batch: Batch, *, replayed: bool) -> None:
+        """Leave the same of a batch, or a group."""
+        named = batches.written(batch)
+        log.info("batch.accepted", batch_id=named, rows=batch.total, replayed=replayed)
 
 
 def state_of(request: Request) -> State:

@@ -17,7 +17,7 @@ from api.submitting import submission
 from models import ids, jobs
 from models.accounts.callers import Caller
 from models.errors import InvalidRequest
-from models.jobs import Idempotency, Submission
+from models.jobs import Idempotency, Submission, batches
 from models.jobs.submission import calls
 from models.jobs.submission.calls import Claim
 from models.platform.db import Transaction
@@ -63,40 +63,56 @@ async def take(request: Request, here: State, caller: Caller, asked: Asked, body
             claim = await _join(tx, print_, counted)
         if claim is not None:
             return _joined(caller, claim)
-    names = [_name(key, index, body) for index in range(asked.count)]
+    name: Idempotency | None = None if key is None else ("images", key, body)
     try:
         checked, inline = await submission.check(here, caller, asked.body)
-        if await _earlier(here, caller, names[0]) is None:
+        if await _earlier(here, caller, name) is None:
             await submission.demand_now(here, caller, checked)
     except InvalidRequest as refused:
         raise reading.renamed(refused, asked.names) from None
     full = await here.queues.full(caller.project_id)
-    await submission.keep(here, caller, inline, names[0], full=full)
+    await submission.keep(here, caller, inline, name, full=full)
     if await request.is_disconnected():
         raise ClientDisconnect  # nobody waits, and nothing was promised
     async with here.turns.open(caller.project_id) as tx:
         claim = None if key is not None else await _join(tx, print_, counted)
         if claim is not None:
             return _joined(caller, claim)
-        return await _submit(tx, here, caller, checked, names, (print_, counted), full=full)
+        several = batches.spread(checked, asked.count) if asked.count > 1 else [checked]
+        made = await _make(tx, here, caller, several, name, full=full)
+        return await _note(tx, here, caller, *made, None if name else (print_, counted))
 
 
-async def _submit(
+async def _make(
     tx: Transaction,
     here: State,
     caller: Caller,
-    checked: Submission,
-    names: list[Idempotency | None],
-    call: tuple[bytes, int],
+    asked: list[Submission],
+    name: Idempotency | None,
     *,
     full: bool,
+) -> tuple[list[Job], bool]:
+    """Make the job of a call, or its group; or return those that a request of this name made before."""
+    if len(asked) > 1:
+        group = batches.group(tx, here.presenter, caller, asked, idempotency=name, full=full)
+        return await group
+    (only,) = asked
+    job, before = await jobs.submit(tx, here.presenter, caller, only, idempotency=name, full=full)
+    return [job], before
+
+
+async def _note(
+    tx: Transaction,
+    here: State,
+    caller: Caller,
+    made: list[Job],
+    before: bool,  # noqa: FBT001 - as `_make` gives it
+    call: tuple[bytes, int] | None,
 ) -> Taken:
-    made, before = await jobs.submit_several(tx, here.presenter, caller, checked, names, full=full)
+    """Note a call without a key beside its jobs, so that its repetition joins."""
     taken = Taken(caller.project_id, tuple(job.id for job in made), before=before)
     _accepted(here, made, before=before)
-    if names[0] is not None:
-        return taken
-    return replace(taken, claim=await calls.begin(tx, *call, taken.jobs))
+    return taken if call is None else replace(taken, claim=await calls.begin(tx, *call, taken.jobs))
 
 
 async def _join(tx: Transaction, print_: bytes, counted: int) -> Claim | None:
@@ -114,11 +130,6 @@ async def _earlier(here: State, caller: Caller, name: Idempotency | None) -> Job
         return None
     async with here.turns.open(caller.project_id) as tx:
         return await jobs.earlier(tx, caller, name)
-
-
-def _name(key: str | None, index: int, body: bytes) -> Idempotency | None:
-    """Name the jobs of a request with a key: each has a route of its own."""
-    return None if key is None else (f"images:{index}" if index else "images", key, body)
 
 
 def _accepted(here: State, made: list[Job], *, before: bool) -> None:

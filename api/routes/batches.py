@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 
@@ -38,6 +38,7 @@ from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import BatchId, Here, Reader, Reading, Tx, Writer, idempotency_key
 from api.dependencies.holding import patience_of
 from api.dependencies.state import State, state_of
+from api.routes import standings
 from models.jobs import batches
 from models.jobs.batches import Standing
 from models.money.dollars import usd
@@ -65,7 +66,7 @@ async def submit_batch(
 
 @router.get("", responses=BATCHES)
 async def list_batches(
-    caller: Reader, query: Annotated[BatchListQuery, Query()], tx: Reading
+    caller: Reader, query: Annotated[BatchListQuery, Query()], tx: Reading, here: Here
 ) -> Response:
     """List batches, newest first."""
     before = None if query.cursor is None else cursors.read(query.cursor)
@@ -73,7 +74,7 @@ async def list_batches(
         tx, caller.project_id, query.limit, status=query.status, before=before
     )
     cursor = cursors.write(found[-1].batch.id) if more else None
-    page: Json = {"object": "list", "data": [batches.show(each) for each in found]}
+    page: Json = {"object": "list", "data": [batches.show(here.presenter, each) for each in found]}
     return JsonAnswer(page | {"has_more": more, "next_cursor": cursor})
 
 
@@ -81,17 +82,27 @@ async def list_batches(
 async def get_batch(request: Request, caller: Reader, batch_id: BatchId) -> Response:
     """Show a batch or a group; with `wait`, as soon as it is over."""
     patience, applied = patience_of(request)
-    waiting = state_of(request).waiting
-    found = await waiting.batch(request, caller.project_id, batch_id, patience)
-    return _shown(found, applied)
+    here = state_of(request)
+    found = await here.waiting.batch(request, caller.project_id, batch_id, patience)
+    return standings.shown(here, found, headers=applied)
 
 
 @router.get("/{id}/events", responses=BATCH_STREAM, response_class=StreamingResponse)
-async def stream_batch(caller: Reader, batch_id: BatchId, here: Here) -> Response:
-    """Stream a batch or a group: as it is, then at each change, until it is over."""
-    await here.waiting.read_batch(caller.project_id, batch_id)
-    changes = here.waiting.batch_changes(caller.project_id, batch_id, None)
-    told = (_event(each) if each else ":\n\n" async for each in changes)
+async def stream_batch(
+    caller: Reader,
+    batch_id: BatchId,
+    here: Here,
+    last_event_id: Annotated[str | None, Header(description="the last event that came")] = None,
+) -> Response:
+    """Stream a batch or a group: as it is, then at each change, until it is over.
+
+    204 to whoever has its last event: a browser's `EventSource` would else come back for ever.
+    """
+    found = await here.waiting.read_batch(caller.project_id, batch_id)
+    if found.over and found.etag == last_event_id:
+        return Response(status_code=204)
+    changes = here.waiting.batch_changes(caller.project_id, batch_id, last_event_id)
+    told = (_event(here, each) if each else ":\n\n" async for each in changes)
     return StreamingResponse(told, media_type="text/event-stream", headers=_HEADERS)
 
 
@@ -149,21 +160,23 @@ async def get_results(
 
 
 @router.post("/{id}/pause", responses=BATCH)
-async def pause_batch(caller: Writer, batch_id: BatchId, tx: Tx) -> Response:
+async def pause_batch(caller: Writer, batch_id: BatchId, tx: Tx, here: Here) -> Response:
     """Pause a batch: no other row begins, and calls under way end."""
-    return _shown(await batches.pause(tx, caller.project_id, batch_id))
+    paused = await batches.pause(tx, here.presenter, caller.project_id, batch_id)
+    return standings.shown(here, paused)
 
 
 @router.post("/{id}/resume", responses=BATCH)
-async def resume_batch(caller: Writer, batch_id: BatchId, tx: Tx) -> Response:
+async def resume_batch(caller: Writer, batch_id: BatchId, tx: Tx, here: Here) -> Response:
     """Resume a paused batch, whatever paused it."""
-    return _shown(await batches.resume(tx, caller.project_id, batch_id))
+    return standings.shown(here, await batches.resume(tx, caller.project_id, batch_id))
 
 
 @router.post("/{id}/cancel", responses=BATCH)
 async def cancel_batch(caller: Writer, batch_id: BatchId, tx: Tx, here: Here) -> Response:
     """Cancel every row that has not begun; a paid call that is under way is never aborted."""
-    return _shown(await batches.cancel(tx, here.presenter, caller.project_id, batch_id))
+    canceled = await batches.cancel(tx, here.presenter, caller.project_id, batch_id)
+    return standings.shown(here, canceled)
 
 
 @router.post("/{id}/retry", status_code=202, responses=BATCH_MADE, openapi_extra=KEYED)
@@ -180,45 +193,38 @@ async def retry_batch(
 
 
 @router.patch("/{id}", responses=BATCH)
-async def change_batch(caller: Writer, batch_id: BatchId, body: BatchChanges, tx: Tx) -> Response:
+async def change_batch(
+    caller: Writer, batch_id: BatchId, body: BatchChanges, tx: Tx, here: Here
+) -> Response:
     """Change what a batch may cost, or its priority."""
     changes = body.model_dump(exclude_unset=True)
-    return _shown(await batches.alter(tx, caller.project_id, batch_id, changes))
-
-
-def _shown(found: Standing, more: dict[str, str] | None = None) -> Response:
-    headers = {"etag": found.etag, "cache-control": "private, no-cache", **(more or {})}
-    if not found.over:
-        headers["retry-after"] = "5"
-    return JsonAnswer(batches.show(found), headers=headers)
+    return standings.shown(here, await batches.alter(tx, caller.project_id, batch_id, changes))
 
 
 def _taken(here: State, query: BatchQuery, taken: Taken) -> Response:
     report, errors = taken.report, [each.told for each in taken.report.errors]
-    if taken.standing is None:
-        held = sum(report.held.values())
-        credits_ = {"estimated": report.estimated, "held": held}
-        return JsonAnswer(
-            {
-                "object": "batch_quote",
-                "total": report.total,
-                "invalid": report.bad,
-                **credits_,
-                "usd": {name: usd(each) for name, each in credits_.items()},
-                "max_cost": query.max_cost if query.max_cost is not None else report.head.max_cost,
-                "errors": errors,
-            }
-        )
-    shown = batches.show(taken.standing) | {"errors": errors}
-    headers = {"location": here.located(f"/v1/batches/{shown['id']}"), "etag": taken.standing.etag}
-    if taken.replayed:
-        headers["idempotent-replayed"] = "true"
-    return JsonAnswer(shown, 202, headers | {"retry-after": "5"})
+    if taken.standing is not None:
+        beside: Json = {"errors": errors}
+        return standings.taken(here, taken.standing, replayed=taken.replayed, beside=beside)
+    held = sum(report.held.values())
+    credits_ = {"estimated": report.estimated, "held": held}
+    return JsonAnswer(
+        {
+            "object": "batch_quote",
+            "total": report.total,
+            "invalid": report.bad,
+            **credits_,
+            "usd": {name: usd(each) for name, each in credits_.items()},
+            "max_cost": query.max_cost if query.max_cost is not None else report.head.max_cost,
+            "errors": errors,
+        }
+    )
 
 
-def _event(found: Standing) -> str:
+def _event(here: State, found: Standing) -> str:
     """Write an event; JSON has no line breaks of its own."""
-    return f"id: {found.etag}\nevent: batch\ndata: {to_json(batches.show(found)).decode()}\n\n"
+    told = to_json(batches.show(here.presenter, found)).decode()
+    return f"id: {found.etag}\nevent: {found.batch.kind}\ndata: {told}\n\n"
 
 
 def _file(told: AsyncIterator[bytes], kind: str, name: str) -> Response:

@@ -16,6 +16,7 @@ from api.contract.documentation import (
     JOBS,
     POLLED,
     REFUSALS,
+    SUBMITTED,
     WITH_KEY,
     WITH_METADATA,
     WITH_POLL,
@@ -27,12 +28,13 @@ from api.dependencies.bodies import JsonRoute, let_go
 from api.dependencies.deps import Here, JobId, Reader, Reading, Tx, Writer, idempotency_key
 from api.dependencies.holding import patience_of
 from api.dependencies.state import State, state_of
-from api.routes import sheets
-from api.submitting import retries, submission
+from api.routes import sheets, standings
+from api.submitting import groups, retries, submission
 from models import ids, jobs
 from models.errors import FieldError, InvalidRequest, Unavailable
 from models.images.store_errors import Missing
 from models.jobs import Snapshot
+from models.jobs.batches import Standing
 from models.platform.jsonable import Json
 from models.states import TERMINAL
 
@@ -47,13 +49,16 @@ _POLL = timedelta(seconds=2)  # what `Retry-After` tells: an image takes about f
 _AS_IT_WAS = RetryBody()
 
 
-@router.post("", status_code=202, responses=ACCEPTED, openapi_extra=WITH_KEY)
+@router.post("", status_code=202, responses=SUBMITTED, openapi_extra=WITH_KEY)
 async def submit_job(request: Request, caller: Writer, body: SubmitBody) -> Response:
-    """Accept a job. The paid call is made later; poll, wait, or be called back.
+    """Accept a job, or with `n` a group. The paid calls are made later; poll, wait, or be called back.
 
     With `wait` the answer is the finished job and 200, or 202 and the job as it is when the time is over.
     """
     held, key = patience_of(request), idempotency_key(request)
+    if body.n is not None:
+        group = await groups.take(state_of(request), caller, body, body.n, key)
+        return await _grouped(request, *group, *held)
     made = await submission.take(state_of(request), caller, body, key)
     return await _accepted(request, *made, *held)
 
@@ -144,6 +149,22 @@ async def _accepted(
     if patience and found.job.status in TERMINAL:
         return JsonAnswer(found.show(here.presenter, await _inline(here, found)), 200, headers)
     return JsonAnswer(found.show(here.presenter), 202, headers)
+
+
+async def _grouped(
+    request: Request,
+    found: Standing,
+    replayed: bool,  # noqa: FBT001 - as `take` gives it
+    patience: timedelta,
+    applied: dict[str, str],
+) -> Response:
+    here, batch = state_of(request), found.batch
+    if patience:
+        let_go(request)
+        with suppress(Unavailable):
+            found = await here.waiting.batch(request, batch.project_id, batch.id, patience)
+    status = 200 if patience and found.over else 202
+    return standings.taken(here, found, replayed=replayed, status=status, headers=applied)
 
 
 def _headers(found: Snapshot) -> dict[str, str]:

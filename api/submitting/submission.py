@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from api.contract.schemas import RetryBody, SubmitBody
 from api.dependencies.state import State
@@ -22,6 +22,19 @@ from models.provider.catalog import Checked, Inline
 _INLINE = 64 * 1024  # characters of references above which checking moves off the loop
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A submission that was judged, and whose references are kept: jobs can be made of it.
+
+    `before` is the job that an earlier request of its name made, where only time would refuse it now.
+    """
+
+    asked: Submission
+    name: Idempotency | None
+    full: bool = False
+    before: Snapshot | None = None
+
+
 async def take(
     here: State, caller: Caller, body: SubmitBody, key: str | None
 ) -> tuple[Snapshot, bool]:
@@ -29,6 +42,14 @@ async def take(
 
     Raises `InvalidRequest`, `EgressRefused`, `KeyReuse`, `QueueFull`, `BudgetExceeded`, `Unavailable`.
     """
+    ready = await prepare(here, caller, body, key)
+    if ready.before is not None:
+        return ready.before, True
+    return await accept(here, caller, ready.asked, ready.name, full=ready.full)
+
+
+async def prepare(here: State, caller: Caller, body: SubmitBody, key: str | None) -> Ready:
+    """Judge a body, and keep what it brought along. Raises what `take` does, but for `BudgetExceeded`."""
     asked, inline = await check(here, caller, body)
     name = await idempotency(caller, key, body)
     try:
@@ -38,10 +59,10 @@ async def take(
         before = await _earlier(here, caller, name)
         if before is None:
             raise
-        return before, True
+        return Ready(asked, name, before=before)
     full = await here.queues.full(caller.project_id)
     await keep(here, caller, inline, name, full=full)
-    return await accept(here, caller, asked, name, full=full)
+    return Ready(asked, name, full)
 
 
 async def check(

@@ -80,7 +80,6 @@ from models.jobs.submission.submitting import (
     queue_full,
     queued,
     submit,
-    submit_several,
 )
 
 __all__ = [
@@ -162,7 +161,6 @@ __all__ = [
     "started",
     "submission",
     "submit",
-    "submit_several",
     "succeed",
     "succeed_plain",
     "try_dispatching",

@@ -12,6 +12,7 @@ from api.contract.shapes.batches import (
     BatchPage,
     BatchQuote,
     ResultRow,
+    Submitted,
     TakenBatch,
 )
 from api.contract.shapes.catalog import Model, ModelList
@@ -103,6 +104,7 @@ __all__ = [
     "Secret",
     "SetAsideList",
     "SharedImage",
+    "Submitted",
     "TakenBatch",
     "TestDelivery",
     "UnknownChargePage",

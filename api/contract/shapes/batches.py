@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 
 from api.contract.shapes.jobs import Job
 from api.contract.shapes.parts import Credits, JobId, JobStatus, Page, Usd
@@ -96,6 +96,10 @@ class Batch(BaseModel):
     retried_from: BatchId | None
     sequence: int
     jobs: list[Job] = Field(default_factory=list, description="of a group")
+
+
+class Submitted(RootModel[Annotated[Job | Batch, Field(discriminator="object")]]):
+    """A job; or with `n` a group."""
 
 
 class SkippedRow(BaseModel):

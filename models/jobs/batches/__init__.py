@@ -6,11 +6,13 @@ waits for another job notices nothing of a batch, however long it is; no arrow o
 batch. Never makes a row run: in the queue it is a job like any other.
 
 A batch is `running`, `paused` (by its project, by its money or after so many failures), `canceling`, and
-at last `completed` or `canceled`. A group is a small batch whose rows are in the queue from the start.
+at last `completed` or `canceled`. A group is a small batch of one submission, whose rows are in the queue
+from the start, and which is told of once, at its end.
 """
 
-from models.jobs.batches.accepting import Held, Order, accept, earlier, foresee, written
+from models.jobs.batches.accepting import Held, Name, Order, accept, earlier, foresee, written
 from models.jobs.batches.advancing import advance, due
+from models.jobs.batches.grouping import group, of_job, spread
 from models.jobs.batches.reading import Standing, find, item, items, listing, read
 from models.jobs.batches.repeating import repeat
 from models.jobs.batches.steering import alter, cancel, pause, resume
@@ -18,6 +20,7 @@ from models.jobs.batches.view import show
 
 __all__ = [
     "Held",
+    "Name",
     "Order",
     "Standing",
     "accept",
@@ -28,13 +31,16 @@ __all__ = [
     "earlier",
     "find",
     "foresee",
+    "group",
     "item",
     "items",
     "listing",
+    "of_job",
     "pause",
     "read",
     "repeat",
     "resume",
     "show",
+    "spread",
     "written",
 ]

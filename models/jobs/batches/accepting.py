@@ -8,6 +8,7 @@ windows of budgets, which are all that submissions share, are moved last.
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -16,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from models import ids
 from models.accounts.callers import Caller
 from models.errors import KeyReuse, Unavailable
-from models.jobs.submission.inserting import HANDICAP, Idempotency, demand_accepting
+from models.jobs.submission.inserting import HANDICAP, demand_accepting
 from models.money import budgets, ledger
 from models.platform.db import Transaction
 from models.platform.db.statements import prepared
@@ -29,6 +30,8 @@ LEAD = """CASE {row}.priority WHEN 'interactive' THEN :interactive WHEN 'standar
 LEADS: dict[str, object] = {str(priority): lead for priority, lead in HANDICAP.items()}
 
 Held = Mapping[str | None, int]  # credits, by customer
+# A request's name, as that of a job: of these routes a batch itself has it.
+Name = tuple[Literal["batch", "batch_retry"], str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class _Foreseen(Exception):
     """There was room, and what was taken of it is given back."""
 
 
-async def earlier(tx: Transaction, caller: Caller, idempotency: Idempotency | None) -> UUID | None:
+async def earlier(tx: Transaction, caller: Caller, idempotency: Name | None) -> UUID | None:
     """Return the batch that a request of this name made; raises `KeyReuse` when its body was another."""
     if idempotency is None:
         return None
@@ -80,7 +83,7 @@ async def accept(
     order: Order,
     slices: AsyncIterator[str],
     *,
-    idempotency: Idempotency | None = None,
+    idempotency: Name | None = None,
 ) -> tuple[UUID, bool]:
     """Make a batch of rows, each slice a JSON array of them; returns its id, and whether it was there.
 
@@ -103,7 +106,7 @@ async def accept(
 
 
 async def begin(
-    tx: Transaction, caller: Caller, order: Order, idempotency: Idempotency | None
+    tx: Transaction, caller: Caller, order: Order, idempotency: Name | None
 ) -> UUID | None:
     """Write the row of a batch; None when one of this name is there already. Raises `ProjectSuspended`."""
     demand_accepting(caller)
@@ -131,7 +134,12 @@ async def begin(
 
 def written(batch: Batch) -> str:
     """Write a batch's id as people see it."""
-    return ids.text(ids.GROUP if batch.kind == "group" else ids.BATCH, batch.id)
+    return name(batch.kind, batch.id)
+
+
+def name(kind: str, batch_id: UUID) -> str:
+    """Write the id of a batch of this kind."""
+    return ids.text(ids.GROUP if kind == "group" else ids.BATCH, batch_id)
 
 
 _ROWS = prepared(

@@ -43,32 +43,32 @@ async def advance(tx: Transaction, presenter: Presenter, batch_id: UUID) -> bool
         return None
     told = await counting.tell_off(tx, batch)
     batch, more = told.batch, told.rows == counting.MOST
-    if batch.status == "running" and batch.kind == "batch":
+    if batch.status == "running":
         batch = await _bring_on(tx, presenter, batch)
     elif batch.status == "paused":
         await stopping.park(tx, batch)
     elif batch.status == "canceling":
         done, batch = await stopping.cancel(tx, presenter, batch)
         more = more or done > 0
-    await _tell_progress(tx, batch)
+    await _tell_progress(tx, presenter, batch)
     return more
 
 
 async def _bring_on(tx: Transaction, presenter: Presenter, batch: Batch) -> Batch:
     """Feed a batch that runs, or pause it: for its failures, or when its money alone holds what is left."""
     if batch.stop_after is not None and batch.failed >= batch.stop_after and _left(batch):
-        return await pause(tx, batch, "failures")
+        return await pause(tx, presenter, batch, "failures")
     came, short = await feeding.feed(tx, presenter, batch)
     if short and not came and not await _moves(tx, batch):
-        return await pause(tx, batch, "max_cost")
+        return await pause(tx, presenter, batch, "max_cost")
     return batch
 
 
-async def pause(tx: Transaction, batch: Batch, cause: PauseCause) -> Batch:
+async def pause(tx: Transaction, presenter: Presenter, batch: Batch, cause: PauseCause) -> Batch:
     """running → paused, and tell: what is in the queue goes back into the batch."""
     paused = await change(tx, batch, status="paused", paused_for=cause)
     await stopping.park(tx, paused)
-    await tell(tx, paused, "batch.paused")
+    await tell(tx, presenter, paused, "batch.paused")
     return paused
 
 
@@ -81,7 +81,7 @@ async def change(tx: Transaction, batch: Batch, **values: object) -> Batch:
     ).one()
 
 
-async def _tell_progress(tx: Transaction, batch: Batch) -> None:
+async def _tell_progress(tx: Transaction, presenter: Presenter, batch: Batch) -> None:
     if batch.status in BATCH_OVER:
         return
     if not _left(batch):
@@ -93,11 +93,11 @@ async def _tell_progress(tx: Transaction, batch: Batch) -> None:
             paused_for=None,
             finished_at=func.now(),
         )
-        await tell(tx, ended, "batch.completed")
+        await tell(tx, presenter, ended, "batch.completed")
         return
     percent = 100 * (batch.total - _left(batch)) // batch.total // _TENTH * _TENTH
     if batch.kind == "batch" and percent > batch.told:
-        await tell(tx, await change(tx, batch, told=percent), "batch.progress")
+        await tell(tx, presenter, await change(tx, batch, told=percent), "batch.progress")
 
 
 def _left(batch: Batch) -> int:

@@ -21,7 +21,7 @@ class Standing:
     """A batch, and what is counted when it is looked at: bounded by what is under way, not by its size.
 
     `unknown` are credits that lost calls of ended rows may have cost; `lately` are the rows that ended
-    within a minute.
+    within a minute. `jobs` are those of a group; a batch has too many.
     """
 
     batch: Batch
@@ -29,6 +29,7 @@ class Standing:
     unknown: int
     lately: int
     now: datetime
+    jobs: Sequence[Snapshot] = ()
 
     @property
     def ended(self) -> int:
@@ -44,7 +45,9 @@ class Standing:
     @property
     def etag(self) -> str:
         """The tag of this state."""
-        return f'"{self.batch.version}-{self.running}-{self.unknown}"'
+        jobs = sum(each.job.version for each in self.jobs)
+        of_group = f"-{jobs}" if self.jobs else ""
+        return f'"{self.batch.version}-{self.running}-{self.unknown}{of_group}"'
 
 
 async def find(tx: Transaction, project_id: UUID, batch_id: UUID, *, lock: bool = False) -> Batch:
@@ -63,12 +66,12 @@ async def read(tx: Transaction, project_id: UUID, batch_id: UUID) -> Standing:
 
 
 async def standings(tx: Transaction, found: Sequence[Batch]) -> list[Standing]:
-    """Return where these batches stand, in one statement for all of them."""
+    """Return where these batches stand, in one statement for all of them; groups with their jobs."""
     if not found:
         return []
     asked = {"batches": [batch.id for batch in found], "lately": LATELY}
     rows = {row["id"]: row for row in (await tx.execute(_STANDINGS, asked)).mappings()}
-    return [_standing(batch, rows[batch.id]) for batch in found]
+    return [_standing(batch, rows[batch.id], await _jobs(tx, batch)) for batch in found]
 
 
 async def listing(
@@ -113,8 +116,17 @@ def _rows(batch_id: UUID, *narrower: ColumnElement[bool]) -> Select[Job, datetim
     return with_clock().where(Job.batch_id == batch_id, *narrower)
 
 
-def _standing(batch: Batch, row: RowMapping) -> Standing:
-    return Standing(batch, int(row["running"]), int(row["unknown"]), int(row["lately"]), row["now"])
+async def _jobs(tx: Transaction, batch: Batch) -> Sequence[Snapshot]:
+    """Return the jobs of a group."""
+    if batch.kind == "batch":
+        return ()
+    return (await items(tx, batch.id, batch.total))[0]
+
+
+def _standing(batch: Batch, row: RowMapping, jobs: Sequence[Snapshot]) -> Standing:
+    return Standing(
+        batch, int(row["running"]), int(row["unknown"]), int(row["lately"]), row["now"], jobs
+    )
 
 
 _STANDINGS = text(f"""

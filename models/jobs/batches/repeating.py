@@ -9,9 +9,8 @@ from sqlalchemy import select, text
 from models import ids
 from models.accounts.callers import Caller
 from models.errors import Conflict
-from models.jobs.batches.accepting import LEAD, LEADS, Order, begin, earlier, written
+from models.jobs.batches.accepting import LEAD, LEADS, Name, Order, begin, earlier, written
 from models.jobs.batches.reading import find
-from models.jobs.submission.inserting import Idempotency
 from models.money import budgets, ledger, prices
 from models.platform.db import Transaction
 from models.platform.db.statements import prepared
@@ -91,6 +90,7 @@ def _order(
     order = Order(
         total=len(rows),
         held=held,
+        kind="group" if old.kind == "group" else "batch",
         max_cost=most,
         stop_after=old.stop_after,
         metadata=old.meta,
@@ -103,7 +103,7 @@ def _order(
 
 def _name(
     batch_id: UUID, only: Collection[str], max_cost: int | None, key: str | None
-) -> Idempotency | None:
+) -> Name | None:
     if key is None:
         return None
     said = repr((sorted(only), max_cost)).encode()

@@ -20,12 +20,14 @@ from models.states import BATCH_OVER, IN_BATCH, ROW_IN_QUEUE
 _SLICES = 4  # of rows that are ended before the answer: more than are in the queue
 
 
-async def pause(tx: Transaction, project_id: UUID, batch_id: UUID) -> Standing:
+async def pause(
+    tx: Transaction, presenter: Presenter, project_id: UUID, batch_id: UUID
+) -> Standing:
     """running → paused: nothing of it begins; what is under way ends. Raises `NotFound`, `Conflict`."""
     batch = await find(tx, project_id, batch_id, lock=True)
     _demand(batch, "running", "paused")
     if batch.status == "running":
-        batch = await advancing.pause(tx, batch, "request")
+        batch = await advancing.pause(tx, presenter, batch, "request")
     return (await standings(tx, [batch]))[0]
 
 

@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from models import ids
-from models.jobs.batches.accepting import written
+from models.jobs.batches.accepting import name, written
 from models.jobs.batches.reading import LATELY, Standing
+from models.jobs.view import Presenter
 from models.money.dollars import usd
 from models.platform.jsonable import Json, time
 from models.schema import Batch
@@ -12,10 +12,16 @@ from models.schema import Batch
 _ERRORS = 10  # codes that are told
 
 
-def show(standing: Standing) -> Json:
-    """Show where a batch stands."""
+def show(presenter: Presenter, standing: Standing) -> Json:
+    """Show where a batch stands; a group with its jobs."""
+    shown = _shown(standing)
+    if standing.batch.kind == "group":
+        shown["jobs"] = [each.show(presenter) for each in standing.jobs]
+    return shown
+
+
+def _shown(standing: Standing) -> Json:
     batch = standing.batch
-    retried = batch.retried_from
     return {
         "id": written(batch),
         "object": batch.kind,
@@ -34,7 +40,7 @@ def show(standing: Standing) -> Json:
         "stop_on": None if batch.stop_after is None else {"failures": batch.stop_after},
         "top_errors": _top_errors(batch),
         "cancel": _cancel(standing),
-        "retried_from": None if retried is None else ids.text(ids.BATCH, retried),
+        "retried_from": batch.retried_from and name(batch.kind, batch.retried_from),
         "sequence": batch.version,
     }
 

@@ -7,6 +7,7 @@ from models.jobs import attempts, view
 from models.jobs.changes import tallying
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
+from models.platform.db.statements import Writer
 from models.schema import Job
 from models.states import TERMINAL_EVENTS, EventType
 from models.webhooks import bodies, endpoints, events
@@ -26,4 +27,11 @@ async def announce(tx: Transaction, presenter: Presenter, job: Job, type_: Event
     quiet = job.custom_id is not None
     targets = [] if quiet else await endpoints.wanting(tx, job.project_id, type_)
     await events.announce(tx, job, type_, body, targets)
+    ring(tx, job)
+
+
+def ring(tx: Writer, job: Job) -> None:
+    """Wake who waits for a job, and who counts its group, if it has one; batches are counted at a tick."""
     tx.ring("job", str(job.id))
+    if job.batch_id is not None and job.custom_id is None:
+        tx.ring("batches")

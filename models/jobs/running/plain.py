@@ -21,7 +21,7 @@ from models.images import records
 from models.images.records import KeptImage
 from models.jobs import attempts, view
 from models.jobs.attempts import Answer, Ref
-from models.jobs.changes import tallying
+from models.jobs.changes import announcing, tallying
 from models.jobs.endings.closing import ended_as
 from models.jobs.reading import ATTEMPTS
 from models.jobs.running.keeping import to_keep
@@ -91,7 +91,7 @@ async def succeed_plain(
         shown = loaded(Image, image | {"expires_at": expires_at})
         lines = await _announce(tx, presenter, job, made, shown, row["finished_at"])
         tallying.ended(tx, job, row["finished_at"])
-        tx.ring("job", str(job.id))
+        announcing.ring(tx, job)
         tx.ring("jobs")  # a place is free
     return Succeeded(job, [each.destination for each in lines if each.enabled])
 

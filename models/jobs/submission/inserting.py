@@ -22,7 +22,7 @@ from models.money import ledger
 from models.platform.db import Base
 from models.platform.db.statements import Statement, given, prepared
 from models.schema import Job
-from models.states import OnUnknown, Priority, Reuse
+from models.states import IdempotentRoute, OnUnknown, Priority, Reuse
 
 # Ageing for free: a bulk job is overtaken by interactive ones for an hour, and then no longer.
 HANDICAP: dict[Priority, timedelta] = {
@@ -57,7 +57,8 @@ _DECIDED = (
 )
 _NEEDED = ("id", "project_id", "key_id", "customer", "held", "model")
 
-Idempotency = tuple[str, str, bytes]  # a request's name: its route, the caller's key, a fingerprint
+# A request's name: its route, the caller's key, a fingerprint.
+Idempotency = tuple[IdempotentRoute, str, bytes]
 
 
 @dataclass(frozen=True, slots=True)

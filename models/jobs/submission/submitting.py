@@ -1,14 +1,15 @@
 """(new) → queued: a job and its hold, in one transaction; a hundred requests with one key make one job."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from hashlib import sha256
 from itertools import zip_longest
 from secrets import token_hex
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Uuid, func, literal, null, select
+from sqlalchemy import BigInteger, ColumnElement, Uuid, func, literal, null, select
 from sqlalchemy.dialects.postgresql import insert
 
 from models import ids
@@ -22,7 +23,7 @@ from models.jobs.submission.inserting import Idempotency, Submission, insertion,
 from models.jobs.view import Presenter
 from models.money import ledger
 from models.platform.db import Transaction
-from models.platform.db.statements import given
+from models.platform.db.statements import Statement, given
 from models.schema import InputImage, Job, Project
 
 _LARGE = 64 * 1024  # characters
@@ -30,14 +31,40 @@ _PATIENCE = timedelta(seconds=5)  # after which a place in a full queue may be f
 _TURNS = 5  # looks for a place: each leader that arises meanwhile costs one
 
 _OWNER = select(Project.id).where(Project.id == given("project_id", Uuid())).cte("owner")
-_QUEUED = insertion(_OWNER)
-_FOLLOWING = insertion(_OWNER, run_after=null(), leader_id=given("leader_id", Uuid()))
-_DONE = insertion(
-    _OWNER,
-    status=literal("succeeded"),
-    finished_at=func.now(),
-    reused_from=given("reused_from", Uuid()),
-)
+
+
+Columns = Mapping[str, ColumnElement[Any]]
+_NO_ROW: Mapping[str, object] = {}
+_ROW: Columns = {
+    "batch_id": given("batch_id", Uuid()),
+    "batch_row": given("batch_row", BigInteger()),
+    "allotted": given("held", BigInteger()),
+}
+
+
+class _Insertions(NamedTuple):
+    """How a job comes to be: in the queue, behind a leader, or done with an image that is kept."""
+
+    queued: Statement
+    following: Statement
+    done: Statement
+
+
+def _insertions(row: Columns) -> _Insertions:
+    follows: Columns = {"run_after": null(), "leader_id": given("leader_id", Uuid())}
+    done: Columns = {
+        "status": literal("succeeded"),
+        "finished_at": func.now(),
+        "reused_from": given("reused_from", Uuid()),
+    }
+    return _Insertions(
+        insertion(_OWNER, **row),
+        insertion(_OWNER, **follows, **row),
+        insertion(_OWNER, **done, **row),
+    )
+
+
+_ALONE, _OF_GROUP = _insertions({}), _insertions(_ROW)
 
 
 async def submit(
@@ -65,18 +92,27 @@ async def submit_several(
     tx: Transaction,
     presenter: Presenter,
     caller: Caller,
-    submission: Submission,
-    names: Sequence[Idempotency | None],
+    asked: Sequence[Submission],
+    group_id: UUID,
     *,
+    idempotency: Idempotency | None = None,
     full: bool = False,
 ) -> tuple[list[Job], bool]:
-    """Accept a job for each name, all of them or none, as one decision about their price together.
+    """Accept the jobs of a group whose row is there, as one decision about their price together.
 
-    Returns them, and whether they were there already. Raises what `submit` does.
+    The first has the request's name: where another job has it, that one is returned alone, and True.
+    Raises what `submit` does.
     """
-    found = [await _accept(tx, presenter, caller, submission, name, full=full) for name in names]
-    await _hold(tx, [job for job, replayed in found if not replayed])
-    return [job for job, _ in found], all(replayed for _, replayed in found)
+    made: list[Job] = []
+    for number, submission in enumerate(asked, 1):
+        name = None if made else idempotency
+        row = {"batch_id": group_id, "batch_row": number}
+        job, replayed = await _accept(tx, presenter, caller, submission, name, full=full, row=row)
+        if replayed:
+            return [job], True
+        made.append(job)
+    await _hold(tx, made)
+    return made, False
 
 
 async def _accept(
@@ -87,6 +123,7 @@ async def _accept(
     idempotency: Idempotency | None,
     *,
     full: bool,
+    row: Mapping[str, object] = _NO_ROW,
 ) -> tuple[Job, bool]:
     """Make a job whose price no budget has been asked about yet."""
     for _ in range(_TURNS):
@@ -95,7 +132,7 @@ async def _accept(
             place = await following.place(tx, caller.project_id, submission.input_hash)
         if full and place.image is None:
             return await _there_already(tx, caller, idempotency), True
-        made = await _insert(tx, caller, submission, idempotency, place)
+        made = await _insert(tx, caller, submission, idempotency, place, row)
         if made is not None:
             await _refer(tx, made)
             if place.image is not None:
@@ -114,14 +151,16 @@ async def _insert(
     submission: Submission,
     idempotency: Idempotency | None,
     place: Place,
+    row: Mapping[str, object],
 ) -> Job | None:
-    known = values(caller, submission, idempotency) | later(submission)
-    statement = _QUEUED
+    known = values(caller, submission, idempotency) | later(submission) | dict(row)
+    statements = _OF_GROUP if row else _ALONE
+    statement = statements.queued
     if place.image is not None:
-        statement = _DONE
+        statement = statements.done
         known |= {"held": 0, "waiting_reason": None, "reused_from": place.image.job_id}
     elif place.leader_id is not None:
-        statement = _FOLLOWING
+        statement = statements.following
         known |= {"waiting_reason": "following", "leader_id": place.leader_id}
     made = await tx.first(statement, known)
     return None if made is None else await tx.get_one(Job, known["id"])

@@ -337,6 +337,20 @@ async def test_a_batch_is_told_to_its_own_url_and_to_who_lists_it(api: Api) -> N
         ]
 
 
+async def test_a_batch_that_its_money_pauses_tells_so(api: Api) -> None:
+    mine = {"url": "https://example.com/mine"}
+    made = await taken(api, rows(2), max_cost=PRICE, webhook=mine)
+    await look(api, made)
+    await api.life.succeed(job_id((await jobs_of(api, made))[0]["id"]))
+    assert (await look(api, made))["paused_for"] == "max_cost"
+    async with api.life.database.transaction() as tx:
+        (told,) = (
+            await tx.scalars(text("SELECT body FROM events WHERE type = 'batch.paused'"))
+        ).all()
+    assert json.loads(told)["data"]["paused_for"] == "max_cost"
+    assert (await jobs_of(api, made))[1]["status"] == "queued"
+
+
 async def test_whoever_waits_for_a_batch_is_answered_at_its_end(api: Api) -> None:
     made = await taken(api, rows(1))
     await look(api, made)
@@ -350,3 +364,6 @@ async def test_whoever_waits_for_a_batch_is_answered_at_its_end(api: Api) -> Non
     stream = await api.client.get(f"/v1/batches/{made['id']}/events")
     assert stream.text.startswith("id: ")
     assert '"status":"completed"' in stream.text
+    tag = {"last-event-id": stream.text.splitlines()[0].removeprefix("id: ")}
+    again = await api.client.get(f"/v1/batches/{made['id']}/events", headers=tag)
+    assert again.status_code == 204, "a browser would come back for ever"

@@ -16,7 +16,7 @@ from sqlalchemy import select, text
 from models import ids
 from models.images import collector
 from models.images.storage import Store
-from models.jobs import erasures
+from models.jobs import batches, erasures
 from models.money import audit
 from models.schema import Job
 from tests.fixtures.drawing import draw
@@ -374,6 +374,74 @@ async def test_a_submission_that_began_before_the_request_is_waited_for(api: Api
         assert (await see(api, asked))["phase"] == "jobs"
     await wait(api)
     assert (await see(api, asked))["status"] == "completed"
+
+
+async def of_several(api: Api, *customers: str) -> Body:
+    """Make a batch of a row for each, which says of itself what is of somebody; the first row fails."""
+    rows = [body(customer=who, custom_id=f"{who}-{n}") for n, who in enumerate(customers)]
+    mine = {"url": f"https://example.com/{ORDER}", "events": ["batch.progress"]}
+    asked = {"items": rows, "metadata": {"order": ORDER}, "webhook": mine}
+    made = await api.client.post("/v1/batches", json=asked)
+    assert made.status_code == 202, made.text
+    await turn(api)
+    listed = await api.client.get(f"/v1/batches/{made.json()['id']}/items")
+    await api.life.fail(job_id(listed.json()["data"][0]["id"]))
+    quoted = (
+        """UPDATE jobs SET error = jsonb_set(error, '{message}', to_jsonb(CAST(:said AS text)))"""
+    )
+    await api.life.alter(f"{quoted} WHERE status = 'failed' AND NOT tallied", said=f"no: {PROMPT}")
+    await turn(api)
+    batch: Body = made.json()
+    return batch
+
+
+async def turn(api: Api) -> None:
+    """Give each batch its turn."""
+    for each in await batches.due(api.life.database.direct, 50):
+        async with api.life.database.transaction() as tx:
+            await batches.advance(tx, api.life.presenter, each)
+
+
+async def test_what_is_said_of_a_batch_goes_with_its_last_row(api: Api) -> None:
+    batch = await of_several(api, "c_9", "c_9")
+    assert ORDER in dump(api)
+    assert PROMPT in dump(api)
+    await erased(api, customer="c_9")
+    left = dump(api)
+    assert (ORDER in left, PROMPT in left) == (False, False)
+    await turn(api)
+    shown = (await api.client.get(f"/v1/batches/{batch['id']}")).json()
+    assert (shown["status"], shown["metadata"]) == ("completed", {})
+    assert shown["top_errors"][0]["code"] == "content_refused"
+
+
+async def test_a_batch_of_others_too_keeps_what_is_said_of_it_and_quotes_the_erased_no_more(
+    api: Api,
+) -> None:
+    batch = await of_several(api, "c_9", "c_8")
+    await erased(api, customer="c_9")
+    assert PROMPT not in dump(api)
+    shown = (await api.client.get(f"/v1/batches/{batch['id']}")).json()
+    assert shown["metadata"] == {"order": ORDER}
+    assert shown["counts"]["failed"] == 1
+
+
+async def test_what_was_told_of_a_group_goes_with_each_of_its_jobs(api: Api) -> None:
+    hook = {"url": "https://example.com/h", "events": ["group.completed"]}
+    await api.client.post("/v1/webhooks", json=hook)
+    asked = body(n=2, customer="c_9", tags=[ORDER])
+    group = (await api.client.post("/v1/jobs", json=asked)).json()
+    for each in group["jobs"]:
+        await api.life.succeed(job_id(each["id"]))
+    await turn(api)
+    first, second = (each["id"] for each in group["jobs"])
+    await erased(api, job_ids=[first])
+    told = "SELECT body FROM events WHERE type = 'group.completed'"
+    async with api.life.database.transaction() as tx:
+        jobs = json.loads((await tx.execute(text(told))).scalar_one())["data"]["jobs"]
+    assert [each.get("erased", False) for each in jobs] == [True, False]
+    await erased(api, job_ids=[second])
+    assert ORDER not in dump(api)
 
 
 async def test_an_image_that_another_job_has_too_stays_for_that_one(api: Api) -> None:

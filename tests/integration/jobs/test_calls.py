@@ -7,9 +7,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from models import jobs
 from models.accounts.callers import Caller
-from models.jobs import Submission
+from models.jobs import Submission, batches
 from models.jobs.submission import calls
 from models.jobs.submission.calls import Claim
 from models.jobs.view import Presenter
@@ -28,7 +27,7 @@ def begin(database: Database, presenter: Presenter, caller: Caller) -> Begin:
 
     async def make(state: State = "waiting", since: int = 1, counted: int = 0) -> Claim:
         async with database.transaction() as tx:
-            made, _ = await jobs.submit_several(tx, presenter, caller, ASKED, [None, None])
+            made, _ = await batches.group(tx, presenter, caller, [ASKED, ASKED])
             claim = await calls.begin(tx, PRINT, counted, [each.id for each in made])
         if state == "answered":
             await calls.answered(database.direct, claim)

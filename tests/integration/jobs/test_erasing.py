@@ -11,6 +11,7 @@ from psycopg.rows import DictRow
 from models import ids, jobs
 from models.accounts.callers import Caller
 from models.errors import Erased, NotFinished, NotFound
+from models.jobs import Idempotency
 from models.jobs.attempts import Answer
 from models.jobs.view import Presenter
 from models.platform.db import Database
@@ -170,7 +171,7 @@ async def test_an_erased_job_cannot_be_retried(bench: Bench) -> None:
 
 
 async def test_its_idempotency_key_still_names_it(bench: Bench) -> None:
-    name = ("submit", "k", sha256(b"body").digest())
+    name: Idempotency = ("submit", "k", sha256(b"body").digest())
 
     async def submit() -> tuple[UUID, bool]:
         job, replayed = await bench.do(

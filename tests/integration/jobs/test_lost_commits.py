@@ -9,6 +9,7 @@ import pytest
 from models import jobs
 from models.accounts.callers import Caller
 from models.errors import Unavailable
+from models.jobs import Idempotency
 from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.vault import Vault
@@ -48,7 +49,7 @@ def near(database: Database, presenter: Presenter, caller: Caller) -> Bench:
 async def test_a_submission_sent_again_with_its_key_finds_the_job_it_had_made(
     between: Proxy, far: Bench, near: Bench
 ) -> None:
-    name = ("submit", "order-17", b"f" * 32)
+    name: Idempotency = ("submit", "order-17", b"f" * 32)
     between.drop = 1
     with pytest.raises(Unavailable):
         await far.do(

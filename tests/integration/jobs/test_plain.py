@@ -16,7 +16,7 @@ from models import jobs
 from models.accounts.callers import Caller
 from models.errors import NotFound
 from models.images import collector
-from models.jobs import Snapshot, Submission, Terms
+from models.jobs import Idempotency, Snapshot, Submission, Terms
 from models.jobs.attempts import Answer, Ref
 from models.jobs.view import Presenter
 from models.money import budgets
@@ -107,7 +107,9 @@ async def test_both_ways_accept_any_job_alike(bench: Bench, *, budgeted: bool) -
     caller, chance = replace(bench.caller, budgeted=budgeted), Random(7)  # noqa: S311 - it draws test data
     for nth in range(12):
         submission = _any_submission(chance)
-        names = [("route", f"{way}{nth}", b"print") if nth % 2 else None for way in "ab"]
+        names: list[Idempotency | None] = [
+            ("submit", f"{way}{nth}", b"print") if nth % 2 else None for way in "ab"
+        ]
         plain = await jobs.admit(bench.database.direct, caller, submission, names[0])
         assert plain is not None
         async with bench.database.transaction() as tx:

@@ -13,13 +13,14 @@ from models import jobs
 from models.accounts.callers import Caller
 from models.errors import KeyReuse, NotFinished, NotFound
 from models.ids import JOB, text
+from models.jobs import Idempotency
 from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
 from models.platform.vault import Vault
 from tests.conftest import make_project
 from tests.fixtures.making import PRICE, Bench, asked
 
-KEY = ("submit", "order-17", b"a body")
+KEY: Idempotency = ("submit", "order-17", b"a body")
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
 
 
 async def submit(
-    bench: Bench, idempotency: tuple[str, str, bytes] | None = KEY, **changes: object
+    bench: Bench, idempotency: Idempotency | None = KEY, **changes: object
 ) -> tuple[UUID, bool]:
     job, known = await bench.do(
         lambda tx: jobs.submit(
