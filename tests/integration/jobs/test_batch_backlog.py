@@ -1,0 +1,134 @@
+"""A long batch in nobody's way: others wait a round at most, single jobs go first, and looks stay short.
+
+Short in `make test`; with the 50,000 rows that a batch may have in `make long`.
+"""
+
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from models import ids, jobs
+from models.accounts.callers import Caller
+from models.jobs import batches
+from models.jobs.batches import Order, advancing, counting, feeding
+from models.jobs.queue import sharing
+from models.jobs.view import Presenter
+from models.platform.db import Database, Transaction
+from models.platform.db.statements import Statement
+from models.platform.vault import Vault
+from models.states import IN_BATCH, ROW_IN_QUEUE
+from tests.conftest import make_project
+from tests.fixtures.making import LEASE, NOTHING, PRICE, Bench
+
+_ROWS = [1_000, pytest.param(50_000, marks=pytest.mark.long)]
+_ROW = {
+    "row": 1, "custom_id": "r1", "held": PRICE, "model": "bytedance/seedream-5-0-lite-preview",
+    "input": {"prompt": "a red fox"}, "input_hash": "00" * 32, "estimate": PRICE, "large": False,
+    "priority": "bulk", "queue_ttl": 604_800, "max_attempts": 5, "max_cost": 2 * PRICE,
+    "on_unknown_charge": "retry",
+}  # fmt: skip
+# As many copies of a batch's one row.
+_COPIES = text("""
+    INSERT INTO jobs (id, project_id, key_id, rank, model, input, input_hash, priority, queue_expires_at,
+           max_attempts, max_cost, on_unknown_charge, estimate, held, waiting_reason, run_after, batch_id,
+           batch_row, custom_id, allotted)
+    SELECT gen_random_uuid(), project_id, key_id, rank, model, input, input_hash, priority,
+           queue_expires_at, max_attempts, max_cost, on_unknown_charge, estimate, held, waiting_reason,
+           run_after, batch_id, n, 'r' || n, allotted
+      FROM jobs, generate_series(2, :n) n WHERE custom_id = 'r1'
+""")
+
+
+@pytest.fixture
+def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
+    return Bench(database, presenter, caller)
+
+
+async def long_batch(bench: Bench, rows: int) -> UUID:
+    """Make a batch of so many rows, of which the first have come into the queue."""
+
+    async def slices() -> AsyncIterator[str]:
+        yield json.dumps([_ROW | {"id": str(ids.new())}])
+
+    order = Order(total=rows, held={None: PRICE})
+    batch, _ = await bench.do(lambda tx: batches.accept(tx, bench.caller, order, slices()))
+    await bench.do(lambda tx: tx.execute(_COPIES, {"n": rows}))
+    await bench.do(lambda tx: batches.advance(tx, bench.presenter, batch))
+    return batch
+
+
+@pytest.mark.parametrize("rows", _ROWS)
+async def test_a_long_batch_delays_others_by_one_round_and_interactive_jobs_not_at_all(
+    bench: Bench, database: Database, vault: Vault, rows: int
+) -> None:
+    batch = await long_batch(bench, rows)
+    queued = f"SELECT count(*) AS n FROM jobs WHERE {IN_BATCH} AND {ROW_IN_QUEUE}"  # noqa: S608 - ours
+    assert (await bench.rows(queued))[0]["n"] == feeding.WINDOW
+    other = Bench(database, bench.presenter, (await make_project(database, vault, "other"))[0])
+    assert len(await dispatched(bench, 40)) == 40
+    single = await other.submit(priority="bulk")
+    mine = [await bench.submit(priority=each) for each in ("standard", "interactive")]
+    first = await dispatched(bench, 2)
+    assert set(first) == {single, mine[1]}
+    assert await dispatched(bench, 1) == mine[:1]
+    await bench.do(lambda tx: batches.advance(tx, bench.presenter, batch))
+
+
+@pytest.mark.parametrize("rows", _ROWS)
+async def test_looks_beside_a_long_batch_see_its_window_and_not_its_rows(
+    bench: Bench, rows: int
+) -> None:
+    batch = await long_batch(bench, rows)
+    await bench.run("ANALYZE jobs")
+    places = {
+        "slots": 40, "calls": 40, "free": 40, "lease": LEASE, "typical_call": NOTHING,
+        "but_jobs": [], "but_projects": [],
+    }  # fmt: skip
+    half: dict[str, object] = {"limit": 50, "half": feeding.WINDOW // 2}
+    assert await seen(bench, sharing.CALLS, places) < 300
+    assert await seen(bench, sharing.PAID, places) < 300
+    assert await seen(bench, advancing._DUE, half) <= 2 * feeding.WINDOW  # noqa: SLF001 - its cost is its promise
+    assert await seen(bench, counting._TELL_OFF, {"batch": batch, "most": 500}) < 10  # noqa: SLF001 - likewise
+    of_batch = {"batch": batch, "most": 40, "priority": None, "lead": timedelta(0)}
+    assert await seen(bench, feeding._FEED, of_batch) <= 200  # noqa: SLF001 - likewise
+
+
+async def dispatched(bench: Bench, slots: int) -> list[UUID]:
+    found = await bench.do(
+        lambda tx: jobs.dispatch(tx, slots, lease=LEASE, typical_call=NOTHING, free=10_000)
+    )
+    return [each.job_id for each in found]
+
+
+async def seen(bench: Bench, statement: Statement, asked: dict[str, object]) -> float:
+    """Return how many rows of jobs a statement looks at, by its plan, which has no Seq Scan of them."""
+
+    async def explain(tx: Transaction) -> dict[str, object]:
+        await tx.run(sharing.PREPARE, {})
+        explained = await tx.run(b"EXPLAIN (ANALYZE, FORMAT JSON) " + statement, asked)
+        plan: dict[str, object] = explained[0]["QUERY PLAN"][0]["Plan"]
+        return plan
+
+    found = [
+        node for node in _nodes(await bench.do(explain)) if node.get("Relation Name") == "jobs"
+    ]
+    assert found
+    assert "Seq Scan" not in {node["Node Type"] for node in found}
+    return sum(_rows(node) for node in found)
+
+
+def _nodes(plan: dict[str, object]) -> Iterator[dict[str, object]]:
+    yield plan
+    below = plan.get("Plans", [])
+    assert isinstance(below, Sequence)
+    for each in below:
+        yield from _nodes(each)
+
+
+def _rows(node: dict[str, object]) -> float:
+    rows = sum(float(str(node.get(name, 0))) for name in ("Actual Rows", "Rows Removed by Filter"))
+    return rows * float(str(node["Actual Loops"]))
