@@ -14,7 +14,6 @@ from api.contract.batches import ROWS_MAX, BatchHead, Row
 from api.contract.field_errors import field_error
 from models import ids
 from models.errors import EgressRefused, FieldError, InvalidRequest
-from models.money.prices import unpriced
 from models.platform.addresses import Network, check_url
 from models.provider import catalog
 
@@ -133,7 +132,7 @@ class _Judging:
         name = row.custom_id or str(number)
         price = self._terms.prices.get(checked.model.id, checked.model.price)
         if price is None:
-            errors.append(unpriced(checked.model))
+            errors.append(catalog.unpriced(checked.model))
             return None
         errors += self._beside(row, name, price)
         if errors:

@@ -2,9 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal, Self
-from uuid import UUID
-from zoneinfo import available_timezones
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -13,32 +11,23 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    model_validator,
 )
 from pydantic.config import JsonDict
 
-from models import ids
-from models.money.budgets import Rule
 from models.provider import catalog
 from models.states import (
     JOB_EVENTS,
     SCOPES,
-    BudgetMode,
-    BudgetScope,
-    BudgetWindowKind,
     OnUnknown,
     Priority,
     ProjectScope,
     Reuse,
 )
 
-NO_KEY = UUID(int=0)
 GROUP_MAX = 10  # jobs
 _NUMBER = re.compile(r"[-+]?[.0-9]*")  # Pydantic would take it for unix seconds
 _UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
 _MAX_PAIRS, _MAX_NAME, _MAX_VALUE = 16, 64, 512
-# Read once, for it walks a folder of 1,800 files. `localtime` is this machine's own, and no IANA name.
-_ZONES = available_timezones() - {"localtime"}
 
 _EXAMPLE: JsonDict = {
     "input": {
@@ -70,12 +59,6 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("it is not within the years 1 to 9999 of UTC") from None
 
 
-def _zone(name: str) -> str:
-    if name not in _ZONES:
-        raise ValueError("there is no such time zone; use an IANA name, such as Europe/Berlin")
-    return name
-
-
 def unique(words: list[str]) -> list[str]:
     """Keep the first of each word."""
     return list(dict.fromkeys(words))
@@ -91,7 +74,6 @@ Metadata = Annotated[dict[Name, Value], Field(max_length=_MAX_PAIRS)]
 Moment = Annotated[
     AwareDatetime, BeforeValidator(_written), AfterValidator(_in_utc), Field(strict=False)
 ]
-Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
 MaxAttempts = Annotated[int, Field(ge=1, le=10)]
 MaxCost = Annotated[int, Field(ge=1, le=1 << 53)] | None
 Subscribed = Annotated[
@@ -210,38 +192,3 @@ class QuoteBody(Strict):
     input: catalog.RawInput
     max_attempts: MaxAttempts = 5
     max_cost: MaxCost = None
-
-
-class BudgetBody(Strict):
-    """A limit on spent and held credits; one per scope (and its key or customer) and window."""
-
-    scope: BudgetScope = "project"
-    key_id: Annotated[str, Field(max_length=64)] | None = None
-    customer: Customer | None = None
-    window: BudgetWindowKind
-    timezone: Zone = "UTC"
-    limit: Annotated[int, Field(ge=0, le=1 << 53)]
-    mode: BudgetMode = "hard"
-
-    @model_validator(mode="after")
-    def _names_what_it_is_on(self) -> Self:
-        if (self.scope == "key") != (self.key_id is not None):
-            raise ValueError("a budget with the scope 'key' needs key_id, and no other has one")
-        if (self.scope == "customer") != (self.customer is not None):
-            raise ValueError(
-                "a budget with the scope 'customer' needs customer, and no other has one"
-            )
-        return self
-
-    @property
-    def rule(self) -> Rule:
-        """The rule this asks for; an id that is none of ours names no key."""
-        return Rule(
-            scope=self.scope,
-            window=self.window,
-            timezone=self.timezone,
-            limit=self.limit,
-            mode=self.mode,
-            key_id=None if self.key_id is None else ids.parse(ids.KEY, self.key_id) or NO_KEY,
-            customer=self.customer,
-        )

@@ -30,7 +30,7 @@ async def list_models(tx: Reading) -> Response:
     known = await prices.present(tx)
     shown = [_shown(each, known[each.id]) for each in catalog.models() if each.id in known]
     others = [
-        {"id": each.id, "title": each.title, "reason": prices.UNPRICED}
+        {"id": each.id, "title": each.title, "reason": catalog.UNPRICED}
         for each in catalog.models()
         if each.id not in known
     ]
@@ -47,7 +47,7 @@ async def get_model(model_id: ModelId, tx: Reading) -> Response:
         raise ModelNotFound(catalog.no_such_model(model_id))
     price = (await prices.present(tx)).get(found.id)
     if price is None:
-        raise ModelNotFound(f"{found.id} cannot be called at present: {prices.UNPRICED}")
+        raise ModelNotFound(f"{found.id} cannot be called at present: {catalog.UNPRICED}")
     return JsonAnswer(_shown(found, price))
 
 

@@ -33,6 +33,7 @@ from models.provider.sizes import judge_size, resolve
 
 __all__ = [
     "AT",
+    "UNPRICED",
     "Checked",
     "ImageSize",
     "Inline",
@@ -50,9 +51,12 @@ __all__ = [
     "provider_body",
     "refusal",
     "restore_input",
+    "unpriced",
     "view_input",
 ]
 
+
+UNPRICED = "the provider quotes no one price for an image of it, and a hold must not be a guess."
 
 _MODELS = models()
 
@@ -148,6 +152,11 @@ def estimate(model: Model, given: Mapping[str, object]) -> int | None:  # noqa: 
     None when nobody has published it.
     """
     return model.price
+
+
+def unpriced(model: Model) -> FieldError:
+    """Say of the input's model that it cannot be called, for nobody has told its price."""
+    return FieldError(f"{AT}/model", f"{model.id} cannot be called at present: {UNPRICED}")
 
 
 def no_such_model(name: str) -> str:

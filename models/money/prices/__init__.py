@@ -23,12 +23,11 @@ from models.money.prices.knowing import (
     present,
 )
 from models.money.prices.learning import Drift, drifts, observe, quote
-from models.money.prices.price_list import UNPRICED, PriceList, unpriced
+from models.money.prices.price_list import PriceList
 
 __all__ = [
     "DEAREST",
     "PRESENT",
-    "UNPRICED",
     "Drift",
     "Known",
     "PriceList",
@@ -40,5 +39,4 @@ __all__ = [
     "observe",
     "present",
     "quote",
-    "unpriced",
 ]

@@ -3,15 +3,12 @@
 import time
 from collections.abc import Mapping
 
-from models.errors import FieldError
 from models.money.prices.knowing import learned_prices
 from models.platform.db import Database
 from models.provider import catalog
 from models.provider.catalog import Model
 
 _BELIEVED = 5.0  # seconds: what a hold may be behind a new price
-
-UNPRICED = "the provider quotes no one price for an image of it, and a hold must not be a guess."
 
 
 class PriceList:
@@ -30,7 +27,7 @@ class PriceList:
         learned = await self.learned()
         price = learned.get(model.id, catalog.estimate(model, given))
         if price is None:
-            raise catalog.refusal([unpriced(model)])
+            raise catalog.refusal([catalog.unpriced(model)])
         return price
 
     async def learned(self) -> dict[str, int]:
@@ -40,8 +37,3 @@ class PriceList:
                 self._learned = await learned_prices(tx)
             self._read_at = time.monotonic()
         return self._learned
-
-
-def unpriced(model: Model) -> FieldError:
-    """Return the error of an input whose model has no known price, and cannot be called."""
-    return FieldError(f"{catalog.AT}/model", f"{model.id} cannot be called at present: {UNPRICED}")
