@@ -21,7 +21,7 @@ from api.batching.judging import Report, Terms, judge
 from api.batching.spooling import Spooled, kind_of, spool
 from api.contract.batches import BatchQuery, BatchRetry
 from api.dependencies.state import State
-from api.submitting import submission
+from api.submitting import naming
 from models import jobs
 from models.accounts.callers import Caller
 from models.errors import FieldError, InvalidRequest, Unavailable
@@ -52,7 +52,7 @@ async def take(
     request: Request, here: State, caller: Caller, query: BatchQuery, key: str | None
 ) -> Taken:
     """Take a batch. Raises `InvalidRequest` with the first bad rows, and what a submission does."""
-    submission.demand_key(caller, key)
+    naming.demand_key(caller, key)
     kind = kind_of(request)
     async with spool(request) as body:
         name = _name(request, body, key)
@@ -81,7 +81,7 @@ async def retake(
     here: State, caller: Caller, batch_id: UUID, body: BatchRetry, key: str | None
 ) -> Taken:
     """Create a batch of the rows that brought no image. Raises what `batches.repeat` does."""
-    submission.demand_key(caller, key)
+    naming.demand_key(caller, key)
     async with here.intakes.turn(caller.project_id), here.intakes.open() as tx:
         made, replayed = await batches.repeat(
             tx, caller, batch_id, body.only, max_cost=body.max_cost, key=key

@@ -7,6 +7,7 @@ __all__ = [
     "actions",
     "answers",
     "batches",
+    "budgets",
     "cursors",
     "documentation",
     "dropin",

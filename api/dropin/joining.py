@@ -13,7 +13,7 @@ from api.dependencies.deps import idempotency_key
 from api.dependencies.state import State
 from api.dropin import reading
 from api.dropin.reading import Asked
-from api.submitting import submission
+from api.submitting import naming, submission
 from models import ids, jobs
 from models.accounts.callers import Caller
 from models.errors import InvalidRequest
@@ -55,7 +55,7 @@ async def take(request: Request, here: State, caller: Caller, asked: Asked, body
     before there was a job.
     """
     key = idempotency_key(request)
-    submission.demand_key(caller, key)
+    naming.demand_key(caller, key)
     print_ = sha256(caller.project_id.bytes + caller.key_id.bytes + body).digest()
     counted = _retry_count(request)
     if key is None:

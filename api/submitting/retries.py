@@ -5,7 +5,7 @@ from uuid import UUID
 
 from api.contract.schemas import JobWebhook, RetryBody, SubmitBody
 from api.dependencies.state import State
-from api.submitting import submission
+from api.submitting import naming, submission
 from models import jobs
 from models.accounts.callers import Caller
 from models.images.references import urls_of
@@ -20,7 +20,7 @@ async def take(
     Raises what `submission.take` does for the job as it would then be, `NotFound`, `NotFinished`,
     `Erased`, and `Conflict` where the old `max_cost` pays for no call any more.
     """
-    submission.demand_key(caller, key)
+    naming.demand_key(caller, key)
     name = await _name(job_id, body, key)
     async with here.turns.open(caller.project_id) as tx:
         before = await jobs.earlier(tx, caller, name)
@@ -45,7 +45,7 @@ async def take(
 
 
 async def _name(job_id: UUID, body: RetryBody, key: str | None) -> Idempotency | None:
-    changes = await submission.digest(body) if body.model_fields_set else b""
+    changes = await naming.digest(body) if body.model_fields_set else b""
     return jobs.retry_name(job_id, key, changes)
 
 

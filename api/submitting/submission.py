@@ -4,22 +4,20 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from api.contract.schemas import RetryBody, SubmitBody
+from api.contract.schemas import SubmitBody
 from api.dependencies.state import State
-from api.submitting import own_images
+from api.submitting import naming, own_images
 from models import jobs
 from models.accounts.callers import Caller
 from models.errors import EgressRefused, FieldError, InvalidRequest, Unavailable
 from models.images import collector
 from models.images.references import urls_of, view_input
-from models.jobs import Idempotency, Snapshot, Submission, fingerprint
+from models.jobs import Idempotency, Snapshot, Submission
 from models.money import usage
 from models.platform import addresses
 from models.platform.jsonable import time
 from models.provider import catalog
 from models.provider.catalog import Checked, Inline
-
-_INLINE = 64 * 1024  # characters of references above which checking moves off the loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,7 @@ async def take(
 async def prepare(here: State, caller: Caller, body: SubmitBody, key: str | None) -> Ready:
     """Judge a body, and keep what it brought along. Raises what `take` does, but for `BudgetExceeded`."""
     asked, inline = await check(here, caller, body)
-    name = await idempotency(caller, key, body)
+    name = await naming.of(caller, key, body)
     try:
         await demand_now(here, caller, asked)
     except InvalidRequest:
@@ -117,31 +115,6 @@ async def demand_now(
     if max_cost_given and asked.max_cost is not None and asked.max_cost < asked.estimate:
         costs = f"one attempt, which costs {asked.estimate}"
         raise _wrong("max_cost", f"{asked.max_cost} credits do not pay for {costs}")
-
-
-async def idempotency(caller: Caller, key: str | None, body: SubmitBody) -> Idempotency | None:
-    """Return the name of a checked request: route, key, fingerprint. Raises as `demand_key` does."""
-    demand_key(caller, key)
-    if key is None:
-        return None
-    return "submit", key, await digest(body)
-
-
-async def digest(body: SubmitBody | RetryBody) -> bytes:
-    """Return the fingerprint of what a body says; of a large one, taken off the loop."""
-    dumped = body.model_dump(mode="json", exclude_unset=True)
-    if _weight(body.input) > _INLINE:
-        return await asyncio.to_thread(fingerprint, dumped)
-    return fingerprint(dumped)
-
-
-def demand_key(caller: Caller, key: str | None) -> None:
-    """Raise `InvalidRequest` where the project requires an Idempotency-Key and none came."""
-    if key is None and caller.idempotency_required:
-        raise InvalidRequest(
-            "This project requires an Idempotency-Key: send a fresh one with each new request.",
-            errors=(FieldError("header:Idempotency-Key", "missing"),),
-        )
 
 
 async def keep(
@@ -227,15 +200,9 @@ def _are_all_among(urls: object, carried: Collection[str]) -> bool:
 
 async def _judge(here: State, raw: object, known: Collection[int] = ()) -> Checked:
     opened = here.settings.egress_allow
-    if _weight(raw) > _INLINE:
+    if naming.is_heavy(raw):
         return await asyncio.to_thread(catalog.check, raw, opened, known)
     return catalog.check(raw, opened, known)
-
-
-def _weight(raw: object) -> int:
-    """Return the characters of an input's references."""
-    urls = raw.get("image_urls") if isinstance(raw, dict) else None
-    return sum(len(url) for url in urls if isinstance(url, str)) if isinstance(urls, list) else 0
 
 
 def _check_webhook(here: State, body: SubmitBody) -> None:

@@ -5,7 +5,7 @@ from hashlib import sha256
 from api.contract.actions import ActionBody
 from api.contract.erasures import ErasureBody
 from api.dependencies.state import State
-from api.submitting import submission
+from api.submitting import naming
 from models.accounts.callers import Caller
 from models.errors import TooMany, Unavailable
 from models.jobs import actions, erasures, fingerprint
@@ -30,7 +30,7 @@ async def take(
     """
     demand(caller, body)
     if body.action == "retry":
-        submission.demand_key(caller, key)
+        naming.demand_key(caller, key)
     wish = actions.Wish(body.action, body.filter.filter, _name(caller, body, key))
     matched = await _count(here, caller, body)
     most = here.settings.actions_max

@@ -73,14 +73,9 @@ from models.jobs.running.reaping import Reaped, overdue, reap
 from models.jobs.running.starting import Dispatched, Start, Terms, start, start_plain, started
 from models.jobs.submission.admitting import admit
 from models.jobs.submission.inserting import Idempotency, Submission
+from models.jobs.submission.naming import earlier, fingerprint
 from models.jobs.submission.retrying import again, retry, retry_name
-from models.jobs.submission.submitting import (
-    earlier,
-    fingerprint,
-    queue_full,
-    queued,
-    submit,
-)
+from models.jobs.submission.submitting import queue_full, queued, submit
 
 __all__ = [
     "Correction",

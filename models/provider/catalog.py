@@ -27,12 +27,23 @@ from models.images.references import (
 )
 from models.platform.addresses import Network
 from models.platform.wording import shown
-from models.provider.inputs import AT, ImageSize, RawInput, SeedreamInput, check_fields, judge_link
+from models.provider.inputs import (
+    AT,
+    SEED_MAX,
+    SEED_MIN,
+    ImageSize,
+    RawInput,
+    SeedreamInput,
+    check_fields,
+    judge_link,
+)
 from models.provider.listing import Model, models
 from models.provider.sizes import judge_size, resolve
 
 __all__ = [
     "AT",
+    "SEED_MAX",
+    "SEED_MIN",
     "UNPRICED",
     "Checked",
     "ImageSize",

@@ -19,7 +19,6 @@ from models.jobs.submission.submitting import submit_several
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.provider import catalog
-from models.provider.inputs import SEED_MAX, SEED_MIN
 from models.schema import Batch, Job
 
 _DRAWN = 1 << 31  # seeds to draw from, where none is given: every service of images takes these
@@ -83,6 +82,6 @@ async def of_job(tx: Transaction, job: Job) -> Standing:
 def _with_seed(asked: Submission, seed: int) -> Submission:
     model = catalog.find(asked.model)
     assert model is not None  # noqa: S101 - a submission was checked
-    wrapped = seed if seed <= SEED_MAX else seed - SEED_MAX - 1 + SEED_MIN
+    wrapped = seed if seed <= catalog.SEED_MAX else seed - catalog.SEED_MAX - 1 + catalog.SEED_MIN
     input_ = {**asked.input, "seed": wrapped}
     return replace(asked, input=input_, input_hash=catalog.fingerprint(model, input_))

@@ -7,4 +7,4 @@ Promises: a job is accepted together with its hold or not at all, and one idempo
 Never starts a job.
 """
 
-__all__ = ["admitting", "calls", "inserting", "retrying", "submitting"]
+__all__ = ["admitting", "calls", "inserting", "naming", "retrying", "submitting"]

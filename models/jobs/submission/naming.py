@@ -1,0 +1,71 @@
+"""The name of a request: by its Idempotency-Key and the fingerprint of its body it is known again."""
+
+import json
+from hashlib import sha256
+from itertools import zip_longest
+from secrets import token_hex
+
+from sqlalchemy import select
+
+from models import ids
+from models.accounts.callers import Caller
+from models.errors import KeyReuse
+from models.jobs.submission.inserting import Idempotency
+from models.platform.db import Transaction
+from models.schema import Job
+
+_LARGE = 64 * 1024  # characters
+
+
+async def earlier(tx: Transaction, caller: Caller, idempotency: Idempotency | None) -> Job | None:
+    """Return the job that a request of this name made; raises `KeyReuse` when its body was another."""
+    if idempotency is None:
+        return None
+    route, key, fingerprint = idempotency
+    job = await tx.scalar(
+        select(Job).where(
+            Job.project_id == caller.project_id,
+            Job.idempotency_route == route,
+            Job.idempotency_key == key,
+        )
+    )
+    if job is not None and job.fingerprint != fingerprint:
+        raise KeyReuse(
+            f"The Idempotency-Key {key!r} came before with another body, and made "
+            f"{ids.text(ids.JOB, job.id)}. Use a new key for a new request."
+        )
+    return job
+
+
+def fingerprint(body: object) -> bytes:
+    """Hash a request's body so that the same JSON, in whatever order, has the same hash.
+
+    Large references are hashed beside the rest: written as one JSON text, 60 MB of them would hold up
+    every other thread for half a second.
+    """
+    mark, aside = token_hex(16), list[str]()  # a mark that no body can know
+
+    def set_aside(url: object) -> object:
+        if not isinstance(url, str) or len(url) < _LARGE or not _is_plain(url):
+            return url
+        aside.append(url)
+        return mark
+
+    given = body.get("input") if isinstance(body, dict) else None
+    urls = given.get("image_urls") if isinstance(given, dict) else None
+    if isinstance(body, dict) and isinstance(given, dict) and isinstance(urls, list):
+        body = {**body, "input": {**given, "image_urls": [set_aside(url) for url in urls]}}
+    digest = sha256()
+    written = json.dumps(body, sort_keys=True, separators=(",", ":")).split(mark)
+    for text, url in zip_longest(written, aside, fillvalue=""):
+        digest.update(text.encode())
+        digest.update(url.encode())
+    return digest.digest()
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether JSON writes a text as it is."""
+    parts = (text[at : at + _LARGE] for at in range(0, len(text), _LARGE))
+    return (
+        '"' not in text and "\\" not in text and all(p.isascii() and p.isprintable() for p in parts)
+    )
