@@ -58,6 +58,7 @@ CASES: dict[str, tuple[Series, Series]] = {
     ),
     "DarkroomChargeLeftToYou": gauge('darkroom_charges_left_to_operator{because="too_old"}', 1, 0),
     "DarkroomPriceDrifts": gauge('darkroom_price_drifts{model="m"}', 4, 0),
+    "DarkroomQuoteDoubted": counter('darkroom_quotes_doubted_total{model="m"}'),
     "DarkroomGateClosed": (still(_GATE, 1), still(_GATE, 0) | _PAUSED),
     "DarkroomInteractiveWaits": (_WAITS | still(_GATE, 0), _WAITS | _BULK | still(_GATE, 1)),
     "DarkroomNoWorker": (

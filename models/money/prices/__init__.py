@@ -14,6 +14,7 @@ tenth at most, for only the provider's own books settle more. The next quote rep
 
 from models.money.prices.knowing import (
     DEAREST,
+    PLAUSIBLE,
     PRESENT,
     Known,
     current,
@@ -22,11 +23,13 @@ from models.money.prices.knowing import (
     listed,
     present,
 )
-from models.money.prices.learning import Drift, drifts, observe, quote
+from models.money.prices.learning import Drift, drifts, observe
 from models.money.prices.price_list import PriceList
+from models.money.prices.quoting import quote
 
 __all__ = [
     "DEAREST",
+    "PLAUSIBLE",
     "PRESENT",
     "Drift",
     "Known",

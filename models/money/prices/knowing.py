@@ -9,6 +9,8 @@ from models.platform.db.statements import Reader, prepared
 from models.provider import catalog
 from models.schema import Price
 
+# Credits, $0.0005 to $10. What is beyond is booked where it was charged, and is no price.
+PLAUSIBLE = range(1_000, 20_000_001)
 _CLOSE = 10  # a told price may differ from the published one by a tenth of it
 
 

@@ -1,15 +1,15 @@
-"""How prices are learned: from quotes, and from charges that agree."""
+"""How prices are learned from charges that agree."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import case, func, or_, select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from models import ids
-from models.money.prices.knowing import Known, listed_price, of_row
+from models.money.prices.knowing import PLAUSIBLE, Known, listed_price, of_row
 from models.platform.db import Transaction
 from models.schema import Attempt, Price
 
@@ -18,7 +18,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _LATELY = timedelta(hours=1)
 _AGREE = 3  # jobs whose settled charges must be the same
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-_NO_WITNESS: dict[str, object] = {"candidate": None, "witnesses": []}
+NO_WITNESS: dict[str, object] = {"candidate": None, "witnesses": []}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,42 +33,18 @@ class Drift:
     credits: int
 
 
-async def quote(tx: Transaction, model_id: str, credits_: int) -> bool:
-    """Write the price that the provider's pricing route tells; return whether it changes the present one.
-
-    Also when it says what it said before: whatever charges have taught meanwhile they must teach again. A
-    price of nothing is more likely a hole in a price list than a present: it is not believed.
-    """
-    if credits_ <= 0:
-        return False
-    news = Price.quoted.is_distinct_from(credits_)
-    quoted = {"credits": credits_, "quoted": credits_, "taught": None, **_NO_WITNESS}
-    changed = await tx.scalar(
-        insert(Price)
-        .values(model=model_id, **quoted)
-        .on_conflict_do_update(
-            index_elements=["model"],
-            set_={**quoted, "updated_at": case((news, func.now()), else_=Price.updated_at)},
-            where=or_(news, Price.credits != credits_, Price.taught.is_not(None)),
-        )
-        .returning(Price.model)
-    )
-    if changed is not None:
-        log.info("price.quoted", model=model_id, credits=credits_)
-    return changed is not None
-
-
 async def observe(tx: Transaction, model_id: str, attempt: Attempt) -> bool:
     """Compare a settled charge with what was held for it; True when it has taught a price.
 
-    Costs nothing while they agree. What was free is charged as free, but teaches no price; nor does a call
-    that was sent before the price last changed. Call it last: the price's row must not be waited for.
+    Costs nothing while they agree. What was free is charged as free, but teaches no price; nor does what no
+    image costs, nor a call that was sent before the price last changed. Call it last: the price's row must
+    not be waited for.
     """
     charged = attempt.credits
     if charged is None or charged == attempt.hold:
         return False
     log.warning("price.drift", model=model_id, held=attempt.hold, charged=charged)
-    if charged <= 0:
+    if charged not in PLAUSIBLE:
         return False
     await tx.execute(
         insert(Price)
@@ -98,7 +74,7 @@ async def _testify(tx: Transaction, row: Price, job_id: UUID, charged: int) -> b
         values = {}
     else:
         values = {"candidate": charged, "witnesses": agree}
-    await tx.execute(update(Price).where(Price.model == row.model).values(_NO_WITNESS | values))
+    await tx.execute(update(Price).where(Price.model == row.model).values(NO_WITNESS | values))
     return taught
 
 

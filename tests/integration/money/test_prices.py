@@ -83,6 +83,51 @@ async def test_a_quote_is_learned(house: House) -> None:
     assert await house.bench.do(prices.dearest) == DEARER
 
 
+def doubted() -> float:
+    return REGISTRY.get_sample_value("darkroom_quotes_doubted_total", {"model": MODEL}) or 0
+
+
+@pytest.mark.parametrize("told", [10**15, 10 * PRICE + 1, PRICE // 2 - 1, 1])
+async def test_a_quote_far_off_is_told_and_changes_nothing(house: House, told: int) -> None:
+    before = doubted()
+    house.provider.world.change({"quoted_price": told})
+    await ask(house)
+    assert doubted() == before + 1
+    assert await price(house) is None
+    # Of a model that nobody has told a price of, only what no image costs is refused.
+    prices_ = await house.bench.do(prices.present)
+    assert prices_ == {MODEL: PRICE} | ({UNPRICED: told} if told in prices.PLAUSIBLE else {})
+
+
+async def test_a_quote_far_off_is_believed_once_charges_agree_with_it(house: House) -> None:
+    house.provider.world.change({"price": 12 * PRICE})
+    await ask(house)
+    assert await price(house) is None
+    await house.spend("ok", "ok", "ok")
+    await settle(house)
+    before = doubted()
+    await ask(house)
+    assert (await price(house), doubted()) == (12 * PRICE, before)
+
+
+async def test_what_an_older_release_believed_is_corrected_by_the_next_quote(house: House) -> None:
+    await house.bench.run(
+        "INSERT INTO prices (model, credits, quoted) SELECT unnest(ARRAY[:model, :other]), 1e15, 1e15",
+        model=MODEL, other=UNPRICED,
+    )  # fmt: skip
+    await ask(house)
+    assert await house.bench.do(prices.present) == {MODEL: PRICE, UNPRICED: PRICE}
+
+
+async def test_charges_that_no_image_costs_are_booked_and_teach_nothing(house: House) -> None:
+    house.provider.world.change({"price": 10**10, "quoted_price": PRICE})
+    house.provider.world.wallet.move(10**12)
+    made = await house.spend("ok", "ok", "ok")
+    await settle(house)
+    assert {await job(house, each) for each in made} == {("succeeded", 0, 10**10)}
+    assert await house.bench.do(prices.dearest) == PRICE
+
+
 async def settle(house: House) -> None:
     """Let the provider's log say what is unknown."""
     await reconciling.run(house.reader)

@@ -23,6 +23,7 @@ DEADLINE = timedelta(seconds=30)
 PAGE_MAX = 100
 _OK = 200
 _REFUSED = frozenset({401, 403})
+_RICHEST = 10**9  # US dollars
 
 _ODD = Counter(
     "darkroom_provider_odd_rows",
@@ -163,6 +164,7 @@ def _balance(body: object) -> Decimal:
     written = body.get("current_balance") if isinstance(body, dict) else None
     if isinstance(written, bool) or not isinstance(written, int | Decimal):
         raise ValueError("current_balance is not a number")  # noqa: TRY004 -- the sender's mistake
-    if not Decimal(written).is_finite():
-        raise ValueError("current_balance is not finite")
-    return Decimal(written)
+    balance = Decimal(written)
+    if not balance.is_finite() or abs(balance) > _RICHEST:
+        raise ValueError("current_balance is no amount that an account can have")
+    return balance
