@@ -85,7 +85,7 @@ def _state(
             settings.balancers,
             Shares(settings.connections_max),
         ),
-        queues=Queues(database, settings.queued_max),
+        queues=Queues(database, settings.queued_max, told=settings.deliveries_max),
         waiting=Waiting(database, doorbell),
         watching=Watching(database, turns),
         prices=PriceList(database),

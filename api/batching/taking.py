@@ -29,6 +29,7 @@ from models.jobs import batches
 from models.jobs.batches import Name, Order, Standing
 from models.money import usage
 from models.provider import catalog
+from models.webhooks import deliveries
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CHILD = "api.batching.child"
@@ -107,7 +108,8 @@ async def _accept(
     order = _order(query, report)
     async with here.turns.open(caller.project_id) as tx:
         waiting = await jobs.queued(tx, caller.project_id, here.settings.queued_max)
-        if waiting + order.total > here.settings.queued_max:
+        crowded = await deliveries.crowded(tx, caller.project_id, here.settings.deliveries_max)
+        if crowded or waiting + order.total > here.settings.queued_max:
             raise jobs.queue_full()
         await batches.foresee(tx, caller, order.held)
     rows.seek(0)

@@ -1,5 +1,6 @@
 """Whether a project's queue is full, without counting it for every submission."""
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from uuid import UUID
 
 from models import jobs
 from models.platform.db import Database
+from models.webhooks import deliveries
 
 _NEAR, _FAR = 1.0, 10.0  # seconds that a count is believed: near the limit, and while it is far
 _PROJECTS_MAX = 10_000
@@ -19,6 +21,8 @@ class _Seen:
     count: int
     at: float
     accepted: int = 0
+    crowded: bool = False
+    told_at: float = float("-inf")
 
 
 class Queues:
@@ -28,13 +32,22 @@ class Queues:
     what *other* api processes accept for the project within a second, or by what is under way in the
     milliseconds of a count; it undershoots for a second at most after jobs have left a full queue. While
     less than half is taken a count lasts ten seconds: as many would have to come elsewhere in that time.
+
+    Each job that ends is told to every endpoint of its project. So its queue is full, too, while very many
+    deliveries wait, `told`: else what ends faster than its receivers hear of it piles up for ever.
     """
 
     def __init__(
-        self, database: Database, most: int, clock: Callable[[], float] = time.monotonic
+        self,
+        database: Database,
+        most: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        told: int = sys.maxsize,
     ) -> None:
         self._database = database
         self._most = most
+        self._told = told
         self._clock = clock
         self._seen: dict[UUID, _Seen] = {}
 
@@ -43,7 +56,7 @@ class Queues:
         seen, now = self._seen.get(project_id), self._clock()
         if seen is None or now - seen.at >= self._believed(seen):
             seen = await self._look(project_id, seen, now)
-        return seen.count + seen.accepted >= self._most
+        return seen.crowded or seen.count + seen.accepted >= self._most
 
     def accepted(self, project_id: UUID) -> None:
         """Count a job that this process has just put into a queue."""
@@ -63,6 +76,9 @@ class Queues:
         try:
             async with self._database.transaction() as tx:
                 seen.count = await jobs.queued(tx, project_id, self._most)
+                if now - seen.told_at >= _FAR:
+                    seen.crowded = await deliveries.crowded(tx, project_id, self._told)
+                    seen.told_at = now
         except BaseException:
             seen.at = now - _FAR  # nobody has counted: the next caller does
             raise

@@ -73,12 +73,13 @@ async def _create_project(database: Database, asked: Namespace, loaded: Settings
     return Said(ids.text(ids.PROJECT, project_id))
 
 
-async def _create_key(database: Database, asked: Namespace, _: Settings) -> Said:
+async def _create_key(database: Database, asked: Namespace, settings: Settings) -> Said:
     """Register a key of a project; returns it, whole, once it is committed."""
     key = asked.key or api_keys.new_key()
     async with opened(database) as tx:
         project_id = await projects.find(tx, asked.project)
         await api_keys.create_key(tx, project_id, asked.label, tuple(asked.scope), key)
+        await caps.demand_room_for_key(tx, project_id, settings.keys_max)
     return Said(key)
 
 

@@ -160,6 +160,8 @@ class Settings(BaseSettings):
 
     # Bounds of what is accepted.
     queued_max: int = Field(default=100_000, ge=1)  # jobs of one project that may wait
+    # Webhooks of one project that may wait: ten jobs a second to a receiver that is dead for a day.
+    deliveries_max: int = Field(default=1_000_000, ge=1)
     endpoints_max: int = Field(
         default=16, ge=1
     )  # of a project, as at Stripe: each hears of every job
@@ -174,7 +176,9 @@ class Settings(BaseSettings):
     # Pings cost nothing and may hang: of one project this many are under way, and begin in a minute.
     pings_at_once: int = Field(default=5, ge=1)
     pings_per_minute: int = Field(default=30, ge=1)
-    requests_per_minute: int = Field(default=30_000, ge=1)  # per key and api process
+    requests_per_minute: int = Field(
+        default=30_000, ge=1
+    )  # per key and api process; a project twice that
     body_max_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
     # All bodies over 64 KiB in hand at once, half of it for one project; what is made of one takes about
     # five times as much.

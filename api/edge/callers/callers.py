@@ -82,8 +82,9 @@ class Callers:
         )
 
     def count(self, request: Request, caller: Caller) -> None:
-        """Count a request to its key; raises `TooMany`."""
-        request.state.quota, fits = self._rates.spend(caller.key_id)
+        """Count a request to its key and its project; raises `TooMany`."""
+        project_id = None if caller.is_operator else caller.project_id
+        request.state.quota, fits = self._rates.spend(caller.key_id, project_id)
         if not fits:
             raise exhausted(request.state.quota)
 

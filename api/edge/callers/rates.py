@@ -1,4 +1,4 @@
-"""How often a key may ask: a fixed window of a minute, counted in this process alone.
+"""How often a key may ask, and all keys of a project: a fixed window of a minute, counted in this process.
 
 Nothing is waited for: a limit that asked Redis would fail with Redis. With several api processes a key may
 ask as often of each. The fields are those of draft-ietf-httpapi-ratelimit-headers-11.
@@ -7,30 +7,34 @@ ask as often of each. The fields are those of draft-ietf-httpapi-ratelimit-heade
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from math import ceil
+from operator import attrgetter
+from typing import Literal
 from uuid import UUID
 
 from models.errors import TooMany
 
 _KEYS_MAX = 10_000
+_OF_PROJECT = 2  # keys' worth that a project may ask, however many it has
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What a key may ask for in its window, what is left of it, and for how many seconds it lasts."""
+    """What a key or its project may ask for in a window, what is left of it, and for how many seconds."""
 
     most: int
     left: int
     seconds: int
+    of: Literal["key", "project"] = "key"
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Write the fields that tell a client, as ASGI has them."""
         return [
-            (b"ratelimit-policy", f'"key";q={self.most};w=60'.encode()),
-            (b"ratelimit", f'"key";r={self.left};t={self.seconds}'.encode()),
+            (b"ratelimit-policy", f'"{self.of}";q={self.most};w=60'.encode()),
+            (b"ratelimit", f'"{self.of}";r={self.left};t={self.seconds}'.encode()),
         ]
 
 
@@ -40,20 +44,32 @@ class Rates:
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._per_minute = per_minute
-        self._keys = _Windows(60, clock)
+        self._keys, self._projects = _Windows(60, clock), _Windows(60, clock)
 
-    def spend(self, key_id: UUID) -> tuple[Quota, bool]:
-        """Count a request of a key; returns what is left, and whether there was room for this one."""
-        count, end = self._keys.count(key_id)
+    def spend(self, key_id: UUID, project_id: UUID | None) -> tuple[Quota, bool]:
+        """Count a request of a key, and of its project if it has one.
+
+        Returns what is left of whichever has less left, and whether there was room for this one. What its
+        key has no room for is not its project's: one key that runs away leaves the others theirs.
+        """
+        quota, fits = self._count(self._keys, key_id, self._per_minute)
+        if project_id is None or not fits:
+            return quota, fits
+        most = _OF_PROJECT * self._per_minute
+        shared, fits = self._count(self._projects, project_id, most)
+        return min(quota, replace(shared, of="project"), key=attrgetter("left")), fits
+
+    def _count(self, windows: "_Windows", of: UUID, most: int) -> tuple[Quota, bool]:
+        count, end = windows.count(of)
         seconds = max(1, ceil(end - self._clock()))
-        left = max(0, self._per_minute - count)
-        return Quota(self._per_minute, left, seconds), count <= self._per_minute
+        return Quota(most, max(0, most - count), seconds), count <= most
 
 
 def exhausted(quota: Quota) -> TooMany:
-    """Return the refusal of a key that has used up its window."""
+    """Return the refusal of a key, or of a project, that has used up its window."""
+    who = "This API key" if quota.of == "key" else "All API keys of this project together"
     return TooMany(
-        f"This API key may ask {quota.most:,} times a minute; ask again in {quota.seconds} s.",
+        f"{who} may ask {quota.most:,} times a minute; ask again in {quota.seconds} s.",
         retry_after=timedelta(seconds=quota.seconds),
     )
 

@@ -19,7 +19,7 @@ from api.contract.schemas import KeyBody
 from api.dependencies.deps import Here, KeyId, ProjectId, Reading, Tx
 from api.routes.operator import plane
 from models import ids
-from models.accounts import api_keys, operators
+from models.accounts import api_keys, caps, operators
 from models.operating import tenants
 from models.platform.jsonable import Json
 from models.schema import ApiKey
@@ -97,11 +97,13 @@ async def create_project_key(
     project_id: ProjectId,
     body: KeyBody,
     tx: Tx,
+    here: Here,
 ) -> Response:
     """Create an API key of a project. It is in this answer, and never shown again."""
     key = api_keys.new_key()
     await tenants.demand(tx, project_id)
     made = await api_keys.create_key(tx, project_id, body.name, tuple(body.scopes), key)
+    await caps.demand_room_for_key(tx, project_id, here.settings.keys_max)
     return JsonAnswer(api_keys.show_key(made) | {"key": key}, 201, _UNSEEN)
 
 

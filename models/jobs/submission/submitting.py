@@ -177,7 +177,8 @@ async def queued(tx: Transaction, project_id: UUID, most: int) -> int:
 def queue_full() -> QueueFull:
     """Return the refusal for a project whose queue is full."""
     return QueueFull(
-        "As many jobs of this project wait as may; nothing was created. Try again when some have run.",
+        "As many jobs of this project wait as may, or as many of its webhooks; nothing was created. Try "
+        "again when some are gone.",
         retry_after=_PATIENCE,
     )
 

@@ -25,7 +25,7 @@ A transaction that needs several rows locks the endpoint first, then deliveries,
 
 from models.webhooks.deliveries.disabling import Patience
 from models.webhooks.deliveries.plain import Tried, record_plain
-from models.webhooks.deliveries.reading import Logged, log, read
+from models.webhooks.deliveries.reading import Logged, crowded, log, read
 from models.webhooks.deliveries.reaping import hand_back, reap, run_out
 from models.webhooks.deliveries.recording import TryResult, record
 from models.webhooks.deliveries.replaying import (
@@ -60,6 +60,7 @@ __all__ = [
     "TryResult",
     "Woken",
     "capacity",
+    "crowded",
     "hand_back",
     "log",
     "missed",

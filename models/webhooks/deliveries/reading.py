@@ -53,6 +53,13 @@ async def log(
     return await _with_tries(tx, found[:limit]), len(found) > limit
 
 
+async def crowded(tx: Transaction, project_id: UUID, most: int) -> bool:
+    """Return whether so many deliveries of a project wait to be made; it counts no further."""
+    waits = Delivery.project_id == project_id, Delivery.state == "pending"
+    last = select(Delivery.next_at).where(*waits).offset(most - 1).limit(1)
+    return await tx.scalar(last) is not None
+
+
 async def read(tx: Transaction, project_id: UUID, delivery_id: UUID | None) -> Logged:
     """Return one delivery; raises `NotFound`, also for another project's."""
     wanted = _SHOWN.where(Delivery.id == delivery_id, Delivery.project_id == project_id)

@@ -22,6 +22,7 @@ from api.edge.callers import Callers
 from api.edge.callers.rates import Rates
 from api.edge.callers.shares import Shares
 from api.sharing.queues import Queues
+from models import ids
 from models.accounts import api_keys
 from models.accounts.callers import Caller
 from models.errors import BodyTooLarge, TooMany, TooSlow, Unauthenticated, Unavailable
@@ -62,8 +63,8 @@ def limit_requests(api: Api, per_minute: int, clock: Clock) -> None:
     api.state.callers = Callers(api.state.database, Rates(per_minute, clock))
 
 
-def limit_queue(api: Api, most: int, clock: Clock) -> None:
-    api.state.queues = Queues(api.state.database, most, clock)
+def limit_queue(api: Api, most: int, clock: Clock, **told: int) -> None:
+    api.state.queues = Queues(api.state.database, most, clock, **told)
 
 
 async def test_every_answer_to_a_key_says_what_is_left_of_its_minute(
@@ -101,6 +102,23 @@ async def test_a_key_that_asks_too_often_is_told_when_to_come_again(
     assert (await state.client.get(path(job))).status_code == 200
 
 
+async def test_all_keys_of_a_project_ask_twice_as_often_as_one_at_most(
+    state: Api, clock: Clock
+) -> None:
+    limit_requests(state, 2, clock)
+    keys = [await state.key_with("jobs:read") for _ in range(3)]
+    away = [await state.client.get("/v1/jobs", headers=keys[0]) for _ in range(5)]
+    assert [each.status_code for each in away] == [200, 200, 429, 429, 429]
+    own = [await state.client.get("/v1/jobs", headers=keys[1]) for _ in range(2)]
+    assert [each.status_code for each in own] == [200, 200], "what ran away took none of its share"
+    assert own[1].headers["ratelimit"] == '"key";r=0;t=60'
+    more = await state.client.get("/v1/jobs", headers=keys[2])
+    assert "All API keys of this project" in str(problem(more, 429, "rate_limited")["detail"])
+    assert more.headers["ratelimit-policy"] == '"project";q=4;w=60'
+    others = await state.another_project()
+    assert (await state.client.get("/v1/jobs", headers=others)).status_code == 200
+
+
 async def test_who_has_no_key_is_told_of_no_quota(api: Api) -> None:
     answer = await api.client.get("/v1/jobs", headers=bearer("dr_live_x"))
     assert answer.status_code == 401
@@ -110,10 +128,10 @@ async def test_who_has_no_key_is_told_of_no_quota(api: Api) -> None:
 def test_counters_have_bounds(clock: Clock) -> None:
     rates = Rates(10, clock)
     first = uuid4()
-    assert rates.spend(first)[0].left == 9
+    assert rates.spend(first, None)[0].left == 9
     for _ in range(10_000):
-        rates.spend(uuid4())
-    assert rates.spend(first)[0].left == 9, "the oldest was dropped, and begins anew"
+        rates.spend(uuid4(), None)
+    assert rates.spend(first, None)[0].left == 9, "the oldest was dropped, and begins anew"
 
 
 async def test_a_key_that_is_no_good_is_looked_up_once_in_a_while(api: Api, clock: Clock) -> None:
@@ -226,6 +244,23 @@ async def test_a_full_queue_still_gives_the_image_that_is_kept(state: Api, clock
     await state.submit(input=input_(prompt="another"))
     answer = await state.client.post("/v1/jobs", json=body(reuse="exact"))
     assert (answer.status_code, answer.json()["status"]) == (202, "succeeded")
+
+
+async def test_a_project_that_many_webhooks_wait_of_submits_no_job_until_they_are_fewer(
+    state: Api, clock: Clock
+) -> None:
+    limit_queue(state, 100, clock, told=2)
+    for n in range(2):
+        made = await state.submit(webhook={"url": f"https://hooks.example/{n}"})
+        await state.client.post(path(made, "/cancel"))
+    clock.now += 10
+    problem(await state.client.post("/v1/jobs", json=body()), 429, "queue_full")
+    other = await state.another_project()
+    assert (await state.client.post("/v1/jobs", json=body(), headers=other)).status_code == 202
+    async with state.life.database.transaction() as tx:
+        await tx.execute(text("DELETE FROM deliveries WHERE url LIKE '%/1'"))
+    clock.now += 10
+    assert (await state.client.post("/v1/jobs", json=body())).status_code == 202
 
 
 async def test_a_queue_is_one_projects_own(state: Api, clock: Clock) -> None:
@@ -477,6 +512,10 @@ async def test_a_project_makes_so_many_keys(api: Api) -> None:
         assert [each.status_code for each in made] == [201, 201]
         full = await api.client.post("/v1/keys", json=wish)
         assert "DARKROOM_KEYS_MAX" in str(problem(full, 409, "limit_reached")["detail"])
+        own = ids.text(ids.PROJECT, api.life.caller.project_id)
+        theirs = f"/v1/operator/projects/{own}/keys"
+        by_hand = await api.client.post(theirs, json=wish, headers=await api.operator())
+        problem(by_hand, 409, "limit_reached")
         one = f"/v1/keys/{made[0].json()['id']}"
         turned = await api.client.post(f"{one}/rotate", json={"grace": 60})
         problem(turned, 409, "limit_reached")

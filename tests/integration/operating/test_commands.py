@@ -59,6 +59,17 @@ async def test_an_operators_key_is_made_listed_and_revoked(bench: Bench, run: Sh
     assert "tests" in await run("keys", "tests")
 
 
+async def test_a_project_has_so_many_keys_by_command_too(
+    bench: Bench, run: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_KEYS_MAX", "2")
+    key = await run("create-key", "tests", "--scope", "jobs:read")
+    assert "DARKROOM_KEYS_MAX" in await run("create-key", "tests", "--scope", "jobs:read", status=2)
+    # Whoever starts again with the same key makes none.
+    assert await run("create-key", "tests", "--scope", "jobs:read", "--key", key) == key
+    assert len(await bench.rows("SELECT FROM api_keys")) == 2
+
+
 async def test_a_project_is_suspended_reinstated_renamed_and_deleted(
     bench: Bench, run: Shell
 ) -> None:

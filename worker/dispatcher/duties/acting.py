@@ -13,6 +13,7 @@ from models.jobs import actions
 from models.jobs.actions import Look
 from models.platform.db import Transaction
 from models.platform.db.failures import said
+from models.webhooks import deliveries
 from worker.dispatcher.duty import Dispatcher
 from worker.dispatcher.watchdog import go_on
 
@@ -80,5 +81,8 @@ async def _one(dispatcher: Dispatcher, action_id: UUID, job_id: UUID) -> bool:
 
 async def _full(dispatcher: Dispatcher, tx: Transaction, found: Look) -> bool:
     """Return whether the project's queue has no room for a slice of retries: it waits until it has."""
-    most = dispatcher.settings.queued_max
-    return await jobs.queued(tx, found.action.project_id, most) + len(found.jobs) > most
+    settings, project_id = dispatcher.settings, found.action.project_id
+    if await deliveries.crowded(tx, project_id, settings.deliveries_max):
+        return True
+    most = settings.queued_max
+    return await jobs.queued(tx, project_id, most) + len(found.jobs) > most
