@@ -51,8 +51,7 @@ async def start(context: Context, woken: Sequence[Woken]) -> None:
         pass
     except Exception as failed:  # noqa: BLE001 - it may be one of them that is at fault
         log.warning("bundle.failed", task="deliver", reason=said(failed))
-    for each in claimed:
-        context.flight.begin("deliver", _run(context, each))
+    _begin(context, claimed)
     taken = {(each.delivery_id, each.number) for each in claimed}
     for delivery_id, number in woken:
         if (delivery_id, number) not in taken:
@@ -79,24 +78,29 @@ async def at_once(context: Context, new: Sequence[Place]) -> None:
 async def _start_fresh(context: Context, fresh: Sequence[Sequence[Place]]) -> list[bool]:
     """Begin the new deliveries of several jobs; false for each when fewer may begin than there are."""
     wanted = Counter(chain.from_iterable(fresh))
-    woken = await _wake(context, context.database.direct, wanted, within=2)
-    if woken:
-        await start(context, woken)
-    return [len(woken) == wanted.total()] * len(fresh)
+    claimed = await _take_here(context, context.database.direct, wanted, within=2)
+    _begin(context, claimed)
+    return [len(claimed) == wanted.total()] * len(fresh)
 
 
-async def _wake(
+def _begin(context: Context, claimed: Sequence[ClaimedDelivery]) -> None:
+    for each in claimed:
+        context.flight.begin("deliver", _run(context, each))
+
+
+async def _take_here(
     context: Context,
     driver: Direct | DirectTransaction,
     wanted: Counter[Place],
     *,
     given_back: int = 0,
     within: int = 1,
-) -> list[Woken]:
-    """Wake so many in each place, by the slots that are free and those given back, in a part of a cap."""
+) -> list[ClaimedDelivery]:
+    """Take so many in each place, by the slots that are free and those given back, in a part of a cap."""
     settings = context.settings
     return await deliveries.wake_here(
         driver,
+        context.vault,
         wanted,
         free=context.flight.room("deliver") + given_back,
         lease=settings.delivery_lease,
@@ -183,7 +187,7 @@ def _follows(claimed: ClaimedDelivery, tried: TryResult) -> Place | None:
 async def _write(context: Context, tries: Sequence[Finished]) -> list[bool]:
     """Write tries down together; in the same transaction their places go to what is due behind them."""
     direct, patience = context.database.direct, Patience.of(context.settings)
-    lines, woken = [line for line, _ in tries], list[Woken]()
+    lines, claimed = [line for line, _ in tries], list[ClaimedDelivery]()
     if context.draining or not any(place for _, place in tries):
         done = await deliveries.record_plain(direct, patience, lines)
     else:
@@ -192,10 +196,9 @@ async def _write(context: Context, tries: Sequence[Finished]) -> list[bool]:
             free = Counter(
                 place for (_, place), ended in zip(tries, done, strict=True) if ended and place
             )
-            woken = await _wake(context, tx, free, given_back=sum(done)) if free else []
-    if woken:
-        context.flight.begin("deliver", start(context, woken))
-    if sum(done) > len(woken):
+            claimed = await _take_here(context, tx, free, given_back=sum(done)) if free else []
+    _begin(context, claimed)
+    if sum(done) > len(claimed):
         direct.ring("deliveries")  # places are free
     return done
 

@@ -34,6 +34,7 @@ _FETCHED = 64  # images on their way to the store, each with up to 1 MiB of it i
 # that the next is never behind its pile. All that have places of calls may stand in its line.
 _LOOKED_AT, _SHARE = 3, 2
 _LINE = 1_000_000
+_TURNS = 2  # on the database; some hundred jobs a second
 
 
 # A try that has ended, and the destination in which another may follow it.
@@ -75,7 +76,8 @@ class Context:
     looking: Places = field(
         default_factory=lambda: Places(_LOOKED_AT, share=_SHARE, line=_LINE, crowded="")
     )
-    # No project has more than half of a pool's connections: its statements may all wait for one row.
+    # No project has more than two turns at once, however much of its work ends in one moment: its
+    # statements may all wait for one row, and another's wait for the time of the loop and of Postgres.
     turns: Places = field(init=False)
     flight: Flight = field(init=False)
     # What deliveries do together: those that are new begin, and tries that have ended are written down.
@@ -97,7 +99,7 @@ class Context:
 
     def __post_init__(self) -> None:
         pool = self.settings.database_pool
-        self.turns = Places(2 * pool, share=max(pool // 2, 1), line=_LINE, crowded="")
+        self.turns = Places(2 * pool, share=min(_TURNS, pool), line=_LINE, crowded="")
         self.flight = Flight(self.settings)
 
     @asynccontextmanager

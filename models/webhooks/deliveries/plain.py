@@ -1,9 +1,10 @@
 """Tries that came together, written down in one statement: what nearly every try is.
 
 That is, it delivered, and neither endpoint nor destination was in trouble; or it failed, will be tried
-again, and its endpoint is far from being disabled. Each statement does what `record` does, under the same
-guards, or leaves a line out. It waits for nobody: what others have locked is left out too, so that no try
-waits for another's.
+again, asks for no pause, and its endpoint is far from being disabled. Those that hang end together as they
+began, so what slows their destinations is in the statement too. Each statement does what `record` does,
+under the same guards, or leaves a line out. It waits for nobody: what others have locked is left out too,
+so that no try waits for another's.
 """
 
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ class Tried:
     def plain(self) -> bool:
         """Whether it may be written down with others."""
         later = self.met.state == "pending" and self.met.endpoint == "keep"
-        return self.met.state == "delivered" or (later and self.met.pause is None)
+        return self.met.state == "delivered" or (later and not self.met.pause)
 
 
 async def record_plain(
@@ -51,7 +52,10 @@ async def record_plain(
         rows = await driver.write_all(_DELIVERED, _lines(delivered))
         done |= {(row["id"], row["number"]) for row in rows}
     if failed:
-        waits = {"wait": [each.met.next_in for each in failed]}
+        waits = {
+            "wait": [each.met.next_in for each in failed],
+            "slows": [each.met.pause is not None for each in failed],
+        }
         soonest = {"soonest": min(patience.failing, patience.busy)}
         rows = await driver.write_all(_FAILED, _lines(failed) | waits | soonest)
         done |= {(row["id"], row["number"]) for row in rows}
@@ -104,11 +108,11 @@ _DELIVERED = prepared(
 _FAILED = prepared(
     text(f"""
     WITH mine AS (
-        SELECT d.id, d.endpoint_id, line.* FROM deliveries d JOIN unnest({_LINES},
-               CAST(:wait AS interval[])
-               ) AS line (delivery, number, at, http_status, latency, result, wait)
+        SELECT d.id, d.endpoint_id, d.lane, line.* FROM deliveries d JOIN unnest({_LINES},
+               CAST(:wait AS interval[]), CAST(:slows AS boolean[])
+               ) AS line (delivery, number, at, http_status, latency, result, wait, slows)
             ON d.id = delivery AND tries = number
-         WHERE state = 'sending' AND endpoint_id IS NOT NULL
+         WHERE state = 'sending'
            AND NOT starts_with(d.lane, '{destinations.HAND}')
            AND NOT starts_with(d.lane, '{destinations.PING}')
            FOR NO KEY UPDATE OF d SKIP LOCKED
@@ -120,19 +124,25 @@ _FAILED = prepared(
     ), moved AS (
         UPDATE deliveries d SET state = 'pending', lease_until = NULL, taken_at = NULL,
                next_at = now() + wait
-          FROM mine JOIN patient ON patient.id = endpoint_id
-         WHERE d.id = mine.id AND d.state = 'sending' AND d.tries = mine.number AND d.url = patient.url
+          FROM mine LEFT JOIN patient ON patient.id = endpoint_id
+         WHERE d.id = mine.id AND d.state = 'sending' AND d.tries = mine.number
+           AND (mine.endpoint_id IS NULL OR d.url = patient.url)
         RETURNING mine.*, failing_since
     ), counted AS (
         UPDATE endpoints e SET failing_since = coalesce(e.failing_since, now()),
                failing_deliveries = failing_deliveries + n
           FROM (SELECT endpoint_id, count(*) AS n FROM moved
-                 WHERE failing_since IS NULL OR NOT EXISTS (
+                 WHERE endpoint_id IS NOT NULL AND (failing_since IS NULL OR NOT EXISTS (
                        SELECT FROM delivery_tries t
                         WHERE t.delivery_id = moved.id AND t.number < moved.number
-                          AND t.at >= failing_since - {CLOCKS_APART})
+                          AND t.at >= failing_since - {CLOCKS_APART}))
                  GROUP BY endpoint_id) news
          WHERE e.id = news.endpoint_id
+    ), slowed AS (
+        INSERT INTO lanes (lane, slow, paused_until)
+        SELECT DISTINCT lane, true, now() FROM moved WHERE slows ORDER BY lane
+            ON CONFLICT (lane) DO UPDATE SET slow = true,
+               paused_until = greatest(lanes.paused_until, excluded.paused_until)
     ), tried AS ({_LOGGED}
     )
     SELECT id, number FROM moved

@@ -53,7 +53,7 @@ async def take_plain(
     So is what somebody else has locked just now: no delivery of a bundle waits for another's.
     """
     rows = await direct.write_all(_TAKE_PLAIN, _asked(woken, lease))
-    return [_claimed(row, vault) for row in rows]
+    return [claimed(row, vault) for row in rows]
 
 
 async def take(
@@ -70,7 +70,7 @@ async def take(
     if row["instead"] is not None:
         await _put_back(tx, delivery_id, row)
         return None
-    return _claimed(row, vault)
+    return claimed(row, vault)
 
 
 def _asked(woken: Sequence[Woken], lease: timedelta) -> dict[str, object]:
@@ -78,7 +78,8 @@ def _asked(woken: Sequence[Woken], lease: timedelta) -> dict[str, object]:
     return {"deliveries": asked, "numbers": [number for _, number in woken], "lease": lease}
 
 
-def _claimed(row: dict[str, Any], vault: Vault) -> ClaimedDelivery:
+def claimed(row: dict[str, Any], vault: Vault) -> ClaimedDelivery:
+    """Read a row of a statement that has taken deliveries."""
     return ClaimedDelivery(
         delivery_id=row["id"],
         project_id=row["project_id"],

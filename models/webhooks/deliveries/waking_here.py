@@ -1,8 +1,9 @@
-"""pending → sending without the dispatcher: what a worker wakes for itself.
+"""pending → sending without the dispatcher: what a worker wakes for itself, and has taken with that.
 
 Its job has ended, and new deliveries are due; or a try of its has delivered, and something waits for that
 place in the destination. Whatever is in doubt waits for the dispatcher, which shares places and keeps to
-caps, pauses and rates (`waking`): a destination that is slow or paused, or has a try out that takes long.
+caps, pauses and rates (`waking`): a destination that is slow or paused, or has a try out that takes long;
+an endpoint that wants nothing now.
 What the dispatcher has set aside, because Postgres refuses it, is passed by here too.
 
 At the same moment a dispatcher may wake for the same destination, and neither sees what the other does. So
@@ -19,23 +20,26 @@ from sqlalchemy import text
 from models.coordination import aside
 from models.platform.db.direct import Direct, DirectTransaction
 from models.platform.db.statements import prepared
+from models.platform.vault import Vault
 from models.states import DELIVERY_DUE
-from models.webhooks.deliveries.taking import Woken
-from models.webhooks.deliveries.waking import BUSY, LIMITS, MAY_BEGIN, PACE, RATE, SENDING
+from models.webhooks import destinations
+from models.webhooks.deliveries.taking import ClaimedDelivery, claimed
+from models.webhooks.deliveries.waking import BUSY, LIMITS, MAY_BEGIN, PACE, RATE
 
 Place = tuple[UUID, str]  # a project, and a destination of its own
 
 
 async def wake_here(
     driver: Direct | DirectTransaction,
+    vault: Vault,
     wanted: Mapping[Place, int],
     *,
     free: int,
     lease: timedelta,
     cap: int,
     rate: int,
-) -> list[Woken]:
-    """Hand out so many of what is due in each of these places, oldest first, to a worker with `free` slots.
+) -> list[ClaimedDelivery]:
+    """Take so many of what is due in each of these places, oldest first, for a worker with `free` slots.
 
     Fewer where a cap, a rate, a pause or the project's share of what is free is in the way; these are left
     to the dispatcher. `cap` and `rate` are as in `wake`.
@@ -53,7 +57,7 @@ async def wake_here(
             **LIMITS,
         },
     )
-    return [(row["id"], row["tries"]) for row in rows]
+    return [claimed(row, vault) for row in rows]
 
 
 # Each step looks at the one before it alone: at these destinations, whatever else waits. What others have
@@ -72,18 +76,22 @@ _WAKE_HERE = prepared(
     ), {BUSY.format(of="AND project_id = ANY (ARRAY(SELECT project_id FROM asked))")}
     ), paces AS (
         SELECT asked.*, least(wanted, :cap - coalesce(busy.n, 0)) AS room,
-               {RATE}
+               {RATE}, endpoints.url AS its_url
           FROM asked LEFT JOIN busy USING (project_id, lane) LEFT JOIN lanes USING (lane)
                LEFT JOIN endpoints ON endpoints.id = asked.endpoint_id
          WHERE busy.hangs IS NOT true AND lanes.slow IS NOT true
            AND coalesce(lanes.paused_until <= now(), true)
+           AND coalesce(endpoints.enabled AND endpoints.deleted_at IS NULL, asked.endpoint_id IS NULL)
     ), due AS (
-        SELECT mine.id, lane, rate, project_id,
+        SELECT mine.id, lane, rate, project_id, its_url,
                row_number() OVER (PARTITION BY project_id ORDER BY mine.next_at, mine.id) AS nth
           FROM paces CROSS JOIN LATERAL (
                SELECT id, next_at FROM deliveries d
                 WHERE d.project_id = paces.project_id AND d.lane = paces.lane
                   AND {DELIVERY_DUE} AND d.id <> ALL ({aside.passed("wake")})
+                  AND NOT EXISTS (SELECT FROM lanes u
+                       WHERE d.endpoint_id IS NULL AND u.paused_until > now()
+                         AND u.lane = concat('{destinations.URL}', d.project_id, ':', md5(d.url)))
                 ORDER BY next_at LIMIT greatest(least(room, {MAY_BEGIN}), 0)
                   FOR NO KEY UPDATE SKIP LOCKED
                ) mine
@@ -94,9 +102,19 @@ _WAKE_HERE = prepared(
         {PACE.format(chosen="chosen")}
          WHERE lanes.slow IS NOT true AND greatest(lanes.free_at, now()) <= now() + :ahead
         RETURNING lane
+    ), taken AS (
+        UPDATE deliveries d SET state = 'sending', tries = tries + 1, next_at = NULL, taken_at = now(),
+                                lease_until = now() + :lease, url = coalesce(its_url, url)
+          FROM chosen JOIN paced USING (lane) WHERE d.id = chosen.id AND state || '' = 'pending'
+        RETURNING d.*
     )
-    UPDATE deliveries d SET {SENDING}
-      FROM chosen JOIN paced USING (lane) WHERE d.id = chosen.id AND state || '' = 'pending'
-    RETURNING d.id, tries
-""")  # noqa: S608 - a constant of ours
+    SELECT taken.id, tries, taken.project_id, taken.job_id, event_id, endpoint_id, taken.url, lane,
+           tries_before, body, webhook_secret, webhook_secret_old, webhook_rotated_at,
+           secret, secret_old, rotated_at, project_secret,
+           EXISTS (SELECT FROM deliveries w
+                    WHERE w.project_id = taken.project_id AND w.lane = taken.lane AND w.state = 'pending'
+                      AND w.next_at <= now() AND w.id <> ALL (ARRAY(SELECT id FROM taken))) AS more
+      FROM taken JOIN events ON events.id = event_id JOIN projects ON projects.id = taken.project_id
+           LEFT JOIN endpoints ON endpoints.id = endpoint_id
+""")  # noqa: S608 - constants of ours
 )

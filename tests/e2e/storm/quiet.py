@@ -10,7 +10,9 @@ import httpx
 from tests.e2e.hostile import Crowd
 from tests.e2e.stage import MODEL, eventually
 
-_EVERY = 0.25  # seconds between two submissions
+# Seconds between two submissions: some ten calls under way, of fifty places. Who wants more of them than
+# are kept free for whoever comes shares them with the other, and waits for the end of its calls.
+_EVERY = 0.5
 _PATIENCE = 120.0  # seconds until the last of them must have been told of
 
 

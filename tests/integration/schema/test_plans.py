@@ -47,7 +47,8 @@ _OF_GREAT = re.compile(f"(ix|pk|uq)_({'|'.join(_GREAT)})")
 # Partial indexes of what is not over yet: to read all of one costs the backlog, not the history.
 _OF_BACKLOG = {
     "ix_jobs_ready", "ix_jobs_paid", "ix_jobs_key_waiting", "ix_jobs_unfunded", "ix_jobs_backlog",
-    "ix_jobs_queue_expires_at", "ix_jobs_lease_until", "uq_jobs_one_leader", "ix_deliveries_next_at",
+    "ix_jobs_queue_expires_at", "ix_jobs_deadline", "ix_jobs_lease_until", "uq_jobs_one_leader",
+    "ix_deliveries_next_at",
     "ix_deliveries_waiting", "ix_deliveries_lease", "ix_attempts_unknown", "ix_jobs_followed",
     "ix_jobs_following",
 }  # fmt: skip
@@ -219,11 +220,13 @@ async def _deliver_plain(tx: Transaction, on: Ground) -> None:
     assert await deliveries.record_plain(direct, sending.PATIENCE, [delivered]) == [True]
 
 
-async def _wake_here(tx: Transaction, _on: Ground) -> None:
+async def _wake_here(tx: Transaction, on: Ground) -> None:
     due = "SELECT project_id, lane FROM deliveries WHERE state = 'pending' LIMIT 1"
     project_id, destination = (await tx.execute(text(due))).one()
     wanted = {(project_id, destination): 1}
-    await deliveries.wake_here(_Within(tx), wanted, free=100, lease=LEASE, cap=8, rate=100)
+    await deliveries.wake_here(
+        _Within(tx), on.presenter.vault, wanted, free=100, lease=LEASE, cap=8, rate=100
+    )
 
 
 async def _finish(tx: Transaction, on: Ground) -> None:

@@ -14,7 +14,7 @@ from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.vault import Vault
 from models.webhooks import deliveries, destinations
-from models.webhooks.deliveries import Tried
+from models.webhooks.deliveries import ClaimedDelivery, Place, Tried
 from models.webhooks.endpoints import Wish
 from tests.fixtures.making import Bench
 from tests.fixtures.poison import heal, poison
@@ -51,10 +51,16 @@ async def here(
 ) -> list[UUID]:
     """Ask for so many of a destination as a worker does; returns those that were had."""
     place = bench.caller.project_id, destinations.of_origin(bench.caller.project_id, url)
-    woken = await deliveries.wake_here(
-        bench.database.direct, {place: wanted}, free=free, lease=LEASE, cap=cap, rate=rate
+    return [each.delivery_id for each in await claims(bench, place, wanted, free, cap, rate)]
+
+
+async def claims(
+    bench: Bench, place: Place, wanted: int, free: int = 100, cap: int = 8, rate: int = 10_000
+) -> list[ClaimedDelivery]:
+    vault = bench.presenter.vault
+    return await deliveries.wake_here(
+        bench.database.direct, vault, {place: wanted}, free=free, lease=LEASE, cap=cap, rate=rate
     )
-    return [delivery_id for delivery_id, _ in woken]
 
 
 async def due(bench: Bench, count: int = 1, url: str = JOB_URL) -> list[UUID]:
@@ -67,13 +73,56 @@ async def due(bench: Bench, count: int = 1, url: str = JOB_URL) -> list[UUID]:
 
 async def test_what_has_nothing_in_its_way_is_had_once(bench: Bench, vault: Vault) -> None:
     made = await due(bench, 3)
-    assert sorted(await here(bench, 3)) == sorted(made)
+    place = bench.caller.project_id, destinations.of_origin(bench.caller.project_id, JOB_URL)
+    claimed = await claims(bench, place, 2)
+    assert [(each.number, each.url, each.more) for each in claimed] == [(1, JOB_URL, True)] * 2
+    claimed += await claims(bench, place, 3)
+    assert not claimed[-1].more
+    assert sorted(each.delivery_id for each in claimed) == sorted(made)
     assert await here(bench, 3) == [], "they are sending already"
     assert await wake(bench) == []
-    claimed = await deliveries.take_plain(
-        bench.database.direct, vault, [(each, 1) for each in made], LEASE
-    )
-    assert [(each.number, each.url, each.more) for each in claimed] == [(1, JOB_URL, False)] * 3
+    again = [(each, 1) for each in made]
+    assert await deliveries.take_plain(bench.database.direct, vault, again, LEASE) == []
+
+
+async def test_what_is_had_here_is_what_is_taken_of_the_dispatcher(
+    bench: Bench, vault: Vault
+) -> None:
+    """Body, secrets and all, whatever signs it."""
+    wishes = (Wish(URL), Wish(URL, project_secret=True))
+    made = [(await registered(bench, vault, each))[0] for each in wishes]
+    await finished(bench, webhook_url=JOB_URL)
+    project_id = bench.caller.project_id
+    names = [
+        destinations.of_origin(project_id, JOB_URL),
+        *(destinations.of_endpoint(e.id) for e in made),
+    ]
+    for name in names:
+        (had,) = await claims(bench, (project_id, name), 1)
+        await bench.run("UPDATE deliveries SET taken_at = NULL WHERE id = :id", id=had.delivery_id)
+        assert await take(bench, vault, (had.delivery_id, had.number)) == had
+
+
+@pytest.mark.parametrize("change", ["enabled = false", "deleted_at = now()"])
+async def test_an_endpoint_that_wants_nothing_now_is_the_dispatchers(
+    bench: Bench, vault: Vault, change: str
+) -> None:
+    made, _ = await registered(bench, vault, Wish(URL))
+    await finished(bench)
+    await bench.run(f"UPDATE endpoints SET {change}")  # noqa: S608 - of ours
+    place = bench.caller.project_id, destinations.of_endpoint(made.id)
+    assert await claims(bench, place, 1) == []
+
+
+async def test_what_an_endpoint_was_moved_to_is_where_it_is_sent(
+    bench: Bench, vault: Vault
+) -> None:
+    made, _ = await registered(bench, vault, Wish(URL))
+    await finished(bench)
+    await bench.run("UPDATE endpoints SET url = 'https://moved.example/'")
+    (had,) = await claims(bench, (bench.caller.project_id, destinations.of_endpoint(made.id)), 1)
+    (row,) = await bench.rows("SELECT url FROM deliveries")
+    assert had.url == row["url"] == "https://moved.example/"
 
 
 async def test_of_many_who_ask_at_the_same_moment_each_has_another(bench: Bench) -> None:
@@ -117,8 +166,9 @@ async def test_a_url_that_asked_for_peace_has_it(bench: Bench, vault: Vault) -> 
     await bench.run(
         "INSERT INTO lanes (lane, paused_until) VALUES (:lane, now() + interval '1 min')", lane=lane
     )
-    (had,) = await here(bench)
-    assert await take(bench, vault, (had, 1)) is None
+    assert await here(bench) == []
+    (woken,) = await wake(bench)
+    assert await take(bench, vault, woken) is None
     (row,) = await bench.rows("SELECT state, tries, next_at > now() AS later FROM deliveries")
     assert (row["state"], row["tries"], row["later"]) == ("pending", 0, True)
 
@@ -152,10 +202,7 @@ async def test_the_rate_of_an_endpoint_is_its_own(bench: Bench, vault: Vault) ->
     for _ in range(3):
         await finished(bench)
     place = bench.caller.project_id, destinations.of_endpoint(made.id)
-    woken = await deliveries.wake_here(
-        bench.database.direct, {place: 3}, free=100, lease=LEASE, cap=8, rate=10_000
-    )
-    assert len(woken) == 1
+    assert len(await claims(bench, place, 3)) == 1
 
 
 async def test_of_those_who_move_a_rate_at_once_none_is_forgotten(bench: Bench) -> None:
@@ -186,7 +233,7 @@ async def test_a_place_goes_to_the_next_in_one_transaction(bench: Bench, vault: 
     async with direct.transaction() as tx:
         assert await deliveries.record_plain(tx, PATIENCE, tried) == [True]
         passed = await deliveries.wake_here(
-            tx, {place: 1}, free=100, lease=LEASE, cap=8, rate=10_000
+            tx, vault, {place: 1}, free=100, lease=LEASE, cap=8, rate=10_000
         )
         assert len(passed) == 1
         assert await wake(bench, cap=8) == [], "for others no place has become free"
