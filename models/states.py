@@ -88,7 +88,8 @@ def among(column: str, words: Iterable[str]) -> str:
 # Conditions that partial indexes and statements share: Postgres takes such an index only for a statement
 # that names its condition. A job in flight is dispatched or running: it has a lease and takes a slot.
 JOB_IN_FLIGHT = among("status", IN_FLIGHT)
-JOB_NOT_STARTED = among("status", NOT_STARTED)
+# What has no call yet, and may be too late for one.
+JOB_UNCALLED = f"{among('status', NOT_STARTED)} AND phase = 'call'"
 # What waits in the queue: for its call, now or later; for its paid image to be kept; for room under its
 # `concurrency_key`; for room in a budget.
 JOB_READY = "status = 'queued' AND run_after IS NOT NULL AND phase = 'call'"

@@ -29,6 +29,7 @@ from sqlalchemy import (
     ColumnElement,
     Interval,
     and_,
+    bindparam,
     delete,
     exists,
     func,
@@ -36,6 +37,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    text,
     tuple_,
     update,
 )
@@ -129,16 +131,13 @@ async def is_marked(tx: Transaction, blobs: Collection[Blob]) -> bool:
 
 
 async def sweep(tx: Transaction, limit: int, grace: timedelta = GRACE) -> tuple[list[Swept], int]:
-    """Pick blobs to delete that no job refers to; returns them, and how many were looked at."""
-    rows = await tx.execute(
-        select(BlobMark.project_id, BlobMark.sha256)
-        .where(
-            BlobMark.gone_at.is_(None), BlobMark.since < func.now() - grace, _not_being_deleted()
-        )
-        .order_by(BlobMark.since)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
+    """Pick blobs that no job refers to, of each project in turn, to delete; tell how many it saw."""
+    due = await tx.execute(_IN_TURN, {"limit": limit, "grace": grace})
+    waiting = [(row.project_id, row.sha256) for row in due]
+    # Asked anew: what has been reserved since is somebody's.
+    still = BlobMark.gone_at.is_(None), BlobMark.since < func.now() - grace, _not_being_deleted()
+    locked = select(BlobMark.project_id, BlobMark.sha256).where(_among(waiting), *still)
+    rows = await tx.execute(locked.with_for_update(skip_locked=True))
     found = [(row.project_id, row.sha256) for row in rows]
     if not found:
         return [], 0
@@ -220,3 +219,21 @@ def _referred_to() -> ColumnElement[bool]:
         Job.project_id == BlobMark.project_id,
     )
     return or_(inputs, images)
+
+
+# Leaps from project to project over ix_remnants_waiting: one that erases very much keeps no other waiting.
+_IN_TURN = text("""
+    WITH RECURSIVE owners AS (
+        (SELECT project_id FROM remnants WHERE gone_at IS NULL ORDER BY project_id LIMIT 1)
+        UNION ALL
+        SELECT following.* FROM owners CROSS JOIN LATERAL (
+               SELECT project_id FROM remnants
+                WHERE gone_at IS NULL AND project_id > owners.project_id
+                ORDER BY project_id LIMIT 1) following
+    )
+    SELECT owners.project_id, sha256 FROM owners CROSS JOIN LATERAL (
+           SELECT sha256, since, row_number() OVER (ORDER BY since) AS nth FROM remnants
+            WHERE gone_at IS NULL AND project_id = owners.project_id AND since < now() - :grace
+              AND coalesce(doomed_until < now(), true) ORDER BY since LIMIT :limit) first
+     ORDER BY nth, since LIMIT :limit
+""").bindparams(bindparam("grace", type_=Interval()))

@@ -48,7 +48,8 @@ from models.jobs.charges.charging import (
     unknown_charges,
 )
 from models.jobs.charges.correcting import Correction, correct, write_off
-from models.jobs.endings.ending import cancel, expire, late
+from models.jobs.endings.ending import cancel
+from models.jobs.endings.expiring import expire, late
 from models.jobs.endings.following import follow_up, settle, waiting
 from models.jobs.queue.dispatching import (
     Dispatch,
@@ -68,7 +69,7 @@ from models.jobs.running.keeping import keep_late, pass_by, receive, succeed
 from models.jobs.running.leasing import renew
 from models.jobs.running.plain import Succeeded, receive_plain, succeed_plain
 from models.jobs.running.postponing import keep_at_once, keep_later
-from models.jobs.running.readmitting import readmit, waiting_for_budget
+from models.jobs.running.readmitting import Waiting, readmit, waiting_for_budget
 from models.jobs.running.reaping import Reaped, overdue, reap
 from models.jobs.running.starting import Dispatched, Start, Terms, start, start_plain, started
 from models.jobs.submission.admitting import admit
@@ -93,6 +94,7 @@ __all__ = [
     "Succeeded",
     "Terms",
     "Verdict",
+    "Waiting",
     "actions",
     "admit",
     "again",

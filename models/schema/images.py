@@ -72,5 +72,8 @@ class BlobMark(Base):
 
     __table_args__ = (
         Index("ix_remnants_since", "since", postgresql_where=text("gone_at IS NULL")),
+        Index(
+            "ix_remnants_waiting", "project_id", "since", postgresql_where=text("gone_at IS NULL")
+        ),
         Index("ix_remnants_gone_at", "gone_at", postgresql_where=text("gone_at IS NOT NULL")),
     )

@@ -17,10 +17,10 @@ from models.schema.batching import BATCHED
 from models.schema.defaults import EMPTY_LIST, EMPTY_MAP, NOW
 from models.states import (
     JOB_IN_FLIGHT,
-    JOB_NOT_STARTED,
     JOB_PAID,
     JOB_PARKED,
     JOB_READY,
+    JOB_UNCALLED,
     JOB_UNFUNDED,
     TERMINAL,
     CancelOutcome,
@@ -98,6 +98,9 @@ class Job(Base):
     custom_id: Mapped[str | None]
     allotted: Mapped[int | None]
     tallied: Mapped[bool] = mapped_column(server_default=text("false"))
+
+    # The budget that had no room for its next hold; it says nothing but while the job waits for that.
+    budget_id: Mapped[UUID | None]
 
     # What it costs, and how it ended.
     estimate: Mapped[int]
@@ -220,6 +223,7 @@ class Job(Base):
         Index(
             "ix_jobs_unfunded",
             "project_id",
+            "budget_id",
             "rank",
             "id",
             postgresql_where=text(JOB_UNFUNDED),
@@ -227,13 +231,15 @@ class Job(Base):
         Index("ix_jobs_backlog", "project_id", postgresql_where=text("status = 'queued'")),
         Index(
             "ix_jobs_queue_expires_at",
+            "project_id",
             "queue_expires_at",
-            postgresql_where=text(JOB_NOT_STARTED),
+            postgresql_where=text(JOB_UNCALLED),
         ),
         Index(
             "ix_jobs_deadline",
+            "project_id",
             "deadline",
-            postgresql_where=text(f"deadline IS NOT NULL AND {JOB_NOT_STARTED}"),
+            postgresql_where=text(f"{JOB_UNCALLED} AND deadline IS NOT NULL"),
         ),
         Index(
             "ix_jobs_lease_until",

@@ -61,6 +61,11 @@ def of_tests(project_id: UUID) -> str:
     return f"tests:{project_id}"
 
 
+def of_notices(project_id: UUID) -> str:
+    """Return the name of the row that paces how fast a project is told of its budgets."""
+    return f"notices:{project_id}"
+
+
 def by_hand(destination: str) -> str:
     """Return the name of the destination beside this one for what its project sends again by hand."""
     return HAND + usual(destination)

@@ -13,7 +13,13 @@ from models.jobs.batches.accepting import LEADS
 from models.jobs.changes.moving import queue
 from models.jobs.endings.closing import unknown_hold
 from models.jobs.endings.ending import conclude, fail
-from models.jobs.running.affording import hold_next, priced, unaffordable
+from models.jobs.running.affording import (
+    NoRoom,
+    hold_next,
+    priced,
+    unaffordable,
+    wait_for_room,
+)
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.platform.db.statements import prepared
@@ -73,10 +79,8 @@ async def _afford(tx: Transaction, presenter: Presenter, job: Job) -> bool:
             await fail(tx, presenter, job, "max_cost_reached", why, retryable=True)
         return True
     held = await hold_next(tx, job, reference=str(job.version))
-    if held == "batch":
-        return False
-    if held == "budget":
-        return await queue(tx, job, "call", reason="budget", run_after=None) is not None
+    if isinstance(held, NoRoom):
+        return held.reason == "budget" and await wait_for_room(tx, job, held) is not None
     return await queue(tx, held, "call", reason="queue", run_after=timedelta(0)) is not None
 
 

@@ -1,26 +1,14 @@
-"""→ canceled, → expired, → failed, → succeeded with a late image: every ending but that of an own image.
+"""→ canceled, → failed, → succeeded with a late image: every ending but expiry and that of an own image.
 
 An ending writes the ledger, the event and the deliveries itself, in its own transaction, so that no caller
 can forget them. Afterwards the job holds only what its unknown attempts hold.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Interval,
-    Select,
-    func,
-    literal,
-    or_,
-    select,
-    union_all,
-)
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import func, select
 
-from models.coordination import aside
 from models.errors import NotFound
 from models.images import records
 from models.jobs import attempts
@@ -29,9 +17,8 @@ from models.jobs.endings import following
 from models.jobs.endings.closing import close, release_pending_hold, unknown_hold
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
-from models.platform.db.statements import Reader, given, prepared
 from models.schema import Job
-from models.states import NOT_STARTED, UNFINISHED, Ending, Status, WaitingReason
+from models.states import UNFINISHED, Ending, Status, WaitingReason
 
 _HEAD_START = timedelta(seconds=2)  # of the worker that has just received the image
 
@@ -140,52 +127,3 @@ async def end_canceled(tx: Transaction, presenter: Presenter, job: Job) -> Job |
         cancel_requested_at=func.coalesce(Job.cancel_requested_at, func.now()),
         cancel_outcome=outcome,
     )
-
-
-async def late(tx: Reader, limit: int, typical_call: timedelta) -> list[UUID]:
-    """Return jobs that waited past their queue ttl, or cannot end by their deadline, oldest first."""
-    rows = await tx.read(_LATE, {"limit": limit, "typical_call": typical_call})
-    return [row["id"] for row in rows]
-
-
-async def expire(
-    tx: Transaction, presenter: Presenter, job_id: UUID, typical_call: timedelta
-) -> Job | None:
-    """→ expired, for a job that is too late; None when it is not, or no more."""
-    job = await lock(tx, job_id)
-    is_late = select(Job.id).where(Job.id == job_id, *_too_late(typical_call))
-    if await tx.scalar(is_late) is None:
-        return None
-    freed = await release_pending_hold(tx, job)
-    return await end(tx, presenter, freed, "expired", come_from=NOT_STARTED)
-
-
-def _too_late(typical_call: timedelta) -> tuple[ColumnElement[bool], ...]:
-    return (*_WAITS, or_(_WAITED_LONG, _ends_late(literal(typical_call))))
-
-
-def _ends_late(typical_call: ColumnElement[timedelta]) -> ColumnElement[bool]:
-    return Job.deadline <= func.now() + typical_call
-
-
-_WAITS = (Job.status.in_(NOT_STARTED), Job.phase == "call")
-_WAITED_LONG = Job.queue_expires_at <= func.now()
-
-
-def _late(
-    by: InstrumentedAttribute[datetime] | InstrumentedAttribute[datetime | None],
-    late_: ColumnElement[bool],
-) -> Select[UUID, datetime | None]:
-    """Select the jobs that are late for this one reason, by the index that has its order."""
-    found = select(Job.id, by.label("since")).where(*_WAITS, late_)
-    return found.where(~aside.passed_by("expire", Job.id)).order_by(by).limit(_LIMIT)
-
-
-_LIMIT = given("limit", BigInteger())
-_BOTH = union_all(
-    _late(Job.queue_expires_at, _WAITED_LONG).subquery("waited").select(),
-    _late(Job.deadline, _ends_late(given("typical_call", Interval()))).subquery("hurried").select(),
-).subquery("late")
-_LATE = prepared(
-    select(_BOTH.c.id).group_by(_BOTH.c.id).order_by(func.min(_BOTH.c.since)).limit(_LIMIT)
-)

@@ -2,7 +2,7 @@
 
 `starting` begins an attempt under a lease, which `leasing` renews; `affording` finds its money. `keeping`,
 `plain` and `postponing` follow an image, `answering` every other answer, `reaping` a worker that is gone;
-`readmitting` is for a job that a budget had no room for.
+`readmitting` is for jobs that waited for room in a budget.
 Promises: the attempt is committed before its call is sent, what an answer says is written down before
 anything else, and nobody pays again for a job that has its image. Never opens a connection.
 """

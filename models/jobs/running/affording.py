@@ -3,8 +3,11 @@
 A price may rise while a job waits. No call begins on a hold that is less than the known price.
 """
 
+from dataclasses import dataclass
 from typing import Literal
+from uuid import UUID
 
+from models import ids
 from models.errors import BudgetExceeded
 from models.jobs.changes.moving import change, queue
 from models.jobs.endings.closing import release_pending_hold, unknown_hold
@@ -14,6 +17,14 @@ from models.jobs.view import Presenter
 from models.money import ledger, prices
 from models.platform.db import Transaction
 from models.schema import Job
+
+
+@dataclass(frozen=True, slots=True)
+class NoRoom:
+    """What has no room for a job's next hold: its batch, or the budget of this id."""
+
+    reason: Literal["budget", "batch"]
+    budget_id: UUID | None = None
 
 
 async def afford(tx: Transaction, presenter: Presenter, job: Job) -> Job | None:
@@ -33,7 +44,7 @@ async def afford(tx: Transaction, presenter: Presenter, job: Job) -> Job | None:
     held = await hold_next(tx, job, reference=str(job.version))
     if isinstance(held, Job):
         return held
-    await queue(tx, job, "call", reason=held, run_after=None)
+    await wait_for_room(tx, job, held)
     return None
 
 
@@ -56,9 +67,13 @@ async def unaffordable(tx: Transaction, job: Job) -> str | None:
     )
 
 
-async def hold_next(
-    tx: Transaction, job: Job, *, reference: str = ""
-) -> Job | Literal["budget", "batch"]:
+async def wait_for_room(tx: Transaction, job: Job, room: NoRoom, **values: object) -> Job | None:
+    """→ queued, holding nothing, until there is room; None when somebody else has the job."""
+    values |= {"budget_id": room.budget_id}
+    return await queue(tx, job, "call", reason=room.reason, run_after=None, **values)
+
+
+async def hold_next(tx: Transaction, job: Job, *, reference: str = "") -> Job | NoRoom:
     """Hold for the next attempt; or nothing is booked, and this is what had no room for it.
 
     `reference` tells the hold from one that the same attempt had before.
@@ -67,8 +82,13 @@ async def hold_next(
         async with tx.begin_nested():
             drawn = await draw(tx, job)
             if drawn is None:
-                return "batch"
+                return NoRoom("batch")
             hold = ledger.hold(job.attempt + 1, job.estimate, reference)
             return await ledger.book(tx, drawn, hold)
-    except BudgetExceeded:
-        return "budget"
+    except BudgetExceeded as full:
+        return NoRoom("budget", _named(full))
+
+
+def _named(full: BudgetExceeded) -> UUID | None:
+    budget = full.extra.get("budget")
+    return ids.parse(ids.BUDGET, str(budget["id"])) if isinstance(budget, dict) else None

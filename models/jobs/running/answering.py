@@ -17,7 +17,7 @@ from models.jobs.changes.announcing import announce
 from models.jobs.changes.moving import change, lock, queue
 from models.jobs.endings.closing import unknown_hold
 from models.jobs.endings.ending import conclude, fail
-from models.jobs.running.affording import hold_next, priced, unaffordable
+from models.jobs.running.affording import hold_next, priced, unaffordable, wait_for_room
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.provider import gates
@@ -173,7 +173,7 @@ async def again(
         return await fail(tx, presenter, job, "max_cost_reached", why, retryable=True)
     held = await hold_next(tx, job)
     if not isinstance(held, Job):
-        return await queue(tx, job, "call", reason=held, run_after=None, counted=counted)
+        return await wait_for_room(tx, job, held, counted=counted)
     reason: WaitingReason = "backoff" if delay else "queue"
     return await queue(tx, held, "call", reason=reason, run_after=delay, counted=counted)
 

@@ -19,10 +19,11 @@ from models.money.budgets.rules import (
     remove,
     standings,
 )
-from models.money.budgets.thresholds import cross, crossing, following
-from models.money.budgets.windows import BudgetState
+from models.money.budgets.thresholds import cross, crossing, following, owner
+from models.money.budgets.windows import LEFT, BudgetState
 
 __all__ = [
+    "LEFT",
     "MOVED",
     "ROOM",
     "BudgetState",
@@ -35,6 +36,7 @@ __all__ = [
     "give_back",
     "hard",
     "move",
+    "owner",
     "put",
     "recount_customer",
     "remove",

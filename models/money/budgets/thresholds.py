@@ -34,6 +34,11 @@ async def following(tx: Transaction, after: UUID, look_at: int) -> list[UUID]:
     return list(await tx.scalars(found.order_by(Budget.id).limit(look_at)))
 
 
+async def owner(tx: Transaction, budget_id: UUID) -> UUID | None:
+    """Return whose a budget is; None when it is gone."""
+    return await tx.scalar(select(Budget.project_id).where(Budget.id == budget_id))
+
+
 async def cross(tx: Transaction, budget_id: UUID) -> tuple[BudgetState, int] | None:
     """Remember that a budget's threshold is told; None when somebody else has told it."""
     budget = await tx.get(Budget, budget_id)

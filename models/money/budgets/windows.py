@@ -49,6 +49,15 @@ STARTS = """CASE b."window" WHEN 'total' THEN timestamptz 'epoch'
              ELSE date_trunc(b."window", {moment}, b.timezone) END"""
 
 
+# What is left of a hard budget now; NULL where none has this id, for nothing refuses then.
+LEFT = f"""(
+    SELECT b."limit" - coalesce(w.held + w.spent, 0) FROM budgets b
+           LEFT JOIN budget_windows w
+                  ON w.budget_id = b.id AND w.starts_at = {STARTS.format(moment="now()")}
+     WHERE b.id = {{budget}} AND b.mode = 'hard'
+)"""  # noqa: S608 - constants of ours
+
+
 # The keys of a scope are NULL in the others, so each comparison holds for its own scope only.
 ABOUT = """(b.scope = 'project' OR b.key_id = {key} OR b.customer = {customer})"""
 

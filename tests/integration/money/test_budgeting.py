@@ -117,9 +117,11 @@ async def test_a_project_whose_jobs_find_no_room_keeps_no_others_from_theirs(
 
 _COPIES = """
     INSERT INTO jobs (id, project_id, key_id, rank, model, input, input_hash, priority, estimate,
-           queue_expires_at, max_attempts, max_cost, on_unknown_charge, waiting_reason, run_after)
+           queue_expires_at, max_attempts, max_cost, on_unknown_charge, waiting_reason, run_after,
+           budget_id)
     SELECT gen_random_uuid(), project_id, key_id, rank, model, input, input_hash, priority, estimate,
-           queue_expires_at, max_attempts, max_cost, on_unknown_charge, waiting_reason, NULL
+           queue_expires_at, max_attempts, max_cost, on_unknown_charge, waiting_reason, NULL,
+           budget_id
       FROM jobs, generate_series(1, :count) WHERE project_id = :hog
 """
 
@@ -137,6 +139,24 @@ async def test_each_look_at_thresholds_is_a_step_of_a_round_and_every_budget_is_
     (window,) = await bench.rows("SELECT told FROM budget_windows")
     assert window["told"] == 100
     assert len(await house.events("budget.threshold")) == 1
+
+
+async def test_a_project_that_moves_its_limits_is_told_of_so_many_thresholds(
+    house: House,
+) -> None:
+    bench, dispatcher = house.bench, house.reader.dispatcher
+    await bench.submit()
+
+    async def told() -> int:
+        await put(house, 1, "soft")  # from here on it is to be told again
+        await budgeting.tell(dispatcher, budgeting.Round())
+        return len(await house.events("budget.threshold"))
+
+    assert await told() == 1
+    await bench.run("UPDATE lanes SET free_at = now() + interval '1 h'")  # very many were told
+    assert await told() == 1
+    await bench.run("UPDATE lanes SET free_at = now()")
+    assert await told() == 2
 
 
 _BUDGETS = f"""

@@ -147,9 +147,11 @@ async def test_a_retry_without_room_waits_for_the_budget_and_goes_on_when_it_is_
     job = await bench.lose(ref, LOST)  # the lost attempt keeps its hold: no room for another
     assert job is not None
     assert (job.status, job.waiting_reason, job.run_after) == ("queued", "budget", None)
-    assert await bench.do(lambda tx: jobs.waiting_for_budget(tx, 10)) == [(job.project_id, job.id)]
+    assert await bench.do(lambda tx: jobs.waiting_for_budget(tx, 10)) == []
     assert await bench.do(lambda tx: jobs.readmit(tx, bench.presenter, job.id)) is None
-    await put(bench, room_for(2))
+    budget = await put(bench, room_for(2))
+    waits = jobs.Waiting(job.project_id, budget.budget.id, job.id)
+    assert await bench.do(lambda tx: jobs.waiting_for_budget(tx, 10)) == [waits]
     assert await bench.do(lambda tx: jobs.readmit(tx, bench.presenter, job.id)) is not None
     assert await bench.do(lambda tx: jobs.readmit(tx, bench.presenter, job.id)) is None
     again = await bench.job(job.id)

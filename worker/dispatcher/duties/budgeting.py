@@ -1,20 +1,23 @@
 """Looks after budgets: readmits jobs that waited for room, and announces when a soft one fills up."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
 from uuid import UUID
 
 import structlog
 
 from models import ids, jobs
 from models.coordination import duties
-from models.jobs import view
+from models.jobs import Waiting, view
 from models.money import budgets
 from models.platform.db import Transaction
 from models.platform.jsonable import Json
-from models.webhooks import notices
+from models.settings import Settings
+from models.webhooks import destinations, notices
 from worker.dispatcher.duty import Dispatcher
 from worker.dispatcher.rows import one_by_one, sifted
 
@@ -23,6 +26,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _JOBS = 25  # of each project in one turn
 _BUDGETS = 1_000  # looked at in one turn, of all projects
 _NONE = UUID(int=0)
+_NOTICE = timedelta(seconds=1)  # of one project, after one of each of its budgets
 
 
 @dataclass
@@ -36,8 +40,8 @@ async def readmit(dispatcher: Dispatcher) -> bool:
     """Fund the first jobs of each project that has room for them; True when more may find some."""
     waiting = await jobs.waiting_for_budget(dispatcher.database.direct, _JOBS)
     more = False
-    for _, of_project in groupby(waiting, key=itemgetter(0)):
-        more = await _readmit(dispatcher, [job_id for _, job_id in of_project]) == _JOBS or more
+    for _, of_project in groupby(waiting, key=attrgetter("project_id")):
+        more = await _readmit(dispatcher, list(of_project)) == _JOBS or more
     return more
 
 
@@ -53,7 +57,7 @@ async def tell(dispatcher: Dispatcher, round_: Round) -> bool:
     if found is None:
         return True  # without what was set aside
     reached, last = found
-    await one_by_one(dispatcher, "budgets", reached, _tell)
+    await one_by_one(dispatcher, "budgets", reached, partial(_tell, dispatcher.settings))
     round_.after = last or _NONE
     return last is not None
 
@@ -71,20 +75,32 @@ async def _try(tx: Transaction, budget_id: UUID) -> bool:
     return True
 
 
-async def _readmit(dispatcher: Dispatcher, waiting: list[UUID]) -> int:
-    """Hold money for a project's jobs by rank, until one finds no room: later ones wait behind it."""
-    for readmitted, job_id in enumerate(waiting):
-        if not await one_by_one(
+async def _readmit(dispatcher: Dispatcher, waiting: Sequence[Waiting]) -> int:
+    """Fund a project's jobs by rank; who finds no room keeps those behind it for the same budget."""
+    full, moved = set[UUID | None](), 0
+    for each in waiting:
+        if each.budget_id in full:
+            continue
+        if await one_by_one(
             dispatcher,
             "readmit",
-            [job_id],
+            [each.job_id],
             lambda tx, id_: jobs.readmit(tx, dispatcher.presenter, id_),
         ):
-            return readmitted
-    return len(waiting)
+            moved += 1
+        else:
+            full.add(each.budget_id)
+    return moved
 
 
-async def _tell(tx: Transaction, budget_id: UUID) -> UUID | None:
+async def _tell(settings: Settings, tx: Transaction, budget_id: UUID) -> UUID | None:
+    """Tell of a threshold; None while its project, which may move its limits, is told of others."""
+    owner = await budgets.owner(tx, budget_id)
+    if owner is None:
+        return None
+    pace = destinations.of_notices(owner)
+    if await destinations.admit(tx, pace, _NOTICE, settings.budgets_max) is not None:
+        return None
     crossed = await budgets.cross(tx, budget_id)
     if crossed is None:
         return None
