@@ -24,6 +24,12 @@ async def things(shared: Api) -> Mapping[str, str]:
 
 
 @pytest.fixture(scope="module")
+async def untouched(shared: Api, things: Mapping[str, str]) -> list[str]:
+    """How the first project saw its things before any stranger asked for them."""
+    return await _seen(shared, things)
+
+
+@pytest.fixture(scope="module")
 async def stranger(shared: Api) -> Mapping[str, str]:
     """The header of another project's key, which has every scope."""
     return await shared.another_project("stranger")
@@ -39,10 +45,10 @@ async def test_another_projects_thing_is_answered_as_one_that_is_not_there(
     shared: Api,
     client: httpx.AsyncClient,
     things: Mapping[str, str],
+    untouched: list[str],
     stranger: Mapping[str, str],
     operation: Operation,
 ) -> None:
-    before = await _seen(shared, things)
     async with client:
         answers = [await operation.ask(client, asked, stranger) for asked in (things, {})]
         head = await client.head(
@@ -56,7 +62,7 @@ async def test_another_projects_thing_is_answered_as_one_that_is_not_there(
         del each["instance"], each["request_id"]
     assert said[0] == said[1]
     assert head.status_code in {404, 405}
-    assert await _seen(shared, things) == before, "nothing happened to it"
+    assert await _seen(shared, things) == untouched, "nothing happened to it"
 
 
 @pytest.mark.parametrize("operation", OF_MANY, ids=str)

@@ -413,7 +413,7 @@ def outcome(raw: object) -> Checked | InvalidRequest:
         return refused
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 @given(JSON | INPUTS | st.dictionaries(st.text(st.characters()), JSON))
 def test_any_json_passes_or_is_refused_with_pointers(raw: Any) -> None:  # noqa: ANN401 - any JSON
     result = outcome(raw)
@@ -430,7 +430,7 @@ def test_any_json_passes_or_is_refused_with_pointers(raw: Any) -> None:  # noqa:
         assert json.dumps(raw, ensure_ascii=False, allow_nan=False).encode()
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(SIZES)
 @example({"width": 1920, "height": 1920})
 @example({"width": 1919, "height": 1920})
