@@ -7,18 +7,11 @@ from models import ids
 from models.accounts import api_keys, callers, projects
 from models.accounts.callers import Caller
 from models.errors import InvalidRequest, Misconfigured, NotFound, ScopeMissing
-from models.jobs.view import Presenter
-from models.platform.db import Database
 from models.platform.vault import Vault
 from models.schema import ApiKey
 from models.webhooks.signing import new_secret
 from tests.conftest import make_project
 from tests.fixtures.making import Bench
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 async def register(bench: Bench, key: str, *scopes: str) -> ApiKey:

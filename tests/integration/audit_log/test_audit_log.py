@@ -8,20 +8,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from models.accounts.callers import Caller
 from models.audit_log import recording, verifying
 from models.audit_log.actors import Actor, acting
 from models.audit_log.verifying import End, Verdict
-from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
 from tests.fixtures.making import Bench
 
 LINES = 8
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 async def write(database: Database, number: int, **facts: object) -> None:

@@ -5,20 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from models.accounts.callers import Caller
 from models.coordination import duties, workers
-from models.jobs.view import Presenter
-from models.platform.db import Database, Transaction
+from models.platform.db import Transaction
 from models.webhooks import deliveries
 from tests.fixtures.making import Bench
 from tests.fixtures.sending import URL, finished
 
 MINUTE = timedelta(seconds=60)
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 async def test_a_duty_is_done_by_one_at_a_time_and_free_again_afterwards(bench: Bench) -> None:

@@ -11,7 +11,6 @@ from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from models.__main__ import main
-from models.accounts.callers import Caller
 from models.coordination import aside
 from models.errors import Unavailable
 from models.images.storage import Store
@@ -28,11 +27,6 @@ from worker.dispatcher.duties import measuring, reaping, retaining
 from worker.dispatcher.duty import Dispatcher
 from worker.dispatcher.rows import one_by_one
 from worker.runtime.app import connect
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ import pytest
 from models import ids
 from models.accounts import projects
 from models.accounts.callers import Caller
-from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.vault import Vault
 from models.schema import Endpoint
@@ -127,11 +126,6 @@ def receiver(tmp_path: Path, secret: str) -> Iterator[Running]:
         finally:
             process.terminate()
     assert "Traceback" not in log.read_text()
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 async def parcels(bench: Bench, vault: Vault) -> list[ClaimedDelivery]:

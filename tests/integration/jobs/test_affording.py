@@ -1,20 +1,14 @@
 """No call begins on a hold that is less than the price that is known: at its start all of it is checked."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
 
-from deploy.simulator import Running
 from models import jobs
-from models.accounts.callers import Caller
 from models.jobs import Terms
 from models.money import budgets, prices
 from models.money.budgets import BudgetState, Rule
-from models.platform.db import Database
-from models.settings import Settings
-from tests.fixtures import spending
 from tests.fixtures.making import LEASE, NOTHING, Bench
 from tests.fixtures.spending import MODEL, PRICE, House
 from tests.fixtures.zones import NOON
@@ -23,14 +17,6 @@ from worker.dispatcher.duties import budgeting
 
 DEARER = 10 * PRICE
 ENOUGH = 9 * DEARER
-
-
-@pytest.fixture
-async def house(
-    settings: Settings, database: Database, caller: Caller, provider: Running
-) -> AsyncIterator[House]:
-    async with spending.opened(settings, database, caller, provider) as opened:
-        yield opened
 
 
 async def rise(house: House, price: int = DEARER) -> None:

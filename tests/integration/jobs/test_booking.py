@@ -3,16 +3,9 @@
 What goes wrong is made in Postgres: triggers that refuse what is to be written, for ever or at first.
 """
 
-from collections.abc import AsyncIterator
-
 import pytest
 from structlog.testing import capture_logs
 
-from deploy.simulator import Running
-from models.accounts.callers import Caller
-from models.platform.db import Database
-from models.settings import Settings
-from tests.fixtures import spending
 from tests.fixtures.spending import PRICE, House
 from worker.dispatcher.account import reconciling
 
@@ -33,14 +26,6 @@ _IMAGE = ("attempts", "NEW.outcome = 'image'")
 _ANSWER = ("attempts", "NEW.outcome IN ('refused', 'try_later', 'image')")
 _EVER = 1_000_000
 BUG, OVERFLOW, INTEGRITY = "XX000", "22003", "23503"
-
-
-@pytest.fixture
-async def house(
-    settings: Settings, database: Database, caller: Caller, provider: Running
-) -> AsyncIterator[House]:
-    async with spending.opened(settings, database, caller, provider) as opened:
-        yield opened
 
 
 async def refuse(

@@ -6,16 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from models import jobs
-from models.accounts.callers import Caller
 from models.jobs import Verdict
-from models.jobs.view import Presenter
-from models.platform.db import Database
 from tests.fixtures.making import EMPTY_UNPRICED, IMAGE, LOST, PRICE, Bench
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 async def unknown(bench: Bench) -> list[int]:

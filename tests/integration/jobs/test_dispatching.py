@@ -11,7 +11,6 @@ from sqlalchemy import text
 
 from models import jobs
 from models.accounts import caps
-from models.accounts.callers import Caller
 from models.accounts.caps import Caps
 from models.coordination import workers
 from models.jobs import Dispatch
@@ -36,11 +35,6 @@ _CROWD = text("""
       FROM jobs, generate_series(1, :n) n WHERE id = :id
 """)
 _END = "UPDATE jobs SET status = 'expired', finished_at = now(), lease_until = NULL "
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 @pytest.fixture

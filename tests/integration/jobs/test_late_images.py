@@ -3,7 +3,7 @@
 import asyncio
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -23,8 +23,7 @@ from models.money import budgets
 from models.money.budgets import Rule
 from models.platform.db import Database
 from models.platform.vault import Vault
-from models.settings import Settings
-from tests.fixtures import sending, spending
+from tests.fixtures import sending
 from tests.fixtures.making import (
     DAY,
     EMPTY_PAID,
@@ -565,14 +564,6 @@ async def test_its_thumbnail_is_drawn_like_one_that_was_lost(bench: Bench) -> No
     ]
     await records.thumbnail_is(bench.database.direct, fresh.job_id, "made")
     assert await bench.do(lambda tx: records.without_thumbnail(tx, 9)) == []
-
-
-@pytest.fixture
-async def house(
-    settings: Settings, database: Database, caller: Caller, provider: Running
-) -> AsyncIterator[House]:
-    async with spending.opened(settings, database, caller, provider) as opened:
-        yield opened
 
 
 async def really_overtaken(house: House) -> tuple[Ref, Ref, outcomes.Image]:

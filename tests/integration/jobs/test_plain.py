@@ -13,15 +13,12 @@ import pytest
 from psycopg.rows import DictRow
 
 from models import jobs
-from models.accounts.callers import Caller
 from models.errors import NotFound
 from models.images import collector
 from models.jobs import Idempotency, Snapshot, Submission, Terms
 from models.jobs.attempts import Answer, Ref
-from models.jobs.view import Presenter
 from models.money import budgets
 from models.money.budgets import Rule
-from models.platform.db import Database
 from models.platform.vault import Vault
 from models.states import Priority
 from models.webhooks import deliveries, destinations
@@ -35,11 +32,6 @@ _OWN = {"id", "job_id", "event_id", "start_id", "client_request_id"}
 _ID, _TIME = re.compile(r"[a-z]+_[0-9a-zA-Z]{22,}"), re.compile(r"\d{4}-\d\d-\d\dT[^\"]+")
 _SIGNED = re.compile(r"(exp|sig)=[^\"&]+")
 _HOOK = "https://receiver.example/job"
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 async def _through(bench: Bench, vault: Vault, **changes: object) -> UUID:

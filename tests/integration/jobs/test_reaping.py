@@ -9,18 +9,11 @@ import pytest
 from sqlalchemy import text
 
 from models import jobs
-from models.accounts.callers import Caller
 from models.jobs.attempts import Ref
-from models.jobs.view import Presenter
-from models.platform.db import Database, Transaction
+from models.platform.db import Transaction
 from tests.fixtures.making import DAY, LEASE, PRICE, Bench
 
 RUN_OUT = "lease_until = now() - interval '1 ms'"
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 async def reap(bench: Bench, batch: int = 100) -> Counter[str]:

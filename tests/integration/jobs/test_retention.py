@@ -14,7 +14,6 @@ from PIL import Image
 from structlog.testing import capture_logs
 
 from models import jobs
-from models.accounts.callers import Caller
 from models.images import collector
 from models.images.collector import Contested
 from models.images.storage import Store
@@ -36,11 +35,6 @@ HASH = KEPT.sha256
 assert sha256(PICTURE).hexdigest() == HASH
 URL = "https://hooks.example/"
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 @pytest.fixture

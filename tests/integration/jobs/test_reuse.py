@@ -7,20 +7,13 @@ from uuid import UUID
 import pytest
 
 from models import jobs
-from models.accounts.callers import Caller
 from models.errors import BudgetExceeded
-from models.jobs.view import Presenter
 from models.money import budgets
 from models.money.budgets import Rule
 from models.platform.db import Database
 from models.platform.vault import Vault
 from tests.conftest import make_project
 from tests.fixtures.making import KEPT, LOST, PRICE, Bench
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 async def finish(bench: Bench, job_id: UUID) -> None:

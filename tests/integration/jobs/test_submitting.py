@@ -10,22 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models import jobs
-from models.accounts.callers import Caller
 from models.errors import KeyReuse, NotFinished, NotFound
 from models.ids import JOB, text
 from models.jobs import Idempotency
-from models.jobs.view import Presenter
-from models.platform.db import Database, Transaction
+from models.platform.db import Transaction
 from models.platform.vault import Vault
 from tests.conftest import make_project
 from tests.fixtures.making import PRICE, Bench, asked
 
 KEY: Idempotency = ("submit", "order-17", b"a body")
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 async def submit(

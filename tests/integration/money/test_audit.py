@@ -5,24 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from models import ids
-from models.accounts.callers import Caller
-from models.jobs.view import Presenter
 from models.money import statement
 from models.money.audit import audit
 from models.money.statement import Line
-from models.platform.db import Database
 from models.settings import Settings
 from tests.fixtures.making import LOST, PRICE, Bench
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 def run_audit(settings: Settings) -> subprocess.CompletedProcess[str]:

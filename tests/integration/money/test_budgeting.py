@@ -1,34 +1,19 @@
 """What the dispatcher does for the books: funds who waited, tells of thresholds, audits for a metric."""
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
-import pytest
 from prometheus_client import REGISTRY
 
-from deploy.simulator import Running
-from models.accounts.callers import Caller
 from models.money import budgets
 from models.money.budgets import Rule
-from models.platform.db import Database
 from models.platform.vault import Vault
-from models.settings import Settings
 from models.webhooks import endpoints
 from tests.conftest import make_project
-from tests.fixtures import spending
 from tests.fixtures.making import PRICE, Bench
 from tests.fixtures.spending import House
 from tests.fixtures.zones import NOON
 from worker.dispatcher.duties import auditing, budgeting
-
-
-@pytest.fixture
-async def house(
-    settings: Settings, database: Database, caller: Caller, provider: Running
-) -> AsyncIterator[House]:
-    async with spending.opened(settings, database, caller, provider) as opened:
-        yield opened
 
 
 async def put(house: House, limit: int, mode: str) -> None:

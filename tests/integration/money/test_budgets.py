@@ -13,9 +13,7 @@ from sqlalchemy import text
 
 from models import jobs
 from models.accounts import api_keys, callers
-from models.accounts.callers import Caller
 from models.errors import BudgetExceeded, LimitReached, NotFound
-from models.jobs.view import Presenter
 from models.money import budgets
 from models.money.audit import audit
 from models.money.budgets import BudgetState, Rule
@@ -26,11 +24,6 @@ from tests.fixtures.making import LOST, PRICE, Bench
 from tests.fixtures.zones import NOON
 
 TOTAL = Rule("project", "total", "UTC", 10 * PRICE, "hard")
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 async def put(bench: Bench, rule: Rule) -> BudgetState:

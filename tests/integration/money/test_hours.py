@@ -23,13 +23,13 @@ from models.platform.doorbell import Doorbell
 from models.settings import Settings
 from tests.conftest import make_project
 from tests.fixtures.making import IMAGE, LOST, PRICE, Bench
-from tests.integration.money.test_usage import DIMENSIONS, bench, live, other_key, report, succeed
+from tests.integration.money.test_usage import DIMENSIONS, live, other_key, report, succeed
 from worker.dispatcher.duties import folding, measuring
 from worker.dispatcher.duty import Dispatcher
 
 pytestmark = pytest.mark.long  # each waits for processes or walks far: `make long`
 
-__all__ = ["bench", "other_key"]  # fixtures
+__all__ = ["other_key"]  # a fixture
 
 NOW, HOUR, DAY = timedelta(0), timedelta(hours=1), timedelta(days=1)
 FIRST = datetime(2026, 3, 27, 5, tzinfo=UTC)  # Berlin's clocks change two days later

@@ -12,12 +12,10 @@ from psycopg.rows import DictRow
 from sqlalchemy import CursorResult, text
 
 from models import jobs
-from models.accounts.callers import Caller
 from models.jobs.attempts import Answer, Ref
-from models.jobs.view import Presenter
 from models.money import budgets
 from models.money.budgets import Rule
-from models.platform.db import Database, Transaction
+from models.platform.db import Transaction
 from models.states import TERMINAL
 from tests.fixtures.making import (
     EMPTY_PAID,
@@ -39,11 +37,6 @@ from tests.fixtures.making import (
 Result = TypeVar("Result")
 
 HOLD, RELEASE, CHARGE = "hold", "release", "charge"
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 async def sums(bench: Bench, job_id: UUID) -> tuple[str, int, int]:

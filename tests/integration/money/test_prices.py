@@ -1,7 +1,6 @@
 """The present price: from the catalog, corrected by what the provider quotes and by what it charges."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID, uuid4
@@ -10,8 +9,6 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from deploy.simulator import Running
-from models.accounts.callers import Caller
 from models.errors import BudgetExceeded, InvalidRequest
 from models.money import budgets, prices
 from models.money.budgets import Rule
@@ -20,7 +17,6 @@ from models.platform.db import Database
 from models.provider import catalog
 from models.schema import Attempt
 from models.settings import Settings
-from tests.fixtures import spending
 from tests.fixtures.spending import CHARGED, HOUR, MODEL, PRICE, House
 from tests.integration.api.client import cost, problem
 from tests.integration.api.conftest import serve
@@ -30,14 +26,6 @@ from worker.dispatcher.duties import measuring
 DEARER, CHEAPER = 120_000, 60_000
 UNPRICED = "bytedance/seedream-4-5"
 LATER = datetime.now(UTC) + timedelta(days=1)
-
-
-@pytest.fixture
-async def house(
-    settings: Settings, database: Database, caller: Caller, provider: Running
-) -> AsyncIterator[House]:
-    async with spending.opened(settings, database, caller, provider) as opened:
-        yield opened
 
 
 async def price(house: House) -> int | None:

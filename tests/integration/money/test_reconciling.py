@@ -1,7 +1,7 @@
 """Every lost charge is found out, whatever the provider's log does meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -25,14 +25,6 @@ from worker.dispatcher.duties import measuring
 LAG = timedelta(minutes=15)
 SETTLED, RELEASED, UNKNOWN = "settled", "released", "unknown"
 LOST = "lost"  # a call that was reset, and never logged
-
-
-@pytest.fixture
-async def house(
-    settings: Settings, database: Database, caller: Caller, provider: Running
-) -> AsyncIterator[House]:
-    async with spending.opened(settings, database, caller, provider) as opened:
-        yield opened
 
 
 async def look(house: House) -> None:

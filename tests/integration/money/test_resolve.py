@@ -1,28 +1,15 @@
 """`python -m models resolve`: an operator says what an attempt cost, and the books follow."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 
-from deploy.simulator import Running
 from models.__main__ import main
-from models.accounts.callers import Caller
-from models.platform.db import Database
 from models.settings import Settings
 from tests.conftest import SECRET
-from tests.fixtures import spending
 from tests.fixtures.spending import CHARGED, FREE, HOUR, PRICE, House
 from worker.dispatcher.account import reconciling
-
-
-@pytest.fixture
-async def house(
-    settings: Settings, database: Database, caller: Caller, provider: Running
-) -> AsyncIterator[House]:
-    async with spending.opened(settings, database, caller, provider) as opened:
-        yield opened
 
 
 @pytest.fixture(autouse=True)

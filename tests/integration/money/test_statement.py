@@ -1,7 +1,6 @@
 """The account's own ledger has the last word: however a provider lies, our books become equal to it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
@@ -11,16 +10,11 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from deploy.simulator import Running
 from deploy.simulator.world.money import CHARGE, TOPUP, Entry
 from models import jobs
-from models.accounts.callers import Caller
 from models.money import budgets, hours, statement
 from models.money.audit import audit
 from models.money.budgets import Rule
-from models.platform.db import Database
-from models.settings import Settings
-from tests.fixtures import spending
 from tests.fixtures.spending import CHARGED, DAY, FREE, HOUR, PRICE, House
 from worker.dispatcher.account import matching, reconciling
 from worker.dispatcher.account.matching import Reported
@@ -28,14 +22,6 @@ from worker.dispatcher.account.matching import Reported
 Booked = list[tuple[str, int]]
 PAID: Booked = [("hold", PRICE), ("release", -PRICE), ("charge", PRICE)]
 SPARED: Booked = [("hold", PRICE), ("release", -PRICE)]
-
-
-@pytest.fixture
-async def house(
-    settings: Settings, database: Database, caller: Caller, provider: Running
-) -> AsyncIterator[House]:
-    async with spending.opened(settings, database, caller, provider) as opened:
-        yield opened
 
 
 async def settle(house: House, *, rounds: int = 4) -> None:

@@ -13,15 +13,12 @@ from pydantic import TypeAdapter, ValidationError
 from api.contract.budgets import Zone
 from models import ids, jobs
 from models.accounts import api_keys, callers
-from models.accounts.callers import Caller
 from models.errors import InvalidRequest
 from models.jobs import Verdict
-from models.jobs.view import Presenter
 from models.money import bookings, usage
 from models.money.bookings import Selection
 from models.money.dollars import usd
 from models.money.usage import Dimension, Group, Period, Report, Sums
-from models.platform.db import Database
 from models.platform.vault import Vault
 from models.states import SCOPES
 from tests.conftest import make_project
@@ -32,11 +29,6 @@ DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 EVER = Period(datetime(2020, 1, 1, tzinfo=UTC), datetime(2050, 1, 1, tzinfo=UTC))
 NOTHING = Sums(*(0 for _ in fields(Sums)))
 BERLIN = "Europe/Berlin"
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 @pytest.fixture

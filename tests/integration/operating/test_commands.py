@@ -9,16 +9,8 @@ import pytest
 
 from models import ids
 from models.__main__ import main
-from models.accounts.callers import Caller
-from models.jobs.view import Presenter
-from models.platform.db import Database
 from tests.conftest import SECRET
 from tests.fixtures.making import Bench
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 @pytest.fixture(autouse=True)

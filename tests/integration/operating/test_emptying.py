@@ -7,14 +7,11 @@ import pytest
 from celery import Celery
 
 from models.accounts import callers, projects
-from models.accounts.callers import Caller
 from models.audit_log import verifying
 from models.errors import NotFound
-from models.jobs.view import Presenter
 from models.money import budgets
 from models.money.budgets import Rule
 from models.operating import emptying, tenants
-from models.platform.db import Database
 from models.platform.doorbell import Doorbell
 from models.platform.vault import Vault
 from models.settings import Settings
@@ -26,11 +23,6 @@ from worker.dispatcher.duties import emptying as duty
 from worker.dispatcher.duty import Dispatcher
 
 LEFT = ("api_keys", "ledger", "projects", "usage_hours", "audit_log", "remnants")
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 async def rounds(bench: Bench, project_id: UUID) -> bool:

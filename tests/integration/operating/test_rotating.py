@@ -8,18 +8,11 @@ import pytest
 import redis
 from psycopg import sql
 
-from models.accounts.callers import Caller
 from models.jobs.attempts import Ref
-from models.jobs.view import Presenter
 from models.platform.db import Database, premises
 from models.platform.vault import Vault
 from models.settings import Settings
 from tests.fixtures.making import Bench
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 async def test_a_second_role_of_the_same_grants_takes_the_firsts_place(

@@ -12,7 +12,6 @@ from deploy.simulator import Running
 from models import jobs
 from models.accounts.callers import Caller
 from models.jobs.attempts import Answer, Ref
-from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
 from models.provider import breakers
 from models.provider.breakers import Cause
@@ -27,11 +26,6 @@ from worker.dispatcher.duties import measuring, parking
 ERRORS, LOSSES = 4, 3
 SETTINGS = make_settings(breaker_errors=ERRORS, breaker_lost=LOSSES)
 GONE = Answer("refused", "none", error={"code": "invalid_input", "message": "a reference is gone"})
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 async def fail(bench: Bench, cause: Cause, ref: Ref | None = None) -> int:

@@ -8,27 +8,13 @@ import pytest
 
 from models import ids, jobs
 from models.__main__ import main
-from models.accounts.callers import Caller
 from models.jobs import Filter
-from models.jobs.view import Presenter
-from models.platform.db import Database
-from models.platform.vault import Vault
 from models.provider import pauses
 from models.states import WaitingReason
-from tests.conftest import SECRET, make_project
+from tests.conftest import SECRET
 from tests.fixtures.making import LEASE, NOTHING, Bench
 
 MODEL = "bytedance/seedream-5-0-lite-preview"
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
-
-
-@pytest.fixture
-async def other(database: Database, presenter: Presenter, vault: Vault) -> Bench:
-    return Bench(database, presenter, (await make_project(database, vault, "other"))[0])
 
 
 @pytest.fixture(autouse=True)

@@ -7,20 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from prometheus_client import REGISTRY
 from standardwebhooks import Webhook
 from structlog.testing import capture_logs
 
-from deploy.simulator import Running
 from models import ids
-from models.accounts.callers import Caller
-from models.platform.db import Database
-from models.settings import Settings
 from models.webhooks import deliveries, endpoint_secrets, endpoints
 from models.webhooks.endpoints import Wish
-from tests.fixtures import spending
 from tests.fixtures.poison import poison
 from tests.fixtures.sending import change, find, finished, registered, wake
 from tests.fixtures.spending import House
@@ -56,14 +50,6 @@ async def listening() -> AsyncIterator[Receiver]:
     async with server:
         receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hooks"
         yield receiver
-
-
-@pytest.fixture
-async def house(
-    settings: Settings, database: Database, caller: Caller, provider: Running
-) -> AsyncIterator[House]:
-    async with spending.opened(settings, database, caller, provider) as opened:
-        yield opened
 
 
 async def work(house: House) -> list[str]:

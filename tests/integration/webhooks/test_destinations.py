@@ -2,24 +2,17 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-import pytest
 from sqlalchemy import text
 
-from deploy.simulator import Running
-from models.accounts.callers import Caller
 from models.coordination import workers
-from models.jobs.view import Presenter
-from models.platform.db import Database, Transaction
+from models.platform.db import Transaction
 from models.platform.vault import Vault
-from models.settings import Settings
 from models.webhooks import deliveries, destinations
 from models.webhooks.deliveries.waking import _WAKE, LIMITS
 from models.webhooks.endpoints import Wish
-from tests.fixtures import spending
 from tests.fixtures.making import Bench
 from tests.fixtures.sending import (
     BUSY,
@@ -42,19 +35,6 @@ from worker.dispatcher.duties import forgetting, waking
 from worker.dispatcher.duty import Dispatcher, repeat
 
 JOB_URL = "https://receiver.example/job"
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
-
-
-@pytest.fixture
-async def house(
-    settings: Settings, database: Database, caller: Caller, provider: Running
-) -> AsyncIterator[House]:
-    async with spending.opened(settings, database, caller, provider) as opened:
-        yield opened
 
 
 async def due(bench: Bench, count: int, *, url: str = JOB_URL, since: str = "1 h") -> None:

@@ -11,10 +11,7 @@ from psycopg.rows import DictRow
 
 from models import ids
 from models.accounts import projects
-from models.accounts.callers import Caller
 from models.errors import NotFound
-from models.jobs.view import Presenter
-from models.platform.db import Database
 from models.platform.vault import Vault
 from models.schema import Endpoint
 from models.states import TERMINAL_EVENTS
@@ -45,11 +42,6 @@ from tests.fixtures.sending import (
     tried_again,
     wake,
 )
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 async def rotate(bench: Bench, vault: Vault, made: Endpoint) -> tuple[Endpoint, str]:

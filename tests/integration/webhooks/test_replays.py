@@ -9,10 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from models import ids
-from models.accounts.callers import Caller
 from models.errors import Conflict, NotFound
-from models.jobs.view import Presenter
-from models.platform.db import Database
 from models.platform.vault import Vault
 from models.webhooks import deliveries, endpoints
 from models.webhooks.deliveries import TryResult
@@ -44,11 +41,6 @@ from tests.fixtures.sending import (
     take,
     wake,
 )
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 async def ids_of(bench: Bench) -> list[UUID]:

@@ -8,9 +8,7 @@ import pytest
 from models import __main__ as commands
 from models import ids
 from models.accounts import projects
-from models.accounts.callers import Caller
 from models.errors import Misconfigured
-from models.jobs.view import Presenter
 from models.platform.db import Database, premises
 from models.platform.vault import Unopenable, Vault
 from models.schema import Endpoint
@@ -23,11 +21,6 @@ from tests.fixtures.sending import URL, find, registered
 
 NEW = "another-secret-another-secret-another-secret"
 BOTH, ALONE = Vault(NEW, SECRET), Vault(NEW)
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 async def rotate(bench: Bench, vault: Vault, made: Endpoint) -> None:

@@ -8,10 +8,7 @@ from uuid import UUID
 import pytest
 from psycopg.errors import RaiseException
 
-from models.accounts.callers import Caller
 from models.coordination import aside
-from models.jobs.view import Presenter
-from models.platform.db import Database
 from models.platform.vault import Vault
 from models.webhooks import deliveries, destinations
 from models.webhooks.deliveries import ClaimedDelivery, Place, Tried
@@ -33,11 +30,6 @@ from tests.fixtures.sending import (
 )
 
 JOB_URL = "https://receiver.example/job"
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 async def here(

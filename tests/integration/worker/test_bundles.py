@@ -3,7 +3,7 @@
 import asyncio
 import json
 from base64 import b64decode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -14,20 +14,16 @@ from celery import Celery
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from deploy.simulator import Running
 from models import ids
-from models.accounts.callers import Caller
 from models.coordination import workers
 from models.coordination.workers import Fleet
-from models.jobs.view import Presenter
-from models.platform.db import Database
 from models.platform.vault import Vault
 from models.schema import Delivery, Job
 from models.settings import Settings
 from models.webhooks import deliveries
 from models.webhooks.deliveries import Tried
 from models.webhooks.endpoints import Wish
-from tests.fixtures import sending, spending
+from tests.fixtures import sending
 from tests.fixtures.making import LEASE, Bench
 from tests.fixtures.posting import mailbox
 from tests.fixtures.spending import House
@@ -39,19 +35,6 @@ from worker.runtime.flight import Flight
 from worker.runtime.gathering import Gathering
 
 SEEN = timedelta(seconds=20)
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
-
-
-@pytest.fixture
-async def house(
-    settings: Settings, database: Database, caller: Caller, provider: Running
-) -> AsyncIterator[House]:
-    async with spending.opened(settings, database, caller, provider) as opened:
-        yield opened
 
 
 async def dispatched(house: House, count: int) -> list[tuple[UUID, int]]:

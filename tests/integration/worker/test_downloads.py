@@ -1,27 +1,13 @@
 """What a paid image waits for: the provider's download is theirs, the store is ours."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from deploy.simulator import Running
-from models.accounts.callers import Caller
 from models.jobs import explain
-from models.platform.db import Database
-from models.settings import Settings
-from tests.fixtures import spending
 from tests.fixtures.spending import PRICE, House
-
-
-@pytest.fixture
-async def house(
-    settings: Settings, database: Database, caller: Caller, provider: Running
-) -> AsyncIterator[House]:
-    async with spending.opened(settings, database, caller, provider) as opened:
-        yield opened
 
 
 async def again(house: House, job_id: UUID, *, after: timedelta) -> None:

@@ -14,21 +14,13 @@ import pytest
 from PIL import Image
 from structlog.testing import capture_logs
 
-from models.accounts.callers import Caller
 from models.jobs.attempts import Ref
-from models.jobs.view import Presenter
-from models.platform.db import Database
 from models.settings import Settings
 from tests.fixtures.drawing import ODD, draw, png_claiming
 from tests.fixtures.making import IMAGE, PRICE, Bench
 from worker import generate, keep
 from worker.runtime import heart
 from worker.runtime.context import Context, open_context
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
 
 
 def jpeg() -> str:

@@ -25,7 +25,6 @@ from models.platform.version import VERSION
 from models.provider import gates, pauses
 from models.settings import Settings
 from models.webhooks import endpoints
-from tests.conftest import make_project
 from tests.fixtures import sending
 from tests.fixtures.making import Bench
 from worker.dispatcher.duties import measuring
@@ -34,16 +33,6 @@ from worker.runtime.app import connect
 
 _ID = re.compile(r"[a-z]{3}_[0-9a-hjkmnp-tv-z]{26}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MODEL = "bytedance/seedream-5-0-lite-preview"
-
-
-@pytest.fixture
-def bench(database: Database, presenter: Presenter, caller: Caller) -> Bench:
-    return Bench(database, presenter, caller)
-
-
-@pytest.fixture
-async def other(database: Database, presenter: Presenter, vault: Vault) -> Bench:
-    return Bench(database, presenter, (await make_project(database, vault, "other"))[0])
 
 
 @pytest.fixture

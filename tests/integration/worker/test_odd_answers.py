@@ -1,7 +1,6 @@
 """Odd answers of the provider, over HTTP: what was paid is kept or told of, and never paid again."""
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -20,14 +19,6 @@ from tests.fixtures import spending
 from tests.fixtures.making import Bench
 from tests.fixtures.spending import PRICE, House
 from worker.dispatcher.account import reconciling
-
-
-@pytest.fixture
-async def house(
-    settings: Settings, database: Database, caller: Caller, provider: Running
-) -> AsyncIterator[House]:
-    async with spending.opened(settings, database, caller, provider) as opened:
-        yield opened
 
 
 @dataclass(frozen=True)

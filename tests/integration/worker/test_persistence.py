@@ -1,28 +1,14 @@
 """What a worker writes down: repeated while Postgres is away, and given up when it is at fault itself."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from deploy.simulator import Running
-from models.accounts.callers import Caller
-from models.platform.db import Database, Transaction
+from models.platform.db import Transaction
 from models.platform.db.absences import Busy
-from models.settings import Settings
-from tests.fixtures import spending
 from tests.fixtures.spending import House
 from worker.runtime.persistence import persist
-
-
-@pytest.fixture
-async def house(
-    settings: Settings, database: Database, caller: Caller, provider: Running
-) -> AsyncIterator[House]:
-    async with spending.opened(settings, database, caller, provider) as opened:
-        yield opened
 
 
 def given_up() -> float:

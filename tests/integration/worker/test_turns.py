@@ -1,16 +1,9 @@
 """What a turn of the dispatcher costs that finds nothing to do: about what asking Postgres once costs."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
-import pytest
-
-from deploy.simulator import Running
-from models.accounts.callers import Caller
 from models.coordination import workers
-from models.platform.db import Database
-from models.settings import Settings
-from tests.fixtures import spending
 from tests.fixtures.spending import House
 from worker.dispatcher.duties import budgeting, dispatching, following, reaping, waking
 
@@ -29,14 +22,6 @@ _IDLE: dict[str, Turn] = {
     "follow": lambda house: following.run(house.reader.dispatcher),
     "fund": lambda house: budgeting.readmit(house.reader.dispatcher),
 }
-
-
-@pytest.fixture
-async def house(
-    settings: Settings, database: Database, caller: Caller, provider: Running
-) -> AsyncIterator[House]:
-    async with spending.opened(settings, database, caller, provider) as opened:
-        yield opened
 
 
 async def test_a_turn_that_finds_nothing_costs_about_one_question(house: House) -> None:
