@@ -18,8 +18,11 @@ from typing import Any, TextIO
 
 import structlog
 
-# What a key or a secret of ours looks like; the provider's key never reaches a log call at all.
-_SECRETS = re.compile(r"dr_live_[0-9a-z_]+|wh(?:sec|sk)_[A-Za-z0-9+/=]+|Bearer \S+")
+# What a key or a secret of ours looks like; the provider's key never reaches a log call at all. What a key
+# begins with is no secret where nothing of the secret follows: it is the hint that people know it by.
+_SECRETS = re.compile(
+    r"dr_live_(?![0-9a-z]{12}_(?![0-9a-z_]))[0-9a-z_]+|wh(?:sec|sk)_[A-Za-z0-9+/=]+|Bearer \S+"
+)
 
 # One line per request or per task of theirs says nothing that ours do not.
 _CHATTY = (

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from models.platform.logs import without_secrets
+
 ROOT = Path(__file__).parents[3]
 PRELUDE = "import structlog; from models.platform import logs; logs.configure('tests', 'INFO')\n"
 
@@ -37,6 +39,26 @@ def lines_of(code: str) -> list[dict[str, object]]:
 def test_a_number_that_json_has_no_word_for_is_text(value: str, written: object) -> None:
     (line,) = lines_of(f"structlog.get_logger().info('said', value={value})")
     assert line["value"] == written
+
+
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        (f"dr_live_{'a' * 12}_{'b' * 47}", "[secret]"),
+        (f"dr_live_{'a' * 12}_{'b' * 3}", "[secret]"),  # cut off, it is still a part of one
+        (f"'dr_live_{'a' * 12}_{'b' * 47}'!", "'[secret]'!"),
+        (f"dr_live_{'a' * 12}__", "[secret]"),
+        (f"dr_live_{'b' * 47}", "[secret]"),  # what lost its id, or never had one
+        (f"dr_live_{'a' * 12}_…", f"dr_live_{'a' * 12}_…"),
+        (f"key dr_live_{'a' * 12}_ ended", f"key dr_live_{'a' * 12}_ ended"),
+        ("whsec_c2VjcmV0", "[secret]"),
+        ("Bearer anything", "[secret]"),
+    ],
+)
+def test_a_key_is_left_out_of_a_text_and_what_it_is_known_by_is_not(
+    said: str, written: str
+) -> None:
+    assert without_secrets(said) == written
 
 
 def test_warnings_and_what_ends_a_thread_or_the_process_are_log_lines() -> None:
