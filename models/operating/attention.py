@@ -76,7 +76,19 @@ def _of_calls(state: State) -> Iterator[Need]:
     if not state["workers"]["count"] and state["queue"]["queued"]:
         yield Need("no_worker", "Jobs wait, and no worker reports.", "DarkroomNoWorker")
     for pause in state["pauses"]:
-        what = pause["model"] or pause["project_id"] or "everything"
+        yield from _of_pause(pause)
+
+
+def _of_pause(pause: State) -> Iterator[Need]:
+    """What is being deleted needs nobody: the dispatchers do it."""
+    project = f"the project {pause['project']} ({pause['project_id']})"
+    if pause["because"] == "suspended":
+        why = f": {pause['suspended_reason']}" if pause["suspended_reason"] else ""
+        told = f"An operator has suspended {project} at {pause['paused_at']}{why}"
+        told = f"{told.rstrip('.')}. Reinstate it, or delete it."
+        yield Need("project_suspended", told, "one-project-floods")
+    elif pause["because"] == "paused":
+        what = project if pause["project_id"] else pause["model"] or "everything"
         told = f"An operator has paused {what} at {pause['paused_at']}."
         yield Need("paused", told, "pausing")
 

@@ -3,6 +3,8 @@
 from typing import get_args
 from uuid import UUID
 
+from sqlalchemy import Text, cast, select
+
 from models import ids
 from models.accounts import projects
 from models.audit_log import recording
@@ -11,7 +13,7 @@ from models.platform.db import Transaction
 from models.platform.jsonable import Json, time
 from models.provider import catalog, pauses, probes
 from models.provider.pauses import Scope
-from models.schema import Project
+from models.schema import Pause, Project
 from models.states import WaitingReason
 
 _PROBED: tuple[WaitingReason, ...] = ("provider_down", "wallet_empty", "provider_key")
@@ -37,18 +39,14 @@ async def resume(tx: Transaction, scope: Scope, name: str | None = None) -> None
 
 
 async def standing(tx: Transaction) -> list[Json]:
-    """Return every pause, the oldest first."""
-    return [
-        {
-            "scope": each.scope,
-            "model": each.name if each.scope == "model" else None,
-            "project_id": ids.text(ids.PROJECT, UUID(each.name))
-            if each.scope == "project"
-            else None,
-            "paused_at": time(each.paused_at),
-        }
-        for each in await pauses.standing(tx)
-    ]
+    """Return every pause, the oldest first; that of a project with its name, and why it is paused."""
+    mine = (Pause.scope == "project") & (Pause.name == cast(Project.id, Text))
+    found = await tx.execute(
+        select(Pause, Project)
+        .outerjoin(Project, mine)
+        .order_by(Pause.paused_at, Pause.scope, Pause.name)
+    )
+    return [_shown(pause, project) for pause, project in found]
 
 
 async def probe(tx: Transaction, reason: str) -> int:
@@ -69,6 +67,21 @@ async def probe(tx: Transaction, reason: str) -> int:
         raise Conflict(f"No gate {reason!r} is closed, or its probe is under way.")
     await recording.record(tx, "gate.probed", reason, after={"gates": opened})
     return opened
+
+
+def _shown(pause: Pause, project: Project | None) -> Json:
+    because = "paused"
+    if project is not None and project.suspended_at is not None:
+        because = "suspended" if project.deleted_at is None else "deleted"
+    return {
+        "scope": pause.scope,
+        "model": pause.name if pause.scope == "model" else None,
+        "project_id": None if project is None else ids.text(ids.PROJECT, project.id),
+        "project": None if project is None else project.name,
+        "because": because,
+        "suspended_reason": None if project is None else project.suspended_reason,
+        "paused_at": time(pause.paused_at),
+    }
 
 
 async def _named(tx: Transaction, scope: Scope, name: str | None) -> str:

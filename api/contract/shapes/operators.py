@@ -132,6 +132,9 @@ class Pause(BaseModel):
     scope: Literal["all", "model", "project"]
     model: str | None
     project_id: ProjectId | None
+    project: str | None
+    because: Literal["paused", "suspended", "deleted"]
+    suspended_reason: str | None
     paused_at: datetime
 
 

@@ -81,6 +81,8 @@ async def test_a_projects_first_key_needs_no_shell(api: Api, operator: httpx.Asy
     assert again.json() == revoked.json()
     lines = await logged(operator, subject=key["id"])
     assert [each["action"] for each in lines] == ["key.revoked", "key.created"]
+    after = [each["after"] for each in lines]
+    assert [isinstance(each, dict) and each["hint"] for each in after] == [key["hint"]] * 2
 
 
 async def test_a_suspended_project_accepts_no_job_and_may_read(
@@ -108,6 +110,10 @@ async def test_a_suspended_project_accepts_no_job_and_may_read(
         assert (await theirs.delete(path(job))).status_code == 204
     stop = {"scope": "project", "project_id": own(api)}
     problem(await operator.post("/v1/operator/resume", json=stop), 409, "conflict")
+    (need,) = (await operator.get("/v1/operator/state")).json()["attention"]
+    said = f"An operator has suspended the project shop ({own(api)}) at "
+    assert (need["code"], need["message"].startswith(said)) == ("project_suspended", True)
+    assert need["message"].endswith(": it does not pay. Reinstate it, or delete it.")
     back = (await operator.post(f"{where}/reinstate")).json()
     assert (back["status"], back["paused"], back["suspended_reason"]) == ("active", False, None)
     problem(await operator.post(f"{where}/reinstate"), 409, "conflict")
@@ -136,7 +142,12 @@ async def test_everything_a_model_or_a_project_is_paused_and_goes_on(
     assert [each["scope"] for each in standing.json()["data"]] == ["all", "model", "project"]
     state = (await operator.get("/v1/operator/state")).json()
     assert state["pauses"] == standing.json()["data"]
-    assert [each["code"] for each in state["attention"]] == ["paused"] * 3
+    assert [
+        (each["code"], each["message"].rpartition(" at ")[0]) for each in state["attention"]
+    ] == [
+        ("paused", f"An operator has paused {what}")
+        for what in ("everything", model, f"the project shop ({own(api)})")
+    ]
     for stop in stops:
         standing = await operator.post("/v1/operator/resume", json=stop)
     assert standing.json()["data"] == []

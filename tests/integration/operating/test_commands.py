@@ -77,6 +77,7 @@ async def test_a_project_is_suspended_reinstated_renamed_and_deleted(
     named = ids.text(ids.PROJECT, bench.caller.project_id)
     assert named in await run("delete-project", "atelier", "--yes")
     assert await run("projects") == "there is no project"
+    assert await run("attention") == "nothing needs a person"  # the dispatchers see to the rest
     assert f"deleting   deleted {named}" in await run("projects", "--deleted")
 
 
