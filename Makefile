@@ -158,8 +158,8 @@ LOCK := $(BIN)/uv pip compile -q --universal --generate-hashes --no-header
 HELD_LOCK := $(LOCK) --no-annotate -c requirements.lock
 
 lock: $(STAMP) ## Renew the locks after a change of pyproject.toml
-	$(LOCK) $(UPGRADE) pyproject.toml --group dev -o requirements.lock >/dev/null
-	$(HELD_LOCK) pyproject.toml -o deploy/requirements-runtime.lock >/dev/null
+	$(LOCK) $(UPGRADE) pyproject.toml --extra traces --group dev -o requirements.lock >/dev/null
+	$(HELD_LOCK) pyproject.toml --extra traces -o deploy/requirements-runtime.lock >/dev/null
 	$(HELD_LOCK) --group simulator -o deploy/simulator/requirements.lock >/dev/null
 	$(HELD_LOCK) $(UPGRADE) tests/bench/peers/requirements.in -o tests/bench/peers/requirements.lock >/dev/null
 	$(LOCK) $(UPGRADE) --no-annotate tests/chart/tools/requirements.in -o tests/chart/tools/requirements.lock >/dev/null

@@ -22,7 +22,7 @@ from api.edge.connections.serving import Server
 from models import settings
 from models.errors import DarkroomError, Misconfigured
 from models.images.storage import Store
-from models.platform import metrics
+from models.platform import metrics, tracing
 from models.platform.garbage import collect_less
 from models.platform.logs import configure
 from models.settings import Settings
@@ -36,6 +36,7 @@ def main() -> int:
         loaded = settings.load()
         configure("api", loaded.log_level)
         metrics.identify("api")
+        tracing.start("api", loaded)
         Store(loaded.storage_url)  # the app opens its own; here a wrong URL is one line
         listener = _listen(loaded)
     except DarkroomError as refused:
@@ -45,6 +46,7 @@ def main() -> int:
     collect_less()
     with listener:
         server.run(sockets=[listener])
+    tracing.stop()
     if server.refusal is None:
         return 0
     print(f"darkroom api: {server.refusal}", file=sys.stderr)

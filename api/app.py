@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
 
 from api.contract import documentation, dropin, events
 from api.contract.answers import JsonAnswer
@@ -42,6 +43,21 @@ get an id at once, and poll, wait, or be called back by a signed webhook. Every 
 `application/problem+json` (RFC 9457); every answer carries `X-Request-Id`.
 """
 
+_ROOMS = (
+    *(actions, jobs, batches, streams, images, generations, webhooks, deliveries, keys),
+    *(budgets, usage, now, erasures, catalog, audit, health),
+)
+_ROUTERS = (
+    *(room.router for room in _ROOMS),
+    *operator.ROUTERS,
+    *(images.sharing, streams.project, batches.intake),
+)
+
+# Spans are made by hand: FastAPI's would be of each request, with its URL, which is signed or names people.
+_OURS_ALONE: TelemetryConfig = {
+    "tracing": False, "metrics": False, "logs": False, "auto_configure": False,
+}  # fmt: skip
+
 
 def _name(route: APIRoute) -> str:
     """Return an operation's name, as clients made from OpenAPI call it: `submit_job`."""
@@ -70,22 +86,14 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         default_response_class=JsonAnswer,
         openapi_url=None,  # `pages` serves it, and has docs of its own
+        telemetry=_OURS_ALONE,
         redirect_slashes=False,  # Starlette would send callers to where their Host header says
         webhooks=events.router(),
         generate_unique_id_function=_name,
     )
     problems.install(app, settings.public_url)
     pages.install(app)
-    rooms = (
-        *(actions, jobs, batches, streams, images, generations, webhooks, deliveries, keys),
-        *(budgets, usage, now, erasures, catalog, audit, health),
-    )
-    routers = (
-        *(room.router for room in rooms),
-        *operator.ROUTERS,
-        *(images.sharing, streams.project, batches.intake),
-    )
-    for router in routers:
+    for router in _ROUTERS:
         app.include_router(router)
     app.add_middleware(
         Door,

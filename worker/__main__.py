@@ -33,7 +33,7 @@ from models import settings
 from models.coordination import processes
 from models.errors import DarkroomError, Unavailable
 from models.ids import JOB, text
-from models.platform import descriptors, metrics
+from models.platform import descriptors, metrics, tracing
 from models.platform.db import premises
 from models.platform.garbage import collect_less
 from models.platform.logs import configure
@@ -61,9 +61,9 @@ def main() -> int:
         loaded = settings.load()
         configure("worker", loaded.log_level)
         metrics.identify("worker")
+        tracing.start("worker", loaded)
         descriptors.raise_limit()
-        name = processes.name()
-        context = loop.start(loaded, name)
+        context = loop.start(loaded, processes.name())
         watched: list[Watch] = []
         loop.open(_health(context, watched))
         loop.run(_be_ready(context))
@@ -81,9 +81,9 @@ def main() -> int:
     warnings.simplefilter("ignore", SecurityWarning)
     broker.appetite.takes = context.flight.takes
     collect_less()
-    log.info("worker.started", worker=name)
+    log.info("worker.started", worker=context.worker)
     try:
-        connect(loaded).worker_main(_arguments(loaded, name))
+        connect(loaded).worker_main(_arguments(loaded, context.worker))
     finally:
         status = 0 if context.draining else 1
         if status:
@@ -112,6 +112,7 @@ def _leave(context: Context, status: int) -> None:
     loop.stop()
     late.cancel()
     log.info("worker.stopped", worker=context.worker)
+    tracing.stop()
 
 
 def _let_go_after(seconds: float, context: Context, status: int) -> threading.Timer:

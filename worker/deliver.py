@@ -18,6 +18,7 @@ import structlog
 from models.coordination.workers import BUNDLE
 from models.errors import EgressRefused, Unavailable
 from models.ids import DELIVERY, EVENT, JOB, PROJECT, text
+from models.platform import tracing
 from models.platform.db.absences import is_refusal
 from models.platform.db.direct import Direct, DirectTransaction
 from models.platform.db.failures import said
@@ -133,13 +134,27 @@ async def _run(context: Context, claimed: ClaimedDelivery) -> None:
         bound["job_id"] = text(JOB, claimed.job_id)
     structlog.contextvars.bind_contextvars(**bound)
     whose.set(claimed.project_id)
+    with tracing.carry_on("deliver", claimed.traceparent) as step:
+        await _try(context, claimed, step)
+
+
+async def _try(context: Context, claimed: ClaimedDelivery, step: tracing.Step) -> None:
     at, started = datetime.now(UTC), time.monotonic()
-    met = await _send(context, claimed, at)
+    met = await _send(context, claimed, at, step.traceparent)
     elapsed = timedelta(seconds=time.monotonic() - started)
     tried = judge(
         context.settings, claimed, met, elapsed, now=datetime.now(UTC), random=random.random
     )
     state = await _record(context, claimed, at, tried)
+    step.note(
+        delivery_id=text(DELIVERY, claimed.delivery_id),
+        job_id=None if claimed.job_id is None else text(JOB, claimed.job_id),
+        number=claimed.number,
+        http_status=tried.http_status,
+        state=state or "late",
+    )
+    if tried.state != "delivered":
+        step.fail(tried.result)
     metrics.TRIES.labels(state or "late").inc()
     metrics.TRY_SECONDS.observe(elapsed.total_seconds())
     if tried.pause is not None:
@@ -203,7 +218,10 @@ async def _write(context: Context, tries: Sequence[Finished]) -> list[bool]:
     return done
 
 
-async def _send(context: Context, claimed: ClaimedDelivery, at: datetime) -> Met:
+async def _send(
+    context: Context, claimed: ClaimedDelivery, at: datetime, traceparent: str | None
+) -> Met:
+    """Send it, with the submitter's trace if its job has one: nobody else is ever sent that."""
     settings = context.settings
     message_id, timestamp = text(EVENT, claimed.event_id), int(at.timestamp())
     try:
@@ -215,6 +233,7 @@ async def _send(context: Context, claimed: ClaimedDelivery, at: datetime) -> Met
                 "webhook-id": message_id,
                 "webhook-timestamp": str(timestamp),
                 "webhook-signature": sign(claimed.secrets, message_id, timestamp, claimed.body),
+                **({} if traceparent is None else {"traceparent": traceparent}),
             },
             deadline=settings.webhook_timeout,
             read_max=settings.webhook_read_max_bytes,

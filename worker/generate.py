@@ -17,10 +17,11 @@ from models.ids import JOB, PROJECT, new, text
 from models.images.references import ReferenceLost, kept_in, restore_input
 from models.images.store_errors import Missing, StoreUnavailable
 from models.jobs import Dispatch, Dispatched, Start, Terms
+from models.platform import tracing
 from models.platform.db.failures import said
 from worker import confirming, keep
 from worker.concluding import conclude
-from worker.provider.outcomes import Outcome, Refused, TryLater, Unknown
+from worker.provider.outcomes import Image, Outcome, Refused, TryLater, Unknown
 from worker.runtime import metrics, storeroom
 from worker.runtime.context import Context, whose
 from worker.runtime.persistence import persist
@@ -102,17 +103,18 @@ async def _run(context: Context, start: Start) -> None:
     whose.set(start.project_id)
     context.running.add(start.ref)
     try:
-        if start.phase == "keep":
-            await keep.run(context, start.ref, start.project_id, start.provider_url)
-        else:
-            await conclude(context, start, await _call(context, start))
+        with tracing.apart("attempt", start.traceparent):
+            tracing.note(job_id=text(JOB, start.ref.job_id), attempt=start.ref.number)
+            if start.phase == "keep":
+                await keep.run(context, start.ref, start.project_id, start.provider_url)
+            else:
+                await conclude(context, start, await _call(context, start))
     finally:
         context.running.discard(start.ref)
         context.strays.discard(start.ref)
 
 
 async def _call(context: Context, start: Start) -> Outcome:
-    settings = context.settings
     try:
         body = await _with_references(context, start)
     except StoreUnavailable as away:
@@ -121,6 +123,27 @@ async def _call(context: Context, start: Start) -> Outcome:
     except (Missing, ReferenceLost) as lost:
         return Refused(code="invalid_input", message=f"A reference image is gone: {lost}")
     log.info("attempt.sent", client_request_id=start.client_request_id)
+    with tracing.within("provider call") as step:
+        outcome = await _answered(context, start, body)
+        told = {"outcome": type(outcome).__name__, "reason": getattr(outcome, "reason", None)}
+        step.note(http_status=outcome.receipt.http_status, charge=outcome.charge, **told)
+        if not isinstance(outcome, Image):
+            step.fail(type(outcome).__name__)
+    metrics.ATTEMPTS.labels(type(outcome).__name__, outcome.charge).inc()
+    metrics.CREDITS.inc(outcome.credits or 0 if outcome.charge == "settled" else 0)
+    log.info(
+        "attempt.answered",
+        http_status=outcome.receipt.http_status,
+        charge=outcome.charge,
+        credits=outcome.credits,
+        **told,
+    )
+    return outcome
+
+
+async def _answered(context: Context, start: Start, body: dict[str, object]) -> Outcome:
+    """Send the request, and read what came back; what cannot be read is not known."""
+    settings = context.settings
     try:
         with metrics.CALL_SECONDS.time():
             outcome = await context.provider.generate(
@@ -128,23 +151,12 @@ async def _call(context: Context, start: Start) -> Outcome:
                 client_request_id=start.client_request_id,
                 timeout=settings.attempt_timeout_large if start.large else settings.attempt_timeout,
             )
-        outcome = await confirming.confirm(context, outcome)
+        return await confirming.confirm(context, outcome)
     except Exception as bug:
         log.exception("answer.unreadable")
-        outcome = Unknown(
+        return Unknown(
             reason="unreadable", message=f"The answer was not read: {type(bug).__name__}."
         )
-    metrics.ATTEMPTS.labels(type(outcome).__name__, outcome.charge).inc()
-    metrics.CREDITS.inc(outcome.credits or 0 if outcome.charge == "settled" else 0)
-    log.info(
-        "attempt.answered",
-        outcome=type(outcome).__name__,
-        http_status=outcome.receipt.http_status,
-        charge=outcome.charge,
-        credits=outcome.credits,
-        reason=getattr(outcome, "reason", None),
-    )
-    return outcome
 
 
 async def _with_references(context: Context, start: Start) -> dict[str, object]:

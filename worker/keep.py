@@ -26,6 +26,7 @@ from models.images.pictures import Broken
 from models.images.store_errors import NotAnImage, StorageError, TooLarge, Truncated
 from models.jobs import KeptImage, Start
 from models.jobs.attempts import Answer, Ref
+from models.platform import tracing
 from models.platform.db import Transaction
 from models.platform.db.failures import said
 from models.schema import Job
@@ -59,6 +60,7 @@ async def receive_and_keep(context: Context, start: Start, image: Image, answer:
         context.running.discard(ref)
 
 
+@tracing.traced("receive")
 async def _receive(
     context: Context, ref: Ref, answer: Answer
 ) -> tuple[Literal["keep", "late"], Ref] | None:
@@ -174,30 +176,32 @@ async def _put(
             return await jobs.keep_late(tx, context.presenter, ref, kept)
         return await jobs.succeed(tx, context.presenter, ref, kept)
 
-    if not late_image:
-        with _no_matter("image.kept_plainly"):
-            async with context.turn():
-                direct = context.database.direct
-                plain = await jobs.succeed_plain(direct, context.presenter, ref, kept)
-            if plain is not None:
-                if plain.told:
-                    places = [(project_id, each) for each in plain.told]
-                    context.flight.begin("deliver", deliver.at_once(context, places))
-                return kept, plain.job
-    try:
-        return kept, await persist(context, lambda tx: say(tx, kept))
-    except Contested:
-        log.info("image.blob_being_deleted")
-    blobs = [(project_id, kept.sha256)]
-    try:
-        if not await persist(context, lambda tx: collector.reserve(tx, blobs)):
-            raise NotKept("the same bytes are being deleted for another job")
-        reserved = replace(await keep(), reserved=True)
-        return reserved, await persist(context, lambda tx: say(tx, reserved))
-    except Contested as failed:
-        raise NotKept(str(failed)) from failed
+    with tracing.within("settle"):
+        if not late_image:
+            with _no_matter("image.kept_plainly"):
+                async with context.turn():
+                    direct = context.database.direct
+                    plain = await jobs.succeed_plain(direct, context.presenter, ref, kept)
+                if plain is not None:
+                    if plain.told:
+                        places = [(project_id, each) for each in plain.told]
+                        context.flight.begin("deliver", deliver.at_once(context, places))
+                    return kept, plain.job
+        try:
+            return kept, await persist(context, lambda tx: say(tx, kept))
+        except Contested:
+            log.info("image.blob_being_deleted")
+        blobs = [(project_id, kept.sha256)]
+        try:
+            if not await persist(context, lambda tx: collector.reserve(tx, blobs)):
+                raise NotKept("the same bytes are being deleted for another job")
+            reserved = replace(await keep(), reserved=True)
+            return reserved, await persist(context, lambda tx: say(tx, reserved))
+        except Contested as failed:
+            raise NotKept(str(failed)) from failed
 
 
+@tracing.traced("keep")
 async def _keep(context: Context, project_id: UUID, url: str | None, b64: str | None) -> KeptImage:
     """Stream an image into the store. Whole it is in memory only while a child looks at it."""
     settings, store = context.settings, context.store
@@ -215,6 +219,7 @@ async def _keep(context: Context, project_id: UUID, url: str | None, b64: str | 
         raise NotStored(str(failed)) from failed
     if isinstance(size, Broken):
         raise (NotKept if size.passing else NoImage)(size.reason)
+    tracing.note(bytes=blob.size, width=size.width, height=size.height)
     log.info(
         "image.kept",
         bytes=blob.size,

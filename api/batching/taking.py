@@ -28,6 +28,7 @@ from models.errors import FieldError, InvalidRequest, Unavailable
 from models.jobs import batches
 from models.jobs.batches import Name, Order, Standing
 from models.money import usage
+from models.platform import tracing
 from models.provider import catalog
 from models.webhooks import deliveries
 
@@ -49,6 +50,7 @@ class Taken:
     replayed: bool = False
 
 
+@tracing.traced("accept")
 async def take(
     request: Request, here: State, caller: Caller, query: BatchQuery, key: str | None
 ) -> Taken:
@@ -78,6 +80,7 @@ async def take(
                 return await _accept(here, caller, query, report, rows, name)
 
 
+@tracing.traced("accept")
 async def retake(
     here: State, caller: Caller, batch_id: UUID, body: BatchRetry, key: str | None
 ) -> Taken:

@@ -22,6 +22,7 @@ from models.images.storage import Store
 from models.jobs import batches
 from models.jobs.view import Presenter
 from models.money.prices import PriceList
+from models.platform import tracing
 from models.platform.db import Database
 from models.platform.doorbell import Doorbell
 from models.platform.vault import Vault
@@ -66,11 +67,14 @@ class State:
 
     def log_accepted(self, job: Job, *, replayed: bool) -> None:
         """Leave a line in the log: the first of a job's life."""
-        log.info("job.accepted", job_id=ids.text(ids.JOB, job.id), replayed=replayed)
+        job_id = ids.text(ids.JOB, job.id)
+        tracing.note(job_id=job_id, replayed=replayed)
+        log.info("job.accepted", job_id=job_id, replayed=replayed)
 
     def log_batch(self, batch: Batch, *, replayed: bool) -> None:
         """Leave the same of a batch, or a group."""
         named = batches.written(batch)
+        tracing.note(batch_id=named, replayed=replayed)
         log.info("batch.accepted", batch_id=named, rows=batch.total, replayed=replayed)
 
 

@@ -20,6 +20,7 @@ from models.errors import InvalidRequest
 from models.jobs import Idempotency, Submission, batches
 from models.jobs.submission import calls
 from models.jobs.submission.calls import Claim
+from models.platform import tracing
 from models.platform.db import Transaction
 from models.schema import Job
 
@@ -48,6 +49,7 @@ class Taken:
         return ", ".join(ids.text(ids.JOB, each) for each in self.jobs)
 
 
+@tracing.traced("accept")
 async def take(request: Request, here: State, caller: Caller, asked: Asked, body: bytes) -> Taken:
     """Join an earlier request's jobs, or make new ones; `body` is a hash of what was asked, and how.
 

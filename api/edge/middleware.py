@@ -16,6 +16,7 @@ from api.edge.callers.shares import leave
 from api.edge.heads import as_get
 from api.edge.problems import CLIENT_GONE, NOSNIFF, problem
 from models.ids import new, text
+from models.platform import tracing
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -51,9 +52,7 @@ class Door:
         if method == "HEAD":
             scope, send = as_get(scope, send)
         request = Request(scope)
-        given = request.headers.get("x-request-id", "")
-        request_id = given if _ID.fullmatch(given) else text("req", new())
-        request.state.request_id = request_id
+        request_id = _identified(request)
         started, status, gone = time.perf_counter(), 500, False
 
         async def hear() -> Message:
@@ -75,7 +74,6 @@ class Door:
                 ]
             await send(message)
 
-        structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             with _IN_FLIGHT.track_inprogress():
                 await self._enter(scope, hear, answer, request)
@@ -112,6 +110,18 @@ class Door:
             await self._app(scope, intake.receive, send)
         finally:
             intake.release()
+
+
+def _identified(request: Request) -> str:
+    """Return a request's id; its log lines have it from now on, with the id of the trace that it names."""
+    given = request.headers.get("x-request-id", "")
+    request_id = given if _ID.fullmatch(given) else text("req", new())
+    request.state.request_id = request_id
+    structlog.contextvars.clear_contextvars()  # of the request before, on this connection
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+    traces = request.headers.getlist("traceparent")
+    tracing.enter(traces[0] if len(traces) == 1 else None)  # of several none counts
+    return request_id
 
 
 def _measure(scope: Scope, method: str, status: int, seconds: float) -> None:

@@ -136,7 +136,6 @@ async def _accepted(
     here, job = state_of(request), found.job
     if not replayed and job.status == "queued":
         here.queues.accepted(job.project_id)
-    here.log_accepted(job, replayed=replayed)
     if patience:
         # The job is there: an absent database now is no reason to let anybody submit it again.
         let_go(request)

@@ -9,10 +9,12 @@ from api.submitting.submission import Ready
 from models.accounts.callers import Caller
 from models.jobs import batches
 from models.jobs.batches import Standing
+from models.platform import tracing
 from models.platform.db import Transaction
 from models.schema import Job
 
 
+@tracing.traced("accept")
 async def take(
     here: State, caller: Caller, body: SubmitBody, count: int, key: str | None
 ) -> tuple[Standing, bool]:

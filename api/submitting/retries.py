@@ -10,8 +10,10 @@ from models import jobs
 from models.accounts.callers import Caller
 from models.images.references import urls_of
 from models.jobs import Idempotency, Snapshot, Submission
+from models.platform import tracing
 
 
+@tracing.traced("accept")
 async def take(
     here: State, caller: Caller, job_id: UUID, body: RetryBody, key: str | None
 ) -> tuple[Snapshot, bool]:
@@ -20,6 +22,14 @@ async def take(
     Raises what `submission.take` does for the job as it would then be, `NotFound`, `NotFinished`,
     `Erased`, and `Conflict` where the old `max_cost` pays for no call any more.
     """
+    found, replayed = await _take(here, caller, job_id, body, key)
+    here.log_accepted(found.job, replayed=replayed)
+    return found, replayed
+
+
+async def _take(
+    here: State, caller: Caller, job_id: UUID, body: RetryBody, key: str | None
+) -> tuple[Snapshot, bool]:
     naming.demand_key(caller, key)
     name = await _name(job_id, body, key)
     async with here.turns.open(caller.project_id) as tx:

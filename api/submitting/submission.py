@@ -14,7 +14,7 @@ from models.images import collector
 from models.images.references import urls_of, view_input
 from models.jobs import Idempotency, Snapshot, Submission
 from models.money import usage
-from models.platform import addresses
+from models.platform import addresses, tracing
 from models.platform.jsonable import time
 from models.provider import catalog
 from models.provider.catalog import Checked, Inline
@@ -33,6 +33,7 @@ class Ready:
     before: Snapshot | None = None
 
 
+@tracing.traced("accept")
 async def take(
     here: State, caller: Caller, body: SubmitBody, key: str | None
 ) -> tuple[Snapshot, bool]:
@@ -41,9 +42,11 @@ async def take(
     Raises `InvalidRequest`, `EgressRefused`, `KeyReuse`, `QueueFull`, `BudgetExceeded`, `Unavailable`.
     """
     ready = await prepare(here, caller, body, key)
-    if ready.before is not None:
-        return ready.before, True
-    return await accept(here, caller, ready.asked, ready.name, full=ready.full)
+    found, replayed = ready.before, True
+    if found is None:
+        found, replayed = await accept(here, caller, ready.asked, ready.name, full=ready.full)
+    here.log_accepted(found.job, replayed=replayed)
+    return found, replayed
 
 
 async def prepare(here: State, caller: Caller, body: SubmitBody, key: str | None) -> Ready:

@@ -15,6 +15,7 @@ __all__ = [
     "logs",
     "metrics",
     "places",
+    "tracing",
     "vault",
     "version",
     "wording",

@@ -84,6 +84,8 @@ class Job(Base):
     idempotency_key: Mapped[str | None]
     fingerprint: Mapped[bytes | None]
     retried_from: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    # The submission's place in its submitter's trace, as W3C writes it; NULL where nobody traces it.
+    traceparent: Mapped[str | None]
     # A follower waits for its leader, which has the same input; both asked for `exact` reuse.
     reuse: Mapped[str] = mapped_column(server_default="never")
     leader_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))

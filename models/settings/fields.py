@@ -8,7 +8,7 @@ import os
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -25,7 +25,9 @@ from models.settings.values import (
     Port,
     Ports,
     PostgresUrl,
+    Receiver,
     RedisAddress,
+    Sampler,
     Schedule,
     Secret,
     Span,
@@ -112,6 +114,24 @@ class Settings(BaseSettings):
     # in transaction mode.
     database_prepare: bool = True
     log_level: Level = "INFO"
+
+    # Traces, by the names that OpenTelemetry gives; off without a receiver.
+    otel_exporter_otlp_endpoint: Receiver = Field(
+        default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT"
+    )
+    otel_exporter_otlp_headers: SecretStr | None = Field(
+        default=None, validation_alias="OTEL_EXPORTER_OTLP_HEADERS"
+    )
+    # The one that is spoken: gRPC would bring a second HTTP stack into each role.
+    otel_exporter_otlp_protocol: Literal["http/protobuf"] = Field(
+        default="http/protobuf", validation_alias="OTEL_EXPORTER_OTLP_PROTOCOL"
+    )
+    otel_traces_sampler: Sampler = Field(
+        default="parentbased_always_on", validation_alias="OTEL_TRACES_SAMPLER"
+    )
+    otel_traces_sampler_arg: float = Field(
+        default=1.0, ge=0, le=1, validation_alias="OTEL_TRACES_SAMPLER_ARG"
+    )
 
     # Leases: a worker that dies is noticed after one, so they are short, and renewed.
     lease_release: Span = timedelta(seconds=30)

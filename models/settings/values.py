@@ -6,7 +6,7 @@ Pydantic puts the variable's name before what is said. What may be a secret is n
 import re
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -49,6 +49,11 @@ def _schedule(value: object) -> object:
 
 def _words(value: object) -> object:
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+def _unset(value: object) -> object:
+    """Read what is set and empty as what is not set, as OpenTelemetry does."""
+    return None if value == "" else value
 
 
 def _level(value: str) -> str:
@@ -100,9 +105,14 @@ def _redis(value: SecretStr) -> SecretStr:
     return value
 
 
+Sampler = Literal[
+    "always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off",
+    "parentbased_traceidratio",
+]  # fmt: skip
 RedisAddress = Annotated[SecretStr, AfterValidator(_redis)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres)]
 WebUrl = Annotated[str, AfterValidator(_web)]
+Receiver = Annotated[WebUrl | None, BeforeValidator(_unset)]
 Level = Annotated[str, AfterValidator(_level)]
 Duration = Annotated[timedelta, BeforeValidator(_seconds)]
 Span = Annotated[Duration, AfterValidator(_positive)]

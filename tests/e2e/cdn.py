@@ -23,6 +23,7 @@ class Cdn:
         self.url = ""
         self.origin = ""
         self.knocks = 0  # downloads that came while the door was shut
+        self.asked: list[dict[str, str]] = []  # the headers of each download
         self._open = threading.Event()
         self._open.set()
         self._halves = 0
@@ -68,6 +69,7 @@ def opened() -> Iterator[Cdn]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            cdn.asked.append({name.lower(): value for name, value in self.headers.items()})
             try:
                 status, content_type, body = cdn.fetch(self.path)
             except httpx.HTTPError:

@@ -33,6 +33,7 @@ class Receiver:
     secret: str = ""
     received: list[Received] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)  # of each that was received
     knocks: int = 0  # webhooks that came while the door was shut
 
     def __post_init__(self) -> None:
@@ -66,6 +67,7 @@ class Receiver:
         except WebhookVerificationError as wrong:
             self.refused.append(f"{wrong}: {headers.get('webhook-id')}")
             return 401
+        self.headers.append(headers)
         self.received.append(Received(headers["webhook-id"], Event.model_validate_json(body)))
         return 500 if self.fails() else 204
 

@@ -26,7 +26,7 @@ from models import settings
 from models.coordination import processes
 from models.errors import DarkroomError, Misconfigured
 from models.jobs.view import Presenter
-from models.platform import descriptors, metrics
+from models.platform import descriptors, metrics, tracing
 from models.platform.db import Database, premises
 from models.platform.doorbell import Doorbell
 from models.platform.garbage import collect_less
@@ -51,11 +51,13 @@ def main() -> int:
         loaded = settings.load()
         configure("dispatcher", loaded.log_level)
         metrics.identify("dispatcher")
+        tracing.start("dispatcher", loaded)
         descriptors.raise_limit()
         uvloop.run(_run(loaded))
     except DarkroomError as refused:
         print(f"darkroom dispatcher: {refused}", file=sys.stderr)
         return 2
+    tracing.stop()
     return 0
 
 

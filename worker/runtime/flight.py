@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import structlog
 from prometheus_client import Gauge
 
+from models.platform import tracing
 from models.settings import Settings
 from worker.runtime import metrics
 
@@ -70,6 +71,7 @@ class Flight:
 
 
 async def _told(work: Coroutine[object, object, None]) -> None:
+    tracing.afresh()
     try:
         await work
     except Exception:

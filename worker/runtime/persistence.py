@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from models import jobs
 from models.errors import Unavailable
 from models.jobs.attempts import Answer, Ref
+from models.platform import tracing
 from models.platform.db import Transaction
 from models.platform.db.absences import Busy
 from models.platform.db.failures import said
@@ -64,6 +65,7 @@ async def persist(
             await asyncio.sleep(wait.total_seconds())
 
 
+@tracing.traced("settle")
 async def book(
     context: Context,
     ref: Ref,

@@ -19,6 +19,7 @@ from models.accounts.callers import Caller
 from models.errors import KeyReuse, Unavailable
 from models.jobs.submission.inserting import HANDICAP, demand_accepting
 from models.money import budgets, ledger
+from models.platform import tracing
 from models.platform.db import Transaction
 from models.platform.db.statements import prepared
 from models.schema import Batch
@@ -97,7 +98,12 @@ async def accept(
                 "A batch with this Idempotency-Key was just being refused; try again."
             )
         return found, True
-    owner = {"project": caller.project_id, "key": caller.key_id, "batch": batch_id}
+    owner: dict[str, object] = {
+        "project": caller.project_id,
+        "key": caller.key_id,
+        "batch": batch_id,
+        "traceparent": tracing.carried(),
+    }
     async for rows in slices:
         await tx.run(_ROWS, owner | LEADS | {"rows": rows})
     await budgets.take(tx, caller.project_id, caller.key_id, order.held)
@@ -148,14 +154,14 @@ _ROWS = prepared(
         INSERT INTO jobs (id, project_id, key_id, batch_id, batch_row, custom_id, allotted, held,
                waiting_reason, run_after, rank, model, input, input_hash, estimate, large, priority,
                tags, metadata, customer, concurrency_key, webhook_url, webhook_events, queue_expires_at,
-               deadline, max_attempts, max_cost, on_unknown_charge, retried_from)
+               deadline, max_attempts, max_cost, on_unknown_charge, retried_from, traceparent)
         SELECT r.id, CAST(:project AS uuid), CAST(:key AS uuid), CAST(:batch AS uuid), r.row, r.custom_id,
                r.held, r.held, 'batch', NULL, now() + {LEAD.format(row="r")}, r.model, r.input,
                decode(r.input_hash, 'hex'), r.estimate, r.large, r.priority,
                coalesce(r.tags, ARRAY[]::text[]), coalesce(r.metadata, '{{}}'), r.customer,
                r.concurrency_key, r.webhook_url, r.webhook_events,
                now() + r.queue_ttl * interval '1 second', r.deadline, r.max_attempts, r.max_cost,
-               r.on_unknown_charge, r.retried_from
+               r.on_unknown_charge, r.retried_from, CAST(:traceparent AS text)
           FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
                id uuid, row bigint, custom_id text, held bigint, model text,
                input jsonb, input_hash text, estimate bigint, large boolean, priority text, tags text[],

@@ -12,6 +12,7 @@ from models.errors import Conflict
 from models.jobs.batches.accepting import LEAD, LEADS, Name, Order, begin, earlier, written
 from models.jobs.batches.reading import find
 from models.money import budgets, ledger, prices
+from models.platform import tracing
 from models.platform.db import Transaction
 from models.platform.db.statements import prepared
 from models.schema import Batch, Job
@@ -52,6 +53,7 @@ async def repeat(
             "rows": list(range(at + 1, at + 1 + len(rows[some]))),
             "estimates": [estimate for estimate, _ in holds[some]],
             "held": [held for _, held in holds[some]],
+            "traceparent": tracing.carried(),
         }
         await tx.run(_ROWS, asked | LEADS)
     await budgets.take(tx, caller.project_id, caller.key_id, order.held)
@@ -116,12 +118,12 @@ _ROWS = prepared(
         INSERT INTO jobs (id, project_id, key_id, batch_id, batch_row, custom_id, allotted, held,
                waiting_reason, run_after, rank, model, input, input_hash, estimate, large, priority,
                tags, metadata, customer, concurrency_key, webhook_url, webhook_events, queue_expires_at,
-               max_attempts, max_cost, on_unknown_charge, retried_from)
+               max_attempts, max_cost, on_unknown_charge, retried_from, traceparent)
         SELECT r.id, j.project_id, CAST(:key AS uuid), CAST(:batch AS uuid), r.row, j.custom_id, r.held,
                r.held, 'batch', NULL, now() + {LEAD.format(row="j")}, j.model, j.input, j.input_hash,
                r.estimate, j.large, j.priority, j.tags, j.metadata, j.customer, j.concurrency_key,
                j.webhook_url, j.webhook_events, now() + (j.queue_expires_at - j.created_at), j.max_attempts,
-               greatest(j.max_cost, r.estimate), j.on_unknown_charge, j.id
+               greatest(j.max_cost, r.estimate), j.on_unknown_charge, j.id, CAST(:traceparent AS text)
           FROM unnest(CAST(:ids AS uuid[]), CAST(:olds AS uuid[]), CAST(:rows AS bigint[]),
                       CAST(:estimates AS bigint[]), CAST(:held AS bigint[]))
                AS r (id, old, row, estimate, held)

@@ -8,7 +8,7 @@ from uuid import UUID
 from models.jobs.changes.moving import take_back
 from models.jobs.queue import sharing
 from models.platform.db import Transaction
-from models.platform.db.statements import Writer
+from models.platform.db.statements import Row, Writer
 from models.provider.gates import Passage
 
 # Jobs that are looked at, over all lines, for those that met a full key; and how often in one dispatch.
@@ -24,6 +24,7 @@ class Dispatch:
     job_id: UUID
     fence: int
     paid: bool = False
+    traceparent: str | None = None
 
 
 async def dispatch(
@@ -52,7 +53,7 @@ async def dispatch(
         return []
     await tx.run(sharing.PREPARE, {})
     rows = await tx.run(sharing.PAID, {"slots": slots, "lease": lease}) if paid else []
-    dispatched = [Dispatch(row["id"], row["fence"], paid=True) for row in rows]
+    dispatched = [_dispatch(row, paid=True) for row in rows]
     left, free = (most - len(dispatched) for most in (slots, max(free or slots, slots)))
     if calls is not None:
         left, free = min(calls, left), min(calls, free)
@@ -69,13 +70,17 @@ async def _dispatch_calls(
         if left <= 0:
             break
         rows = await tx.run(sharing.CALLS, {"calls": left, "free": free, **terms})
-        found = [Dispatch(row["id"], row["fence"]) for row in rows if row["id"] is not None]
+        found = [_dispatch(row) for row in rows if row["id"] is not None]
         dispatched += found
         left, free = left - len(found), free - len(found)
         full = [(row["project_id"], row["model"]) for row in rows if row["id"] is None]
         if not await _park(tx, full):
             break
     return dispatched
+
+
+def _dispatch(row: Row, *, paid: bool = False) -> Dispatch:
+    return Dispatch(row["id"], row["fence"], paid=paid, traceparent=row["traceparent"])
 
 
 async def next_to_dispatch(tx: Writer, slots: int, *, typical_call: timedelta) -> list[UUID]:

@@ -66,7 +66,7 @@ PAID = prepared(
     )
     UPDATE jobs SET {_RELEASED}
       FROM picked WHERE jobs.id = picked.id
-    RETURNING jobs.id, jobs.fence
+    RETURNING jobs.id, jobs.fence, jobs.traceparent
 """)  # noqa: S608 - every part is this file's own
 )
 
@@ -204,15 +204,15 @@ CALLS = prepared(
     ), released AS (
         UPDATE jobs SET {_CALLED}
           FROM taken WHERE jobs.id = taken.id
-        RETURNING jobs.id, jobs.fence, taken.turn, taken.rank
+        RETURNING jobs.id, jobs.fence, jobs.traceparent, taken.turn, taken.rank
     ), turned AS (
         INSERT INTO turns (project_id, turn)
         SELECT project_id, base + count(*) FROM taken GROUP BY project_id, base ORDER BY project_id
             ON CONFLICT (project_id) DO UPDATE SET turn = excluded.turn
     )
-    SELECT id, fence, turn, rank, NULL::uuid AS project_id, NULL AS model FROM released
+    SELECT id, fence, traceparent, turn, rank, NULL::uuid AS project_id, NULL AS model FROM released
      UNION ALL
-    SELECT DISTINCT NULL::uuid, NULL::bigint, NULL::bigint, NULL::timestamptz, project_id, model
+    SELECT DISTINCT NULL::uuid, NULL::bigint, NULL, NULL::bigint, NULL::timestamptz, project_id, model
       FROM counted WHERE NOT fits AND model IS NOT NULL
      ORDER BY turn, rank, id
 """),  # noqa: S608 - every part is this file's own

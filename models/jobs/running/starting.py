@@ -54,6 +54,7 @@ class Start:
     large: bool
     client_request_id: str
     provider_url: str | None
+    traceparent: str | None = None
 
 
 class Terms(TypedDict):
@@ -152,10 +153,11 @@ def _begun(row: Mapping[Any, Any], start_id: UUID) -> Start:
         large=row["large"],
         client_request_id=attempts.client_request_id(row["id"], row["attempt"]),
         provider_url=row["provider_url"] if keeps else None,
+        traceparent=row["traceparent"],
     )
 
 
-_TOLD = ("id", "fence", "project_id", "phase", "attempt", "input", "large")
+_TOLD = ("id", "fence", "project_id", "phase", "attempt", "input", "large", "traceparent")
 
 
 def _free() -> CTE:

@@ -19,6 +19,7 @@ from models.accounts.callers import Caller
 from models.errors import ProjectSuspended
 from models.jobs.reading.filtering import closed_to
 from models.money import ledger
+from models.platform import tracing
 from models.platform.db import Base
 from models.platform.db.statements import Statement, given, prepared
 from models.schema import Job
@@ -36,7 +37,7 @@ _GIVEN = (
     *("id", "key_id", "held", "idempotency_route", "idempotency_key", "fingerprint"),
     *("waiting_reason", "model", "input", "input_hash", "estimate", "large", "priority", "tags"),
     *("meta", "customer", "concurrency_key", "webhook_url", "webhook_events", "deadline"),
-    *("max_attempts", "max_cost", "on_unknown_charge", "reuse", "retried_from"),
+    *("max_attempts", "max_cost", "on_unknown_charge", "reuse", "retried_from", "traceparent"),
 )
 
 
@@ -112,6 +113,7 @@ def values(
         "idempotency_key": key,
         "fingerprint": fingerprint,
         "waiting_reason": "queue",
+        "traceparent": tracing.carried(),
         **_columns(submission),
     }
 

@@ -38,6 +38,7 @@ class ClaimedDelivery:
     more: bool  # whether others were due in its destination
     body: bytes
     secrets: tuple[str, ...]
+    traceparent: str | None = None  # of its job's submission
 
     @property
     def ping(self) -> bool:
@@ -93,6 +94,7 @@ def claimed(row: dict[str, Any], vault: Vault) -> ClaimedDelivery:
         more=row["more"],
         body=row["body"],
         secrets=_secrets(row, vault, datetime.now(UTC)),
+        traceparent=row["traceparent"],
     )
 
 
@@ -162,6 +164,7 @@ def _take(*, only_if: str = "", locked: str = "") -> Statement:
     RETURNING id, tries, project_id, job_id, event_id, endpoint_id, url, lane, tries_before, body,
               paused_until, webhook_secret, webhook_secret_old, webhook_rotated_at,
               secret, secret_old, rotated_at, project_secret, instead,
+              (SELECT traceparent FROM jobs WHERE jobs.id = d.job_id) AS traceparent,
               EXISTS (SELECT FROM deliveries w WHERE w.project_id = d.project_id AND w.lane = d.lane
                          AND w.state = 'pending' AND w.next_at <= now()) AS more
 """)  # noqa: S608 - constants of ours

@@ -3,6 +3,7 @@
 How many is decided here; which of them, with the shares of projects and their caps, in `jobs.dispatch`.
 """
 
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
@@ -12,6 +13,7 @@ import structlog
 from models import ids, jobs
 from models.coordination import duties
 from models.jobs import Dispatch, Outlook
+from models.platform import tracing
 from models.platform.db.statements import Writer
 from models.provider import gates, probes
 from models.settings import Settings
@@ -40,16 +42,24 @@ async def run(dispatcher: Dispatcher) -> bool | timedelta:
     dispatched, slots, outlook = made
     if not dispatched or outlook is None:
         return False
+    since = time.time_ns()
     things = [(each.job_id, each.fence) for each in dispatched]
     sent = await hand_out(
         dispatcher.celery, dispatcher.patience, "generate", things, outlook.capacity.fleet
     )
     for each in dispatched[:sent]:
-        log.info("job.dispatched", job_id=ids.text(ids.JOB, each.job_id), fence=each.fence)
+        _tell(each, since)
     if sent < len(dispatched):
         await _hand_back(dispatcher, dispatched[sent:])
         return False
     return len(dispatched) == slots < outlook.capacity.slots
+
+
+def _tell(dispatched: Dispatch, since: int) -> None:
+    job_id = ids.text(ids.JOB, dispatched.job_id)
+    with tracing.carry_on("dispatch", dispatched.traceparent, since=since) as step:
+        step.note(job_id=job_id, fence=dispatched.fence)
+        log.info("job.dispatched", job_id=job_id, fence=dispatched.fence)
 
 
 async def _turn(dispatcher: Dispatcher) -> tuple[list[Dispatch], int, Outlook | None]:
