@@ -27,6 +27,7 @@ HARDENED: Values = {
     "priorityClassName": "important",
     "podLabels": {"team": "pictures"},
     "scaling": {"mode": "hpa"},
+    "tracing": {"endpoint": "https://collector.example.com", "to": []},
     "networkPolicy": {
         "postgres": {"port": 6432, "to": [{"ipBlock": {"cidr": "10.2.0.0/16"}}]},
         "extraEgress": [
@@ -92,6 +93,15 @@ BAD: dict[str, tuple[Values, str]] = {
         "httpRoute.parents is empty: name the Gateway",
     ),
     "a short grace": (PLAIN | {"grace": 5}, "at '/grace'"),
+    "a receiver's path": (
+        PLAIN | {"tracing": {"endpoint": "http://otel:4318/v1/traces"}},
+        "at '/tracing/endpoint'",
+    ),
+    "a receiver's key in the open": (
+        PLAIN | {"settings": {"OTEL_EXPORTER_OTLP_HEADERS": "k=v"}},
+        "settings.OTEL_EXPORTER_OTLP_HEADERS is a secret",
+    ),
+    "more than all": (PLAIN | {"tracing": {"ratio": 1.5}}, "at '/tracing/ratio'"),
 }
 # What checkov finds and why it stays. What else it finds on plain values is what a cluster decides: a
 # digest, `secrets.as: files` and `pullPolicy: Always` are values, those of the hardened set.
@@ -147,6 +157,34 @@ def test_the_notes_say_how_many_connections_postgres_needs() -> None:
     # Two of each role, each with twice its pool of 10, a worker with two more; five for commands.
     assert "Postgres must allow 129 connections" in charts.render(PLAIN)["NOTES"]
     assert "THIS IS A TRIAL" in charts.render(SETS["trial"])["NOTES"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "port"),
+    [
+        ("http://otel-collector.monitoring:4318", 4318),
+        ("https://collector.example.com", 443),
+        ("http://[fd00::1]:4319", 4319),
+        ("http://otel-collector", 80),
+    ],
+)
+def test_spans_may_leave_for_their_receiver_and_only_then(endpoint: str, port: int) -> None:
+    without, traced = (
+        charts.manifests(PLAIN | {"tracing": {"endpoint": each}}) for each in ("", endpoint)
+    )
+    assert "OTEL_" not in yaml.safe_dump_all(without)
+    text = yaml.safe_dump_all(traced)
+    assert text.count("name: OTEL_EXPORTER_OTLP_ENDPOINT") == 3  # api, dispatcher, worker
+    (policy,) = (each for each in traced if _name(each) == "NetworkPolicy darkroom-from-roles")
+    (before,) = (each for each in without if _name(each) == "NetworkPolicy darkroom-from-roles")
+    spec, had = policy["spec"], before["spec"]
+    assert isinstance(spec, dict)
+    assert isinstance(had, dict)
+    (rule,) = (each for each in spec["egress"] if each not in had["egress"])
+    assert rule["ports"] == [{"protocol": "TCP", "port": port}]
+    assert rule["to"] == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    ]
 
 
 def test_checkov_finds_nothing_that_is_not_accepted(tmp_path: Path) -> None:

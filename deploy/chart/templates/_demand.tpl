@@ -20,9 +20,9 @@
 {{- if or (lt (int $role.scaling.fallback) (int $role.scaling.min)) (gt (int $role.scaling.fallback) (int $role.scaling.max)) }}{{ fail (printf "roles.%s.scaling.fallback (%v) is not between its min (%v) and max (%v): it is how many run while Prometheus is silent." $name $role.scaling.fallback $role.scaling.min $role.scaling.max) }}{{ end -}}
 {{- if ge (int $role.preStopSeconds) 15 }}{{ fail (printf "roles.%s.preStopSeconds (%v) leaves too little of the 20 s that a pod has beyond grace: give at most 14." $name $role.preStopSeconds) }}{{ end -}}
 {{- end -}}
-{{- $ours := list "DARKROOM_GRACE" "DARKROOM_GENERATE_SLOTS" "DARKROOM_DELIVER_SLOTS" "DARKROOM_PROVIDER_LIMIT" "DARKROOM_PUBLIC_URL" "DARKROOM_STORAGE_URL" "DARKROOM_HOST" "DARKROOM_PORT" "DARKROOM_METRICS_HOST" "DARKROOM_METRICS_PORT" -}}
+{{- $ours := list "DARKROOM_GRACE" "DARKROOM_GENERATE_SLOTS" "DARKROOM_DELIVER_SLOTS" "DARKROOM_PROVIDER_LIMIT" "DARKROOM_PUBLIC_URL" "DARKROOM_STORAGE_URL" "DARKROOM_HOST" "DARKROOM_PORT" "DARKROOM_METRICS_HOST" "DARKROOM_METRICS_PORT" "OTEL_EXPORTER_OTLP_ENDPOINT" "OTEL_TRACES_SAMPLER" "OTEL_TRACES_SAMPLER_ARG" -}}
 {{- range $name, $value := $v.settings -}}
-{{- if has $name $ours }}{{ fail (printf "settings.%s: the chart sets it, so that pods, probes and scaling agree; change the value of its own (grace, slots, providerLimit, publicUrl, storage.url, roles.*.port)." $name) }}{{ end -}}
-{{- if has $name (list "DATABASE_URL" "REDIS_URL" "DARKROOM_SECRET" "DARKROOM_SECRET_OLD" "AIMLAPI_KEY" "AIMLAPI_KEYS_OLD") }}{{ fail (printf "settings.%s is a secret: put it into the Secret that secrets.existingSecret names." $name) }}{{ end -}}
+{{- if has $name $ours }}{{ fail (printf "settings.%s: the chart sets it, so that pods, probes and scaling agree; change the value of its own (grace, slots, providerLimit, publicUrl, storage.url, roles.*.port, tracing)." $name) }}{{ end -}}
+{{- if has $name (list "DATABASE_URL" "REDIS_URL" "DARKROOM_SECRET" "DARKROOM_SECRET_OLD" "AIMLAPI_KEY" "AIMLAPI_KEYS_OLD" "OTEL_EXPORTER_OTLP_HEADERS") }}{{ fail (printf "settings.%s is a secret: put it into the Secret that secrets.existingSecret names, or into one under envFrom." $name) }}{{ end -}}
 {{- end -}}
 {{- end -}}

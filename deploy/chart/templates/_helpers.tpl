@@ -108,11 +108,22 @@ capabilities: { drop: [ALL] }
   "DARKROOM_METRICS_PORT" "9090"
 -}}
 {{- if eq $role.port.name "http" }}{{ $_ := set $plain "DARKROOM_PORT" (toString $role.port.number) }}{{ else }}{{ $_ := set $plain "DARKROOM_METRICS_PORT" (toString $role.port.number) }}{{ end -}}
+{{- with $root.Values.tracing.endpoint -}}
+{{- $_ := set $plain "OTEL_EXPORTER_OTLP_ENDPOINT" . -}}
+{{- $_ := set $plain "OTEL_TRACES_SAMPLER" $root.Values.tracing.sampler -}}
+{{- $_ := set $plain "OTEL_TRACES_SAMPLER_ARG" (toString $root.Values.tracing.ratio) -}}
+{{- end -}}
 {{- if $root.Values.trial.enabled -}}
 {{- $_ := set $plain "AIMLAPI_BASE_URL" (printf "http://%s-trial-simulator:9000" (include "darkroom.name" $root)) -}}
 {{- $_ := set $plain "DARKROOM_EGRESS_ALLOW" "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16" -}}
 {{- end -}}
 {{- merge (dict) $root.Values.settings $plain | toYaml -}}
+{{- end -}}
+
+{{/* The port of the receiver of spans: the one that its URL names, or its scheme's. */}}
+{{- define "darkroom.tracingPort" -}}
+{{- $url := urlParse .Values.tracing.endpoint -}}
+{{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (ternary "443" "80" (eq $url.scheme "https")) -}}
 {{- end -}}
 
 {{- define "darkroom.volumeMounts" -}}
