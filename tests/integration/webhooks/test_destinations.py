@@ -3,14 +3,16 @@
 import asyncio
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy import text
 
 from models.coordination import workers
 from models.platform.db import Transaction
 from models.platform.vault import Vault
 from models.webhooks import deliveries, destinations
+from models.webhooks.deliveries import Tried, TryResult
 from models.webhooks.deliveries.waking import _WAKE, LIMITS
 from models.webhooks.endpoints import Wish
 from tests.fixtures.making import Bench
@@ -19,6 +21,7 @@ from tests.fixtures.sending import (
     DELIVERED,
     LATER,
     LEASE,
+    PATIENCE,
     URL,
     endpoint,
     finished,
@@ -357,3 +360,37 @@ def _nodes(plan: dict[str, object]) -> list[dict[str, object]]:
     for each in inner:
         found += _nodes(each)
     return found
+
+
+HUNG = TryResult(
+    "pending", "timeout", None, timedelta(seconds=15), timedelta(minutes=5), pause=timedelta(0)
+)
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_tries_that_hang_are_written_together_and_slow_their_destinations(
+    bench: Bench, vault: Vault, *, together: bool
+) -> None:
+    made = await endpoint(bench, vault)
+    await finished(bench, webhook_url=JOB_URL)
+    woken = await wake(bench)
+    for each in woken:
+        assert await take(bench, vault, each)
+    if together:
+        tries = [Tried(*each, datetime.now(UTC), HUNG) for each in woken]
+        assert all(each.plain for each in tries)
+        done = await deliveries.record_plain(bench.database.direct, PATIENCE, tries)
+        assert done == [True, True]
+    else:
+        for each in woken:
+            await record(replace(bench, plain=False), each, HUNG)
+    project_id = bench.caller.project_id
+    names = {destinations.of_endpoint(made.id), destinations.of_origin(project_id, JOB_URL)}
+    rows = await bench.rows("SELECT lane FROM lanes WHERE slow AND paused_until <= now()")
+    assert {row["lane"] for row in rows} == names
+    rows = await bench.rows("SELECT state, tries, next_at > now() AS later FROM deliveries")
+    assert [tuple(row.values()) for row in rows] == [("pending", 1, True)] * 2
+    (row,) = await bench.rows("SELECT failing_deliveries FROM endpoints")
+    assert row["failing_deliveries"] == 1
+    rows = await bench.rows("SELECT number, result FROM delivery_tries")
+    assert [tuple(row.values()) for row in rows] == [(1, "timeout")] * 2
