@@ -4,6 +4,7 @@ import ast
 import io
 import re
 import tokenize
+from collections import Counter
 from pathlib import Path
 
 from tests.guards import sources
@@ -30,6 +31,13 @@ def test_modules_are_named_for_what_they_hold() -> None:
     assert [str(path) for path, found in words.items() if found & EMPTY_WORDS] == []
     folders = {parent.name for path in FILES for parent in path.parents}
     assert folders & EMPTY_WORDS == set()
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """Without an `__init__.py` pytest imports a file by its name alone, and refuses the second."""
+    loose = [path for path in sources.files("tests") if not (path.parent / "__init__.py").exists()]
+    names = Counter(path.name for path in loose if path.name.startswith("test_"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_nothing_is_patched() -> None:
