@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import chain
+from itertools import chain, compress
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -204,18 +204,18 @@ async def _write(context: Context, tries: Sequence[Finished]) -> list[bool]:
     direct, patience = context.database.direct, Patience.of(context.settings)
     lines, claimed = [line for line, _ in tries], list[ClaimedDelivery]()
     if context.draining or not any(place for _, place in tries):
-        done = await deliveries.record_plain(direct, patience, lines)
+        written = await deliveries.record_plain(direct, patience, lines)
     else:
         async with direct.transaction() as tx:
-            done = await deliveries.record_plain(tx, patience, lines)
-            free = Counter(
-                place for (_, place), ended in zip(tries, done, strict=True) if ended and place
-            )
-            claimed = await _take_here(context, tx, free, given_back=sum(done)) if free else []
+            written = await deliveries.record_plain(tx, patience, lines)
+            ended = compress((place for _, place in tries), written.done)
+            free = Counter(place for place in ended if place)
+            given_back = sum(written.done)
+            claimed = await _take_here(context, tx, free, given_back=given_back) if free else []
     _begin(context, claimed)
-    if sum(done) > len(claimed):
-        direct.ring("deliveries")  # places are free
-    return done
+    if written.due and sum(written.done) > len(claimed):
+        direct.ring("deliveries")  # places are free, and somebody waits for one
+    return list(written.done)
 
 
 async def _send(

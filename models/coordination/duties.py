@@ -20,6 +20,8 @@ _AWAY = 1 / 4
 _MARK = 1 / 16  # how old the mark of the last tick may become before a tick renews it
 _WINDOW = timedelta(seconds=60)
 BOOKS = "books"  # the audit of what was booked lately; its count is of jobs that differ
+# Whether the reaper's last tick is to be marked anew.
+UNMARKED = "NOT EXISTS (SELECT FROM duties WHERE name = 'reap' AND done_at > now() - :mark)"
 _CLAIM = prepared(text("SELECT pg_try_advisory_xact_lock(hashtextextended(:duty, 0)) AS mine"))
 
 
@@ -36,9 +38,14 @@ async def may_reap(tx: Writer, patience: timedelta) -> bool:
     after a gap in the reaper's ticks it waits one lease (`patience`) first. The gap is measured by the
     database's clock, and kept in it, so that all dispatchers agree; not every tick writes.
     """
-    times = {"patience": patience, "away": _AWAY * patience, "mark": _MARK * patience}
+    times = {"patience": patience, "away": _AWAY * patience, "mark": mark(patience)}
     (row,) = await tx.run(_MAY_REAP, times)
     return bool(row["believed"])
+
+
+def mark(patience: timedelta) -> timedelta:
+    """Return how old the mark of the reaper's last tick may become."""
+    return _MARK * patience
 
 
 async def lease(tx: Transaction, duty: str, holder: str, lasting: timedelta) -> bool:

@@ -98,6 +98,7 @@ __all__ = [
     "actions",
     "admit",
     "again",
+    "agenda",
     "attempts",
     "batches",
     "believed_free",

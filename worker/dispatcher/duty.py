@@ -47,6 +47,11 @@ class Dispatcher:
     patience: Patience = field(default_factory=Patience)
 
 
+def own_topic(duty: str) -> str:
+    """Return the topic of a duty that nothing outside of this process rings for."""
+    return f"only-{duty}"
+
+
 async def repeat(
     dispatcher: Dispatcher,
     name: str,
@@ -66,7 +71,7 @@ async def repeat(
     dispatcher.watchdog.watch(name, stuck)
     for cause in ("postgres", "bug"):
         FAILURES.labels(name, cause)
-    with dispatcher.doorbell.waiter(topic or f"only-{name}") as bell:
+    with dispatcher.doorbell.waiter(topic or own_topic(name)) as bell:
         while True:
             more: bool | timedelta = False
             began = time.monotonic()

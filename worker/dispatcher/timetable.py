@@ -1,4 +1,8 @@
-"""Every duty of a dispatcher: by what it is woken, and how often it is done anyway."""
+"""Every duty of a dispatcher: by what it is woken, and how often it is done anyway.
+
+What is rung for is also looked for once a tick, by one question for all (`looking`), so that a ring that
+was lost costs a tick at most. Those duties are done anyway a few times a minute, whatever was found.
+"""
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from datetime import timedelta
@@ -21,6 +25,7 @@ from worker.dispatcher.duties import (
     folding,
     following,
     forgetting,
+    looking,
     measuring,
     parking,
     reaping,
@@ -28,7 +33,7 @@ from worker.dispatcher.duties import (
     retaining,
     waking,
 )
-from worker.dispatcher.duty import Dispatcher, repeat
+from worker.dispatcher.duty import Dispatcher, own_topic, repeat
 
 _FASTEST = timedelta(seconds=1)
 _RECONCILE_SLOWEST, _RECHECK_SLOWEST = timedelta(seconds=60), timedelta(hours=1)
@@ -36,6 +41,7 @@ _STATEMENT_SLOWEST = timedelta(minutes=15)
 _PRICES = timedelta(minutes=10)
 _MINUTE, _LOOK = timedelta(seconds=60), timedelta(seconds=10)
 _AUDIT, _EMPTY = timedelta(minutes=10), timedelta(seconds=10)
+_ANYWAY = 10  # ticks
 _BUDGETS = timedelta(seconds=5)  # what waits for room in a budget waits for hours, as a rule
 
 
@@ -57,16 +63,24 @@ def duties(dispatcher: Dispatcher, reader: AccountReader) -> list[Coroutine[obje
     ]
 
 
+def looked_for(dispatcher: Dispatcher) -> Iterator[Entry]:
+    """Yield the duties that `looking` wakes."""
+    anyway = _ANYWAY * dispatcher.settings.tick
+    yield Entry("release", partial(dispatching.run, dispatcher), anyway, "jobs")
+    yield Entry("wake", partial(waking.run, dispatcher, waking.Cursor()), anyway, "deliveries")
+    yield Entry("reap", partial(reaping.run, dispatcher), anyway)
+    yield Entry("expire", partial(reaping.expire, dispatcher), anyway)
+    yield Entry("follow", partial(following.run, dispatcher), anyway, "followers")
+    yield Entry("batches", partial(batching.run, dispatcher), anyway, "batches")
+    yield Entry("act", partial(acting.run, dispatcher), anyway, "actions")
+    yield Entry("erase", partial(erasing.run, dispatcher), anyway, "erasures")
+
+
 def _of_postgres(dispatcher: Dispatcher) -> Iterator[Entry]:
-    tick, store = dispatcher.settings.tick, Store(dispatcher.settings.storage_url)
-    yield Entry("release", partial(dispatching.run, dispatcher), tick, "jobs")
-    yield Entry("wake", partial(waking.run, dispatcher, waking.Cursor()), tick, "deliveries")
-    yield Entry("reap", partial(reaping.run, dispatcher), tick)
-    yield Entry("expire", partial(reaping.expire, dispatcher), tick)
-    yield Entry("follow", partial(following.run, dispatcher), tick, "followers")
-    yield Entry("batches", partial(batching.run, dispatcher), tick, "batches")
-    yield Entry("act", partial(acting.run, dispatcher), tick, "actions")
-    yield Entry("erase", partial(erasing.run, dispatcher), tick, "erasures")
+    store, rung_for = Store(dispatcher.settings.storage_url), [*looked_for(dispatcher)]
+    yield from rung_for
+    topics = {each.name: each.topic or own_topic(each.name) for each in rung_for}
+    yield Entry("look", partial(looking.run, dispatcher, topics), dispatcher.settings.tick)
     yield Entry("readmit", partial(budgeting.readmit, dispatcher), _BUDGETS)
     yield Entry("budgets", partial(budgeting.tell, dispatcher, budgeting.Round()), _BUDGETS)
     yield Entry("audit", partial(auditing.run, dispatcher), _AUDIT)

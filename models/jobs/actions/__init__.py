@@ -9,9 +9,10 @@ Never decides how a job is canceled, retried or erased: those are the arrows tha
 
 from models.jobs.actions.asking import Preview, Wish, cancel, find, listing, preview, request
 from models.jobs.actions.choosing import written
-from models.jobs.actions.doing import Look, act, fail, forget, look, pass_on, running
+from models.jobs.actions.doing import RUNNING, Look, act, fail, forget, look, pass_on, running
 
 __all__ = [
+    "RUNNING",
     "Look",
     "Preview",
     "Wish",

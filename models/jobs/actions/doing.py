@@ -50,7 +50,7 @@ class Look:
 
 async def running(tx: Reader) -> list[UUID]:
     """Return the oldest action under way of each project: the share of one project is one action."""
-    return [row["id"] for row in await tx.read(_RUNNING, {})]
+    return [row["id"] for row in await tx.read(RUNNING, {})]
 
 
 async def look(tx: Transaction, action_id: UUID) -> Look | None:
@@ -216,7 +216,7 @@ async def _stop(tx: Transaction, action: Action, code: str, detail: str) -> None
     )
 
 
-_RUNNING = prepared(
+RUNNING = prepared(
     text("""
     SELECT DISTINCT ON (project_id) id FROM actions WHERE status = 'running' ORDER BY project_id, id
 """)

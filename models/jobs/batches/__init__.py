@@ -11,7 +11,7 @@ from the start, and which is told of once, at its end.
 """
 
 from models.jobs.batches.accepting import Held, Name, Order, accept, earlier, foresee, written
-from models.jobs.batches.advancing import advance, due
+from models.jobs.batches.advancing import DUE, HALF, advance, due
 from models.jobs.batches.grouping import group, of_job, spread
 from models.jobs.batches.reading import Standing, find, item, items, listing, read
 from models.jobs.batches.repeating import repeat
@@ -19,6 +19,8 @@ from models.jobs.batches.steering import alter, cancel, pause, resume
 from models.jobs.batches.view import show
 
 __all__ = [
+    "DUE",
+    "HALF",
     "Held",
     "Name",
     "Order",

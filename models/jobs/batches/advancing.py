@@ -30,7 +30,7 @@ _TENTH = 10  # percent: how often the progress is told
 
 async def due(tx: Reader, limit: int) -> list[UUID]:
     """Return batches of which something is to be done: one look, whatever waits in them."""
-    rows = await tx.read(_DUE, {"limit": limit, "half": feeding.WINDOW // 2})
+    rows = await tx.read(DUE, {"limit": limit, "half": HALF})
     return [row["id"] for row in rows]
 
 
@@ -113,7 +113,8 @@ async def _moves(tx: Transaction, batch: Batch) -> bool:
 
 
 _OF_BATCH = f"SELECT FROM jobs WHERE batch_id = b.id AND {IN_BATCH}"
-_DUE = prepared(
+HALF = feeding.WINDOW // 2  # of what a batch may have in the queue; below it, more are brought in
+DUE = prepared(
     text(f"""
     SELECT id FROM (
         SELECT b.id FROM batches b

@@ -18,7 +18,7 @@ from models.states import JOB_UNCALLED, NOT_STARTED
 
 async def late(tx: Reader, limit: int, typical_call: timedelta) -> list[UUID]:
     """Return so many jobs that are too late, those of each project in turn, its oldest first."""
-    rows = await tx.read(_LATE, {"limit": limit, "typical_call": typical_call})
+    rows = await tx.read(LATE, {"limit": limit, "typical_call": typical_call})
     return [row["id"] for row in rows]
 
 
@@ -60,7 +60,7 @@ def _each_project(name: str, by: str, until: str, *, only: str = "") -> str:
 _HURRIED = _each_project(
     "hurried", "deadline", "now() + :typical_call", only=" AND deadline IS NOT NULL"
 )
-_LATE = prepared(
+LATE = prepared(
     text(f"""
     WITH RECURSIVE {_each_project("waited", "queue_expires_at", "now()")}, {_HURRIED}
     SELECT id FROM (

@@ -93,7 +93,7 @@ async def waiting(tx: Reader, leaders: int, followers: int) -> list[tuple[UUID, 
 
     At most so many of each; a leader that nobody follows any more comes with None.
     """
-    rows = await tx.read(_WAITING, {"leaders": leaders, "followers": followers})
+    rows = await tx.read(LED, {"leaders": leaders, "followers": followers})
     return [(row["leader"], row["follower"]) for row in rows]
 
 
@@ -170,7 +170,7 @@ def _kept() -> tuple[ColumnElement[bool], ...]:
     return Image.removed_at.is_(None), Image.expires_at > func.now()
 
 
-_WAITING = prepared(
+LED = prepared(
     text("""
     WITH RECURSIVE owners AS (
         (SELECT project_id FROM jobs WHERE followed ORDER BY project_id LIMIT 1)

@@ -9,9 +9,10 @@ Never aborts a paid call, and never erases what it was not asked for: other jobs
 
 from models.jobs.erasures.asking import Wish, digests, find, listing, request
 from models.jobs.erasures.choosing import waiting
-from models.jobs.erasures.doing import advance, due, forget_job
+from models.jobs.erasures.doing import DUE, advance, due, forget_job
 
 __all__ = [
+    "DUE",
     "Wish",
     "advance",
     "digests",

@@ -35,7 +35,7 @@ _MODULUS = 1 << 256
 
 async def due(tx: Reader) -> list[UUID]:
     """Return of each project the erasure that has waited longest for its next step."""
-    return [row["id"] for row in await tx.read(_DUE, {})]
+    return [row["id"] for row in await tx.read(DUE, {})]
 
 
 async def advance(tx: Transaction, erasure_id: UUID) -> Sequence[UUID] | None:
@@ -199,7 +199,7 @@ _OLDER = text("""
                     WHERE datname = current_database() AND backend_type = 'client backend'
                       AND pid <> pg_backend_pid() AND xact_start <= :since)
 """)
-_DUE = prepared(
+DUE = prepared(
     text("""
     SELECT DISTINCT ON (project_id) id FROM erasures
      WHERE finished_at IS NULL AND next_at <= now()

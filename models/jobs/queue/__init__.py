@@ -6,4 +6,13 @@ Promises: a dispatch costs the same beside a thousand or a million queued jobs, 
 behind the backlog of another. Never starts a job and never moves money.
 """
 
-__all__ = ["backlog", "closings", "demand", "dispatching", "explaining", "outlook", "reasons"]
+__all__ = [
+    "backlog",
+    "closings",
+    "demand",
+    "dispatching",
+    "explaining",
+    "outlook",
+    "reasons",
+    "sharing",
+]

@@ -13,7 +13,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import CTE, BigInteger, Interval, Text, Uuid, func, select, text
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    Boolean,
+    Interval,
+    Label,
+    Text,
+    Uuid,
+    func,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy import inspect as mapped
 
 from models import ids
@@ -23,6 +35,7 @@ from models.jobs import attempts, view
 from models.jobs.attempts import Answer, Ref
 from models.jobs.changes import announcing, tallying
 from models.jobs.endings.closing import ended_as
+from models.jobs.queue import sharing
 from models.jobs.reading import ATTEMPTS
 from models.jobs.running.keeping import to_keep
 from models.jobs.view import Presenter
@@ -67,7 +80,8 @@ async def receive_plain(
     if row is None:
         return False
     direct.ring("job", str(ref.job_id))
-    direct.ring("jobs")  # the provider has a place for the next call
+    if row["waits"]:
+        direct.ring("jobs")  # the provider has a place for the next call
     return True
 
 
@@ -85,6 +99,7 @@ async def succeed_plain(
         row = await tx.first(_SUCCEED, image | {"fence": ref.fence, "retention": kept.retention})
         if row is None:
             return None
+        waits = row.pop("waits")
         job = loaded(Job, row)
         made = [loaded(Attempt, each) for each in await tx.run(ATTEMPTS, {"job": job.id})]
         expires_at = row["finished_at"] + kept.retention
@@ -92,7 +107,8 @@ async def succeed_plain(
         lines = await _announce(tx, presenter, job, made, shown, row["finished_at"])
         tallying.ended(tx, job, row["finished_at"])
         announcing.ring(tx, job)
-        tx.ring("jobs")  # a place is free
+        if waits:
+            tx.ring("jobs")  # a place is free
     return Succeeded(job, [each.destination for each in lines if each.enabled])
 
 
@@ -121,6 +137,13 @@ async def _announce(
     return lines
 
 
+# Whether any job waits that a place may help. One that comes in this very moment rings by itself; should it
+# find the place still taken, it waits for the dispatcher's next tick.
+_WAITS: Label[bool] = literal_column(
+    f"({sharing.PAID_WAIT} OR {sharing.CALLS_WAIT})", Boolean()
+).label("waits")
+
+
 def _receive() -> Statement:
     """Write the statement: the call's end, its lines in the ledger, and the job's sums."""
     job, owner = _mine()
@@ -138,7 +161,7 @@ def _receive() -> Statement:
         held=Job.held - told.hold,
         charged=Job.charged + told.hold,
     )
-    return prepared(kept.returning(Job.id).add_cte(booked.cte("booked")))
+    return prepared(kept.returning(Job.id, _WAITS).add_cte(booked.cte("booked")))
 
 
 def _mine() -> tuple[CTE, CTE]:
@@ -206,7 +229,7 @@ def _succeed() -> Statement:
         .returning(*attributes(Job))
         .cte("ended")
     )
-    return prepared(select(ended).add_cte(records.appended(ended).cte("kept")))
+    return prepared(select(ended, _WAITS).add_cte(records.appended(ended).cte("kept")))
 
 
 _SUCCEED = _succeed()

@@ -34,7 +34,7 @@ Reaped = Literal["unsent", "lost", "keeping"]
 
 async def overdue(tx: Reader, limit: int) -> list[UUID]:
     """Return jobs whose lease has run out by the database's clock, oldest first."""
-    return [row["id"] for row in await tx.read(_OVERDUE, {"limit": limit})]
+    return [row["id"] for row in await tx.read(OVERDUE, {"limit": limit})]
 
 
 async def reap(tx: Transaction, presenter: Presenter, job_id: UUID) -> Reaped | None:
@@ -99,7 +99,7 @@ _DEATHS = text("""
 """)
 
 
-_OVERDUE = prepared(
+OVERDUE = prepared(
     select(Job.id)
     .where(
         Job.status.in_(IN_FLIGHT),

@@ -24,9 +24,9 @@ A transaction that needs several rows locks the endpoint first, then deliveries,
 """
 
 from models.webhooks.deliveries.disabling import Patience
-from models.webhooks.deliveries.plain import Tried, record_plain
+from models.webhooks.deliveries.plain import Tried, Written, record_plain
 from models.webhooks.deliveries.reading import Logged, crowded, log, read
-from models.webhooks.deliveries.reaping import hand_back, reap, run_out
+from models.webhooks.deliveries.reaping import RUN_OUT, hand_back, reap, run_out
 from models.webhooks.deliveries.recording import TryResult, record
 from models.webhooks.deliveries.replaying import (
     Pace,
@@ -40,6 +40,7 @@ from models.webhooks.deliveries.replaying import (
 from models.webhooks.deliveries.taking import ClaimedDelivery, take, take_plain
 from models.webhooks.deliveries.waking import (
     BATCH,
+    DUE,
     Woken,
     capacity,
     next_to_wake,
@@ -50,6 +51,8 @@ from models.webhooks.deliveries.waking_here import Place, wake_here
 
 __all__ = [
     "BATCH",
+    "DUE",
+    "RUN_OUT",
     "ClaimedDelivery",
     "Logged",
     "Pace",
@@ -59,6 +62,7 @@ __all__ = [
     "Tried",
     "TryResult",
     "Woken",
+    "Written",
     "capacity",
     "crowded",
     "hand_back",

@@ -15,10 +15,11 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.platform.db.direct import Direct, DirectTransaction
-from models.platform.db.statements import prepared
+from models.platform.db.statements import Row, prepared
 from models.webhooks import destinations
 from models.webhooks.deliveries.disabling import CLOCKS_APART, Patience
 from models.webhooks.deliveries.recording import TryResult
+from models.webhooks.deliveries.waking import DUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,31 +38,41 @@ class Tried:
         return self.met.state == "delivered" or (later and not self.met.pause)
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Which tries were written down, in their order; and whether any delivery waits for a place now."""
+
+    done: Sequence[bool]
+    due: bool
+
+
 async def record_plain(
     driver: Direct | DirectTransaction, patience: Patience, tries: Sequence[Tried]
-) -> list[bool]:
-    """Write down tries, all of them `plain`, in two round trips at most.
+) -> Written:
+    """Write down tries, all of them `plain`, in two round trips at most. One that is left out is untouched.
 
-    False, in the order of the tries, and nothing done where one is left out. Nobody has been rung for about
-    the places that are free now: they are the caller's to use (`wake_here`), or to ring for.
+    Nobody has been rung for about the places that are free now: they are the caller's to use
+    (`wake_here`), or to ring for when something is due. What becomes due later rings by itself.
     """
     delivered = [each for each in tries if each.met.state == "delivered"]
     failed = [each for each in tries if each.met.state != "delivered"]
-    done = set[tuple[UUID, int]]()
+    moved = list[Row]()
     if delivered:
-        rows = await driver.write_all(_DELIVERED, _lines(delivered))
-        done |= {(row["id"], row["number"]) for row in rows}
+        moved += await driver.write_all(_DELIVERED, _lines(delivered))
     if failed:
         waits = {
             "wait": [each.met.next_in for each in failed],
             "slows": [each.met.pause is not None for each in failed],
         }
         soonest = {"soonest": min(patience.failing, patience.busy)}
-        rows = await driver.write_all(_FAILED, _lines(failed) | waits | soonest)
-        done |= {(row["id"], row["number"]) for row in rows}
+        moved += await driver.write_all(_FAILED, _lines(failed) | waits | soonest)
+    done = {(row["id"], row["number"]) for row in moved}
     for delivery_id, _ in done:
         driver.ring("delivery", str(delivery_id))
-    return [(each.delivery_id, each.number) in done for each in tries]
+    return Written(
+        [(each.delivery_id, each.number) in done for each in tries],
+        due=any(row["due"] for row in moved),
+    )
 
 
 def _lines(tries: Sequence[Tried]) -> dict[str, object]:
@@ -101,7 +112,7 @@ _DELIVERED = prepared(
         RETURNING mine.*
     ), tried AS ({_LOGGED}
     )
-    SELECT id, number FROM moved
+    SELECT id, number, {DUE} AS due FROM moved
 """)  # noqa: S608 - constants of ours
 )
 
@@ -145,6 +156,6 @@ _FAILED = prepared(
                paused_until = greatest(lanes.paused_until, excluded.paused_until)
     ), tried AS ({_LOGGED}
     )
-    SELECT id, number FROM moved
+    SELECT id, number, {DUE} AS due FROM moved
 """)  # noqa: S608 - constants of ours
 )

@@ -58,7 +58,7 @@ async def reap(tx: Transaction, batch: int, only: UUID | None = None) -> int:
 
 async def run_out(tx: Reader, batch: int) -> list[UUID]:
     """Return deliveries whose lease ran out, oldest first."""
-    return [row["id"] for row in await tx.read(_RUN_OUT, {"batch": batch})]
+    return [row["id"] for row in await tx.read(RUN_OUT, {"batch": batch})]
 
 
 def _tries() -> ColumnElement[int]:
@@ -78,7 +78,7 @@ def _run_out(batch: ColumnElement[int]) -> Select[UUID]:
     )
 
 
-_RUN_OUT = prepared(_run_out(given("batch", BigInteger())))
+RUN_OUT = prepared(_run_out(given("batch", BigInteger())))
 
 
 async def hand_back(tx: Writer, parcels: Sequence[tuple[UUID, int]]) -> None:

@@ -103,12 +103,13 @@ async def try_waking(tx: Transaction, delivery_id: UUID) -> bool:
     return True
 
 
-# By the index that has the order: any other might be read whole, with nothing due in it.
+# Whether anything is due. By the index that has the order: any other might be read whole, with nothing due
+# in it.
+DUE = f"""EXISTS (SELECT FROM (
+               SELECT FROM deliveries WHERE {DELIVERY_DUE} ORDER BY next_at LIMIT 1) first)"""  # noqa: S608 - as below
 _CAPACITY = prepared(
     text(f"""
-    SELECT EXISTS (SELECT FROM (
-               SELECT FROM deliveries WHERE {DELIVERY_DUE}
-                ORDER BY next_at LIMIT 1) first) AS due, free.*
+    SELECT {DUE} AS due, free.*
       FROM ({workers.FREE_TO_DELIVER}) free
 """)  # noqa: S608 - a constant of ours
 )

@@ -91,7 +91,7 @@ async def test_looks_beside_a_long_batch_see_its_window_and_not_its_rows(
     half: dict[str, object] = {"limit": 50, "half": feeding.WINDOW // 2}
     assert await seen(bench, sharing.CALLS, places) < 300
     assert await seen(bench, sharing.PAID, places) < 300
-    assert await seen(bench, advancing._DUE, half) <= 2 * feeding.WINDOW  # noqa: SLF001 - its cost is its promise
+    assert await seen(bench, advancing.DUE, half) <= 2 * feeding.WINDOW
     assert await seen(bench, counting._TELL_OFF, {"batch": batch, "most": 500}) < 10  # noqa: SLF001 - likewise
     of_batch = {"batch": batch, "most": 40, "priority": None, "lead": timedelta(0)}
     assert await seen(bench, feeding._FEED, of_batch) <= 200  # noqa: SLF001 - likewise

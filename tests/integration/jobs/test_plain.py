@@ -144,8 +144,8 @@ async def test_what_is_plain_goes_the_plain_way(bench: Bench, vault: Vault) -> N
     (parcel,) = await deliveries.take_plain(direct, vault, [woken], LEASE)
     assert b'"job.succeeded"' in parcel.body
     delivered = [Tried(*woken, datetime.now(UTC), sending.DELIVERED)]
-    assert await deliveries.record_plain(direct, sending.PATIENCE, delivered) == [True]
-    assert await deliveries.record_plain(direct, sending.PATIENCE, delivered) == [False]
+    assert (await deliveries.record_plain(direct, sending.PATIENCE, delivered)).done == [True]
+    assert (await deliveries.record_plain(direct, sending.PATIENCE, delivered)).done == [False]
 
 
 async def test_a_row_without_a_column_is_a_row(bench: Bench) -> None:
@@ -338,9 +338,9 @@ async def test_a_success_after_trouble_is_recorded_in_the_general_way(
     else:
         await bench.run("UPDATE endpoints SET failing_since = now(), failing_deliveries = 1")
     delivered = Tried(*woken, datetime.now(UTC), sending.DELIVERED)
-    assert await deliveries.record_plain(bench.database.direct, sending.PATIENCE, [delivered]) == [
-        False
-    ]
+    assert (
+        await deliveries.record_plain(bench.database.direct, sending.PATIENCE, [delivered])
+    ).done == [False]
     assert await sending.record(bench, woken, sending.DELIVERED) == "delivered"
     well = await bench.rows("SELECT 1 FROM endpoints WHERE failing_since IS NOT NULL")
     slow = await bench.rows("SELECT 1 FROM lanes WHERE slow")
@@ -386,7 +386,7 @@ async def test_a_failure_with_more_to_say_is_left_to_the_general_way(
     await bench.run(f"UPDATE endpoints SET {trouble}")  # noqa: S608 - ours
     line = Tried(*woken, datetime.now(UTC), sending.LATER)
     direct = bench.database.direct
-    assert await deliveries.record_plain(direct, sending.PATIENCE, [line]) == [False]
+    assert (await deliveries.record_plain(direct, sending.PATIENCE, [line])).done == [False]
     assert await sending.states(bench) == [("sending", 1)]
     (row,) = await bench.rows("SELECT failing_deliveries FROM endpoints")
     assert row["failing_deliveries"] == 0

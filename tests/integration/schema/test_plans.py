@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event, text
 
 from models import jobs
 from models.accounts.callers import Caller
-from models.jobs import Dispatch, Filter, actions, erasures
+from models.jobs import Dispatch, Filter, actions, agenda, erasures
 from models.jobs.attempts import Ref
 from models.jobs.queue import backlog, demand
 from models.jobs.reading import exporting
@@ -50,7 +50,8 @@ _OF_BACKLOG = {
     "ix_jobs_queue_expires_at", "ix_jobs_deadline", "ix_jobs_lease_until", "uq_jobs_one_leader",
     "ix_deliveries_next_at",
     "ix_deliveries_waiting", "ix_deliveries_lease", "ix_attempts_unknown", "ix_jobs_followed",
-    "ix_jobs_following",
+    "ix_jobs_following", "ix_jobs_batch_untold", "ix_jobs_batch_ready", "ix_jobs_batch_unheld",
+    "ix_jobs_batch_queued",
 }  # fmt: skip
 
 # What is not over, in the newest two projects of three: of 1,000 jobs 100 in flight, 50 paid, 50 parked.
@@ -217,7 +218,7 @@ async def _deliver_plain(tx: Transaction, on: Ground) -> None:
     assert await deliveries.take_plain(direct, on.presenter.vault, [(delivery, number)], LEASE)
     tried = TryResult("delivered", "delivered", 200, NOTHING)
     delivered = Tried(delivery, number, datetime.now(UTC), tried)
-    assert await deliveries.record_plain(direct, sending.PATIENCE, [delivered]) == [True]
+    assert (await deliveries.record_plain(direct, sending.PATIENCE, [delivered])).done == [True]
 
 
 async def _wake_here(tx: Transaction, on: Ground) -> None:
@@ -386,6 +387,10 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
         {"pk_jobs"},
     ),
     "renew": (lambda tx, on: jobs.renew(tx, [on.running], LEASE), {"pk_jobs"}),
+    "to do": (
+        lambda tx, _: agenda.to_do(_Within(tx), lease=LEASE, typical_call=NOTHING),
+        {"ix_jobs_lease_until", "ix_jobs_queue_expires_at", "ix_deliveries_next_at"},
+    ),
     "overdue": (lambda tx, _: jobs.overdue(tx, 100), {"ix_jobs_lease_until"}),
     "reap": (_reap, {"pk_jobs", "uq_attempts_job_id_number"}),
     "expire": (_expire, {"pk_jobs"}),

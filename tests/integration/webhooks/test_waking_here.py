@@ -223,7 +223,7 @@ async def test_a_place_goes_to_the_next_in_one_transaction(bench: Bench, vault: 
     place = (claimed.project_id, claimed.destination)
     tried = [Tried(claimed.delivery_id, 1, datetime.now(UTC), DELIVERED)]
     async with direct.transaction() as tx:
-        assert await deliveries.record_plain(tx, PATIENCE, tried) == [True]
+        assert (await deliveries.record_plain(tx, PATIENCE, tried)).done == [True]
         passed = await deliveries.wake_here(
             tx, vault, {place: 1}, free=100, lease=LEASE, cap=8, rate=10_000
         )

@@ -174,13 +174,13 @@ async def test_what_is_recorded_together_is_recorded_each_by_its_own_guard(
     lines[2] = replace(lines[2], number=number + 1)
     async with bench.database.transaction() as tx:
         await tx.execute(select(Delivery.id).where(Delivery.id == first).with_for_update())
-        assert await deliveries.record_plain(direct, sending.PATIENCE, lines) == [
+        assert (await deliveries.record_plain(direct, sending.PATIENCE, lines)).done == [
             False,
             True,
             False,
             True,
         ]
-    assert await deliveries.record_plain(direct, sending.PATIENCE, lines) == [
+    assert (await deliveries.record_plain(direct, sending.PATIENCE, lines)).done == [
         True,
         False,
         False,

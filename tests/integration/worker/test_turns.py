@@ -2,12 +2,17 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from datetime import timedelta
 
 from models.coordination import workers
+from models.jobs import agenda
 from tests.fixtures.spending import House
-from worker.dispatcher.duties import budgeting, dispatching, following, reaping, waking
+from worker.dispatcher import timetable
+from worker.dispatcher.duties import budgeting, dispatching, following, looking, reaping, waking
 
 _TURNS = 60
+_AT_ONCE = timedelta(0)
 # Times one SELECT through the same pool: measured 1.4 to 2.4, and 9 for the reaper, which is a transaction.
 # Through sessions of SQLAlchemy's the same turns took 13 to 58.
 _MOST, _MOST_REAP = 7, 24
@@ -20,6 +25,7 @@ _IDLE: dict[str, Turn] = {
     "reap": lambda house: reaping.run(house.reader.dispatcher),
     "expire": lambda house: reaping.expire(house.reader.dispatcher),
     "follow": lambda house: following.run(house.reader.dispatcher),
+    "look": lambda house: looking.run(house.reader.dispatcher, {}),
     "fund": lambda house: budgeting.readmit(house.reader.dispatcher),
 }
 
@@ -38,6 +44,30 @@ async def test_a_turn_that_finds_nothing_costs_about_one_question(house: House) 
     cost = {name: round(await _cpu(house, turn) / one, 1) for name, turn in _IDLE.items()}
     most = dict.fromkeys(_IDLE, _MOST) | {"reap": _MOST_REAP}
     assert {name: times for name, times in cost.items() if times > most[name]} == {}
+
+
+async def test_who_has_something_to_do_is_woken_and_nobody_else(house: House) -> None:
+    dispatcher = house.reader.dispatcher
+    topics = {each.name: each.topic or each.name for each in timetable.looked_for(dispatcher)}
+    assert topics.keys() == agenda.DUTIES
+    with ExitStack() as stack:
+        bells = {
+            duty: stack.enter_context(dispatcher.doorbell.waiter(topic))
+            for duty, topic in topics.items()
+        }
+
+        async def woken() -> set[str]:
+            await looking.run(dispatcher, topics)
+            return {duty for duty, bell in bells.items() if await bell.wait(_AT_ONCE)}
+
+        assert await woken() == {"reap"}, "to mark its tick"
+        await reaping.run(dispatcher)
+        assert await woken() == set()
+        await house.submit()
+        assert await woken() == {"release"}
+        # One look is at fault, and none can be asked: each duty finds out by itself.
+        await house.bench.run("ALTER TABLE actions RENAME COLUMN status TO lost")
+        assert await woken() == agenda.DUTIES
 
 
 async def _cpu(house: House, turn: Turn) -> float:

@@ -16,6 +16,7 @@ __all__ = [
     "folding",
     "following",
     "forgetting",
+    "looking",
     "measuring",
     "parking",
     "reaping",
