@@ -1,12 +1,12 @@
 """Judging the rows of a batch, one by one, and writing them down as Postgres takes them: a line each."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO
 
 from pydantic import ValidationError
+from pydantic_core import to_json
 
 from api.batching import formats
 from api.batching.formats import Kind, Raw, Read
@@ -104,7 +104,7 @@ class _Judging:
         errors: list[FieldError] = []
         line = None if isinstance(raw, FieldError) else self._line(number, raw, errors)
         if line is not None:
-            out.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+            out.write(to_json(line) + b"\n")
             return
         self.report.bad += 1
         said = raw if isinstance(raw, dict) else {}
