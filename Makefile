@@ -11,7 +11,7 @@ PEERS := .bench
 # Where a container's environment forbids bytecode, each of a hundred starts would compile for half a
 # second; it is ignored by git, and `make clean` removes it.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help up demo test long coverage servers credits webhooks chaos limit storm bench chart clients observe rolling check fmt lock clean
+.PHONY: help up demo test long coverage servers credits webhooks chaos limit storm batches bench chart clients observe rolling check fmt lock clean
 .PHONY: page page-check page-test page-crowd format lint types opinion imports guards
 
 help: ## Show this list
@@ -60,6 +60,9 @@ chaos: $(STAMP) ## Kill, freeze and starve everything under load, and compare al
 storm: $(STAMP) ## Let one project do all that it may beside a quiet one, and compare what that one sees
 	$(BIN)/python -m tests.e2e.storm --jobs $(or $(JOBS),60) --amount $(or $(AMOUNT),400) \
 		--rounds $(or $(ROUNDS),3)
+
+batches: $(STAMP) ## Take 10,000 and 50,000 rows beside another project, cancel, run 1,000, and compare all books
+	$(BIN)/python -m tests.e2e.batches --rows $(or $(ROWS),10000) --run $(or $(RUN),1000)
 
 bench: $(STAMP) $(PEERS)/requirements/.installed $(PEERS)/arq/.installed ## Measure Darkroom beside its peers (FULL=1: all sizes; ROWS="submitting reading")
 	$(BIN)/python -m tests.bench $(ROWS) $(if $(FULL),--full) --out docs \

@@ -1,0 +1,1 @@
+"""`make batches`: what ten thousand rows cost whoever sends them, and everybody else."""
