@@ -1,7 +1,7 @@
 // How it goes, for who has a minute: a sentence, who is needed, the last hour, what waits, and money.
 import { useCallback } from "preact/hooks";
 import { ask, may, query } from "../api";
-import { dollars, number, plural, span, words } from "../format";
+import { dollars, number, plural, promptOf, span, words } from "../format";
 import { useChanges, usePolling } from "../live";
 import type { JobPage, Now } from "../openapi";
 import { href } from "../route";
@@ -48,7 +48,7 @@ export function NowRoom() {
       {of && latest.value && latest.value.data.length > 0 && (
         <Section title="Latest pictures" aside={<a class="small" href={href("jobs", "", { view: "gallery", status: "succeeded" })}>All of them</a>}>
           <ul class="strip">
-            {latest.value.data.map((job) => <li key={job.id}><a href={href("jobs", job.id)}><Thumbnail job={job} large /></a></li>)}
+            {latest.value.data.map((job) => <li key={job.id}><a href={href("jobs", job.id)} aria-label={promptOf(job)}><Thumbnail job={job} large /></a></li>)}
           </ul>
         </Section>
       )}
