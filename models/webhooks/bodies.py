@@ -95,7 +95,7 @@ def of(type_: str, data: Json, now: datetime) -> bytes:
 def _edited(body: bytes, job: str, edit: Callable[[Json], Json]) -> bytes:
     event = json.loads(body)
     data = event["data"]
-    if data["id"] == job:
+    if data.get("id") == job:
         event["data"] = edit(data)
     else:
         data["jobs"] = [edit(each) if each["id"] == job else each for each in data.get("jobs", ())]

@@ -28,11 +28,15 @@ async def forget(tx: Transaction, project_id: UUID, naming: ColumnElement[bool])
 
     Returns how many forgot something.
     """
-    # By the index of each batch's rows: of most the first one is still there.
-    left = select(Job.id).where(
-        Job.batch_id == Batch.id, Job.batch_id.is_not(None), Job.erased_at.is_(None)
+    # By the index of each batch's rows: of most the first one is still there. As a value, for of an EXISTS
+    # the planner may make a hash over the rows of all batches.
+    left = (
+        select(Job.id)
+        .where(Job.batch_id == Batch.id, Job.batch_id.is_not(None), Job.erased_at.is_(None))
+        .limit(1)
+        .scalar_subquery()
     )
-    mine = Batch.project_id == project_id, _SAYS, or_(naming, ~left.exists())
+    mine = Batch.project_id == project_id, _SAYS, or_(naming, left.is_(None))
     found = list(await tx.scalars(update(Batch).where(*mine).values(_NOTHING).returning(Batch.id)))
     told = list(await tx.scalars(select(Event).where(Event.batch_id.in_(found)))) if found else []
     for event in told:

@@ -379,8 +379,8 @@ async def test_tries_that_hang_are_written_together_and_slow_their_destinations(
     if together:
         tries = [Tried(*each, datetime.now(UTC), HUNG) for each in woken]
         assert all(each.plain for each in tries)
-        done = await deliveries.record_plain(bench.database.direct, PATIENCE, tries)
-        assert done == [True, True]
+        written = await deliveries.record_plain(bench.database.direct, PATIENCE, tries)
+        assert written.done == [True, True]
     else:
         for each in woken:
             await record(replace(bench, plain=False), each, HUNG)
