@@ -198,10 +198,10 @@ def fill(database: str, finished: int, ago: str = "1 day") -> None:
     """
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(_HISTORY.format(jobs=finished, ago=ago).encode())
+        connection.execute(_FOLDED)  # first, or a dispatcher that runs folds what is folded here
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(partial(_fill, database), _ROWS))
         connection.execute("DROP TABLE history")
-        connection.execute(_FOLDED)
         connection.execute("CHECKPOINT")  # or it comes while something is measured
 
 
