@@ -111,6 +111,7 @@ _WAKE_HERE = prepared(
     SELECT taken.id, tries, taken.project_id, taken.job_id, event_id, endpoint_id, taken.url, lane,
            tries_before, body, webhook_secret, webhook_secret_old, webhook_rotated_at,
            secret, secret_old, rotated_at, project_secret,
+           (SELECT traceparent FROM jobs WHERE jobs.id = taken.job_id) AS traceparent,
            EXISTS (SELECT FROM deliveries w
                     WHERE w.project_id = taken.project_id AND w.lane = taken.lane AND w.state = 'pending'
                       AND w.next_at <= now() AND w.id <> ALL (ARRAY(SELECT id FROM taken))) AS more
