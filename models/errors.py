@@ -24,6 +24,7 @@
         ├── UrlTooLong             414 url_too_long
         ├── UnsupportedMedia       415 unsupported_media_type
         ├── InvalidRequest         422 invalid_request
+        │   ├── ModelUnavailable   422 model_unavailable
         │   ├── KeyReuse           422 idempotency_key_reuse
         │   └── EgressRefused      422 egress_refused
         ├── TooMany                429 rate_limited
@@ -221,6 +222,12 @@ class InvalidRequest(Refusal):
     """The request breaks a rule; each field that does is named."""
 
     code, status = "invalid_request", 422
+
+
+class ModelUnavailable(InvalidRequest):
+    """The model cannot be called at present."""
+
+    code, status = "model_unavailable", 422
 
 
 class KeyReuse(InvalidRequest):

@@ -54,7 +54,7 @@ AuditAction = Literal[
     "budget.changed", "budget.deleted",
     "webhook.created", "webhook.changed", "webhook.secret_rotated", "webhook.disabled",
     "webhook.deleted",
-    "pause.began", "pause.ended", "gate.probed", "charge.resolved", "job.erased",
+    "model.allowed", "pause.began", "pause.ended", "gate.probed", "charge.resolved", "job.erased",
     "action.requested", "action.canceled", "erasure.requested", "erasure.completed",
     "secrets.resealed",
 ]  # fmt: skip

@@ -19,6 +19,7 @@ from models.images.store_errors import Missing, StoreUnavailable
 from models.jobs import Dispatch, Dispatched, Start, Terms
 from models.platform import tracing
 from models.platform.db.failures import said
+from models.provider import catalog
 from worker import confirming, keep
 from worker.concluding import conclude
 from worker.provider.outcomes import Image, Outcome, Refused, TryLater, Unknown
@@ -116,7 +117,7 @@ async def _run(context: Context, start: Start) -> None:
 
 async def _call(context: Context, start: Start) -> Outcome:
     try:
-        body = await _with_references(context, start)
+        body = await _body(context, start)
     except StoreUnavailable as away:
         await storeroom.doubt(context, str(away))
         return TryLater(reason="storage", message=str(away), counts=False, sent=False)
@@ -159,13 +160,13 @@ async def _answered(context: Context, start: Start, body: dict[str, object]) -> 
         )
 
 
-async def _with_references(context: Context, start: Start) -> dict[str, object]:
-    """Put the bytes of inline references, which lie in the store, back into the body."""
+async def _body(context: Context, start: Start) -> dict[str, object]:
+    """Write the body of the call; inline references, which lie in the store, are in it again."""
     blobs = {
         each.sha256: await context.store.read(f"{start.project_id}/{each.sha256}")
         for each in kept_in(start.input)
     }
-    return restore_input(start.input, blobs)
+    return catalog.provider_body(restore_input(start.input, blobs))
 
 
 async def _hand_back(context: Context, dispatched: Sequence[Dispatched]) -> None:

@@ -131,8 +131,8 @@ class _Judging:
             return None
         name = row.custom_id or str(number)
         price = self._terms.prices.get(checked.model.id, checked.model.price)
-        if price is None:
-            errors.append(catalog.unpriced(checked.model))
+        if price is None or checked.model.retired is not None:
+            errors.append(catalog.uncallable(checked.model))
             return None
         errors += self._beside(row, name, price)
         if errors:

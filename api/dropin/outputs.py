@@ -7,6 +7,7 @@ from typing import Literal
 from models.errors import FieldError
 from models.images.pictures import Converted
 from models.platform.wording import shown
+from models.provider.catalog import Model
 
 ResponseFormat = Literal["url", "b64_json"]
 Shape = Literal["url", "b64_json", "bytes"]
@@ -33,11 +34,16 @@ class Output:
 
 
 def read(
-    raw: Mapping[str, object], default: ResponseFormat, errors: list[FieldError], ignored: list[str]
+    raw: Mapping[str, object],
+    default: ResponseFormat,
+    model: Model,
+    errors: list[FieldError],
+    ignored: list[str],
 ) -> tuple[ResponseFormat, Output]:
     """Read `response_format`, `output_format` and `output_compression`; returns the first by itself too.
 
-    The provider's older dialect says `output_format` for what is a `response_format` elsewhere.
+    The provider's older dialect says `output_format` for what is a `response_format` elsewhere. A
+    format that the model itself draws is not converted.
     """
     shapes = [
         raw[name] for name in ("response_format", "output_format") if raw.get(name) in _SHAPES
@@ -47,7 +53,14 @@ def read(
     if len(set(map(str, shapes))) > 1:
         errors.append(_wrong("output_format", raw, "response_format says otherwise; keep one"))
     shape = next((each for each in _SHAPES if each in shapes), default)
-    return shape, Output(shape, _conversion(raw, errors, ignored))
+    conversion = _conversion(raw, errors, ignored)
+    return shape, Output(shape, None if drawn(raw, model) else conversion)
+
+
+def drawn(raw: Mapping[str, object], model: Model) -> tuple[str, ...]:
+    """Return the fields by which the model is asked for a format that it draws itself, if it does."""
+    formats = model.own.get("output_format", {}).get("enum", ())
+    return ("output_format",) if raw.get("output_format") in formats else ()
 
 
 def preferred(accept: str, output: Output) -> Output:

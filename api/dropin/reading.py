@@ -15,18 +15,21 @@ from models.errors import FieldError, InvalidRequest, ModelNotFound
 from models.platform.wording import printable, shown
 from models.provider import aliases, catalog
 from models.provider.aliases import Alias
+from models.provider.catalog import Model
 
 COUNT_MAX = 10
 _NAMED_MAX = 50  # unknown fields that are named
-# As the provider has them; `image_size` and `response_format` have other names too.
+# As the provider has them; `image_size` and `response_format` have other names too. A model's own fields
+# come beside them.
 _INPUT = ("prompt", "image_urls", "seed", "watermark")
 _PICTURES = ("image_urls", "images", "image", "image_url")
 _READ = {
     "model", "image_size", "size", "n", "num_images", "response_format", "output_format",
     "output_compression", "user", "safety_identifier", "darkroom", "stream",
 }  # fmt: skip
+# How an answer comes is ours to say: `sync_mode` and `convert_base64_to_url` are of some models' schemas.
 _IGNORED = {"quality", "style", "moderation", "background", "input_fidelity", "partial_images",
-            "complexity"}  # fmt: skip
+            "complexity", "sync_mode", "convert_base64_to_url"}  # fmt: skip
 _REFUSED = {
     "mask": "no model here changes only a part; leave it out, and say in the prompt what changes",
     "markup": "no model here reads it; say it in the prompt",
@@ -64,17 +67,23 @@ def read(
     `InvalidRequest` and `ModelNotFound`.
     """
     given = {name: value for name, value in raw.items() if value is not None}
-    errors, ignored = list(_unknown(given)), sorted(_IGNORED & given.keys())
-    alias = _model(given, own)
-    chosen, names = _size(given, alias, errors, scale=lenient or alias.scale)
-    shape, output = outputs.read(given, alias.response_format, errors, ignored)
+    alias, model = _model(given, own)
+    errors = list(_unknown(given, model))
+    ignored = sorted((_IGNORED - model.own.keys()) & given.keys())
+    chosen, names = _size(given, model, errors, scale=lenient or alias.scale)
+    shape, output = outputs.read(given, alias.response_format, model, errors, ignored)
     said = options.read(given, errors)
     count, stream = _count(given, errors), _stream(given, errors, ignored)
     if count > 1 and said.reuse == "exact":
         errors.append(FieldError("/darkroom/reuse", "it would make all images one; leave it out."))
     if errors:
         raise refusal(errors)
-    input_ = {name: given[name] for name in _INPUT if name in given}
+    named = (
+        *_INPUT,
+        *(name for name in model.own if name not in _READ),
+        *outputs.drawn(given, model),
+    )
+    input_ = {name: given[name] for name in named if name in given}
     input_ = {"model": alias.model, **input_, **chosen, "response_format": shape}
     return Asked(
         body=_submission(input_, said),
@@ -148,41 +157,42 @@ def _submission(input_: dict[str, object], said: Options) -> SubmitBody:
     )
 
 
-def _model(given: Mapping[str, object], own: Mapping[str, object]) -> Alias:
+def _model(given: Mapping[str, object], own: Mapping[str, object]) -> tuple[Alias, Model]:
     name = given.get("model")
     if not isinstance(name, str):
         message = "is required; add it." if name is None else f"{shown(name)} is not a string."
         raise InvalidRequest(f"model {message}", errors=(FieldError("/model", f"model {message}"),))
-    if catalog.find(name) is not None:
-        return Alias(name, scale=False)
+    if (model := catalog.find(name)) is not None:
+        return Alias(name, scale=False), model
     alias = aliases.find(name, own)
-    if alias is None:
+    model = None if alias is None else catalog.find(alias.model)
+    if alias is None or model is None:
         message = catalog.no_such_model(name)
         raise ModelNotFound(message, errors=(FieldError("/model", message),))
-    return alias
+    return alias, model
 
 
 def _size(
-    given: Mapping[str, object], alias: Alias, errors: list[FieldError], *, scale: bool
+    given: Mapping[str, object], model: Model, errors: list[FieldError], *, scale: bool
 ) -> tuple[dict[str, object], dict[str, str]]:
-    """Return the `image_size` that was asked for, if one was, and under which name."""
-    model = catalog.find(alias.model)
+    """Return the size that was asked for, if one was, as an input has it, and what the body calls it."""
     field = "size" if "size" in given else "image_size"
-    if model is None or field not in given:
+    if field not in given:
         return {}, {}
     if "size" in given and "image_size" in given:
         errors.append(FieldError("/size", "image_size says it too; keep one of them."))
-    wanted = given[field]
+    chosen = {"image_size": given[field]}
     if field == "size":
         try:
-            wanted = sizes.read(wanted, model)
+            chosen = sizes.read(given[field], model, scale=scale)
         except ValueError as wrong:
             errors.append(FieldError("/size", str(wrong)))
-    if wanted is None:
-        return {}, {}
-    fitted, wrong_sizes = sizes.fit(wanted, model, field, scale=scale)
-    errors += wrong_sizes
-    return {"image_size": fitted}, {"image_size": field}
+    if "image_size" in chosen and model.side_max:
+        chosen["image_size"], wrong_sizes = sizes.fit(
+            chosen["image_size"], model, field, scale=scale
+        )
+        errors += wrong_sizes
+    return chosen, dict.fromkeys(chosen, field)
 
 
 def _count(given: Mapping[str, object], errors: list[FieldError]) -> int:
@@ -207,9 +217,9 @@ def _stream(given: Mapping[str, object], errors: list[FieldError], ignored: list
     return stream is True
 
 
-def _unknown(given: Mapping[str, object]) -> Iterator[FieldError]:
+def _unknown(given: Mapping[str, object], model: Model) -> Iterator[FieldError]:
     """Yield an error for each field that nobody knows, or that asks for what cannot be had."""
-    known = [*_INPUT, *_PICTURES[1:], *sorted(_READ), *sorted(_IGNORED)]
+    known = [*_INPUT, *_PICTURES[1:], *sorted(_READ), *sorted(_IGNORED), *model.own]
     unknown = [name for name in given if name not in known]
     for name in unknown[:_NAMED_MAX]:
         pointer = printable(name).replace("~", "~0").replace("/", "~1")

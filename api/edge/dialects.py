@@ -7,7 +7,7 @@ are steered by `x-should-retry`; they give up where `Retry-After` is a minute or
 import re
 from http import HTTPStatus
 
-from models.errors import Refusal
+from models.errors import ModelUnavailable, Refusal
 
 _SPOKEN = re.compile(r"/v1/(images|models|files)(/.*)?")
 _AGAIN = {
@@ -35,6 +35,8 @@ def status_of(refused: Refusal) -> int:
     A key that came before with another body stays 422, as on every route.
     """
     invalid = refused.status == HTTPStatus.UNPROCESSABLE_ENTITY
+    if isinstance(refused, ModelUnavailable):
+        return HTTPStatus.NOT_FOUND  # as of a model that the provider has no more
     if invalid and refused.code != "idempotency_key_reuse":
         return HTTPStatus.BAD_REQUEST
     return refused.status

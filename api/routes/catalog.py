@@ -10,7 +10,8 @@ from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import EITHER, EITHER_SCOPE, Reading
 from models.errors import ModelNotFound
 from models.money import prices
-from models.provider import catalog
+from models.money.prices import Known
+from models.provider import catalog, schemas
 from models.provider.catalog import Model
 
 router = APIRouter(
@@ -27,10 +28,10 @@ ModelId = Annotated[str, Path(alias="model", description="such as `bytedance/see
 @router.get("", responses=MODELS, openapi_extra=EITHER)
 async def list_models(tx: Reading) -> Response:
     """List the models that can be called, with their rules and price, and why others cannot."""
-    known = await prices.present(tx)
+    known = await prices.callable_models(tx)
     shown = [_shown(each, known[each.id]) for each in catalog.models() if each.id in known]
     others = [
-        {"id": each.id, "title": each.title, "reason": catalog.UNPRICED}
+        {"id": each.id, "title": each.title, "reason": catalog.reason(each)}
         for each in catalog.models()
         if each.id not in known
     ]
@@ -45,29 +46,38 @@ async def get_model(model_id: ModelId, tx: Reading) -> Response:
         raise HTTPException(404)  # as of any path with a slash at its end
     if found is None:
         raise ModelNotFound(catalog.no_such_model(model_id))
-    price = (await prices.present(tx)).get(found.id)
+    price = (await prices.callable_models(tx)).get(found.id)
     if price is None:
-        raise ModelNotFound(f"{found.id} cannot be called at present: {catalog.UNPRICED}")
+        raise ModelNotFound(catalog.uncallable(found).message)
     return JsonAnswer(_shown(found, price))
 
 
-def _shown(model: Model, price: int) -> dict[str, object]:
+def _shown(model: Model, price: Known) -> dict[str, object]:
+    variants = [each.dump() for each in price.variants]
     return {
         "id": model.id,
         "object": "model",
         "created": round(model.listed_at.timestamp()),
         "owned_by": model.id.partition("/")[0],
         "title": model.title,
-        "price": {"credits": price, "per": "image"},
+        "price": {"credits": price.present, "per": "image", "variants": variants},
         "rules": {
-            "image_size": {
-                "named": sorted(model.sizes),
-                "side": {
-                    "min": model.side_min, "max": model.side_max, "default": model.side_default,
-                },
-                "area": {"min": model.area_min, "max": model.area_max},
-            },
+            **({"image_size": _sizes(model)} if model.side_max else {}),
             "image_urls": {"max": model.references_max},
-            "input": catalog.SeedreamInput.model_json_schema(),
+            "input": schemas.of_input(model),
         },
     }  # fmt: skip
+
+
+def _sizes(model: Model) -> dict[str, object]:
+    sides = model.sides
+    side: dict[str, object] = {"min": model.side_min, "max": model.side_max}
+    if sides is not None and sides[0] == sides[1]:
+        side["default"] = sides[0]
+    if model.multiple > 1:
+        side["multiple"] = model.multiple
+    return {
+        "named": sorted(model.sizes),
+        "side": side,
+        "area": {"min": model.area_min, "max": model.area_max},
+    }

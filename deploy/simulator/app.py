@@ -58,6 +58,7 @@ def create_app(world: World) -> web.Application:
             web.post("/v1/images/generations", generate),
             *account.routes(),
             web.get("/v1/models", catalog.models),
+            web.get("/docs-json", catalog.schema),
             web.get("/models/metrics", catalog.metrics),
             web.get("/cdn/generations/{name}", images.fetch, allow_head=False),
             web.head("/cdn/generations/{name}", images.refuse_head),

@@ -7,17 +7,27 @@ with the upstream's own words.
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TypedDict, cast
 
 import jsonschema
 
-SIZES = {"1.5K": (1536, 1536), "2K": (2048, 2048), "4K": (4096, 4096)}
-_LEAST_PIXELS = 3_686_400
-_SMALL_MODELS = {"bytedance/seedream-5-0-pro"}  # its schema begins at 1024x1024
+from deploy.simulator import dialects
+from deploy.simulator.dialects import Order
+from models.provider import catalog
+
+_LEAST_PIXELS = {  # of those of upstream's models that begin at 1920x1920
+    "bytedance/seedream-5-0-lite-preview": 3_686_400,
+    "bytedance/seedream-4-5": 3_686_400,
+}
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _REFERENCE = re.compile(r"https?://[^\s/]+\S*|data:image/(png|jpeg|webp|bmp|tiff|gif);base64,\S+")
+
+
+_KINDS: dict[type, str] = {
+    dict: "object",
+    list: "array",
+    str: "string",
+}  # which way of an `anyOf` is meant
 
 
 class _Schema(TypedDict):
@@ -36,18 +46,6 @@ class TooFewPixelsError(Exception):
     """The size is in the schema's bounds, and yet too small."""
 
 
-@dataclass(frozen=True)
-class Order:
-    """What a valid body asks for; the size is in pixels."""
-
-    model: str
-    prompt: str
-    width: int
-    height: int
-    seed: int | None
-    b64: bool
-
-
 def read_order(raw: bytes) -> Order:
     """Read the body of a generation; raises `RefusedError` or `TooFewPixelsError`."""
     try:
@@ -56,16 +54,23 @@ def read_order(raw: bytes) -> Order:
         raise RefusedError([_issue("invalid_json", (), "Body is not valid JSON")]) from None
     if not isinstance(body, dict):
         raise RefusedError([_issue("invalid_type", (), "Expected object")])
-    validator = _VALIDATORS.get(str(body.get("model")))
+    name = str(body.get("model"))
+    validator = _VALIDATORS.get(name)
     if validator is None:
         raise RefusedError([_unknown_model(body.get("model"))])
     if issues := [issue for error in validator.iter_errors(body) for issue in _issues(error)]:
         raise RefusedError(issues)
-    width, height = _size(body)
-    if width * height < _LEAST_PIXELS and body["model"] not in _SMALL_MODELS:
+    order = dialects.read(body, schema(name))
+    if order.width * order.height < _LEAST_PIXELS.get(name, 0):
         raise TooFewPixelsError
-    b64 = body.get("response_format") == "b64_json"
-    return Order(body["model"], body["prompt"], width, height, body.get("seed"), b64)
+    return order
+
+
+def schema(name: str) -> Mapping[str, object]:
+    """Return the published schema of a model's body, by any of its names."""
+    model = catalog.find(name)
+    assert model is not None  # noqa: S101 - it has a validator
+    return model.schema
 
 
 def client_request_id(headers: Mapping[str, str]) -> str | None:
@@ -75,29 +80,18 @@ def client_request_id(headers: Mapping[str, str]) -> str | None:
 
 
 def models() -> list[str]:
-    """List the models there are."""
-    return list(_VALIDATORS)
-
-
-def _size(body: Mapping[str, object]) -> tuple[int, int]:
-    asked = body.get("image_size")
-    if isinstance(asked, dict):
-        return int(asked.get("width", 2048)), int(asked.get("height", 2048))
-    default = "1.5K" if body["model"] in _SMALL_MODELS else "2K"
-    return SIZES[str(asked or default)]
+    """List the models there are, by the first of their names."""
+    return [model.id for model in catalog.models()]
 
 
 def _issues(error: jsonschema.ValidationError) -> Iterator[dict[str, object]]:
-    path, rule = tuple(error.absolute_path), error.validator
+    path, rule, told = tuple(error.absolute_path), error.validator, error.validator_value
     got = error.instance
     match rule:
         case "anyOf":
-            branch = 0 if isinstance(got, dict) else 1
-            for inner in error.context:
-                if inner.schema_path[0] == branch:
-                    yield from _issues(inner)
+            yield from _of_the_meant(error)
         case "enum":
-            allowed = cast("list[object]", error.validator_value)
+            allowed = cast("list[object]", told)
             options = " | ".join(map(repr, allowed))
             message = f"Invalid enum value. Expected {options}, received {got!r}"
             extra = {"received": got, "options": allowed}
@@ -118,6 +112,17 @@ def _issues(error: jsonschema.ValidationError) -> Iterator[dict[str, object]]:
             yield _issue("invalid_string", path, "Invalid url")
         case _:
             yield _issue("invalid_type", path, error.message)
+
+
+def _of_the_meant(error: jsonschema.ValidationError) -> Iterator[dict[str, object]]:
+    """Yield the issues of the one way of an `anyOf` that the value is of the type of."""
+    kind = _KINDS.get(type(error.instance), "string")
+    ways = [each.get("type") for each in cast("list[dict[str, object]]", error.validator_value)]
+    if kind not in ways:
+        yield _issue("invalid_type", tuple(error.absolute_path), error.message)
+    for inner in error.context:
+        if ways[int(inner.schema_path[0])] == kind:
+            yield from _issues(inner)
 
 
 def _issue(code: str, path: tuple[str | int, ...], message: str) -> dict[str, object]:
@@ -150,14 +155,11 @@ def _is_reference(value: object) -> bool:
 def _load() -> dict[str, jsonschema.Draft202012Validator]:
     formats = jsonschema.FormatChecker(formats=())
     formats.checks("uri")(_is_reference)
-    validators = {}
-    # The model that the example request names comes first.
-    for file in sorted(Path(__file__).with_name("schemas").glob("*.json"), reverse=True):
-        post = json.loads(file.read_bytes())["paths"]["/v1/images/generations"]["post"]
-        schema = _strict(post["requestBody"]["content"]["application/json"]["schema"])
-        name = str(schema["title"])
-        validators[name] = jsonschema.Draft202012Validator(schema, format_checker=formats)
-    return dict(sorted(validators.items(), key=lambda pair: "5-0-lite" not in pair[0]))
+    return {
+        name: jsonschema.Draft202012Validator(_strict(dict(model.schema)), format_checker=formats)
+        for model in catalog.models()
+        for name in model.names
+    }
 
 
 _VALIDATORS = _load()

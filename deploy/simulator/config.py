@@ -14,15 +14,15 @@ FAULTS = ("", "401", "403", "500", "429", "reset")
 class Config:
     """All there is to choose. Durations are seconds, money is the provider's credits.
 
-    `price` is what one image costs; `log_lag` and `charge_lag` are how late a call appears in
-    /v2/logs and in /v2/billing/transactions; `limit` is the real concurrency limit, None for none;
-    `log_requests` is how many /v2/logs requests a minute are answered. `quoted_price` is what the
-    catalogue says where it differs from `price`. `account_fault` is how every account route fails:
-    not at all, with a status ("401", "403", "429",
-    "500"), or with a "reset". `skew` is how far the account's clock is
-    ahead of ours, behind when it is below zero. `pictures` is "drawn", or
-    "stamped": one cached drawing per size, made unique by a JPEG comment, so that a load test
-    measures the caller and not Pillow. Raises `ValueError` for what cannot be.
+    `price` is what one image costs, and `tariffs` the `pricing` blocks of models that cost otherwise;
+    `edits` are fields whose schema the provider has changed since, or taken away (None), by model.
+    `log_lag` and `charge_lag` are how late a call appears in /v2/logs and in /v2/billing/transactions;
+    `limit` is the real concurrency limit, None for none; `log_requests` is how many /v2/logs requests a
+    minute are answered. `quoted_price` is what the catalogue says where it differs from `price`.
+    `account_fault` is how every account route fails: not at all, with a status ("401", "403", "429",
+    "500"), or with a "reset". `skew` is how far the account's clock is ahead of ours, behind when it is
+    below zero. `pictures` is "drawn", or "stamped": one cached drawing per size, made unique by a JPEG
+    comment, so that a load test measures the caller and not Pillow. Raises `ValueError` for what cannot be.
     """
 
     key: str = "simulator-key"
@@ -38,6 +38,8 @@ class Config:
     balance_usd: float = 100.0
     price: int = 91_000
     quoted_price: int | None = None
+    tariffs: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    edits: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     account_fault: str = ""
     skew: float = 0.0
     public_url: str | None = None
@@ -59,6 +61,7 @@ class Config:
 _FLOATS = {"latency", "log_lag", "charge_lag", "skew"}
 _WHOLES = {"price", "quoted_price", "limit", "log_requests"}
 _OPTIONAL = {"limit", "quoted_price"}
+_OBJECTS = {"tariffs", "edits"}
 _TEXTS = {"key", "pictures", "account_fault"}
 
 
@@ -83,6 +86,7 @@ def _value(name: str, value: object) -> object:
     elif (
         (name in _OPTIONAL and value is None)
         or (name in _TEXTS and isinstance(value, str))
+        or (name in _OBJECTS and isinstance(value, dict))
         or (name in _FLOATS and number)
         or (name in _WHOLES and number and isinstance(value, int))
     ):

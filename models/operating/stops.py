@@ -22,8 +22,7 @@ _PROBED: tuple[WaitingReason, ...] = ("provider_down", "wallet_empty", "provider
 async def pause(tx: Transaction, scope: Scope, name: str | None = None) -> None:
     """Begin no more calls: none at all (`all`), of a model by its id, or of a project by its name or id."""
     if scope == "model" and catalog.find(name or "") is None:
-        known = ", ".join(each.id for each in catalog.models())
-        raise NotFound(f"There is no model {name!r}; there is {known}.")
+        raise NotFound(f"There is no model {name!r}; GET /v1/models lists what there is.")
     await pauses.pause(tx, scope, await _named(tx, scope, name))
 
 
@@ -89,4 +88,5 @@ async def _named(tx: Transaction, scope: Scope, name: str | None) -> str:
         raise InvalidRequest("Name what to pause: a model by its id, a project, or everything.")
     if scope == "project":
         return str(await projects.find(tx, name or ""))
-    return name or ""
+    model = catalog.find(name or "")  # which may have several names
+    return name or "" if model is None else model.id

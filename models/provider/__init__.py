@@ -6,4 +6,14 @@ Promises: nothing is dispatched while a gate is closed, and a gate for everybody
 more than one project or from the account. Never makes a call.
 """
 
-__all__ = ["aliases", "breakers", "catalog", "gates", "limits", "pauses", "probes", "sizes"]
+__all__ = [
+    "aliases",
+    "breakers",
+    "catalog",
+    "gates",
+    "limits",
+    "pauses",
+    "probes",
+    "schemas",
+    "sizes",
+]

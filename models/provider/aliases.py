@@ -50,8 +50,7 @@ def find(name: str, own: Mapping[str, object]) -> Alias | None:
 def judge(name: str, alias: Alias) -> None:
     """Raise `InvalidRequest` for an alias that would hide a model, or lead to none."""
     if catalog.find(alias.model) is None:
-        known = ", ".join(each.id for each in catalog.models())
-        raise InvalidRequest(f"There is no model {shown(alias.model)}; there is {known}.")
+        raise InvalidRequest(catalog.no_such_model(alias.model))
     if catalog.find(name) is not None:
         raise InvalidRequest(f"{shown(name)} is a model itself; give the alias another name.")
     if not name.isprintable() or not 1 <= len(name) <= _NAME_MAX or name != name.strip():

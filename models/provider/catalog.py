@@ -44,7 +44,6 @@ __all__ = [
     "AT",
     "SEED_MAX",
     "SEED_MIN",
-    "UNPRICED",
     "Checked",
     "ImageSize",
     "Inline",
@@ -60,16 +59,21 @@ __all__ = [
     "no_such_model",
     "parse_descriptor",
     "provider_body",
+    "reason",
     "refusal",
     "restore_input",
-    "unpriced",
+    "uncallable",
     "view_input",
 ]
 
 
-UNPRICED = "the provider quotes no one price for an image of it, and a hold must not be a guess."
+_UNPRICED = (
+    "the provider quotes no price for an image of it, and a hold must not be a guess; the operator can set "
+    "one."
+)
 
 _MODELS = models()
+_BY_NAME = {name: model for model in reversed(_MODELS) for name in model.names}
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,8 @@ class Checked:
 
 
 def find(model_id: str) -> Model | None:
-    """Return the model with this id of the provider's; None when there is none."""
-    return next((model for model in _MODELS if model.id == model_id), None)
+    """Return the model that the provider knows by this name; None when there is none."""
+    return _BY_NAME.get(model_id)
 
 
 def check(raw: object, exceptions: Sequence[Network] = (), known: Collection[int] = ()) -> Checked:
@@ -105,10 +109,11 @@ def check(raw: object, exceptions: Sequence[Network] = (), known: Collection[int
     found = find(name) if isinstance(name, str) else None
     # With an unknown model the first one's rules judge the rest: one answer names every mistake.
     model = found or _MODELS[0]
-    errors = list(check_fields(raw, model.references_max))
+    errors = list(check_fields(raw, model))
     if isinstance(name, str) and not found:
         errors.append(FieldError(f"{AT}/model", no_such_model(name)))
-    errors += judge_size(raw.get("image_size"), model, f"{AT}/image_size")
+    if "image_size" in model.accepted:
+        errors += judge_size(raw.get("image_size"), model, f"{AT}/image_size")
     inline, links = _sort_references(raw.get("image_urls"), model, errors, exceptions, known)
     if errors:
         raise refusal(errors)
@@ -130,14 +135,16 @@ def refusal(errors: list[FieldError]) -> InvalidRequest:
 
 
 def provider_body(given: Mapping[str, object]) -> dict[str, object]:
-    """Return the body of the paid call: the input, always asking for a URL.
+    """Return the body of the paid call: the input in its model's dialect, asking for a URL.
 
-    A URL can be fetched again for 24 hours if keeping the image fails. Raises `ValueError` for an
-    input whose descriptors were not restored: the provider could not read it.
+    A URL can be fetched again for 24 hours if keeping the image fails. A model that is in the catalog no
+    more is asked as the default one is. Raises `ValueError` for an input whose descriptors were not
+    restored: the provider could not read it.
     """
     if kept_in(given):
         raise ValueError("The input still describes its references; restore it first.")
-    return {**given, "response_format": "url"}
+    model = find(str(given.get("model"))) or _MODELS[0]
+    return model.dialect.write(given)
 
 
 def fingerprint(model: Model, given: Mapping[str, object]) -> bytes:
@@ -154,7 +161,14 @@ def fingerprint(model: Model, given: Mapping[str, object]) -> bytes:
         "watermark": given.get("watermark", False),
         "references": [content_hash(url) or url for url in urls_of(given)],
     }
+    if own := {name: given[name] for name in model.own if _says(given, name, model)}:
+        canonical["own"] = own
     return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).digest()
+
+
+def _says(given: Mapping[str, object], name: str, model: Model) -> bool:
+    """Return whether a field says something else than leaving it out does."""
+    return name in given and given[name] != model.own[name].get("default")
 
 
 def estimate(model: Model, given: Mapping[str, object]) -> int | None:  # noqa: ARG001 - see below
@@ -165,17 +179,25 @@ def estimate(model: Model, given: Mapping[str, object]) -> int | None:  # noqa: 
     return model.price
 
 
-def unpriced(model: Model) -> FieldError:
-    """Say of the input's model that it cannot be called, for nobody has told its price."""
-    return FieldError(f"{AT}/model", f"{model.id} cannot be called at present: {UNPRICED}")
+def uncallable(model: Model) -> FieldError:
+    """Return the error of an input whose model cannot be called, with its reason."""
+    why = f"{model.id} cannot be called at present: {reason(model)}"
+    return FieldError(f"{AT}/model", why)
+
+
+def reason(model: Model) -> str:
+    """Return why a model without a price, or one that the provider withdraws, is not called."""
+    return model.retired or _UNPRICED
 
 
 def no_such_model(name: str) -> str:
     """Return the error of a model that is not in the catalog, and which one may have been meant."""
-    ids = [model.id for model in _MODELS]
+    ids = list(_BY_NAME)
     # Comparing takes time with the square of the length, and nobody mistypes that much.
     close = difflib.get_close_matches(name.lower()[:100], ids, n=1, cutoff=0.5)
-    advice = f'did you mean "{close[0]}"?' if close else f"use one of: {', '.join(ids)}."
+    advice = (
+        f'did you mean "{close[0]}"?' if close else "GET /v1/models lists those that can be called."
+    )
     return f"{shown(name)} is not in the catalog; {advice}"
 
 
@@ -188,7 +210,7 @@ def _sort_references(
 ) -> tuple[tuple[Inline, ...], tuple[tuple[int, str], ...]]:
     inline: list[Inline] = []
     links: list[tuple[int, str]] = []
-    if not isinstance(urls, list):
+    if not isinstance(urls, list) or not model.references_max:
         return (), ()
     if not 1 <= len(urls) <= model.references_max:
         rule = f"send 1 to {model.references_max}, or leave image_urls out."
@@ -214,6 +236,8 @@ def is_large(model: Model, given: Mapping[str, object]) -> bool:
     """Return whether a checked input takes longer than most."""
     size = resolve(given.get("image_size"), model)
     many = len(urls_of(given)) > model.large_references
+    if str(given.get("resolution")).upper() in model.large_sizes:
+        return True
     if isinstance(size, str):
         return many or size in model.large_sizes
     return many or size[0] * size[1] > model.large_area

@@ -1,14 +1,14 @@
 """The input of a generation: its fields, their types, and the rules that hold for every model.
 
-`SeedreamInput` is the provider's published schema, as people read it in OpenAPI and as
-`check_fields` holds it. What depends on the model is judged in `models.provider.catalog`.
+`SeedreamInput` is the default model's published schema, as people read it in OpenAPI; others have some of
+its fields. Their own are judged by their schemas (`own_fields.py`), and what is left by the catalog.
 """
 
 import difflib
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -28,6 +28,9 @@ from pydantic_core import CoreSchema
 from models.errors import EgressRefused, FieldError
 from models.platform.addresses import Network, check_url
 from models.platform.wording import printable, shown
+from models.provider import own_fields
+from models.provider.listing import Model
+from models.provider.sizes import ways
 
 AT = "/input"  # where the input stands in the body of a submission
 PROMPT_MAX = 32 * 1024  # bytes of UTF-8; upstream recommends 600 words and states no limit
@@ -43,7 +46,6 @@ _EXPECTED = {
     "bool_type": "true or false",
     "list_type": "a list of URLs",
     "literal_error": '"url" or "b64_json"',
-    "union_tag_not_found": 'a size, which is "2K", "4K" or {"width": 2048, "height": 2048}',
 }
 
 # Postgres keeps neither in jsonb, and a lone half of a surrogate pair is not UTF-8.
@@ -53,9 +55,8 @@ _UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})  # Unicode categories that d
 
 
 def _size_kind(value: object) -> str | None:
-    if isinstance(value, dict | ImageSize):
-        return "pixels"
-    return "name" if isinstance(value, str) else None
+    pixels = "pixels" if isinstance(value, dict | ImageSize) else None
+    return "name" if isinstance(value, str) else pixels
 
 
 def _describe_seed(schema: JsonDict) -> None:
@@ -73,13 +74,18 @@ class ImageSize(BaseModel):
 
 
 class SeedreamInput(BaseModel):
-    """What the provider is asked for; one call makes one image."""
+    """What the provider is asked for; one call makes one image.
+
+    These are the default model's fields. Others lack some and have their own (`rules.input` of
+    `GET /v1/models`); what a model does not have is refused.
+    """
 
     model_config = ConfigDict(
         strict=True,
         extra="forbid",
         frozen=True,
         json_schema_extra={
+            "additionalProperties": True,
             "examples": [
                 {
                     "model": "bytedance/seedream-5-0-lite-preview",
@@ -87,7 +93,7 @@ class SeedreamInput(BaseModel):
                     "image_size": {"width": 2848, "height": 1600},
                     "seed": 7,
                 }
-            ]
+            ],
         },
     )
 
@@ -144,28 +150,33 @@ class _Documented:
 RawInput = Annotated[object, _Documented()]
 
 
-def check_fields(raw: Mapping[str, object], references_max: int) -> Iterator[FieldError]:
-    """Yield an error for each field that is unknown, missing, of a wrong type or of no use.
+def check_fields(raw: Mapping[str, object], model: Model) -> Iterator[FieldError]:
+    """Yield an error for each field that is unknown, missing, of a wrong type or of no use to a model.
 
-    `references_max` bounds how many items of `image_urls` are looked at.
+    No more items of `image_urls` are looked at than it draws from.
     """
-    yield from _unknown(raw, AT, SeedreamInput)
-    known = {name: raw[name] for name in SeedreamInput.model_fields if name in raw}
-    match known.get("image_size"):
-        case dict() as size:
-            yield from _unknown(size, f"{AT}/image_size", ImageSize)
-            known["image_size"] = {n: size[n] for n in ImageSize.model_fields if n in size}
-    match known.get("image_urls"):
-        case list() as urls:
-            known["image_urls"] = urls[:references_max]
+    shared = list(_check_shared(raw, model))
+    judged = {error.pointer.removeprefix(f"{AT}/").partition("/")[0] for error in shared}
+    yield from (*shared, *own_fields.check(raw, model, AT, judged))
+
+
+def _check_shared(raw: Mapping[str, object], model: Model) -> Iterator[FieldError]:
+    yield from _unknown(raw, AT, model.accepted)
+    shared = SeedreamInput.model_fields.keys() & set(model.accepted)
+    known = {name: value for name, value in raw.items() if name in shared}
+    if isinstance(size := known.get("image_size"), dict):
+        yield from _unknown(size, f"{AT}/image_size", ImageSize.model_fields)
+        known["image_size"] = {n: size[n] for n in ImageSize.model_fields if n in size}
+    if isinstance(urls := known.get("image_urls"), list):
+        known["image_urls"] = urls[: model.references_max]
     try:
         SeedreamInput.model_validate(known)
     except ValidationError as refused:
         for error in refused.errors(include_url=False, include_context=False):
             if error["type"] == "none_required":
                 continue  # of the seed, which is an integer or left out: said once is enough
-            yield _explain(error["type"], error["loc"], error["input"])
-    yield from _judge(known)
+            yield _explain(error["type"], error["loc"], error["input"], model)
+    yield from _judge(known, model)
 
 
 def judge_link(url: str, exceptions: Sequence[Network] = ()) -> str | None:  # noqa: PLR0911 - a rule each
@@ -194,14 +205,13 @@ def judge_link(url: str, exceptions: Sequence[Network] = ()) -> str | None:  # n
     return None
 
 
-def _judge(known: Mapping[str, object]) -> Iterator[FieldError]:
-    match known.get("prompt"):
-        case str() as prompt if problem := _judge_prompt(prompt):
-            yield FieldError(f"{AT}/prompt", problem)
+def _judge(known: Mapping[str, object], model: Model) -> Iterator[FieldError]:
+    if isinstance(prompt := known.get("prompt"), str) and (problem := _judge_prompt(prompt)):
+        yield FieldError(f"{AT}/prompt", problem)
     if "seed" in known:
         match known["seed"]:
             case None:
-                yield _explain("int_type", ("seed",), None)
+                yield _explain("int_type", ("seed",), None, model)
             case int() as seed if not SEED_MIN <= seed <= SEED_MAX:
                 rule = f"does not fit 64 bits; use {SEED_MIN} to {SEED_MAX}."
                 yield FieldError(f"{AT}/seed", f"{shown(seed)} {rule}")
@@ -219,9 +229,8 @@ def _judge_prompt(prompt: str) -> str | None:
     return None
 
 
-def _unknown(given: Mapping[str, object], at: str, shape: type[BaseModel]) -> Iterator[FieldError]:
-    names = list(shape.model_fields)
-    for key in itertools.islice((k for k in given if k not in shape.model_fields), UNKNOWN_MAX):
+def _unknown(given: Mapping[str, object], at: str, names: Collection[str]) -> Iterator[FieldError]:
+    for key in itertools.islice((k for k in given if k not in names), UNKNOWN_MAX):
         name = printable(str(key))
         close = difflib.get_close_matches(name.lower(), names, n=1)
         advice = f'did you mean "{close[0]}"?' if close else f"the fields are {', '.join(names)}."
@@ -229,7 +238,7 @@ def _unknown(given: Mapping[str, object], at: str, shape: type[BaseModel]) -> It
         yield FieldError(f"{at}/{pointer}", f'there is no field "{name}"; {advice}')
 
 
-def _explain(kind: str, loc: tuple[int | str, ...], value: object) -> FieldError:
+def _explain(kind: str, loc: tuple[int | str, ...], value: object, model: Model) -> FieldError:
     # The second part of a union's location is the member that was tried, not a part of the body.
     path = (loc[0], *loc[2:]) if loc[0] in {"image_size", "seed"} else loc
     pointer = "/".join([AT, *map(str, path)])
@@ -237,5 +246,5 @@ def _explain(kind: str, loc: tuple[int | str, ...], value: object) -> FieldError
         return FieldError(pointer, f"{path[-1]} is required; add it.")
     if value is None and path[-1] in _OPTIONAL:
         return FieldError(pointer, f"{path[-1]} is null; leave the field out instead.")
-    expected = _EXPECTED.get(kind, "a value of the right type")
+    expected = _EXPECTED.get(kind, f"a size, which is {ways(model)}")
     return FieldError(pointer, f"{shown(value)} is not {expected}.")

@@ -173,7 +173,9 @@ class BudgetWindow(Base):
 class Price(Base):
     """What one image of a model costs at present: as quoted by the provider, and as charges have taught.
 
-    `witnesses` are the jobs that were charged `candidate`, which is on its way to become `taught`.
+    `variants` are prices by input, of which `quoted` is the dearest; `allowance` is what the operator holds
+    for a model that has no price. `witnesses` are the jobs that were charged `candidate`, which is on its
+    way to become `taught`.
     `credits` is the price that follows, kept for the release before, which reads nothing else.
     """
 
@@ -181,6 +183,8 @@ class Price(Base):
     model: Mapped[str] = mapped_column(primary_key=True)
     credits: Mapped[int]
     quoted: Mapped[int | None]
+    variants: Mapped[list[dict[str, object]] | None]
+    allowance: Mapped[int | None]
     taught: Mapped[int | None]
     candidate: Mapped[int | None]
     witnesses: Mapped[list[UUID]] = mapped_column(server_default=EMPTY_LIST)

@@ -53,6 +53,41 @@ def test_it_generates_and_edits(client: openai.OpenAI, ours: dict[str, object]) 
     assert [each[:3] for each in shown] == [JPEG] * 2
 
 
+def test_it_calls_models_of_other_dialects(client: openai.OpenAI, ours: dict[str, object]) -> None:
+    """Sizes as pixels or shapes, references as a list or a text, and answers in `images` or `data`."""
+    priced = lambda: "flux/schnell" in [each.id for each in client.models.list()]  # noqa: E731
+    stages.eventually(priced, "the provider's prices")
+    first = client.images.generate(
+        model="flux/schnell", prompt="a red bicycle", size="1024x768", extra_body=ours
+    )  # fmt: skip
+    (drawn,) = first.model_dump()["data"]
+    assert drawn["size"] == "1024x768"
+    last = f"{drawn['job_id']}/images/0"
+    for model, fields, size in (
+        (
+            "flux/kontext-pro/image-to-image",
+            {"image_url": last, "aspect_ratio": "1:1"},
+            "1024x1024",
+        ),
+        ("alibaba/qwen-image-edit", {"image": last}, "1024x1024"),
+        ("bytedance/seedream-v4-edit", {"image_urls": [last]}, "1024x1024"),
+        ("google/nano-banana-pro", {"resolution": "2K"}, "2048x2048"),
+    ):
+        made = client.images.generate(
+            model=model, prompt="the same at night", extra_body=ours | fields
+        ).model_dump()
+        assert [each["size"] for each in made["data"]] == [size], model
+        assert made["meta"]["usage"]["credits_used"] == PRICE
+    two = client.images.generate(
+        model="x-ai/grok-imagine-image",
+        prompt="a blue bicycle",
+        size="1024x1024",
+        n=2,
+        extra_body=ours,
+    )
+    assert len(two.data or ()) == 2
+
+
 def test_it_draws_from_its_last_picture_without_sending_it(
     client: openai.OpenAI, ours: dict[str, object]
 ) -> None:

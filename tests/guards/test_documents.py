@@ -83,7 +83,7 @@ def test_every_code_has_its_place_among_the_errors() -> None:
     refusals = {each.code: str(each.status) for each in errors.refusals()} | FRAMEWORK
     ends = get_args(JobError.model_fields["code"].annotation)
     told = named("errors.md")
-    assert sorted(told) == sorted([*refusals, *ends])
+    assert sorted(told) == sorted({*refusals, *ends})
     assert {code: told[code][1] for code in refusals} == refusals
 
 

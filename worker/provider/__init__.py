@@ -6,6 +6,7 @@
 
 from worker.provider.account import Account, AccountRefused, AccountUnavailable
 from worker.provider.account.pages import LogPage, LogRow, OddRow, TransactionPage, TransactionRow
+from worker.provider.account.pricing import Quote
 from worker.provider.client import Provider
 from worker.provider.reading import read
 
@@ -17,6 +18,7 @@ __all__ = [
     "LogRow",
     "OddRow",
     "Provider",
+    "Quote",
     "TransactionPage",
     "TransactionRow",
     "credits",

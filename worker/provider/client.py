@@ -51,26 +51,25 @@ class Provider:
 
     async def generate(
         self,
-        input: Mapping[str, object],  # noqa: A002 -- a job's input, by its name everywhere
+        body: Mapping[str, object],
         *,
         client_request_id: str,
         timeout: timedelta,  # noqa: ASYNC109 -- its end is an outcome, not a TimeoutError
     ) -> Outcome:
         """Make the paid call; returns its outcome within `timeout`, connecting included.
 
-        `input` is the provider's own body; the image is always asked for as a URL, so that it can
-        be fetched again. Raises ValueError for an id that the provider would drop, before anything
-        is sent.
+        `body` is the provider's own, which asks for a URL (`catalog.provider_body`). Raises ValueError for
+        an id that the provider would drop, before anything is sent.
         """
         if not _CLIENT_REQUEST_ID.fullmatch(client_request_id):
             raise ValueError("a client request id is 1-128 of A-Z a-z 0-9 . _ : -")
-        request = self._request(input, client_request_id)
+        request = self._request(body, client_request_id)
         reply = await line.exchange(self._open, request, timeout)
-        body = bodies.whole(reply)
-        if reply.status is None or body is None:
+        whole = bodies.whole(reply)
+        if reply.status is None or whole is None:
             return self._broken(reply)
         _check_echo(reply.status, reply.headers, client_request_id)
-        return reading.read(reply.status, reply.headers, self._without_key(body))
+        return reading.read(reply.status, reply.headers, self._without_key(whole))
 
     async def __aenter__(self) -> Self:
         self._client = line.open_client(self._base_url, self._connect_timeout)
@@ -93,7 +92,7 @@ class Provider:
         return self._client
 
     def _request(self, body: Mapping[str, object], client_request_id: str) -> httpx.Request:
-        content = json.dumps({**body, "response_format": "url"}, allow_nan=False).encode()
+        content = json.dumps(body, allow_nan=False).encode()
         return self._open.build_request(
             "POST",
             _GENERATIONS,

@@ -8,11 +8,23 @@ from api.contract.shapes.parts import Credits
 from models.platform.jsonable import Json
 
 
+class ModelVariant(BaseModel):
+    """What an image costs of an input that has these fields."""
+
+    when: Json
+    credits: Credits
+
+
 class ModelPrice(BaseModel):
-    """The present price: as the provider quotes it, or as it was published."""
+    """The present price: as the provider quotes it, or as it was published.
+
+    Where it depends on the input, `credits` is the dearest. Held is the dearest of the `variants` whose
+    fields the input has; of an input that fits none, the dearest of all.
+    """
 
     credits: Credits
     per: Literal["image"]
+    variants: list[ModelVariant]
 
 
 class Model(BaseModel):

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -97,8 +97,12 @@ def problem(
     return Answer(status, json.dumps(body).encode(), _PROBLEM)
 
 
-def success(shape: str, url: str, size: str, price: int, jpeg: bytes | None) -> Answer:
-    """Return a 200 in one of its shapes; `jpeg` stands for the URL when base 64 was asked for."""
+def success(shape: str, urls: Sequence[str], size: str, price: int, jpeg: bytes | None) -> Answer:
+    """Return a 200 in one of its shapes; `jpeg` stands for the URL when base 64 was asked for.
+
+    Only the published shapes have more than one image.
+    """
+    url, *more = urls
     if shape == "not_json":
         return Answer(200, b'{"data": [{"url": https://', headers=_price(price))
     if shape == shapes.BARE and jpeg is not None:
@@ -109,7 +113,8 @@ def success(shape: str, url: str, size: str, price: int, jpeg: bytes | None) -> 
     item: dict[str, object] = {"url": url, "size": size}
     if jpeg is not None:
         item = {"b64_json": base64.b64encode(jpeg).decode(), "size": size}
-    body: dict[str, object] = {"data": [item], "meta": {"usage": {"credits_used": price}}}
+    items = [item, *({"url": each, "size": size} for each in more)]
+    body: dict[str, object] = {"data": items, "meta": {"usage": {"credits_used": price}}}
     headers, silent = _price(price), dict[str, str]()
     match shape:
         case "no_meta":
@@ -122,6 +127,10 @@ def success(shape: str, url: str, size: str, price: int, jpeg: bytes | None) -> 
             headers = silent
         case "images_list":
             body = {"images": [item], "meta": body["meta"]}
+        case "images":
+            width, _, height = size.partition("x")
+            drawn = {"width": int(width), "height": int(height), "content_type": "image/jpeg"}
+            body = {"images": [{"url": each, **drawn} for each in urls], "meta": body["meta"]}
     return Answer(200, json.dumps(body).encode(), headers=headers)
 
 

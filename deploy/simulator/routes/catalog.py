@@ -1,13 +1,16 @@
-"""The public routes: which models there are and what they cost, and how fast they were lately.
+"""The public routes: which models there are, what they take and cost, and how fast they were lately.
 
-`GET /v1/models` with an ETag, `GET /models/metrics` of the last five minutes; no key is needed.
+`GET /v1/models` with an ETag, `GET /docs-json` of one model, `GET /models/metrics` of the last five
+minutes; no key is needed.
 """
 
 import hashlib
 import json
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import cast
 
 from aiohttp import web
 
@@ -40,6 +43,23 @@ async def models(request: web.Request) -> web.Response:
         response = web.Response(status=304)
         response.etag = tag
     return response
+
+
+async def schema(request: web.Request) -> web.Response:
+    """`GET /docs-json?model=&endpoint=`: the OpenAPI of one model's endpoint, as it is published."""
+    world, name = request.app[WORLD], request.query.get("model", "")
+    if name not in checks.models():
+        text = "No such model"
+        return wire.whole(answers.problem(404, text, new_request_id(), path=request.path))
+    body = dict(checks.schema(name))
+    fields = {
+        **cast("Mapping[str, object]", body["properties"]),
+        **world.config.edits.get(name, {}),
+    }
+    body["properties"] = {field: rule for field, rule in fields.items() if rule is not None}
+    content = {"application/json": {"schema": body}}
+    path = {"post": {"requestBody": {"required": True, "content": content}}}
+    return web.json_response({"openapi": "3.0.0", "paths": {"/v1/images/generations": path}})
 
 
 async def metrics(request: web.Request) -> web.Response:
@@ -87,7 +107,8 @@ def _model(world: World, name: str, include: set[str]) -> dict[str, object]:
         config = world.config
         quoted = config.price if config.quoted_price is None else config.quoted_price
         unit = {"unit": "image", "price": usd(quoted), "per": 1}
-        row["pricing"] = {"kind": "fixed", "currency": "USD", "units": [unit]}
+        fixed = {"kind": "fixed", "currency": "USD", "units": [unit]}
+        row["pricing"] = config.tariffs.get(name, fixed)
     if include & {"modalities", "all"}:
         row["modalities"] = {"input": ["text", "image"], "output": ["image"]}
     if include & {"capabilities", "all"}:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 from aiohttp import web
 
-from deploy.simulator import answers, checks, scenarios
+from deploy.simulator import answers, checks, dialects, scenarios
 from deploy.simulator.answers import Answer, shapes, wire
-from deploy.simulator.checks import Order
+from deploy.simulator.dialects import Order
 from deploy.simulator.scenarios import Play, lies
 from deploy.simulator.scenarios.table import Delivery
 from deploy.simulator.world import WORLD, World, calls, lying
@@ -83,7 +83,7 @@ async def _play_with_place(world: World, call: Call, order: Order, request: web.
 
 
 async def _play(world: World, call: Call, order: Order, request: web.Request) -> _Reply:
-    price = world.config.price
+    price = _price(world, order)
     if not world.wallet.hold(price):
         call.scenario = "wallet_empty"
         return _Reply(answers.failure("out_of_credits", call.request_id))
@@ -136,13 +136,22 @@ async def _answer(
         return answers.failure("partner_failure", call.request_id)  # never reaches the wire
     seed = order.seed if order.seed is not None else call.number
     size = (order.width, order.height)
-    picture = world.images.make(order.prompt, seed, size, row.defect)
+    pictures = [
+        world.images.make(order.prompt, seed + n, size, row.defect) for n in range(order.count)
+    ]
     inline = order.b64 or row.body in {"b64", *shapes.OF_JPEG}
-    jpeg = await world.images.paint(picture) if inline else None
-    url = (world.config.public_url or f"http://{request.host}").rstrip("/") + picture.path
-    price = lies.told(play.lies, world.config.price if call.charged == 0 else call.charged)
+    jpeg = await world.images.paint(pictures[0]) if inline else None
+    base = (world.config.public_url or f"http://{request.host}").rstrip("/")
+    price = lies.told(play.lies, _price(world, order) if call.charged == 0 else call.charged)
     price = price if row.charged else 0
-    return answers.success(row.body, url, f"{order.width}x{order.height}", price, jpeg)
+    body = "images" if row.body == "image" and order.listed == "images" else row.body
+    urls = [base + each.path for each in pictures]
+    return answers.success(body, urls, f"{order.width}x{order.height}", price, jpeg)
+
+
+def _price(world: World, order: Order) -> int:
+    tariff = world.config.tariffs.get(order.model)
+    return dialects.price(order.body, tariff, world.config.price) * order.count
 
 
 def _signed(answer: Answer, call: Call) -> Answer:

@@ -21,17 +21,21 @@ from models.platform.db import Transaction
 from models.provider import catalog
 from models.schema import Batch, Job
 
-_DRAWN = 1 << 31  # seeds to draw from, where none is given: every service of images takes these
+_DRAWN = 1 << 30  # seeds to draw from, where none is given: every model with a seed takes these
 
 
 def spread(asked: Submission, count: int) -> list[Submission]:
     """Return a submission for each job of a group: alike but for their seeds, which follow one another.
 
-    The first is the one that was given, or is drawn.
+    The first is the one that was given, or is drawn. A model that has no seed draws another each time.
     """
+    model = catalog.find(asked.model)
+    assert model is not None  # noqa: S101 - a submission was checked
+    if "seed" not in model.accepted:
+        return [asked] * count
     given = asked.input.get("seed")
     first = given if isinstance(given, int) else randbelow(_DRAWN)
-    return [_with_seed(asked, first + n) for n in range(count)]
+    return [_with_seed(model, asked, first + n) for n in range(count)]
 
 
 async def group(
@@ -79,9 +83,7 @@ async def of_job(tx: Transaction, job: Job) -> Standing:
     return await read(tx, job.project_id, job.batch_id)
 
 
-def _with_seed(asked: Submission, seed: int) -> Submission:
-    model = catalog.find(asked.model)
-    assert model is not None  # noqa: S101 - a submission was checked
+def _with_seed(model: catalog.Model, asked: Submission, seed: int) -> Submission:
     wrapped = seed if seed <= catalog.SEED_MAX else seed - catalog.SEED_MAX - 1 + catalog.SEED_MIN
     input_ = {**asked.input, "seed": wrapped}
     return replace(asked, input=input_, input_hash=catalog.fingerprint(model, input_))

@@ -32,7 +32,7 @@ async def afford(tx: Transaction, presenter: Presenter, job: Job) -> Job | None:
 
     → queued, holding nothing, while a hard budget has no room; → failed when its `max_cost` does not pay.
     """
-    if (await prices.known(tx, job.model)).present <= job.estimate:
+    if (await prices.known(tx, job.model)).of(job.input) <= job.estimate:
         return job
     # The hold moves to the window of a budget in which the call is paid.
     job = await release_pending_hold(tx, job, reference=str(job.version))
@@ -50,7 +50,7 @@ async def afford(tx: Transaction, presenter: Presenter, job: Job) -> Job | None:
 
 async def priced(tx: Transaction, job: Job) -> Job:
     """Estimate a job's next call at what it costs now."""
-    price = (await prices.known(tx, job.model)).present or job.estimate
+    price = (await prices.known(tx, job.model)).of(job.input) or job.estimate
     if price == job.estimate:
         return job
     return (await tx.scalars(change(job.id, estimate=price))).one()

@@ -12,20 +12,12 @@ whatever the price is, so waiting for three costs nothing. Three answers that ag
 tenth at most, for only the provider's own books settle more. The next quote replaces what was taught.
 """
 
-from models.money.prices.knowing import (
-    DEAREST,
-    PLAUSIBLE,
-    PRESENT,
-    Known,
-    current,
-    dearest,
-    known,
-    listed,
-    present,
-)
+from models.money.prices.allowing import allow
+from models.money.prices.knowing import callable_models, current, dearest, known, present
 from models.money.prices.learning import Drift, drifts, observe
 from models.money.prices.price_list import PriceList
 from models.money.prices.quoting import quote
+from models.money.prices.tariffs import DEAREST, PLAUSIBLE, PRESENT, Known, Variant, listed
 
 __all__ = [
     "DEAREST",
@@ -34,6 +26,9 @@ __all__ = [
     "Drift",
     "Known",
     "PriceList",
+    "Variant",
+    "allow",
+    "callable_models",
     "current",
     "dearest",
     "drifts",

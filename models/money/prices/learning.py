@@ -9,7 +9,8 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from models import ids
-from models.money.prices.knowing import PLAUSIBLE, Known, listed_price, of_row
+from models.money.prices.knowing import known
+from models.money.prices.tariffs import PLAUSIBLE, Known, listed_price, of_row
 from models.platform.db import Transaction
 from models.schema import Attempt, Price
 
@@ -42,6 +43,8 @@ async def observe(tx: Transaction, model_id: str, attempt: Attempt) -> bool:
     """
     charged = attempt.credits
     if charged is None or charged == attempt.hold:
+        return False
+    if (await known(tx, model_id)).expects(charged):
         return False
     log.warning("price.drift", model=model_id, held=attempt.hold, charged=charged)
     if charged not in PLAUSIBLE:

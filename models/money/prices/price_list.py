@@ -3,7 +3,9 @@
 import time
 from collections.abc import Mapping
 
+from models.errors import ModelUnavailable
 from models.money.prices.knowing import learned_prices
+from models.money.prices.tariffs import Known
 from models.platform.db import Database
 from models.provider import catalog
 from models.provider.catalog import Model
@@ -17,21 +19,25 @@ class PriceList:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._read_at = float("-inf")
-        self._learned: dict[str, int] = {}
+        self._learned: dict[str, Known] = {}
 
     async def estimate(self, model: Model, given: Mapping[str, object]) -> int:
         """Return the credits that one attempt at this input should cost.
 
-        Raises `Unavailable`, and `InvalidRequest` for a model whose price nobody has told.
+        Raises `Unavailable`, and `ModelUnavailable` for one that cannot be called at present.
         """
-        learned = await self.learned()
-        price = learned.get(model.id, catalog.estimate(model, given))
-        if price is None:
-            raise catalog.refusal([catalog.unpriced(model)])
+        known_ = (await self._known()).get(model.id)
+        price = catalog.estimate(model, given) if known_ is None else known_.of(given)
+        if price is None or model.retired is not None:
+            error = catalog.uncallable(model)
+            raise ModelUnavailable(error.message, errors=(error,))
         return price
 
     async def learned(self) -> dict[str, int]:
         """Return the prices that were told or taught, by model; raises `Unavailable`."""
+        return {model: each.present for model, each in (await self._known()).items()}
+
+    async def _known(self) -> dict[str, Known]:
         if time.monotonic() - self._read_at >= _BELIEVED:
             async with self._database.transaction() as tx:
                 self._learned = await learned_prices(tx)

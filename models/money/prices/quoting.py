@@ -7,13 +7,15 @@ Beyond that it is told and changes nothing, until three charges agree with it. A
 image costs less than $0.0005 or more than $10.
 """
 
+from collections.abc import Sequence
+
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import case, func, or_, select
+from sqlalchemy import case, func, null, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
-from models.money.prices.knowing import PLAUSIBLE
 from models.money.prices.learning import NO_WITNESS
+from models.money.prices.tariffs import PLAUSIBLE, Variant, defaulted
 from models.platform.db import Transaction
 from models.provider import catalog
 from models.schema import Price
@@ -28,19 +30,27 @@ _DOUBTED = Counter(
 )
 
 
-async def quote(tx: Transaction, model_id: str, credits_: int) -> bool:
+async def quote(
+    tx: Transaction, model_id: str, credits_: int, variants: Sequence[Variant] = ()
+) -> bool:
     """Write the price that the provider's pricing route tells; return whether it changes the present one.
 
-    Also when it says what it said before: whatever charges have taught meanwhile they must teach again. A
-    price of nothing is more likely a hole in a price list than a present, and is not believed either.
+    Of `variants`, prices by input, `credits_` is the dearest, and by it they are believed. Also when it
+    says what it said before: whatever charges have taught meanwhile they must teach again. A price of
+    nothing is more likely a hole in a price list than a present, and is not believed either.
     """
     row = await tx.scalar(select(Price).where(Price.model == model_id))
-    if not _believable(credits_, _known(model_id, row)):
+    told = [each.credits for each in variants]
+    if not _believable(credits_, _known(model_id, row)) or any(
+        each not in PLAUSIBLE for each in told
+    ):
         _DOUBTED.labels(model_id).inc()
         log.error("price.quote_doubted", model=model_id, credits=credits_)
         return False
-    news = Price.quoted.is_distinct_from(credits_)
-    quoted = {"credits": credits_, "quoted": credits_, "taught": None, **NO_WITNESS}
+    rows = [each.dump() for each in defaulted(model_id, variants)] or null()
+    news = or_(Price.quoted.is_distinct_from(credits_), Price.variants.is_distinct_from(rows))
+    written = {"credits": credits_, "quoted": credits_, "variants": rows}
+    quoted = {**written, "taught": None, **NO_WITNESS}
     changed = await tx.scalar(
         insert(Price)
         .values(model=model_id, **quoted)

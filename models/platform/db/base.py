@@ -16,6 +16,7 @@ type_map = {
     list[str]: ARRAY(Text),
     list[UUID]: ARRAY(Uuid),
     dict[str, object]: JSONB,
+    list[dict[str, object]]: JSONB,
     dict[str, str]: JSONB,
 }
 

@@ -9,8 +9,10 @@ import pytest
 
 from models import ids
 from models.__main__ import main
+from models.money import prices
 from tests.conftest import SECRET
 from tests.fixtures.making import Bench
+from tests.fixtures.spending import MODEL
 
 
 @pytest.fixture(autouse=True)
@@ -109,3 +111,16 @@ async def test_what_a_command_changes_is_logged_with_its_user(bench: Bench, run:
         "SET LOCAL session_replication_role = replica; DELETE FROM audit_log WHERE seq = 1"
     )
     assert await run("audit-log", "verify", status=1) == "line 1 is missing: removed"
+
+
+async def test_a_model_without_a_price_is_allowed_and_called_no_more(
+    bench: Bench, run: Shell
+) -> None:
+    model = "google/nano-banana-2"
+    said = await run("allow", model, "--hold", "400000")
+    assert said == f"{model}: 400,000 credits ($0.20) are held for a call"
+    assert (await bench.do(prices.present))[model] == 400_000
+    assert "called no more" in await run("allow", model, "--no")
+    assert model not in await bench.do(prices.present)
+    assert "has a price" in await run("allow", MODEL, "--hold", "1", status=2)
+    assert "is not in the catalog" in await run("allow", "x/y", "--hold", "1", status=2)

@@ -137,7 +137,7 @@ async def test_what_is_paused_must_be_there(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert await run("pause", "--model", "seedream") == 2
-    assert MODEL in capsys.readouterr().err
+    assert "There is no model 'seedream'; GET /v1/models" in capsys.readouterr().err
     assert await run("pause", "--project", "nobody") == 2
     assert "nobody" in capsys.readouterr().err
     assert await bench.do(pauses.standing) == []

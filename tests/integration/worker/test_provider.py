@@ -130,9 +130,9 @@ def assert_unknown(got: Outcome, reason: str) -> None:
 # What is sent.
 
 
-async def test_a_call_sends_the_input_the_id_and_always_asks_for_a_url() -> None:
+async def test_a_call_sends_the_body_as_it_is_and_the_id() -> None:
     answer = says(http(IMAGE, headers=f"x-client-request-id: {ID}\r\n"))
-    asked = {**INPUT, "response_format": "b64_json"}
+    asked = {**INPUT, "response_format": "url", "num_images": 1}
     with capture_logs() as logs:
         async with serving(answer) as server, Provider(server.url, SecretStr(KEY)) as provider:
             got = await provider.generate(asked, client_request_id=ID, timeout=LONG)
@@ -140,7 +140,7 @@ async def test_a_call_sends_the_input_the_id_and_always_asks_for_a_url() -> None
     assert isinstance(got, Image)
     assert (got.url, got.size, got.charge) == (IMAGE_URL, "2048x2048", "settled")
     assert sent.line == "POST /v1/images/generations HTTP/1.1"
-    assert json.loads(sent.body) == {**INPUT, "response_format": "url"}
+    assert json.loads(sent.body) == asked
     assert sent.headers["authorization"] == f"Bearer {KEY}"
     assert sent.headers["x-client-request-id"] == ID
     assert sent.headers["content-type"] == "application/json"

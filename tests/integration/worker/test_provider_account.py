@@ -172,16 +172,17 @@ async def test_a_price_is_asked_for_by_id_and_found_by_alias() -> None:
     pricing = {"kind": "fixed", "currency": "USD", "units": [{"price": 0.0455, "per": "image"}]}
     entry = {"id": "bytedance/seedream-5-0-lite-preview", "aliases": ["lite"], "pricing": pricing}
     async with asking({"object": "list", "data": [entry]}) as (asked, server):
-        assert await asked.price("lite") == 91_000
-        assert await asked.price("another") is None
-    assert server.targets[0] == "/v1/models?id=lite&include=pricing"
+        told = await asked.quotes(["lite", "another"])
+        assert told is not None
+        assert {model: each.credits for model, each in told[0].items()} == {"lite": 91_000}
+    assert server.targets == ["/v1/models?id=lite,another&include=pricing"]
 
 
 CALLS: dict[str, Callable[[Account], Awaitable[object]]] = {
     "logs": lambda asked: asked.logs(START, END),
     "transactions": lambda asked: asked.transactions(START, END),
     "balance": lambda asked: asked.balance(),
-    "price": lambda asked: asked.price("lite"),
+    "quotes": lambda asked: asked.quotes(["lite"]),
 }
 
 

@@ -331,7 +331,11 @@ PRICE = {"kind": "fixed", "currency": "USD", "units": [{"price": 0.0455, "per": 
         ({**PRICE, "units": [{"price": 0.0455}]}, 91_000),
         ({**PRICE, "currency": "CREDITS", "units": [{"price": 91_000, "per": 1}]}, 91_000),
         ({"kind": "variants", "variants": [{"price": 0.0455}, {"price": 0.0455}]}, 91_000),
-        ({"kind": "variants", "variants": [{"price": 0.0455}, {"price": 0.05}]}, None),
+        ({"kind": "variants", "variants": [{"price": 0.05}, {"price": 0.0455}]}, 100_000),
+        ({"kind": "variants", "variants": [{"price": 0.05}, {"price": 2, "unit": "token"}]}, None),
+        ({"kind": "variants", "variants": []}, None),
+        ({**PRICE, "units": [{"price": 0.01, "unit": "megapixel", "per": 1}]}, None),
+        ({**PRICE, "units": [{"price": 0}]}, None),
         ({**PRICE, "units": [{"price": 2, "per": "1M tokens"}]}, None),
         ({**PRICE, "units": [{"price": 2, "per": 0}]}, None),
         ({**PRICE, "units": [{"price": 2, "per": "second"}]}, None),
@@ -342,10 +346,31 @@ PRICE = {"kind": "fixed", "currency": "USD", "units": [{"price": 0.0455, "per": 
         (None, None),
     ],
 )
-def test_a_price_is_told_only_when_there_is_exactly_one(
-    priced: object, expected: int | None
-) -> None:
+def test_a_price_is_told_only_when_it_is_known_ahead(priced: object, expected: int | None) -> None:
     body = {"data": [None, {"id": "other"}, {"id": "a", "aliases": ["b"], "pricing": priced}]}
-    assert pricing.of_model(body, "a") == expected
-    assert pricing.of_model(body, "b") == expected
-    assert pricing.of_model(body, "c") is None
+    found = {model: each.credits for model, each in pricing.of_models(body, "abc").items()}
+    assert found == ({} if expected is None else {"a": expected, "b": expected})
+
+
+def test_each_variant_is_told_with_the_fields_that_it_is_for() -> None:
+    listed = [
+        {"when": {"resolution": each}, "price": price, "unit": "image", "per": 1}
+        for each, price in (("1K", 0.1), ("4K", 0.2))
+    ]
+    priced = {"kind": "variants", "dimensions": ["resolution"], "variants": listed}
+    quote = pricing.of_models({"data": [{"id": "a", "pricing": priced}]}, "a")["a"]
+    assert quote.credits == 400_000
+    assert [(each.when, each.credits) for each in quote.variants] == [
+        ({"resolution": "1K"}, 200_000),
+        ({"resolution": "4K"}, 400_000),
+    ]
+
+
+def test_the_price_is_that_of_the_endpoint_that_makes_images() -> None:
+    def entry(kind: str, price: float) -> object:
+        return {"id": "a", "type": kind, "pricing": {**PRICE, "units": [{"price": price}]}}
+
+    types = {"openai/images-edits": 3, "openai/images-generations": 1, "openai/chat-completions": 2}
+    rows = [entry(kind, price) for kind, price in types.items()]
+    assert pricing.of_models({"data": rows}, "a")["a"].credits == 2_000_000
+    assert pricing.of_models({"data": rows[:1] + rows[2:]}, "a") == {}

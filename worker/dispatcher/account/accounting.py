@@ -26,7 +26,7 @@ from models.settings import Settings
 from worker.dispatcher.duty import Dispatcher
 from worker.dispatcher.rows import one_by_one
 from worker.dispatcher.watchdog import go_on
-from worker.provider import Provider
+from worker.provider import Provider, Quote
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -66,6 +66,14 @@ class Skew:
             self.lo, self.hi = min(self.lo, offset), max(self.hi, offset)
 
 
+@dataclass(slots=True)
+class Quoted:
+    """What the pricing route told last, by model, and the ETag of that answer."""
+
+    quotes: dict[str, Quote] = field(default_factory=dict)
+    etag: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class AccountReader:
     """The resources of a dispatcher, the provider's account, and what was learned of its clock."""
@@ -73,6 +81,7 @@ class AccountReader:
     dispatcher: Dispatcher
     provider: Provider
     skew: Skew = field(default_factory=Skew)
+    quoted: Quoted = field(default_factory=Quoted)
     foreign: dict[str, None] = field(
         default_factory=dict
     )  # inferences that the log ascribes to others

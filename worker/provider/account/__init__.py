@@ -6,4 +6,4 @@ Never makes a call that costs money.
 
 from worker.provider.account.asking import Account, AccountRefused, AccountUnavailable
 
-__all__ = ["Account", "AccountRefused", "AccountUnavailable", "pages"]
+__all__ = ["Account", "AccountRefused", "AccountUnavailable", "pages", "pricing"]

@@ -1,7 +1,7 @@
 """The account behind a key: what was logged, what was charged, what is left, what it costs."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
@@ -15,13 +15,16 @@ from models.errors import DarkroomError
 from worker.provider import line
 from worker.provider.account import pricing
 from worker.provider.account.pages import LogPage, OddRow, TransactionPage
+from worker.provider.account.pricing import Quote
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 # Nobody waits for these answers; a duty that hangs would hold its lease.
 DEADLINE = timedelta(seconds=30)
 PAGE_MAX = 100
-_OK = 200
+_OK, _NOT_MODIFIED = 200, 304
+_MODELS = "/v1/models"
+_GENERATIONS = "openai/images-generations"  # the type of our endpoint
 _REFUSED = frozenset({401, 403})
 _RICHEST = 10**9  # US dollars
 
@@ -113,10 +116,28 @@ class Account:
         """Return what is left, in US dollars, exactly; it may be negative."""
         return _understood("balance", _balance, await self._get("/v2/billing", {}, key))
 
-    async def price(self, model: str, *, key: SecretStr | None = None) -> int | None:
-        """Return the credits for one image, or None when no one price is told ahead."""
-        body = await self._get("/v1/models", {"id": model, "include": "pricing"}, key)
-        return _understood("price", lambda found: pricing.of_model(found, model), body)
+    async def quotes(
+        self, models: Sequence[str], etag: str | None = None
+    ) -> tuple[dict[str, Quote], str | None] | None:
+        """Return what an image of each model costs, of those that have a price, and the answer's ETag.
+
+        None where nothing has changed since the answer that had `etag`. One request for all, without a key.
+        """
+        query = {"id": ",".join(models), "include": "pricing"}
+        headers = {} if etag is None else {"If-None-Match": etag}
+        request = self._client.build_request("GET", _MODELS, params=query, headers=headers)
+        reply = await line.exchange(self._client, request, self._deadline)
+        if reply.status == _NOT_MODIFIED and etag is not None:
+            return None
+        body = _json(_MODELS, reply)
+        found = _understood("prices", lambda told: pricing.of_models(told, models), body)
+        return found, reply.headers.get("etag")
+
+    async def published(self, model: str) -> object:
+        """Return the OpenAPI document that the provider serves for a model at present, as it came."""
+        query = {"model": model, "endpoint": _GENERATIONS}
+        request = self._client.build_request("GET", "/docs-json", params=query)
+        return _json("/docs-json", await line.exchange(self._client, request, self._deadline))
 
     def _note_odd(self, page: str, odd: tuple[OddRow, ...]) -> None:
         """Count rows that were skipped; the first of each kind is told."""
@@ -133,18 +154,21 @@ class Account:
         request = self._client.build_request(
             "GET", path, params=query, headers={"Authorization": line.bearer(key or self._key)}
         )
-        reply = await line.exchange(self._client, request, self._deadline)
-        if reply.body is None:
-            raise AccountUnavailable(f"{path}: {type(reply.failure).__name__}")
-        if reply.status in _REFUSED:
-            raise AccountRefused(f"{path}: HTTP status {reply.status}")
-        if reply.status != _OK:
-            raise AccountUnavailable(f"{path}: HTTP status {reply.status}")
-        try:
-            # Money is decimal: a balance must not be rounded on its way in.
-            return json.loads(reply.body, parse_float=Decimal)
-        except (ValueError, RecursionError):
-            raise AccountUnavailable(f"{path}: not JSON") from None
+        return _json(path, await line.exchange(self._client, request, self._deadline))
+
+
+def _json(path: str, reply: line.Reply) -> object:
+    if reply.body is None:
+        raise AccountUnavailable(f"{path}: {type(reply.failure).__name__}")
+    if reply.status in _REFUSED:
+        raise AccountRefused(f"{path}: HTTP status {reply.status}")
+    if reply.status != _OK:
+        raise AccountUnavailable(f"{path}: HTTP status {reply.status}")
+    try:
+        # Money is decimal: a balance must not be rounded on its way in.
+        return json.loads(reply.body, parse_float=Decimal)
+    except (ValueError, RecursionError):
+        raise AccountUnavailable(f"{path}: not JSON") from None
 
 
 def _written(moment: datetime) -> str:
