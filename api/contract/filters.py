@@ -44,7 +44,11 @@ class Filters(BaseModel):
     customer: Name | None = None
     idempotency_key: Annotated[
         Text | None,
-        Field(min_length=1, max_length=255, description="of the request that made the job"),
+        Field(
+            min_length=1,
+            max_length=255,
+            description="of the request that made the job; of a group, its first job has it",
+        ),
     ] = None
     charge_state: Literal["none", "unknown", "settled", "released"] | None = None
     waiting_reason: WaitingReason | None = None

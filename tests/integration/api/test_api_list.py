@@ -105,7 +105,9 @@ async def test_the_images_of_a_call_are_found_by_the_key_of_the_call(api: Api) -
     asked = {**input_(), "n": 10, "size": "2K"}
     impatient = {"x-stainless-read-timeout": "0.2", "idempotency-key": "ten"}
     await api.client.post("/v1/images/generations", json=asked, headers=impatient)
-    assert len(await listed(api, idempotency_key="ten")) == 10
+    (first,) = await listed(api, idempotency_key="ten")
+    group = (await api.client.get(f"/v1/jobs/{first}")).json()["batch_id"]
+    assert len(await listed(api, batch=group)) == 10
 
 
 async def test_erased_jobs_are_listed_or_left_out(api: Api) -> None:

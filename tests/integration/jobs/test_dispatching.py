@@ -254,16 +254,29 @@ async def test_an_image_that_is_being_kept_takes_a_slot_and_no_call(bench: Bench
     assert [capacity.within(limit) for limit in (9, 3, 1)] == [3, 2, 0]
 
 
-async def test_whoever_leaves_a_place_rings_for_the_next(
-    bench: Bench, rings: list[tuple[str, str]]
+@pytest.mark.parametrize("waits", [True, False])
+async def test_who_leaves_a_place_rings_for_the_next_if_one_waits(
+    bench: Bench, rings: list[tuple[str, str]], *, waits: bool
 ) -> None:
     ref = await bench.running()
+    if waits:
+        await bench.submit()
     rings.clear()
     await bench.receive(ref)
-    assert ("jobs", "") in rings
+    assert (("jobs", "") in rings) == waits
     rings.clear()
     await bench.succeed(ref)
-    assert ("jobs", "") in rings
+    assert (("jobs", "") in rings) == waits
+
+
+async def test_who_ends_in_the_general_way_rings_always(
+    bench: Bench, rings: list[tuple[str, str]]
+) -> None:
+    ref = await bench.running(reuse="exact")
+    rings.clear()
+    await bench.receive(ref)
+    await bench.succeed(ref)
+    assert rings.count(("jobs", "")) == 2
 
 
 # Concurrency keys.
