@@ -89,12 +89,12 @@ _UNFUNDED = prepared(
                 ORDER BY project_id LIMIT 1) following
     ), named AS (
         SELECT first.* FROM owners CROSS JOIN LATERAL (
-               SELECT project_id, budget_id, model, max_cost - charged AS may_cost FROM jobs
+               SELECT project_id, budget_id, model, input, max_cost - charged AS may_cost FROM jobs
                 WHERE {JOB_UNFUNDED} AND project_id = owners.project_id AND budget_id IS NOT NULL
                 ORDER BY budget_id, rank, id LIMIT 1) first
         UNION ALL
         SELECT following.* FROM named CROSS JOIN LATERAL (
-               SELECT project_id, budget_id, model, max_cost - charged AS may_cost FROM jobs
+               SELECT project_id, budget_id, model, input, max_cost - charged AS may_cost FROM jobs
                 WHERE {JOB_UNFUNDED} AND project_id = named.project_id AND budget_id > named.budget_id
                 ORDER BY budget_id, rank, id LIMIT 1) following
     ), lines AS (

@@ -104,9 +104,9 @@ async def test_the_catalog_shows_rules_and_price(api: Api) -> None:
     first, *others = catalog.models()
     assert [each["id"] for each in listed["data"]] == [first.id]
     assert [each["id"] for each in listed["unavailable"]] == [each.id for each in others]
-    assert "quotes no one price" in listed["unavailable"][0]["reason"]
+    assert "quotes no price" in listed["unavailable"][0]["reason"]
     first = listed["data"][0]
-    assert first["price"] == {"credits": PRICE, "per": "image"}
+    assert first["price"] == {"credits": PRICE, "per": "image", "variants": []}
     assert first["rules"]["image_size"]["named"] == ["2K", "4K"]
     assert first["rules"]["image_urls"] == {"max": 14}
     assert "prompt" in first["rules"]["input"]["properties"]
