@@ -43,6 +43,7 @@ def shown(data: Path) -> str:
         return output.read_text()
 
 
+@pytest.mark.long
 def test_the_demo_shows_the_main_job_and_ends(shown: str, data: Path) -> None:
     lines = [line for line in shown.splitlines() if re.match(r" *[0-9]+\.[0-9]{3} s  ", line)]
     told = " / ".join(lines)

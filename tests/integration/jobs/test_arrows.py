@@ -196,6 +196,7 @@ DIAGRAM: dict[Callable[[Bench], Awaitable[Ref]], dict[str, str]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("state", DIAGRAM, ids=lambda state: state.__name__)
 async def test_only_the_arrows_of_the_diagram_move_a_job(
     bench: Bench, state: Callable[[Bench], Awaitable[Ref]]

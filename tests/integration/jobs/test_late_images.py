@@ -295,6 +295,7 @@ async def released(bench: Bench, fresh: Ref) -> None:
 WAITS = (backoff, parked, unknown_charge, budget, released)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("wait", WAITS, ids=lambda wait: wait.__name__)
 async def test_a_job_that_waits_again_succeeds_with_its_spare_there_and_then(
     bench: Bench, wait: Callable[[Bench, Ref], Awaitable[None]]
@@ -496,6 +497,7 @@ async def test_when_an_inline_image_is_lost_an_earlier_one_is_fetched(bench: Ben
     assert await ended(bench, late.job_id) == ("succeeded", 0, CHEAPER + PRICE)
 
 
+@pytest.mark.long
 async def test_of_all_who_keep_one_spare_at_once_one_ends_the_job(bench: Bench) -> None:
     for _ in range(10):
         late, fresh = await overtaken(bench)
@@ -659,6 +661,7 @@ ORDERS: dict[Order, set[str]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: order.__name__.lstrip("_"))
 @pytest.mark.parametrize("way", ["retry_later", "refuse", "park", "lose"])
 @pytest.mark.parametrize("early", [EARLY, INLINE], ids=["url", "inline"])

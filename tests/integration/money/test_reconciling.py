@@ -31,6 +31,7 @@ async def look(house: House) -> None:
     await reconciling.run(house.reader)
 
 
+@pytest.mark.long
 async def test_one_page_settles_many_attempts(house: House) -> None:
     paid = await house.spend(*[CHARGED] * 10, *["524_charged"] * 10)
     free = await house.spend(*[FREE] * 10)

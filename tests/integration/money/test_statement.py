@@ -100,6 +100,7 @@ async def test_the_accounts_ledger_has_the_last_word(house: House) -> None:
         assert (await house.bench.job(jobs_[script]))["held"] == 0, lie
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("script", APART)
 async def test_a_call_that_nobody_named_is_found_among_no_others(house: House, script: str) -> None:
     (job,) = await house.spend(script, max_attempts=1)
@@ -117,6 +118,7 @@ async def test_what_an_answer_told_wrongly_becomes_what_was_charged(house: House
         assert (await house.bench.job(job))["charged"] == PRICE, each
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("skew", [-75, 75, -600, 600])
 async def test_a_provider_whose_clock_is_wrong_is_understood(house: House, skew: int) -> None:
     house.provider.world.change({"skew": skew})

@@ -656,6 +656,7 @@ FLOODS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_no_flood_is_swallowed(flood: str) -> None:
     begin, repeated, posted, fetched = FLOODS[flood]

@@ -101,6 +101,7 @@ def test_without_a_receiver_the_submitters_trace_is_passed_on_as_it_came(given: 
     assert [TRACE in line for line in ran.stderr.splitlines()] == [True, True, False]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "given", [None, "", "00-0-0-01", f"ff-{TRACE}-{PARENT}-01", f"00-{'0' * 32}-{PARENT}-01"]
 )
@@ -116,6 +117,7 @@ def test_a_submission_that_names_no_trace_begins_one(collector: Collector) -> No
     assert len(collector.spans) == 6
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("given", "sampler", "ratio", "spans", "row"),
     [
