@@ -1,7 +1,7 @@
 """What a dispatcher would find to do: one question a tick, for all duties that begin with a look.
 
 Each of them has its own look (decision 37), and asks it when it is rung for. Without a ring nothing has
-happened, as a rule; then this one statement stands for nine turns.
+happened, as a rule; then this one statement stands for eight turns.
 """
 
 from collections.abc import Set as AbstractSet

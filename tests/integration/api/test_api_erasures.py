@@ -396,7 +396,7 @@ async def of_several(api: Api, *customers: str) -> Body:
 
 
 async def turn(api: Api) -> None:
-    """Give each batch its turn."""
+    """Take a turn with each batch."""
     for each in await batches.due(api.life.database.direct, 50):
         async with api.life.database.transaction() as tx:
             await batches.advance(tx, api.life.presenter, each)

@@ -4,7 +4,7 @@ Short in `make test`; with the 50,000 rows that a batch may have in `make long`.
 """
 
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
 
@@ -17,12 +17,12 @@ from models.jobs import batches
 from models.jobs.batches import Order, advancing, counting, feeding
 from models.jobs.queue import sharing
 from models.jobs.view import Presenter
-from models.platform.db import Database, Transaction
-from models.platform.db.statements import Statement
+from models.platform.db import Database
 from models.platform.vault import Vault
 from models.states import IN_BATCH, ROW_IN_QUEUE
 from tests.conftest import make_project
 from tests.fixtures.making import LEASE, NOTHING, PRICE, Bench
+from tests.fixtures.plans import jobs_looked_at
 
 _ROWS = [1_000, pytest.param(50_000, marks=pytest.mark.long)]
 _ROW = {
@@ -89,12 +89,12 @@ async def test_looks_beside_a_long_batch_see_its_window_and_not_its_rows(
         "but_jobs": [], "but_projects": [],
     }  # fmt: skip
     half: dict[str, object] = {"limit": 50, "half": feeding.WINDOW // 2}
-    assert await seen(bench, sharing.CALLS, places) < 300
-    assert await seen(bench, sharing.PAID, places) < 300
-    assert await seen(bench, advancing.DUE, half) <= 2 * feeding.WINDOW
-    assert await seen(bench, counting._TELL_OFF, {"batch": batch, "most": 500}) < 10  # noqa: SLF001 - likewise
+    assert await jobs_looked_at(bench, sharing.CALLS, places) < 300
+    assert await jobs_looked_at(bench, sharing.PAID, places) < 300
+    assert await jobs_looked_at(bench, advancing.DUE, half) <= 2 * feeding.WINDOW
+    assert await jobs_looked_at(bench, counting._TELL_OFF, {"batch": batch, "most": 500}) < 10  # noqa: SLF001 - likewise
     of_batch = {"batch": batch, "most": 40, "priority": None, "lead": timedelta(0)}
-    assert await seen(bench, feeding._FEED, of_batch) <= 200  # noqa: SLF001 - likewise
+    assert await jobs_looked_at(bench, feeding._FEED, of_batch) <= 200  # noqa: SLF001 - likewise
 
 
 async def dispatched(bench: Bench, slots: int) -> list[UUID]:
@@ -102,33 +102,3 @@ async def dispatched(bench: Bench, slots: int) -> list[UUID]:
         lambda tx: jobs.dispatch(tx, slots, lease=LEASE, typical_call=NOTHING, free=10_000)
     )
     return [each.job_id for each in found]
-
-
-async def seen(bench: Bench, statement: Statement, asked: dict[str, object]) -> float:
-    """Return how many rows of jobs a statement looks at, by its plan, which has no Seq Scan of them."""
-
-    async def explain(tx: Transaction) -> dict[str, object]:
-        await tx.run(sharing.PREPARE, {})
-        explained = await tx.run(b"EXPLAIN (ANALYZE, FORMAT JSON) " + statement, asked)
-        plan: dict[str, object] = explained[0]["QUERY PLAN"][0]["Plan"]
-        return plan
-
-    found = [
-        node for node in _nodes(await bench.do(explain)) if node.get("Relation Name") == "jobs"
-    ]
-    assert found
-    assert "Seq Scan" not in {node["Node Type"] for node in found}
-    return sum(_rows(node) for node in found)
-
-
-def _nodes(plan: dict[str, object]) -> Iterator[dict[str, object]]:
-    yield plan
-    below = plan.get("Plans", [])
-    assert isinstance(below, Sequence)
-    for each in below:
-        yield from _nodes(each)
-
-
-def _rows(node: dict[str, object]) -> float:
-    rows = sum(float(str(node.get(name, 0))) for name in ("Actual Rows", "Rows Removed by Filter"))
-    return rows * float(str(node["Actual Loops"]))

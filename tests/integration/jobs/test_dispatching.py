@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -17,11 +16,11 @@ from models.jobs import Dispatch
 from models.jobs.queue import sharing
 from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
-from models.platform.db.statements import Statement
 from models.platform.vault import Vault
 from models.provider import pauses
 from tests.conftest import make_project
 from tests.fixtures.making import LEASE, NOTHING, Bench
+from tests.fixtures.plans import jobs_looked_at
 
 LONG = LEASE
 # As many copies of a project's one queued job, each a millisecond younger than the last.
@@ -478,37 +477,4 @@ async def test_a_release_looks_at_no_more_of_a_long_backlog(
         **nobody,
     }
     for statement in (sharing.PAID, sharing.CALLS):
-        plan = await _explain(bench, statement, asked)
-        seen = [node for node in _nodes(plan) if node.get("Relation Name") == "jobs"]
-        assert seen
-        assert "Seq Scan" not in {node["Node Type"] for node in seen}
-        assert sum(_rows(node) for node in seen) < 1_000
-
-
-async def _explain(
-    bench: Bench, statement: Statement, asked: dict[str, object]
-) -> dict[str, object]:
-    async def explain(tx: Transaction) -> dict[str, object]:
-        await tx.run(sharing.PREPARE, {})
-        explained = await tx.run(b"EXPLAIN (ANALYZE, FORMAT JSON) " + statement, asked)
-        plan: dict[str, object] = explained[0]["QUERY PLAN"][0]["Plan"]
-        return plan
-
-    return await bench.do(explain)
-
-
-def _nodes(plan: dict[str, object]) -> Iterator[dict[str, object]]:
-    yield plan
-    below = plan.get("Plans", [])
-    assert isinstance(below, Sequence)
-    for each in below:
-        yield from _nodes(each)
-
-
-def _rows(node: dict[str, object]) -> float:
-    """Return how many rows a node has looked at."""
-    rows = sum(
-        float(str(node.get(name, 0)))
-        for name in ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Join Filter")
-    )
-    return rows * float(str(node["Actual Loops"]))
+        assert await jobs_looked_at(bench, statement, asked) < 1_000
