@@ -8,8 +8,9 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 
-from api.contract import documentation, dropin, events
-from api.contract.answers import JsonAnswer
+from api.contract.formats.answers import JsonAnswer
+from api.contract.openapi import documentation, events
+from api.contract.openapi import generations as dropin
 from api.edge import problems
 from api.edge.body_limits import Pace
 from api.edge.middleware import Door

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Literal
 
-from api.contract.strict_json import DECODER, parse
+from api.contract.formats.strict_json import DECODER, parse
 from models.errors import FieldError, InvalidRequest, MalformedBody
 
 Kind = Literal["json", "ndjson", "csv"]

@@ -6,7 +6,7 @@ from datetime import datetime
 from ipaddress import ip_network
 
 from api.batching.judging import Report, Terms
-from api.contract.batches import BatchHead
+from api.contract.requests.batches import BatchHead
 from models import errors
 from models.errors import FieldError, InvalidRequest, Refusal
 

@@ -10,8 +10,8 @@ from pydantic_core import to_json
 
 from api.batching import formats
 from api.batching.formats import Kind, Raw, Read
-from api.contract.batches import ROWS_MAX, BatchHead, Row
-from api.contract.field_errors import field_error
+from api.contract.formats.field_errors import field_error
+from api.contract.requests.batches import ROWS_MAX, BatchHead, Row
 from models import ids
 from models.errors import EgressRefused, FieldError, InvalidRequest
 from models.platform.addresses import Network, check_url

@@ -19,7 +19,7 @@ from api.batching import handover
 from api.batching.formats import of_size
 from api.batching.judging import Report, Terms, judge
 from api.batching.spooling import Spooled, kind_of, spool
-from api.contract.batches import BatchQuery, BatchRetry
+from api.contract.requests.batches import BatchQuery, BatchRetry
 from api.dependencies.state import State
 from api.submitting import naming
 from models import jobs

@@ -1,25 +1,6 @@
-"""What crosses the wire, inwards and outwards, and what OpenAPI says of it.
+"""What crosses the wire: `requests` in, `shapes` out, their `formats`, and what `openapi` says of them.
 
 Promises: inwards closed to unknown fields; outwards every answer fits the shape that is documented.
 """
 
-__all__ = [
-    "actions",
-    "answers",
-    "batches",
-    "budgets",
-    "cursors",
-    "documentation",
-    "dropin",
-    "erasures",
-    "etags",
-    "events",
-    "field_errors",
-    "filters",
-    "operating",
-    "queries",
-    "schemas",
-    "spreadsheet",
-    "strict_json",
-    "subscriptions",
-]
+__all__ = ["formats", "openapi", "requests"]

@@ -3,7 +3,7 @@
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from api.contract.strict_json import parse
+from api.contract.formats.strict_json import parse
 from api.dependencies.deps import Key
 from api.dependencies.state import state_of
 from api.edge.body_limits import Intake

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from fastapi import Request, Response
 
-from api.contract.schemas import SubmitBody
+from api.contract.requests.jobs import SubmitBody
 from api.dependencies.bodies import ParsedRequest, let_go, no_body
 from api.dependencies.state import State, state_of
 from api.dropin import answering, joining, outcomes, outputs, patience, reading, streaming, waiting

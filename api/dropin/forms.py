@@ -12,7 +12,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from api.contract.strict_json import parse
+from api.contract.formats.strict_json import parse
 from api.dependencies.bodies import ParsedRequest
 from api.dropin.options import Written
 from api.dropin.reading import refusal

@@ -6,8 +6,8 @@ from hashlib import sha256
 
 from pydantic import ValidationError
 
-from api.contract.field_errors import field_error
-from api.contract.schemas import Options
+from api.contract.formats.field_errors import field_error
+from api.contract.requests.jobs import Options
 from models.errors import FieldError
 from models.platform.wording import shown
 

@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from api.contract.schemas import Options, SubmitBody
+from api.contract.requests.jobs import Options, SubmitBody
 from api.dropin import options, outputs, sizes
 from api.dropin.outputs import Output
 from models.errors import FieldError, InvalidRequest, ModelNotFound

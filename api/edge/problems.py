@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from api.contract.answers import JsonAnswer
-from api.contract.field_errors import field_error
+from api.contract.formats.answers import JsonAnswer
+from api.contract.formats.field_errors import field_error
 from api.edge import dialects
 from models.errors import InternalError, InvalidRequest, Refusal, Unavailable
 from models.images.store_errors import StorageError, StoreUnavailable

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.contract import cursors
-from api.contract.actions import ActionBody, PageQuery
-from api.contract.answers import JsonAnswer
-from api.contract.documentation import ACTION, ACTION_ASKED, ACTIONS, KEYED, REFUSALS
+from api.contract.formats import cursors
+from api.contract.formats.answers import JsonAnswer
+from api.contract.openapi.documentation import ACTION, ACTION_ASKED, ACTIONS, KEYED, REFUSALS
+from api.contract.requests.actions import ActionBody, PageQuery
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import ActionId, Here, Reader, Reading, Tx, Writer, idempotency_key
 from api.submitting import sweeping

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from api.contract.answers import JsonAnswer
-from api.contract.documentation import REFUSALS
-from api.contract.operating import AUDIT, AuditOfAllQuery, AuditQuery, write_cursor
+from api.contract.formats.answers import JsonAnswer
+from api.contract.openapi.documentation import REFUSALS
+from api.contract.openapi.operators import AUDIT, AuditOfAllQuery, AuditQuery, write_cursor
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import ANY_OPERATOR, Admin, Reading
 from models import ids

@@ -10,17 +10,9 @@ from pydantic_core import to_json
 from api.batching import results, taking
 from api.batching.spooling import StreamedRoute
 from api.batching.taking import Taken
-from api.contract import cursors, spreadsheet
-from api.contract.answers import JsonAnswer
-from api.contract.batches import (
-    BatchChanges,
-    BatchListQuery,
-    BatchQuery,
-    BatchRetry,
-    ItemsQuery,
-    ResultsQuery,
-)
-from api.contract.documentation import (
+from api.contract.formats import cursors, spreadsheet
+from api.contract.formats.answers import JsonAnswer
+from api.contract.openapi.documentation import (
     BATCH,
     BATCH_ITEMS,
     BATCH_MADE,
@@ -33,6 +25,14 @@ from api.contract.documentation import (
     REFUSALS,
     WITH_BATCH,
     WITH_HOLD,
+)
+from api.contract.requests.batches import (
+    BatchChanges,
+    BatchListQuery,
+    BatchQuery,
+    BatchRetry,
+    ItemsQuery,
+    ResultsQuery,
 )
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import BatchId, Here, Reader, Reading, Tx, Writer, idempotency_key

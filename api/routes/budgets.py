@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter, Response
 
-from api.contract.answers import JsonAnswer
-from api.contract.budgets import BudgetBody
-from api.contract.documentation import BUDGET, BUDGETS, REFUSALS
+from api.contract.formats.answers import JsonAnswer
+from api.contract.openapi.documentation import BUDGET, BUDGETS, REFUSALS
+from api.contract.requests.budgets import BudgetBody
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Admin, BudgetId, Here, Reading, Tx, Usage
 from models.jobs import view

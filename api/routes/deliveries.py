@@ -6,10 +6,17 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.contract import cursors
-from api.contract.answers import JsonAnswer
-from api.contract.documentation import DELIVERIES, DELIVERY, REDELIVERED, REFUSALS, REPLAYED, TESTED
-from api.contract.subscriptions import DeliveryQuery, ReplayBody
+from api.contract.formats import cursors
+from api.contract.formats.answers import JsonAnswer
+from api.contract.openapi.documentation import (
+    DELIVERIES,
+    DELIVERY,
+    REDELIVERED,
+    REFUSALS,
+    REPLAYED,
+    TESTED,
+)
+from api.contract.requests.webhooks import DeliveryQuery, ReplayBody
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import DeliveryId, EndpointId, Here, Hooker, JobId, Reader, Reading, Tx
 from models import ids, jobs

@@ -5,10 +5,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.contract import cursors
-from api.contract.answers import JsonAnswer
-from api.contract.documentation import ERASURE, ERASURE_ASKED, ERASURES, KEYED, REFUSALS
-from api.contract.erasures import ErasureBody, ErasureQuery
+from api.contract.formats import cursors
+from api.contract.formats.answers import JsonAnswer
+from api.contract.openapi.documentation import ERASURE, ERASURE_ASKED, ERASURES, KEYED, REFUSALS
+from api.contract.requests.erasures import ErasureBody, ErasureQuery
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Admin, ErasureId, Here, Reader, Reading, idempotency_key
 from api.submitting import sweeping

@@ -6,8 +6,8 @@ import time
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from api.contract.answers import JsonAnswer
-from api.contract.documentation import HEALTHY, METRICS, READY, REFUSALS
+from api.contract.formats.answers import JsonAnswer
+from api.contract.openapi.documentation import HEALTHY, METRICS, READY, REFUSALS
 from api.dependencies.deps import Here
 from api.dependencies.state import State
 from api.edge.route import Route

@@ -8,9 +8,9 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from api.contract.answers import JsonAnswer
-from api.contract.documentation import BYTES, REFUSALS, SHARED
-from api.contract.etags import matches
+from api.contract.formats.answers import JsonAnswer
+from api.contract.formats.etags import matches
+from api.contract.openapi.documentation import BYTES, REFUSALS, SHARED
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Here, JobId, Reader, Tx, documented_reader
 from api.dependencies.state import State

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from api.contract import cursors, spreadsheet
-from api.contract.answers import JsonAnswer
-from api.contract.documentation import (
+from api.contract.formats import cursors, spreadsheet
+from api.contract.formats.answers import JsonAnswer
+from api.contract.formats.etags import matches
+from api.contract.openapi.documentation import (
     ACCEPTED,
     ERASED,
     EXPLANATION,
@@ -21,9 +22,8 @@ from api.contract.documentation import (
     WITH_METADATA,
     WITH_POLL,
 )
-from api.contract.etags import matches
-from api.contract.filters import ListQuery
-from api.contract.schemas import RetryBody, SubmitBody
+from api.contract.requests.filters import ListQuery
+from api.contract.requests.jobs import RetryBody, SubmitBody
 from api.dependencies.bodies import JsonRoute, let_go
 from api.dependencies.deps import Here, JobId, Reader, Reading, Tx, Writer, idempotency_key
 from api.dependencies.holding import patience_of

@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter, Response
 
-from api.contract.answers import JsonAnswer
-from api.contract.documentation import KEY, KEY_MADE, KEYS, REFUSALS
-from api.contract.schemas import KeyBody, RotateBody
+from api.contract.formats.answers import JsonAnswer
+from api.contract.openapi.documentation import KEY, KEY_MADE, KEYS, REFUSALS
+from api.contract.requests.jobs import KeyBody, RotateBody
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Admin, Here, KeyId, Reading, Tx
 from models.accounts import api_keys, caps

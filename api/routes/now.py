@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from api.contract.answers import JsonAnswer
-from api.contract.documentation import NOW, REFUSALS
-from api.contract.queries import NowQuery
+from api.contract.formats.answers import JsonAnswer
+from api.contract.openapi.documentation import NOW, REFUSALS
+from api.contract.requests.usage import NowQuery
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Here, Reader, Reading
 from models.operating import now

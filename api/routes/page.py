@@ -15,9 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.contract import strict_json
-from api.contract.answers import JsonAnswer
-from api.contract.etags import matches
+from api.contract.formats import strict_json
+from api.contract.formats.answers import JsonAnswer
+from api.contract.formats.etags import matches
 from api.dependencies.state import State, state_of
 from api.edge.callers import COOKIES, session_token
 from api.edge.route import demand_none

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.contract.answers import JsonAnswer
+from api.contract.formats.answers import JsonAnswer
 from api.edge.route import demand_none
 from api.routes import page
 from models.errors import refusals

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi.responses import StreamingResponse
 
-from api.contract import spreadsheet
+from api.contract.formats import spreadsheet
 from api.dependencies.state import State
 from models import ids
 from models.jobs import Filter, view

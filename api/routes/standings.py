@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from api.contract.answers import JsonAnswer
+from api.contract.formats.answers import JsonAnswer
 from api.dependencies.state import State
 from models.jobs import batches
 from models.jobs.batches import Standing

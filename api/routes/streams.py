@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic_core import to_json
 from starlette.responses import StreamingResponse
 
-from api.contract.documentation import REFUSALS, STREAM, WATCHED
+from api.contract.openapi.documentation import REFUSALS, STREAM, WATCHED
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Here, JobId, Reader
 from api.sharing.watching import Told

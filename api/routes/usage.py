@@ -8,11 +8,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
 
-from api.contract import spreadsheet
-from api.contract.answers import JsonAnswer
-from api.contract.documentation import LEDGER, QUOTE, REFUSALS, USAGE
-from api.contract.queries import LedgerQuery, UsageQuery
-from api.contract.schemas import QuoteBody, SubmitBody
+from api.contract.formats import spreadsheet
+from api.contract.formats.answers import JsonAnswer
+from api.contract.openapi.documentation import LEDGER, QUOTE, REFUSALS, USAGE
+from api.contract.requests.jobs import QuoteBody, SubmitBody
+from api.contract.requests.usage import LedgerQuery, UsageQuery
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Here, Reader, Reading, Usage
 from api.dependencies.state import State

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
 
-from api.contract.answers import JsonAnswer
-from api.contract.documentation import (
+from api.contract.formats.answers import JsonAnswer
+from api.contract.openapi.documentation import (
     ENDPOINT,
     ENDPOINT_MADE,
     ENDPOINT_ROTATED,
@@ -14,7 +14,7 @@ from api.contract.documentation import (
     SECRET,
     SECRET_ROTATED,
 )
-from api.contract.subscriptions import EndpointBody, EndpointChanges
+from api.contract.requests.webhooks import EndpointBody, EndpointChanges
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import EndpointId, Here, Hooker, Reading, Tx
 from api.dependencies.state import State

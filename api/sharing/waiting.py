@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 from fastapi import Request
 
-from api.contract.etags import matches
+from api.contract.formats.etags import matches
 from models import jobs
 from models.errors import NotFound, Unavailable
 from models.jobs import Snapshot, batches

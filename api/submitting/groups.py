@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from api.contract.schemas import SubmitBody
+from api.contract.requests.jobs import SubmitBody
 from api.dependencies.state import State
 from api.submitting import submission
 from api.submitting.submission import Ready

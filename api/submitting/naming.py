@@ -2,7 +2,7 @@
 
 import asyncio
 
-from api.contract.schemas import RetryBody, SubmitBody
+from api.contract.requests.jobs import RetryBody, SubmitBody
 from models.accounts.callers import Caller
 from models.errors import FieldError, InvalidRequest
 from models.jobs import Idempotency, fingerprint

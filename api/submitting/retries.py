@@ -3,7 +3,7 @@
 from dataclasses import replace
 from uuid import UUID
 
-from api.contract.schemas import JobWebhook, RetryBody, SubmitBody
+from api.contract.requests.jobs import JobWebhook, RetryBody, SubmitBody
 from api.dependencies.state import State
 from api.submitting import naming, submission
 from models import jobs

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from api.contract.schemas import SubmitBody
+from api.contract.requests.jobs import SubmitBody
 from api.dependencies.state import State
 from api.submitting import naming, own_images
 from models import jobs

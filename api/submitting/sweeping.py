@@ -2,8 +2,8 @@
 
 from hashlib import sha256
 
-from api.contract.actions import ActionBody
-from api.contract.erasures import ErasureBody
+from api.contract.requests.actions import ActionBody
+from api.contract.requests.erasures import ErasureBody
 from api.dependencies.state import State
 from api.submitting import naming
 from models.accounts.callers import Caller

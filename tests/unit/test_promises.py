@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from api.contract import examples
+from api.contract.openapi import examples
 from tests.fixtures.promises import PROMISES, Broken
 
 JOB = httpx.Request("GET", "http://darkroom/v1/jobs/job_01kar4d2c9ez7t6p1m8n5q0rvw")

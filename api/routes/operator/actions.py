@@ -6,10 +6,10 @@ from uuid import UUID
 
 from fastapi import Query, Request, Response
 
-from api.contract import cursors
-from api.contract.actions import ActionBody, PageQuery
-from api.contract.answers import JsonAnswer
-from api.contract.documentation import ACTION_ASKED, ACTIONS, KEYED
+from api.contract.formats import cursors
+from api.contract.formats.answers import JsonAnswer
+from api.contract.openapi.documentation import ACTION_ASKED, ACTIONS, KEYED
+from api.contract.requests.actions import ActionBody, PageQuery
 from api.dependencies.deps import Here, Operator, ProjectId, Reading, idempotency_key
 from api.dependencies.state import State
 from api.routes.actions import previewed, shown

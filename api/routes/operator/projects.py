@@ -5,17 +5,18 @@ from uuid import UUID
 
 from fastapi import Query, Response
 
-from api.contract import cursors, operating
-from api.contract.answers import JsonAnswer
-from api.contract.documentation import KEY_MADE
-from api.contract.operating import (
+from api.contract.formats import cursors
+from api.contract.formats.answers import JsonAnswer
+from api.contract.openapi import operators as operating
+from api.contract.openapi.documentation import KEY_MADE
+from api.contract.openapi.operators import (
     KeysQuery,
     ProjectBody,
     ProjectChanges,
     ProjectsQuery,
     SuspendBody,
 )
-from api.contract.schemas import KeyBody
+from api.contract.requests.jobs import KeyBody
 from api.dependencies.deps import Here, KeyId, ProjectId, Reading, Tx
 from api.routes.operator import plane
 from models import ids

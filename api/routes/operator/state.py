@@ -5,9 +5,10 @@ from typing import Annotated
 from fastapi import Path, Query, Response
 from fastapi.responses import PlainTextResponse
 
-from api.contract import cursors, operating
-from api.contract.answers import JsonAnswer
-from api.contract.operating import (
+from api.contract.formats import cursors
+from api.contract.formats.answers import JsonAnswer
+from api.contract.openapi import operators as operating
+from api.contract.openapi.operators import (
     ChargesQuery,
     HistoryQuery,
     PauseBody,

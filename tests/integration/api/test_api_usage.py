@@ -15,8 +15,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from api.contract import examples
-from api.contract.spreadsheet import preferred, stream
+from api.contract.formats.spreadsheet import preferred, stream
+from api.contract.openapi import examples
 from models import ids
 from models.errors import Unavailable
 from models.jobs import retention

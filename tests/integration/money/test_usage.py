@@ -10,7 +10,7 @@ from zoneinfo import available_timezones
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from api.contract.budgets import Zone
+from api.contract.requests.budgets import Zone
 from models import ids, jobs
 from models.accounts import api_keys, callers
 from models.errors import InvalidRequest

@@ -5,7 +5,7 @@ import json
 import pytest
 from starlette.responses import JSONResponse
 
-from api.contract.answers import JsonAnswer
+from api.contract.formats.answers import JsonAnswer
 
 SHOWN: list[object] = [
     {"prompt": 'a café, "quoted" \\ / \u2028 \u0000\u001f 🦖', "tags": [], "customer": None},

@@ -5,8 +5,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from api.contract.budgets import Zone
-from api.contract.schemas import Customer, Moment
+from api.contract.requests.budgets import Zone
+from api.contract.requests.jobs import Customer, Moment
 from models import ids
 from models.errors import FieldError, InvalidRequest
 from models.money.bookings import Selection

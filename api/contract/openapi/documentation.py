@@ -5,8 +5,9 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from api.contract import examples, shapes
-from api.contract.batches import BatchBody, Row
+from api.contract import shapes
+from api.contract.openapi import examples
+from api.contract.requests.batches import BatchBody, Row
 from models import errors
 
 Responses = dict[int | str, dict[str, Any]]

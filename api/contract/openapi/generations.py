@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
-from api.contract.documentation import Responses
-from api.contract.schemas import Options
+from api.contract.openapi.documentation import Responses
+from api.contract.requests.jobs import Options
 from api.contract.shapes import Generated
 from models.provider.catalog import ImageSize
 

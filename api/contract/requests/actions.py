@@ -5,8 +5,8 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from api.contract.filters import FilterBody
-from api.contract.schemas import Strict
+from api.contract.requests.filters import FilterBody
+from api.contract.requests.jobs import Strict
 from models.states import ActionKind
 
 _EXAMPLE: JsonDict = {

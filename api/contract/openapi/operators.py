@@ -6,10 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api.contract import cursors, shapes
-from api.contract.documentation import Responses
-from api.contract.queries import Times, an_id
-from api.contract.schemas import Strict, Text
+from api.contract import shapes
+from api.contract.formats import cursors
+from api.contract.openapi.documentation import Responses
+from api.contract.requests.jobs import Strict, Text
+from api.contract.requests.usage import Times, an_id
 from models import ids
 from models.audit_log.reading import Wanted
 from models.errors import FieldError, InvalidRequest

@@ -1,0 +1,12 @@
+"""What callers send: a file of bodies and queries for each noun, closed to unknown fields."""
+
+__all__ = [
+    "actions",
+    "batches",
+    "budgets",
+    "erasures",
+    "filters",
+    "jobs",
+    "usage",
+    "webhooks",
+]
