@@ -9,8 +9,7 @@ from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 
 from api.contract.formats.answers import JsonAnswer
-from api.contract.openapi import documentation, events
-from api.contract.openapi import generations as dropin
+from api.contract.openapi import description, events
 from api.edge import problems
 from api.edge.body_limits import Pace
 from api.edge.middleware import Door
@@ -68,7 +67,7 @@ def _name(route: APIRoute) -> str:
 class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Describe the API, with what the documentation of its answers refers to."""
-        return documentation.complete(super().openapi(), dropin.SCHEMAS)
+        return description.complete(super().openapi())
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from fastapi import Request
 
-from api.contract.openapi.documentation import WAIT_MAX
+from api.contract.openapi.parameters import WAIT_MAX
 from models.errors import FieldError, InvalidRequest
 from models.platform.wording import shown
 

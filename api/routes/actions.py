@@ -6,7 +6,9 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.contract.formats import cursors
 from api.contract.formats.answers import JsonAnswer
-from api.contract.openapi.documentation import ACTION, ACTION_ASKED, ACTIONS, KEYED, REFUSALS
+from api.contract.openapi.answers import ACTION, ACTION_ASKED, ACTIONS
+from api.contract.openapi.parameters import KEYED
+from api.contract.openapi.refusals import REFUSALS
 from api.contract.requests.actions import ActionBody, PageQuery
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import ActionId, Here, Reader, Reading, Tx, Writer, idempotency_key

@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from api.contract.formats.answers import JsonAnswer
-from api.contract.openapi.documentation import REFUSALS
-from api.contract.openapi.operators import AUDIT, AuditOfAllQuery, AuditQuery, write_cursor
+from api.contract.openapi.operators import AUDIT
+from api.contract.openapi.refusals import REFUSALS
+from api.contract.requests.operators import AuditOfAllQuery, AuditQuery, write_cursor
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import ANY_OPERATOR, Admin, Reading
 from models import ids

@@ -12,7 +12,7 @@ from api.batching.spooling import StreamedRoute
 from api.batching.taking import Taken
 from api.contract.formats import cursors, spreadsheet
 from api.contract.formats.answers import JsonAnswer
-from api.contract.openapi.documentation import (
+from api.contract.openapi.answers import (
     BATCH,
     BATCH_ITEMS,
     BATCH_MADE,
@@ -21,11 +21,9 @@ from api.contract.openapi.documentation import (
     BATCH_TAKEN,
     BATCHES,
     JOB,
-    KEYED,
-    REFUSALS,
-    WITH_BATCH,
-    WITH_HOLD,
 )
+from api.contract.openapi.parameters import KEYED, WITH_BATCH, WITH_HOLD
+from api.contract.openapi.refusals import REFUSALS
 from api.contract.requests.batches import (
     BatchChanges,
     BatchListQuery,

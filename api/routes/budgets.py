@@ -3,7 +3,8 @@
 from fastapi import APIRouter, Response
 
 from api.contract.formats.answers import JsonAnswer
-from api.contract.openapi.documentation import BUDGET, BUDGETS, REFUSALS
+from api.contract.openapi.answers import BUDGET, BUDGETS
+from api.contract.openapi.refusals import REFUSALS
 from api.contract.requests.budgets import BudgetBody
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Admin, BudgetId, Here, Reading, Tx, Usage

@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Path, Response
 
 from api.contract.formats.answers import JsonAnswer
-from api.contract.openapi.documentation import MODEL, MODELS, REFUSALS
+from api.contract.openapi.answers import MODEL, MODELS
+from api.contract.openapi.refusals import REFUSALS
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import EITHER, EITHER_SCOPE, Reading
 from models.errors import ModelNotFound

@@ -8,14 +8,14 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.contract.formats import cursors
 from api.contract.formats.answers import JsonAnswer
-from api.contract.openapi.documentation import (
+from api.contract.openapi.answers import (
     DELIVERIES,
     DELIVERY,
     REDELIVERED,
-    REFUSALS,
     REPLAYED,
     TESTED,
 )
+from api.contract.openapi.refusals import REFUSALS
 from api.contract.requests.webhooks import DeliveryQuery, ReplayBody
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import DeliveryId, EndpointId, Here, Hooker, JobId, Reader, Reading, Tx

@@ -7,7 +7,9 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.contract.formats import cursors
 from api.contract.formats.answers import JsonAnswer
-from api.contract.openapi.documentation import ERASURE, ERASURE_ASKED, ERASURES, KEYED, REFUSALS
+from api.contract.openapi.answers import ERASURE, ERASURE_ASKED, ERASURES
+from api.contract.openapi.parameters import KEYED
+from api.contract.openapi.refusals import REFUSALS
 from api.contract.requests.erasures import ErasureBody, ErasureQuery
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Admin, ErasureId, Here, Reader, Reading, idempotency_key

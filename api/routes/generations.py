@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter, Request, Response
 
-from api.contract.openapi.documentation import REFUSALS
 from api.contract.openapi.generations import GENERATED, WITH_EDIT, WITH_GENERATION
+from api.contract.openapi.refusals import REFUSALS
 from api.dependencies.deps import Writer
 from api.dropin import calling
 from api.dropin.route import DropInRoute

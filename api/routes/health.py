@@ -7,7 +7,8 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.contract.formats.answers import JsonAnswer
-from api.contract.openapi.documentation import HEALTHY, METRICS, READY, REFUSALS
+from api.contract.openapi.answers import HEALTHY, METRICS, READY
+from api.contract.openapi.refusals import REFUSALS
 from api.dependencies.deps import Here
 from api.dependencies.state import State
 from api.edge.route import Route

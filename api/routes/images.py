@@ -10,7 +10,8 @@ from fastapi.responses import StreamingResponse
 
 from api.contract.formats.answers import JsonAnswer
 from api.contract.formats.etags import matches
-from api.contract.openapi.documentation import BYTES, REFUSALS, SHARED
+from api.contract.openapi.answers import BYTES, SHARED
+from api.contract.openapi.refusals import REFUSALS
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Here, JobId, Reader, Tx, documented_reader
 from api.dependencies.state import State

@@ -9,19 +9,17 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from api.contract.formats import cursors, spreadsheet
 from api.contract.formats.answers import JsonAnswer
 from api.contract.formats.etags import matches
-from api.contract.openapi.documentation import (
+from api.contract.openapi.answers import (
     ACCEPTED,
     ERASED,
     EXPLANATION,
     JOB,
     JOBS,
     POLLED,
-    REFUSALS,
     SUBMITTED,
-    WITH_KEY,
-    WITH_METADATA,
-    WITH_POLL,
 )
+from api.contract.openapi.parameters import WITH_KEY, WITH_METADATA, WITH_POLL
+from api.contract.openapi.refusals import REFUSALS
 from api.contract.requests.filters import ListQuery
 from api.contract.requests.jobs import RetryBody, SubmitBody
 from api.dependencies.bodies import JsonRoute, let_go

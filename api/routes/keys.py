@@ -3,8 +3,9 @@
 from fastapi import APIRouter, Response
 
 from api.contract.formats.answers import JsonAnswer
-from api.contract.openapi.documentation import KEY, KEY_MADE, KEYS, REFUSALS
-from api.contract.requests.jobs import KeyBody, RotateBody
+from api.contract.openapi.answers import KEY, KEY_MADE, KEYS
+from api.contract.openapi.refusals import REFUSALS
+from api.contract.requests.keys import KeyBody, RotateBody
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Admin, Here, KeyId, Reading, Tx
 from models.accounts import api_keys, caps

@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from api.contract.formats.answers import JsonAnswer
-from api.contract.openapi.documentation import NOW, REFUSALS
+from api.contract.openapi.answers import NOW
+from api.contract.openapi.refusals import REFUSALS
 from api.contract.requests.usage import NowQuery
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Here, Reader, Reading

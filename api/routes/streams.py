@@ -12,7 +12,8 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic_core import to_json
 from starlette.responses import StreamingResponse
 
-from api.contract.openapi.documentation import REFUSALS, STREAM, WATCHED
+from api.contract.openapi.answers import STREAM, WATCHED
+from api.contract.openapi.refusals import REFUSALS
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Here, JobId, Reader
 from api.sharing.watching import Told

@@ -10,7 +10,8 @@ from fastapi import APIRouter, Header, Query, Response
 
 from api.contract.formats import spreadsheet
 from api.contract.formats.answers import JsonAnswer
-from api.contract.openapi.documentation import LEDGER, QUOTE, REFUSALS, USAGE
+from api.contract.openapi.answers import LEDGER, QUOTE, USAGE
+from api.contract.openapi.refusals import REFUSALS
 from api.contract.requests.jobs import QuoteBody, SubmitBody
 from api.contract.requests.usage import LedgerQuery, UsageQuery
 from api.dependencies.bodies import JsonRoute

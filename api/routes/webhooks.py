@@ -5,15 +5,15 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Response
 
 from api.contract.formats.answers import JsonAnswer
-from api.contract.openapi.documentation import (
+from api.contract.openapi.answers import (
     ENDPOINT,
     ENDPOINT_MADE,
     ENDPOINT_ROTATED,
     ENDPOINTS,
-    REFUSALS,
     SECRET,
     SECRET_ROTATED,
 )
+from api.contract.openapi.refusals import REFUSALS
 from api.contract.requests.webhooks import EndpointBody, EndpointChanges
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import EndpointId, Here, Hooker, Reading, Tx

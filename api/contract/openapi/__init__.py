@@ -1,3 +1,11 @@
 """What OpenAPI says beside what FastAPI reads itself: answers, refusals, headers, examples, webhooks."""
 
-__all__ = ["documentation", "events", "generations", "operators"]
+__all__ = [
+    "answers",
+    "description",
+    "events",
+    "generations",
+    "operators",
+    "parameters",
+    "refusals",
+]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Header
 from pydantic import BaseModel, Field
 
-from api.contract.openapi.documentation import Responses
+from api.contract.openapi.answers import Responses
 from api.contract.shapes import (
     Batch,
     Budget,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
-from api.contract.openapi.documentation import Responses
+from api.contract.openapi.answers import Responses
 from api.contract.requests.jobs import Options
 from api.contract.shapes import Generated
 from models.provider.catalog import ImageSize

@@ -7,6 +7,8 @@ __all__ = [
     "erasures",
     "filters",
     "jobs",
+    "keys",
+    "operators",
     "usage",
     "webhooks",
 ]

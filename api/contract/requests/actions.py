@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from api.contract.requests.filters import FilterBody
-from api.contract.requests.jobs import Strict
+from api.contract.requests.parts import Strict
 from models.states import ActionKind
 
 _EXAMPLE: JsonDict = {

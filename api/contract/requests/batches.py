@@ -4,7 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from api.contract.requests.jobs import Customer, MaxCost, Metadata, Options, Strict, Text, Value
+from api.contract.requests.jobs import Options
+from api.contract.requests.parts import (
+    Customer,
+    MaxCost,
+    Metadata,
+    Strict,
+    Text,
+    Value,
+)
 from models.provider import catalog
 from models.states import BATCH_EVENTS, BatchStatus, Priority, Reuse
 

@@ -6,7 +6,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, Field, model_validator
 
-from api.contract.requests.jobs import Customer, Strict
+from api.contract.requests.parts import Customer, Strict
 from models import ids
 from models.money.budgets import Rule
 from models.states import BudgetMode, BudgetScope, BudgetWindowKind

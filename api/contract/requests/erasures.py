@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from api.contract.formats import cursors
-from api.contract.requests.jobs import Customer, Metadata, Strict, unique
+from api.contract.requests.parts import Customer, Metadata, Strict, unique
 from models import ids
 from models.jobs.erasures import Wish
 

@@ -6,7 +6,15 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from api.contract.requests.jobs import Metadata, Moment, Name, Strict, Tag, Text, Value
+from api.contract.requests.parts import (
+    Metadata,
+    Moment,
+    Name,
+    Strict,
+    Tag,
+    Text,
+    Value,
+)
 from models import ids
 from models.jobs import Filter
 from models.states import WaitingReason

@@ -1,33 +1,26 @@
-"""What crosses the wire inwards: strict, and closed to unknown fields."""
+"""A submission: its input, its options, and what a retry or a quote takes of them."""
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-)
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from models.provider import catalog
-from models.states import (
-    JOB_EVENTS,
-    SCOPES,
-    OnUnknown,
-    Priority,
-    ProjectScope,
-    Reuse,
+from api.contract.requests.parts import (
+    Customer,
+    MaxAttempts,
+    MaxCost,
+    Metadata,
+    Moment,
+    Strict,
+    Tag,
+    Text,
+    unique,
 )
+from models.provider import catalog
+from models.states import JOB_EVENTS, OnUnknown, Priority, Reuse
 
 GROUP_MAX = 10  # jobs
-_NUMBER = re.compile(r"[-+]?[.0-9]*")  # Pydantic would take it for unix seconds
-_UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
-_MAX_PAIRS, _MAX_NAME, _MAX_VALUE = 16, 64, 512
 
 _EXAMPLE: JsonDict = {
     "input": {
@@ -39,43 +32,6 @@ _EXAMPLE: JsonDict = {
     "metadata": {"order": "A-17"},
 }
 
-
-def _keepable(text: str) -> str:
-    if _UNKEEPABLE.search(text):
-        raise ValueError("it has a NUL, or half of a surrogate pair; remove it")
-    return text
-
-
-def _written(moment: object) -> object:
-    if isinstance(moment, int | float) or (isinstance(moment, str) and _NUMBER.fullmatch(moment)):
-        raise ValueError("write it by ISO 8601, such as 2026-11-22T10:00:00Z; a number is no time")
-    return moment
-
-
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:  # Postgres would keep it, and nobody could read it back
-        raise ValueError("it is not within the years 1 to 9999 of UTC") from None
-
-
-def unique(words: list[str]) -> list[str]:
-    """Keep the first of each word."""
-    return list(dict.fromkeys(words))
-
-
-Text = Annotated[str, AfterValidator(_keepable)]
-Customer = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
-Name = Annotated[Text, Field(min_length=1, max_length=_MAX_NAME)]
-Value = Annotated[Text, Field(max_length=_MAX_VALUE)]
-Tag = Annotated[Text, Field(min_length=1, max_length=128)]
-Metadata = Annotated[dict[Name, Value], Field(max_length=_MAX_PAIRS)]
-# In JSON a moment is a string: the one conversion that strictness must allow.
-Moment = Annotated[
-    AwareDatetime, BeforeValidator(_written), AfterValidator(_in_utc), Field(strict=False)
-]
-MaxAttempts = Annotated[int, Field(ge=1, le=10)]
-MaxCost = Annotated[int, Field(ge=1, le=1 << 53)] | None
 Subscribed = Annotated[
     list[Literal[
         "job.running", "job.succeeded", "job.failed", "job.canceled", "job.expired",
@@ -84,12 +40,6 @@ Subscribed = Annotated[
     Field(max_length=len(JOB_EVENTS)),
     AfterValidator(unique),
 ]  # fmt: skip
-
-
-class Strict(BaseModel):
-    """A body: no unknown fields, no silent conversions."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class JobWebhook(Strict):
@@ -103,8 +53,8 @@ class Options(Strict):
     """What a submission may say beside its input."""
 
     webhook: JobWebhook | None = None
-    metadata: Metadata = {}
-    tags: Annotated[list[Tag], Field(max_length=10), AfterValidator(unique)] = []
+    metadata: Metadata = Field(default={})
+    tags: Annotated[list[Tag], Field(max_length=10), AfterValidator(unique)] = Field(default=[])
     customer: Customer | None = None
     priority: Priority = "standard"
     queue_ttl: Annotated[int, Field(ge=10, le=604_800)] = 86_400
@@ -158,25 +108,10 @@ class RetryBody(Options):
         strict=True, extra="forbid", frozen=True, json_schema_extra=_without_defaults
     )
 
-    input: Annotated[
-        dict[str, object],
-        Field(
-            description="fields of the input to put in place of the old ones; null leaves one out"
-        ),
-    ] = {}
-
-
-class KeyBody(Strict):
-    """A new API key of the caller's project."""
-
-    name: Annotated[Text, Field(min_length=1, max_length=128)]
-    scopes: Annotated[list[ProjectScope], Field(min_length=1, max_length=len(SCOPES))]
-
-
-class RotateBody(Strict):
-    """How long the old key still works, in seconds."""
-
-    grace: Annotated[int, Field(ge=0, le=604_800)] = 86_400
+    input: dict[str, object] = Field(
+        default={},
+        description="fields of the input to put in place of the old ones; null leaves one out",
+    )
 
 
 class QuoteBody(Strict):

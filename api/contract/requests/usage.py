@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from api.contract.requests.budgets import Zone
-from api.contract.requests.jobs import Customer, Moment
+from api.contract.requests.parts import Customer, Moment
 from models import ids
 from models.errors import FieldError, InvalidRequest
 from models.money.bookings import Selection

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from api.contract.formats import cursors
-from api.contract.requests.jobs import Moment, Strict, Text, unique
+from api.contract.requests.parts import Moment, Strict, Text, unique
 from models.states import BATCH_EVENTS, JOB_EVENTS, DeliveryState
 from models.webhooks.endpoints import Wish
 

@@ -8,7 +8,8 @@ from fastapi import Query, Request, Response
 
 from api.contract.formats import cursors
 from api.contract.formats.answers import JsonAnswer
-from api.contract.openapi.documentation import ACTION_ASKED, ACTIONS, KEYED
+from api.contract.openapi.answers import ACTION_ASKED, ACTIONS
+from api.contract.openapi.parameters import KEYED
 from api.contract.requests.actions import ActionBody, PageQuery
 from api.dependencies.deps import Here, Operator, ProjectId, Reading, idempotency_key
 from api.dependencies.state import State

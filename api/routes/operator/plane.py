@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from api.contract.openapi.documentation import REFUSALS
+from api.contract.openapi.refusals import REFUSALS
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import ANY_OPERATOR
 

@@ -7,16 +7,16 @@ from fastapi import Query, Response
 
 from api.contract.formats import cursors
 from api.contract.formats.answers import JsonAnswer
-from api.contract.openapi import operators as operating
-from api.contract.openapi.documentation import KEY_MADE
-from api.contract.openapi.operators import (
+from api.contract.openapi import operators as described
+from api.contract.openapi.answers import KEY_MADE
+from api.contract.requests.keys import KeyBody
+from api.contract.requests.operators import (
     KeysQuery,
     ProjectBody,
     ProjectChanges,
     ProjectsQuery,
     SuspendBody,
 )
-from api.contract.requests.jobs import KeyBody
 from api.dependencies.deps import Here, KeyId, ProjectId, Reading, Tx
 from api.routes.operator import plane
 from models import ids
@@ -30,7 +30,7 @@ router = plane.router()
 _UNSEEN = {"cache-control": "no-store"}
 
 
-@router.get("/projects", responses=operating.PROJECTS)
+@router.get("/projects", responses=described.PROJECTS)
 async def list_projects(
     query: Annotated[ProjectsQuery, Query()],
     tx: Reading,
@@ -40,20 +40,20 @@ async def list_projects(
     return JsonAnswer(_page(found, last))
 
 
-@router.post("/projects", status_code=201, responses=operating.PROJECT_MADE)
+@router.post("/projects", status_code=201, responses=described.PROJECT_MADE)
 async def create_project(body: ProjectBody, tx: Tx, here: Here) -> Response:
     """Create a project; it has no key yet."""
     made = await tenants.create(tx, here.vault, body.name, body.changes)
     return JsonAnswer(await tenants.read(tx, made), 201)
 
 
-@router.get("/projects/{id}", responses=operating.PROJECT)
+@router.get("/projects/{id}", responses=described.PROJECT)
 async def get_project(project_id: ProjectId, tx: Reading) -> Response:
     """Show a project, a deleted one too."""
     return JsonAnswer(await tenants.read(tx, project_id))
 
 
-@router.patch("/projects/{id}", responses=operating.PROJECT)
+@router.patch("/projects/{id}", responses=described.PROJECT)
 async def update_project(
     project_id: ProjectId,
     body: ProjectChanges,
@@ -64,7 +64,7 @@ async def update_project(
     return JsonAnswer(await tenants.read(tx, project_id))
 
 
-@router.post("/projects/{id}/suspend", responses=operating.PROJECT)
+@router.post("/projects/{id}/suspend", responses=described.PROJECT)
 async def suspend_project(
     project_id: ProjectId,
     body: SuspendBody,
@@ -75,14 +75,14 @@ async def suspend_project(
     return JsonAnswer(await tenants.read(tx, project_id))
 
 
-@router.post("/projects/{id}/reinstate", responses=operating.PROJECT)
+@router.post("/projects/{id}/reinstate", responses=described.PROJECT)
 async def reinstate_project(project_id: ProjectId, tx: Tx) -> Response:
     """End a suspension; the jobs that waited go on in their order."""
     await tenants.reinstate(tx, project_id)
     return JsonAnswer(await tenants.read(tx, project_id))
 
 
-@router.delete("/projects/{id}", status_code=202, responses=operating.PROJECT_GOES)
+@router.delete("/projects/{id}", status_code=202, responses=described.PROJECT_GOES)
 async def delete_project(
     project_id: ProjectId,
     tx: Tx,
@@ -108,7 +108,7 @@ async def create_project_key(
     return JsonAnswer(api_keys.show_key(made) | {"key": key}, 201, _UNSEEN)
 
 
-@router.get("/keys", responses=operating.KEYS)
+@router.get("/keys", responses=described.KEYS)
 async def list_all_keys(
     query: Annotated[KeysQuery, Query()],
     tx: Reading,
@@ -120,7 +120,7 @@ async def list_all_keys(
     return JsonAnswer(_page([_key(*each) for each in found], last))
 
 
-@router.delete("/keys/{id}", responses=operating.KEY)
+@router.delete("/keys/{id}", responses=described.KEY)
 async def revoke_any_key(key_id: KeyId, tx: Tx) -> Response:
     """Revoke a key of any project, or an operator's; within 5 seconds no process accepts it any more."""
     revoked = await api_keys.revoke_key(tx, key_id)

@@ -7,8 +7,8 @@ from fastapi.responses import PlainTextResponse
 
 from api.contract.formats import cursors
 from api.contract.formats.answers import JsonAnswer
-from api.contract.openapi import operators as operating
-from api.contract.openapi.operators import (
+from api.contract.openapi import operators as described
+from api.contract.requests.operators import (
     ChargesQuery,
     HistoryQuery,
     PauseBody,
@@ -31,7 +31,7 @@ _ROWS = 1_000
 _EVERYTHING = PauseBody()
 
 
-@router.get("/state", responses=operating.STATE)
+@router.get("/state", responses=described.STATE)
 async def get_state(tx: Reading, here: Here) -> Response:
     """Show the whole state: limit, queue, gates, wallet, charges, processes, and what needs a person."""
     found = await state.read(tx, here.settings)
@@ -39,7 +39,7 @@ async def get_state(tx: Reading, here: Here) -> Response:
     return JsonAnswer(found | {"attention": needs}, headers={"cache-control": "no-store"})
 
 
-@router.get("/limit", responses=operating.HISTORY)
+@router.get("/limit", responses=described.HISTORY)
 async def get_limit_history(
     query: Annotated[HistoryQuery, Query()],
     tx: Reading,
@@ -52,34 +52,34 @@ async def get_limit_history(
     return JsonAnswer({"object": "list", "data": data})
 
 
-@router.get("/set-aside", responses=operating.SET_ASIDE)
+@router.get("/set-aside", responses=described.SET_ASIDE)
 async def list_set_aside(tx: Reading) -> Response:
     """List the rows that a duty failed at, and passes by for now, with Postgres' reason."""
     return JsonAnswer({"object": "list", "data": await state.set_aside(tx, _ROWS)})
 
 
-@router.post("/pause", responses=operating.PAUSES)
+@router.post("/pause", responses=described.PAUSES)
 async def pause(tx: Tx, body: PauseBody = _EVERYTHING) -> Response:
     """Begin no more calls: of all, of a model, or of a project. Calls under way end; webhooks go on."""
     await stops.pause(tx, body.scope, body.model or body.project_id)
     return JsonAnswer({"object": "list", "data": await stops.standing(tx)})
 
 
-@router.post("/resume", responses=operating.PAUSES)
+@router.post("/resume", responses=described.PAUSES)
 async def resume(tx: Tx, body: PauseBody = _EVERYTHING) -> Response:
     """End a pause; the jobs that it held go on in their order."""
     await stops.resume(tx, body.scope, body.model or body.project_id)
     return JsonAnswer({"object": "list", "data": await stops.standing(tx)})
 
 
-@router.post("/gates/probe", responses=operating.PROBED)
+@router.post("/gates/probe", responses=described.PROBED)
 async def probe_gate(body: ProbeBody, tx: Tx) -> Response:
     """Send one job through a closed gate now; if its call is refused, the gate closes again."""
     opened = await stops.probe(tx, body.reason)
     return JsonAnswer({"object": "probe", "reason": body.reason, "gates": opened})
 
 
-@router.get("/charges", responses=operating.CHARGES)
+@router.get("/charges", responses=described.CHARGES)
 async def list_unknown_charges(
     query: Annotated[ChargesQuery, Query()],
     tx: Reading,
@@ -92,7 +92,7 @@ async def list_unknown_charges(
     return JsonAnswer(page | {"next_cursor": cursor})
 
 
-@router.post("/charges/{id}/{n}/resolve", responses=operating.RESOLVED)
+@router.post("/charges/{id}/{n}/resolve", responses=described.RESOLVED)
 async def resolve_charge(
     job_id: JobId,
     number: Number,
@@ -110,7 +110,7 @@ async def resolve_charge(
 
 @router.get(
     "/charges/{id}/{n}/evidence",
-    responses=operating.EVIDENCE,
+    responses=described.EVIDENCE,
     response_class=PlainTextResponse,
 )
 async def get_evidence(

@@ -1,4 +1,4 @@
-"""What answers look like, for people who read the OpenAPI: each fits its shape."""
+"""A job and what is about jobs, as answers show them."""
 
 from models.platform.jsonable import Json
 
@@ -107,7 +107,6 @@ ACCEPTED: Json = JOB | {
         },
     },
 }
-
 EXPLANATION: Json = {
     "object": "explanation",
     "job_id": "job_01kar4d2c9ez7t6p1m8n5q0rvw",
@@ -130,125 +129,6 @@ EXPLANATION: Json = {
     },
     "no_estimate_because": None,
     "running": None,
-}
-ENDPOINT: Json = {
-    "id": "whk_01kapa9j2m5r8t1v4x7z0c3f6h",
-    "object": "webhook",
-    "url": "https://example.com/hooks/darkroom",
-    "description": "the shop",
-    "events": ["job.succeeded", "job.failed", "job.canceled", "job.expired"],
-    "enabled": True,
-    "disabled_reason": None,
-    "disabled_at": None,
-    "failing_since": None,
-    "rate_limit": None,
-    "signed_by": "own",
-    "public_keys": ["whpk_…"],
-    "rotated_at": None,
-    "old_secret_until": None,
-    "created_at": "2026-11-20T09:00:00.000Z",
-}
-ROTATED: Json = ENDPOINT | {
-    "public_keys": ["whpk_…", "whpk_…"],
-    "rotated_at": "2026-11-22T10:00:00.000Z",
-    "old_secret_until": "2026-11-23T10:00:00.000Z",
-    "secret": "whsec_…",
-}
-DELIVERY: Json = {
-    "id": "dlv_01kar4emr8a3b6d9f2h5k8n1q4",
-    "object": "delivery",
-    "event_id": "evt_01kar4emr7y0z3b6d9f2h5k8n1",
-    "type": "job.succeeded",
-    "job_id": "job_01kar4d2c9ez7t6p1m8n5q0rvw",
-    "endpoint_id": "whk_01kapa9j2m5r8t1v4x7z0c3f6h",
-    "url": "https://example.com/hooks/darkroom",
-    "state": "pending",
-    "created_at": "2026-11-22T10:00:41.512Z",
-    "finished_at": None,
-    "next_try_at": "2026-11-22T10:00:46.902Z",
-    "tries": [
-        {
-            "number": 1,
-            "at": "2026-11-22T10:00:41.540Z",
-            "http_status": 500,
-            "latency_ms": 212,
-            "result": "HTTP 500",
-        }
-    ],
-}
-PING: Json = DELIVERY | {
-    "type": "ping",
-    "job_id": None,
-    "message": "Not delivered: HTTP 500, after 212 ms.",
-}
-REPLAY: Json = {"object": "replay", "replayed": 1000, "has_more": True, "next_cursor": "eyJz…"}
-KEY: Json = {
-    "id": "key_01kapa7hx2f4v8q6m3c5t9n0wd",
-    "object": "api_key",
-    "name": "the shop",
-    "hint": "dr_live_7x2k_…",
-    "scopes": ["jobs:write", "jobs:read"],
-    "created_at": "2026-11-20T09:00:00.000Z",
-    "expires_at": None,
-    "revoked_at": None,
-    "last_used_at": "2026-11-22T10:00:00.000Z",
-}
-BUDGET: Json = {
-    "id": "bud_01kar4b8w3e6h9m2p5s8v1y4a7",
-    "object": "budget",
-    "scope": "project",
-    "key_id": None,
-    "customer": None,
-    "window": "day",
-    "timezone": "Europe/Berlin",
-    "mode": "hard",
-    "limit": 2000000,
-    "spent": 91000,
-    "held": 91000,
-    "left": 1818000,
-    "window_starts_at": "2026-11-21T23:00:00.000Z",
-    "window_ends_at": "2026-11-22T23:00:00.000Z",
-    "unit": "credits",
-}
-_COST: Json = {"credits": 91000, "usd": "0.0455"}
-_NONE: Json = {"credits": 0, "usd": "0.00"}
-_SUMS: Json = {
-    "jobs": {"submitted": 2, "succeeded": 1, "failed": 0, "canceled": 0, "expired": 0},
-    "attempts": 2,
-    "charged": _COST,
-    "unknown": _NONE,
-    "held": _COST,
-    "saved": _NONE,
-}
-USAGE: Json = {
-    "object": "usage",
-    "from": "2026-11-01T00:00:00.000Z",
-    "to": "2026-12-01T00:00:00.000Z",
-    "tz": "Europe/Berlin",
-    "group_by": ["day", "tag"],
-    "data": [{"day": "2026-11-22", "tag": "catalog", "overlapping": True, **_SUMS}],
-    "totals": _SUMS,
-}
-LINE: Json = {
-    "at": "2026-11-22T10:00:41.200Z",
-    "made_at": "2026-11-22T10:00:40.917Z",
-    "job": "job_01kar4d2c9ez7t6p1m8n5q0rvw",
-    "attempt": 1,
-    "kind": "charge",
-    **_COST,
-    "key": "key_01kapa7hx2f4v8q6m3c5t9n0wd",
-    "customer": "c_9",
-    "inference_id": "inf-7c1f",
-    "reference": "",
-}
-QUOTE: Json = {
-    "object": "quote",
-    "model": "bytedance/seedream-5-0-lite-preview",
-    "price": {**_COST, "per": "image", "source": "catalog"},
-    "estimated": _COST,
-    "worst_case": {"credits": 182000, "usd": "0.091"},
-    "max_attempts": 5,
-    "max_cost": 182000,
 }
 ACTION: Json = {
     "id": "act_01kar4d2c9ez7t6p1m8n5q0rvw",
@@ -308,41 +188,3 @@ ERASURE: Json = {
     "rows_erased_at": "2026-11-22T12:00:41.000Z",
     "completed_at": "2026-11-22T12:06:02.000Z",
 }
-
-
-def _page(*shown: Json) -> Json:
-    return {"object": "list", "data": [*shown], "has_more": False, "next_cursor": None}
-
-
-ALL: dict[str, Json] = {
-    "Job": JOB,
-    "AcceptedJob": ACCEPTED,
-    "JobPage": _page(JOB),
-    "Explanation": EXPLANATION,
-    "Erasure": ERASURE,
-    "ErasurePage": _page(ERASURE),
-    "Action": ACTION,
-    "ActionPage": _page(ACTION),
-    "ActionPreview": PREVIEW,
-    "Endpoint": ENDPOINT,
-    "EndpointMade": ENDPOINT | {"secret": "whsec_…"},
-    "EndpointRotated": ROTATED,
-    "Delivery": DELIVERY,
-    "DeliveryPage": _page(DELIVERY),
-    "TestDelivery": PING,
-    "Replay": REPLAY,
-    "SharedImage": {
-        "object": "shared_image",
-        "url": "https://darkroom.example/v1/jobs/job_01kar4d2c9ez7t6p1m8n5q0rvw/images/0?exp=1764000000&sig=…",
-        "expires_at": "2026-11-22T11:00:00.000Z",
-    },
-    "ApiKey": KEY,
-    "ApiKeyMade": KEY | {"key": "dr_live_…"},
-    "Budget": BUDGET,
-    "UsageReport": USAGE,
-    "LedgerPage": _page(LINE),
-    "Quote": QUOTE,
-    "Healthy": {"status": "ok"},
-    "Draining": {"status": "unavailable", "detail": "draining"},
-}
-"""By the name that OpenAPI has for each."""
