@@ -21,6 +21,7 @@ from api.routes import (
     budgets,
     catalog,
     deliveries,
+    docs,
     erasures,
     generations,
     health,
@@ -29,7 +30,6 @@ from api.routes import (
     keys,
     now,
     operator,
-    pages,
     streams,
     usage,
     webhooks,
@@ -85,14 +85,14 @@ def create_app(settings: Settings) -> FastAPI:
         description=_DESCRIPTION,
         lifespan=lifespan,
         default_response_class=JsonAnswer,
-        openapi_url=None,  # `pages` serves it, and has docs of its own
+        openapi_url=None,  # `routes.docs` serves it
         telemetry=_OURS_ALONE,
         redirect_slashes=False,  # Starlette would send callers to where their Host header says
         webhooks=events.router(),
         generate_unique_id_function=_name,
     )
     problems.install(app, settings.public_url)
-    pages.install(app)
+    docs.install(app)
     for router in _ROUTERS:
         app.include_router(router)
     app.add_middleware(
