@@ -5,14 +5,14 @@ import pwd
 from argparse import ArgumentParser
 
 from models.audit_log.actors import Actor
-from models.commands import charges, plane, projects, provider, upkeep
+from models.commands import actions, charges, plane, projects, provider, upkeep
 
 
 def parser() -> ArgumentParser:
     """Return the parser; it parses to `run`, a command on the database, or `prints`, one without it."""
     made = ArgumentParser(prog="python -m models", description="Darkroom, for its operator.")
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for each in (upkeep, projects, charges, provider, plane):
+    for each in (upkeep, projects, actions, charges, provider, plane):
         each.add_to(commands)
     return made
 

@@ -21,7 +21,7 @@ class Action(Base):
     __tablename__ = "actions"
     id: Mapped[UUID] = mapped_column(primary_key=True)
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
-    key_id: Mapped[UUID] = mapped_column(ForeignKey("api_keys.id"))
+    key_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))  # NULL: a command
     kind: Mapped[str]
     filter: Mapped[dict[str, object]]
     status: Mapped[str] = mapped_column(server_default="running")

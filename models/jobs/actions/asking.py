@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 
 from models import ids
-from models.accounts.callers import Caller
+from models.accounts.callers import NOBODY, Caller
 from models.audit_log import recording
 from models.errors import KeyReuse, LimitReached, NotFound
 from models.jobs.actions import choosing
@@ -79,7 +79,7 @@ async def request(
     action = Action(
         id=ids.new(),
         project_id=caller.project_id,
-        key_id=caller.key_id,
+        key_id=None if caller.key_id == NOBODY else caller.key_id,
         kind=wish.kind,
         filter=choosing.written(wish.filter),
         matched=matched,

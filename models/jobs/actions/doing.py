@@ -26,7 +26,7 @@ from models.platform.db import Transaction
 from models.platform.db.statements import Reader, prepared
 from models.provider import catalog
 from models.schema import Action, ApiKey, Job
-from models.states import ActionKind
+from models.states import Acting, ActionKind
 from models.webhooks import deliveries
 
 SLICE = 25  # jobs of one look
@@ -61,7 +61,7 @@ async def look(tx: Transaction, action_id: UUID) -> Look | None:
     action = await tx.get(Action, action_id)
     if action is None or action.status != "running":
         return None
-    if not await api_keys.is_living(tx, action.key_id):
+    if action.key_id is not None and not await api_keys.is_living(tx, action.key_id):
         await _stop(tx, action, "key_revoked", "The API key that asked for it works no more.")
         return None
     filter_ = replace(choosing.read(action.filter), after=action.cursor)
@@ -158,7 +158,7 @@ async def _cancel(tx: Transaction, presenter: Presenter, _: Action, job: Job) ->
 async def _retry(tx: Transaction, presenter: Presenter, action: Action, job: Job) -> None:
     if catalog.find(job.model) is None:
         raise ModelNotFound(f"The model {job.model} cannot be called any more.")
-    # An operator's key is none of the project's: the new job is its old key's.
+    # An operator's key is none of the project's, and a command has none: the new job is its old key's.
     own = ApiKey.id == action.key_id, ApiKey.project_id == job.project_id
     key_id = await tx.scalar(select(ApiKey.id).where(*own)) or job.key_id
     caller = Caller(job.project_id, key_id, frozenset(), idempotency_required=False)
@@ -171,7 +171,8 @@ async def _redeliver(tx: Transaction, _: Presenter, __: Action, job: Job) -> Non
 
 async def _erase(tx: Transaction, _: Presenter, action: Action, job: Job) -> None:
     # The audit log names who asked for it, and the action in place of a request.
-    asker = Actor("key", key_id=action.key_id, request_id=ids.text(ids.ACTION, action.id))
+    acting: Acting = "command" if action.key_id is None else "key"
+    asker = Actor(acting, key_id=action.key_id, request_id=ids.text(ids.ACTION, action.id))
     with actors.acting(asker):
         await erasing.erase(tx, job.project_id, job.id)
 

@@ -4,15 +4,22 @@ import asyncio
 import json
 import os
 import pwd
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from celery import Celery
 
 from models import ids
 from models.__main__ import main
+from models.commands import parsing
 from models.money import prices
+from models.platform.doorbell import Doorbell
+from models.settings import Settings
 from tests.conftest import SECRET
-from tests.fixtures.making import Bench
+from tests.fixtures.making import PRICE, Bench
 from tests.fixtures.spending import MODEL
+from worker.dispatcher.duties import acting
+from worker.dispatcher.duty import Dispatcher
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +27,9 @@ def _environment(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("DARKROOM_SECRET", SECRET)
+
+
+Work = Callable[[], Awaitable[None]]
 
 
 class Shell:
@@ -37,6 +47,19 @@ class Shell:
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Shell:
     return Shell(capsys)
+
+
+@pytest.fixture
+async def work(bench: Bench, settings: Settings, redis_server: str) -> AsyncIterator[Work]:
+    """Do what was asked for of many jobs, as a dispatcher does, until nothing is left."""
+    async with Doorbell(redis_server) as doorbell:
+        dispatcher = Dispatcher(settings, "d1", bench.database, doorbell, Celery(), bench.presenter)
+
+        async def until_done() -> None:
+            while await acting.run(dispatcher):
+                pass
+
+        yield until_done
 
 
 async def test_an_operators_key_is_made_listed_and_revoked(bench: Bench, run: Shell) -> None:
@@ -124,3 +147,78 @@ async def test_a_model_without_a_price_is_allowed_and_called_no_more(
     assert model not in await bench.do(prices.present)
     assert "has a price" in await run("allow", MODEL, "--hold", "1", status=2)
     assert "is not in the catalog" in await run("allow", "x/y", "--hold", "1", status=2)
+
+
+async def test_jobs_are_chosen_by_a_filter_counted_and_canceled(
+    bench: Bench, run: Shell, work: Work
+) -> None:
+    for customer in ("c_1", "c_1", "c_2"):
+        await bench.submit(customer=customer)
+    chosen = ("act", "tests", "cancel", "--customer", "c_1")
+    said = await run(*chosen)
+    assert (
+        said
+        == f"2 jobs would be canceled, {2 * PRICE:,} credits ($0.091) given back; --yes does it"
+    )
+    assert await run("actions", "tests") == "there is no action"
+    named = (await run(*chosen, "--yes")).split(":")[0]
+    assert "cancel  running  0 of 2 done" in await run("actions", "tests")
+    await work()
+    assert "cancel  completed  2 of 2 done, 0 skipped, 0 failed" in await run("actions", "tests")
+    assert "completed" in await run("cancel-action", "tests", named)  # it has ended
+    rows = await bench.rows("SELECT status, customer FROM jobs ORDER BY customer, id")
+    assert [each["status"] for each in rows] == ["canceled", "canceled", "queued"]
+    last = json.loads((await run("audit-log", "list", "--project", "tests")).splitlines()[0])
+    assert (last["action"], last["actor"]["type"]) == ("action.requested", "command")
+
+
+async def test_a_command_retries_with_the_old_jobs_key_and_erases_in_its_own_name(
+    bench: Bench, run: Shell, work: Work
+) -> None:
+    lost = await bench.running(metadata={"order": "A-17"})
+    await bench.refuse(lost)
+    await run("act", "tests", "retry", "--metadata", "order=A-17", "--yes")
+    await work()
+    (old, new) = await bench.rows("SELECT key_id, retried_from FROM jobs ORDER BY id")
+    assert (new["retried_from"], new["key_id"]) == (lost.job_id, old["key_id"])
+    await run("act", "tests", "erase", "--status", "failed", "--yes")
+    await work()
+    last = json.loads((await run("audit-log", "list", "--project", "tests")).splitlines()[0])
+    assert (last["action"], last["actor"]["type"]) == ("job.erased", "command")
+    assert last["request_id"].startswith("act_")
+
+
+async def test_an_action_of_a_command_is_called_off(bench: Bench, run: Shell, work: Work) -> None:
+    await bench.submit()
+    named = (await run("act", "tests", "cancel", "--status", "queued", "--yes")).split(":")[0]
+    assert "canceled  0 of 1 done" in await run("cancel-action", "tests", named)
+    await work()
+    assert [each["status"] for each in await bench.rows("SELECT status FROM jobs")] == ["queued"]
+
+
+async def test_an_action_that_is_none_and_a_filter_that_names_nothing_are_refused(
+    bench: Bench, run: Shell
+) -> None:
+    assert len(await bench.rows("SELECT FROM projects")) == 1
+    assert "every job there is" in await run("act", "tests", "cancel", "--yes", status=2)
+    assert "no id of an action" in await run("cancel-action", "tests", "42", status=2)
+    nobody = ids.text(ids.ACTION, ids.new())
+    assert "There is no such action" in await run("cancel-action", "tests", nobody, status=2)
+
+
+@pytest.mark.parametrize(
+    ("option", "written", "told"),
+    [
+        ("--created-after", "2026-11-22T10:00:00", "no time with a zone"),
+        ("--created-before", "yesterday", "no time with a zone"),
+        ("--batch", "42", "no id of a batch"),
+        ("--metadata", "order", "is not KEY=VALUE"),
+        ("--status", "released", "invalid choice"),
+    ],
+)
+def test_a_filter_that_cannot_be_read_is_refused(
+    capsys: pytest.CaptureFixture[str], option: str, written: str, told: str
+) -> None:
+    with pytest.raises(SystemExit):
+        parsing.parser().parse_args(["act", "tests", "cancel", option, written])
+    assert told in capsys.readouterr().err
