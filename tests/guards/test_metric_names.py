@@ -1,5 +1,6 @@
 """Metrics have names as Prometheus wants them, and docs/metrics.md lists every one with its labels."""
 
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 
@@ -12,7 +13,10 @@ import worker.dispatcher.__main__  # noqa: F401 - the same
 from models.platform.metrics import CONNECTIONS, identify
 from models.states import TERMINAL
 from tests.fixtures import debian
+from tests.fixtures.pages import ROOT
 from tests.guards.test_documents import rows
+
+ALERTS = ROOT / "deploy" / "observability" / "alerts.yaml"
 
 # What is collected when it is asked for, and so has no wrapper with its labels.
 COLLECTED = {
@@ -63,3 +67,12 @@ def test_a_job_that_ends_for_the_first_time_is_an_increase() -> None:
     for status in TERMINAL:
         told = REGISTRY.get_sample_value("darkroom_jobs_finished_total", {"status": status})
         assert told is not None
+
+
+def test_what_an_alert_counts_is_there_before_it_happens() -> None:
+    # Prometheus sees no increase in a series that begins with 1.
+    counted = set(re.findall(r"increase\((darkroom_\w+)", ALERTS.read_text()))
+    there = {sample.name for metric in REGISTRY.collect() for sample in metric.samples}
+    by_duty = {"darkroom_duty_failures_total"}  # of each duty, when it begins
+    assert counted - there == by_duty
+    assert len(counted) > len(by_duty)
