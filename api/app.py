@@ -12,7 +12,7 @@ from api.contract.formats.answers import JsonAnswer
 from api.contract.openapi import description, events
 from api.edge import problems
 from api.edge.body_limits import Pace
-from api.edge.middleware import Door
+from api.edge.middleware import RequestMiddleware
 from api.opening import open_state
 from api.routes import (
     actions,
@@ -96,7 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in _ROUTERS:
         app.include_router(router)
     app.add_middleware(
-        Door,
+        RequestMiddleware,
         submission_max=settings.body_max_bytes,
         bodies_max=settings.bodies_max_bytes,
         pace=Pace(settings.body_grace, settings.body_rate),

@@ -6,7 +6,7 @@ from fastapi.routing import APIRoute
 from api.contract.formats.strict_json import parse
 from api.dependencies.deps import Key
 from api.dependencies.state import state_of
-from api.edge.body_limits import Intake
+from api.edge.body_limits import BodyLimiter
 from api.edge.route import Handle, Query
 from models.errors import FieldError, InvalidRequest, UnsupportedMedia
 from models.platform.wording import printable, shown
@@ -82,9 +82,9 @@ def let_go(request: Request) -> None:
     """Free a body that has been used, with its bytes of the budget: its sender is held from now on."""
     if isinstance(request, ParsedRequest):
         request.empty()
-    intake = getattr(request.state, "intake", None)
-    if isinstance(intake, Intake):
-        intake.release()
+    limiter = getattr(request.state, "limiter", None)
+    if isinstance(limiter, BodyLimiter):
+        limiter.release()
 
 
 def _demand_json(content_type: str) -> None:

@@ -26,7 +26,7 @@ class Pace:
     rate: int
 
 
-class Intake:
+class BodyLimiter:
     """The body of one request on its way in: bounded before it is buffered, told its length or not.
 
     `most` bytes in all, and of JSON in memory `SMALL` beside what stands in `data:` strings. `owner` tells

@@ -9,7 +9,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.edge.body_limits import SMALL, Intake, Pace, too_large
+from api.edge.body_limits import SMALL, BodyLimiter, Pace, too_large
 from api.edge.byte_budget import ByteBudget
 from api.edge.callers import owner_of, quota_of
 from api.edge.callers.shares import leave
@@ -34,7 +34,7 @@ _WITH_FILES = "/v1/images/edits"
 _STREAMED = "/v1/batches"  # its bodies are never in memory
 
 
-class Door:
+class RequestMiddleware:
     """ASGI middleware, outermost."""
 
     def __init__(self, app: ASGIApp, *, submission_max: int, bodies_max: int, pace: Pace) -> None:
@@ -97,7 +97,7 @@ class Door:
         owner = partial(owner_of, request)
         type_ = request.headers.get("content-type", "").lstrip().lower()
         is_form = scope["path"] == _WITH_FILES and type_.startswith("multipart/form-data")
-        intake = Intake(
+        limiter = BodyLimiter(
             receive,
             self._room,
             self._pace,
@@ -105,11 +105,11 @@ class Door:
             owner=owner,
             is_json=not (is_form or scope["path"] == _STREAMED),
         )
-        request.state.intake = intake
+        request.state.limiter = limiter
         try:
-            await self._app(scope, intake.receive, send)
+            await self._app(scope, limiter.receive, send)
         finally:
-            intake.release()
+            limiter.release()
 
 
 def _identified(request: Request) -> str:

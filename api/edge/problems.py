@@ -141,7 +141,7 @@ def _of_status(status: int) -> type[Refusal]:
 
 async def _bug(request: Request, _raised: Exception) -> JsonAnswer:
     answer = problem(request, InternalError("Tell us the request_id; our log says more under it."))
-    # Starlette answers this one from outside of the door, which gives every other answer these two.
+    # Starlette answers this one from outside of the middleware, which gives every other answer these two.
     answer.headers["x-request-id"] = request_id(request)
     answer.raw_headers.append(NOSNIFF)
     return answer

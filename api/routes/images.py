@@ -16,7 +16,7 @@ from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import Here, JobId, Reader, Tx, documented_reader
 from api.dependencies.state import State
 from api.edge.route import Route
-from api.sharing.turns import STRANGERS
+from api.sharing.turns import WITHOUT_KEY
 from models import ids, jobs
 from models.errors import Erased, ImageExpired, NotFinished, NotFound, SignatureInvalid
 from models.images import references, urls
@@ -165,7 +165,7 @@ async def _find(
         caller = await here.callers.admit(request)
         caller.demand("jobs:read")
         project_id = caller.project_id
-    async with here.turns.open(project_id or STRANGERS) as tx:
+    async with here.turns.open(project_id or WITHOUT_KEY) as tx:
         found = await jobs.snapshot(tx, project_id, job_id)
     here.callers.hold(request, found.job.project_id)
     shown = kept(found, n)

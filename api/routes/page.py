@@ -21,7 +21,7 @@ from api.contract.formats.etags import matches
 from api.dependencies.state import State, state_of
 from api.edge.callers import COOKIES, session_token
 from api.edge.route import demand_none
-from api.sharing.turns import STRANGERS
+from api.sharing.turns import WITHOUT_KEY
 from models import ids
 from models.accounts import sessions
 from models.accounts.callers import Caller
@@ -116,7 +116,7 @@ async def _sign_in(request: Request) -> Response:
         here.callers.enter(request)
         found, expiry = None, None
         if sessions.well_formed(given["link"]):
-            async with here.turns.open(STRANGERS) as tx:
+            async with here.turns.open(WITHOUT_KEY) as tx:
                 found = await sessions.redeem(tx, given["link"], token)
                 expiry = await sessions.expiry(tx, token)
         if found is None or expiry is None:

@@ -15,7 +15,7 @@ from models.platform.places import Places
 from models.settings import Settings
 
 # Callers without a key, by a signed URL or a link, have one project's share together.
-STRANGERS = UUID(int=0)
+WITHOUT_KEY = UUID(int=0)
 _PATIENCE = 3.0  # seconds; with those of the pool and of a statement, less than clients wait for
 _LINE = 4_096  # of a project's; the connections bound it before
 _CROWDED = "The database is busy with requests of this project; send fewer at once."

@@ -161,7 +161,7 @@ def within(name: Name) -> Step:
 def traced(
     name: Name,
 ) -> Callable[[Callable[Given, Awaitable[Result]]], Callable[Given, Coroutine[Any, Any, Result]]]:
-    """Make each call of a coroutine function a step: as `begin` does at the door, else as `within`."""
+    """Make each call of a coroutine function a step: an `accept` as `begin` does, all else as `within`."""
     opened = begin if name == "accept" else within
 
     def decorate(

@@ -16,7 +16,7 @@ from PIL import Image
 from sqlalchemy import Engine, event, text
 from starlette.types import Message
 
-from api.edge.body_limits import SMALL, Intake, Pace
+from api.edge.body_limits import SMALL, BodyLimiter, Pace
 from api.edge.byte_budget import ByteBudget
 from api.edge.callers import Callers
 from api.edge.callers.rates import Rates
@@ -304,21 +304,21 @@ def arriving(*chunks: bytes) -> Iterator[Message]:
 PACE = Pace(timedelta(seconds=10), 1)
 
 
-def intake(room: ByteBudget, chunks: Iterator[Message], *, most: int) -> Intake:
+def limiter(room: ByteBudget, chunks: Iterator[Message], *, most: int) -> BodyLimiter:
     async def receive() -> Message:
         return next(chunks)
 
-    return Intake(receive, room, PACE, most=most, owner=lambda: None)
+    return BodyLimiter(receive, room, PACE, most=most, owner=lambda: None)
 
 
 @pytest.mark.parametrize("cut", range(1, 12))
 async def test_a_reference_is_known_wherever_the_chunks_are_cut(cut: int) -> None:
     sent = b'["data:' + b"A" * (2 * SMALL) + b'", 1]'
     room = ByteBudget(16 * SMALL)
-    taken = intake(room, arriving(sent[:cut], sent[cut:]), most=4 * SMALL)
+    taken = limiter(room, arriving(sent[:cut], sent[cut:]), most=4 * SMALL)
     await taken.receive()
     await taken.receive()
-    heavy = intake(room, arriving(sent[:cut], sent[cut:], b" " * SMALL), most=4 * SMALL)
+    heavy = limiter(room, arriving(sent[:cut], sent[cut:], b" " * SMALL), most=4 * SMALL)
     await heavy.receive()
     await heavy.receive()
     with pytest.raises(BodyTooLarge):
@@ -396,9 +396,9 @@ async def test_who_goes_away_while_waiting_leaves_the_room_to_others() -> None:
 
 async def test_only_a_large_body_takes_room_and_only_what_has_come() -> None:
     room, one = ByteBudget(2 * SMALL, patience=timedelta(seconds=0.05)), UUID(int=0)
-    small = intake(room, arriving(b" " * 60_000), most=SMALL)
+    small = limiter(room, arriving(b" " * 60_000), most=SMALL)
     await small.receive()
-    large = intake(room, arriving(b'"data:' + b"A" * 100_000), most=64 * SMALL)
+    large = limiter(room, arriving(b'"data:' + b"A" * 100_000), most=64 * SMALL)
     await large.receive()
     rest = room.begin(one)
     await room.take(rest, SMALL - 100_006)
@@ -413,7 +413,9 @@ async def test_a_body_that_stops_coming_is_given_up() -> None:
         await asyncio.get_running_loop().create_future()
         raise AssertionError
 
-    stuck = Intake(never, ByteBudget(SMALL), Pace(timedelta(0), 1), most=SMALL, owner=lambda: None)
+    stuck = BodyLimiter(
+        never, ByteBudget(SMALL), Pace(timedelta(0), 1), most=SMALL, owner=lambda: None
+    )
     with pytest.raises(TooSlow):
         await stuck.receive()
 
