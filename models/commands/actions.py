@@ -42,7 +42,6 @@ def add_to(commands: Commands) -> None:
     listed = add(commands, "actions", _list, "list a project's actions, newest first")
     listed.add_argument("project", help="the project's name or id")
     off = add(commands, "cancel-action", _cancel, "call an action off; what it has done stays")
-    off.add_argument("project", help="the project's name or id")
     off.add_argument("id", help="the action's: act_…")
 
 
@@ -93,11 +92,10 @@ async def _list(database: Database, asked: Namespace, _: Settings) -> Said:
 async def _cancel(database: Database, asked: Namespace, _: Settings) -> Said:
     """Call an action off; returns how far it has come."""
     action_id = ids.parse(ids.ACTION, asked.id)
+    if action_id is None:
+        raise NotFound(f"{asked.id!r} is no id of an action: act_ and 26 letters or digits.")
     async with opened(database) as tx:
-        project_id = await projects.find(tx, asked.project)
-        if action_id is None:
-            raise NotFound(f"{asked.id!r} is no id of an action: act_ and 26 letters or digits.")
-        return Said(_line(await actions.cancel(tx, project_id, action_id)))
+        return Said(_line(await actions.cancel(tx, None, action_id)))
 
 
 def _line(action: Action) -> str:

@@ -6,6 +6,6 @@ of `python -m models`; the rules are in `models.operating`.
 
 from api.routes.operator import actions, projects, state
 
-ROUTERS = (projects.router, actions.router, state.router)
+ROUTERS = (projects.router, actions.router, actions.of_all, state.router)
 
 __all__ = ["ROUTERS"]

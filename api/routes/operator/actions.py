@@ -1,4 +1,4 @@
-"""`/v1/operator/projects/{id}/actions`: one thing done to every job of a project that a filter leaves."""
+"""`/v1/operator/…/actions`: one thing done to every job of a project that a filter leaves."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -8,10 +8,10 @@ from fastapi import Query, Request, Response
 
 from api.contract.formats import cursors
 from api.contract.formats.answers import JsonAnswer
-from api.contract.openapi.answers import ACTION_ASKED, ACTIONS
+from api.contract.openapi.answers import ACTION, ACTION_ASKED, ACTIONS
 from api.contract.openapi.parameters import KEYED
 from api.contract.requests.actions import ActionBody, PageQuery
-from api.dependencies.deps import Here, Operator, ProjectId, Reading, idempotency_key
+from api.dependencies.deps import ActionId, Here, Operator, ProjectId, Reading, Tx, idempotency_key
 from api.dependencies.state import State
 from api.routes.actions import previewed, shown
 from api.routes.operator import plane
@@ -22,6 +22,7 @@ from models.operating import tenants
 from models.platform.jsonable import Json
 
 router = plane.router("/projects")
+of_all = plane.router("/actions")
 
 
 @router.post("/{id}/actions", status_code=202, responses=ACTION_ASKED, openapi_extra=KEYED)
@@ -50,6 +51,12 @@ async def list_project_actions(
     cursor = cursors.write(found[-1].id) if more else None
     page: Json = {"object": "list", "data": [shown(each) for each in found], "has_more": more}
     return JsonAnswer(page | {"next_cursor": cursor})
+
+
+@of_all.post("/{id}/cancel", responses=ACTION)
+async def cancel_project_action(action_id: ActionId, tx: Tx) -> Response:
+    """Call an action of any project off: it touches no other job. What it has done stays."""
+    return JsonAnswer(shown(await actions.cancel(tx, None, action_id)))
 
 
 async def _as_project(here: State, caller: Caller, project_id: UUID) -> Caller:

@@ -1,9 +1,10 @@
 """(new) → running → canceled: actions as a project asks for them, sees them and calls them off."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
 from models import ids
 from models.accounts.callers import NOBODY, Caller
@@ -97,12 +98,12 @@ async def request(
     return await find(tx, caller.project_id, action.id), False
 
 
-async def find(tx: Transaction, project_id: UUID, action_id: UUID) -> Action:
-    """Return an action of a project; raises `NotFound`."""
-    mine = select(Action).where(Action.id == action_id, Action.project_id == project_id)
-    action = await tx.scalar(mine)
+async def find(tx: Transaction, project_id: UUID | None, action_id: UUID) -> Action:
+    """Return an action of a project, or of any; raises `NotFound`."""
+    action = await tx.scalar(select(Action).where(*_named(project_id, action_id)))
     if action is None:
-        raise NotFound("There is no such action in this project.")
+        where = "" if project_id is None else " in this project"
+        raise NotFound(f"There is no such action{where}.")
     return action
 
 
@@ -118,14 +119,22 @@ async def listing(
     return found[:limit], len(found) > limit
 
 
-async def cancel(tx: Transaction, project_id: UUID, action_id: UUID) -> Action:
+async def cancel(tx: Transaction, project_id: UUID | None, action_id: UUID) -> Action:
     """running → canceled: no other job is touched. One that has ended stays so. Raises `NotFound`."""
-    running = Action.id == action_id, Action.project_id == project_id, Action.status == "running"
+    running = *_named(project_id, action_id), Action.status == "running"
     ended = update(Action).where(*running).values(status="canceled", finished_at=func.now())
-    if await tx.scalar(ended.returning(Action.id)) is not None:
+    whose = await tx.scalar(ended.returning(Action.project_id))
+    if whose is not None:
         named = ids.text(ids.ACTION, action_id)
-        await recording.record(tx, "action.canceled", named, project_id=project_id)
+        await recording.record(tx, "action.canceled", named, project_id=whose)
     return await find(tx, project_id, action_id)
+
+
+def _named(project_id: UUID | None, action_id: UUID) -> Iterator[ColumnElement[bool]]:
+    """Yield, as SQL, that it is this action; of this project, where one is given."""
+    yield Action.id == action_id
+    if project_id is not None:
+        yield Action.project_id == project_id
 
 
 async def _earlier(

@@ -172,6 +172,10 @@ async def test_an_operator_cancels_jobs_of_a_project_by_a_filter(
     assert (made.status_code, made.json()["count"]) == (202, 1), made.text
     listed = (await operator.get(where)).json()["data"]
     assert listed == (await api.client.get("/v1/jobs/actions")).json()["data"]
+    off = await operator.post(f"/v1/operator/actions/{made.json()['id']}/cancel")
+    assert (off.status_code, off.json()["status"]) == (200, "canceled"), off.text
+    unknown = f"/v1/operator/actions/{ids.text(ids.ACTION, ids.new())}/cancel"
+    problem(await operator.post(unknown), 404, "not_found")
     (line,) = await logged(operator, action="action.requested")
     assert (line["subject"], line["after"]) == (
         made.json()["id"], {"action": "cancel", "count": 1},
