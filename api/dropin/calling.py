@@ -8,7 +8,17 @@ from fastapi import Request, Response
 from api.contract.requests.jobs import SubmitBody
 from api.dependencies.bodies import ParsedRequest, let_go, no_body
 from api.dependencies.state import State, state_of
-from api.dropin import answering, joining, outcomes, outputs, patience, reading, streaming, waiting
+from api.dropin import (
+    answering,
+    forms,
+    joining,
+    outcomes,
+    outputs,
+    patience,
+    reading,
+    streaming,
+    waiting,
+)
 from api.dropin.joining import Taken
 from api.dropin.reading import Asked
 from api.dropin.streaming import Kind
@@ -26,7 +36,7 @@ _LENIENT = "handling=lenient"  # RFC 7240, 4.4
 
 async def call(request: Request, caller: Caller, route: str) -> Response:
     """Answer a call when its image is kept, or with what has become of it. Raises as a submission does."""
-    here, (raw, pictures) = state_of(request), _body(request)
+    here, (raw, pictures) = state_of(request), _body(request, caller)
     lenient = _LENIENT in request.headers.get("prefer", "").lower().replace(" ", "")
     body = await joining.fingerprint(route, raw)
     asked = reading.read(raw, caller.aliases, lenient=lenient, pictures=pictures)
@@ -95,10 +105,14 @@ def _headers(asked: Asked, taken: Taken, *, lenient: bool) -> dict[str, str]:
     return headers
 
 
-def _body(request: Request) -> tuple[dict[str, object], str]:
-    """Return the body, and under which name its pictures came. Raises `InvalidRequest` for no object."""
+def _body(request: Request, caller: Caller) -> tuple[dict[str, object], str]:
+    """Return the body, and under which name its pictures came. Raises as `reading.read` does."""
     parsed = request.parsed if isinstance(request, ParsedRequest) else None
     if not isinstance(parsed, dict):
         raise no_body("it has no body of fields; send a JSON object with `model` and `prompt`")
     named = reading.take_pictures(parsed)
-    return parsed, "image" if isinstance(request, ParsedRequest) and request.is_form else named
+    if not (isinstance(request, ParsedRequest) and request.is_form):
+        return parsed, named
+    _, model = reading.model_of(parsed, caller.aliases)
+    forms.type_own(parsed, model)
+    return parsed, "image"

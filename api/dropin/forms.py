@@ -6,7 +6,9 @@ is kept in memory, where its bytes are counted already, and none of it in files.
 
 import asyncio
 import re
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
@@ -19,6 +21,7 @@ from api.dropin.reading import refusal
 from models.errors import FieldError, MalformedBody
 from models.images import formats
 from models.images.references import data_url
+from models.provider.catalog import Model
 
 TYPE = "multipart/form-data"
 _PICTURES = {"image", "images", "image_urls"}  # all of them references, in their order
@@ -45,8 +48,22 @@ class _InMemory(MultiPartParser):
             raise
 
 
+def is_form(request: Request) -> bool:
+    """Return whether a request's body is a form."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == TYPE
+
+
 async def read(request: Request) -> ParsedRequest:
     """Read a form. Raises `MalformedBody`, and `InvalidRequest` for a field that comes twice."""
+    read_ = ParsedRequest(request.scope, request.receive)
+    async with opened(request) as form:
+        read_.is_form, read_.parsed = True, await _fields(form)
+    return read_
+
+
+@asynccontextmanager
+async def opened(request: Request) -> AsyncIterator[FormData]:
+    """Read the parts of a form, all of them in memory. Raises `MalformedBody`."""
     parser = _InMemory(
         request.headers, request.stream(),
         max_files=_FILES_MAX, max_fields=_FIELDS_MAX, max_part_size=_TEXT_MAX,
@@ -59,12 +76,30 @@ async def read(request: Request) -> ParsedRequest:
         raise MalformedBody(
             "The form cannot be read: its Content-Type names no boundary, or a part no field."
         ) from None
-    read_ = ParsedRequest(request.scope, request.receive)
     try:
-        read_.is_form, read_.parsed = True, await _fields(form)
+        yield form
     finally:
         await form.close()
-    return read_
+
+
+def type_own(fields: dict[str, object], model: Model) -> None:
+    """Turn those fields of a form that only some models have into what they would be in JSON.
+
+    By this model's schema: what is no text there was written as JSON; `True`, as Python has it, is a slip.
+    """
+    for name, rule in model.own.items():
+        if name in fields:
+            fields[name] = _as_json(fields[name], rule)
+
+
+def _as_json(value: object, rule: Mapping[str, Any]) -> object:
+    match value:
+        case list():
+            return [_as_json(each, rule.get("items", {})) for each in value]
+        case str() if (kind := rule.get("type", "string")) != "string":
+            with suppress(MalformedBody):  # then it is judged as the text that it is
+                return parse((value.lower() if kind == "boolean" else value).encode())
+    return value
 
 
 async def _fields(form: FormData) -> dict[str, object]:

@@ -67,7 +67,7 @@ def read(
     `InvalidRequest` and `ModelNotFound`.
     """
     given = {name: value for name, value in raw.items() if value is not None}
-    alias, model = _model(given, own)
+    alias, model = model_of(given, own)
     errors = list(_unknown(given, model))
     ignored = sorted((_IGNORED - model.own.keys()) & given.keys())
     chosen, names = _size(given, model, errors, scale=lenient or alias.scale)
@@ -95,10 +95,27 @@ def read(
     )
 
 
+def model_of(given: Mapping[str, object], own: Mapping[str, object]) -> tuple[Alias, Model]:
+    """Return the model that a body names, and by which alias. Raises `InvalidRequest`, `ModelNotFound`."""
+    name = given.get("model")
+    if not isinstance(name, str):
+        message = "is required; add it." if name is None else f"{shown(name)} is not a string."
+        raise InvalidRequest(f"model {message}", errors=(FieldError("/model", f"model {message}"),))
+    if (model := catalog.find(name)) is not None:
+        return Alias(name, scale=False), model
+    alias = aliases.find(name, own)
+    model = None if alias is None else catalog.find(alias.model)
+    if alias is None or model is None:
+        message = catalog.no_such_model(name)
+        raise ModelNotFound(message, errors=(FieldError("/model", message),))
+    return alias, model
+
+
 def take_pictures(body: dict[str, object]) -> str:
     """Put references where the provider has them now; returns the name under which they came.
 
-    OpenAI's JSON has `images`, of URLs in objects; the provider's older dialects `image` or `image_url`.
+    OpenAI's JSON has `images`, of URLs or files' ids in objects; the provider's older dialects `image`
+    or `image_url`.
     Raises `InvalidRequest` for a body that has two of them.
     """
     named = [name for name in _PICTURES if body.get(name) is not None]
@@ -132,9 +149,9 @@ def renamed(refused: InvalidRequest, names: Mapping[str, str]) -> InvalidRequest
 
 
 def _url(picture: object) -> object:
-    """Return the URL of a picture as OpenAI writes it; what is anything else stays as it is."""
-    if isinstance(picture, dict) and picture.keys() == {"image_url"}:
-        return picture["image_url"]
+    """Return the URL or name of a picture as OpenAI writes it; what is anything else stays as it is."""
+    if isinstance(picture, dict) and picture.keys() in ({"image_url"}, {"file_id"}):
+        return next(iter(picture.values()))
     return picture
 
 
@@ -155,21 +172,6 @@ def _submission(input_: dict[str, object], said: Options) -> SubmitBody:
     return SubmitBody.model_construct(
         input=input_, **{name: getattr(said, name) for name in Options.model_fields}
     )
-
-
-def _model(given: Mapping[str, object], own: Mapping[str, object]) -> tuple[Alias, Model]:
-    name = given.get("model")
-    if not isinstance(name, str):
-        message = "is required; add it." if name is None else f"{shown(name)} is not a string."
-        raise InvalidRequest(f"model {message}", errors=(FieldError("/model", f"model {message}"),))
-    if (model := catalog.find(name)) is not None:
-        return Alias(name, scale=False), model
-    alias = aliases.find(name, own)
-    model = None if alias is None else catalog.find(alias.model)
-    if alias is None or model is None:
-        message = catalog.no_such_model(name)
-        raise ModelNotFound(message, errors=(FieldError("/model", message),))
-    return alias, model
 
 
 def _size(

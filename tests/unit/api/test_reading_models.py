@@ -1,8 +1,10 @@
 """The synchronous routes' bodies for models of other dialects: sizes, formats, and fields of their own."""
 
+import json
+
 import pytest
 
-from api.dropin import reading
+from api.dropin import forms, reading
 from models.errors import InvalidRequest
 from models.provider import catalog
 from tests.fixtures.samples import LINK, sample
@@ -27,6 +29,36 @@ def test_the_providers_own_body_of_any_model_is_its_input() -> None:
         body = sample(model)
         given = input_(reading.read(dict(body), {}, lenient=False))
         assert given == body | {"response_format": "url"}
+
+
+def test_a_form_has_the_fields_of_a_model_as_its_schema_has_them() -> None:
+    for model in catalog.models():
+        body = sample(model)
+        own = {name: body[name] for name in model.own if name in body}
+        form: Body = {n: v if isinstance(v, str) else json.dumps(v) for n, v in own.items()}
+        forms.type_own(form, model)
+        assert form == own, model.id
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "meant"),
+    [
+        ("guidance_scale", "7.5", 7.5),
+        ("num_inference_steps", "20", 20),
+        ("enable_safety_checker", "True", True),
+        ("num_inference_steps", "20.5", 20.5),
+        ("guidance_scale", "NaN", "NaN"),
+        ("num_inference_steps", "1_0", "1_0"),
+        ("acceleration", "7", "7"),
+    ],
+)
+def test_what_is_no_text_in_a_form_is_json(field: str, text: str, meant: object) -> None:
+    model = catalog.find(FLUX)
+    assert model is not None
+    form: Body = {field: text, "prompt": "20"}
+    forms.type_own(form, model)
+    assert form == {field: meant, "prompt": "20"}
+    assert type(form[field]) is type(meant)
 
 
 @pytest.mark.parametrize("name", ["image_url", "image"])
