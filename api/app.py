@@ -23,6 +23,7 @@ from api.routes import (
     deliveries,
     docs,
     erasures,
+    files,
     generations,
     health,
     images,
@@ -44,7 +45,7 @@ get an id at once, and poll, wait, or be called back by a signed webhook. Every 
 """
 
 _ROOMS = (
-    *(actions, jobs, batches, streams, images, generations, webhooks, deliveries, keys),
+    *(actions, jobs, batches, streams, images, generations, files, webhooks, deliveries, keys),
     *(budgets, usage, now, erasures, catalog, audit, health),
 )
 _ROUTERS = (

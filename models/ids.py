@@ -22,7 +22,7 @@ _EPOCH, _NEVER = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo
 
 JOB, ATTEMPT, ENDPOINT, EVENT, DELIVERY = "job", "att", "whk", "evt", "dlv"
 PROJECT, KEY, BUDGET, ACTION, AUDIT, ERASURE = "prj", "key", "bud", "act", "aud", "ers"
-BATCH, GROUP = "batch", "group"
+BATCH, GROUP, FILE = "batch", "group", "file"
 
 
 def new() -> UUID:

@@ -56,7 +56,7 @@ AuditAction = Literal[
     "webhook.deleted",
     "model.allowed", "pause.began", "pause.ended", "gate.probed", "charge.resolved", "job.erased",
     "action.requested", "action.canceled", "erasure.requested", "erasure.completed",
-    "secrets.resealed",
+    "file.deleted", "secrets.resealed",
 ]  # fmt: skip
 
 NOT_STARTED: tuple[Status, ...] = ("queued", "released")

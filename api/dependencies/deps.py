@@ -145,6 +145,7 @@ DeliveryId = Annotated[
 ErasureId = Annotated[
     UUID, _in_path(ids.ERASURE), PlainValidator(_parser(ids.ERASURE, "erasure")), _AS_TEXT
 ]
+FileId = Annotated[UUID, _in_path(ids.FILE), PlainValidator(_parser(ids.FILE, "file")), _AS_TEXT]
 ActionId = Annotated[
     UUID, _in_path(ids.ACTION), PlainValidator(_parser(ids.ACTION, "action")), _AS_TEXT
 ]

@@ -5,4 +5,4 @@ waits for them, and answers in the shape that those clients read. Promises: a cl
 cancels nothing, and its retry joins what it asked for before instead of paying again.
 """
 
-__all__ = ["calling", "route"]
+__all__ = ["calling", "route", "uploads"]

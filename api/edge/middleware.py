@@ -29,8 +29,10 @@ _SECONDS = Histogram("darkroom_http_seconds", "Time to the answer's headers", ["
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _WITHOUT_BODY = {"GET"}  # what comes all the same is dropped, not kept
 # Which may carry references, and which as a form.
-_WITH_INPUT = re.compile(r"/v1/(batches|jobs|quotes|jobs/[^/]+/retry|images/(generations|edits))")
-_WITH_FILES = "/v1/images/edits"
+_WITH_INPUT = re.compile(
+    r"/v1/(batches|jobs|quotes|jobs/[^/]+/retry|images/(generations|edits)|files)"
+)
+_WITH_FILES = {"/v1/images/edits", "/v1/files"}
 _STREAMED = "/v1/batches"  # its bodies are never in memory
 
 
@@ -96,7 +98,7 @@ class RequestMiddleware:
             return
         owner = partial(owner_of, request)
         type_ = request.headers.get("content-type", "").lstrip().lower()
-        is_form = scope["path"] == _WITH_FILES and type_.startswith("multipart/form-data")
+        is_form = scope["path"] in _WITH_FILES and type_.startswith("multipart/form-data")
         limiter = BodyLimiter(
             receive,
             self._room,

@@ -14,6 +14,7 @@ __all__ = [
     "deliveries",
     "docs",
     "erasures",
+    "files",
     "generations",
     "health",
     "images",

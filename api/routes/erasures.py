@@ -25,7 +25,7 @@ router = APIRouter(
 
 _REMOVED = (
     "images", "references", "attempts", "events", "deliveries", "calls", "idempotency_keys",
-    "ledger_lines", "usage_hours", "budgets", "notices", "actions", "batches",
+    "ledger_lines", "usage_hours", "budgets", "notices", "actions", "batches", "files",
 )  # fmt: skip
 
 

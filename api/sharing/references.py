@@ -7,7 +7,7 @@ from uuid import UUID
 from models.errors import FieldError, Unavailable
 from models.images.pictures import Broken, Pictures, Size
 from models.images.reference_sizes import PIXELS_MAX, judge_size
-from models.images.references import unreadable
+from models.images.references import BadReference, unreadable
 from models.platform.places import Places
 from models.provider import catalog
 from models.provider.catalog import Inline
@@ -39,12 +39,26 @@ class References:
         until = clock() + _PATIENCE.total_seconds()
         errors = []
         for each in inline:
-            async with self._places.take(project_id, until - clock()):
-                found = await self._pictures.decode(each.data, most=PIXELS_MAX, whole=True)
+            found = await self._decoded(project_id, each, until - clock())
             if problem := _problem(each.mime, found):
                 errors.append(FieldError(f"{catalog.AT}/image_urls/{each.index}", problem))
         if errors:
             raise catalog.refusal(errors)
+
+    async def measure(self, project_id: UUID, picture: Inline) -> Size:
+        """Decode a picture that comes by itself; raises `BadReference` for what the provider would refuse.
+
+        And as `judge`.
+        """
+        found = await self._decoded(project_id, picture, _PATIENCE.total_seconds())
+        problem = _problem(picture.mime, found)
+        if problem is None and isinstance(found, Size):
+            return found
+        raise BadReference(problem)
+
+    async def _decoded(self, project_id: UUID, picture: Inline, patience: float) -> Size | Broken:
+        async with self._places.take(project_id, patience):
+            return await self._pictures.decode(picture.data, most=PIXELS_MAX, whole=True)
 
 
 def _problem(mime: str, found: Size | Broken) -> str | None:

@@ -6,8 +6,8 @@ deleted, a new job may be bringing those very bytes again. So a mark, a row of `
     a reference goes       `mark`: a row, in the transaction that drops it. Nothing is deleted yet
     bytes are put          `reserve` before, and `attach` in the transaction that refers to them: the row
                            goes. A process that dies in between leaves it, and the blob is found by it
-    after the grace        `sweep`: what a job refers to by now loses its row; the rest is deleted, outside
-                           of any transaction, and `gone` says so for a day
+    after the grace        `sweep`: what a job or a file refers to by now loses its row; the rest is
+                           deleted, outside of any transaction, and `gone` says so for a day
 
 No transaction lives as long as the grace, so `sweep` sees every reference that was made without a row in
 the way. Bytes that were put while their blob was deleted find the row at `attach`, and are put again. A row
@@ -17,7 +17,7 @@ worker, whose images hardly ever come twice, does not reserve: it looks (`is_mar
 a row is there.
 
 A worker that dies between putting an image and saying so, and whose job then fails for good, leaves a blob
-without a row; only a listing of the bucket beside `images` and `input_images` finds that one.
+without a row; only a listing of the bucket beside `images`, `input_images` and `files` finds that one.
 """
 
 from collections.abc import Collection, Sequence
@@ -44,7 +44,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from models.platform.db import Transaction
-from models.schema import BlobMark, Image, InputImage, Job
+from models.schema import BlobMark, File, Image, InputImage, Job
 
 # Longer than a transaction lives, and than the storing of what a body brings along.
 GRACE = timedelta(minutes=5)
@@ -131,7 +131,7 @@ async def is_marked(tx: Transaction, blobs: Collection[Blob]) -> bool:
 
 
 async def sweep(tx: Transaction, limit: int, grace: timedelta = GRACE) -> tuple[list[Swept], int]:
-    """Pick blobs that no job refers to, of each project in turn, to delete; tell how many it saw."""
+    """Pick blobs that nothing refers to, of each project in turn, to delete; tell how many it saw."""
     due = await tx.execute(_IN_TURN, {"limit": limit, "grace": grace})
     waiting = [(row.project_id, row.sha256) for row in due]
     # Asked anew: what has been reserved since is somebody's.
@@ -218,7 +218,8 @@ def _referred_to() -> ColumnElement[bool]:
         Image.job_id == Job.id,
         Job.project_id == BlobMark.project_id,
     )
-    return or_(inputs, images)
+    files = exists().where(File.project_id == BlobMark.project_id, File.sha256 == BlobMark.sha256)
+    return or_(inputs, images, files)
 
 
 # Leaps from project to project over ix_remnants_waiting: one that erases very much keeps no other waiting.

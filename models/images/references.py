@@ -31,6 +31,7 @@ _NOT_INLINE = frozenset({"image/heic", "image/heif"})
 _CONVERT = (
     "is HEIC, which cannot be sent inside a request; save it as JPEG, or send an https:// URL."
 )
+_NO_LINKS: Mapping[int, str] = {}
 _DESCRIPTOR = re.compile(r"data:(image/[a-z]+);sha256=([0-9a-f]{64});length=([1-9][0-9]{0,8})")
 
 
@@ -73,16 +74,19 @@ def parse(url: str, index: int = 0) -> Inline:
     """
     mime, payload = _split(url)
     data = _decode(payload)
-    found = sniff(data)
-    if found is None and _HEIC.match(data):
-        raise BadReference(f"the image {_CONVERT}")
-    if found is None:
-        raise BadReference(f"the data: URL says {mime}, but its bytes are no image; send {_TYPES}.")
+    found = _kind(data, f"the data: URL says {mime}, but its bytes are")
     if found != mime:
         raise BadReference(
             f"the data: URL says {mime}, but its bytes are {found}; start it with data:{found}"
         )
     return Inline(index, mime, data, hashlib.sha256(data).hexdigest())
+
+
+def read_bytes(data: bytes) -> Inline:
+    """Read an image that came as it is, as `parse` does; what it is, its first bytes tell."""
+    if len(data) > BYTES_MAX:
+        raise BadReference(too_large(len(data)))
+    return Inline(0, _kind(data, "the bytes are"), data, hashlib.sha256(data).hexdigest())
 
 
 def unreadable(mime: str, reason: str) -> str:
@@ -137,21 +141,33 @@ def view_input(given: Mapping[str, object], kept: Mapping[int, str]) -> dict[str
     return {**given, "image_urls": [_view(i, u, kept) for i, u in enumerate(urls_of(given))]}
 
 
-def restore_input(given: Mapping[str, object], blobs: Mapping[str, bytes]) -> dict[str, object]:
-    """Return a stored input as it was sent: each descriptor becomes its `data:` URL again.
+def restore_input(
+    given: Mapping[str, object], blobs: Mapping[str, bytes], links: Mapping[int, str] = _NO_LINKS
+) -> dict[str, object]:
+    """Return a stored input as it was sent: each descriptor becomes its `data:` URL again, or its link.
 
-    `blobs` maps SHA-256, in hex, to bytes. They are hashed again here, since a call with a damaged
-    reference would be paid like any other. Raises `ReferenceLost`.
+    `blobs` maps SHA-256, in hex, to bytes, and `links` places in `image_urls` to URLs. The bytes are hashed
+    again here, since a call with a damaged reference would be paid like any other. Raises `ReferenceLost`.
     """
     if "image_urls" not in given:
         return dict(given)
-    return {**given, "image_urls": [_restore(url, blobs) for url in urls_of(given)]}
+    restored = [links.get(n) or _restore(url, blobs) for n, url in enumerate(urls_of(given))]
+    return {**given, "image_urls": restored}
 
 
 def urls_of(given: Mapping[str, object]) -> list[str]:
     """List the `image_urls` of a checked input; empty when it has none."""
     urls = given.get("image_urls")
     return [url for url in urls if isinstance(url, str)] if isinstance(urls, list) else []
+
+
+def _kind(data: bytes, said: str) -> str:
+    found = sniff(data)
+    if found is None and _HEIC.match(data):
+        raise BadReference(f"the image {_CONVERT}")
+    if found is None:
+        raise BadReference(f"{said} no image; send {_TYPES}.")
+    return found
 
 
 def _split(url: str) -> tuple[str, str]:

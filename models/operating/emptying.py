@@ -1,9 +1,9 @@
 """Emptying a project that is being deleted: all that is theirs goes, some rows at a time.
 
 Jobs first: they are canceled, and deleted with their images, events and deliveries once nothing of them is
-under way and what each call cost is known. Then, once no customer of it is still being forgotten, what
-belongs to the project itself. What stays: the ledger and its folded hours, keys without name or use, a
-project without a name, proofs of erasures, and the audit log.
+under way and what each call cost is known; files beside them. Then, once no customer of it is still being
+forgotten, what belongs to the project itself. What stays: the ledger and its folded hours, keys without
+name or use, a project without a name, proofs of erasures, and the audit log.
 """
 
 from datetime import timedelta
@@ -14,6 +14,7 @@ from sqlalchemy import Text, cast, delete, func, select, text, update
 from models import ids, jobs
 from models.audit_log import recording
 from models.coordination import aside
+from models.images import files
 from models.jobs import retention
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
@@ -25,6 +26,7 @@ from models.schema import (
     Endpoint,
     Erasure,
     Event,
+    File,
     Gate,
     Job,
     Pause,
@@ -86,12 +88,19 @@ async def remove_jobs(tx: Transaction, project_id: UUID, limit: int) -> int:
     return await retention.remove_jobs(tx, _ALL, limit, project_id=project_id)
 
 
+async def remove_files(tx: Transaction, project_id: UUID, limit: int) -> int:
+    """Delete files; returns how many."""
+    return await files.empty(tx, project_id, limit)
+
+
 async def finish(tx: Transaction, project_id: UUID) -> bool:
-    """Delete what belongs to the project itself, once it has no job; False while there is one."""
-    if await tx.scalar(select(Job.id).where(Job.project_id == project_id).limit(1)) is not None:
-        return False
-    left = Erasure.project_id == project_id, Erasure.finished_at.is_(None)
-    if await tx.scalar(select(Erasure.id).where(*left).limit(1)) is not None:
+    """Delete what belongs to the project itself, once it has neither job nor file; False before."""
+    for thing in (Job, File):
+        left = select(thing.id).where(thing.project_id == project_id)
+        if await tx.scalar(left.limit(1)) is not None:
+            return False
+    under_way = Erasure.project_id == project_id, Erasure.finished_at.is_(None)
+    if await tx.scalar(select(Erasure.id).where(*under_way).limit(1)) is not None:
         return False
     if await tx.scalar(_SENDING, {"project": project_id}) is not None:
         return False

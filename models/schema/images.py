@@ -7,6 +7,7 @@ from sqlalchemy import (
     CheckConstraint,
     ForeignKey,
     Index,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -55,6 +56,35 @@ class InputImage(Base):
     project_id: Mapped[UUID]
 
     __table_args__ = (Index("ix_input_images_sha256", "sha256"),)
+
+
+class File(Base):
+    """A picture that a project keeps under a name of its own: the same bytes once for each customer."""
+
+    __tablename__ = "files"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
+    sha256: Mapped[str]
+    bytes: Mapped[int]
+    width: Mapped[int]
+    height: Mapped[int]
+    content_type: Mapped[str]
+    name: Mapped[str | None]  # what its sender calls it
+    customer: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    expires_at: Mapped[datetime]  # moves on with each use
+
+    __table_args__ = (
+        UniqueConstraint("project_id", "sha256", "customer", postgresql_nulls_not_distinct=True),
+        Index("ix_files_newest", "project_id", "id"),
+        Index("ix_files_expires_at", "expires_at"),
+        Index(
+            "ix_files_customer",
+            "project_id",
+            "customer",
+            postgresql_where=text("customer IS NOT NULL"),
+        ),
+    )
 
 
 class BlobMark(Base):

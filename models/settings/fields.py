@@ -133,6 +133,9 @@ class Settings(BaseSettings):
         default=1.0, ge=0, le=1, validation_alias="OTEL_TRACES_SAMPLER_ARG"
     )
 
+    # References that a call carries as `data:`, together: beyond it the provider fetches them from us.
+    inline_max_bytes: int = Field(default=20 * 1024 * 1024, ge=0)
+
     # Leases: a worker that dies is noticed after one, so they are short, and renewed.
     lease_release: Span = timedelta(seconds=30)
     lease_run: Span = timedelta(seconds=60)
@@ -159,6 +162,7 @@ class Settings(BaseSettings):
     job_retention: Span = timedelta(days=90)
     image_retention: Span = timedelta(days=30)
     delivery_retention: Span = timedelta(days=30)
+    file_retention: Span = timedelta(days=30)  # after its last use
 
     # Webhooks.
     webhook_timeout: Span = timedelta(seconds=15)
@@ -182,6 +186,9 @@ class Settings(BaseSettings):
     queued_max: int = Field(default=100_000, ge=1)  # jobs of one project that may wait
     # Webhooks of one project that may wait: ten jobs a second to a receiver that is dead for a day.
     deliveries_max: int = Field(default=1_000_000, ge=1)
+    # Files of one project, and their bytes: some thousand photographs from a telephone.
+    files_max: int = Field(default=10_000, ge=1)
+    files_max_bytes: int = Field(default=10 * 1024**3, ge=1)
     endpoints_max: int = Field(
         default=16, ge=1
     )  # of a project, as at Stripe: each hears of every job

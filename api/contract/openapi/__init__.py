@@ -4,6 +4,7 @@ __all__ = [
     "answers",
     "description",
     "events",
+    "files",
     "generations",
     "operators",
     "parameters",

@@ -64,6 +64,11 @@ ACTION_ASKED = answer(
 ERASURE = answer(shapes.Erasure, "The erasure as it stands.", "Erasure")
 ERASURES = answer(shapes.ErasurePage, "A page, newest first.", "ErasurePage")
 ERASURE_ASKED = answer(shapes.Erasure, "Accepted: it goes on by itself.", "Erasure", status=202)
+_FILE_THERE = "The project had these bytes: their file, kept for longer."
+FILE_MADE = answer(shapes.File, "The file.", status=201) | answer(shapes.File, _FILE_THERE)
+FILE = answer(shapes.File, "The file.")
+FILES = answer(shapes.FilePage, "A page, newest first.")
+FILE_DELETED = answer(shapes.FileDeleted, "It is deleted; jobs that draw from it go on.")
 ENDPOINT = answer(shapes.Endpoint, "The endpoint as it is now.", "Endpoint")
 ENDPOINTS = answer(shapes.EndpointList, "All of them, newest first.")
 ENDPOINT_MADE = answer(

@@ -6,8 +6,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from api.contract import shapes
-from api.contract.openapi import examples, refusals
-from api.contract.openapi.generations import SCHEMAS
+from api.contract.openapi import examples, files, generations, refusals
 from api.contract.requests.batches import BatchBody, Row
 from models import errors
 
@@ -51,6 +50,8 @@ _HEADED: dict[str, dict[str, tuple[str, ...]]] = {
     "get_image": {"200": ("ETag",), "206": ("ETag",), "304": ("ETag",)},
     "generate_images": {"200": _GENERATED_WITH},
     "get_thumbnail": {"200": ("ETag",), "206": ("ETag",), "304": ("ETag",)},
+    "create_file": {"200": ("Location",), "201": ("Location",)},
+    "get_file_content": {"200": ("ETag",), "206": ("ETag",), "304": ("ETag",)},
     "get_reference": {"200": ("ETag",), "206": ("ETag",), "304": ("ETag",)},
 }
 _ASK_LATER = {"409", "429", "503"}
@@ -78,7 +79,7 @@ COMPONENTS: dict[str, dict[str, Any]] = {
 def complete(described: dict[str, Any]) -> dict[str, Any]:
     """Add to a description what FastAPI cannot say; a refusal is said once, and routes refer to it."""
     components = described["components"]
-    components["schemas"].update(SCHEMAS)
+    components["schemas"].update(generations.SCHEMAS | files.SCHEMAS)
     for kind, named in COMPONENTS.items():
         components.setdefault(kind, {}).update(named)
     components["headers"] = {

@@ -5,6 +5,7 @@ __all__ = [
     "batches",
     "budgets",
     "erasures",
+    "files",
     "filters",
     "jobs",
     "keys",

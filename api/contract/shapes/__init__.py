@@ -18,6 +18,7 @@ from api.contract.shapes.batches import (
 from api.contract.shapes.catalog import Model, ModelList
 from api.contract.shapes.erasures import Erasure, ErasurePage
 from api.contract.shapes.explanations import Explanation
+from api.contract.shapes.files import File, FileDeleted, FilePage
 from api.contract.shapes.generations import Generated
 from api.contract.shapes.jobs import Job, JobCost, JobError, JobPage, SharedImage
 from api.contract.shapes.keys import ApiKey, ApiKeyList, ApiKeyWithSecret
@@ -75,6 +76,9 @@ __all__ = [
     "ErasurePage",
     "Explanation",
     "FieldProblem",
+    "File",
+    "FileDeleted",
+    "FilePage",
     "Generated",
     "Health",
     "InstallationState",

@@ -40,6 +40,7 @@ class ErasedRows(BaseModel):
     notices: int
     actions: int
     batches: int
+    files: int = Field(description="that were uploaded for the customer")
 
 
 class Erasure(BaseModel):

@@ -14,7 +14,7 @@ from sqlalchemy import func, null, or_, select, text, update
 from models import ids
 from models.audit_log import recording
 from models.coordination import aside
-from models.images import collector
+from models.images import collector, files
 from models.jobs.endings import ending
 from models.jobs.erasures import traces
 from models.jobs.erasures.choosing import chosen, customer_of, words_of
@@ -27,6 +27,7 @@ from models.schema import Erasure, Job
 from models.states import ErasurePhase
 
 JOBS = 25  # of one step
+_FILES = 200  # of one step
 _LINES = 5_000  # of the project's ledger that one step looks through
 _CALL = timedelta(seconds=5)  # until jobs that are under way are looked at again
 _STORE = timedelta(seconds=10)  # the same of bytes that are still to be deleted
@@ -134,7 +135,12 @@ async def _forget_hours(tx: Transaction, erasure: Erasure) -> Sequence[UUID]:
 
 async def _forget_traces(tx: Transaction, erasure: Erasure) -> Sequence[UUID] | None:
     """Forget what else names the subject, and at last the erasure itself."""
-    words = words_of(erasure)
+    words, name, until = words_of(erasure), customer_of(erasure), erasure.created_at
+    if name is not None:
+        gone = await files.forget_customer(tx, erasure.project_id, name, until, _FILES)
+        if gone:
+            await _count(tx, erasure, {"files": gone})
+            return ()
     if await traces.actions_under_way(tx, erasure.project_id, words):
         await _wait(tx, erasure, _CALL)
         return None
@@ -142,9 +148,7 @@ async def _forget_traces(tx: Transaction, erasure: Erasure) -> Sequence[UUID] | 
         "actions": await traces.forget_actions(tx, erasure.project_id, words),
         "batches": await traces.forget_batches(tx, erasure.project_id, words),
     }
-    name = customer_of(erasure)
     if name is not None:
-        until = erasure.created_at
         counts["notices"] = await traces.forget_notices(tx, erasure.project_id, name, until)
     await _count(tx, erasure, counts, phase="images", about=null(), rows_at=func.now())
     return ()

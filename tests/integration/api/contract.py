@@ -14,6 +14,7 @@ import httpx
 from api.openapi import describe
 from models import ids
 from models.jobs import batches
+from tests.fixtures.drawing import draw
 from tests.integration.api.client import MODEL, Api, Body, input_, path
 
 OPEN = {"/healthz", "/readyz", "/metrics"}
@@ -25,6 +26,9 @@ NAMED = {"job": ids.JOB, "batch": ids.BATCH, "key": ids.KEY, "project": ids.PROJ
 
 # Where the smallest body of the schema is refused: of a picture's many names in it, one must be there.
 TAKEN = {"/v1/images/edits": input_(image_urls=["https://example.com/a.png"])}
+
+PICTURE = draw("png", (20, 20))
+FORM = "a form with this picture"
 
 Schema = dict[str, Any]  # of JSON
 
@@ -73,7 +77,9 @@ class Operation:
         where = where.replace("{model}", MODEL).replace("{custom_id}", ROW)
         for name, prefix in self.of.items():
             where = where.replace(f"{{{name}}}", things.get(prefix) or nobodys(prefix))
-        sent = {"json": self.body} if content is None else {"content": content}
+        sent: dict[str, Any] = {"json": self.body} if content is None else {"content": content}
+        if self.body is FORM and content is None:
+            sent = {"files": {"file": ("a.png", PICTURE)}}
         given = {**IMPATIENT, **headers} if where.startswith("/v1/images") else headers
         return await client.request(self.method, where, headers=given, params=query, **sent)
 
@@ -105,6 +111,7 @@ async def one_of_each(api: Api) -> dict[str, str]:
     chosen = {"tag": "a tag that no job has"}
     action = await api.client.post("/v1/jobs/actions", json={"action": "cancel", "filter": chosen})
     erasure = await api.client.post("/v1/erasures", json={"customer": "nobody"})
+    file = await api.client.post("/v1/files", files={"file": ("a.png", PICTURE)})
     row = {"custom_id": ROW, "input": input_()}
     batch = await api.client.post("/v1/batches", json={"items": [row]})
     made = ids.parse(ids.BATCH, batch.json()["id"])
@@ -114,6 +121,7 @@ async def one_of_each(api: Api) -> dict[str, str]:
         await batches.advance(tx, api.life.presenter, made)
     return {
         ids.BATCH: batch.json()["id"],
+        ids.FILE: file.json()["id"],
         ids.ERASURE: erasure.json()["id"],
         ids.ACTION: action.json()["id"],
         ids.JOB: ids.text(ids.JOB, job),
@@ -154,7 +162,10 @@ def _ids(where: str, parameters: Sequence[Mapping[str, str]]) -> dict[str, str]:
 
 def _body(taken: "Mapping[str, Mapping[str, Mapping[str, Schema]]] | None") -> object:
     """Make the smallest body that a schema tells to be valid, or take its example."""
-    return None if taken is None else _smallest(taken["content"]["application/json"]["schema"])
+    if taken is None:
+        return None
+    json_ = taken["content"].get("application/json")
+    return FORM if json_ is None else _smallest(json_["schema"])
 
 
 def _smallest(schema: Schema) -> object:

@@ -9,6 +9,8 @@ from celery import Celery
 from models.accounts import callers, projects
 from models.audit_log import verifying
 from models.errors import NotFound
+from models.images import files
+from models.images.files import Picture
 from models.money import budgets
 from models.money.budgets import Rule
 from models.operating import emptying, tenants
@@ -18,7 +20,7 @@ from models.settings import Settings
 from models.webhooks import endpoints
 from models.webhooks.endpoints import Wish
 from tests.conftest import make_project
-from tests.fixtures.making import Bench
+from tests.fixtures.making import DAY, Bench
 from worker.dispatcher.duties import emptying as duty
 from worker.dispatcher.duty import Dispatcher
 
@@ -35,6 +37,7 @@ async def rounds(bench: Bench, project_id: UUID) -> bool:
         moved = len(found)
         moved += await bench.do(lambda tx: emptying.quieten(tx, project_id, 2))
         moved += await bench.do(lambda tx: emptying.remove_jobs(tx, project_id, 2))
+        moved += await bench.do(lambda tx: emptying.remove_files(tx, project_id, 2))
         if not moved:
             return await bench.do(lambda tx: emptying.finish(tx, project_id))
     raise AssertionError("it does not come to an end")
@@ -75,6 +78,9 @@ async def busy(bench: Bench, vault: Vault) -> None:
         "INSERT INTO gates (reason, project_id) VALUES ('provider_down', :project)",
         project=bench.caller.project_id,
     )
+    picture = Picture("ab" * 32, 3, 20, 20, "image/png")
+    kept = partial(files.keep, project_id=bench.caller.project_id, picture=picture, kept=DAY)
+    await bench.do(kept)
     rule = Rule("project", "day", "UTC", 10**9, "hard")
     await bench.do(lambda tx: budgets.put(tx, bench.caller.project_id, rule))
 

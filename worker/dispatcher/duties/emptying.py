@@ -38,13 +38,16 @@ async def _slice(dispatcher: Dispatcher, project_id: UUID) -> bool:
         aborted = await emptying.quieten(tx, project_id, _DELIVERIES)
     async with dispatcher.database.transaction() as tx:
         removed = await emptying.remove_jobs(tx, project_id, _JOBS)
-    if canceled or aborted or removed:
+    async with dispatcher.database.transaction() as tx:
+        files = await emptying.remove_files(tx, project_id, _JOBS)
+    if canceled or aborted or removed or files:
         log.info(
             "project.being_emptied",
             project_id=ids.text(ids.PROJECT, project_id),
             canceled=len(canceled),
             deliveries=aborted,
             jobs=removed,
+            files=files,
         )
         return True
     async with dispatcher.database.transaction() as tx:

@@ -10,7 +10,7 @@ import structlog
 from prometheus_client import Counter
 
 from models.coordination import duties
-from models.images import collector, records
+from models.images import collector, files, records
 from models.images.collector import Swept
 from models.images.storage import Store
 from models.images.store_errors import StoreUnavailable
@@ -57,22 +57,24 @@ async def run(dispatcher: Dispatcher, store: Store) -> bool:
             lambda tx: retention.old_events(tx, told_kept, _ROWS),
         ),
     }
-    marks, told, whole, lines = await each_alone(
+    marks, told, whole, lines, files_ = await each_alone(
         dispatcher,
         "retain",
         partial(collector.forget, limit=_ROWS),
         partial(actions.forget, kept=jobs_kept, limit=_ROWS),
         partial(retention.remove_batches, kept=jobs_kept, limit=_ROWS),
         partial(statement.forget, kept=jobs_kept, limit=_ROWS),
+        partial(files.expire, limit=_ROWS),
     )
     done = {**removed, "remnants": marks, "actions": told, "batches": whole, "account_lines": lines}
+    done["files"] = files_
     for what, count in done.items():
         _note(what, count)
     return await _delete_blobs(dispatcher, store) or _ROWS in done.values()
 
 
 async def _delete_blobs(dispatcher: Dispatcher, store: Store) -> bool:
-    """Delete one batch of blobs that no job refers to; the rows say so before, and after."""
+    """Delete one batch of blobs that no job and no file refers to; the rows say so before, and after."""
     begun = time.monotonic()
     async with dispatcher.database.transaction() as tx:
         swept, looked_at = await collector.sweep(tx, _BLOBS)

@@ -183,6 +183,7 @@ ERASURE: Json = {
         "notices": 1,
         "actions": 0,
         "batches": 0,
+        "files": 0,
     },
     "created_at": "2026-11-22T12:00:00.000Z",
     "rows_erased_at": "2026-11-22T12:00:41.000Z",
