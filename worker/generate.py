@@ -14,13 +14,12 @@ import structlog
 from models import jobs
 from models.errors import Unavailable
 from models.ids import JOB, PROJECT, new, text
-from models.images.references import ReferenceLost, kept_in, restore_input
+from models.images.references import ReferenceLost
 from models.images.store_errors import Missing, StoreUnavailable
 from models.jobs import Dispatch, Dispatched, Start, Terms
 from models.platform import tracing
 from models.platform.db.failures import said
-from models.provider import catalog
-from worker import confirming, keep
+from worker import confirming, keep, referring
 from worker.concluding import conclude
 from worker.provider.outcomes import Image, Outcome, Refused, TryLater, Unknown
 from worker.runtime import metrics, storeroom
@@ -117,7 +116,7 @@ async def _run(context: Context, start: Start) -> None:
 
 async def _call(context: Context, start: Start) -> Outcome:
     try:
-        body = await _body(context, start)
+        body = await referring.body(context, start)
     except StoreUnavailable as away:
         await storeroom.doubt(context, str(away))
         return TryLater(reason="storage", message=str(away), counts=False, sent=False)
@@ -158,15 +157,6 @@ async def _answered(context: Context, start: Start, body: dict[str, object]) -> 
         return Unknown(
             reason="unreadable", message=f"The answer was not read: {type(bug).__name__}."
         )
-
-
-async def _body(context: Context, start: Start) -> dict[str, object]:
-    """Write the body of the call; inline references, which lie in the store, are in it again."""
-    blobs = {
-        each.sha256: await context.store.read(f"{start.project_id}/{each.sha256}")
-        for each in kept_in(start.input)
-    }
-    return catalog.provider_body(restore_input(start.input, blobs))
 
 
 async def _hand_back(context: Context, dispatched: Sequence[Dispatched]) -> None:

@@ -25,6 +25,7 @@ MAY = {
     "models/webhooks/resealing.py": "which old secrets still sign, for a day",
     "models/money/wallet.py": "from which ids on to look at calls, by an hour",
     "worker/deliver.py": "a webhook's timestamp, and a Retry-After that is a date",
+    "worker/referring.py": "a signed URL lives for an hour, and a call for minutes",
     "worker/dispatcher/duties/dispatching.py": "when a span began; the SDK tells its end by the same clock",
     "worker/dispatcher/account/absence.py": "how far to read the provider's log: never less than to now",
     "worker/provider/reading/answers.py": "a Retry-After that is a date, where the answer has no date",

@@ -11,14 +11,20 @@ from time import process_time
 from uuid import UUID, uuid4
 from zlib import compress, decompress
 
+import httpx
 import pytest
+from pydantic import SecretStr
 
 from models.errors import TooMany
-from models.images.references import sniff
+from models.images.references import sniff, urls_of
+from models.jobs import Start
 from models.platform.places import Places
+from tests.conftest import PLAIN
 from tests.fixtures.decoders import DECODERS
 from tests.fixtures.drawing import BROKEN, ODD, chunk, draw, png_claiming, png_with
 from tests.integration.api.client import Api, body, input_, pointers, problem
+from worker import referring
+from worker.runtime.context import open_context
 
 LINK = "https://example.com/a.png"
 PACKED = compress(bytes(1024 * 1024), 9)  # a kilobyte
@@ -86,6 +92,36 @@ async def test_a_quote_judges_references_as_a_submission_does(api: Api) -> None:
     answer = await api.client.post("/v1/quotes", json=asking(inline(draw("png", (15, 600)))))
     problem(answer, 422, "invalid_request")
     assert pointers(answer) == ["/input/image_urls/0"]
+
+
+async def test_references_beyond_what_a_call_carries_are_fetched_from_us(api: Api) -> None:
+    pictures = draw("png"), draw("png", (32, 32))
+    large, small = map(inline, pictures)
+    job = await api.submit(input=input_(image_urls=[large, LINK, small]))
+    ref, stored = await api.life.start(job), (await api.job(job))["input"]
+    assert isinstance(stored, dict)
+    start = Start(ref, "call", api.life.caller.project_id, stored, False, "x", None)  # noqa: FBT003
+
+    async def sent(most: int, provider: str = api.url) -> list[str]:
+        bounds = {"inline_max_bytes": most, "public_url": f"{api.url}/below"}
+        whose = {"aimlapi_base_url": provider, "aimlapi_key": SecretStr("k")}
+        settings = api.state.settings.model_copy(update={**bounds, **whose})
+        async with open_context(settings, "w1", pictures=DECODERS) as context:
+            return urls_of(await referring.body(context, start))
+
+    assert await sent(sum(map(len, pictures))) == [large, LINK, small]
+    assert await sent(0, "https://api.aimlapi.com") == [large, LINK, small], (
+        "which reaches nobody here"
+    )
+    link, *rest = await sent(sum(map(len, pictures)) - 1)
+    assert rest == [LINK, small]
+    assert link.startswith(f"{api.url}/below/v1/jobs/")
+    where = link.replace("/below", "")
+    async with httpx.AsyncClient(trust_env=False, verify=PLAIN) as nobody:
+        assert (await nobody.get(where)).content == pictures[0]
+        changed = where.replace("/references/0", "/references/2")
+        problem(await nobody.get(changed), 403, "signature_invalid")
+        problem(await nobody.get(where.partition("?")[0]), 401, "unauthenticated")
 
 
 def decoders() -> set[int]:
