@@ -74,3 +74,17 @@ def test_warnings_and_what_ends_a_thread_or_the_process_are_log_lines() -> None:
     assert [line["event"] for line in lines[1:]] == ["thread.failed", "process.failed"]
     assert "ZeroDivisionError" in str(lines[1]["exception"])
     assert "IndexError" in str(lines[2]["exception"])
+
+
+def test_a_line_that_the_disk_has_no_room_for_stops_nothing() -> None:
+    code = "import sys; structlog.get_logger().error('lost'); print('alive', file=sys.stderr)"
+    with Path("/dev/full").open("w") as full:
+        said = subprocess.run(
+            (sys.executable, "-c", PRELUDE + code),
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        ).stderr
+    assert said.startswith("alive")
