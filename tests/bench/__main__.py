@@ -14,7 +14,16 @@ from rich.console import Console
 from tests.bench import figures
 from tests.bench.figures import Figure
 from tests.bench.ground import Ground, opened
-from tests.bench.rows import delivering, draining, growing, overhead, reading, submitting, working
+from tests.bench.rows import (
+    delivering,
+    dispatching,
+    draining,
+    growing,
+    overhead,
+    reading,
+    submitting,
+    working,
+)
 
 _ROWS: dict[str, Callable[[Ground], Awaitable[list[Figure]]]] = {
     "overhead": overhead.measure,
@@ -22,6 +31,7 @@ _ROWS: dict[str, Callable[[Ground], Awaitable[list[Figure]]]] = {
     "reading": reading.measure,
     "delivering": delivering.measure,
     "draining": draining.measure,
+    "dispatching": dispatching.measure,
     "working": working.measure,
     "growing": growing.measure,
 }

@@ -37,13 +37,13 @@ async def measure(ground: Ground) -> list[Figure]:
     better = max(at_once["taskiq"], at_once["procrastinate"])
     return [
         Figure(f"worker: CPU per job at {flight} in flight", "taskiq, the same work",
-               ours.cpu / theirs.cpu, 1.5, "less",
+               ours.cpu / theirs.cpu, 0.9, "less",
                raw=f"{1000 * ours.cpu / jobs:.1f} ms : {1000 * theirs.cpu / jobs:.1f} ms"),
         Figure(f"worker: memory at {flight} in flight, one process", "",
-               ours.own_memory / _MB, 200, "less", " MB",
+               ours.own_memory / _MB, 130, "less", " MB",
                raw=f"with those that draw {ours.memory / _MB:.0f} MB, taskiq {theirs.memory / _MB:.0f} MB"),
         Figure("jobs through all of it, provider at once", "the better of taskiq, procrastinate",
-               at_once["darkroom"] / better, 0.5, "more",
+               at_once["darkroom"] / better, 1.0, "more",
                raw=", ".join(f"{name} {rate:.0f}/s" for name, rate in at_once.items())),
     ]  # fmt: skip
 

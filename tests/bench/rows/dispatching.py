@@ -1,0 +1,39 @@
+"""What a dispatcher costs: with nothing to do, and for each job of a steady stream."""
+
+import asyncio
+
+from tests.bench import client
+from tests.bench.figures import Figure
+from tests.bench.ground import Ground
+from tests.bench.rows.submitting import submissions
+
+_SETTLED, _IDLE = 5.0, 10.0  # seconds: after the start, and that it is watched
+_PACE = 20  # jobs per second
+_DONE = "SELECT count(*) FROM deliveries WHERE state = 'delivered'"
+
+
+async def measure(ground: Ground) -> list[Figure]:
+    """Read its seconds of CPU: idle, then while jobs of one second each come one by one."""
+    jobs = 600 if ground.full else 200
+    ground.configure(latency=1.0)
+    with ground.database() as database:
+        async with ground.darkroom(database, "api", "worker", "dispatcher") as darkroom:
+            (dispatcher,) = darkroom.processes["dispatcher"]
+            await asyncio.sleep(_SETTLED)
+            began = dispatcher.cpu
+            await asyncio.sleep(_IDLE)
+            idle = (dispatcher.cpu - began) / _IDLE
+            began = dispatcher.cpu
+            webhook: dict[str, object] = {"webhook": {"url": ground.receiver.url}}
+            load = await client.pace(
+                darkroom.port, submissions(jobs, darkroom.headers, webhook),
+                per_second=_PACE, connections=4,
+            )  # fmt: skip
+            load.demand(202)
+            await darkroom.until(_DONE, jobs)
+            each = (dispatcher.cpu - began) / jobs
+    ground.configure(latency=0.0)
+    return [
+        Figure("dispatcher: CPU when idle, of a core", "", 100 * idle, 0.5, "less", " %"),
+        Figure(f"dispatcher: CPU per job at {_PACE}/s", "", 1000 * each, 3.0, "less", " ms"),
+    ]
