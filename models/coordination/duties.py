@@ -5,12 +5,15 @@ rows and moves each of them needs none: a row is moved once, whoever comes first
 uses the network holds a lease row (`lease`), which also counts its requests to the provider.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from sqlalchemy import case, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from models.platform.db import Transaction
+from models.platform.db.direct import Direct, DirectTransaction
 from models.platform.db.statements import Writer, prepared
 from models.schema import Duty
 
@@ -29,6 +32,19 @@ async def claim(tx: Writer, duty: str) -> bool:
     """Take a duty for this transaction; False when another dispatcher is at it right now."""
     (row,) = await tx.run(_CLAIM, {"duty": duty})
     return bool(row["mine"])
+
+
+@asynccontextmanager
+async def claimed(
+    direct: Direct, duty: str, *, also: str = "true"
+) -> AsyncIterator[DirectTransaction | None]:
+    """Open a transaction under the claim of a duty; None when another dispatcher is at it right now.
+
+    It is claimed in the round trip of the BEGIN, and with it goes what is `also` selected.
+    """
+    claim_ = f"SELECT pg_try_advisory_xact_lock(hashtextextended('{duty}', 0)) AS mine, {also}"
+    async with direct.transaction(claim_.encode()) as tx:
+        yield tx if tx.first_row["mine"] else None
 
 
 async def may_reap(tx: Writer, patience: timedelta) -> bool:

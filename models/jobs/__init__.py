@@ -52,7 +52,9 @@ from models.jobs.endings.ending import cancel
 from models.jobs.endings.expiring import expire, late
 from models.jobs.endings.following import follow_up, settle, waiting
 from models.jobs.queue.dispatching import (
+    Bounds,
     Dispatch,
+    claim_dispatch,
     dispatch,
     hand_back,
     next_to_dispatch,
@@ -79,6 +81,7 @@ from models.jobs.submission.retrying import again, retry, retry_name
 from models.jobs.submission.submitting import queue_full, queued, submit
 
 __all__ = [
+    "Bounds",
     "Correction",
     "Dispatch",
     "Dispatched",
@@ -104,6 +107,7 @@ __all__ = [
     "believed_free",
     "cancel",
     "charges",
+    "claim_dispatch",
     "correct",
     "dispatch",
     "earlier",

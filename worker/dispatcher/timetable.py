@@ -66,7 +66,7 @@ def duties(dispatcher: Dispatcher, reader: AccountReader) -> list[Coroutine[obje
 def looked_for(dispatcher: Dispatcher) -> Iterator[Entry]:
     """Yield the duties that `looking` wakes."""
     anyway = _ANYWAY * dispatcher.settings.tick
-    yield Entry("release", partial(dispatching.run, dispatcher), anyway, "jobs")
+    yield Entry("release", partial(dispatching.run, dispatcher, dispatching.Last()), anyway, "jobs")
     yield Entry("wake", partial(waking.run, dispatcher, waking.Cursor()), anyway, "deliveries")
     yield Entry("reap", partial(reaping.run, dispatcher), anyway)
     yield Entry("expire", partial(reaping.expire, dispatcher), anyway)

@@ -1,13 +1,16 @@
 """queued → released: the dispatcher's choice of what may run next, and the way back."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from models.coordination import duties
 from models.jobs.changes.moving import take_back
 from models.jobs.queue import sharing
 from models.platform.db import Transaction
+from models.platform.db.direct import Direct, DirectTransaction
 from models.platform.db.statements import Row, Writer
 from models.provider.gates import Passage
 
@@ -27,37 +30,58 @@ class Dispatch:
     traceparent: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What binds a dispatch besides its slots.
+
+    `calls` are the paid calls that may be made; None: as many as there are slots. `free` are the places
+    there are, where that is more than one dispatch fills: shares are of these. Without `paid` it is known
+    that nothing that is paid waits.
+    """
+
+    calls: int | None = None
+    free: int | None = None
+    paid: bool = True
+    passage: Passage = _OPEN
+
+
+_UNBOUND = Bounds()
+
+
+def claim_dispatch(direct: Direct) -> AbstractAsyncContextManager[DirectTransaction | None]:
+    """Open a transaction for a dispatch that is `claimed`; None when another dispatcher is at it now."""
+    return duties.claimed(direct, "release", also=sharing.TRUST_INDEXES)
+
+
 async def dispatch(
     tx: Writer,
     slots: int,
     *,
     lease: timedelta,
     typical_call: timedelta,
-    calls: int | None = None,
-    free: int | None = None,
-    paid: bool = True,
-    passage: Passage = _OPEN,
+    bounds: Bounds = _UNBOUND,
+    claimed: bool = False,
 ) -> list[Dispatch]:
-    """Dispatch at most `slots` jobs, of which `calls` may be paid calls. Their messages follow the commit.
+    """Dispatch at most `slots` jobs within `bounds`. Their messages follow the commit.
 
-    `free` are the places there are, where that is more than one dispatch fills: shares are of these.
-
-    First what is paid already, by when it was due, unless it is known (`paid`) that there is none: a job
-    in phase `keep` never expires, and waits for no cap. Then calls: a turn for each project that waits,
-    inside a project by rank, and never more than its cap, or that of a `concurrency_key`, allows. What is
-    past its queue ttl, or could not end by its deadline, is left to `expire`; what is paused stays. Those
-    of a project whose gate is closed stay too, but for one when it is half-open; and what has been a probe
-    (`passage`).
+    First what is paid already, by when it was due: a job in phase `keep` never expires, and waits for no
+    cap. Then calls: a turn for each project that waits, inside a project by rank, and never more than its
+    cap, or that of a `concurrency_key`, allows. What is past its queue ttl, or could not end by its
+    deadline, is left to `expire`; what is paused stays. Those of a project whose gate is closed stay too,
+    but for one when it is half-open; and what has been a probe (`bounds.passage`). Unless this one is
+    `claimed`, it waits for another one to end.
     """
     if slots <= 0:
         return []
-    await tx.run(sharing.PREPARE, {})
-    rows = await tx.run(sharing.PAID, {"slots": slots, "lease": lease}) if paid else []
+    if not claimed:
+        await tx.run(sharing.PREPARE, {})
+    rows = await tx.run(sharing.PAID, {"slots": slots, "lease": lease}) if bounds.paid else []
     dispatched = [_dispatch(row, paid=True) for row in rows]
-    left, free = (most - len(dispatched) for most in (slots, max(free or slots, slots)))
-    if calls is not None:
-        left, free = min(calls, left), min(calls, free)
-    terms = {"lease": lease, "typical_call": typical_call, **_but(passage)}
+    free = max(bounds.free or slots, slots)
+    left, free = (most - len(dispatched) for most in (slots, free))
+    if bounds.calls is not None:
+        left, free = min(bounds.calls, left), min(bounds.calls, free)
+    terms = {"lease": lease, "typical_call": typical_call, **_but(bounds.passage)}
     return dispatched + await _dispatch_calls(tx, left, free, terms)
 
 

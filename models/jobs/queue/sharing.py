@@ -39,12 +39,11 @@ LATELY_SERVED = f"""
 # One dispatch at a time: turns and caps are counted, and only rows can be locked. What waits comes and
 # goes faster than its statistics, so the planner is told that the indexes are right; and those that give
 # the order, for beside a great history it takes any backlog for a few rows, to be read whole and sorted.
-PREPARE = prepared(
-    text("""
-    SELECT pg_advisory_xact_lock(hashtextextended('release', 0)),
+TRUST_INDEXES = """
            set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
-           set_config('enable_sort', 'off', true), set_config('enable_incremental_sort', 'off', true)
-""")
+           set_config('enable_sort', 'off', true), set_config('enable_incremental_sort', 'off', true)"""
+PREPARE = prepared(
+    text(f"SELECT pg_advisory_xact_lock(hashtextextended('release', 0)), {TRUST_INDEXES}")
 )
 
 # What a job becomes when it is dispatched; one that is called for waits for nothing else any more.

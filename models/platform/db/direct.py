@@ -6,7 +6,7 @@ same SELECT (decision 19). Everything else goes through `Database.transaction`.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import psycopg
@@ -19,7 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from models.errors import Unavailable
 from models.platform.db.absences import absence, leads_astray
-from models.platform.db.statements import Statement, Values
+from models.platform.db.statements import Row, Statement, Values
 from models.platform.metrics import PoolState
 
 ADAPTERS = AdaptersMap(psycopg.adapters)
@@ -88,13 +88,13 @@ class Direct:
         self._ring(topic, key)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator["DirectTransaction"]:
+    async def transaction(self, first: Statement = b"") -> AsyncIterator["DirectTransaction"]:
         """Open a transaction for the few statements that cannot be one; leaving it commits.
 
-        An exception rolls back, and rings nothing. Raises `Unavailable`.
+        `first` is a SELECT of one row, without values: it goes out with the BEGIN, and `first_row` is what
+        it found. An exception rolls back, and rings nothing. Raises `Unavailable`.
         """
-        async with self._lent() as connection, connection.transaction():
-            opened = DirectTransaction(connection)
+        async with self._lent() as connection, _begun(connection, first) as opened:
             yield opened
         for topic, key in opened.rings:
             self._ring(topic, key)
@@ -151,6 +151,7 @@ class DirectTransaction:
 
     def __init__(self, connection: AsyncConnection[DictRow]) -> None:
         self._connection = connection
+        self.first_row: Row = {}
         self.rings: set[tuple[str, str]] = set()
         self.tallies: list[Callable[[], object]] = []
 
@@ -171,6 +172,24 @@ class DirectTransaction:
     def tally(self, count: Callable[[], object]) -> None:
         """Count this once the transaction has committed. It must not raise."""
         self.tallies.append(count)
+
+
+@asynccontextmanager
+async def _begun(
+    connection: AsyncConnection[DictRow], first: Statement
+) -> AsyncIterator[DirectTransaction]:
+    """Begin, with a SELECT in the same round trip, which only statements without values can share."""
+    opened = DirectTransaction(connection)
+    try:
+        begun = await connection.execute(b"BEGIN; " + first, prepare=False)
+        if begun.nextset():
+            (opened.first_row,) = await _rows(begun)
+        yield opened
+    except BaseException:
+        with suppress(psycopg.Error):  # it may be lost: what led here says more
+            await connection.rollback()
+        raise
+    await connection.commit()
 
 
 async def _rows(cursor: AsyncCursor[DictRow]) -> list[DictRow]:

@@ -64,12 +64,12 @@ async def made_here(house: House) -> None:
 async def test_a_job_that_cannot_be_dispatched_stops_no_other(house: House) -> None:
     first, second, third = [await house.submit() for _ in range(3)]
     await poison(house.bench, "jobs", first)
-    while await dispatching.run(house.reader.dispatcher):
+    while await dispatching.run(house.reader.dispatcher, dispatching.Last()):
         pass
     assert await statuses(house, first, second, third) == ["queued", "released", "released"]
     assert await put_by(house.bench) == {first: "release"}
     await heal(house.bench, "jobs")
-    await dispatching.run(house.reader.dispatcher)
+    await dispatching.run(house.reader.dispatcher, dispatching.Last())
     assert await statuses(house, first) == ["released"]
 
 
@@ -83,7 +83,7 @@ async def test_a_paid_job_that_cannot_be_dispatched_stops_no_other(house: House)
     waiting = await house.submit()
     await house.bench.run("UPDATE jobs SET run_after = now()")
     await poison(house.bench, "jobs", paid[0].job_id)
-    while await dispatching.run(house.reader.dispatcher):
+    while await dispatching.run(house.reader.dispatcher, dispatching.Last()):
         pass
     jobs_ = (paid[0].job_id, paid[1].job_id, waiting)
     assert await statuses(house, *jobs_) == ["queued", "released", "released"]
@@ -93,7 +93,7 @@ async def test_a_batch_that_fails_for_no_row_of_its_own_is_told_as_a_bug(house: 
     job = await house.submit()
     await poison(house.bench, "turns", house.bench.caller.project_id, "INSERT", column="project_id")
     with pytest.raises(Exception, match="this row is poison"):
-        await dispatching.run(house.reader.dispatcher)
+        await dispatching.run(house.reader.dispatcher, dispatching.Last())
     assert await put_by(house.bench) == {}
     assert await statuses(house, job) == ["queued"]
 

@@ -248,7 +248,9 @@ async def test_a_paid_image_is_dispatched_while_calls_are_not(bench: Bench) -> N
     await bench.run("UPDATE jobs SET run_after = now(), queue_expires_at = now()")
 
     found = await bench.do(
-        lambda tx: jobs.dispatch(tx, 9, lease=LEASE, typical_call=NOTHING, calls=False)
+        lambda tx: jobs.dispatch(
+            tx, 9, lease=LEASE, typical_call=NOTHING, bounds=jobs.Bounds(calls=0)
+        )
     )
 
     assert [each.job_id for each in found] == [paid.job_id]

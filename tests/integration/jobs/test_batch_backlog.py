@@ -99,6 +99,8 @@ async def test_looks_beside_a_long_batch_see_its_window_and_not_its_rows(
 
 async def dispatched(bench: Bench, slots: int) -> list[UUID]:
     found = await bench.do(
-        lambda tx: jobs.dispatch(tx, slots, lease=LEASE, typical_call=NOTHING, free=10_000)
+        lambda tx: jobs.dispatch(
+            tx, slots, lease=LEASE, typical_call=NOTHING, bounds=jobs.Bounds(free=10_000)
+        )
     )
     return [each.job_id for each in found]

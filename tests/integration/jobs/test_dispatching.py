@@ -12,7 +12,7 @@ from models import jobs
 from models.accounts import caps
 from models.accounts.caps import Caps
 from models.coordination import workers
-from models.jobs import Dispatch
+from models.jobs import Bounds, Dispatch
 from models.jobs.queue import sharing
 from models.jobs.view import Presenter
 from models.platform.db import Database, Transaction
@@ -49,7 +49,7 @@ async def dispatch(
     """Dispatch so many, as a dispatcher does; of so many places that what is kept free binds nobody."""
     return await bench.do(
         lambda tx: jobs.dispatch(
-            tx, slots, lease=LEASE, typical_call=NOTHING, calls=calls, free=free
+            tx, slots, lease=LEASE, typical_call=NOTHING, bounds=Bounds(calls=calls, free=free)
         )
     )
 

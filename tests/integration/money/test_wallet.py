@@ -252,7 +252,7 @@ async def test_only_the_probe_passes_a_half_open_gate(house: House) -> None:
     fill(house, 100)
     await park(house)
     for _ in range(3):
-        await dispatching.run(house.reader.dispatcher)
+        await dispatching.run(house.reader.dispatcher, dispatching.Last())
         await park(house)
     assert (await statuses(house, *made)).count("released") == 1
     await settle_down(house)
@@ -372,7 +372,7 @@ async def test_a_probe_that_never_begins_is_followed_by_the_next(house: House) -
     first, next_ = await house.submit(), await house.submit()
     await close(house, "wallet_empty")
     await park(house)
-    await dispatching.run(house.reader.dispatcher)
+    await dispatching.run(house.reader.dispatcher, dispatching.Last())
     assert await statuses(house, first, next_) == ["released", "queued"]
     await house.bench.cancel(first)
     await settle_down(house)
@@ -384,7 +384,7 @@ async def test_a_probe_whose_message_is_lost_is_sent_again(house: House) -> None
     job = await house.submit()
     await close(house, "wallet_empty")
     await park(house)
-    await dispatching.run(house.reader.dispatcher)
+    await dispatching.run(house.reader.dispatcher, dispatching.Last())
     await house.bench.change(job, "lease_until = now() - interval '1 s'")
     await reaping.run(house.reader.dispatcher)
     assert await statuses(house, job) == ["queued"]

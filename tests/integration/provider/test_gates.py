@@ -311,7 +311,12 @@ async def test_two_dispatchers_send_one_probe_and_judge_it_once(house: House, ot
     await house.bench.run("UPDATE gates SET checked_at = now() - interval '10 min'")
     second = await house.dispatcher("dispatcher-2")
     await asyncio.gather(*(parking.run(each) for each in (house.reader, second) * 3))
-    await asyncio.gather(*(dispatching.run(each.dispatcher) for each in (house.reader, second) * 3))
+    await asyncio.gather(
+        *(
+            dispatching.run(each.dispatcher, dispatching.Last())
+            for each in (house.reader, second) * 3
+        )
+    )
     assert (await statuses(house, *made)).count("released") == 1
     async with house.bench.database.transaction() as tx:
         await workers.report(tx, "worker-1", generate_slots=64, deliver_slots=1, draining=False)

@@ -66,9 +66,9 @@ async def test_a_redis_out_of_memory_is_left_in_peace_and_then_goes_on_at_once(
     made = [await house.submit() for _ in range(5)]
     dispatcher, before = house.reader.dispatcher, REGISTRY.get_sample_value(SEEN) or 0
     with capture_logs() as logs:
-        waits = [await dispatching.run(dispatcher)]
+        waits = [await dispatching.run(dispatcher, dispatching.Last())]
         # As often as a doorbell may ring: nothing is dispatched meanwhile, and Redis is not asked.
-        waits += [await dispatching.run(dispatcher) for _ in range(20)]
+        waits += [await dispatching.run(dispatcher, dispatching.Last()) for _ in range(20)]
     away = [line for line in logs if line["event"] == "redis.away"]
     (reason,) = (line["reason"] for line in away)
     assert reason.startswith("OperationalError: ")
@@ -81,12 +81,12 @@ async def test_a_redis_out_of_memory_is_left_in_peace_and_then_goes_on_at_once(
     rows = await house.bench.rows("SELECT status, fence FROM jobs ORDER BY rank")
     assert [(row["status"], row["fence"]) for row in rows] == [("queued", 1)] * 5
     await asyncio.sleep(dispatcher.patience.left.total_seconds() if dispatcher.patience.left else 0)
-    await dispatching.run(dispatcher)  # with one job
+    await dispatching.run(dispatcher, dispatching.Last())  # with one job
     rows = await house.bench.rows("SELECT fence FROM jobs ORDER BY rank")
     assert [row["fence"] for row in rows] == [2, 1, 1, 1, 1]
     full.config_set("maxmemory", 0)
     await asyncio.sleep(dispatcher.patience.left.total_seconds() if dispatcher.patience.left else 0)
-    assert await dispatching.run(dispatcher) is True
+    assert await dispatching.run(dispatcher, dispatching.Last()) is True
     assert await house.work() == 5
     assert {(await house.bench.job(each))["status"] for each in made} == {"succeeded"}
 

@@ -20,7 +20,7 @@ _MOST, _MOST_REAP = 7, 24
 Turn = Callable[[House], Awaitable[object]]
 
 _IDLE: dict[str, Turn] = {
-    "dispatch": lambda house: dispatching.run(house.reader.dispatcher),
+    "dispatch": lambda house: dispatching.run(house.reader.dispatcher, dispatching.Last()),
     "wake": lambda house: waking.run(house.reader.dispatcher, waking.Cursor()),
     "reap": lambda house: reaping.run(house.reader.dispatcher),
     "expire": lambda house: reaping.expire(house.reader.dispatcher),

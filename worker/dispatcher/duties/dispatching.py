@@ -5,13 +5,13 @@ How many is decided here; which of them, with the shares of projects and their c
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
 import structlog
 
 from models import ids, jobs
-from models.coordination import duties
 from models.jobs import Dispatch, Outlook
 from models.platform import tracing
 from models.platform.db.statements import Writer
@@ -26,12 +26,19 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _BATCH = 200  # jobs of one publish: one by one, to older workers, Redis takes them in some 50 ms
 
 
-async def run(dispatcher: Dispatcher) -> bool | timedelta:
+@dataclass
+class Last:
+    """Whether the last dispatch found anything to do: then the next one does not look first."""
+
+    promising: bool = False
+
+
+async def run(dispatcher: Dispatcher, last: Last) -> bool | timedelta:
     """Dispatch one batch; return True when there may be more at once, or in how long to try Redis."""
     if (left := dispatcher.patience.left) is not None:
         return left
     direct, settings = dispatcher.database.direct, dispatcher.settings
-    if not (await jobs.look(direct, settings)).promising:
+    if not last.promising and not (await jobs.look(direct, settings)).promising:
         return False
     first = partial(jobs.next_to_dispatch, slots=_BATCH, typical_call=settings.typical_call)
     made = await sifted(
@@ -40,6 +47,7 @@ async def run(dispatcher: Dispatcher) -> bool | timedelta:
     if made is None:
         return True  # without what was set aside
     dispatched, slots, outlook = made
+    last.promising = outlook is not None and outlook.promising
     if not dispatched or outlook is None:
         return False
     since = time.time_ns()
@@ -65,8 +73,8 @@ def _tell(dispatched: Dispatch, since: int) -> None:
 async def _turn(dispatcher: Dispatcher) -> tuple[list[Dispatch], int, Outlook | None]:
     """Dispatch what may pass; returns it, how much it might have been, and what bound it."""
     settings = dispatcher.settings
-    async with dispatcher.database.direct.transaction() as tx:
-        if not await duties.claim(tx, "release"):
+    async with jobs.claim_dispatch(dispatcher.database.direct) as tx:
+        if tx is None:
             return [], 0, None
         outlook = await jobs.look(tx, settings)
         slots = min(outlook.capacity.slots, dispatcher.patience.batch(_BATCH))
@@ -79,12 +87,15 @@ async def _dispatch(tx: Writer, settings: Settings, slots: int, outlook: Outlook
     dispatched = await jobs.dispatch(
         tx,
         slots,
-        calls=await outlook.calls(tx, settings),
-        free=outlook.capacity.slots,
-        paid=outlook.paid_wait,
-        passage=outlook.passage,
+        bounds=jobs.Bounds(
+            calls=await outlook.calls(tx, settings),
+            free=outlook.capacity.slots,
+            paid=outlook.paid_wait,
+            passage=outlook.passage,
+        ),
         lease=settings.lease_release,
         typical_call=settings.typical_call,
+        claimed=True,
     )
     if not (calls := [each for each in dispatched if not each.paid]):
         return dispatched

@@ -26,10 +26,8 @@ for _of in (*get_args(jobs.Reaped), "delivery"):
 
 async def run(dispatcher: Dispatcher) -> bool:
     """Take back one batch of leases of jobs, and one of deliveries; True when there may be more."""
-    async with dispatcher.database.direct.transaction() as tx:
-        if not await duties.claim(tx, "reap"):
-            return False
-        if not await duties.may_reap(tx, dispatcher.settings.lease_run):
+    async with duties.claimed(dispatcher.database.direct, "reap") as tx:
+        if tx is None or not await duties.may_reap(tx, dispatcher.settings.lease_run):
             return False
         overdue = await jobs.overdue(tx, _BATCH)
         untold = await deliveries.run_out(tx, _BATCH)

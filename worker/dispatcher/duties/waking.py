@@ -61,8 +61,8 @@ async def _wake(
 ) -> tuple[deliveries.Woken, int, Fleet]:
     """Wake what may go; returns it, how many places were free, and whose they are."""
     settings = dispatcher.settings
-    async with dispatcher.database.direct.transaction() as tx:
-        if not await duties.claim(tx, "wake"):
+    async with duties.claimed(dispatcher.database.direct, "wake") as tx:
+        if tx is None:
             return deliveries.Woken([]), 0, Fleet(0, 1)
         free, fleet = await deliveries.capacity(tx, seen=settings.worker_seen)
         woken = await deliveries.wake(
