@@ -5,10 +5,11 @@ from dataclasses import asdict
 from datetime import datetime
 from ipaddress import ip_network
 
-from api.batching.judging import Report, Terms
+from api.batching.terms import Report, Terms
 from api.contract.requests.batches import BatchHead
 from models import errors
 from models.errors import FieldError, InvalidRequest, Refusal
+from models.provider.rates import Known, Variant
 
 
 def write_terms(terms: Terms) -> bytes:
@@ -16,7 +17,7 @@ def write_terms(terms: Terms) -> bytes:
     told = {
         "kind": terms.kind,
         "defaults": terms.defaults,
-        "prices": dict(terms.prices),
+        "prices": {model: asdict(known) for model, known in terms.prices.items()},
         "opened": [str(each) for each in terms.opened],
         "ports": sorted(terms.ports),
         "max_cost": terms.max_cost,
@@ -30,6 +31,9 @@ def read_terms(told: bytes) -> Terms:
     said = json.loads(told)
     said["opened"] = tuple(ip_network(each) for each in said["opened"])
     said["now"] = datetime.fromisoformat(said["now"])
+    for each in said["prices"].values():
+        each["variants"] = tuple(Variant(**variant) for variant in each["variants"])
+    said["prices"] = {model: Known(**each) for model, each in said["prices"].items()}
     return Terms(**said | {"ports": frozenset(said["ports"])})
 
 

@@ -16,9 +16,10 @@ from uuid import UUID
 from fastapi import Request
 
 from api.batching import handover
-from api.batching.formats import of_size
-from api.batching.judging import Report, Terms, judge
+from api.batching.judging import judge
 from api.batching.spooling import Spooled, kind_of, spool
+from api.batching.tables import of_size
+from api.batching.terms import Report, Terms
 from api.contract.requests.batches import BatchQuery, BatchRetry
 from api.dependencies.state import State
 from api.submitting import naming
@@ -38,6 +39,10 @@ _SMALL = (
     32 * 1024
 )  # bytes of a body up to which a child would take longer to start than all its rows
 _SLICE = 500  # rows of one statement
+_ENVIRONMENT = {  # no secret; looking for plugins would take it a tenth longer to start
+    "PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, sys.path)]),
+    "PYDANTIC_DISABLE_PLUGINS": "__all__",
+}
 _JUDGED = 120.0  # seconds that a child has for 64 MiB
 
 
@@ -140,7 +145,7 @@ async def _judge_in_child(body: Spooled, terms: Terms, rows: IO[bytes]) -> Repor
         *(sys.executable, "-P", "-s", "-m", _CHILD, *map(str, given)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        env={"PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, sys.path)])},  # no secret
+        env=_ENVIRONMENT,
         cwd="/",
         pass_fds=given,
         start_new_session=True,  # a Ctrl-C in the terminal is for the server, which finishes

@@ -24,9 +24,9 @@ def shown(value: object) -> str:
     return text
 
 
-def printable(text: str) -> str:
+def printable(text: str, most: int = _LENGTH) -> str:
     """Shorten a text and escape what cannot be printed: NUL, controls, halves of surrogates."""
-    head = text if len(text) <= _LENGTH else f"{text[: _LENGTH - 1]}…"
+    head = text if len(text) <= most else f"{text[: most - 1]}…"
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in head
     )

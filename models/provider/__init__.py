@@ -14,6 +14,7 @@ __all__ = [
     "limits",
     "pauses",
     "probes",
+    "rates",
     "schemas",
     "sizes",
 ]

@@ -72,6 +72,7 @@ _UNPRICED = (
     "one."
 )
 
+_CANONICAL = json.JSONEncoder(sort_keys=True)
 _MODELS = models()
 _BY_NAME = {name: model for model in reversed(_MODELS) for name in model.names}
 
@@ -163,7 +164,7 @@ def fingerprint(model: Model, given: Mapping[str, object]) -> bytes:
     }
     if own := {name: given[name] for name in model.own if _says(given, name, model)}:
         canonical["own"] = own
-    return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).digest()
+    return hashlib.sha256(_CANONICAL.encode(canonical).encode()).digest()
 
 
 def _says(given: Mapping[str, object], name: str, model: Model) -> bool:

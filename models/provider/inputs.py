@@ -134,7 +134,8 @@ class SeedreamInput(BaseModel):
     watermark: bool = Field(default=False, description="Mark the image as made by a model.")
 
 
-_OPTIONAL = {*SeedreamInput.model_fields, *ImageSize.model_fields} - {"model", "prompt"}
+_SHARED, _SIDES = frozenset(SeedreamInput.model_fields), tuple(ImageSize.model_fields)
+_OPTIONAL = {*_SHARED, *_SIDES} - {"model", "prompt"}
 
 
 class _Documented:
@@ -162,11 +163,10 @@ def check_fields(raw: Mapping[str, object], model: Model) -> Iterator[FieldError
 
 def _check_shared(raw: Mapping[str, object], model: Model) -> Iterator[FieldError]:
     yield from _unknown(raw, AT, model.accepted)
-    shared = SeedreamInput.model_fields.keys() & set(model.accepted)
-    known = {name: value for name, value in raw.items() if name in shared}
+    known = {n: v for n, v in raw.items() if n in _SHARED and n in model.accepted}
     if isinstance(size := known.get("image_size"), dict):
-        yield from _unknown(size, f"{AT}/image_size", ImageSize.model_fields)
-        known["image_size"] = {n: size[n] for n in ImageSize.model_fields if n in size}
+        yield from _unknown(size, f"{AT}/image_size", _SIDES)
+        known["image_size"] = {name: size[name] for name in _SIDES if name in size}
     if isinstance(urls := known.get("image_urls"), list):
         known["image_urls"] = urls[: model.references_max]
     try:

@@ -19,6 +19,10 @@ def field_error(error: dict[str, object]) -> FieldError:
     if error["type"] == "extra_forbidden":
         return FieldError(pointer, "there is no such field; remove it, or correct its name")
     given = error.get("input")
+    if isinstance(given, str):
+        # What Pydantic says of any length once a validator of ours has looked at the value.
+        message = message.replace(" items after validation", " characters")
+        message = message.replace(" item after validation", " character")
     if isinstance(given, str | int | float):
         message = f"{str(given)[:_SHOWN]!r}: {message}"
     return FieldError(pointer, message)

@@ -1,6 +1,6 @@
 """(over) → (new): a batch of the rows that brought no image, with the same names, as they were."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from models.money import budgets, ledger, prices
 from models.platform import tracing
 from models.platform.db import Transaction
 from models.platform.db.statements import prepared
+from models.provider.rates import Known
 from models.schema import Batch, Job
 
 _SLICE = 1_000  # rows of one statement
@@ -39,7 +40,7 @@ async def repeat(
         return before, True
     old = await find(tx, caller.project_id, batch_id)
     rows = await _rows(tx, old, only)
-    order, holds = _order(old, rows, await prices.present(tx), max_cost)
+    order, holds = _order(old, rows, await prices.callable_models(tx), max_cost)
     made = await begin(tx, caller, order, name)
     if made is None:
         raise Conflict("Another request with this Idempotency-Key is making the batch just now.")
@@ -77,14 +78,14 @@ async def _rows(tx: Transaction, old: Batch, only: Collection[str]) -> list[Job]
 
 
 def _order(
-    old: Batch, rows: list[Job], present: dict[str, int], max_cost: int | None
+    old: Batch, rows: list[Job], known: Mapping[str, Known], max_cost: int | None
 ) -> tuple[Order, list[tuple[int, int]]]:
     """Return the order, and what each row is estimated at and holds: in their order, while money lasts."""
     most = old.max_cost if max_cost is None else max_cost
     left, held = most, dict[str | None, int]()
     holds: list[tuple[int, int]] = []
     for job in rows:
-        price = present.get(job.model, job.estimate)
+        price = known[job.model].of(job.input) if job.model in known else job.estimate
         holding = price if left is None or price <= left else 0
         left = None if left is None else left - holding if holding else 0
         held[job.customer] = held.get(job.customer, 0) + holding

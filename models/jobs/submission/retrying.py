@@ -57,7 +57,7 @@ async def again(tx: Transaction, caller: Caller, job_id: UUID) -> Submission:
         model=job.model,
         input=job.input,
         input_hash=job.input_hash,
-        estimate=(await prices.present(tx)).get(job.model, job.estimate),
+        estimate=(await prices.known(tx, job.model)).of(job.input) or job.estimate,
         large=job.large,
         priority=_priority(job.priority),
         tags=tuple(job.tags),

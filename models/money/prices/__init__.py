@@ -17,7 +17,8 @@ from models.money.prices.knowing import callable_models, current, dearest, known
 from models.money.prices.learning import Drift, drifts, observe
 from models.money.prices.price_list import PriceList
 from models.money.prices.quoting import quote
-from models.money.prices.tariffs import DEAREST, PLAUSIBLE, PRESENT, Known, Variant, listed
+from models.money.prices.tariffs import DEAREST, PLAUSIBLE, PRESENT, listed
+from models.provider.rates import Known, Variant
 
 __all__ = [
     "DEAREST",

@@ -2,10 +2,11 @@
 
 from sqlalchemy import select, text
 
-from models.money.prices.tariffs import DEAREST, Known, is_listed, listed, of_row
+from models.money.prices.tariffs import DEAREST, is_listed, listed, of_row
 from models.platform.db import Transaction
 from models.platform.db.statements import Reader, prepared
 from models.provider import catalog
+from models.provider.rates import Known
 from models.schema import Price
 
 

@@ -10,8 +10,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from models import ids
 from models.money.prices.knowing import known
-from models.money.prices.tariffs import PLAUSIBLE, Known, listed_price, of_row
+from models.money.prices.tariffs import PLAUSIBLE, listed_price, of_row
 from models.platform.db import Transaction
+from models.provider.rates import Known
 from models.schema import Attempt, Price
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 from models.errors import ModelUnavailable
 from models.money.prices.knowing import learned_prices
-from models.money.prices.tariffs import Known
 from models.platform.db import Database
 from models.provider import catalog
 from models.provider.catalog import Model
+from models.provider.rates import Known
 
 _BELIEVED = 5.0  # seconds: what a hold may be behind a new price
 
@@ -26,18 +26,15 @@ class PriceList:
 
         Raises `Unavailable`, and `ModelUnavailable` for one that cannot be called at present.
         """
-        known_ = (await self._known()).get(model.id)
+        known_ = (await self.learned()).get(model.id)
         price = catalog.estimate(model, given) if known_ is None else known_.of(given)
         if price is None or model.retired is not None:
             error = catalog.uncallable(model)
             raise ModelUnavailable(error.message, errors=(error,))
         return price
 
-    async def learned(self) -> dict[str, int]:
-        """Return the prices that were told or taught, by model; raises `Unavailable`."""
-        return {model: each.present for model, each in (await self._known()).items()}
-
-    async def _known(self) -> dict[str, Known]:
+    async def learned(self) -> Mapping[str, Known]:
+        """Return what was told or taught, by model; raises `Unavailable`."""
         if time.monotonic() - self._read_at >= _BELIEVED:
             async with self._database.transaction() as tx:
                 self._learned = await learned_prices(tx)

@@ -15,9 +15,10 @@ from sqlalchemy import case, func, null, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from models.money.prices.learning import NO_WITNESS
-from models.money.prices.tariffs import PLAUSIBLE, Variant, defaulted
+from models.money.prices.tariffs import PLAUSIBLE, defaulted
 from models.platform.db import Transaction
 from models.provider import catalog
+from models.provider.rates import Variant
 from models.schema import Price
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

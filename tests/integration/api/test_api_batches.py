@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from sqlalchemy import text
 
 from models.jobs import batches
+from models.money import prices
+from models.money.prices import Variant
 from tests.integration.api.client import MODEL, PRICE, Api, Body, job_id, problem
 from tests.integration.api.life import PICTURE
 
@@ -288,6 +290,25 @@ async def test_what_failed_is_made_anew_under_the_same_names(api: Api) -> None:
     assert [each["retried_from"] for each in anew] == [each["id"] for each in found[1:]]
     nothing = await api.client.post(f"/v1/batches/{again['id']}/retry")
     problem(nothing, 409, "conflict")
+
+
+async def test_each_row_holds_the_price_of_its_own_input_also_when_it_is_made_anew(
+    api: Api,
+) -> None:
+    nano, costs = "google/nano-banana-pro", {"1K": 100_000, "4K": 400_000}
+    told = [Variant({"resolution": name}, price) for name, price in costs.items()]
+    async with api.life.database.transaction() as tx:
+        await prices.quote(tx, nano, 400_000, told)
+    items = [row(n, input={"model": nano, "prompt": "a fox", "resolution": n}) for n in costs]
+    made = await taken(api, items)
+    assert made["credits"]["held"] == 500_000  # type: ignore[index]
+    await look(api, made)
+    for each in await jobs_of(api, made):
+        await api.life.fail(job_id(each["id"]))
+    await look(api, made)
+    again = (await api.client.post(f"/v1/batches/{made['id']}/retry")).json()
+    assert again["credits"]["held"] == 500_000
+    assert [each["cost"]["held"] for each in await jobs_of(api, again)] == [100_000, 400_000]  # type: ignore[index]
 
 
 async def test_lists_of_jobs_are_narrowed_to_a_batch_and_a_row(api: Api) -> None:
