@@ -12,7 +12,7 @@ from models.errors import Misconfigured
 
 @contextmanager
 def held(data: Path) -> Iterator[Path]:
-    """Hold the folder for this process, making it first; give its real path.
+    """Hold the folder for this process, making it first; yield its real path.
 
     Raises `Misconfigured` when it cannot be written or another process holds it. The lock is the
     kernel's, so it ends with the process, however that dies.

@@ -224,7 +224,7 @@ class Darkroom:
         return self.ground.number(self.database, query)
 
     async def until(self, query: str, number: float, patience: float = 300.0) -> None:
-        """Wait until a query gives this number."""
+        """Wait until a query returns this number."""
         deadline = time.monotonic() + patience
         while (found := await asyncio.to_thread(self.number, query)) != number:
             if time.monotonic() > deadline:

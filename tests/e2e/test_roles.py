@@ -69,7 +69,7 @@ class Ended:
 def ended(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: str, redis_server: str
 ) -> Mapping[str, Ended]:
-    """Start every role that must refuse at once; give how each ended."""
+    """Start every role that must refuse at once; return how each ended."""
     folder = tmp_path_factory.mktemp("roles")
     environment = _environment(folder, postgres_server, redis_server)
     with socket.create_server(("127.0.0.1", 0)) as occupant:

@@ -72,7 +72,7 @@ class Demo:
     screen: Screen
 
     async def run(self) -> str | None:
-        """Run the job and show it; give its id when it succeeded and its webhook verified."""
+        """Run the job and show it; return its id when it succeeded and its webhook verified."""
         answer = await self.client.get("/v1/webhooks/project-secret")
         answer.raise_for_status()
         async with receiver.listening(answer.json()["secret"]) as listener:

@@ -43,7 +43,7 @@ def choose() -> Account:
 
 
 def nobody() -> Account:
-    """Return up root for `nobody`; its data must then lie where nobody may go."""
+    """Return the account of `nobody`, for root is refused; its data must then lie where nobody may go."""
     uid, gid = _nobody()
     return Account(launch=f"user:{uid}:{gid}", owner=(uid, gid))
 

@@ -187,7 +187,7 @@ def _fingerprint(package: Path) -> str:
 
 
 def _place_elsewhere(held: Path, owner: tuple[int, int]) -> Path:
-    """Return `nobody` a folder outside of any home; refuse one that somebody else has prepared."""
+    """Make a folder for `nobody` outside of any home; refuse one that somebody else has prepared."""
     place = _ELSEWHERE / f"darkroom-{hashlib.sha256(str(held).encode()).hexdigest()[:16]}"
     try:
         place.mkdir(mode=0o700)

@@ -45,7 +45,7 @@ _ODD_LINES = (
 async def deliver(
     request: web.Request, answer: Answer, delivery: Delivery, seconds: float
 ) -> tuple[web.StreamResponse, int | None]:
-    """Send the answer in the given way; also gives the status line that was sent, if one was.
+    """Send the answer in this way; return what was sent, and its status where a status line was.
 
     `seconds` is how long a drip takes, or how many more headers there are.
     """

@@ -1,1 +1,1 @@
-"""One file per question; each gives its figures."""
+"""A file for each question, which returns its figures."""

@@ -32,7 +32,7 @@ class Api:
     life: Life
 
     async def submit(self, **fields: object) -> UUID:
-        """Submit a job over HTTP, and give its id."""
+        """Submit a job over HTTP, and return its id."""
         answer = await self.client.post("/v1/jobs", json=body(**fields))
         assert answer.status_code == 202, answer.text
         return job_id(answer.json()["id"])

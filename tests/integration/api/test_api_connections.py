@@ -96,7 +96,7 @@ async def dialed(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio
 
 
 async def converse(port: int, *parts: bytes) -> bytes:
-    """Send what may have no end, and give all that was answered until the other side closed."""
+    """Send what may have no end, and return all that was answered until the other side closed."""
     async with dialed(port) as (reader, writer):
         answering = asyncio.create_task(_read(reader))
         sent = 0
