@@ -1,6 +1,7 @@
 """A real Helm renders the chart: what comes of it is valid, and what makes no sense is refused."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -157,6 +158,18 @@ def test_the_notes_say_how_many_connections_postgres_needs() -> None:
     # Two of each role, each with twice its pool of 10, a worker with two more; five for commands.
     assert "Postgres must allow 129 connections" in charts.render(PLAIN)["NOTES"]
     assert "THIS IS A TRIAL" in charts.render(SETS["trial"])["NOTES"]
+
+
+def test_a_trial_has_so_many_connections_and_urls_that_lead_to_the_forwarded_port() -> None:
+    given = {"trial": {"enabled": True}, **KEDA}
+    rendered = charts.render(given)
+    needed = re.search(r"Postgres must allow (\d+) connections", rendered["NOTES"])
+    allowed = re.search(r"max_connections=(\d+)", rendered["trial"])
+    assert needed is not None
+    assert allowed is not None
+    assert int(needed[1]) <= int(allowed[1])
+    urls = set(re.findall(r"DARKROOM_PUBLIC_URL, value: (\S+)", rendered["roles"]))
+    assert urls == {'"http://127.0.0.1:8000"'}
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ capabilities: { drop: [ALL] }
   "DARKROOM_GENERATE_SLOTS" (toString $root.Values.slots.generate)
   "DARKROOM_DELIVER_SLOTS" (toString $root.Values.slots.deliver)
   "DARKROOM_PROVIDER_LIMIT" (toString $root.Values.providerLimit)
-  "DARKROOM_PUBLIC_URL" ($root.Values.publicUrl | default (printf "http://%s" (include "darkroom.name" $root)))
+  "DARKROOM_PUBLIC_URL" ($root.Values.publicUrl | default "http://127.0.0.1:8000")
   "DARKROOM_STORAGE_URL" ($root.Values.storage.url | default "/var/lib/darkroom/images")
   "DARKROOM_HOST" "0.0.0.0"
   "DARKROOM_PORT" "8000"
