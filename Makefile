@@ -11,7 +11,7 @@ PEERS := .bench
 # Where a container's environment forbids bytecode, each of a hundred starts would compile for half a
 # second; it is ignored by git, and `make clean` removes it.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help up demo test long coverage servers credits webhooks chaos limit storm batches bench chart clients observe rolling check fmt lock clean
+.PHONY: help up demo test long coverage servers credits webhooks chaos limit storm batches bench chart image clients observe rolling check fmt lock clean
 .PHONY: page page-check page-test page-crowd format lint types opinion imports guards
 
 help: ## Show this list
@@ -88,6 +88,10 @@ observe: $(STAMP) .prometheus ## Let a Prometheus scrape a Darkroom: every panel
 chart: .chart/.installed ## Render the chart, validate it, and run each role as its pod would (RENEW=1: write deploy/kubernetes)
 	$(if $(RENEW),$(BIN)/python -m tests.chart)
 	$(BIN)/python -m pytest -q -rs --long tests/guards/test_manifests.py tests/chart
+
+# On a base made here by debootstrap, for no registry is asked: apt-get install --no-install-recommends buildah debootstrap
+image: .chart/.installed ## Build the image, look into it, and run each role from it as its pod would (as root)
+	$(BIN)/python -m pytest -q -rs --long tests/image
 
 # What many people call images with: Python's and JavaScript's, and the Node that runs the latter.
 .clients/.installed: tests/clients/requirements.lock tests/clients/package-lock.json $(STAMP)
@@ -171,7 +175,7 @@ lock: $(STAMP) ## Renew the locks after a change of pyproject.toml
 	$(LOCK) $(UPGRADE) --no-annotate tests/clients/requirements.in -o tests/clients/requirements.lock >/dev/null
 
 clean: ## Remove what was installed and cached; .darkroom, with your images, stays
-	rm -rf $(VENV) .chart .clients .prometheus .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .chart .clients .image .prometheus .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 SYNC = $(BIN)/uv pip sync -q --require-hashes $(1) 2>/dev/null || \

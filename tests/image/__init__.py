@@ -1,0 +1,1 @@
+"""The image: built from the real Dockerfile on a base made here, and its roles run from it."""
