@@ -51,7 +51,7 @@ class Process:
     @property
     def cpu(self) -> float:
         """Seconds of CPU that it and its children have used (proc(5), stat)."""
-        return sum(_cpu(pid) for pid in _family(self.popen.pid))
+        return used_by(self.popen.pid)
 
     @property
     def memory(self) -> int:
@@ -296,6 +296,11 @@ def settings_of(ground: Ground, database: str, folder: Path) -> None:
         "database": database, "redis": ground.redis, "provider": ground.simulator,
         "webhook": ground.receiver.url, "folder": str(folder / "images"), "input": INPUT,
     }))  # fmt: skip
+
+
+def used_by(pid: int) -> float:
+    """Return the seconds of CPU that a process and its children have used (proc(5), stat)."""
+    return sum(_cpu(each) for each in _family(pid))
 
 
 def _family(pid: int) -> list[int]:

@@ -2,8 +2,9 @@
 
     python -m tests.bench.scaling --jobs 400 --dispatchers 2 --workers 4
 
-By hand: statements, commits, bytes of WAL for each job, and connections, as Postgres itself counts them,
-with a provider that answers after 0.3 s. Roles and leases are a test stage's (`tests/e2e/stage.py`).
+By hand: statements, commits and bytes of WAL of each job, and connections, as Postgres counts them, and the
+CPU of each role. The provider answers after 0.3 s; roles and leases are a test stage's
+(`tests/e2e/stage.py`).
 """
 
 import argparse
@@ -22,12 +23,14 @@ from pathlib import Path
 import psycopg
 
 from deploy.local.servers import postgres, valkey
+from tests.bench.ground import used_by
 from tests.e2e import stage as stages
 from tests.e2e.chaos.play import make_template
 from tests.e2e.stage import Stage, eventually
 
 _NEVER = threading.Event()
 _PLACES = 200
+_ROLES = ("api", "dispatcher", "worker")
 _PATIENCE = 300.0  # seconds
 _RUN = re.compile(r"(darkroom[\w-]*)\|LOG:  duration: [\d.]+ ms  (execute|statement)")
 _LOGGING = (
@@ -58,6 +61,16 @@ class _Seen:
     commits: int
     wal: int
     statements: Mapping[str, int]
+    cpu: Mapping[str, float]  # seconds, by role
+
+    def of_each(self, jobs: int) -> str:
+        """Write what one of so many jobs cost."""
+        statements = {role: round(n / jobs, 1) for role, n in self.statements.items()}
+        cpu = {role: round(1000 * seconds / jobs, 1) for role, seconds in self.cpu.items()}
+        return (
+            f"{self.commits / jobs:.1f} commits, {self.wal / jobs:,.0f} bytes of WAL, "
+            f"{sum(self.statements.values()) / jobs:.1f} statements {statements}, ms of CPU {cpu}"
+        )
 
 
 def main() -> int:
@@ -103,13 +116,11 @@ def _measure(stage: Stage, log: Path, jobs: int, pace: float) -> None:
         took = time.monotonic() - began
         held = stage.rows(_CONNECTIONS)
     (nothing,), (found,) = idle, seen
-    each = {role: round(n / jobs, 1) for role, n in found.statements.items()}
     connections = {str(name): number for name, number in held}
     sys.stdout.write(
         f"idle for {_IDLE:g} s: {nothing}\n"
         f"{jobs / took:.1f} jobs a second; connections {connections}\n"
-        f"of a job: {found.commits / jobs:.1f} commits, {found.wal / jobs:,.0f} bytes of WAL, "
-        f"{sum(found.statements.values()) / jobs:.1f} statements {each}\n"
+        f"of a job: {found.of_each(jobs)}\n"
     )
 
 
@@ -131,7 +142,7 @@ def _counted(stage: Stage, log: Path) -> Iterator[list[_Seen]]:
     seen: list[_Seen] = []
     _NEVER.wait(_STATISTICS)
     (before,) = stage.rows(_COUNTS)
-    length = log.stat().st_size
+    length, used = log.stat().st_size, _cpu(stage)
     yield seen
     _NEVER.wait(_STATISTICS)
     (after,) = stage.rows(_COUNTS)
@@ -139,7 +150,12 @@ def _counted(stage: Stage, log: Path) -> Iterator[list[_Seen]]:
         written.seek(length)
         run = Counter(found[1] for found in _RUN.finditer(written.read().decode(errors="replace")))
     commits, wal = (int(str(b)) - int(str(a)) for a, b in zip(before, after, strict=True))
-    seen.append(_Seen(commits, wal, dict(run)))
+    cpu = {role: round(seconds - used[role], 2) for role, seconds in _cpu(stage).items()}
+    seen.append(_Seen(commits, wal, dict(run), cpu))
+
+
+def _cpu(stage: Stage) -> dict[str, float]:
+    return {role: sum(used_by(each.pid) for each in stage.living(role)) for role in _ROLES}
 
 
 def _arguments() -> argparse.Namespace:
