@@ -1,4 +1,4 @@
-"""Batches while processes die: never over their money, and their results are what was paid.
+"""Batches while processes die: taken once, never over their money, and their results are what was paid.
 
 The time that batches take, and what they cost others, is for `make batches`.
 """
@@ -6,6 +6,7 @@ The time that batches take, and what they cost others, is for `make batches`.
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import cycle
 from uuid import UUID
@@ -32,6 +33,7 @@ _BOOKED = """
     SELECT sum(credits) FROM ledger
      WHERE kind NOT IN ('hold', 'release') AND job_id IN (SELECT id FROM jobs WHERE batch_id IS NOT NULL)
 """
+WHO = "c_9-anna"
 
 
 @pytest.fixture
@@ -157,3 +159,100 @@ def money(stage: Stage, batch: str) -> tuple[int, int, int]:
     shown = see(stage, batch)["credits"]
     assert isinstance(shown, dict)
     return shown["held"], shown["charged"], shown["unknown"]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(200)
+def test_an_api_that_dies_while_it_takes_a_batch_has_taken_all_of_it_or_nothing(
+    stage: Stage,
+) -> None:
+    stage.execute("INSERT INTO pauses (scope) VALUES ('all')")
+    body: dict[str, object] = {"items": rows(stage, 3_000)}
+    with ThreadPoolExecutor(1) as client:
+        for nth, delay in enumerate((0.3, 0.8, 1.3, 1.8)):
+            sent = client.submit(send, stage, body, f"catalogue-{nth}")
+            threading.Event().wait(delay)
+            stage.actor("api").kill()
+            stage.fill()
+            sent.exception()  # its connection broke, or it was just in time
+            again = send(stage, body, f"catalogue-{nth}")
+            assert again.status_code == 202, again.text
+            batch = str(again.json()["id"])
+            assert stage.number("SELECT count(*) FROM batches WHERE status = 'running'") == 1
+            assert stage.number("SELECT count(*) FROM jobs WHERE finished_at IS NULL") == 3_000
+            held = stage.number("SELECT sum(held) FROM jobs")
+            assert (held, money(stage, batch)[0]) == (3_000 * PRICE, 3_000 * PRICE)
+            stage.execute("UPDATE jobs SET webhook_url = NULL WHERE finished_at IS NULL")
+            assert stage.client.post(f"/v1/batches/{batch}/cancel").status_code == 200
+            stage.actor("dispatcher").kill()
+            stage.fill()
+            eventually(lambda of=batch: see(stage, of)["status"] == "canceled", "it ends", _LONG)  # type: ignore[misc]
+    stage.execute("DELETE FROM pauses")
+    assert stage.number("SELECT sum(held) FROM jobs") == 0
+    witnesses.check_money(stage)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_whoever_dies_a_customer_is_forgotten_wholly(stage: Stage) -> None:
+    named = {"for": WHO}
+    answer = send(
+        stage,
+        {"items": rows(stage, 60, customer=WHO, metadata=named), "metadata": named,
+         "webhook": {"url": f"{stage.receiver.url}?of={WHO}"}},
+        WHO,
+    )  # fmt: skip
+    assert answer.status_code == 202, answer.text
+    batch = str(answer.json()["id"])
+    single = stage.submit(customer=WHO, key=WHO, metadata=named)
+    eventually(lambda: done(stage, batch) >= 10, "some of its rows have ended", _LONG)
+    asked = stage.client.post("/v1/erasures", json={"customer": WHO})
+    assert asked.status_code == 202, asked.text
+    erasure = str(asked.json()["id"])
+    for role in ("dispatcher", "worker", "dispatcher", "api", "dispatcher", "worker"):
+        before = erased(stage)
+        eventually(
+            lambda seen=before: erased(stage) > seen or phase(stage, erasure) != "jobs",  # type: ignore[misc]
+            "it goes on", _LONG,
+        )  # fmt: skip
+        stage.actor(role).kill()
+        stage.fill()
+    eventually(lambda: phase(stage, erasure) in {"images", "completed"}, "no row is left", _LONG)
+    assert tables_with(stage, WHO) == []
+    stage.execute("UPDATE remnants SET since = since - interval '10 minutes'")
+    stage.execute("UPDATE erasures SET next_at = now() WHERE finished_at IS NULL")
+    eventually(lambda: phase(stage, erasure) == "completed", "no byte is left", _LONG)
+    assert erased(stage) == 61
+    proof = stage.client.get(f"/v1/erasures/{erasure}").json()
+    assert (proof["jobs"]["erased"], proof["about"]) == (61, None)
+    assert stage.job(single).result is None
+    eventually(
+        lambda: stage.number("SELECT sum(held) FROM jobs") == 0, "no charge is unknown", _LONG
+    )
+    witnesses.check_calls(stage)
+    witnesses.check_money(stage)
+
+
+def erased(stage: Stage) -> int:
+    return stage.number("SELECT count(*) FROM jobs WHERE erased_at IS NOT NULL")
+
+
+def phase(stage: Stage, erasure: str) -> str:
+    return str(stage.client.get(f"/v1/erasures/{erasure}").json()["phase"])
+
+
+def tables_with(stage: Stage, word: str) -> list[str]:
+    """Return the tables that have a word in any row, also in bytes."""
+    tables = stage.rows(
+        "SELECT table_name FROM information_schema.tables "
+        "WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
+    )
+    found = f"%{word}%", f"%{word.encode().hex()}%"
+    return [
+        str(name)
+        for (name,) in tables
+        if stage.number(
+            f'SELECT count(*) FROM "{name}" t WHERE t::text LIKE %s OR t::text LIKE %s',  # noqa: S608 - a test's
+            *found,
+        )
+    ]
