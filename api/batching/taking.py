@@ -93,8 +93,9 @@ async def retake(
     naming.demand_key(caller, key)
     async with here.intakes.turn(caller.project_id), here.intakes.open() as tx:
         made, replayed = await batches.repeat(
-            tx, caller, batch_id, body.only, max_cost=body.max_cost, key=key
-        )
+            tx, caller, batch_id, body.only, max_cost=body.max_cost, key=key,
+            most=here.settings.batches_max,
+        )  # fmt: skip
         standing = await batches.read(tx, caller.project_id, made)
         if not replayed:
             # Its rows are in this count by now.
@@ -119,6 +120,7 @@ async def _accept(
         crowded = await deliveries.crowded(tx, caller.project_id, here.settings.deliveries_max)
         if crowded or waiting + order.total > here.settings.queued_max:
             raise jobs.queue_full()
+        await batches.demand_room(tx, caller.project_id, here.settings.batches_max)
         await batches.foresee(tx, caller, order.held)
     rows.seek(0)
     async with here.intakes.open() as tx:

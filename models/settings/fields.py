@@ -194,6 +194,9 @@ class Settings(BaseSettings):
     )  # of a project, as at Stripe: each hears of every job
     keys_max: int = Field(default=1_000, ge=1)  # good ones of a project; ten times as many made
     budgets_max: int = Field(default=1_000, ge=1)  # of a project: each booking looks through them
+    batches_max: int = Field(
+        default=1_000, ge=1
+    )  # of a project, not over: each is looked at every second
     actions_max: int = Field(
         default=10, ge=1
     )  # of a project, under way: they go one after the other

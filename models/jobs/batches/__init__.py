@@ -10,12 +10,22 @@ at last `completed` or `canceled`. A group is a small batch of one submission, w
 from the start, and which is told of once, at its end.
 """
 
-from models.jobs.batches.accepting import Held, Name, Order, accept, earlier, foresee, written
-from models.jobs.batches.advancing import DUE, HALF, advance, due
+from models.jobs.batches.accepting import (
+    Held,
+    Name,
+    Order,
+    accept,
+    demand_room,
+    earlier,
+    foresee,
+    written,
+)
+from models.jobs.batches.advancing import advance
 from models.jobs.batches.grouping import group, of_job, spread
 from models.jobs.batches.reading import Standing, find, item, items, listing, read
 from models.jobs.batches.repeating import repeat
 from models.jobs.batches.steering import alter, cancel, pause, resume
+from models.jobs.batches.turns import DUE, HALF, due
 from models.jobs.batches.view import show
 
 __all__ = [
@@ -29,6 +39,7 @@ __all__ = [
     "advance",
     "alter",
     "cancel",
+    "demand_room",
     "due",
     "earlier",
     "find",

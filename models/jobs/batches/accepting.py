@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from models import ids
 from models.accounts.callers import Caller
-from models.errors import KeyReuse, Unavailable
+from models.errors import KeyReuse, LimitReached, Unavailable
 from models.jobs.submission.inserting import HANDICAP, demand_accepting
 from models.money import budgets, ledger
 from models.platform import tracing
@@ -68,6 +68,21 @@ async def earlier(tx: Transaction, caller: Caller, idempotency: Name | None) -> 
             f"{written(found)}. Use a new key for a new request."
         )
     return None if found is None else found.id
+
+
+async def demand_room(tx: Transaction, project_id: UUID, most: int) -> None:
+    """Raise `LimitReached` where a project has as many batches that are not over as it may have.
+
+    Groups do not count: they are in the queue, which has its own bound. Nor do batches that are being taken
+    at this moment: as many more may come to be.
+    """
+    mine = Batch.project_id == project_id, Batch.kind == "batch", Batch.finished_at.is_(None)
+    some = select(Batch.id).where(*mine).limit(most).subquery()
+    if (await tx.scalar(select(func.count()).select_from(some)) or 0) >= most:
+        raise LimitReached(
+            f"This project has {most:,} batches that are not over, as many as it may. Wait for one to "
+            "end, or cancel one; send more rows in one; or have DARKROOM_BATCHES_MAX raised."
+        )
 
 
 async def foresee(tx: Transaction, caller: Caller, held: Held) -> None:

@@ -12,26 +12,10 @@ from models.jobs.batches import counting, feeding, stopping
 from models.jobs.batches.telling import tell
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
-from models.platform.db.statements import Reader, prepared
 from models.schema import Batch, Job
-from models.states import (
-    BATCH_OVER,
-    IN_BATCH,
-    JOB_IN_FLIGHT,
-    ROW_IN_QUEUE,
-    ROW_READY,
-    ROW_UNHELD,
-    ROW_UNTOLD,
-    PauseCause,
-)
+from models.states import BATCH_OVER, IN_BATCH, JOB_IN_FLIGHT, ROW_IN_QUEUE, PauseCause
 
 _TENTH = 10  # percent: how often the progress is told
-
-
-async def due(tx: Reader, limit: int) -> list[UUID]:
-    """Return batches of which something is to be done: one look, whatever waits in them."""
-    rows = await tx.read(DUE, {"limit": limit, "half": HALF})
-    return [row["id"] for row in rows]
 
 
 async def advance(tx: Transaction, presenter: Presenter, batch_id: UUID) -> bool | None:
@@ -110,28 +94,3 @@ async def _moves(tx: Transaction, batch: Batch) -> bool:
     queued = select(Job.id).where(mine, text(IN_BATCH), text(ROW_IN_QUEUE)).limit(1)
     in_flight = select(Job.id).where(mine, text(JOB_IN_FLIGHT)).limit(1)
     return await tx.scalar(queued) is not None or await tx.scalar(in_flight) is not None
-
-
-_OF_BATCH = f"SELECT FROM jobs WHERE batch_id = b.id AND {IN_BATCH}"
-HALF = feeding.WINDOW // 2  # of what a batch may have in the queue; below it, more are brought in
-DUE = prepared(
-    text(f"""
-    SELECT id FROM (
-        SELECT b.id FROM batches b
-         WHERE b.finished_at IS NULL AND (
-               b.status = 'canceling' OR b.succeeded + b.failed + b.canceled + b.expired >= b.total
-            OR EXISTS ({_OF_BATCH} AND {ROW_UNTOLD})
-            OR b.status = 'paused' AND EXISTS ({_OF_BATCH} AND {ROW_IN_QUEUE} AND phase = 'call'
-               AND waiting_reason NOT IN ('unknown_charge', 'following'))
-            OR b.status = 'running' AND (EXISTS ({_OF_BATCH} AND {ROW_READY})
-               OR EXISTS ({_OF_BATCH} AND {ROW_UNHELD}))
-               AND (SELECT count(*) FROM ({_OF_BATCH} AND {ROW_IN_QUEUE} LIMIT :half + 1) few) <= :half)
-         UNION
-        SELECT b.id FROM (SELECT DISTINCT batch_id FROM jobs WHERE {IN_BATCH} AND {ROW_UNTOLD}) late
-          JOIN batches b ON b.id = late.batch_id WHERE b.finished_at IS NOT NULL
-         ) found
-     WHERE NOT EXISTS (SELECT FROM set_aside
-                        WHERE duty = 'batches' AND subject = found.id AND again_at > now())
-     ORDER BY id LIMIT :limit
-""")  # noqa: S608 - constants of ours
-)

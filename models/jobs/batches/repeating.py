@@ -1,6 +1,6 @@
 """(over) → (new): a batch of the rows that brought no image, with the same names, as they were."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
 from uuid import UUID
 
@@ -9,7 +9,16 @@ from sqlalchemy import select, text
 from models import ids
 from models.accounts.callers import Caller
 from models.errors import Conflict
-from models.jobs.batches.accepting import LEAD, LEADS, Name, Order, begin, earlier, written
+from models.jobs.batches.accepting import (
+    LEAD,
+    LEADS,
+    Name,
+    Order,
+    begin,
+    demand_room,
+    earlier,
+    written,
+)
 from models.jobs.batches.reading import find
 from models.money import budgets, ledger, prices
 from models.platform import tracing
@@ -27,27 +36,45 @@ async def repeat(
     batch_id: UUID,
     only: Collection[str],
     *,
+    most: int,
     max_cost: int | None = None,
     key: str | None = None,
 ) -> tuple[UUID, bool]:
     """Make a new batch of the rows that ended so; returns its id, and whether an earlier request made it.
 
     `max_cost` is the old one's unless it is given. Deadlines have passed, and are not repeated. Raises
-    `NotFound`, `Conflict` when no row ended so, `KeyReuse`, `BudgetExceeded`.
+    `NotFound`, `Conflict` when no row ended so, `KeyReuse`, `BudgetExceeded`, and `LimitReached` where
+    `most` batches of the project are not over.
     """
     name = _name(batch_id, only, max_cost, key)
     if (before := await earlier(tx, caller, name)) is not None:
         return before, True
     old = await find(tx, caller.project_id, batch_id)
+    if old.kind == "batch":
+        await demand_room(tx, caller.project_id, most)
     rows = await _rows(tx, old, only)
     order, holds = _order(old, rows, await prices.callable_models(tx), max_cost)
     made = await begin(tx, caller, order, name)
     if made is None:
         raise Conflict("Another request with this Idempotency-Key is making the batch just now.")
+    await _insert(tx, caller, made, rows, holds)
+    await budgets.take(tx, caller.project_id, caller.key_id, order.held)
+    tx.ring("batches")
+    return made, False
+
+
+async def _insert(
+    tx: Transaction,
+    caller: Caller,
+    batch_id: UUID,
+    rows: Sequence[Job],
+    holds: Sequence[tuple[int, int]],
+) -> None:
+    """Make the rows anew in this batch, each with its estimate and what it holds."""
     for at in range(0, len(rows), _SLICE):
         some = slice(at, at + _SLICE)
         asked: dict[str, object] = {
-            "batch": made,
+            "batch": batch_id,
             "key": caller.key_id,
             "olds": [job.id for job in rows[some]],
             "ids": [ids.new() for _ in rows[some]],
@@ -57,9 +84,6 @@ async def repeat(
             "traceparent": tracing.carried(),
         }
         await tx.run(_ROWS, asked | LEADS)
-    await budgets.take(tx, caller.project_id, caller.key_id, order.held)
-    tx.ring("batches")
-    return made, False
 
 
 async def _rows(tx: Transaction, old: Batch, only: Collection[str]) -> list[Job]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from urllib.parse import urlsplit
 
+import pytest
 from sqlalchemy import text
 
 from models.jobs import batches
@@ -356,6 +357,34 @@ async def test_a_batch_is_told_to_its_own_url_and_to_who_lists_it(api: Api) -> N
             ("batch.progress", "https://example.com/hook"),
             ("batch.completed", "https://example.com/mine"),
         ]
+
+
+async def test_a_project_has_so_many_batches_that_are_not_over(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = api.state.settings.model_copy(update={"batches_max": 1})
+    monkeypatch.setattr(api.state, "settings", few)
+    key = {"idempotency-key": "night"}
+    first = await api.client.post("/v1/batches", json={"items": rows(1)}, headers=key)
+    one_more = {"items": [row("more")]}
+    refused = problem(await api.client.post("/v1/batches", json=one_more), 409, "limit_reached")
+    assert "cancel one" in str(refused["detail"])
+    again = await api.client.post("/v1/batches", json={"items": rows(1)}, headers=key)
+    assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+    assert (
+        await api.client.post("/v1/jobs", json={"input": row("two")["input"], "n": 2})
+    ).status_code == 202
+    other = await api.another_project()
+    assert (await api.client.post("/v1/batches", json=one_more, headers=other)).status_code == 202
+    await api.client.post(f"/v1/batches/{first.json()['id']}/cancel")
+    await look(api, first.json())
+    made = await taken(api, [row("more")])
+    retry = f"/v1/batches/{first.json()['id']}/retry"
+    canceled = {"only": ["canceled"]}
+    problem(await api.client.post(retry, json=canceled), 409, "limit_reached")
+    await api.client.post(f"/v1/batches/{made['id']}/cancel")
+    await look(api, made)
+    assert (await api.client.post(retry, json=canceled)).status_code == 202
 
 
 async def test_a_batch_that_its_money_pauses_tells_so(api: Api) -> None:
