@@ -37,7 +37,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     """Open what the routes stand on."""
     async with AsyncExitStack() as stack:
         doorbell = await stack.enter_async_context(Doorbell(settings.redis_url.get_secret_value()))
-        await doorbell.listen("job", "delivery", "batch")
+        await doorbell.listen("job", "delivery", "batch", "fetch")
         database = Database(settings, ring=doorbell.ring, patience=_PATIENCE, name="darkroom-api")
         stack.push_async_callback(database.close)
         intake = Database(

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from worker import deliver, generate
+from worker import deliver, fetching, generate
 from worker.runtime.app import app, bundle
 from worker.runtime.loop import current, loop
 
@@ -17,6 +17,12 @@ def generate_images(*dispatched: object) -> None:
 def deliver_events(*woken: object) -> None:
     """Begin one try of each delivery: each is named by its id and the number of the try."""
     loop.see_through(deliver.start(current(), bundle(woken)))
+
+
+@app.task(name="fetch")
+def fetch_picture(fetch_id: str) -> None:
+    """Fetch a picture for a file; one that is lost with its worker is handed out again."""
+    loop.spawn(fetching.run(current(), UUID(fetch_id)))
 
 
 @app.task(name="thumbnail")

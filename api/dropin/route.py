@@ -4,8 +4,6 @@ from fastapi import Request
 
 from api.dependencies.bodies import JsonRoute, read_json
 from api.dropin import forms, uploads
-from models.errors import UnsupportedMedia
-from models.platform.wording import shown
 
 
 class DropInRoute(JsonRoute):
@@ -19,15 +17,10 @@ class DropInRoute(JsonRoute):
 
 
 class UploadRoute(JsonRoute):
-    """A route to which a file comes, in a form."""
+    """A route to which a file comes in a form, or the URL of one in JSON."""
 
     async def read(self, request: Request) -> Request:
         """Return the request with its form read. Raises the refusals of a body that is not taken."""
-        if "POST" not in (self.methods or ()):
-            return await super().read(request)
-        if not forms.is_form(request):
-            given = request.headers.get("content-type", "")
-            raise UnsupportedMedia(
-                f"The file came as {shown(given)}; send a form (multipart/form-data) with a `file`."
-            )
-        return await uploads.read(request)
+        if "POST" in (self.methods or ()):
+            return await uploads.read(request)
+        return await super().read(request)

@@ -26,8 +26,8 @@ router = APIRouter(prefix="/v1/files", tags=["files"], responses=REFUSALS, route
 
 @router.post("", status_code=201, responses=FILE_MADE, openapi_extra=WITH_FILE)
 async def create_file(request: Request, caller: Writer, here: Here) -> Response:
-    """Keep a picture, by the rules of references inside of a request; the same bytes are the same file."""
-    file, there = await uploading.take(here, caller, uploads.of(request))
+    """Keep a picture that comes along, or is fetched; the same bytes are the same file."""
+    file, there = await uploading.take(request, here, caller, uploads.of(request))
     place = here.located(f"{router.prefix}/{ids.text(ids.FILE, file.id)}")
     return JsonAnswer(_shown(file), 200 if there else 201, {"location": place})
 

@@ -4,10 +4,11 @@ import asyncio
 from datetime import timedelta
 from uuid import UUID
 
-from models.errors import FieldError, Unavailable
+from models.errors import FieldError
+from models.images.measuring import measured
 from models.images.pictures import Broken, Pictures, Size
-from models.images.reference_sizes import PIXELS_MAX, judge_size
-from models.images.references import BadReference, unreadable
+from models.images.reference_sizes import PIXELS_MAX
+from models.images.references import BadReference
 from models.platform.places import Places
 from models.provider import catalog
 from models.provider.catalog import Inline
@@ -39,9 +40,10 @@ class References:
         until = clock() + _PATIENCE.total_seconds()
         errors = []
         for each in inline:
-            found = await self._decoded(project_id, each, until - clock())
-            if problem := _problem(each.mime, found):
-                errors.append(FieldError(f"{catalog.AT}/image_urls/{each.index}", problem))
+            try:
+                measured(each.mime, await self._decoded(project_id, each, until - clock()))
+            except BadReference as bad:
+                errors.append(FieldError(f"{catalog.AT}/image_urls/{each.index}", str(bad)))
         if errors:
             raise catalog.refusal(errors)
 
@@ -51,23 +53,8 @@ class References:
         And as `judge`.
         """
         found = await self._decoded(project_id, picture, _PATIENCE.total_seconds())
-        problem = _problem(picture.mime, found)
-        if problem is None and isinstance(found, Size):
-            return found
-        raise BadReference(problem)
+        return measured(picture.mime, found)
 
     async def _decoded(self, project_id: UUID, picture: Inline, patience: float) -> Size | Broken:
         async with self._places.take(project_id, patience):
             return await self._pictures.decode(picture.data, most=PIXELS_MAX, whole=True)
-
-
-def _problem(mime: str, found: Size | Broken) -> str | None:
-    match found:
-        case Size(width, height):
-            return judge_size(width, height)
-        case Broken(reason, passing=False):
-            return unreadable(mime, reason)
-        case Broken():
-            raise Unavailable(
-                "A reference could not be looked at just now; send the request again."
-            )

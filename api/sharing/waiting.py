@@ -16,11 +16,13 @@ from fastapi import Request
 from api.contract.formats.etags import matches
 from models import jobs
 from models.errors import NotFound, Unavailable
+from models.images import fetches
 from models.jobs import Snapshot, batches
 from models.jobs.batches import Standing
-from models.platform.db import Database
+from models.platform.db import Database, Transaction
 from models.platform.doorbell import Doorbell
 from models.platform.doorbell.waiters import Waiter
+from models.schema import Fetch
 from models.states import TERMINAL
 from models.webhooks import deliveries
 from models.webhooks.deliveries import Logged
@@ -30,6 +32,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _SWEEP = 5.0  # seconds that a lost ring costs at most
 _SWEEP_AGAIN = 1.0  # after a sweep that Postgres did not answer
 _SIGN_OF_LIFE = timedelta(seconds=15)  # proxies close what is silent for 30 s or 60 s
+_ALONE = ("delivery", "batch", "fetch")  # topics of which few wait
 _UNDER_WAY = {"pending", "sending"}
 
 Found = TypeVar("Found")
@@ -54,8 +57,7 @@ class Waiting:
     ) -> Snapshot:
         """Return a job when it is terminal, or as it is when the patience ends. Raises `NotFound`.
 
-        A caller that does not wait and has `seen` it as it is (`If-None-Match`) gets only what the ETag
-        tells.
+        A caller that does not wait and has `seen` it as it is (`If-None-Match`) gets what the ETag tells.
         """
         if seen and not patience:
             found = await jobs.read_version(self._database.direct, project_id, job_id)
@@ -65,7 +67,7 @@ class Waiting:
             return await self.read(project_id, job_id)
         return await self._until(
             lambda found: found.job.status in TERMINAL,
-            lambda: jobs.read(self._database.direct, project_id, job_id),
+            lambda: self.read(project_id, job_id),
             request,
             self._doorbell.waiter("job", str(job_id)),
             patience,
@@ -77,9 +79,21 @@ class Waiting:
         """Return a delivery when a try has met something or none will be made, or as `terminal` does."""
         return await self._until(
             lambda found: bool(found.tries) or found.delivery.state not in _UNDER_WAY,
-            lambda: self._delivery(project_id, delivery_id),
+            lambda: self._once(lambda tx: deliveries.read(tx, project_id, delivery_id)),
             request,
             self._doorbell.waiter("delivery", str(delivery_id)),
+            patience,
+        )
+
+    async def fetched(
+        self, request: Request, project_id: UUID, fetch_id: UUID, patience: timedelta
+    ) -> Fetch:
+        """Return what became of a picture that is fetched for a file, or as `terminal` does."""
+        return await self._until(
+            lambda found: found.finished_at is not None,
+            lambda: self._once(lambda tx: fetches.find(tx, project_id, fetch_id)),
+            request,
+            self._doorbell.waiter("fetch", str(fetch_id)),
             patience,
         )
 
@@ -97,8 +111,7 @@ class Waiting:
 
     async def read_batch(self, project_id: UUID, batch_id: UUID) -> Standing:
         """Return a batch as it is. Raises `NotFound`."""
-        async with self._database.transaction() as tx:
-            return await batches.read(tx, project_id, batch_id)
+        return await self._once(lambda tx: batches.read(tx, project_id, batch_id))
 
     async def batch_changes(
         self, project_id: UUID, batch_id: UUID, seen: str | None
@@ -178,26 +191,26 @@ class Waiting:
                     await bell.wait(timedelta(seconds=left))
                 gone = await request.is_disconnected()
 
-    async def _delivery(self, project_id: UUID, delivery_id: UUID) -> Logged:
+    async def _once(self, read: Callable[[Transaction], Awaitable[Found]]) -> Found:
         async with self._database.transaction() as tx:
-            return await deliveries.read(tx, project_id, delivery_id)
+            return await read(tx)
 
     def drain(self) -> None:
         """Answer everybody now: this process is about to stop, and another one will hold them."""
         self.draining = True
-        for topic in ("job", "delivery", "batch"):
+        for topic in ("job", *_ALONE):
             for key in self._doorbell.waiting(topic):
                 self._doorbell.wake(topic, key)
 
     async def sweep_for_ever(self) -> None:
         """Wake the requests that wait for a job whose end was not heard of; until cancelled.
 
-        Those who wait for deliveries and batches are few, and look for themselves.
+        Those who wait for something else are few, and look for themselves.
         """
         pause = _SWEEP
         while True:
             await asyncio.sleep(pause)
-            for topic in ("delivery", "batch"):
+            for topic in _ALONE:
                 for key in self._doorbell.waiting(topic):
                     self._doorbell.wake(topic, key)
             waited_for = [UUID(key) for key in self._doorbell.waiting("job")]

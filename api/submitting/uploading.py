@@ -2,15 +2,22 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import timedelta
 
-from api.contract.requests.files import FileFields
+from fastapi import Request
+
+from api.contract.requests.files import FileFields, FileUrl
 from api.dependencies.state import State
+from api.submitting.submission import check_url
 from models.accounts.callers import Caller
-from models.errors import FieldError, InvalidRequest, Unavailable
-from models.images import collector, files
+from models.errors import FieldError, InvalidRequest, StillRunning
+from models.images import fetches, files
 from models.images.files import Picture, Room
-from models.images.references import BadReference, read_bytes
+from models.images.references import BadReference, Inline, parse, read_bytes
 from models.schema import File
+
+_FETCHED_IN = timedelta(seconds=55)  # clients wait for a minute, often
+_AGAIN = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,31 +29,63 @@ class Upload:
     fields: FileFields
 
 
-async def take(here: State, caller: Caller, upload: Upload) -> tuple[File, bool]:
+async def take(
+    request: Request, here: State, caller: Caller, brought: Upload | FileUrl
+) -> tuple[File, bool]:
     """Keep the picture of an upload; return its file, and whether the same bytes were there before.
 
-    Raises `InvalidRequest`, `LimitReached`, `Unavailable`, and as `References.measure`.
+    Raises `InvalidRequest`, `LimitReached`, `Unavailable`, `EgressRefused`, `StillRunning` for a URL that
+    takes long, and as `References.measure`.
     """
-    project_id, settings = caller.project_id, here.settings
+    if isinstance(brought, Upload):
+        try:
+            picture = await asyncio.to_thread(read_bytes, brought.data)
+            return await _keep(here, caller, picture, brought.name, brought.fields.customer)
+        except BadReference as bad:
+            raise refusal("/file", str(bad)) from None
+    if brought.url[:5].lower() != "data:":
+        return await _fetched(request, here, caller, brought)
     try:
-        picture = await asyncio.to_thread(read_bytes, upload.data)
-        size = await here.references.measure(project_id, picture)
+        picture = await asyncio.to_thread(parse, brought.url)
+        return await _keep(here, caller, picture, None, brought.customer)
     except BadReference as bad:
-        raise refusal("/file", str(bad)) from None
-    length = len(picture.data)
+        raise refusal("/url", str(bad)) from None
+
+
+async def _keep(
+    here: State, caller: Caller, picture: Inline, name: str | None, customer: str | None
+) -> tuple[File, bool]:
+    project_id, settings, length = caller.project_id, here.settings, len(picture.data)
+    size = await here.references.measure(project_id, picture)
     async with here.turns.open(project_id) as tx:
         room = Room(settings.files_max, settings.files_max_bytes)
-        await files.demand_room(tx, project_id, picture.sha256, length, room)
-        if not await collector.reserve(tx, [(project_id, picture.sha256)]):
-            raise Unavailable("The same bytes are being deleted just now; send them again.")
+        await files.reserve(tx, project_id, picture.sha256, length, room)
     # A process that dies from here on leaves the reservation, by which the bytes are found and deleted.
     await here.store.put(str(project_id), picture.data, picture.mime)
-    kept = Picture(
-        picture.sha256, length, size.width, size.height, picture.mime,
-        upload.name, upload.fields.customer,
-    )  # fmt: skip
+    kept = Picture(picture.sha256, length, size.width, size.height, picture.mime, name, customer)
     async with here.turns.open(project_id) as tx:
         return await files.keep(tx, project_id, kept, settings.file_retention)
+
+
+async def _fetched(
+    request: Request, here: State, caller: Caller, asked: FileUrl
+) -> tuple[File, bool]:
+    """Have a worker fetch a picture, and wait for it."""
+    check_url(here, asked.url, "/url")
+    project_id = caller.project_id
+    async with here.turns.open(project_id) as tx:
+        fetch_id, began = await fetches.ask(tx, project_id, asked.url, asked.customer)
+    found = await here.waiting.fetched(request, project_id, fetch_id, _FETCHED_IN)
+    if found.problem is not None:
+        raise refusal("/url", found.problem)
+    if found.file_id is None:
+        raise StillRunning(
+            "The picture is still being fetched: send the same request again to wait for it.",
+            retry_after=_AGAIN,
+        )
+    async with here.turns.open(project_id) as tx:
+        file = await files.find(tx, project_id, found.file_id)
+    return file, file.created_at < began
 
 
 def refusal(pointer: str, message: str) -> InvalidRequest:

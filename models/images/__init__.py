@@ -9,8 +9,10 @@ process.
 
 __all__ = [
     "collector",
+    "fetches",
     "files",
     "formats",
+    "measuring",
     "pictures",
     "records",
     "reference_sizes",

@@ -19,8 +19,9 @@ from models.audit_log import recording
 from models.errors import LimitReached, NotFound, Unavailable
 from models.images import collector
 from models.platform.db import Transaction
-from models.schema import File, Project
+from models.schema import Fetch, File, Project
 
+_BEING_DELETED = "The same bytes are being deleted just now; send them again."
 _OFTEN = timedelta(hours=1)  # a use sooner than this after another changes no row
 
 
@@ -45,13 +46,12 @@ class Room:
     bytes: int
 
 
-async def demand_room(
-    tx: Transaction, project_id: UUID, sha256: str, length: int, room: Room
-) -> None:
-    """Raise `LimitReached` where a project may keep no other file, or none of so many bytes.
+async def reserve(tx: Transaction, project_id: UUID, sha256: str, length: int, room: Room) -> None:
+    """Reserve the blob of a picture that is to be put, and then kept.
 
-    Bytes that it keeps already need no room. Uploads at the same time may pass by a few: nobody waits for
-    a count.
+    Raises `LimitReached` where the project may keep no other file, or none of so many bytes (what it keeps
+    already needs no room), and `Unavailable` where the same bytes are being deleted. Uploads at the same
+    time may pass the bounds by a few: nobody waits for a count.
     """
     others = select(func.count(), func.coalesce(func.sum(File.bytes), 0)).where(
         File.project_id == project_id, File.sha256 != sha256
@@ -64,6 +64,8 @@ async def demand_room(
             f"The project keeps {held:,} bytes of files and may keep {room.bytes:,}, so there is no room "
             f"for {length:,} more; delete some."
         )
+    if not await collector.reserve(tx, [(project_id, sha256)]):
+        raise Unavailable(_BEING_DELETED)
 
 
 async def keep(
@@ -86,7 +88,7 @@ async def keep(
     file = (await tx.scalars(row.returning(File))).one()
     # After the row, in the order of who deletes it.
     if not await collector.attach(tx, [(project_id, picture.sha256)]):
-        raise Unavailable("The same bytes are being deleted just now; send them again.")
+        raise Unavailable(_BEING_DELETED)
     return file, file.id != made
 
 
@@ -136,14 +138,17 @@ async def expire(tx: Transaction, limit: int) -> int:
 
 
 async def empty(tx: Transaction, project_id: UUID, limit: int) -> int:
-    """Delete files of a project that is being deleted; return how many."""
+    """Delete files of a project that is being deleted, and what is fetched for it; return how many."""
+    await tx.execute(delete(Fetch).where(Fetch.project_id == project_id))
     return await _let_go_some(tx, limit, File.project_id == project_id)
 
 
 async def forget_customer(
     tx: Transaction, project_id: UUID, customer: str, until: datetime, limit: int
 ) -> int:
-    """Delete files of a customer that are not younger than that; return how many."""
+    """Delete files of a customer that are not younger, and what is fetched for it; return how many."""
+    theirs = Fetch.project_id == project_id, Fetch.customer == customer
+    await tx.execute(delete(Fetch).where(*theirs))
     mine = File.project_id == project_id, File.customer == customer
     return await _let_go_some(tx, limit, *mine, File.created_at <= until)
 

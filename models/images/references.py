@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from models.images.reference_sizes import BYTES_MAX, too_large
-from models.platform.wording import printable, shown
+from models.platform.wording import shown
 
 _SLICE = 256 * 1024  # characters of base64: whole fours
 _TYPES = "png, jpeg, webp, bmp, tiff or gif"
@@ -87,14 +87,6 @@ def read_bytes(data: bytes) -> Inline:
     if len(data) > BYTES_MAX:
         raise BadReference(too_large(len(data)))
     return Inline(0, _kind(data, "the bytes are"), data, hashlib.sha256(data).hexdigest())
-
-
-def unreadable(mime: str, reason: str) -> str:
-    """Return the refusal of an image that cannot be decoded; `reason` is the decoder's."""
-    return (
-        f"the bytes start like {mime}, but the image cannot be decoded ({printable(reason)}); "
-        "save it again and send the whole file."
-    )
 
 
 def sniff(data: bytes) -> str | None:

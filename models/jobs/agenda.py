@@ -1,7 +1,7 @@
 """What a dispatcher would find to do: one question a tick, for all duties that begin with a look.
 
 Each of them has its own look (decision 37), and asks it when it is rung for. Without a ring nothing has
-happened, as a rule; then this one statement stands for eight turns.
+happened, as a rule; then this one statement stands for nine turns.
 """
 
 from collections.abc import Set as AbstractSet
@@ -10,6 +10,7 @@ from datetime import timedelta
 from sqlalchemy import text
 
 from models.coordination import duties
+from models.images import fetches
 from models.jobs import actions, batches, erasures
 from models.jobs.endings import expiring, following
 from models.jobs.queue import sharing
@@ -43,6 +44,7 @@ _LOOKS = {
     "batches": _any(batches.DUE),
     "act": _any(actions.RUNNING),
     "erase": _any(erasures.DUE),
+    "fetch": _any(fetches.WAITING),
 }
 DUTIES: AbstractSet[str] = _LOOKS.keys()
 _TO_DO: Statement = (

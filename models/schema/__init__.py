@@ -12,7 +12,7 @@ from models.schema.batches import Batch
 from models.schema.calls import Call
 from models.schema.coordination import Aside, Duty, Process, Worker
 from models.schema.erasures import Erasure
-from models.schema.images import BlobMark, File, Image, InputImage
+from models.schema.images import BlobMark, Fetch, File, Image, InputImage
 from models.schema.jobs import Attempt, Evidence, Job, Turn
 from models.schema.money import (
     AccountLine,
@@ -47,6 +47,7 @@ __all__ = [
     "Erasure",
     "Event",
     "Evidence",
+    "Fetch",
     "File",
     "Gate",
     "Image",

@@ -87,6 +87,32 @@ class File(Base):
     )
 
 
+class Fetch(Base):
+    """A picture that a worker is to fetch from a URL for a file; soon forgotten, for a URL may be a secret.
+
+    It ends with a file's id, which is there as long as the file is, or with a problem told in a sentence.
+    """
+
+    __tablename__ = "fetches"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"), index=True)
+    url: Mapped[str]
+    customer: Mapped[str | None]
+    tries: Mapped[int] = mapped_column(server_default="0")
+    due_at: Mapped[datetime] = mapped_column(server_default=NOW)  # to be handed to a worker
+    finished_at: Mapped[datetime | None]
+    file_id: Mapped[UUID | None]
+    problem: Mapped[str | None]
+
+    __table_args__ = (
+        CheckConstraint(
+            "num_nonnulls(file_id, problem) = CASE WHEN finished_at IS NULL THEN 0 ELSE 1 END",
+            "ends_once",
+        ),
+        Index("ix_fetches_due_at", "due_at", postgresql_where=text("finished_at IS NULL")),
+    )
+
+
 class BlobMark(Base):
     """A mark on a blob that no job may refer to any more, or not yet: see `models/images/collector.py`.
 

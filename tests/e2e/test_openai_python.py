@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e import stage as stages
 from tests.e2e.stage import MODEL, PRICE, Stage
+from tests.fixtures.drawing import draw
 
 JPEG = b"\xff\xd8\xff"
 TAG = "openai-python"
@@ -99,6 +100,32 @@ def test_it_draws_from_its_last_picture_without_sending_it(
     )
     assert again.data is not None
     assert again.data[0].url
+
+
+def test_it_uploads_a_picture_and_draws_from_it(
+    client: openai.OpenAI, ours: dict[str, object], stage: Stage
+) -> None:
+    picture = draw("png", (64, 48))
+    file = client.files.create(file=("mug.png", picture), purpose="vision")
+    assert (file.object, file.bytes, file.filename) == ("file", len(picture), "mug.png")
+    assert client.files.content(file.id).read() == picture
+    mug = f"{stage.simulator}/reference/blue-mug.jpg"
+    fetched = stage.client.post("/v1/files", json={"url": mug}).json()
+    assert [each.id for each in client.files.list(limit=1)] == [fetched["id"], file.id]
+    made = client.images.generate(
+        model="dall-e-3", prompt="a mug", extra_body=ours | {"image_urls": [file.id, fetched["id"]]}
+    )
+    edited = client.images.edit(
+        model="dall-e-3", prompt="at night", image=(None, file.id.encode()), extra_body=ours
+    )
+    for answer in (made, edited):
+        assert answer.data is not None
+        job = (answer.data[0].model_extra or {})["job_id"]
+        urls = stage.client.get(f"/v1/jobs/{job}").json()["input"]["image_urls"]
+        assert urls[0].startswith("data:image/png;sha256=")
+    assert client.files.delete(file.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        client.files.retrieve(file.id)
 
 
 def test_a_model_that_the_provider_quotes_is_called_at_its_quote(

@@ -84,7 +84,9 @@ async def _run(loaded: Settings) -> None:
         waits = deque(["Postgres has not been asked yet"], maxlen=1)  # empty, once it has started
         await stack.enter_async_context(_health(dispatcher, waits))
         await premises.wait(database, vault, waits.append)
-        await doorbell.listen("jobs", "deliveries", "followers", "actions", "batches", "erasures")
+        await doorbell.listen(
+            "jobs", "deliveries", "followers", "actions", "batches", "erasures", "fetches"
+        )
         collect_less()
         log.info("dispatcher.started", dispatcher=dispatcher.name)
         waits.clear()

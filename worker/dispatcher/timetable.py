@@ -22,6 +22,7 @@ from worker.dispatcher.duties import (
     dispatching,
     emptying,
     erasing,
+    fetching,
     folding,
     following,
     forgetting,
@@ -74,6 +75,7 @@ def looked_for(dispatcher: Dispatcher) -> Iterator[Entry]:
     yield Entry("batches", partial(batching.run, dispatcher), anyway, "batches")
     yield Entry("act", partial(acting.run, dispatcher), anyway, "actions")
     yield Entry("erase", partial(erasing.run, dispatcher), anyway, "erasures")
+    yield Entry("fetch", partial(fetching.run, dispatcher), anyway, "fetches")
 
 
 def _of_postgres(dispatcher: Dispatcher) -> Iterator[Entry]:

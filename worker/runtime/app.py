@@ -58,6 +58,7 @@ app.conf.update(
     task_routes={
         "generate": {"queue": GENERATE},
         "thumbnail": {"queue": GENERATE},
+        "fetch": {"queue": GENERATE},
         "deliver": {"queue": DELIVER},
     },
     imports=["worker.tasks"],

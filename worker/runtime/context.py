@@ -34,6 +34,7 @@ _FETCHED = 64  # images on their way to the store, each with up to 1 MiB of it i
 # that the next is never behind its pile. All that have places of calls may stand in its line.
 _LOOKED_AT, _SHARE = 3, 2
 _LINE = 1_000_000
+_LINKS, _LINKS_SHARE = 8, 2
 _TURNS = 2  # on the database; some hundred jobs a second
 
 
@@ -75,6 +76,10 @@ class Context:
     fetching: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_FETCHED))
     looking: Places = field(
         default_factory=lambda: Places(_LOOKED_AT, share=_SHARE, line=_LINE, crowded="")
+    )
+    # Pictures that are fetched for files: 10 MiB each at most, from hosts as slow as they like.
+    links: Places = field(
+        default_factory=lambda: Places(_LINKS, share=_LINKS_SHARE, line=_LINE, crowded="")
     )
     # No project has more than two turns at once, however much of its work ends in one moment: its
     # statements may all wait for one row, and another's wait for the time of the loop and of Postgres.

@@ -29,6 +29,14 @@ class FileFields(BaseModel):
     )
 
 
+class FileUrl(FileFields):
+    """Where a picture is: Darkroom fetches it, once."""
+
+    url: Annotated[str, Field(min_length=1)] = Field(
+        description="A public https address, or a `data:` URL as in `image_urls`."
+    )
+
+
 class FileForm(FileFields):
     """A picture, as OpenAI's SDKs send it."""
 

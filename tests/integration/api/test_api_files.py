@@ -124,6 +124,7 @@ async def test_a_picture_with_metadata_is_kept_to_the_byte_and_harmless(api: Api
 
 async def test_what_is_no_form_is_refused(api: Api) -> None:
     problem(await api.client.post(URL, content=PNG), 415, "unsupported_media_type")
+    problem(await api.client.post(URL), 400, "invalid_request")
 
 
 async def test_a_job_draws_from_a_file_and_outlives_it(api: Api) -> None:

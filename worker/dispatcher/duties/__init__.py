@@ -13,6 +13,7 @@ __all__ = [
     "dispatching",
     "emptying",
     "erasing",
+    "fetching",
     "folding",
     "following",
     "forgetting",

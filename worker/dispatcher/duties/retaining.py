@@ -3,14 +3,14 @@
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import structlog
 from prometheus_client import Counter
 
 from models.coordination import duties
-from models.images import collector, files, records
+from models.images import collector, fetches, files, records
 from models.images.collector import Swept
 from models.images.storage import Store
 from models.images.store_errors import StoreUnavailable
@@ -57,20 +57,27 @@ async def run(dispatcher: Dispatcher, store: Store) -> bool:
             lambda tx: retention.old_events(tx, told_kept, _ROWS),
         ),
     }
-    marks, told, whole, lines, files_ = await each_alone(
-        dispatcher,
-        "retain",
-        partial(collector.forget, limit=_ROWS),
-        partial(actions.forget, kept=jobs_kept, limit=_ROWS),
-        partial(retention.remove_batches, kept=jobs_kept, limit=_ROWS),
-        partial(statement.forget, kept=jobs_kept, limit=_ROWS),
-        partial(files.expire, limit=_ROWS),
-    )
-    done = {**removed, "remnants": marks, "actions": told, "batches": whole, "account_lines": lines}
-    done["files"] = files_
+    done: dict[str, object] = {**removed, **await _forget(dispatcher)}
     for what, count in done.items():
         _note(what, count)
     return await _delete_blobs(dispatcher, store) or _ROWS in done.values()
+
+
+async def _forget(dispatcher: Dispatcher) -> dict[str, object]:
+    """Delete one batch of each thing that no row fails at by itself; return how many of what."""
+    kept = dispatcher.settings.job_retention
+    steps: dict[str, Callable[..., Awaitable[int]]] = {
+        "remnants": collector.forget,
+        "actions": partial(actions.forget, kept=kept),
+        "batches": partial(retention.remove_batches, kept=kept),
+        "account_lines": partial(statement.forget, kept=kept),
+        "files": files.expire,
+        "fetches": fetches.forget,
+    }
+    counts = await each_alone(
+        dispatcher, "retain", *(partial(each, limit=_ROWS) for each in steps.values())
+    )
+    return dict(zip(steps, counts, strict=True))
 
 
 async def _delete_blobs(dispatcher: Dispatcher, store: Store) -> bool:
