@@ -68,8 +68,9 @@ class Filters(BaseModel):
         Field(
             min_length=1,
             max_length=200,
-            description="an id, a customer, a tag or a value of the metadata as it is, or a part of a "
-            "prompt. A page looks through 10,000 jobs: with `has_more` it may be short, or empty",
+            description="an id, an idempotency key, a `custom_id`, a customer, a tag or a value of the "
+            "metadata as it is, or a part of a prompt. A page looks through 10,000 jobs: with `has_more` "
+            "it may be short, or empty",
         ),
     ] = None
     batch: Annotated[

@@ -46,7 +46,10 @@ class Filter:
     def has_index(self) -> bool:
         """Whether an index may know what is looked for, beside that of all jobs by their age."""
         chosen = self.statuses, self.waiting_reason, self.charge_state, self.customer, self.batch
-        return any((*chosen, self.idempotency_key, self.metadata, self.erased))
+        known = (
+            self.search is not None and ids.batch(self.search) is not None
+        )  # the rows of a batch
+        return known or any((*chosen, self.idempotency_key, self.metadata, self.erased))
 
 
 def closed_to(job: type[Job] = Job) -> ColumnElement[str | None]:

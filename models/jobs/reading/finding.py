@@ -26,17 +26,22 @@ def named(words: str) -> Select[UUID] | Select[UUID | None] | None:
 def fits(words: str) -> ColumnElement[bool]:
     """Return whether a search finds a job: by the id that it names, or by what the job is.
 
-    An inference id, a customer, a tag and a value of the metadata are compared as they are, and a prompt by
-    a part of it, in capitals or not.
+    The id of a batch finds its rows. An inference id, an idempotency key, the name of a row, a customer,
+    a tag and a value of the metadata are compared as they are, and a prompt by a part of it, in capitals
+    or not.
     """
     job = named(words)
     if job is not None:
         return Job.id.in_(job)
+    if (batch_id := ids.batch(words)) is not None:
+        return Job.batch_id == batch_id
     pairs = func.jsonb_each_text(Job.meta).table_valued("key", "value").alias("pairs")
     called = (Attempt.job_id == Job.id) & (Attempt.inference_id == words)
     return or_(
         Job.input["prompt"].astext.icontains(words, autoescape=True),
         Job.customer == words,
+        Job.custom_id == words,
+        Job.idempotency_key == words,
         Job.tags.contains([words]),
         select(1).select_from(pairs).where(pairs.c.value.cast(Text) == words).exists(),
         select(Attempt.id).where(called).exists(),

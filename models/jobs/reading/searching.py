@@ -8,6 +8,7 @@ for is new. A page says where it stopped, and the next goes on from there.
 from dataclasses import replace
 from uuid import UUID
 
+from models import ids
 from models.jobs import reading
 from models.jobs.reading import Snapshot, filtering, finding
 from models.jobs.reading.filtering import Filter
@@ -26,7 +27,7 @@ async def page(
     if filter_.search is not None:
         if finding.named(filter_.search) is not None:
             filter_ = replace(filter_, before=None)  # there is one job at most
-        else:
+        elif ids.batch(filter_.search) is None:  # an index knows the rows of a batch
             edge = await tx.scalar(filtering.edge(project_id, filter_, LOOKED_THROUGH))
             among = [] if edge is None else [Job.id >= edge]
     found, more = await reading.listing(tx, project_id, filter_, limit, *among)

@@ -44,6 +44,21 @@ async def test_a_job_is_found_by_order_customer_tag_and_prompt(api: Api) -> None
     assert await found(api, "%") == [ids.text("job", job)]  # a sign, and no pattern
 
 
+async def test_jobs_are_found_by_their_batch_their_row_and_their_key(api: Api) -> None:
+    rows = [{"custom_id": f"plate-{n}", "input": input_(prompt=f"Plate {n}")} for n in range(3)]
+    answer = await api.client.post("/v1/batches", json={"items": rows})
+    assert answer.status_code == 202, answer.text
+    batch = answer.json()["id"]
+    keyed = {"idempotency-key": "cart-17"}
+    alone = await api.client.post("/v1/jobs", json={"input": input_()}, headers=keyed)
+    listed = (await api.client.get(f"/v1/batches/{batch}/items")).json()["data"]
+    assert await found(api, batch) == [each["id"] for each in reversed(listed)]
+    assert await found(api, batch, status="failed") == []
+    assert await found(api, ids.text(ids.BATCH, ids.new())) == []
+    assert await found(api, "plate-1") == [listed[1]["id"]]
+    assert await found(api, "cart-17") == [alone.json()["id"]]
+
+
 async def test_a_foreign_job_is_not_found(api: Api) -> None:
     job = await api.submit(metadata={"order": "mine"})
     theirs = await api.another_project()
