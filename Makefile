@@ -130,7 +130,7 @@ page-check: api/page/node_modules/.installed ## Build the page anew, and compare
 
 page-test: .browser/.installed ## Drive the page with Chromium, and draw every room into .page (apt-get install chromium)
 	.browser/bin/python -m pytest -q -s -rs -c tests/page/pytest.ini --rootdir tests/page \
-		--python $(abspath $(BIN)/python) tests/page/browsing.py tests/page/browsing_many.py
+		--python $(abspath $(BIN)/python) $(wildcard tests/page/browsing*.py)
 
 page-crowd: .browser/.installed ## Measure the page beside five million jobs (JOBS=100000)
 	.browser/bin/python -m pytest -q -s -rs -c tests/page/pytest.ini --rootdir tests/page \

@@ -3,8 +3,8 @@
 import io
 import zipfile
 
-from browsing import reach, visit  # this folder's
-from conftest import Darkroom
+from conftest import Darkroom  # this folder's
+from hands import reach, visit
 from playwright.sync_api import FilePayload, Page, expect
 
 BAD = """custom_id,prompt,image_size
@@ -67,7 +67,7 @@ def test_every_mistake_of_a_file_is_seen_before_anything_is_paid(
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
     assert batches(darkroom) == before
     page.get_by_label("Leave out the rows that cannot be used").check()
-    expect(page.locator(".price")).to_contain_text("$0.0910 for 2 pictures")
+    expect(page.locator(".price")).to_contain_text("182,000 credits for 2 pictures")
     page.get_by_label("At most, in US dollars").fill("0.05")
     expect(page.locator(".figures")).to_contain_text("the others wait for what is left over")
     page.get_by_label("At most, in US dollars").fill("")
@@ -86,7 +86,7 @@ def test_a_batch_is_sent_and_canceled_by_the_keyboard_alone(page: Page) -> None:
     reach(page, "Choose a file")
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
-    chooser.value.set_files([csv("prompt\nA slow one [sim: latency=20]\n" * 2)])
+    chooser.value.set_files([csv("prompt\n" + "A slow one [sim: latency=20]\n" * 2)])
     expect(page.locator(".price")).to_contain_text("for 2 pictures")
     reach(page, "Start 2 rows")
     page.keyboard.press("Enter")
@@ -170,7 +170,9 @@ def test_all_that_waits_is_canceled_and_all_that_failed_runs_again(
     page.get_by_role("button", name="Do to all of them…").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name="Run again", exact=True).click()
-    expect(dialog).to_contain_text("1 job fits. Makes new jobs of those, for $0.0455 as a rule.")
+    expect(dialog).to_contain_text(
+        "1 job fits. Makes new jobs of those, for $0.0455 (91,000 credits)"
+    )
     dialog.get_by_role("button", name="Run again 1 job").click()
     expect(page.locator(".note")).to_contain_text("1 done", timeout=30_000)
     made = darkroom.client.get("/v1/jobs?tag=second-chance").json()["data"]

@@ -8,19 +8,23 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+import zlib
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 SHOTS = ROOT / ".page"
 CHROMIUM = shutil.which("chromium")
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MODEL = "bytedance/seedream-5-0-lite-preview"
 START = 180.0  # seconds for everything to be up, on a busy machine
+expect.set_options(timeout=30_000)  # milliseconds, on a busy machine
 _FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -39,26 +43,44 @@ PROMPTS = (
 
 @dataclass(frozen=True)
 class Darkroom:
-    """The running stack: its address, a key of every scope, clients of it and an operator's, its data."""
+    """The running stack: address, a key of every scope, clients of it and an operator, data, process."""
 
     url: str
     key: str
     client: httpx.Client
     operator: httpx.Client
     data: Path
+    process: int
 
     def link(self, client: httpx.Client | None = None) -> str:
         """Make a link that signs in once, as this client's key."""
         made: str = (client or self.client).post("/session/link").json()["url"]
         return made
 
-    def submit(self, prompt: str, **options: object) -> str:
+    def submit(self, prompt: str, image_urls: Sequence[str] = (), **options: object) -> str:
         """Submit a job; returns its id."""
-        body = {"input": {"model": MODEL, "prompt": prompt}, **options}
+        references = {"image_urls": image_urls} if image_urls else {}
+        body = {"input": {"model": MODEL, "prompt": prompt, **references}, **options}
         answer = self.client.post("/v1/jobs", json=body)
         assert answer.status_code == 202, answer.text
         made: str = answer.json()["id"]
         return made
+
+    def see(self, job: str) -> None:
+        """Wait until a picture has its thumbnail."""
+        until = time.monotonic() + START
+        while self.client.get(f"/v1/jobs/{job}/images/0/thumbnail").status_code != 200:
+            assert time.monotonic() < until, "no thumbnail is drawn"
+
+    def wait_until_ready(self) -> None:
+        """Wait until the api answers again."""
+        until = time.monotonic() + START
+        while True:
+            try:
+                if self.client.get("/readyz").status_code == 200:
+                    return
+            except httpx.TransportError:
+                assert time.monotonic() < until, "the api does not come back"
 
     def batch(self, rows: str, **query: str) -> httpx.Response:
         """Send a batch as CSV."""
@@ -105,7 +127,7 @@ def darkroom(
         url = f"http://127.0.0.1:{port}"
         night = (data / "data" / "operator-key").read_text().strip()
         with client_of(url, key) as client, client_of(url, night) as operator:
-            running = Darkroom(url, key, client, operator, data / "data")
+            running = Darkroom(url, key, client, operator, data / "data", process.pid)
             fill(running)
             yield running
     finally:
@@ -147,8 +169,30 @@ def fill(darkroom: Darkroom) -> None:
         )
         for number, prompt in enumerate(PROMPTS)
     ]
+    references = [dyed(200, 60, 40), dyed(40, 90, 160)]
+    told = {"customer": "c_0", "metadata": {"order": "A-1720"}, "tags": ["catalog"]}
+    made.append(
+        darkroom.submit("The cup of picture 1 in the light of picture 2", references, **told)
+    )
     for job in made:
-        darkroom.finish(job)
+        if darkroom.finish(job)["has_image"]:
+            darkroom.see(job)
+
+
+def dyed(*colour: int) -> str:
+    """Draw a reference, as a data URL: from a colour to white."""
+    side = 256
+    rows = (
+        b"\0" + bytes(c + (255 - c) * x // side for x in range(side) for c in colour)
+        for _ in range(side)
+    )
+    header = side.to_bytes(4) * 2 + bytes((8, 2, 0, 0, 0))
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b""))
+    chunks = (
+        len(data).to_bytes(4) + kind + data + zlib.crc32(kind + data).to_bytes(4)
+        for kind, data in parts
+    )
+    return f"data:image/png;base64,{b64encode(PNG_SIGNATURE + b''.join(chunks)).decode()}"
 
 
 @pytest.fixture(scope="session")

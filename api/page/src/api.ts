@@ -56,7 +56,7 @@ export async function ask<T>(path: string, asked: Asked = {}): Promise<T> {
   const isJson = answer.headers.get("content-type")?.includes("json");
   const told: unknown = isJson && text ? JSON.parse(text) : text;
   if (answer.ok) return told as T;
-  if (answer.status === 401 && session.value) session.value = null;
+  if (answer.status === 401 && path !== "session") session.value = null; // a link that is no good ends nobody's session
   throw new Refused(answer.status, isJson ? (told as Problem) : {});
 }
 

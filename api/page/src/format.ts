@@ -16,6 +16,9 @@ export function dollars(credits: number): string {
   return `${sign}$${usd.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })}`;
 }
 
+/** Write credits with their dollars, within a sentence. */
+export const cost = (credits: number): string => `${dollars(credits)} (${number(credits)} credits)`;
+
 export function moment(at: string): string {
   const then = new Date(at);
   return then.toDateString() === new Date().toDateString() ? clock.format(then) : short.format(then);
@@ -58,5 +61,6 @@ export function bytes(of: number): string {
 export const brief = (id: string): string => `${id.slice(0, id.indexOf("_") + 1)}…${id.slice(-6)}`;
 
 export const words = (of: string): string => of.replaceAll("_", " ");
+export const titled = (of: string): string => words(of).replace(/^./, (letter) => letter.toUpperCase()).replace("urls", "URLs");
 export const plural = (count: number, one: string, many = `${one}s`): string =>
   `${number(count)} ${count === 1 ? one : many}`;

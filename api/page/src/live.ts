@@ -1,19 +1,82 @@
 // One stream per page. A burst of changes is one reload, and never more than one in five seconds.
-import { effect, signal } from "@preact/signals";
+import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { session } from "./api";
+import { events } from "./sse";
 
 const PACE = 5_000;
+const AGAIN = [1_000, 2_000, 4_000, 8_000, 15_000]; // ms until the next attempt
+
 type Heard = (jobs: ReadonlySet<string> | null) => void;
 
+/** Whether changes come in as they happen; null where nobody listens. */
+export const live = signal<boolean | null>(null);
+/** Since when none came in, once that is longer than a page may be behind at any time. */
+export const lostSince = signal<string | null>(null);
+
+let lateness: ReturnType<typeof setTimeout> | undefined;
+
+function stand(now: boolean | null): void {
+  if (live.value === now) return;
+  live.value = now;
+  clearTimeout(lateness);
+  if (now !== false) lostSince.value = null;
+  else {
+    const since = new Date().toISOString();
+    lateness = setTimeout(() => { lostSince.value = since; }, PACE);
+  }
+}
+
+interface Listening {
+  hears: (name: string, told: string) => void;
+  again?: () => void; // it is heard again, and something may have gone untold
+}
+
+/** Listen to a stream until told to stop, or until there is no more of it: whenever it is lost, come again. */
+function listen(path: string, { hears, again }: Listening): () => void {
+  const over = new AbortController();
+  const wait = (failures: number) => new Promise((done) => {
+    const timer = setTimeout(done, (AGAIN[Math.min(failures, AGAIN.length - 1)] ?? 0) * (0.75 + Math.random() / 2));
+    over.signal.addEventListener("abort", () => { clearTimeout(timer); done(null); });
+  });
+  async function hold(): Promise<void> {
+    let last = "";
+    let lost = false;
+    for (let failures = 0; !over.signal.aborted; failures += 1) {
+      try {
+        const stream = await events(path, last, over.signal);
+        if (typeof stream === "number") {
+          if (stream === 401) session.value = null;
+          return stand(null);
+        }
+        stand(true);
+        if (lost) again?.();
+        failures = 0;
+        for await (const { id, name, data } of stream) {
+          if (id) last = id;
+          hears(name, data);
+        }
+      } catch {
+        // Whatever it was: what the page shows meanwhile is said to be old.
+      }
+      if (over.signal.aborted) return;
+      lost = true;
+      stand(false);
+      await wait(failures);
+    }
+  }
+  void hold();
+  return () => {
+    over.abort();
+    stand(null);
+  };
+}
+
 const listeners = new Set<Heard>();
-let source: EventSource | null = null;
+let stop: (() => void) | null = null;
 let waiting: ReturnType<typeof setTimeout> | null = null;
 let told = 0;
 let changed: Set<string> | null = new Set();
-
-/** Whether changes come in as they happen. */
-export const live = signal(false);
 
 function tell(): void {
   waiting = null;
@@ -29,67 +92,35 @@ function hear(job: string | null): void {
   waiting ??= setTimeout(tell, Math.max(250, told + PACE - Date.now()));
 }
 
-function open(): void {
-  source = new EventSource("v1/events");
-  source.onopen = () => {
-    if (!live.value) hear(null);
-    live.value = true;
-  };
-  source.onerror = () => {
-    live.value = false;
-  };
-  source.addEventListener("change", (event) => hear(JSON.parse(event.data).job));
-  source.addEventListener("skipped", () => hear(null));
-}
-
-function close(): void {
-  source?.close();
-  source = null;
-  live.value = false;
-}
-
-effect(() => {
-  if (!session.value) close();
-});
+const all = () => hear(null);
 
 // A change may go untold: who comes back to the page sees it as it is now, and who stays, within a minute.
 const LOOK_AGAIN = 60_000;
-document.addEventListener("visibilitychange", () => {
-  if (!document.hidden && source) hear(null);
-});
-setInterval(() => {
-  if (!document.hidden && source) hear(null);
-}, LOOK_AGAIN);
+const lookAgain = () => {
+  if (!document.hidden && stop) all();
+};
+document.addEventListener("visibilitychange", lookAgain);
+document.addEventListener("resume", lookAgain); // after a sleep
+setInterval(lookAgain, LOOK_AGAIN);
 
 /** Call back after changes of the project's jobs: with their ids, or null when some were missed. */
 export function useChanges(heard: Heard, active = true): void {
   useEffect(() => {
     if (!active) return;
     listeners.add(heard);
-    if (!source) open();
+    stop ??= listen("v1/events", { hears: (name, text) => hear(name === "change" ? JSON.parse(text).job : null), again: all });
     return () => {
       listeners.delete(heard);
-      if (!listeners.size) close();
+      if (listeners.size) return;
+      stop?.();
+      stop = null;
     };
   }, [heard, active]);
 }
 
-/** Follow one job or batch, by its own stream: it, as it is at each change. */
+/** Follow one job or batch, by its own stream: it, as it is at each change, and as it is when heard again. */
 export function follow(path: string, event: string, changes: (told: string) => void): () => void {
-  close();
-  const stream = new EventSource(path);
-  stream.onopen = () => {
-    live.value = true;
-  };
-  stream.onerror = () => {
-    live.value = false;
-    if (stream.readyState === EventSource.CLOSED) live.value = false;
-  };
-  stream.addEventListener(event, (told) => changes((told as MessageEvent<string>).data));
-  return () => {
-    stream.close();
-    live.value = false;
-  };
+  return listen(path, { hears: (name, text) => { if (name === event) changes(text); } });
 }
 
 /** Look again every ten seconds while somebody may see it: for what no stream tells. */

@@ -3,7 +3,7 @@ import { effect } from "@preact/signals";
 import { type ComponentChildren, render } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { keepFresh, look, may, session, signOut } from "./api";
-import { live } from "./live";
+import { live, lostSince } from "./live";
 import { href, place } from "./route";
 import { BatchRoom } from "./rooms/batches/batch";
 import { BatchesRoom } from "./rooms/batches/room";
@@ -14,9 +14,9 @@ import { MoneyRoom } from "./rooms/money";
 import { NowRoom } from "./rooms/now";
 import { OperatorRoom } from "./rooms/operator/room";
 import { PlaygroundRoom } from "./rooms/playground";
-import { SignIn } from "./rooms/signin";
+import { arriving, SignIn } from "./rooms/signin";
 import { WebhooksRoom } from "./rooms/webhooks";
-import { Button, Empty, Head, Toast } from "./ui";
+import { Button, Empty, Head, loading, Time, Toast } from "./ui";
 
 interface Known {
   name: string;
@@ -106,13 +106,13 @@ function Brand() {
 }
 
 function Page() {
-  const { room } = place.value;
+  const { room, id } = place.value;
   useEffect(() => {
     const known = ROOMS.find((each) => each.name === room);
     document.title = known ? `${known.title} · Darkroom` : "Darkroom";
   }, [room]);
   if (session.value === undefined) return null;
-  if (session.value === null) return <SignIn />;
+  if (session.value === null || arriving.value || (room === "sign-in" && id)) return <SignIn />;
   return (
     <div class="frame">
       <a class="skip" href="#main" onClick={skip}>
@@ -122,7 +122,9 @@ function Page() {
         <Brand />
         <Nav />
         <div class="who">
-          {live.value && <span class="live" title="Changes come in as they happen">Live</span>}
+          <span class="live" data-live={live.value === null ? undefined : String(live.value)} title={live.value ? "Changes come in as they happen" : undefined}>
+            {live.value === false ? "Reconnecting" : "Live"}
+          </span>
           <span class="project">
             <strong>{session.value.project.name}</strong>
             <span class="dim">key {session.value.key.name}</span>
@@ -132,13 +134,26 @@ function Page() {
           </Button>
         </div>
       </header>
-      <main id="main" tabIndex={-1}>
+      <main id="main" tabIndex={-1} aria-busy={loading.value > 0}>
         <Room />
+        <p class="zone">{zone === "UTC" ? "Times in UTC." : `Times as in ${zone.replaceAll("_", " ")}; in UTC where you point at them.`}</p>
       </main>
+      <Lost />
       <Toast />
     </div>
   );
 }
+
+/** What is shown may be old: said while no change comes in, above everything and without moving it. */
+function Lost() {
+  return (
+    <div class="lost" role="status">
+      {lostSince.value && <p>Not connected since <Time at={lostSince.value} />: what you see may be older than it looks. Trying again…</p>}
+    </div>
+  );
+}
+
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
 function skip(event: Event): void {
   event.preventDefault();

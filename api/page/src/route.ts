@@ -23,11 +23,16 @@ export function go(where: string): void {
   location.hash = where;
 }
 
-/** Change the query of the present room; what is empty goes. `replace` leaves no step in the history. */
-export function refine(of: Record<string, string | undefined>, replace = false): void {
-  const { room, id, query } = place.value;
-  const where = href(room, id, { ...query, ...of });
-  if (!replace) return go(where);
+/** Be elsewhere without a step in the history. */
+export function replace(where: string): void {
   history.replaceState(null, "", where);
   hash.value = where;
+}
+
+/** Change the query of the present room; what is empty goes. `stay` leaves no step in the history. */
+export function refine(of: Record<string, string | undefined>, stay = false): void {
+  const { room, id, query } = place.value;
+  const where = href(room, id, { ...query, ...of });
+  if (!stay) return go(where);
+  replace(where);
 }

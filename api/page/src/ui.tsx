@@ -62,6 +62,17 @@ export function Money({ credits, stacked }: { credits: number | null; stacked?: 
   );
 }
 
+/** Money as one of several figures. */
+export function Sum({ name, credits, note, warn }: { name: string; credits: number | null; note?: ComponentChildren; warn?: boolean }) {
+  return (
+    <div data-warn={warn ? "" : undefined}>
+      <dt>{name}</dt>
+      <dd>{credits === null ? "–" : dollars(credits)}</dd>
+      <dd class="dim">{credits !== null && <>{number(credits)} cr{note && " · "}</>}{note}</dd>
+    </div>
+  );
+}
+
 export async function copy(text: string, what: string): Promise<void> {
   try {
     await navigator.clipboard.writeText(text);
@@ -230,6 +241,9 @@ export function Dialog({ title, open, close, children }: { title: string; open: 
   );
 }
 
+/** How many answers a person waits for, who sees nothing in their place yet. */
+export const loading = signal(0);
+
 export interface Loaded<T> {
   value: T | undefined;
   failed: unknown;
@@ -248,7 +262,8 @@ export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, depends:
   const flight = useRef<{ mine: AbortController; done: Promise<void> }>(undefined);
   const next = useRef<Promise<void>>(undefined);
   latest.current = load;
-  async function fetchOnce(mine: AbortController): Promise<void> {
+  async function fetchOnce(mine: AbortController, quiet: boolean): Promise<void> {
+    if (!quiet) loading.value += 1;
     try {
       const found = await latest.current(mine.signal);
       if (mine.signal.aborted) return;
@@ -258,20 +273,21 @@ export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, depends:
       if (!mine.signal.aborted) setFailed(refused);
     } finally {
       if (flight.current?.mine === mine) flight.current = undefined;
+      if (!quiet) loading.value -= 1;
     }
   }
-  function begin(): Promise<void> {
+  function begin(quiet = false): Promise<void> {
     const mine = new AbortController();
-    const done = fetchOnce(mine);
+    const done = fetchOnce(mine, quiet);
     flight.current = { mine, done };
     return done;
   }
   const reload = useCallback(() => {
     const under = flight.current;
-    if (!under) return begin();
+    if (!under) return begin(true);
     next.current ??= under.done.then(() => {
       next.current = undefined;
-      return under.mine.signal.aborted ? undefined : begin();
+      return under.mine.signal.aborted ? undefined : begin(true);
     });
     return next.current;
   }, []);

@@ -1,7 +1,7 @@
 // One thing done to every job that a filter leaves: looked at first, then followed to its end.
 import { useCallback, useState } from "preact/hooks";
 import { ask, may, onceOnly } from "../api";
-import { dollars, number, plural, words } from "../format";
+import { cost, number, plural, words } from "../format";
 import { usePolling } from "../live";
 import type { Action, ActionPage, ActionPreview } from "../openapi";
 import { Button, Dialog, Failure, useLoaded } from "../ui";
@@ -9,8 +9,8 @@ import { Button, Dialog, Failure, useLoaded } from "../ui";
 type Kind = Action["action"];
 
 const KINDS: Record<Kind, { title: string; verb: string; says: (of: ActionPreview) => string }> = {
-  cancel: { title: "Cancel", verb: "Cancel", says: (of) => `${of.credits ? `${dollars(of.credits)} that is held comes back at once. ` : ""}Calls under way are not aborted: they may still be charged, and their pictures are kept.` },
-  retry: { title: "Run again", verb: "Run again", says: (of) => `Makes new jobs of those, for ${dollars(of.credits)} as a rule. Without a status, of those that brought no picture.` },
+  cancel: { title: "Cancel", verb: "Cancel", says: (of) => `${of.credits ? `${cost(of.credits)} that is held comes back at once. ` : ""}Calls under way are not aborted: they may still be charged, and their pictures are kept.` },
+  retry: { title: "Run again", verb: "Run again", says: (of) => `Makes new jobs of those, for ${cost(of.credits)} as a rule. Without a status, of those that brought no picture.` },
   erase: { title: "Erase", verb: "Erase", says: () => "Inputs and pictures of those that have ended are gone for good. Ids, charges and times stay." },
   redeliver: { title: "Send webhooks again", verb: "Send again for", says: () => "Sends again what failed or is held, to endpoints that take deliveries." },
 };

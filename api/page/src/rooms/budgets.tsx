@@ -1,9 +1,11 @@
 // Budgets: how much of each is spent and held now.
 import { useState } from "preact/hooks";
 import { ask, may } from "../api";
-import { CREDITS_PER_USD, dollars } from "../format";
+import { CREDITS_PER_USD, titled } from "../format";
 import type { ApiKeyList, Budget, BudgetList } from "../openapi";
-import { Button, Dialog, Failure, Section, Time, useLoaded } from "../ui";
+import { Button, Dialog, Failure, Money, Section, Time, useLoaded } from "../ui";
+
+const SUMS = ["left", "spent", "held", "limit"] as const;
 
 export function Budgets() {
   const budgets = useLoaded<BudgetList>((signal) => ask("v1/budgets", { signal }), []);
@@ -31,9 +33,10 @@ export function Gauge({ of, reload }: { of: Budget; reload?: () => Promise<void>
       <div class="track" role="img" aria-label={`${Math.round(share(of.spent + of.held))} % used`}>
         <svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect width={share(of.spent)} height="1" class="spent" /><rect x={share(of.spent)} width={Math.min(share(of.held), 100 - share(of.spent))} height="1" class="held" /></svg>
       </div>
-      <div class="bar small">
-        <span>{dollars(of.spent)} spent, {dollars(of.held)} held, <strong>{dollars(of.left)} left</strong> of {dollars(of.limit)}{of.window_ends_at && <> until <Time at={of.window_ends_at} /></>}</span>
-      </div>
+      <dl class="sums">
+        {SUMS.map((each) => <div key={each}><dt>{titled(each)}</dt><dd><Money credits={of[each]} stacked /></dd></div>)}
+      </dl>
+      {of.window_ends_at && <p class="dim small">Begins anew <Time at={of.window_ends_at} /></p>}
     </div>
   );
 }

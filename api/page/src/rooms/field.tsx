@@ -1,7 +1,8 @@
 // One field of a model's input, from its JSON Schema: a new model needs no new code here.
 import { useState } from "preact/hooks";
-import { words } from "../format";
+import { titled } from "../format";
 import { Drop } from "./drop";
+import { Rows } from "./rows";
 
 export type Values = Record<string, unknown>;
 export interface Rule {
@@ -19,10 +20,11 @@ export interface Rule {
   anyOf?: Rule[];
   $ref?: string;
   properties?: Record<string, Rule>;
+  required?: string[];
+  items?: Rule;
 }
 export interface Rules extends Rule {
   properties: Record<string, Rule>;
-  required?: string[];
   $defs?: Record<string, Rule>;
 }
 
@@ -43,11 +45,14 @@ export function Field(props: Props) {
   const { name, rule, wrong, required } = props;
   const id = `field-${name}`;
   const hint = rule.description;
+  const title = <>{titled(name)}{required ? "" : <span class="dim"> optional</span>}</>;
   const described = [hint && `${id}-hint`, wrong.length > 0 && `${id}-wrong`].filter(Boolean).join(" ");
   return (
     <div class="field" data-wrong={wrong.length ? "" : undefined}>
-      {rule.type === "boolean" ? null : (
-        <label class="label" for={id}>{titled(name)}{required ? "" : <span class="dim"> optional</span>}</label>
+      {rule.type === "boolean" ? null : rule.items?.properties ? (
+        <span class="label" id={`${id}-label`}>{title}</span>
+      ) : (
+        <label class="label" for={id}>{title}</label>
       )}
       <Control {...props} id={id} described={described} />
       {hint && <p class="hint" id={`${id}-hint`}>{hint}</p>}
@@ -56,15 +61,21 @@ export function Field(props: Props) {
   );
 }
 
-const titled = (name: string) => words(name).replace(/^./, (letter) => letter.toUpperCase()).replace("urls", "URLs");
-
 type ControlProps = Props & { id: string; described: string };
 
 function Control(props: ControlProps) {
   const { rule, value, change, id, described, required, name } = props;
   const common = { id, "aria-describedby": described, "aria-invalid": props.wrong.length > 0 };
+  if (rule.type === "array" && rule.items?.properties) return <Rows {...props} />;
   if (rule.type === "array") return <Drop id={id} described={described} value={Array.isArray(value) ? (value as string[]) : []} most={rule.maxItems ?? 99} change={change} />;
   if (rule.oneOf ?? rule.anyOf) return <Size {...props} />;
+  if (rule.type === "boolean") {
+    const usual = rule.default === true; // what is as usual is left out of the request
+    return (
+      <label class="check"><input type="checkbox" {...common} checked={typeof value === "boolean" ? value : usual}
+        onChange={({ currentTarget: box }) => change(box.checked === usual ? undefined : box.checked)} /> {titled(name)}{usual && <span class="dim"> on by default</span>}</label>
+    );
+  }
   if (rule.enum)
     return (
       <select {...common} value={String(value ?? "")} onChange={(event) => change(event.currentTarget.value || undefined)}>
@@ -72,17 +83,13 @@ function Control(props: ControlProps) {
         {rule.enum.filter((each) => each !== rule.default).map((each) => <option key={each}>{each}</option>)}
       </select>
     );
-  if (rule.type === "boolean")
-    return (
-      <label class="check"><input type="checkbox" {...common} checked={value === true} onChange={(event) => change(event.currentTarget.checked || undefined)} /> {titled(name)}</label>
-    );
   if (rule.type === "integer" || rule.type === "number")
     return (
       <input type="number" {...common} step={rule.type === "integer" ? 1 : "any"} min={Math.max(rule.minimum ?? -SAFE, -SAFE)} max={Math.min(rule.maximum ?? SAFE, SAFE)}
         value={value === undefined ? "" : String(value)} onInput={(event) => change(event.currentTarget.value === "" ? undefined : event.currentTarget.valueAsNumber)} />
     );
-  if ((rule.maxLength ?? 0) > LONG)
-    return <textarea {...common} rows={5} required={required} value={String(value ?? "")} onInput={(event) => change(event.currentTarget.value || undefined)} />;
+  if ((rule.maxLength ?? Infinity) > LONG)
+    return <textarea {...common} rows={name === "prompt" ? 5 : 2} required={required} value={String(value ?? "")} onInput={(event) => change(event.currentTarget.value || undefined)} />;
   return <input {...common} required={required} value={String(value ?? "")} onInput={(event) => change(event.currentTarget.value || undefined)} />;
 }
 

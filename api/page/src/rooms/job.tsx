@@ -35,7 +35,7 @@ export function JobRoom({ id }: { id: string }) {
         <Pictures job={shown} />
         <Facts job={shown} />
       </div>
-      <Section title="What happened" aside={<span class="dim">{plural(shown.attempts.length, "call")}</span>}>
+      <Section title="What happened" aside={<span class="dim small">{plural(shown.attempts.length, "call")}{shown.charged !== "unknown" && <>, <Money credits={shown.cost.charged} /> in all</>}</span>}>
         <Timeline job={shown} />
       </Section>
       <Deliveries of={`v1/jobs/${id}/deliveries`} />

@@ -47,7 +47,9 @@ export function KeysRoom() {
           ))}
         </Table>
       )}
-      <Making open={making} close={() => setMaking(false)} made={fresh} />
+      <Dialog title="New key" open={making} close={() => setMaking(false)}>
+        {making && <KeyForm path="v1/keys" leave={() => setMaking(false)} made={fresh} />}
+      </Dialog>
       <Dialog title={`Rotate ${turning?.name}`} open={turning !== null} close={() => setTurning(null)}>
         <p>A fresh key with the same scopes and budgets. The old one ends:</p>
         <div class="actions">
@@ -63,53 +65,56 @@ export function KeysRoom() {
           <Button kind="danger" does={async () => { await ask(`v1/keys/${ending?.id}`, { method: "DELETE" }); setEnding(null); await keys.reload(); }}>Revoke</Button>
         </div>
       </Dialog>
-      <Dialog title="The key, this once" open={made !== null} close={() => setMade(null)}>
-        <p>Copy it now: it is never shown again.</p>
-        <Code text={made?.key ?? ""} what="Key" wrap />
-        <div class="actions"><button type="button" class="main" onClick={() => setMade(null)}>I have it</button></div>
-      </Dialog>
+      <KeyOnce of={made} close={() => setMade(null)} />
     </>
   );
 }
 
-const over = (key: ApiKey) => Boolean(key.revoked_at) || Boolean(key.expires_at && Date.parse(key.expires_at) < Date.now());
+export function KeyOnce({ of, close }: { of: ApiKeyWithSecret | null; close: () => void }) {
+  return (
+    <Dialog title="The key, this once" open={of !== null} close={close}>
+      <p>Copy it now: it is never shown again.</p>
+      <Code text={of?.key ?? ""} what="Key" wrap />
+      <div class="actions"><button type="button" class="main" onClick={close}>I have it</button></div>
+    </Dialog>
+  );
+}
 
-function State({ of }: { of: ApiKey }) {
+type Ends = Pick<ApiKey, "revoked_at" | "expires_at">;
+export const over = (key: Ends) => Boolean(key.revoked_at) || Boolean(key.expires_at && Date.parse(key.expires_at) < Date.now());
+
+export function State({ of }: { of: Ends }) {
   if (of.revoked_at) return <><Status of="revoked" /> <div class="dim small"><Time at={of.revoked_at} /></div></>;
   if (over(of)) return <><Status of="expired" /> <div class="dim small"><Time at={of.expires_at} /></div></>;
   if (of.expires_at) return <><Status of="ending" /> <div class="dim small"><Time at={of.expires_at} /></div></>;
   return <Status of="active" />;
 }
 
-function Making({ open, close, made }: { open: boolean; close: () => void; made: (key: ApiKeyWithSecret) => Promise<void> }) {
+export function KeyForm({ path, leave, made }: { path: string; leave: () => void; made: (key: ApiKeyWithSecret) => Promise<void> }) {
   const [name, setName] = useState("");
   const [scopes, setScopes] = useState<string[]>(["jobs:write", "jobs:read"]);
   const [failed, setFailed] = useState<unknown>();
   async function make() {
     try {
-      await made(await ask("v1/keys", { body: { name, scopes } }));
-      setName("");
-      setFailed(undefined);
+      await made(await ask(path, { body: { name, scopes } }));
     } catch (refused) {
       setFailed(refused);
     }
   }
   return (
-    <Dialog title="New key" open={open} close={close}>
-      <form class="fields tall" onSubmit={(event) => { event.preventDefault(); void make(); }}>
-        <label class="field"><span class="label">Name</span><input required maxLength={128} value={name} placeholder="checkout" onInput={(event) => setName(event.currentTarget.value)} /></label>
-        <fieldset>
-          <legend>Scopes</legend>
-          {Object.entries(SCOPES).map(([scope, does]) => (
-            <label key={scope} class="check">
-              <input type="checkbox" checked={scopes.includes(scope)} onChange={(event) => setScopes(event.currentTarget.checked ? [...scopes, scope] : scopes.filter((each) => each !== scope))} />
-              <span><code>{scope}</code> <span class="dim">{does}</span></span>
-            </label>
-          ))}
-        </fieldset>
-        <Failure of={failed} />
-        <div class="actions"><button type="button" class="quiet" onClick={close}>Leave it</button><button type="submit" class="main" disabled={!scopes.length}>Create</button></div>
-      </form>
-    </Dialog>
+    <form class="fields tall" onSubmit={(event) => { event.preventDefault(); void make(); }}>
+      <label class="field"><span class="label">Name</span><input required maxLength={128} value={name} placeholder="checkout" onInput={(event) => setName(event.currentTarget.value)} /></label>
+      <fieldset>
+        <legend>Scopes</legend>
+        {Object.entries(SCOPES).map(([scope, does]) => (
+          <label key={scope} class="check">
+            <input type="checkbox" checked={scopes.includes(scope)} onChange={(event) => setScopes(event.currentTarget.checked ? [...scopes, scope] : scopes.filter((each) => each !== scope))} />
+            <span><code>{scope}</code> <span class="dim">{does}</span></span>
+          </label>
+        ))}
+      </fieldset>
+      <Failure of={failed} />
+      <div class="actions"><button type="button" class="quiet" onClick={leave}>Leave it</button><button type="submit" class="main" disabled={!scopes.length}>Create</button></div>
+    </form>
   );
 }

@@ -1,10 +1,10 @@
 // Money: what was spent, by day and by whatever explains it; budgets; every booking of the ledger.
-import { ask, query } from "../api";
-import { CREDITS_PER_USD, dollars, number, words } from "../format";
+import { ask, may, query } from "../api";
+import { cost, CREDITS_PER_USD, number, plural, titled } from "../format";
 import { Bars } from "../chart";
-import type { Now, UsageReport, UsageRow } from "../openapi";
-import { place, refine } from "../route";
-import { Failure, Head, Money, Section, Table, Time, useLoaded } from "../ui";
+import type { ApiKey, ApiKeyList, Now, UsageReport, UsageRow } from "../openapi";
+import { href, place, refine } from "../route";
+import { Failure, Head, Id, Money, Section, Sum, Table, Time, useLoaded } from "../ui";
 import { Budgets } from "./budgets";
 import { Ledger } from "./ledger";
 
@@ -36,16 +36,16 @@ export function MoneyRoom() {
       </Head>
       <Failure of={daily.failed ?? grouped.failed} />
       {totals && (
-        <dl class="figures">
-          <div><dt>Charged</dt><dd>{dollars(totals.charged.credits)}</dd><dd class="dim">{number(totals.charged.credits)} credits</dd></div>
-          <div><dt>Held now</dt><dd>{dollars(totals.held.credits)}</dd><dd class="dim">{number(totals.held.credits)} credits</dd></div>
-          <div data-warn={totals.unknown.credits ? "" : undefined}><dt>Unknown</dt><dd>{dollars(totals.unknown.credits)}</dd><dd class="dim">of lost answers</dd></div>
+        <dl class="figures six">
+          <Sum name="Charged" credits={totals.charged.credits} />
+          <Sum name="Held now" credits={totals.held.credits} />
+          <Sum name="Unknown" warn={totals.unknown.credits > 0} credits={totals.unknown.credits} note="of lost answers" />
           <div><dt>Pictures</dt><dd>{number(totals.jobs.succeeded)}</dd><dd class="dim">of {number(totals.jobs.submitted)} jobs</dd></div>
           <Agreement />
-          <div><dt>Saved by reuse</dt><dd>{dollars(totals.saved.credits)}</dd><dd class="dim">{number(totals.saved.credits)} credits</dd></div>
+          <Sum name="Saved by reuse" credits={totals.saved.credits} />
         </dl>
       )}
-      {daily.value && <Daily report={daily.value} days={days} />}
+      {daily.value && <Daily report={daily.value} days={days} aside={by !== "day"} />}
       <Section title="Spent" aside={
         <label class="line"><span class="dim">by</span>
           <select aria-label="Group by" value={by} onChange={(event) => refine({ by: event.currentTarget.value })}>{GROUPS.map((each) => <option key={each}>{each}</option>)}</select>
@@ -71,28 +71,49 @@ function Agreement() {
   );
 }
 
-function Daily({ report, days }: { report: UsageReport; days: number }) {
+function Daily({ report, days, aside }: { report: UsageReport; days: number; aside: boolean }) {
   const spent = new Map(report.data.map((each) => [each.day, each]));
   const first = Date.now() - (days - 1) * DAY;
   const bars = Array.from({ length: days }, (_, index) => {
     const day = new Date(first + index * DAY).toLocaleDateString("sv"); // as ISO 8601 writes a day
     const row = spent.get(day);
-    return { name: day, value: row?.charged.credits ?? 0, title: `${day}: ${dollars(row?.charged.credits ?? 0)}, ${number(row?.jobs.succeeded ?? 0)} pictures` };
+    return { name: day, value: row?.charged.credits ?? 0, title: `${day}: ${cost(row?.charged.credits ?? 0)}, ${plural(row?.jobs.succeeded ?? 0, "picture")}` };
   });
-  const every = Math.ceil(days / 8);
-  return <Bars of={bars} label="Charged on each day" written={(credits) => `$${Number((credits / CREDITS_PER_USD).toPrecision(2))}`} marks={(day, index) => (index % every === 0 ? day.slice(5) : "")} />;
+  const every = Math.ceil(days / (matchMedia("(max-width: 640px)").matches ? 4 : 8));
+  const chart = <Bars of={bars} label="Charged on each day" written={(credits) => `$${Number((credits / CREDITS_PER_USD).toPrecision(2))}`} marks={(day, index) => (index % every === 0 ? day.slice(5) : "")} />;
+  return (
+    <>
+      {chart}
+      {aside && (
+        <details class="aside">
+          <summary>The same as a table</summary>
+          <Groups report={report} by="day" />
+        </details>
+      )}
+    </>
+  );
+}
+
+/** What a row is about, leading to its jobs; a key with its name, for who may see keys. */
+function Group({ of, by, keys }: { of: UsageRow; by: (typeof GROUPS)[number]; keys: ApiKey[] }) {
+  const value = of[by];
+  if (!value) return <span class="dim">none</span>;
+  if (by === "day") return <span class="nowrap">{value}</span>;
+  if (by !== "key") return <a href={href("jobs", "", { [by]: value })}>{value}</a>;
+  return <>{keys.find((each) => each.id === value)?.name} <Id id={value} /></>;
 }
 
 function Groups({ report, by }: { report: UsageReport; by: (typeof GROUPS)[number] }) {
   const rows = by === "day" ? [...report.data].reverse() : [...report.data].sort((a, b) => b.charged.credits - a.charged.credits);
+  const keys = useLoaded<ApiKeyList | null>((signal) => (by === "key" && may("admin") ? ask("v1/keys", { signal }) : Promise.resolve(null)), [by]);
   if (!rows.length) return <p class="dim">Nothing was spent in this time.</p>;
   return (
     <>
       {by === "tag" && <p class="dim small">A job counts under each of its tags, so these rows add up to more than the total.</p>}
-      <Table caption={`Spent by ${by}`} head={[words(by).replace(/^./, (letter) => letter.toUpperCase()), <span class="right">Jobs</span>, <span class="right">Pictures</span>, <span class="right">Failed</span>, <span class="right">Calls</span>, <span class="right">Charged</span>, <span class="right">Unknown</span>]}>
+      <Table caption={`Spent by ${by}`} head={[titled(by), <span class="right">Jobs</span>, <span class="right">Pictures</span>, <span class="right">Failed</span>, <span class="right">Calls</span>, <span class="right">Charged</span>, <span class="right">Unknown</span>]}>
         {rows.map((each: UsageRow, index) => (
           <tr key={index}>
-            <td>{each[by] || <span class="dim">none</span>}</td>
+            <td><Group of={each} by={by} keys={keys.value?.data ?? []} /></td>
             <td class="right">{number(each.jobs.submitted)}</td>
             <td class="right">{number(each.jobs.succeeded)}</td>
             <td class="right">{number(each.jobs.failed)}</td>

@@ -1,11 +1,11 @@
 // How it goes, for who has a minute: a sentence, who is needed, the last hour, what waits, and money.
 import { useCallback } from "preact/hooks";
 import { ask, may, query } from "../api";
-import { dollars, number, plural, promptOf, span, words } from "../format";
+import { number, plural, promptOf, span, words } from "../format";
 import { useChanges, usePolling } from "../live";
 import type { JobPage, Now } from "../openapi";
 import { href } from "../route";
-import { Failure, Head, Section, Table, Time, Told, useLoaded } from "../ui";
+import { Failure, Head, Money, Section, Sum, Table, Time, Told, useLoaded } from "../ui";
 import { Gauge } from "./budgets";
 import { NoneYet } from "./first";
 import { Flow } from "./flow";
@@ -17,17 +17,18 @@ export function NowRoom() {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
   const now = useLoaded<Now>((signal) => ask(`v1/now${query({ tz: zone })}`, { signal }), []);
   const latest = useLoaded<JobPage>((signal) => ask(`v1/jobs${query({ status: "succeeded", limit: LATEST })}`, { signal }), []);
-  const any = useLoaded<JobPage>((signal) => ask("v1/jobs?limit=1", { signal }), []);
+  const pictured = latest.value && latest.value.data.length > 0;
+  const any = useLoaded<JobPage | null>((signal) => (pictured === false ? ask("v1/jobs?limit=1", { signal }) : Promise.resolve(null)), [pictured]);
   const look = useCallback(() => void now.reload(), [now.reload]);
   const heard = useCallback(() => {
     void now.reload();
     void latest.reload();
-    if (!any.value?.data.length) void any.reload();
+    if (any.value?.data.length === 0) void any.reload();
   }, [now.reload, latest.reload, any.reload, any.value]);
   useChanges(heard);
   usePolling(look);
   const of = now.value;
-  if (any.value && !any.value.data.length) return <><Head title="Now" /><NoneYet /></>;
+  if (any.value?.data.length === 0) return <><Head title="Now" /><NoneYet /></>;
   return (
     <>
       <Head title="Now" lead={<span>How it goes{of && <>, as of <Time at={of.at} /></>}.</span>}>
@@ -45,7 +46,7 @@ export function NowRoom() {
           </div>
         </>
       )}
-      {of && latest.value && latest.value.data.length > 0 && (
+      {of && latest.value && pictured && (
         <Section title="Latest pictures" aside={<a class="small" href={href("jobs", "", { view: "gallery", status: "succeeded" })}>All of them</a>}>
           <ul class="strip">
             {latest.value.data.map((job) => <li key={job.id}><a href={href("jobs", job.id)} aria-label={promptOf(job)}><Thumbnail job={job} large /></a></li>)}
@@ -91,9 +92,9 @@ function Figures({ of }: { of: Now }) {
       <div><dt>Under way</dt><dd>{number(of.running)}</dd><dd class="dim">{number(limit.in_flight)} of {plural(limit.calls, "call")} that the provider admits</dd><Used used={limit.in_flight} most={limit.calls} /></div>
       <div><dt>Waiting</dt><dd>{waiting.at_least && "≥ "}{number(waiting.jobs)}</dd><dd class="dim">{waiting.jobs ? `the oldest for ${span(waiting.oldest_seconds * 1000)}` : "nothing waits"}</dd></div>
       <div><dt>Pictures in an hour</dt><dd>{least && "≥ "}{number(made)}</dd><dd class="dim">{gone ? `${number(gone)} failed or expired` : "nothing failed"}</dd></div>
-      {of.today && <div><dt>Spent today</dt><dd>{dollars(of.today.charged.credits)}</dd><dd class="dim">{plural(of.today.pictures, "picture")}, {number(of.today.charged.credits)} cr</dd></div>}
-      {wallet && <div data-warn={wallet.state !== "ok" ? "" : undefined}><dt>Wallet</dt><dd>{dollars(wallet.credits)}</dd><dd class="dim">{wallet.ends_at ? <>at this pace until <Time at={wallet.ends_at} /></> : "nothing was spent in the last hour"}</dd></div>}
-      <div data-warn={unknown.overdue ? "" : undefined}><dt>Unknown charges</dt><dd>{number(unknown.calls)}</dd><dd class="dim">{!unknown.calls ? "every call is accounted for" : unknown.held ? `${dollars(unknown.held.credits)} is held for them` : "of lost answers"}</dd></div>
+      {of.today && <Sum name="Spent today" credits={of.today.charged.credits} note={plural(of.today.pictures, "picture")} />}
+      {wallet && <Sum name="Wallet" warn={wallet.state !== "ok"} credits={wallet.credits} note={wallet.ends_at ? <>at this pace until <Time at={wallet.ends_at} /></> : "nothing spent in the last hour"} />}
+      <div data-warn={unknown.overdue ? "" : undefined}><dt>Unknown charges</dt><dd>{number(unknown.calls)}</dd><dd class="dim">{!unknown.calls ? "every call is accounted for" : unknown.held ? <><Money credits={unknown.held.credits} /> held for them</> : "of lost answers"}</dd></div>
     </dl>
   );
 }

@@ -1,7 +1,7 @@
 // A form made of the catalog's rules, the price while it is filled in, and the same request as code.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ask, may, onceOnly, Refused } from "../api";
-import { dollars, number } from "../format";
+import { cost, dollars, number } from "../format";
 import type { Job, Model, ModelList, Quote } from "../openapi";
 import { go, href, place } from "../route";
 import { Empty, Failure, Head, Section, useLoaded } from "../ui";
@@ -20,6 +20,7 @@ export function PlaygroundRoom() {
     <>
       <Head title={from ? "Edit and run again" : "Playground"} lead={from ? <>A new job, from <a href={href("jobs", from)}>{from}</a>.</> : "Try a model; the price is told before anything is paid."} />
       <Failure of={models.failed ?? old.failed} />
+      {ready && model && chosen?.id !== model && <div class="note bad" role="alert"><p>{model} cannot be called: {models.value?.unavailable.find((each) => each.id === model)?.reason ?? "there is no such model."}</p></div>}
       {ready && chosen && <Form key={`${chosen.id}${from ?? ""}`} model={chosen} models={models.value?.data ?? []} old={old.value ?? null} />}
       {ready && !chosen && <Empty title="No model can be called"><p>The catalog is empty.</p></Empty>}
     </>
@@ -101,7 +102,7 @@ function Price({ quote, fallback }: { quote: Quote | undefined; fallback: number
   return (
     <p class="price" aria-live="polite">
       <strong>{dollars(estimated)}</strong> <span class="dim">{number(estimated)} credits</span>
-      {quote && <span class="dim small block">at most {dollars(quote.worst_case.credits)}, if calls lose their answers · price by the {quote.price.source}</span>}
+      {quote && <span class="dim small block">at most {cost(quote.worst_case.credits)}, if calls lose their answers · price by the {quote.price.source}</span>}
     </p>
   );
 }

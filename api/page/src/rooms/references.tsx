@@ -1,6 +1,7 @@
 // The pictures that a job was given. Those sent inside the request lie here; a link leads to its own place.
 import { bytes } from "../format";
 import type { Job } from "../openapi";
+import { href } from "../route";
 
 const KEPT = /^data:image\/([a-z]+);sha256=([0-9a-f]{64});length=(\d+)/;
 
@@ -21,6 +22,11 @@ export function References({ job }: { job: Job }) {
 
 function Reference({ url, index, job }: { url: string; index: number; job: Job }) {
   const kept = KEPT.exec(url);
+  const own = /^(job_[0-9a-z]{26})\//.exec(url);
+  if (!kept && (own || !URL.canParse(url))) {
+    const what = <><span class="number">{index + 1}</span><span class="ellipsis">{url}</span></>;
+    return own ? <a class="reference" href={href("jobs", own[1])} title={url}>{what}</a> : <span class="reference" title={url}>{what}</span>;
+  }
   if (!kept) {
     const at = new URL(url);
     return (

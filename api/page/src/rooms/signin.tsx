@@ -1,8 +1,12 @@
 // Signing in: by a link that works once, or by an API key that is sent once and kept nowhere here.
 import { useEffect, useState } from "preact/hooks";
-import { signIn } from "../api";
-import { place } from "../route";
-import { Code, Failure } from "../ui";
+import { signal } from "@preact/signals";
+import { session, signIn } from "../api";
+import { place, replace } from "../route";
+import { Code, Failure, say } from "../ui";
+
+/** A link is being used up: also by somebody who is signed in, and will be somebody else. */
+export const arriving = signal(false);
 
 export function SignIn() {
   const { room, id } = place.value;
@@ -17,6 +21,7 @@ export function SignIn() {
       await signIn(by);
     } catch (refused) {
       setFailed(refused);
+      if (session.value) say(refused instanceof Error ? refused.message : String(refused)); // who was signed in goes on
     } finally {
       setBusy(false);
     }
@@ -24,8 +29,9 @@ export function SignIn() {
 
   useEffect(() => {
     if (room !== "sign-in" || !id) return;
-    history.replaceState(null, "", "#/"); // the token leaves the address before anything else happens
-    void enter({ link: id });
+    arriving.value = true;
+    replace("#/"); // the token leaves the address before anything else happens
+    void enter({ link: id }).finally(() => { arriving.value = false; });
   }, [room, id]);
 
   return (

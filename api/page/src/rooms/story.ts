@@ -1,8 +1,6 @@
 // What became of a job, in sentences that support and finance can pass on.
-import { between, dollars, number, plural, span } from "../format";
+import { between, cost, plural, span } from "../format";
 import type { Job } from "../openapi";
-
-const cost = (credits: number): string => `${dollars(credits)} (${number(credits)} credits)`;
 
 export function story(job: Job): string {
   return [ending(job), charge(job), job.erased_at ? "Its input and picture were erased since." : ""].filter(Boolean).join(" ");

@@ -1,7 +1,7 @@
 // Doing one thing to several jobs: first which of them it concerns, then each in its turn, with its answer.
 import { useEffect, useState } from "preact/hooks";
 import { ask, onceOnly } from "../api";
-import { dollars, plural, promptOf } from "../format";
+import { cost, plural, promptOf } from "../format";
 import type { Job } from "../openapi";
 import { Dialog, Status } from "../ui";
 
@@ -22,7 +22,7 @@ const DEEDS: Record<Deed, { title: string; verb: string; fits: (job: Job) => boo
     verb: "Run again",
     fits: (job) => isOver(job) && !job.erased_at,
     not: "have not ended, or were erased",
-    warns: (jobs) => `Makes new jobs, for ${dollars(jobs.reduce((sum, job) => sum + job.cost.estimated, 0))} as a rule.`,
+    warns: (jobs) => `Makes new jobs, for ${cost(jobs.reduce((sum, job) => sum + job.cost.estimated, 0))} as a rule.`,
   },
   erase: {
     title: "Erase jobs",

@@ -1,11 +1,11 @@
 // One batch: how far it has come, what it costs, what goes wrong, its rows, and its results as files.
 import { useEffect, useState } from "preact/hooks";
 import { ask, may, onceOnly, query } from "../../api";
-import { CREDITS_PER_USD, dollars, number, plural, promptOf, span, words } from "../../format";
+import { CREDITS_PER_USD, number, plural, promptOf, span, words } from "../../format";
 import { follow } from "../../live";
 import type { Batch, BatchItems, TakenBatch } from "../../openapi";
 import { go, href, place, refine } from "../../route";
-import { Button, Dialog, Failure, Head, Id, Money, say, Section, Status, Table, Time, useLoaded } from "../../ui";
+import { Button, Dialog, Failure, Head, Id, Money, say, Section, Status, Sum, Table, Time, useLoaded } from "../../ui";
 import { Thumbnail } from "../thumbnail";
 import { Progress } from "./progress";
 import { nameOf } from "./room";
@@ -62,10 +62,10 @@ function Costs({ of }: { of: Batch }) {
   const { credits } = of;
   return (
     <dl class="figures">
-      <div><dt>Charged</dt><dd>{dollars(credits.charged)}</dd><dd class="dim">{number(credits.charged)} credits</dd></div>
-      <div><dt>Held</dt><dd>{dollars(credits.held)}</dd><dd class="dim">{credits.held ? "for rows that have not ended" : "nothing is held"}</dd></div>
-      <div data-warn={credits.unknown ? "" : undefined}><dt>Unknown</dt><dd>{dollars(credits.unknown)}</dd><dd class="dim">of lost answers</dd></div>
-      <div><dt>At most</dt><dd>{of.max_cost === null ? "–" : dollars(of.max_cost)}</dd><dd class="dim">{of.max_cost === null ? "no limit was set" : `${number(of.max_cost)} credits`}</dd></div>
+      <Sum name="Charged" credits={credits.charged} />
+      <Sum name="Held" credits={credits.held} note={credits.held ? "for rows that have not ended" : ""} />
+      <Sum name="Unknown" warn={credits.unknown > 0} credits={credits.unknown} note="of lost answers" />
+      <Sum name="At most" credits={of.max_cost} note={of.max_cost === null ? "no limit was set" : ""} />
       <div><dt>Pace</dt><dd>{number(of.progress.per_minute)}</dd><dd class="dim">rows in the last minute</dd></div>
       {of.skipped > 0 && <div><dt>Left out</dt><dd>{number(of.skipped)}</dd><dd class="dim">rows that could not be used</dd></div>}
     </dl>

@@ -4,7 +4,7 @@ import { ask, onceOnly, query, Refused } from "../../api";
 import { bytes, CREDITS_PER_USD, dollars, number, plural } from "../../format";
 import type { BatchQuote, TakenBatch } from "../../openapi";
 import { go, href } from "../../route";
-import { Button, Code, Failure, Section, Table } from "../../ui";
+import { Button, Code, Failure, Section, Sum, Table } from "../../ui";
 
 const KINDS: Record<string, string> = { csv: "text/csv", tsv: "text/csv", txt: "text/csv", ndjson: "application/x-ndjson", jsonl: "application/x-ndjson", json: "application/json" };
 const JUDGED_AFTER = 400; // ms without a change
@@ -111,7 +111,7 @@ function Review({ file, leave }: { file: File; leave: () => void }) {
           <TermsOf terms={terms} change={setTerms} bad={judged.bad > 0 || terms.skip} />
           <Failure of={failed} />
           <div class="submit">
-            <div class="price">{quote ? <><strong>{dollars(quote.estimated)}</strong> <span class="dim">for {plural(quote.total, "picture")}, as a rule</span></> : <span class="dim">Nothing is paid yet.</span>}</div>
+            <div class="price">{quote ? <><strong>{dollars(quote.estimated)}</strong> <span class="dim">{number(quote.estimated)} credits for {plural(quote.total, "picture")}, as a rule</span></> : <span class="dim">Nothing is paid yet.</span>}</div>
             <Button kind="main" disabled={!quote || quote.total === 0} does={start}>{quote ? `Start ${plural(quote.total, "row")}` : "Start"}</Button>
           </div>
         </>
@@ -124,9 +124,9 @@ function Quote({ of }: { of: BatchQuote }) {
   return (
     <dl class="figures">
       <div><dt>Good rows</dt><dd>{number(of.total)}</dd><dd class="dim">{of.invalid ? `${number(of.invalid)} are left out` : "every row can be used"}</dd></div>
-      <div><dt>They cost</dt><dd>{dollars(of.estimated)}</dd><dd class="dim">{number(of.estimated)} credits, if each is made once</dd></div>
-      <div><dt>Held from the start</dt><dd>{dollars(of.held)}</dd><dd class="dim">{of.held < of.estimated ? "the others wait for what is left over" : "what is not needed comes back"}</dd></div>
-      <div><dt>At most</dt><dd>{of.max_cost ? dollars(of.max_cost) : "–"}</dd><dd class="dim">{of.max_cost ? "never more, whatever is tried again" : "no limit is set: see below"}</dd></div>
+      <Sum name="They cost" credits={of.estimated} note="if each is made once" />
+      <Sum name="Held from the start" credits={of.held} note={of.held < of.estimated ? "the others wait for what is left over" : "what is not needed comes back"} />
+      <Sum name="At most" credits={of.max_cost || null} note={of.max_cost ? "never more, whatever is tried again" : "no limit is set: see below"} />
     </dl>
   );
 }

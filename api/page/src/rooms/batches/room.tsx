@@ -1,11 +1,11 @@
 // Batches: many jobs as one request. A file is judged row by row before anything is paid; then it is one number to watch.
 import { useCallback } from "preact/hooks";
 import { ask, may, query } from "../../api";
-import { dollars, number, plural } from "../../format";
+import { number, plural } from "../../format";
 import { usePolling } from "../../live";
 import type { Batch, BatchPage } from "../../openapi";
 import { href, place, refine } from "../../route";
-import { Empty, Failure, Head, Id, Section, Status, Table, Time, useLoaded } from "../../ui";
+import { Empty, Failure, Head, Id, Money, Section, Status, Table, Time, useLoaded } from "../../ui";
 import { NewBatch } from "./new";
 import { Progress } from "./progress";
 
@@ -59,7 +59,7 @@ function Row({ of }: { of: Batch }) {
       <td><Status of={of.status} /></td>
       <td class="wide"><Progress of={of} thin /></td>
       <td class="right">{number(of.total)}{of.counts.failed + of.counts.expired > 0 && <div class="small reason">{number(of.counts.failed + of.counts.expired)} without picture</div>}</td>
-      <td class="right">{dollars(of.credits.charged)}</td>
+      <td class="right"><Money credits={of.credits.charged} stacked /></td>
       <td><Time at={of.created_at} /></td>
     </tr>
   );

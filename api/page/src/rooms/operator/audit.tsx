@@ -13,7 +13,7 @@ const EVERY: Record<AuditEntry["action"], 1> = {
   "budget.deleted": 1, "webhook.created": 1, "webhook.changed": 1, "webhook.secret_rotated": 1, "webhook.disabled": 1,
   "webhook.deleted": 1, "pause.began": 1, "pause.ended": 1, "gate.probed": 1, "charge.resolved": 1,
   "job.erased": 1, "action.requested": 1, "action.canceled": 1, "erasure.requested": 1, "erasure.completed": 1,
-  "secrets.resealed": 1,
+  "secrets.resealed": 1, "model.allowed": 1, "file.deleted": 1,
 };
 const ACTIONS = Object.keys(EVERY);
 
@@ -59,7 +59,7 @@ export function Audit() {
 }
 
 const said = (action: string): string => words(action.replace(".", " "));
-const written = (value: unknown): string => (value === undefined || value === null ? "none" : typeof value === "string" ? value : JSON.stringify(value));
+const written = (value: unknown): string => (value === undefined || value === null ? "none" : typeof value === "string" ? value : Array.isArray(value) ? value.join(", ") : JSON.stringify(value));
 
 function Difference({ of }: { of: AuditEntry }) {
   const before = of.before ?? {};

@@ -1,12 +1,13 @@
 // The whole installation, for who runs it: what needs a person first, then what bounds, what waits, and who changed what.
 import { useCallback } from "preact/hooks";
 import { ask } from "../../api";
-import { dollars, number, plural, span, words } from "../../format";
+import { number, plural, span, words } from "../../format";
 import { usePolling } from "../../live";
 import type { InstallationState } from "../../openapi";
-import { Button, Failure, Head, Section, Status, Table, Time, Told, useLoaded } from "../../ui";
+import { Button, Failure, Head, Money, Section, Status, Sum, Table, Time, Told, useLoaded } from "../../ui";
 import { Audit } from "./audit";
 import { Charges } from "./charges";
+import { EveryKey } from "./keys";
 import { LimitOverTime } from "./limit";
 import { Projects } from "./projects";
 import { Stops } from "./stops";
@@ -33,6 +34,7 @@ export function OperatorRoom() {
             <Processes of={of} />
           </div>
           <Projects />
+          <EveryKey />
           <Charges of={of} reload={state.reload} />
           <Audit />
         </>
@@ -65,8 +67,8 @@ function Figures({ of }: { of: InstallationState }) {
     <dl class="figures eight">
       <div><dt>Paid calls in flight</dt><dd>{number(limit.in_flight)} of {number(limit.calls)}</dd><dd class="dim">{limit.slow_start ? "limit grows fast" : limit.refused_at ? <>refused last <Time at={limit.refused_at} /></> : "never refused"}</dd></div>
       <div><dt>Jobs waiting</dt><dd>{number(queue.queued)}</dd><dd class="dim">{queue.queued ? `the oldest for ${ago(queue.oldest_seconds)}` : "none"}</dd></div>
-      <div data-warn={wallet && wallet.state !== "ok" ? "" : undefined}><dt>Wallet</dt><dd>{wallet ? dollars(wallet.credits) : "–"}</dd><dd class="dim">{!wallet ? "not read yet" : wallet.ends_at ? <>lasts until <Time at={wallet.ends_at} /></> : `${number(wallet.credits)} credits`}</dd></div>
-      <div data-warn={charges.overdue ? "" : undefined}><dt>Unknown charges</dt><dd>{number(charges.unknown)}</dd><dd class="dim">{charges.unknown ? `${dollars(charges.credits)}, the oldest ${ago(charges.oldest_seconds)}` : "every call accounted for"}</dd></div>
+      <Sum name="Wallet" warn={Boolean(wallet && wallet.state !== "ok")} credits={wallet?.credits ?? null} note={!wallet ? "not read yet" : wallet.ends_at ? <>until <Time at={wallet.ends_at} /></> : ""} />
+      <div data-warn={charges.overdue ? "" : undefined}><dt>Unknown charges</dt><dd>{number(charges.unknown)}</dd><dd class="dim">{charges.unknown ? <><Money credits={charges.credits} />, the oldest {ago(charges.oldest_seconds)}</> : "every call accounted for"}</dd></div>
       <div data-warn={agree ? undefined : ""}><dt>Books</dt><dd>{agree ? "agree" : `${number(books.differences + books.charges_of_nobody)} differ`}</dd><dd class="dim">{books.checked_at ? <>checked <Time at={books.checked_at} /></> : "not checked yet"}</dd></div>
       <div><dt>Provider's log</dt><dd>{ago(of.provider_log.lag_seconds)} behind</dd><dd class="dim">{of.provider_log.statement_read_until ? <>ledger read until <Time at={of.provider_log.statement_read_until} /></> : "ledger not read yet"}</dd></div>
       <div data-warn={of.workers.count ? undefined : ""}><dt>Places for calls</dt><dd>{number(of.workers.generate_slots)}</dd><dd class="dim">in {plural(of.workers.count, "worker")}</dd></div>

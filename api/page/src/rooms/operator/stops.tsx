@@ -10,6 +10,12 @@ interface Props {
   reload: () => Promise<void>;
 }
 
+// Each cause once: one that the API adds is a type error here.
+const WHY: Record<Pause["because"], string> = {
+  paused: "An operator has paused it",
+  suspended: "An operator has suspended the project; reinstate it below",
+  deleted: "The project is being deleted",
+};
 const PROBED = ["wallet_empty", "provider_key", "provider_down"];
 
 export function Stops({ of, reload }: Props) {
@@ -35,11 +41,11 @@ export function Stops({ of, reload }: Props) {
           ))}
           {of.pauses.map((each) => (
             <tr key={each.scope + each.model + each.project_id}>
-              <td><strong>{each.scope === "all" ? "Everything" : (each.model ?? "A project")}</strong> {each.project_id && <Id id={each.project_id} />}</td>
-              <td><Status of="paused" /></td>
+              <td><strong class="block break">{each.scope === "all" ? "Everything" : (each.model ?? each.project)}</strong> {each.project_id && <Id id={each.project_id} />}</td>
+              <td><Status of={each.because} /></td>
               <td><Time at={each.paused_at} /></td>
-              <td class="wide">An operator has paused it.</td>
-              <td class="right"><Button does={async () => { await resume(each); await reload(); }}>Resume</Button></td>
+              <td class="wide">{WHY[each.because]}{each.suspended_reason && `: ${each.suspended_reason}`}</td>
+              <td class="right">{each.because === "paused" && <Button does={async () => { await resume(each); await reload(); }}>Resume</Button>}</td>
             </tr>
           ))}
         </Table>

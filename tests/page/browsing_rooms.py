@@ -1,0 +1,78 @@
+"""Keys, webhooks and money: each of their actions."""
+
+import re
+
+from conftest import Darkroom  # this folder's
+from hands import visit
+from playwright.sync_api import Page, expect
+
+
+def test_keys_are_made_shown_once_rotated_and_revoked(darkroom: Darkroom, page: Page) -> None:
+    visit(page, darkroom, "#/keys")
+    used = page.get_by_role("row").filter(has_text="this session").locator("time")
+    expect(used).to_have_count(2)  # when it was made, and when it was last used
+    page.get_by_role("button", name="New key").click()
+    page.get_by_label("Name").fill("press")
+    page.get_by_role("button", name="Create").click()
+    key = page.get_by_role("dialog").locator(".code code").inner_text()
+    assert re.fullmatch(r"dr_live_[0-9a-z]{12}_[0-9a-z]{47}", key)
+    page.get_by_role("button", name="I have it").click()
+    assert key not in page.content()
+    row = page.get_by_role("row").filter(has_text="press")
+    row.get_by_role("button", name="Rotate…").click()
+    page.get_by_role("button", name="in an hour").click()
+    page.get_by_role("button", name="I have it").click()
+    expect(row.filter(has_text="ending")).to_have_count(1)
+    row.filter(has_text="active").get_by_role("button", name="Revoke…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    expect(row.filter(has_text="revoked")).to_have_count(1)
+
+
+def test_an_endpoint_is_registered_tested_rotated_disabled_and_deleted(
+    darkroom: Darkroom, page: Page
+) -> None:
+    visit(page, darkroom, "#/webhooks")
+    page.get_by_role("button", name="New endpoint").click()
+    page.get_by_label("URL").fill("http://127.0.0.1:9/other")
+    page.get_by_role("button", name="Register").click()
+    expect(page.get_by_role("dialog").locator(".code code")).to_contain_text("whsec_")
+    page.get_by_role("button", name="I have it").click()
+    page.get_by_role("link", name="http://127.0.0.1:9/other").click()
+    page.get_by_role("button", name="Send a test").click()
+    expect(page.locator(".note")).to_contain_text("Not delivered", timeout=40_000)
+    page.get_by_role("button", name="Rotate secret").click()
+    page.get_by_role("button", name="I have it").click()
+    page.get_by_role("button", name="Send again what failed").click()
+    page.get_by_role("button", name="Disable").click()
+    page.get_by_role("button", name="Enable").click()
+    expect(page.get_by_role("button", name="Disable")).to_be_visible()
+    page.get_by_role("button", name="Delete…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("heading", name="Webhooks")).to_be_visible()
+
+
+def test_money_is_grouped_bounded_and_saved(darkroom: Darkroom, page: Page) -> None:
+    visit(page, darkroom, "#/money")
+    expect(page.locator(".figures")).to_contain_text("$")
+    page.get_by_label("Group by").select_option("customer")
+    expect(page.get_by_role("table", name="Spent by customer")).to_contain_text("c_1")
+    page.get_by_role("button", name="New budget").click()
+    page.get_by_label("US dollars").fill("5")
+    page.get_by_role("dialog").get_by_label("Customer").fill("c_1")
+    page.get_by_role("button", name="Set").click()
+    expect(page.locator(".budgets")).to_contain_text("Customer c_1")
+    page.get_by_role("button", name="Delete the budget of Customer c_1").click()
+    expect(page.locator(".budgets")).not_to_contain_text("Customer c_1")
+    page.get_by_role("button", name="New budget").click()
+    page.get_by_label("US dollars").fill("7")
+    page.get_by_role("dialog").get_by_label("Key").select_option(index=1)
+    page.get_by_role("button", name="Set").click()
+    expect(page.locator(".budgets")).to_contain_text("$7.00")
+    page.get_by_role("button", name=re.compile("Delete the budget of Key")).click()
+    expect(page.locator(".budgets")).not_to_contain_text("$7.00")
+    page.get_by_label("Month").select_option(index=1)  # the present one
+    assert "month=" in page.url
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Save as CSV").click()
+    assert saved.value.suggested_filename == "ledger.csv"
+    assert saved.value.path().read_text().startswith("at,made_at,job,")

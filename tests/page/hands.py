@@ -1,0 +1,62 @@
+"""What tests do with a page, and what they demand of it in every room."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from conftest import SHOTS, Darkroom  # this folder's
+from playwright.sync_api import Page, expect
+
+
+def visit(page: Page, darkroom: Darkroom, place: str) -> None:
+    page.goto(f"{darkroom.url}/{place}")
+    expect(page.locator("#main h1").first).to_be_visible()
+
+
+def reach(page: Page, name: str) -> None:
+    """Press Tab until what has this name has the focus, and can be seen to have it."""
+    told = (
+        "() => { const on = document.activeElement;"
+        " return [on.labels?.[0]?.innerText ?? on.innerText ?? '', getComputedStyle(on).outlineStyle] }"
+    )
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        text, outline = page.evaluate(told)
+        if text.strip() == name:
+            assert outline != "none"
+            return
+    pytest.fail(f"{name} cannot be reached by Tab")
+
+
+def settle(page: Page) -> None:
+    """Wait until everything is there that the room shows, down to the last picture."""
+    page.evaluate(
+        "async () => { const main = document.querySelector('#main'); let still = 0;"
+        " while ((still = main.ariaBusy === 'false' ? still + 1 : 0) < 10)"
+        " await new Promise(requestAnimationFrame); }"
+    )  # what is there may ask for more
+    page.evaluate(
+        "async () => { for (let y = 0; y < document.body.scrollHeight; y += innerHeight) { scrollTo(0, y);"
+        " for (const _ of [1, 2]) await new Promise(requestAnimationFrame); } scrollTo(0, 0); }"
+    )  # a picture is fetched once it comes near
+    page.wait_for_function("() => [...document.images].every(each => each.complete)")
+
+
+def demand_no_secret(page: Page, darkroom: Darkroom, room: str) -> None:
+    """Look for what opens anything: in all that the page has, keeps, or is called."""
+    kept = page.evaluate(
+        "() => [document.documentElement.outerHTML, document.cookie, location.href,"
+        " JSON.stringify({...localStorage, ...sessionStorage, ...history.state})].join(' ')"
+    )
+    (cookie,) = page.context.cookies()
+    for secret in (darkroom.key, cookie["value"], "drs_", "whsec_", "sig="):
+        assert secret not in kept, (room, secret)
+
+
+def look(page: Page, name: str, serious: list[str]) -> None:
+    """Keep a screenshot, and what axe finds wrong; nothing reaches beyond the screen's width."""
+    page.screenshot(path=SHOTS / f"{name}.png", full_page=page.viewport_size["width"] < 2000)
+    for each in Axe().run(page).response["violations"]:
+        if each["impact"] in {"serious", "critical"}:
+            targets = [str(node["target"]) for node in each["nodes"][:3]]
+            serious.append(f"{name}: {each['id']} {targets}")
+    if page.evaluate("() => document.documentElement.scrollWidth > innerWidth"):
+        serious.append(f"{name}: wider than the screen")
