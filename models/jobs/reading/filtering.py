@@ -12,7 +12,7 @@ from models.accounts import caps
 from models.jobs.reading import finding
 from models.provider import gates, pauses
 from models.schema import Attempt, Job
-from models.states import IDEMPOTENT_ROUTES, NOT_STARTED
+from models.states import IDEMPOTENT_ROUTES, IN_FLIGHT, NOT_STARTED, UNFINISHED
 
 _NIL, _MAX = UUID(int=0), UUID(int=(1 << 128) - 1)  # no id is one of them (RFC 9562, 5.9 and 5.10)
 
@@ -45,11 +45,22 @@ class Filter:
     @property
     def has_index(self) -> bool:
         """Whether an index may know what is looked for, beside that of all jobs by their age."""
-        chosen = self.statuses, self.waiting_reason, self.charge_state, self.customer, self.batch
-        known = (
-            self.search is not None and ids.batch(self.search) is not None
-        )  # the rows of a batch
-        return known or any((*chosen, self.idempotency_key, self.metadata, self.erased))
+        unknown = self.charge_state == "unknown"
+        unfinished = bool(self.statuses) and set(self.statuses) <= set(UNFINISHED)
+        chosen = self.waiting_reason, self.customer, self.batch, self.idempotency_key
+        return any((*chosen, self.metadata, self.erased, unknown, unfinished, self._names_batch))
+
+    @property
+    def is_sought(self) -> bool:
+        """Whether jobs are looked at one by one, since no index knows those that are meant."""
+        if self.search is not None:
+            return not self._names_batch
+        chosen = self.statuses, self.tag, self.model, self.charge_state, self.custom_id
+        return not self.has_index and any(chosen)
+
+    @property
+    def _names_batch(self) -> bool:
+        return self.search is not None and ids.batch(self.search) is not None
 
 
 def closed_to(job: type[Job] = Job) -> ColumnElement[str | None]:
@@ -104,12 +115,16 @@ def _stands(filter_: Filter) -> Iterator[ColumnElement[bool]]:
         yield _waits_for(filter_.waiting_reason)
     if filter_.statuses:
         inside = ("released",) if "queued" in filter_.statuses else ()
-        yield Job.status.in_((*filter_.statuses, *inside))
+        yield _stands_at({*filter_.statuses, *inside})
     if filter_.erased is not None:
         yield Job.erased_at.is_not(None) if filter_.erased else Job.erased_at.is_(None)
     if filter_.charge_state is not None:
         of_state = (Attempt.job_id == Job.id) & (Attempt.charge == filter_.charge_state)
-        yield select(Attempt.id).where(of_state).exists()
+        found = select(Attempt.id).where(of_state)
+        if filter_.charge_state == "unknown":  # of which an index knows the few
+            yield found.exists()
+        else:
+            yield found.limit(1).scalar_subquery().is_not(None)
 
 
 def within(project_id: UUID, filter_: Filter) -> ColumnElement[bool]:
@@ -158,4 +173,12 @@ def _waits_for(reason: str) -> ColumnElement[bool]:
     shown = case(
         (due, func.coalesce(CLOSED, "queue")), else_=func.coalesce(Job.waiting_reason, "backoff")
     )
-    return Job.status.in_(NOT_STARTED) & (shown == reason)
+    return _stands_at(set(NOT_STARTED)) & (shown == reason)
+
+
+def _stands_at(statuses: set[str]) -> ColumnElement[bool]:
+    """Return, as SQL, whether a job has one of these: in parts, as indexes of what is unfinished do."""
+    waiting = statuses & {"queued"}
+    called = statuses & set(IN_FLIGHT)
+    parts = waiting, called, statuses - waiting - called
+    return or_(*(Job.status.in_(sorted(part)) for part in parts if part))

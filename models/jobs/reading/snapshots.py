@@ -100,14 +100,10 @@ async def read_version(direct: Direct, project_id: UUID, job_id: UUID) -> Snapsh
 
 
 async def listing(
-    tx: Transaction,
-    project_id: UUID,
-    filter_: Filter,
-    limit: int,
-    *narrower: ColumnElement[bool],
+    tx: Transaction, project_id: UUID, filter_: Filter, limit: int
 ) -> tuple[list[Snapshot], bool]:
     """Read a page, newest first; returns it, and whether there is more."""
-    stmt = with_clock().where(within(project_id, filter_), *narrow(filter_), *narrower)
+    stmt = with_clock().where(within(project_id, filter_), *narrow(filter_))
     newest = stmt.order_by(Job.project_id.desc(), Job.id.desc())
     rows = (await tx.execute(newest.limit(limit + 1))).all()
     return await snapshots(tx, rows[:limit]), len(rows) > limit

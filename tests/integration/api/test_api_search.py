@@ -67,17 +67,19 @@ async def test_a_foreign_job_is_not_found(api: Api) -> None:
         assert answer.json()["data"] == []
 
 
-async def test_a_search_goes_on_page_by_page_through_jobs_beyond_its_reach(
-    api: Api, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("by", ["search", "tag"])
+async def test_a_look_goes_on_page_by_page_through_jobs_beyond_its_reach(
+    api: Api, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    monkeypatch.setattr(searching, "LOOKED_THROUGH", 4)
+    for reach in ("LOOKED_THROUGH", "SOUGHT"):
+        monkeypatch.setattr(searching, reach, 4)
     made = [
-        ids.text("job", await api.submit(metadata={"n": "odd" if number % 5 else "rare"}))
+        ids.text("job", await api.submit(tags=["odd" if number % 5 else "rare"]))
         for number in range(11)
     ]
     cursor, pages = None, []
     while True:
-        params: dict[str, str | int] = {"search": "rare", "limit": 2}
+        params: dict[str, str | int] = {by: "rare", "limit": 2}
         if cursor:
             params["cursor"] = cursor
         page = (await api.client.get("/v1/jobs", params=params)).json()

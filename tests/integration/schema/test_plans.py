@@ -22,7 +22,7 @@ from models.accounts.callers import Caller
 from models.jobs import Dispatch, Filter, actions, agenda, erasures
 from models.jobs.attempts import Ref
 from models.jobs.queue import backlog, demand
-from models.jobs.reading import exporting
+from models.jobs.reading import exporting, searching
 from models.jobs.view import Presenter
 from models.money import audit, bookings, hours, usage
 from models.money.bookings import Selection
@@ -331,6 +331,24 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
             tx, on.caller.project_id, Filter(statuses=("queued", "running")), 20
         ),
         set(),  # any of the backlog's
+    ),
+    "listing what waits for a reason": (
+        lambda tx, on: jobs.listing(tx, on.caller.project_id, Filter(waiting_reason="queue"), 20),
+        set(),
+    ),
+    "search for what nobody has": (
+        lambda tx, on: searching.page(tx, on.caller.project_id, Filter(search="nobody's"), 20),
+        {"ix_jobs_newest"},
+    ),
+    "listing by a charge that no call has": (
+        lambda tx, on: searching.page(
+            tx, on.caller.project_id, Filter(charge_state="released"), 20
+        ),
+        {"ix_jobs_newest", "uq_attempts_job_id_number"},
+    ),
+    "listing by a tag that nobody has": (
+        lambda tx, on: searching.page(tx, on.caller.project_id, Filter(tag="nobody's"), 20),
+        {"ix_jobs_newest"},
     ),
     "listing by customer": (
         lambda tx, on: jobs.listing(tx, on.caller.project_id, Filter(customer="c_7"), 20),

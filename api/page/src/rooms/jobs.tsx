@@ -242,7 +242,7 @@ function Paging({ page }: { page: JobPage }) {
       <button type="button" disabled={!at.cursor} onClick={() => go(href("jobs", "", { ...at, cursor: undefined }))}>Newest</button>
       <button type="button" disabled={!at.cursor} onClick={() => history.back()}>Back</button>
       <button type="button" disabled={!page.has_more} onClick={() => refine({ cursor: page.next_cursor ?? undefined })}>
-        {at.search ? "Search further back" : "Older"}
+        {page.data.length ? "Older" : "Look further back"}
       </button>
     </nav>
   );
@@ -251,7 +251,7 @@ function Paging({ page }: { page: JobPage }) {
 function NoneFound({ more }: { more: boolean }) {
   return (
     <Empty title={more ? "Not among these" : "No job is like that"}>
-      <p>{more ? "10,000 jobs were looked through, and older ones are left: search further back." : "Leave out a filter, or search for less."}</p>
+      <p>{more ? "The newest were looked through, one by one, and older ones are left: look further back." : "Leave out a filter, or search for less."}</p>
       <p><a href={href("jobs")}>Show every job</a></p>
     </Empty>
   );
