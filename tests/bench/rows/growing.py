@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -190,8 +190,10 @@ async def measure(ground: Ground) -> list[Figure]:
     ]  # fmt: skip
 
 
-def fill(database: str, finished: int, ago: str = "1 day") -> None:
-    """Write so many jobs that have ended, the last one so long `ago`, with all that belongs to them.
+def fill(
+    database: str, finished: int, ago: str = "1 day", *, tables: Collection[str] = tuple(_ROWS)
+) -> None:
+    """Write so many jobs that have ended, the last one so long `ago`, with what of them is in `tables`.
 
     `database` is its URL; they are of the keys that are there. Two connections, for two tables at a time,
     the greatest first.
@@ -200,7 +202,7 @@ def fill(database: str, finished: int, ago: str = "1 day") -> None:
         connection.execute(_HISTORY.format(jobs=finished, ago=ago).encode())
         connection.execute(_FOLDED)  # first, or a dispatcher that runs folds what is folded here
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(partial(_fill, database), _ROWS))
+            list(pool.map(partial(_fill, database), tables))
         connection.execute("DROP TABLE history")
         connection.execute("CHECKPOINT")  # or it comes while something is measured
 
