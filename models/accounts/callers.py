@@ -3,14 +3,13 @@
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Row, Text, any_, bindparam, select
+from sqlalchemy import ARRAY, Text, any_, select
 
 from models.accounts.api_keys import LIVING, parts_of
 from models.errors import ScopeMissing
-from models.platform.db import Transaction
+from models.platform.db.statements import Reader, Row, given, prepared
 from models.schema import ApiKey, Project
 from models.states import SCOPES, Scope
 
@@ -29,6 +28,7 @@ CALLERS = (
     .outerjoin(Project, Project.id == ApiKey.project_id)
     .where(LIVING)
 )
+_OF_KEYS = prepared(CALLERS.where(ApiKey.public_id == any_(given("asked", ARRAY(Text)))))
 
 NOBODY = UUID(int=0)  # the project of operators' keys, and the key of commands
 
@@ -68,32 +68,34 @@ def command(project_id: UUID) -> Caller:
     return Caller(project_id, NOBODY, frozenset({"admin"}), idempotency_required=False)
 
 
-async def caller(tx: Transaction, key: str) -> Caller | None:
+async def caller(tx: Reader, key: str) -> Caller | None:
     """Return whose key this is; None when it is mistyped, unknown, revoked or expired."""
     return (await callers(tx, [key])).get(key)
 
 
-async def callers(tx: Transaction, keys: Sequence[str]) -> dict[str, Caller]:
-    """Return whose each of these keys is, in one query; unknown, revoked and expired ones are left out."""
+async def callers(tx: Reader, keys: Sequence[str]) -> dict[str, Caller]:
+    """Return whose each of these keys is, in one query; unknown, revoked and expired ones are left out.
+
+    A statement of the driver's own: whoever comes with garbage has it run, as often as it likes.
+    """
     split = {key: parts for key in keys if (parts := parts_of(key)) is not None}
-    asked = bindparam("asked", [public_id for public_id, _ in split.values()], type_=ARRAY(Text))
-    rows = await tx.execute(CALLERS.where(ApiKey.public_id == any_(asked)))
-    found = {row.public_id: row for row in rows}
+    rows = await tx.read(_OF_KEYS, {"asked": [public_id for public_id, _ in split.values()]})
+    found = {row["public_id"]: row for row in rows}
     return {
         key: caller_of(row)
         for key, (public_id, secret_hash) in split.items()
-        if (row := found.get(public_id)) and hmac.compare_digest(row.secret_hash, secret_hash)
+        if (row := found.get(public_id)) and hmac.compare_digest(row["secret_hash"], secret_hash)
     }
 
 
-def caller_of(row: Row[*tuple[Any, ...]]) -> Caller:
+def caller_of(row: Row) -> Caller:
     """Read who is asking from a row of `CALLERS`."""
     return Caller(
-        row.project_id or NOBODY,
-        row.id,
-        frozenset(row.scopes),
-        bool(row.idempotency_required),
-        bool(row.budgeted),
-        row.aliases or {},
-        suspended=row.suspended_at is not None,
+        row["project_id"] or NOBODY,
+        row["id"],
+        frozenset(row["scopes"]),
+        bool(row["idempotency_required"]),
+        bool(row["budgeted"]),
+        row["aliases"] or {},
+        suspended=row["suspended_at"] is not None,
     )

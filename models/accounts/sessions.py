@@ -17,7 +17,6 @@ from sqlalchemy import (
     ColumnElement,
     LargeBinary,
     any_,
-    bindparam,
     delete,
     func,
     insert,
@@ -30,6 +29,7 @@ from models.accounts import api_keys
 from models.accounts.callers import CALLERS, Caller, caller_of
 from models.audit_log import actors, recording
 from models.platform.db import Transaction
+from models.platform.db.statements import Reader, given, prepared
 from models.schema import ApiKey, Project, Session
 from models.states import SessionKind
 
@@ -145,20 +145,11 @@ async def end(tx: Transaction, token: str) -> None:
         await recording.record(tx, "session.ended", key, project_id=project_id)
 
 
-async def callers(tx: Transaction, tokens: Sequence[str]) -> dict[str, Caller]:
+async def callers(tx: Reader, tokens: Sequence[str]) -> dict[str, Caller]:
     """Return whom each of these sessions acts as, in one query; sessions that ended are left out."""
     hashes = {_hash(token): token for token in tokens}
-    asked = bindparam("asked", list(hashes), type_=ARRAY(LargeBinary))
-    rows = await tx.execute(
-        CALLERS.add_columns(Session.token_hash)
-        .join(Session, Session.key_id == ApiKey.id)
-        .where(
-            Session.token_hash == any_(asked),
-            Session.kind == "browser",
-            Session.expires_at > func.now(),
-        )
-    )
-    return {hashes[bytes(row.token_hash)]: caller_of(row) for row in rows}
+    rows = await tx.read(_OF_TOKENS, {"asked": list(hashes)})
+    return {hashes[bytes(row["token_hash"])]: caller_of(row) for row in rows}
 
 
 async def describe(tx: Transaction, caller: Caller) -> Who:
@@ -189,3 +180,14 @@ def _is(token: str, kind: SessionKind) -> ColumnElement[bool]:
 
 def _hash(token: str) -> bytes:
     return sha256(token.encode()).digest()
+
+
+_OF_TOKENS = prepared(
+    CALLERS.add_columns(Session.token_hash)
+    .join(Session, Session.key_id == ApiKey.id)
+    .where(
+        Session.token_hash == any_(given("asked", ARRAY(LargeBinary))),
+        Session.kind == "browser",
+        Session.expires_at > func.now(),
+    )
+)

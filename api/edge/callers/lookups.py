@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from models.accounts.callers import Caller
-from models.platform.db import Database, Transaction
+from models.platform.db import Database
+from models.platform.db.statements import Reader
 
-Find = Callable[[Transaction, Sequence[str]], Awaitable[dict[str, Caller]]]
+Find = Callable[[Reader, Sequence[str]], Awaitable[dict[str, Caller]]]
 
 _TOGETHER = 1_000  # keys of one question: some 5 ms of Postgres'
 
@@ -43,8 +44,7 @@ class Lookups:
             for key in keys:
                 del self._waiting[key]
             try:
-                async with self._database.transaction() as tx:
-                    found = await self._find(tx, keys)
+                found = await self._find(self._database.direct, keys)
             except BaseException as failed:
                 self._answer(keys, {}, failed)
                 if not isinstance(failed, Exception):
