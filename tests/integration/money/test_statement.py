@@ -15,6 +15,7 @@ from models import jobs
 from models.money import budgets, hours, statement
 from models.money.audit import audit
 from models.money.budgets import Rule
+from tests.fixtures.lies import is_nameless, lying, settle
 from tests.fixtures.spending import CHARGED, DAY, FREE, HOUR, PRICE, House
 from worker.dispatcher.account import matching, reconciling
 from worker.dispatcher.account.matching import Reported
@@ -22,17 +23,6 @@ from worker.dispatcher.account.matching import Reported
 Booked = list[tuple[str, int]]
 PAID: Booked = [("hold", PRICE), ("release", -PRICE), ("charge", PRICE)]
 SPARED: Booked = [("hold", PRICE), ("release", -PRICE)]
-
-
-async def settle(house: House, *, rounds: int = 4) -> None:
-    """Let hours pass in which others call, and the duties take their turns."""
-    reported = Reported()
-    for _ in range(rounds):
-        await house.age(HOUR)
-        await house.spend("ok")
-        await reconciling.run(house.reader)
-        await reconciling.recheck(house.reader)
-        await matching.run(house.reader, reported)
 
 
 async def booked(house: House, job_id: UUID) -> Booked:
@@ -331,28 +321,6 @@ async def test_a_charge_of_ours_stays_while_it_may_be_one_that_names_another(hou
             moved[at] = Entry(
                 old.number, old.created_at, old.direction, old.type, old.credits, None, call.inference_id
             )  # fmt: skip
-
-
-ANSWERS = ("ok", "500", "moderation_400", "item_error", "524_charged", CHARGED, FREE, "lost")
-FURTHER = (
-    *("charged", "free", "told=0", "told=1", "told=50000", "logged_failed", "failed_first=30"),
-    *("failed_with_cost", "no_client_id", "odd_row", "twice", "refunded", "adjusted=7"),
-)
-
-
-def lying(draw: Random) -> str:
-    """Draw what a call is answered, and up to three lies about it."""
-    lies_ = draw.sample(FURTHER, draw.choice((0, 1, 1, 2, 3)))
-    if {"charged", "free"} <= set(lies_):
-        lies_.remove("free")
-    told = [each for each in lies_ if each.startswith("told")]
-    return "+".join([draw.choice(ANSWERS), *(each for each in lies_ if each not in told[1:])])
-
-
-def is_nameless(script: str) -> bool:
-    """Return whether a call leaves no name: of two of one time nobody can tell which was charged."""
-    answer = script.partition("+")[0]
-    return answer == "lost" or (answer in {CHARGED, FREE} and "no_client_id" in script)
 
 
 @pytest.mark.parametrize("seed", [pytest.param(n, marks=pytest.mark.long) for n in range(1, 9)])
