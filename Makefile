@@ -57,9 +57,9 @@ chaos: $(STAMP) ## Kill, freeze and starve everything under load, and compare al
 	$(BIN)/python -m tests.e2e.chaos --celery --jobs $(or $(JOBS),300) --kills $(or $(KILLS),15) \
 		--seed $(or $(SEED),1)
 
-storm: $(STAMP) ## Let one project do all that it may beside a quiet one, and compare what that one sees
-	$(BIN)/python -m tests.e2e.storm --jobs $(or $(JOBS),60) --amount $(or $(AMOUNT),400) \
-		--rounds $(or $(ROUNDS),3)
+storm: $(STAMP) ## Let one project do all that it may beside a quiet one (EACH=1: one attack after the other)
+	$(BIN)/python -m tests.e2e.storm --jobs $(or $(JOBS),50) --amount $(or $(AMOUNT),400) \
+		--rounds $(or $(ROUNDS),2) $(if $(EACH),--each)
 
 batches: $(STAMP) ## Take 10,000 and 50,000 rows beside another project, cancel, run 1,000, and compare all books
 	$(BIN)/python -m tests.e2e.batches --rows $(or $(ROWS),10000) --run $(or $(RUN),1000)

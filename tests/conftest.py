@@ -55,6 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--debian", action="store_true", help="PostgreSQL is the one of Debian's package"
     )
+    group.addoption("--flood", type=float, default=30, help="seconds that strangers flood an api")
     group.addoption("--seed", type=int, default=7, help="what the chaos run is drawn from")
     group.addoption("--webhook-jobs", type=int, default=30, help="jobs of the webhooks run")
     group.addoption("--endpoints", type=int, default=12, help="endpoints that are told of them")

@@ -1,6 +1,7 @@
 """A storm: one hostile project does all that it may beside a quiet one, whose figures are compared.
 
-    python -m tests.e2e.storm --jobs 60 --amount 400 --rate 10 --attacks hanging_origins pings
+    python -m tests.e2e.storm --jobs 50 --amount 400 --rate 10 --attacks hanging_origins pings
+    python -m tests.e2e.storm --each --jobs 20        (which attack costs whom how much)
 
 `play.py` reads as the whole story: the quiet project works alone (`quiet.py`), then beside the attacks
 (`attacks.py`, and below HTTP `sockets.py`, one function each, in a process of their own: `attackers.py`),
@@ -13,4 +14,6 @@ Darkroom work, and where all cores are taken everything is late, whoever takes t
 quiet project alone on a stage of its own, while processes that have nothing to do with Darkroom take as
 many cores more as the attacks made its roles take (`cores.py`): what is judged is the ratio to that one,
 and the ratio to a machine that is idle is told beside it. Who else works on the machine is told, too.
+Percentiles are of the jobs of all rounds together. Where others work on the machine so nice an attacker has
+no time at all: then `--nice 0`, and only what it says of cores holds.
 """

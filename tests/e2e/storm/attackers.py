@@ -27,8 +27,8 @@ from tests.e2e.storm.cores import yield_to_others
 
 _DEAF = 100  # receivers; each is an origin of its own
 _BACKLOG = 256  # connections that one of them leaves waiting
-_NICE = 19  # the most
 _PATIENCE = 90.0  # seconds for each attack to end: a request of its own may take 60
+_START = 120.0  # to begin: so nice a process has little time to import what it needs
 _LAST = 30.0  # and to say what became of them
 
 ATTACKS: Mapping[str, Callable[[Hostile], None]] = {
@@ -37,7 +37,7 @@ ATTACKS: Mapping[str, Callable[[Hostile], None]] = {
         *(attacks.hanging_origins, attacks.pings, attacks.endpoints, attacks.followers),
         *(attacks.soft_budgets, attacks.backlog, attacks.gate_closers, attacks.references),
         *(attacks.slow_lists, attacks.garbage_keys, attacks.nobody_home),
-        *(sockets.announced_bodies, sockets.endless_heads),
+        *(sockets.announced_bodies, sockets.endless_heads, sockets.half_sent),
     )
 }
 CONTROL = "nobody_home"  # beside this one a figure is the machine's
@@ -45,22 +45,28 @@ CONTROL = "nobody_home"  # beside this one a figure is the machine's
 
 @dataclass(frozen=True)
 class Plan:
-    """Which attacks, how much of each, and how many requests of each a second."""
+    """Which attacks, how much of each, how many requests of each a second, and how nice they are."""
 
     attacks: Sequence[str]
     amount: int
     rate: float
+    nice: int = 19
 
 
 @contextmanager
 def attacking(url: str, key: str, plan: Plan) -> Iterator[tuple[Counter[str], int]]:
-    """Attack until the block ends; returns what it was told, counted by then, and its process's id."""
+    """Attack until the block ends; returns what it was told, counted by then, and its process's id.
+
+    The block begins when the attacks have.
+    """
     spawning = multiprocessing.get_context("spawn")  # no thread of ours is in there
     over, (ours, theirs), told = spawning.Event(), spawning.Pipe(), Counter[str]()
     process = spawning.Process(target=_attack, args=(url, key, plan, over, theirs))
     process.start()
     failed: list[str] = []
     try:
+        assert ours.poll(_START), f"the attackers have not begun; exit code {process.exitcode}"
+        ours.recv()
         yield told, process.pid or 0
     finally:
         over.set()
@@ -76,7 +82,7 @@ def attacking(url: str, key: str, plan: Plan) -> Iterator[tuple[Counter[str], in
 
 
 def _attack(url: str, key: str, plan: Plan, over: Event, telling: Connection) -> None:
-    yield_to_others(_NICE)
+    yield_to_others(plan.nice)
     with ExitStack() as stack:
         deaf = [
             stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG))
@@ -92,6 +98,7 @@ def _attack(url: str, key: str, plan: Plan, over: Event, telling: Connection) ->
         hostile = Hostile(client, urls, plan.amount, plan.rate, over)
         pool = stack.enter_context(ThreadPoolExecutor(len(plan.attacks)))
         begun = {name: pool.submit(ATTACKS[name], hostile) for name in plan.attacks}
+        telling.send("begun")
         over.wait()
         wait(begun.values(), _PATIENCE)
         telling.send((dict(hostile.told), list(_failures(begun))))

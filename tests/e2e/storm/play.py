@@ -5,8 +5,10 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from statistics import median
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+from statistics import mean
 
 from tests.e2e import stage as stages
 from tests.e2e.hostile import Crowd, gathered
@@ -56,6 +58,7 @@ class Report:
     load: float  # of the machine, in the minute before
     cores: Cores  # that each process took beside the attacks
     more: Cores  # of them, what the attacks made our processes take more than alone
+    lasted: float  # seconds that the attacks had
     control: Figures | None = None  # beside processes that take as many cores more, and do nothing
 
     @property
@@ -63,14 +66,22 @@ class Report:
         """Each figure beside the attacks, as a multiple of what it was alone, or beside the control."""
         return _ratios(self.beside, self.control or self.alone)
 
+    @property
+    def brief(self) -> str:
+        """In a line: the figures beside as multiples of those alone, and what the attacks cost whom."""
+        ratios = ", ".join(f"{name} {ratio:.1f} x" for name, ratio in self.ratios.items())
+        cores = ", ".join(f"{name} {n:+.3f}" for (name, _), n in self.more.items() if n > _IDLE)
+        told = self.told.total() / self.lasted
+        return f"{', '.join(self.attacks)}: {ratios}; {told:.1f} answers/s; cores more: {cores}"
+
     def __str__(self) -> str:
-        before, after = asdict(self.alone), asdict(self.beside)
+        before, after = self.alone.p95, self.beside.p95
         figures = "; ".join(
             f"{name} p95 {before[name]:.3f} s alone, {after[name]:.3f} s beside ({ratio:.1f} x)"
             for name, ratio in _ratios(self.beside, self.alone).items()
         )
         if self.control is not None:
-            same, others = _ratios(self.beside, self.control), asdict(self.control)
+            same, others = _ratios(self.beside, self.control), self.control.p95
             figures += "; where something else took the cores: " + ", ".join(
                 f"{name} {others[name]:.3f} s ({ratio:.1f} x)" for name, ratio in same.items()
             )
@@ -93,14 +104,15 @@ def play(stage: Stage, plan: Plan, jobs: int, call: float = CALL) -> Report:
         roles = {each.pid: each.name for each in stage.actors}
         with counted(roles) as before:
             alone = quiet.work(stage.client, crowd, jobs, "/alone")
+        began = time.monotonic()
         with attacking(str(stage.client.base_url), key, plan) as (told, attackers):
             _head_start(stage, min(plan.amount, _MANY), time.monotonic() + _HEAD_START)
             with counted(roles | {attackers: "the attackers"}) as cores:
                 beside = quiet.work(stage.client, crowd, jobs, "/beside")
-            undelivered = stage.number(_UNDELIVERED)
+            undelivered, lasted = stage.number(_UNDELIVERED), time.monotonic() - began
         _nobody_else(crowd, jobs)
     more = {who: n - before.get(who, 0) for who, n in cores.items() if who[0] != OTHERS}
-    return Report(tuple(plan.attacks), alone, beside, told, undelivered, load, cores, more)
+    return Report(tuple(plan.attacks), alone, beside, told, undelivered, load, cores, more, lasted)
 
 
 def without(stage: Stage, cores: Cores, jobs: int, call: float = CALL) -> Figures:
@@ -113,33 +125,31 @@ def without(stage: Stage, cores: Cores, jobs: int, call: float = CALL) -> Figure
             return quiet.work(stage.client, crowd, jobs, "/control")
 
 
-def middle(reports: Sequence[Report]) -> Report:
-    """Return the medians of several storms, each figure by itself; what was told is their sum."""
-    return Report(
-        reports[0].attacks,
-        _middle([each.alone for each in reports]),
-        _middle([each.beside for each in reports]),
-        sum((each.told for each in reports), Counter()),
-        round(median(each.undelivered for each in reports)),
-        median(each.load for each in reports),
-        _median([each.cores for each in reports]),
-        _median([each.more for each in reports]),
-        _middle([each.control for each in reports if each.control]) if reports[0].control else None,
+def together(reports: Sequence[Report]) -> Report:
+    """Return several storms as one: figures and answers of all of them, cores on the average."""
+    first = reports[0]
+    controls = [each.control for each in reports if each.control]
+    return replace(
+        first,
+        alone=reduce(add, [each.alone for each in reports]),
+        beside=reduce(add, [each.beside for each in reports]),
+        told=sum((each.told for each in reports), Counter()),
+        undelivered=round(mean(each.undelivered for each in reports)),
+        load=mean(each.load for each in reports),
+        cores=_average([each.cores for each in reports]),
+        more=_average([each.more for each in reports]),
+        lasted=sum(each.lasted for each in reports),
+        control=reduce(add, controls) if controls else None,
     )
 
 
 def _ratios(after: Figures, before: Figures) -> dict[str, float]:
-    was = asdict(before)
-    return {name: max(n, _FLOOR) / max(was[name], _FLOOR) for name, n in asdict(after).items()}
+    was = before.p95
+    return {name: max(n, _FLOOR) / max(was[name], _FLOOR) for name, n in after.p95.items()}
 
 
-def _median(cores: Sequence[Cores]) -> Cores:
-    return {who: median(each.get(who, 0) for each in cores) for who in cores[0]}
-
-
-def _middle(figures: Sequence[Figures]) -> Figures:
-    rows = [asdict(each) for each in figures]
-    return Figures(**{name: median(each[name] for each in rows) for name in rows[0]})
+def _average(cores: Sequence[Cores]) -> Cores:
+    return {who: mean(each.get(who, 0) for each in cores) for who in cores[0]}
 
 
 _UNDELIVERED = """

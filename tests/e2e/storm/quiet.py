@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,11 +19,22 @@ _PATIENCE = 120.0  # seconds until the last of them must have been told of
 
 @dataclass(frozen=True)
 class Figures:
-    """What the project sees, in seconds, p95: of a POST, until a job starts, and until its end is told."""
+    """What the project saw, in seconds: of each POST, until each job starts, and until its end is told."""
 
-    post: float
-    start: float
-    webhook: float
+    post: Sequence[float]
+    start: Sequence[float]
+    webhook: Sequence[float]
+
+    @property
+    def p95(self) -> dict[str, float]:
+        """Each figure's 95th percentile, by its name."""
+        named = {"post": self.post, "start": self.start, "webhook": self.webhook}
+        return {name: sorted(values)[int(len(values) * 0.95)] for name, values in named.items()}
+
+    def __add__(self, other: "Figures") -> "Figures":
+        return Figures(
+            (*self.post, *other.post), (*self.start, *other.start), (*self.webhook, *other.webhook)
+        )
 
 
 def work(client: httpx.Client, crowd: Crowd, jobs: int, path: str) -> Figures:
@@ -46,12 +58,8 @@ def work(client: httpx.Client, crowd: Crowd, jobs: int, path: str) -> Figures:
     shown = [client.get(f"/v1/jobs/{each}").json() for each in made]
     starts = [_seconds(each["started_at"]) - _seconds(each["created_at"]) for each in shown]
     lags = [told[each["id"]] - _seconds(each["finished_at"]) for each in shown]
-    return Figures(_p95(posts), _p95(starts), _p95(lags))
+    return Figures(posts, starts, lags)
 
 
 def _seconds(written: str) -> float:
     return datetime.fromisoformat(written).astimezone(UTC).timestamp()
-
-
-def _p95(values: list[float]) -> float:
-    return sorted(values)[int(len(values) * 0.95)]
