@@ -177,9 +177,10 @@ def _demand_good(report: Report, query: BatchQuery) -> None:
     """Raise `InvalidRequest` where a row is bad and none may be, or none is left, or no money for one."""
     if report.bad and (query.invalid != "skip" or not report.total):
         count = "1 row cannot" if report.bad == 1 else f"{report.bad:,} rows cannot"
+        good = "1 row that is" if report.total == 1 else f"{report.total:,} rows that are"
+        skip = f", or send `invalid=skip` to take the {good} good" if report.total else ""
         raise InvalidRequest(
-            f"{count} be used; nothing was created. Correct them, or send `invalid=skip` to take the "
-            f"{report.total:,} others.",
+            f"{count} be used; nothing was created. Correct what is wrong{skip}.",
             errors=tuple(report.errors),
             invalid=report.bad,
             valid=report.total,

@@ -92,6 +92,7 @@ async def test_bad_rows_are_told_and_nothing_is_created(api: Api) -> None:
         "/v1/batches", content=ndjson([row("a"), bad, row("a"), 7]), headers=NDJSON
     )
     said = problem(answer, 422, "invalid_request")
+    assert "take the 1 row that is good" in str(said["detail"])
     told = [(each["row"], each["custom_id"], each["pointer"]) for each in said["errors"]]  # type: ignore[attr-defined]
     assert told == [(2, "b", "/input/prompt"), (3, "a", "/custom_id"), (4, None, "")]
     assert await api.life.count("jobs") == await api.life.count("batches") == 0
