@@ -164,8 +164,10 @@ def _body(taken: "Mapping[str, Mapping[str, Mapping[str, Schema]]] | None") -> o
     """Make the smallest body that a schema tells to be valid, or take its example."""
     if taken is None:
         return None
-    json_ = taken["content"].get("application/json")
-    return FORM if json_ is None else _smallest(json_["schema"])
+    # A URL in the place of a picture would be waited for: nobody fetches it.
+    if "multipart/form-data" in taken["content"]:
+        return FORM
+    return _smallest(taken["content"]["application/json"]["schema"])
 
 
 def _smallest(schema: Schema) -> object:
