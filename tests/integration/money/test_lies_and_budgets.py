@@ -27,11 +27,7 @@ from tests.fixtures.spending import HOUR, PRICE, House
 from worker.dispatcher.account import matching, reconciling
 from worker.dispatcher.account.matching import Reported
 
-_LIMITS = {
-    None: 14 * PRICE,
-    "c_1": 5 * PRICE,
-    "c_2": 8 * PRICE,
-}  # of the project, and two customers
+_LIMITS = {None: 4 * PRICE, "c_1": 2 * PRICE, "c_2": 3 * PRICE}  # of the project, and two customers
 
 
 @pytest.fixture
