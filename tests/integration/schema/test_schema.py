@@ -44,6 +44,14 @@ _BATCH = """
 """
 _ROW = "UPDATE jobs SET batch_id = (SELECT id FROM batches), batch_row = 1, allotted = 0"
 _NAMED = "UPDATE batches SET idempotency_route = 'r', idempotency_key = 'k', fingerprint = '1'"
+_FILE = """
+    INSERT INTO files (id, project_id, sha256, bytes, width, height, content_type, expires_at)
+    SELECT gen_random_uuid(), id, 'a', 1, 1, 1, 'image/png', now() FROM projects
+"""
+_FETCH = """
+    INSERT INTO fetches (id, project_id, url, problem)
+    SELECT gen_random_uuid(), id, 'https://example.com/a.png', 'gone' FROM projects
+"""
 _ERASURE = """
     INSERT INTO erasures (id, project_id, key_id, subject, about, digest, jobs_digest, idempotency_hash)
     SELECT gen_random_uuid(), project_id, id, 'customer', '{"customer": "c"}', 'd', '', 'k' FROM api_keys
@@ -101,6 +109,8 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "ck_erasures_phase": (_ERASURE, "UPDATE erasures SET phase = 'later'"),
     "ck_erasures_completed_has_end": (_ERASURE, "UPDATE erasures SET finished_at = now()"),
     "ck_erasures_forgotten_with_its_rows": (_ERASURE, "UPDATE erasures SET phase = 'images'"),
+    "uq_files_project_id_sha256_customer": (_FILE, _FILE),
+    "ck_fetches_ends_once": (_FETCH,),
     "uq_erasures_project_id_idempotency_hash": (_ERASURE, _ERASURE),
     "ck_pauses_scope": ("INSERT INTO pauses (scope, name) VALUES ('key', 'k')",),
     "ck_breakers_cause": ("INSERT INTO breakers (cause, failures) VALUES ('mood', 1)",),
