@@ -17,11 +17,13 @@ function roundUp(value: number): number {
 }
 
 export function Bars({ of, label, written, marks }: { of: Bar[]; label: string; written: (value: number) => string; marks?: (name: string, index: number) => string }) {
-  const top = roundUp(Math.max(...of.map((each) => each.value)));
+  const most = Math.max(...of.map((each) => each.value));
+  const top = roundUp(most);
   const width = 100 / of.length;
+  const level = (value: number) => <span>{most > 0 && written(value)}</span>; // an empty chart has no scale
   return (
     <figure class="chart">
-      <div class="axis" aria-hidden="true"><span>{written(top)}</span><span>{written(top / 2)}</span><span>0</span></div>
+      <div class="axis" aria-hidden="true">{level(top)}{level(top / 2)}<span>0</span></div>
       <div class="plot">
         <svg viewBox={`0 0 100 ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label={label}>
           <line x1="0" x2="100" y1="0.5" y2="0.5" /><line x1="0" x2="100" y1={HEIGHT / 2} y2={HEIGHT / 2} /><line x1="0" x2="100" y1={HEIGHT - 0.5} y2={HEIGHT - 0.5} />

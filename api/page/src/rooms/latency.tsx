@@ -6,7 +6,7 @@ import type { DeliveryPage } from "../openapi";
 import { Section, Table, Time, useLoaded } from "../ui";
 
 const SHOWN = 100;
-const MARKS = 5;
+const MARKS = 3; // as many as a narrow screen has room for
 
 export function Latency({ of }: { of: string }) {
   const page = useLoaded<DeliveryPage>((signal) => ask(`${of}?limit=100`, { signal }), [of]);
