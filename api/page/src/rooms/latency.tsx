@@ -6,7 +6,7 @@ import type { DeliveryPage } from "../openapi";
 import { Section, Table, Time, useLoaded } from "../ui";
 
 const SHOWN = 100;
-const MARKS = 3; // as many as a narrow screen has room for
+const MARKS = 3; // as many as a narrow screen has room for, and none in its last quarter
 
 export function Latency({ of }: { of: string }) {
   const page = useLoaded<DeliveryPage>((signal) => ask(`${of}?limit=100`, { signal }), [of]);
@@ -24,7 +24,7 @@ export function Latency({ of }: { of: string }) {
         label="Milliseconds of each of the last tries"
         of={tries.map((each) => ({ name: each.at, value: each.latency_ms, kind: each.good ? "good" : "bad", title: `${moment(each.at)}: ${came(each)}, ${number(each.latency_ms)} ms` }))}
         written={(value) => `${number(Math.round(value))} ms`}
-        marks={(at, index) => (index % step === 0 ? moment(at) : "")}
+        marks={(at, index) => (index % step === 0 && 4 * (tries.length - index) >= tries.length ? moment(at) : "")}
       />
       <details class="aside">
         <summary>The same as a table</summary>
