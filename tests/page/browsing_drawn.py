@@ -2,7 +2,7 @@
 
 import pytest
 from conftest import SHOTS, Darkroom, listen  # this folder's
-from hands import demand_no_secret, look, reach, settle, visit
+from hands import demand_no_secret, look, painted, reach, settle, visit
 from playwright.sync_api import Browser, Page, expect
 
 ROOMS = {
@@ -112,11 +112,10 @@ def test_every_room_is_drawn_at_every_width_and_axe_finds_nothing(
 
 
 def test_it_is_painted_within_a_second(page: Page) -> None:
-    told = "() => performance.getEntriesByName('first-contentful-paint')[0].startTime"
     paints = []
     for _ in range(5):  # the best of them: what else this machine does is not the page's
         page.reload()
         expect(page.locator(".flow")).to_be_visible()
-        paints.append(page.evaluate(told))
+        paints.append(painted(page))
     print(f"first contentful paint after {min(paints):.0f} to {max(paints):.0f} ms")  # noqa: T201 - a figure
     assert min(paints) <= PAINT

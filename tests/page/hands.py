@@ -60,3 +60,9 @@ def look(page: Page, name: str, serious: list[str]) -> None:
             serious.append(f"{name}: {each['id']} {targets}")
     if page.evaluate("() => document.documentElement.scrollWidth > innerWidth"):
         serious.append(f"{name}: wider than the screen")
+
+
+def painted(page: Page) -> float:
+    """Wait until something is painted, which may be after it is there; returns when, in milliseconds."""
+    first = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+    return float(page.wait_for_function(first).json_value())
