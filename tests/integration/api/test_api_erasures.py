@@ -167,8 +167,9 @@ async def a_life(api: Api, reference: bytes) -> list[UUID]:
     batch = await api.client.post("/v1/batches", json=rows | {"metadata": {"for": WHO}})
     assert batch.status_code == 202, batch.text
     await _fold(api)
-    upload = {"files": {"file": (f"{WHO}.png", reference)}, "data": {"customer": WHO}}
-    assert (await api.client.post("/v1/files", **upload)).status_code == 201
+    upload = {"file": (f"{WHO}.png", reference)}
+    kept = await api.client.post("/v1/files", files=upload, data={"customer": WHO})
+    assert kept.status_code == 201
     waiting = await of_anna(api, reference, n=4)
     row = (await api.client.get("/v1/jobs", params={"custom_id": f"{WHO}-row"})).json()["data"][0]
     return [done, refused, before, waiting, job_id(row["id"])]
