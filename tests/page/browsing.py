@@ -99,6 +99,8 @@ def test_a_picture_is_made_in_the_playground_and_followed_to_its_end(
 
 
 def test_lists_of_a_models_own_are_filled_in_row_by_row(darkroom: Darkroom, page: Page) -> None:
+    for model in ("recraft-v3", "blackforestlabs/flux-2-lora"):
+        darkroom.wait_for_price(model)
     visit(page, darkroom, "#/playground?model=recraft-v3")
     page.get_by_label("Prompt").fill("A poster")
     page.get_by_role("button", name="Add a color").click()

@@ -72,6 +72,12 @@ class Darkroom:
         while self.client.get(f"/v1/jobs/{job}/images/0/thumbnail").status_code != 200:
             assert time.monotonic() < until, "no thumbnail is drawn"
 
+    def wait_for_price(self, model: str) -> None:
+        """Wait until a model can be called: a dispatcher asks for prices after it has started."""
+        until = time.monotonic() + START
+        while model not in {each["id"] for each in self.client.get("/v1/models").json()["data"]}:
+            assert time.monotonic() < until, f"{model} has no price"
+
     def wait_until_ready(self) -> None:
         """Wait until the api answers again."""
         until = time.monotonic() + START
