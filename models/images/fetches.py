@@ -21,15 +21,12 @@ from models.platform.db import Transaction
 from models.platform.db.statements import prepared
 from models.schema import Fetch, Project
 
-_LEASE = timedelta(
-    seconds=90
-)  # to fetch a picture and keep it: three times as long as that may take
+_LEASE = timedelta(seconds=90)  # to fetch a picture and keep it: three times what that may take
 _ASKED_MAX = 50  # of a project
 _OUT_MAX, _SHARE = 32, 4  # with workers at once: of all, and of a project
 _TRIES = 3
-_JOINED = timedelta(
-    minutes=2
-)  # after its end, by who asks for the same; later the picture may be another
+# After its end, by who asks for the same; later the picture may be another.
+_JOINED = timedelta(minutes=2)
 _REMEMBERED = timedelta(minutes=10)
 _AGAIN = timedelta(seconds=5)
 _LOST = "no worker came to an end with it, though it was tried again and again; send it again."
