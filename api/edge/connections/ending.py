@@ -1,8 +1,9 @@
 """How a connection ends: refused, left while idle, drained, or after the other end has closed."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -55,7 +56,21 @@ class Ending(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
         self._running = cycle
         cycle.keep_alive = cycle.keep_alive and not self._crowd.draining
-        super()._start_asgi_task(cycle, app)
+
+        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+            async def told(message: Message) -> None:
+                if cycle.response_started and not message.get("more_body", False):
+                    self._stay_for_the_rest(cycle)
+                await send(message)
+
+            await app(scope, receive, told)
+
+        super()._start_asgi_task(cycle, cast("Any", answered))
+
+    def _stay_for_the_rest(self, cycle: RequestResponseCycle) -> None:
+        """Stay while more of a request may come: bytes for a closed socket reset it, answer and all."""
+        if cycle.more_body or self._refused:
+            self._stay()
 
     def _stay(self) -> None:
         """Behind the answer under way, let the other end close first, if it was to be the last one."""

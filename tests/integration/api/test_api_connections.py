@@ -226,6 +226,30 @@ async def test_garbage_after_a_request_does_not_spoil_its_answer(running: Runnin
     assert answered.endswith(b'{"status":"ok"}')
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        HEAD + b"content-length: 100\r\n" + b"a: b\r\n" * FIELDS_MAX + b"\r\n",
+        HEAD + b"content-length: 100\r\nconnection: close\r\n\r\n",
+        HEAD + b"\r\n" + b"garbage\r\n\r\n",
+        POST + b"nonsense\r\n",
+    ],
+    ids=["a head too long", "the last one", "garbage behind", "garbage within"],
+)
+async def test_bytes_that_come_behind_an_answer_do_not_reset_it(
+    running: Running, asked: bytes
+) -> None:
+    async with dialed(running.port) as (reader, writer):
+        writer.write(asked)
+        answer = await reader.readexactly(9)
+        for _ in range(3):
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.01)  # for a reset to come, if one does
+        answer += await reader.read()
+    assert answer.startswith(b"HTTP/1.1 ")
+
+
 @pytest.mark.parametrize("to", [b"websocket", b"h2c"])
 async def test_who_asks_for_another_protocol_is_answered_in_this_one(
     running: Running, to: bytes
