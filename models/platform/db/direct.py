@@ -25,9 +25,9 @@ from models.platform.metrics import PoolState
 ADAPTERS = AdaptersMap(psycopg.adapters)
 ADAPTERS.register_dumper(dict, JsonbDumper)  # what is a dict here is `jsonb` there
 
-# A pool that has lost its connections tries again for the next caller; with the library's five minutes it
-# would wait in a growing pause when the outage is over already.
-_RECONNECT = 3.0
+# What cannot be connected to is tried once more, and then again for the next caller. With the library's
+# five minutes, callers would wait in a growing pause when the outage is over already.
+_RECONNECT = 0.0
 _IDLE = 60.0  # seconds until a connection that nobody needed is closed
 
 
@@ -58,7 +58,11 @@ class Direct:
             timeout=patience / 2,
             max_idle=_IDLE,
             reconnect_timeout=_RECONNECT,
+            reconnect_failed=self._tell,
         )
+        # Who waits for a connection, by the end of its patience; and how many are lent.
+        self._waiting: set[asyncio.Timeout] = set()
+        self._lent_out = 0
         self._pool: AsyncConnectionPool[AsyncConnection[DictRow]] | None = None
 
     async def write(self, statement: Statement, values: Values) -> DictRow | None:
@@ -124,12 +128,18 @@ class Direct:
             await pool.open()
         connection = None
         try:
-            async with asyncio.timeout(self._patience):
-                # Not `pool.connection()`, which also ends the transaction that autocommit never begins.
-                connection = await pool.getconn()
+            async with asyncio.timeout(self._patience) as until:
+                self._waiting.add(until)
+                try:
+                    # Not `pool.connection()`, which also ends the transaction that autocommit never begins.
+                    connection = await pool.getconn()
+                finally:
+                    self._waiting.discard(until)
+                self._lent_out += 1
                 try:
                     yield connection
                 finally:
+                    self._lent_out -= 1
                     await pool.putconn(connection)
         except (psycopg.Error, TimeoutError) as failed:
             broke = connection is not None and connection.closed
@@ -140,6 +150,12 @@ class Direct:
                 await pool.drain()  # the others have most likely died with it
                 raise _Stale(refused.detail) from failed
             raise refused from failed
+
+    def _tell(self, _: object) -> None:
+        """End the patience of all who wait: there is no connecting, and nobody has one to give back."""
+        if not self._lent_out:
+            for until in self._waiting:
+                until.reschedule(asyncio.get_running_loop().time())
 
 
 class _Stale(Unavailable):

@@ -174,9 +174,7 @@ async def test_what_is_malformed_or_mistyped_costs_no_question(clock: Clock) -> 
 
 async def test_what_postgres_did_not_answer_is_asked_again(api: Api, clock: Clock) -> None:
     away = make_settings(database_url="postgresql://nobody@127.0.0.1:1/nowhere")
-    soon = timedelta(seconds=1)
-    nowhere = Database(away, ring=lambda _topic, _key: None, patience=soon)
-    callers = Callers(nowhere, Rates(10, clock))
+    callers = Callers(Database(away, ring=lambda _topic, _key: None), Rates(10, clock))
     for _ in range(2):
         with pytest.raises(Unavailable):
             await callers.identify(f"Bearer {api.key}")

@@ -1,5 +1,6 @@
 """An error of Postgres is an absence, a busy moment, or the statement's own fault: by its SQLSTATE."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import psycopg
@@ -97,19 +98,39 @@ async def test_what_a_commit_finds_is_no_absence(database: Database) -> None:
         await doubled()
 
 
-@pytest.mark.parametrize("wrong", ["password", "database", "host"])
-async def test_who_cannot_connect_meets_an_absence(postgres_server: str, wrong: str) -> None:
+@pytest.mark.parametrize("wrong", ["password", "database", "host", "port"])
+async def test_who_cannot_connect_is_told_at_once(postgres_server: str, wrong: str) -> None:
     info = psycopg.conninfo.conninfo_to_dict(postgres_server)
-    given = {
-        **info,
-        {"password": "password", "database": "dbname", "host": "host"}[wrong]: "no.invalid",
-    }
+    named = {"password": "password", "database": "dbname", "host": "host", "port": "port"}
+    given = {**info, named[wrong]: "1" if wrong == "port" else "no.invalid"}
     url = "postgresql://{user}:{password}@{host}:{port}/{dbname}".format(**given)
     opened = Database(make_settings(database_url=url), ring=lambda _topic, _key: None, pool=1)
-    with pytest.raises(Unavailable):
-        async with opened.transaction() as tx:
-            await tx.execute(text("SELECT 1"))
+    async with asyncio.timeout(10):  # seconds, of the 35 that a slow one is waited for
+        with pytest.raises(Unavailable):
+            async with opened.transaction() as tx:
+                await tx.execute(text("SELECT 1"))
+        # All who wait are told, and whoever comes later is told anew.
+        for _ in range(2):
+            asked = (opened.direct.read(b"SELECT 1", {}) for _ in range(5))
+            told = await asyncio.gather(*asked, return_exceptions=True)
+            assert [type(each) for each in told] == [Unavailable] * 5
     await opened.close()
+
+
+async def test_who_waits_for_a_connection_that_is_lent_is_told_nothing(
+    databases: Databases,
+) -> None:
+    with databases.own() as url, psycopg.connect(databases.server, autocommit=True) as admin:
+        alter = f"ALTER DATABASE {url.rpartition('/')[2]} ALLOW_CONNECTIONS"
+        opened = Database(make_settings(database_url=url), ring=lambda _topic, _key: None, pool=2)
+        async with opened.direct.transaction():
+            admin.execute(f"{alter} false".encode())
+            waiting = asyncio.create_task(opened.direct.read(b"SELECT 1 AS one", {}))
+            done, _ = await asyncio.wait({waiting}, timeout=0.5)
+            assert not done, "no other connection can be made, but this one comes back"
+        assert await waiting == [{"one": 1}]
+        admin.execute(f"{alter} true".encode())
+        await opened.close()
 
 
 async def test_sessions_that_must_not_write_are_left_when_others_may(databases: Databases) -> None:
