@@ -15,6 +15,7 @@ from models import ids
 from models.accounts.callers import Caller
 from models.errors import FieldError, InvalidRequest, NotFound
 from models.platform.db import Transaction
+from models.platform.db.direct import DirectTransaction
 from models.states import Scope
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -37,6 +38,16 @@ async def _transaction(request: Request, here: Here) -> AsyncIterator[Transactio
 # `scope="function"`: the commit comes before the answer. By default FastAPI runs what follows a `yield`
 # after the response has been sent, and a COMMIT that fails would have been answered 202.
 Tx = Annotated[Transaction, Depends(_transaction, scope="function")]
+
+
+async def _direct(request: Request, here: Here) -> AsyncIterator[DirectTransaction]:
+    caller = await here.callers.admit(request)
+    async with here.turns.direct(caller.project_id) as tx:
+        yield tx
+
+
+# The same for what runs prepared statements alone, at a fifth of the CPU.
+DirectTx = Annotated[DirectTransaction, Depends(_direct, scope="function")]
 
 
 async def _reading(request: Request, here: Here) -> AsyncIterator[Transaction]:

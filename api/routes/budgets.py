@@ -7,7 +7,7 @@ from api.contract.openapi.answers import BUDGET, BUDGETS
 from api.contract.openapi.refusals import REFUSALS
 from api.contract.requests.budgets import BudgetBody
 from api.dependencies.bodies import JsonRoute
-from api.dependencies.deps import Admin, BudgetId, Here, Reading, Tx, Usage
+from api.dependencies.deps import Admin, BudgetId, DirectTx, Here, Reading, Usage
 from models.jobs import view
 from models.money import budgets
 
@@ -20,7 +20,7 @@ router = APIRouter(
 
 
 @router.put("", responses=BUDGET)
-async def put_budget(body: BudgetBody, caller: Admin, tx: Tx, here: Here) -> Response:
+async def put_budget(body: BudgetBody, caller: Admin, tx: DirectTx, here: Here) -> Response:
     """Create a budget, or change the one of the same scope and window."""
     most = here.settings.budgets_max
     return JsonAnswer(view.budget(await budgets.put(tx, caller.project_id, body.rule, most=most)))
@@ -34,7 +34,7 @@ async def list_budgets(caller: Usage, tx: Reading) -> Response:
 
 
 @router.delete("/{id}", status_code=204)
-async def delete_budget(caller: Admin, budget_id: BudgetId, tx: Tx) -> Response:
+async def delete_budget(caller: Admin, budget_id: BudgetId, tx: DirectTx) -> Response:
     """Delete a budget. What it counted stays in the ledger."""
     await budgets.remove(tx, caller.project_id, budget_id)
     return Response(status_code=204)

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from models.errors import Unavailable
 from models.platform.db import Database, Transaction
+from models.platform.db.direct import DirectTransaction
 from models.platform.places import Places
 from models.settings import Settings
 
@@ -39,4 +40,10 @@ class Turns:
     async def open(self, project_id: UUID) -> AsyncIterator[Transaction]:
         """Open a transaction in a turn; raises as `take`, and as `Database.transaction`."""
         async with self.take(project_id), self._database.transaction() as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def direct(self, project_id: UUID) -> AsyncIterator[DirectTransaction]:
+        """Open a transaction of the driver's own in a turn, for arrows whose statements are prepared."""
+        async with self.take(project_id), self._database.direct.transaction() as tx:
             yield tx

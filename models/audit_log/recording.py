@@ -4,20 +4,19 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy import text
 
 from models import ids
 from models.audit_log import actors
-from models.platform.db import Transaction
+from models.platform.db.statements import Writer, prepared
 from models.platform.logs import without_secrets
-from models.schema import AuditEntry
 from models.states import AuditAction
 
 Facts = Mapping[str, object]  # of JSON
 
 
 async def record(
-    tx: Transaction,
+    tx: Writer,
     action: AuditAction,
     subject: str,
     *,
@@ -36,21 +35,30 @@ async def record(
             return
         before, after = _some(before, names), _some(after, names)
     actor = actors.present()
-    await tx.execute(
-        insert(AuditEntry).values(
-            id=ids.new(),
-            acting=actor.acting,
-            key_id=actor.key_id,
-            name=actor.name,
-            address=actor.address,
-            request_id=actor.request_id,
-            project_id=project_id,
-            action=action,
-            subject=subject,
-            before=_clean(before),
-            after=_clean(after),
-        )
-    )
+    line = {
+        "id": ids.new(),
+        "acting": actor.acting,
+        "key_id": actor.key_id,
+        "name": actor.name,
+        "address": actor.address,
+        "request_id": actor.request_id,
+        "project_id": project_id,
+        "action": action,
+        "subject": subject,
+        "before": _clean(before),
+        "after": _clean(after),
+    }
+    await tx.run(_RECORD, line)
+
+
+_RECORD = prepared(
+    text("""
+    INSERT INTO audit_log (id, acting, key_id, name, address, request_id, project_id, action, subject,
+                           before, after)
+    VALUES (:id, :acting, :key_id, :name, :address, :request_id, :project_id, :action, :subject,
+            :before, :after)
+""")
+)
 
 
 def origin(url: str) -> str:

@@ -7,7 +7,7 @@ image so). A job's `held` and `charged` are the sums of its entries: what is res
 what the provider took; the audit compares them. Credits are integers; a release is a negative hold.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from sqlalchemy import (
     literal,
     null,
     select,
+    text,
     tuple_,
     union_all,
     update,
@@ -26,6 +27,7 @@ from sqlalchemy import (
 
 from models.money import budgets
 from models.platform.db import Base, Transaction
+from models.platform.db.statements import Writer, prepared
 from models.schema import Job, LedgerEntry
 from models.states import LedgerKind
 
@@ -88,22 +90,33 @@ def adjustment(
     return Entry(attempt, "adjustment", amount, inference_id, made_at, reference)
 
 
-async def write(tx: Transaction, job: Job, *entries: Entry) -> None:
+async def write(tx: Writer, job: Job, *entries: Entry) -> None:
     """Append entries to the ledger, and move the budgets that they fall under.
 
     The caller has put their sums into the job's row itself. Raises `BudgetExceeded` for a hold that a
     hard budget has no room for.
     """
-    of_job = (job.project_id, job.key_id, job.customer, job.id)
-    lines = [
-        (*of_job, each.attempt, each.kind, each.credits, each.inference_id) for each in entries
-    ]
-    more = [{"made_at": each.made_at, "reference": each.reference} for each in entries]
-    rows = [
-        dict(zip(_LINE, line, strict=True)) | rest for line, rest in zip(lines, more, strict=True)
-    ]
-    await tx.execute(insert(LedgerEntry), rows)
+    of_job: dict[str, object] = {
+        "project": job.project_id,
+        "key": job.key_id,
+        "customer": job.customer,
+        "job": job.id,
+    }
+    lines = {each.name: [getattr(entry, each.name) for entry in entries] for each in fields(Entry)}
+    await tx.run(_WRITE, of_job | lines)
     await move_budgets(tx, job, *entries)
+
+
+_WRITE = prepared(
+    text("""
+    INSERT INTO ledger (project_id, key_id, customer, job_id, attempt, kind, credits, inference_id,
+                        made_at, reference)
+    SELECT :project, :key, CAST(:customer AS text), :job, line.*
+      FROM unnest(CAST(:attempt AS bigint[]), CAST(:kind AS text[]), CAST(:credits AS bigint[]),
+                  CAST(:inference_id AS text[]), CAST(:made_at AS timestamptz[]),
+                  CAST(:reference AS text[])) AS line
+""")
+)
 
 
 Line = tuple[ColumnElement[int], LedgerKind, ColumnElement[int], ColumnElement[str] | None]
@@ -130,7 +143,7 @@ HELD = """
 """
 
 
-async def move_budgets(tx: Transaction, job: Job, *entries: Entry) -> None:
+async def move_budgets(tx: Writer, job: Job, *entries: Entry) -> None:
     """Move the budgets that entries fall under which are in the ledger. Raises `BudgetExceeded`."""
     sums: dict[int, tuple[int, int]] = {}
     for each in entries:

@@ -7,23 +7,31 @@ own time zone.
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 
 from models import ids
 from models.errors import BudgetExceeded
 from models.money.budgets.windows import ABOUT, ROOT, STARTS, standing
-from models.platform.db import Transaction
+from models.platform.db.statements import (
+    Reader,
+    Row,
+    Statement,
+    Writer,
+    listed,
+    loaded,
+    prepared,
+)
 from models.schema import Budget, Job
 
 
-async def move(tx: Transaction, job: Job, sums: Mapping[int, tuple[int, int]]) -> None:
+async def move(tx: Writer, job: Job, sums: Mapping[int, tuple[int, int]]) -> None:
     """Move the windows that these bookings fall into; `sums` is (held, spent) by attempt.
 
     A statement of its own, after the ledger's: the ledger's foreign key has taken the project's row by
     then, so a budget that is just being made has either folded this booking or is seen here. Raises
     `BudgetExceeded` when a hard budget has no room for a hold.
     """
-    refused = await tx.scalars(
+    refused = await tx.first(
         _MOVE,
         {
             "job": job.id,
@@ -36,20 +44,17 @@ async def move(tx: Transaction, job: Job, sums: Mapping[int, tuple[int, int]]) -
             "strict": any(held > 0 for held, _ in sums.values()),
         },
     )
-    over = refused.first()
-    if over is not None:
-        raise await _exceeded(tx, over, sum(held for held, _ in sums.values()))
+    if refused is not None:
+        raise await _exceeded(tx, refused, sum(held for held, _ in sums.values()))
 
 
-async def take(
-    tx: Transaction, project_id: UUID, key_id: UUID, held: Mapping[str | None, int]
-) -> None:
+async def take(tx: Writer, project_id: UUID, key_id: UUID, held: Mapping[str | None, int]) -> None:
     """Move the windows of now by what jobs of these customers hold that are just made, as one decision.
 
     Their lines are in the ledger, as for `move`. Raises `BudgetExceeded` when a hard budget has no room for
     all of them.
     """
-    refused = await tx.scalars(
+    refused = await tx.first(
         _TAKE,
         {
             "project": project_id,
@@ -59,16 +64,15 @@ async def take(
             "strict": True,
         },
     )
-    over = refused.first()
-    if over is not None:
-        raise await _exceeded(tx, over, sum(held.values()), "these jobs")
+    if refused is not None:
+        raise await _exceeded(tx, refused, sum(held.values()), "these jobs")
 
 
 async def give_back(
-    tx: Transaction, project_id: UUID, key_id: UUID, freed: Sequence[tuple[UUID, str | None, int]]
+    tx: Writer, project_id: UUID, key_id: UUID, freed: Sequence[tuple[UUID, str | None, int]]
 ) -> None:
     """Move the windows by what jobs give back uncalled: of each the job, its customer, its hold."""
-    await tx.execute(
+    await tx.run(
         _GIVE_BACK,
         {
             "project": project_id,
@@ -81,10 +85,9 @@ async def give_back(
     )
 
 
-async def _exceeded(
-    tx: Transaction, budget_id: UUID, wanted: int, who: str = "this job"
-) -> BudgetExceeded:
-    budget = await tx.get_one(Budget, budget_id)
+async def _exceeded(tx: Reader, refused: Row, wanted: int, who: str = "this job") -> BudgetExceeded:
+    (row,) = await tx.read(_BUDGET, refused)
+    budget = loaded(Budget, row)
     state = (await standing(tx, [budget]))[0]
     name = {"project": "project", "key": "API key", "customer": f"customer {budget.customer!r}"}
     until = "" if state.ends_at is None else f" until {state.ends_at:%Y-%m-%d %H:%M %Z}"
@@ -101,10 +104,14 @@ async def _exceeded(
     )
 
 
+_BUDGET = prepared(text(f"SELECT {listed(Budget, 'budgets')} FROM budgets WHERE id = :id"))  # noqa: S608 - ours
+
+
 # An attempt is held for anew when its price has risen before it began: what follows is the last hold's.
-def _moving(moved: str, customer: str) -> TextClause:
+def _moving(moved: str, customer: str) -> Statement:
     """Write the statement for what is `moved`: the time of each hold, and what is held and spent of it."""
-    return text(f"""
+    return prepared(
+        text(f"""
     WITH moved AS ({moved}), due AS (
         SELECT b.id, CASE b.mode WHEN 'hard' THEN b."limit" END AS most,
                {STARTS.format(moment="moved.at")} AS starts_at,
@@ -126,6 +133,7 @@ def _moving(moved: str, customer: str) -> TextClause:
     )
     SELECT due.id FROM due WHERE due.id NOT IN (SELECT budget_id FROM kept) ORDER BY 1
     """)  # noqa: S608 - constants of ours
+    )
 
 
 _MOVE = _moving(

@@ -6,6 +6,7 @@ from sqlalchemy import text
 
 from models.money.budgets.windows import ABOUT, STARTS
 from models.platform.db import Transaction
+from models.platform.db.statements import prepared
 
 
 async def drifts(tx: Transaction) -> list[tuple[UUID, str]]:
@@ -36,9 +37,11 @@ _ITS_OWN = f"""EXISTS (SELECT FROM budgets b JOIN api_keys k ON k.id = ledger.ke
                          WHERE b.id = :budget AND {
     ABOUT.format(key="coalesce(k.root_id, k.id)", customer="ledger.customer")
 })"""
-FOLD = text(
-    "INSERT INTO budget_windows (budget_id, starts_at, held, spent)"
-    + _FOLDED.format(which="b.id = :budget", only=f"AND {_ITS_OWN}")
+FOLD = prepared(
+    text(
+        "INSERT INTO budget_windows (budget_id, starts_at, held, spent)"
+        + _FOLDED.format(which="b.id = :budget", only=f"AND {_ITS_OWN}")
+    )
 )
 
 

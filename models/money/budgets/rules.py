@@ -1,18 +1,28 @@
 """The rules: which budgets a project has, on what, and how much each allows."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from uuid import UUID
 
-from sqlalchemy import ScalarSelect, delete, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select, text
 
 from models import ids
 from models.audit_log import recording
 from models.errors import LimitReached, NotFound
 from models.money.budgets.folding import FOLD
-from models.money.budgets.windows import BudgetState, standing
+from models.money.budgets.windows import ABOUT, ROOT, BudgetState, standing
 from models.platform.db import Transaction
-from models.schema import ApiKey, Budget, BudgetWindow, Job, Project
+from models.platform.db.statements import (
+    Reader,
+    Row,
+    Statement,
+    Values,
+    Writer,
+    listed,
+    loaded,
+    prepared,
+)
+from models.schema import Budget, Job
 from models.states import AuditAction, BudgetMode, BudgetScope, BudgetWindowKind
 
 
@@ -29,9 +39,7 @@ class Rule:
     customer: str | None = None
 
 
-async def put(
-    tx: Transaction, project_id: UUID, rule: Rule, *, most: int | None = None
-) -> BudgetState:
+async def put(tx: Writer, project_id: UUID, rule: Rule, *, most: int | None = None) -> BudgetState:
     """Create a budget, or change the one of its scope and window; folds what the ledger has so far.
 
     Another limit or mode of a budget leaves its windows as they are, and waits for no booking.
@@ -39,127 +47,85 @@ async def put(
     Raises `NotFound` for a key that is not this project's, and `LimitReached` for another budget when the
     project has `most` already.
     """
-    key_id = None if rule.key_id is None else await _root(tx, project_id, rule.key_id)
-    if (changed := await _change(tx, project_id, rule, key_id)) is not None:
+    asked = await _asked(tx, project_id, rule)
+    if (changed := await _change(tx, asked)) is not None:
         return changed
-    await _stop_bookings(tx, project_id)
-    await tx.execute(update(Project).where(Project.id == project_id).values(budgeted=True))
-    found = await _at(tx, project_id, rule, key_id)
-    before = None if found is None else _facts(found)
-    budget = await _write(tx, project_id, rule, key_id)
-    if most is not None:
-        await _demand_room(tx, project_id, most)
-    await _log(tx, "budget.changed", budget.id, project_id, before, _facts(budget))
-    await tx.execute(delete(BudgetWindow).where(BudgetWindow.budget_id == budget.id))
-    await tx.execute(FOLD, {"budget": budget.id})
-    tx.ring("jobs")
-    return (await standing(tx, [budget]))[0]
+    await tx.run(_STOP_BOOKINGS, asked)
+    await tx.run(_BUDGETED, asked)
+    before = await tx.first(_AT, asked)
+    (row,) = await tx.run(_WRITE, asked | {"id": ids.new()})
+    others = row.pop("others")
+    if before is None and most is not None and others >= most:
+        raise _too_many(most)
+    return await _written(tx, before, row, _FOLD_ANEW)
 
 
-async def _write(tx: Transaction, project_id: UUID, rule: Rule, key_id: UUID | None) -> Budget:
-    """Insert a budget, or write over the one of the same scope and window."""
-    columns = {"timezone": rule.timezone, "limit": rule.limit, "mode": rule.mode}
-    made = await tx.scalars(
-        insert(Budget)
-        .values(
-            id=ids.new(),
-            project_id=project_id,
-            scope=rule.scope,
-            key_id=key_id,
-            customer=rule.customer,
-            window=rule.window,
-            **columns,
-        )
-        .on_conflict_do_update(
-            index_elements=["project_id", "scope", "key_id", "customer", "window"], set_=columns
-        )
-        .returning(Budget)
-    )
-    return made.one()
+async def _asked(tx: Reader, project_id: UUID, rule: Rule) -> dict[str, object]:
+    """Return a rule as the values of statements, its key as the first of its line."""
+    asked: dict[str, object] = {**asdict(rule), "project": project_id}
+    if rule.key_id is not None:
+        found = await tx.read(_ROOT, asked)
+        if not found:
+            raise NotFound("There is no such API key in this project; list them at GET /v1/keys.")
+        asked |= {"key_id": found[0]["root"]}
+    return asked
 
 
-async def _change(
-    tx: Transaction, project_id: UUID, rule: Rule, key_id: UUID | None
-) -> BudgetState | None:
+async def _change(tx: Writer, asked: Values) -> BudgetState | None:
     """Change limit and mode of a budget that counts in the same windows; None where there is none.
 
     The project's row is written, so that no statement that has seen the rule before decides by it later.
     """
-    if await _at(tx, project_id, rule, key_id, timezone=rule.timezone) is None:
+    if not _counts_alike(await tx.first(_AT, asked), asked):
         return None
-    await tx.execute(update(Project).where(Project.id == project_id).values(budgeted=True))
-    found = await _at(tx, project_id, rule, key_id, timezone=rule.timezone)
-    if found is None:
+    await tx.run(_BUDGETED, asked)
+    before = await tx.first(_AT, asked)
+    if before is None or not _counts_alike(before, asked):
         return None
-    before, mine = _facts(found), BudgetWindow.budget_id == found.id
-    values = {"limit": rule.limit, "mode": rule.mode}
-    made = await tx.scalars(
-        update(Budget).where(Budget.id == found.id).values(values).returning(Budget)
-    )
-    budget = made.one()
-    await tx.execute(update(BudgetWindow).where(mine, BudgetWindow.told > 0).values(told=0))
-    await _log(tx, "budget.changed", budget.id, project_id, before, _facts(budget))
+    (row,) = await tx.run(_CHANGE, {**asked, "id": before["id"]})
+    return await _written(tx, before, row, (_TELL_AGAIN,))
+
+
+def _counts_alike(found: Row | None, asked: Values) -> bool:
+    return found is not None and found["timezone"] == asked["timezone"]
+
+
+async def _written(
+    tx: Writer, before: Row | None, row: Row, follows: Sequence[Statement]
+) -> BudgetState:
+    """Log what became of a budget, and do with its windows what follows."""
+    budget = loaded(Budget, row)
+    was = None if before is None else loaded(Budget, before)
+    await _log(tx, "budget.changed", budget, was, budget)
+    for each in follows:
+        await tx.run(each, {"budget": budget.id})
     tx.ring("jobs")
     return (await standing(tx, [budget]))[0]
 
 
-async def standings(tx: Transaction, project_id: UUID) -> list[BudgetState]:
+async def standings(driver: Reader, project_id: UUID) -> list[BudgetState]:
     """Return a project's budgets, oldest first, with where each stands now."""
-    found = await tx.scalars(
-        select(Budget).where(Budget.project_id == project_id).order_by(Budget.id)
-    )
-    return await standing(tx, list(found))
+    rows = await driver.read(_ALL, {"project": project_id})
+    return await standing(driver, [loaded(Budget, row) for row in rows])
 
 
-async def hard(tx: Transaction, job: Job) -> list[BudgetState]:
+async def hard(driver: Reader, job: Job) -> list[BudgetState]:
     """Return the hard budgets that a hold of this job must fit into, with where each stands now."""
-    about = (
-        (Budget.scope == "project")
-        | (Budget.key_id == _root_of(job.key_id))
-        | (Budget.customer == job.customer)
-    )
-    found = await tx.scalars(
-        select(Budget)
-        .where(Budget.project_id == job.project_id, Budget.mode == "hard", about)
-        .order_by(Budget.id)
-    )
-    return await standing(tx, list(found))
+    about = {"project": job.project_id, "key": job.key_id, "customer": job.customer}
+    rows = await driver.read(_HARD, about)
+    return await standing(driver, [loaded(Budget, row) for row in rows])
 
 
-async def remove(tx: Transaction, project_id: UUID, budget_id: UUID) -> None:
+async def remove(tx: Writer, project_id: UUID, budget_id: UUID) -> None:
     """Delete a budget. Raises `NotFound`."""
-    await _stop_bookings(tx, project_id)
-    gone = await tx.scalar(
-        delete(Budget)
-        .where(Budget.id == budget_id, Budget.project_id == project_id)
-        .returning(Budget)
-    )
-    if gone is None:
+    asked = {"project": project_id, "id": budget_id}
+    await tx.run(_STOP_BOOKINGS, asked)
+    row = await tx.first(_REMOVE, asked)
+    if row is None:
         raise NotFound("There is no such budget in this project.")
-    await _log(tx, "budget.deleted", gone.id, project_id, _facts(gone), None)
-    left = select(Budget.id).where(Budget.project_id == project_id).exists()
-    await tx.execute(update(Project).where(Project.id == project_id).values(budgeted=left))
-
-
-async def _at(
-    tx: Transaction,
-    project_id: UUID,
-    rule: Rule,
-    key_id: UUID | None,
-    *,
-    timezone: str | None = None,
-) -> Budget | None:
-    """Return the budget of this scope and window, if it has this time zone; None when there is none."""
-    same = (
-        Budget.project_id == project_id,
-        Budget.scope == rule.scope,
-        Budget.window == rule.window,
-        Budget.key_id.is_not_distinct_from(key_id),
-        Budget.customer.is_not_distinct_from(rule.customer),
-    )
-    zone = () if timezone is None else (Budget.timezone == timezone,)
-    found = select(Budget).where(*same, *zone).execution_options(populate_existing=True)
-    return await tx.scalar(found)
+    gone = loaded(Budget, row)
+    await _log(tx, "budget.deleted", gone, gone, None)
+    await tx.run(_STILL_BUDGETED, asked)
 
 
 def _facts(budget: Budget) -> dict[str, object]:
@@ -171,15 +137,16 @@ def _facts(budget: Budget) -> dict[str, object]:
 
 
 async def _log(
-    tx: Transaction,
-    action: AuditAction,
-    budget_id: UUID,
-    project_id: UUID,
-    before: dict[str, object] | None,
-    after: dict[str, object] | None,
+    tx: Writer, action: AuditAction, budget: Budget, before: Budget | None, after: Budget | None
 ) -> None:
-    subject = ids.text(ids.BUDGET, budget_id)
-    await recording.record(tx, action, subject, project_id=project_id, before=before, after=after)
+    await recording.record(
+        tx,
+        action,
+        ids.text(ids.BUDGET, budget.id),
+        project_id=budget.project_id,
+        before=None if before is None else _facts(before),
+        after=None if after is None else _facts(after),
+    )
 
 
 async def forget_customer(tx: Transaction, project_id: UUID, customer: str) -> int:
@@ -196,38 +163,67 @@ async def recount_customer(tx: Transaction, project_id: UUID, customer: str) -> 
     mine = Budget.project_id == project_id, Budget.customer == customer
     found = list(await tx.scalars(select(Budget.id).where(*mine).order_by(Budget.id)))
     if found:
-        await _stop_bookings(tx, project_id)
+        await tx.run(_STOP_BOOKINGS, {"project": project_id})
     for budget_id in found:
-        await tx.execute(delete(BudgetWindow).where(BudgetWindow.budget_id == budget_id))
-        await tx.execute(FOLD, {"budget": budget_id})
+        for each in _FOLD_ANEW:
+            await tx.run(each, {"budget": budget_id})
 
 
-async def _root(tx: Transaction, project_id: UUID, key_id: UUID) -> UUID:
-    own = (ApiKey.id == key_id) & (ApiKey.project_id == project_id)
-    found = await tx.scalar(select(func.coalesce(ApiKey.root_id, ApiKey.id)).where(own))
-    if found is None:
-        raise NotFound("There is no such API key in this project; list them at GET /v1/keys.")
-    return found
+def _too_many(most: int) -> LimitReached:
+    return LimitReached(
+        f"This project has {most:,} budgets, as many as it may. Delete one that is not needed, or "
+        "have DARKROOM_BUDGETS_MAX raised."
+    )
 
 
-async def _stop_bookings(tx: Transaction, project_id: UUID) -> None:
-    """Wait for every booking under way, and keep new ones waiting until it is seen what budgets there are.
-
-    They hold the project's row by the ledger's foreign key, and look for budgets afterwards.
-    """
-    await tx.execute(select(Project.id).where(Project.id == project_id).with_for_update())
-
-
-def _root_of(key_id: UUID) -> ScalarSelect[UUID]:
-    root = select(func.coalesce(ApiKey.root_id, ApiKey.id)).where(ApiKey.id == key_id)
-    return root.scalar_subquery()
-
-
-async def _demand_room(tx: Transaction, project_id: UUID, most: int) -> None:
-    """Raise `LimitReached` when there is one budget too many; the project's row is taken."""
-    mine = select(func.count()).where(Budget.project_id == project_id)
-    if (await tx.scalar(mine) or 0) > most:
-        raise LimitReached(
-            f"This project has {most:,} budgets, as many as it may. Delete one that is not needed, or "
-            "have DARKROOM_BUDGETS_MAX raised."
-        )
+# Waits for every booking under way, and keeps new ones waiting until it is seen what budgets there are:
+# they hold the project's row by the ledger's foreign key, and look for budgets afterwards.
+_STOP_BOOKINGS = prepared(text("SELECT id FROM projects WHERE id = :project FOR UPDATE"))
+_BUDGETED = prepared(text("UPDATE projects SET budgeted = true WHERE id = :project"))
+_STILL_BUDGETED = prepared(
+    text("""
+    UPDATE projects SET budgeted = EXISTS (SELECT FROM budgets WHERE project_id = :project)
+     WHERE id = :project
+""")
+)
+_ROOT = prepared(
+    text("""
+    SELECT coalesce(root_id, id) AS root FROM api_keys WHERE id = :key_id AND project_id = :project
+""")
+)
+_COLUMNS = listed(Budget, "budgets")
+_AT = prepared(
+    text(f"""
+    SELECT {_COLUMNS} FROM budgets
+     WHERE project_id = :project AND scope = :scope AND "window" = :window
+       AND key_id IS NOT DISTINCT FROM CAST(:key_id AS uuid)
+       AND customer IS NOT DISTINCT FROM CAST(:customer AS text)
+""")  # noqa: S608 - the columns of ours
+)
+_OF_PROJECT = f"SELECT {listed(Budget, 'b')} FROM budgets b WHERE b.project_id = :project"  # noqa: S608 - as above
+_ALL = prepared(text(f"{_OF_PROJECT} ORDER BY b.id"))
+_ABOUT = ABOUT.format(key=ROOT.format(key=":key"), customer="CAST(:customer AS text)")
+_HARD = prepared(text(f"{_OF_PROJECT} AND b.mode = 'hard' AND {_ABOUT} ORDER BY b.id"))
+_WRITE = prepared(
+    text(f"""
+    INSERT INTO budgets (id, project_id, scope, key_id, customer, "window", timezone, "limit", mode)
+    VALUES (:id, :project, :scope, :key_id, :customer, :window, :timezone, :limit, :mode)
+        ON CONFLICT (project_id, scope, key_id, customer, "window")
+        DO UPDATE SET timezone = excluded.timezone, "limit" = excluded."limit", mode = excluded.mode
+    RETURNING {_COLUMNS}, (SELECT count(*) FROM budgets b WHERE b.project_id = :project) AS others
+""")  # noqa: S608 - as above
+)
+_CHANGE = prepared(
+    text(f"""
+    UPDATE budgets SET "limit" = :limit, mode = :mode WHERE id = :id RETURNING {_COLUMNS}
+""")  # noqa: S608 - as above
+)
+_REMOVE = prepared(
+    text(f"""
+    DELETE FROM budgets WHERE id = :id AND project_id = :project RETURNING {_COLUMNS}
+""")  # noqa: S608 - as above
+)
+_TELL_AGAIN = prepared(
+    text("UPDATE budget_windows SET told = 0 WHERE budget_id = :budget AND told > 0")
+)
+_FOLD_ANEW = (prepared(text("DELETE FROM budget_windows WHERE budget_id = :budget")), FOLD)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import text
 
-from models.platform.db import Transaction
+from models.platform.db.statements import Reader, prepared
 from models.schema import Budget
 
 
@@ -27,21 +27,11 @@ class BudgetState:
         return max(self.budget.limit - self.held - self.spent, 0)
 
 
-async def standing(tx: Transaction, budgets: Sequence[Budget]) -> list[BudgetState]:
+async def standing(driver: Reader, budgets: Sequence[Budget]) -> list[BudgetState]:
     """Return where each of these budgets stands in its present window."""
-    rows = await tx.execute(_STANDINGS, {"budgets": [budget.id for budget in budgets]})
-    found = {row.id: row for row in rows}
-    return [
-        BudgetState(
-            budget,
-            found[budget.id].starts_at,
-            found[budget.id].ends_at,
-            int(found[budget.id].held),
-            int(found[budget.id].spent),
-            int(found[budget.id].told),
-        )
-        for budget in budgets
-    ]
+    asked = {"budgets": [budget.id for budget in budgets]}
+    found = {row.pop("id"): row for row in await driver.read(_STANDINGS, asked)}
+    return [BudgetState(budget, **found[budget.id]) for budget in budgets]
 
 
 # One rule for every statement: where the window of a moment begins.
@@ -65,7 +55,8 @@ ABOUT = """(b.scope = 'project' OR b.key_id = {key} OR b.customer = {customer})"
 ROOT = "(SELECT coalesce(root_id, id) FROM api_keys WHERE id = {key})"  # what a key's budgets are kept by
 
 
-_STANDINGS = text(f"""
+_STANDINGS = prepared(
+    text(f"""
     SELECT now_.id, now_.starts_at, now_.ends_at,
            coalesce(w.held, 0) AS held, coalesce(w.spent, 0) AS spent, coalesce(w.told, 0) AS told
       FROM (SELECT b.id, {STARTS.format(moment="now()")} AS starts_at,
@@ -75,3 +66,4 @@ _STANDINGS = text(f"""
               FROM budgets b WHERE b.id = ANY(CAST(:budgets AS uuid[]))) now_
       LEFT JOIN budget_windows w ON w.budget_id = now_.id AND w.starts_at = now_.starts_at
 """)  # noqa: S608 - constants of ours
+)

@@ -19,6 +19,7 @@ from models.money.audit import audit
 from models.money.budgets import BudgetState, Rule
 from models.platform.db import Database, Transaction
 from models.platform.vault import Vault
+from models.schema import Job
 from tests.conftest import make_project
 from tests.fixtures.making import LOST, PRICE, Bench
 from tests.fixtures.zones import NOON
@@ -197,6 +198,20 @@ async def test_a_budget_of_a_key_or_a_customer_binds_only_its_own(bench: Bench, 
         await bench.submit(prompt="three", customer="c_2")
         await bench.submit(prompt="four")
     assert await bench.audit() == []
+
+
+async def test_no_job_is_told_to_wait_for_the_budget_of_another_key(bench: Bench) -> None:
+    key, mine = api_keys.new_key(), bench.caller
+    other = await bench.do(
+        lambda tx: api_keys.create_key(tx, mine.project_id, "other", ("jobs:write",), key)
+    )
+    job_id = await bench.submit(prompt="of no customer")
+    of_key, of_all = room_for(0, scope="key", key_id=mine.key_id), room_for(0)
+    for rule in (of_key, room_for(0, scope="key", key_id=other.id), of_all):
+        await put(bench, rule)
+    job = await bench.do(lambda tx: tx.get_one(Job, job_id))
+    bound = await bench.do(lambda tx: budgets.hard(tx, job))
+    assert [each.budget.key_id for each in bound] == [mine.key_id, None]
 
 
 async def test_another_projects_key_cannot_have_a_budget_here(
