@@ -81,7 +81,7 @@ async def list_job_deliveries(
     caller: Reader, job_id: JobId, query: Annotated[DeliveryQuery, Query()], tx: Reading
 ) -> Response:
     """List the deliveries of a job's events, newest first, each with all its tries."""
-    of = (await jobs.snapshot(tx, caller.project_id, job_id)).job.id
+    of = (await jobs.read(tx, caller.project_id, job_id)).job.id
     before, limit = query.before, query.limit
     return _page(*await deliveries.log(
         tx, job_id=of, states=query.states, before=before, limit=limit

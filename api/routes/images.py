@@ -97,7 +97,7 @@ async def get_reference(  # noqa: PLR0917 - the same as `image`
 @sharing.post("/{id}/share", responses=SHARED)
 async def share_image(caller: Reader, job_id: JobId, tx: Tx, here: Here) -> Response:
     """Create a link to the image that works for an hour, without a key."""
-    found = await jobs.snapshot(tx, caller.project_id, job_id)
+    found = await jobs.read(tx, caller.project_id, job_id)
     shown = here.presenter.shared(found.job, kept(found), found.now)
     return JsonAnswer(shown, headers={"cache-control": "no-store"})
 
@@ -165,8 +165,8 @@ async def _admit(
         caller = await here.callers.admit(request)
         caller.demand("jobs:read")
         project_id = caller.project_id
-    async with here.turns.open(project_id or WITHOUT_KEY) as tx:
-        found = await jobs.snapshot(tx, project_id, job_id)
+    async with here.turns.take(project_id or WITHOUT_KEY):
+        found = await jobs.read(here.database.direct, project_id, job_id)
     here.callers.hold(request, found.job.project_id)
     return found
 

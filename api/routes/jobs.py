@@ -103,7 +103,7 @@ async def explain_job(caller: Reader, job_id: JobId, tx: Reading, here: Here) ->
 async def cancel_job(caller: Writer, job_id: JobId, tx: Tx, here: Here) -> Response:
     """Cancel a job: at once, or after the paid call that is under way, which is never aborted."""
     await jobs.cancel(tx, here.presenter, caller.project_id, job_id)
-    found = await jobs.snapshot(tx, caller.project_id, job_id)
+    found = await jobs.read(tx, caller.project_id, job_id)
     return JsonAnswer(found.show(here.presenter), headers=_headers(found))
 
 

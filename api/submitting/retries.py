@@ -35,7 +35,7 @@ async def _take(
     async with here.turns.open(caller.project_id) as tx:
         before = await jobs.earlier(tx, caller, name)
         if before is not None:
-            return await jobs.snapshot(tx, caller.project_id, before.id), True
+            return await jobs.read(tx, caller.project_id, before.id), True
         old = await jobs.again(tx, caller, job_id)
     changed = _changed(old, body)
     asked, inline = await submission.check(here, caller, changed, carried=urls_of(old.input))
@@ -51,7 +51,7 @@ async def _take(
             tx, here.presenter, caller, job_id, idempotency=name, full=full,
             asked=replace(asked, retried_from=job_id),
         )  # fmt: skip
-        return await jobs.snapshot(tx, caller.project_id, job.id), replayed
+        return await jobs.read(tx, caller.project_id, job.id), replayed
 
 
 async def _name(job_id: UUID, body: RetryBody, key: str | None) -> Idempotency | None:

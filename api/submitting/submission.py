@@ -155,20 +155,20 @@ async def accept(
     """
     async with here.turns.take(caller.project_id):
         if not full:
-            made = await jobs.admit(here.database.direct, caller, asked, name)
+            made = await jobs.admit(here.database.direct, here.presenter, caller, asked, name)
             if made is not None:
                 return made, False
         async with here.database.transaction() as tx:
             job, replayed = await jobs.submit(
                 tx, here.presenter, caller, asked, idempotency=name, full=full
             )
-            return await jobs.snapshot(tx, caller.project_id, job.id), replayed
+            return await jobs.read(tx, caller.project_id, job.id), replayed
 
 
 async def _earlier(here: State, caller: Caller, name: Idempotency | None) -> Snapshot | None:
     async with here.turns.open(caller.project_id) as tx:
         job = await jobs.earlier(tx, caller, name)
-        return None if job is None else await jobs.snapshot(tx, caller.project_id, job.id)
+        return None if job is None else await jobs.read(tx, caller.project_id, job.id)
 
 
 async def _check_input(

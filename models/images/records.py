@@ -1,18 +1,36 @@
 """Kept images: their rows, their thumbnails, and the end of their retention."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import FromClause, Interval, func, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    FromClause,
+    Interval,
+    Uuid,
+    any_,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy import inspect as mapped
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from models.platform.db import Transaction
 from models.platform.db.direct import Direct
-from models.platform.db.statements import given, prepared
+from models.platform.db.statements import (
+    Reader,
+    Writer,
+    attributes,
+    given,
+    loaded,
+    prepared,
+)
 from models.schema import Image, Job
 
 _SETTLED_FOR = func.make_interval(0, 0, 0, 0, 0, 1)  # a minute: the worker draws it right away
@@ -69,7 +87,7 @@ async def kept_of(tx: Transaction, project_id: UUID, jobs: Collection[UUID]) -> 
 
 
 async def write(
-    tx: Transaction,
+    tx: Writer,
     job_id: UUID,
     attempt: int,
     kept: KeptImage,
@@ -79,12 +97,8 @@ async def write(
 ) -> None:
     """Attach this image to a job: as its result, once, or as a late one, which may come again."""
     row = columns(job_id, attempt, kept, late_image=late_image)
-    stmt = insert(Image)
-    await tx.execute(
-        (stmt.on_conflict_do_nothing() if late_image else stmt).values(
-            **row, thumbnail=thumbnail, expires_at=func.now() + kept.retention
-        )
-    )
+    told = {"retention": kept.retention, "thumbnail": thumbnail}
+    await tx.run(_WRITE_LATE if late_image else _WRITE, row | told)
 
 
 def columns(
@@ -100,12 +114,20 @@ def appended(job: FromClause) -> Insert:
 
     It is given `columns`, and for how long the image is kept (`retention`).
     """
+    return _inserted(job.c.id)
+
+
+def _inserted(job_id: ColumnElement[UUID], *more: str) -> Insert:
     of = mapped(Image).columns
-    names = ("attempt", "late", *_OF_KEPT)
+    names = ("attempt", "late", *_OF_KEPT, *more)
     until = func.now() + given("retention", Interval())
-    row = select(job.c.id, *(given(name, of[name]) for name in names), until)
+    row = select(job_id, *(given(name, of[name]) for name in names), until)
     columns = ["job_id", *(of[name].name for name in names), "expires_at"]
     return insert(Image).from_select(columns, row)
+
+
+_MADE = _inserted(given("job_id", Uuid()), "thumbnail")
+_WRITE, _WRITE_LATE = prepared(_MADE), prepared(_MADE.on_conflict_do_nothing())
 
 
 async def promote(tx: Transaction, job_id: UUID) -> bool:
@@ -173,9 +195,12 @@ _THUMBNAIL = prepared(
 )
 
 
-async def images_of(tx: Transaction, job_ids: list[UUID]) -> dict[UUID, list[Image]]:
+async def images_of(driver: Reader, job_ids: Sequence[UUID]) -> dict[UUID, list[Image]]:
     """Return the kept images of these jobs; late images too."""
     found: dict[UUID, list[Image]] = {job_id: [] for job_id in job_ids}
-    for image in await tx.scalars(select(Image).where(Image.job_id.in_(job_ids))):
-        found[image.job_id].append(image)
+    for row in await driver.read(_OF, {"jobs": list(job_ids)}):
+        found[row["job_id"]].append(loaded(Image, row))
     return found
+
+
+_OF = prepared(select(*attributes(Image)).where(Image.job_id == any_(given("jobs", ARRAY(Uuid())))))

@@ -62,7 +62,7 @@ from models.jobs.queue.dispatching import (
 )
 from models.jobs.queue.explaining import explain
 from models.jobs.queue.outlook import Outlook, look
-from models.jobs.reading import Snapshot, finished, listing, read, read_version, snapshot
+from models.jobs.reading import Snapshot, finished, listing, read, read_version
 from models.jobs.reading.filtering import Filter
 from models.jobs.reading.searching import page
 from models.jobs.retention.erasing import erase
@@ -157,7 +157,6 @@ __all__ = [
     "retry_name",
     "set_aside",
     "settle",
-    "snapshot",
     "start",
     "start_plain",
     "started",

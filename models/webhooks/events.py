@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, text, update
+from sqlalchemy import text
 
 from models import ids
-from models.platform.db import Transaction
-from models.schema import Endpoint, Event, Job
+from models.platform.db.statements import Writer, prepared
+from models.schema import Endpoint, Job
 from models.states import TERMINAL_EVENTS, EventType
 from models.webhooks import destinations
 
@@ -68,15 +68,14 @@ def addressed(job: Job, type_: EventType, targets: Sequence[Endpoint]) -> list[L
 
 
 async def announce(
-    tx: Transaction, job: Job, type_: EventType, body: bytes, targets: Sequence[Endpoint]
+    tx: Writer, job: Job, type_: EventType, body: bytes, targets: Sequence[Endpoint]
 ) -> None:
     """Write an event of a job and its deliveries; they arise with what they tell, or not at all."""
-    event_id = await _write(tx, job.project_id, type_, body, job=job)
-    await _deliver(tx, addressed(job, type_, targets), job.project_id, event_id, job.id)
+    await _tell(tx, job.project_id, type_, body, addressed(job, type_, targets), job=job)
 
 
 async def announce_to_project(
-    tx: Transaction,
+    tx: Writer,
     project_id: UUID,
     type_: EventType,
     body: bytes,
@@ -89,38 +88,20 @@ async def announce_to_project(
 
     One about a batch has its id.
     """
-    event_id = await _write(tx, project_id, type_, body, job=None)
-    if batch_id is not None:
-        await tx.execute(update(Event).where(Event.id == event_id).values(batch_id=batch_id))
     lines = [_line(each) for each in targets]
     if url is not None:
         lines.append(Line(ids.new(), None, url, destinations.of_origin(project_id, url)))
-    await _deliver(tx, lines, project_id, event_id)
+    event_id = await _tell(tx, project_id, type_, body, lines)
+    if batch_id is not None:
+        await tx.run(_OF_BATCH, {"event": event_id, "batch": batch_id})
 
 
-async def announce_ping(tx: Transaction, endpoint: Endpoint, body: bytes) -> UUID:
+async def announce_ping(tx: Writer, endpoint: Endpoint, body: bytes) -> UUID:
     """Write a ping and its one delivery, also to a disabled endpoint; returns the delivery's id."""
-    event_id = await _write(tx, endpoint.project_id, "ping", body, job=None)
-    delivery_id = ids.new()
-    line = Line(delivery_id, endpoint.id, endpoint.url, destinations.of_ping(endpoint.project_id))
-    await _deliver(tx, [line], endpoint.project_id, event_id)
+    delivery_id, project_id = ids.new(), endpoint.project_id
+    line = Line(delivery_id, endpoint.id, endpoint.url, destinations.of_ping(project_id))
+    await _tell(tx, project_id, "ping", body, [line])
     return delivery_id
-
-
-async def _write(
-    tx: Transaction, project_id: UUID, type_: EventType, body: bytes, *, job: Job | None
-) -> UUID:
-    event_id = ids.new()
-    told = {
-        "event": event_id,
-        "project": project_id,
-        "job": None if job is None else job.id,
-        "type": type_,
-        "sequence": 0 if job is None else job.version,
-        "body": body,
-    }
-    await tx.execute(_EVENT, told)
-    return event_id
 
 
 def _line(endpoint: Endpoint) -> Line:
@@ -128,18 +109,30 @@ def _line(endpoint: Endpoint) -> Line:
     return Line(ids.new(), endpoint.id, endpoint.url, destination, endpoint.enabled)
 
 
-async def _deliver(
-    tx: Transaction,
-    lines: Sequence[Line],
+async def _tell(
+    tx: Writer,
     project_id: UUID,
-    event_id: UUID,
-    job_id: UUID | None = None,
-) -> None:
+    type_: EventType,
+    body: bytes,
+    lines: Sequence[Line],
+    *,
+    job: Job | None = None,
+) -> UUID:
+    """Write an event and its deliveries, and ring for these; returns its id."""
+    event_id = ids.new()
+    event = {
+        "event": event_id,
+        "project": project_id,
+        "job": None if job is None else job.id,
+        "type": type_,
+        "sequence": 0 if job is None else job.version,
+        "body": body,
+    }
+    await tx.run(_TELL, event | listed(lines))
     if lines:
-        about = {"project": project_id, "event": event_id, "job": job_id}
-        await tx.execute(_DELIVER, {**about, **listed(lines)})
         tx.ring("deliveries")
+    return event_id
 
 
-_IDS = [bindparam(name, type_=Uuid()) for name in ("project", "event", "job")]
-_DELIVER, _EVENT = (text(each).bindparams(*_IDS) for each in (DELIVERIES, EVENT))
+_TELL = prepared(text(f"WITH event AS ({EVENT}) {DELIVERIES}"))
+_OF_BATCH = prepared(text("UPDATE events SET batch_id = :batch WHERE id = :event"))

@@ -13,12 +13,14 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import (
+    ARRAY,
     CTE,
     ColumnElement,
     Insert,
     Text,
     Update,
     Uuid,
+    any_,
     func,
     insert,
     or_,
@@ -31,7 +33,7 @@ from models.jobs.attempts import booking, evidence
 from models.jobs.attempts.evidence import Evidence
 from models.money import ledger, prices
 from models.platform.db import Transaction
-from models.platform.db.statements import given
+from models.platform.db.statements import Reader, attributes, given, loaded, prepared
 from models.schema import Attempt, Image, Job
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -223,12 +225,16 @@ async def unkept(tx: Transaction, job: Job) -> int | None:
     )
 
 
-async def of(tx: Transaction, job_ids: Sequence[UUID]) -> dict[UUID, list[Attempt]]:
+async def of(driver: Reader, job_ids: Sequence[UUID]) -> dict[UUID, list[Attempt]]:
     """Return the attempts of these jobs, each job's in order."""
-    rows = await tx.scalars(
-        select(Attempt).where(Attempt.job_id.in_(job_ids)).order_by(Attempt.job_id, Attempt.number)
-    )
     found: dict[UUID, list[Attempt]] = {job_id: [] for job_id in job_ids}
-    for attempt in rows:
-        found[attempt.job_id].append(attempt)
+    for row in await driver.read(_OF, {"jobs": list(job_ids)}):
+        found[row["job_id"]].append(loaded(Attempt, row))
     return found
+
+
+_OF = prepared(
+    select(*attributes(Attempt))
+    .where(Attempt.job_id == any_(given("jobs", ARRAY(Uuid()))))
+    .order_by(Attempt.job_id, Attempt.number)
+)

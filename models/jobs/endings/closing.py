@@ -59,6 +59,8 @@ def ended_as(
 
 async def unknown_hold(tx: Transaction, job: Job) -> int:
     """Sum what the job's unknown attempts hold."""
+    if not job.attempt:
+        return 0
     total = await tx.scalar(
         select(func.coalesce(func.sum(Attempt.hold), 0)).where(
             Attempt.job_id == job.id, Attempt.charge == "unknown"

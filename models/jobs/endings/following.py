@@ -15,7 +15,17 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, exists, func, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    Uuid,
+    cast,
+    exists,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import aliased
 
 from models.images import records
@@ -25,7 +35,14 @@ from models.jobs.changes.moving import change, lock
 from models.jobs.endings.closing import close, release_pending_hold
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
-from models.platform.db.statements import Reader, prepared
+from models.platform.db.statements import (
+    Reader,
+    Writer,
+    attributes,
+    given,
+    loaded,
+    prepared,
+)
 from models.schema import Image, Job
 
 # The provider refuses the input itself: it would refuse every follower's too.
@@ -45,34 +62,18 @@ class Place:
 QUEUE = Place()
 
 
-async def place(tx: Transaction, project_id: UUID, input_hash: bytes) -> Place:
+async def place(tx: Writer, project_id: UUID, input_hash: bytes) -> Place:
     """Find the place of a job that asks for `exact` reuse."""
-    same = (Job.project_id == project_id) & (Job.input_hash == input_hash)
+    same = {"project": project_id, "hash": input_hash}
     # In this order: a leader that ends before it is taken here has left its image for the second look.
-    leader = await tx.scalar(
-        select(Job.id)
-        .where(same, Job.reuse == "exact", Job.leader_id.is_(None), Job.finished_at.is_(None))
-        .with_for_update(read=True)
-    )
-    kept = await tx.scalar(
-        select(Image)
-        .join(Job, Job.id == Image.job_id)
-        .where(
-            same,
-            Job.status == "succeeded",
-            ~Image.late,
-            *_kept(),
-        )
-        .order_by(Job.id.desc())
-        .limit(1)
-        .with_for_update(read=True, of=Image)
-    )
+    leader = await tx.first(_LEADER, same)
+    kept = await tx.first(_LATEST, same)
     if kept is not None:
-        return Place(image=kept)
-    return QUEUE if leader is None else Place(leader)
+        return Place(image=loaded(Image, kept))
+    return QUEUE if leader is None else Place(leader["id"])
 
 
-async def reuse(tx: Transaction, presenter: Presenter, job: Job, image: Image) -> None:
+async def reuse(tx: Writer, presenter: Presenter, job: Job, image: Image) -> None:
     """Return a job the image that is kept already, and tell that it has succeeded; it costs nothing."""
     await _lend(tx, job.id, image)
     await announce(tx, presenter, job, "job.succeeded")
@@ -156,7 +157,7 @@ async def _close(
     await close(tx, presenter, job, ending, come_from=("queued",), **values)
 
 
-async def _lend(tx: Transaction, job_id: UUID, image: Image) -> None:
+async def _lend(tx: Writer, job_id: UUID, image: Image) -> None:
     """Let a job have the image of another one, for as long as an image of its own would be kept."""
     kept = KeptImage.by_another(image)
     await records.write(tx, job_id, _NO_ATTEMPT, kept, thumbnail=image.thumbnail)
@@ -169,6 +170,23 @@ def _follows(leader_id: UUID) -> tuple[ColumnElement[bool], ...]:
 def _kept() -> tuple[ColumnElement[bool], ...]:
     return Image.removed_at.is_(None), Image.expires_at > func.now()
 
+
+_SAME = (Job.project_id == given("project", Uuid())) & (
+    Job.input_hash == cast(given("hash", LargeBinary()), LargeBinary())
+)
+_LEADER = prepared(
+    select(Job.id)
+    .where(_SAME, Job.reuse == "exact", Job.leader_id.is_(None), Job.finished_at.is_(None))
+    .with_for_update(read=True)
+)
+_LATEST = prepared(
+    select(*attributes(Image))
+    .join(Job, Job.id == Image.job_id)
+    .where(_SAME, Job.status == "succeeded", ~Image.late, *_kept())
+    .order_by(Job.id.desc())
+    .limit(1)
+    .with_for_update(read=True, of=Image)
+)
 
 LED = prepared(
     text("""

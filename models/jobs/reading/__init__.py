@@ -10,7 +10,6 @@ from models.jobs.reading.snapshots import (
     listing,
     read,
     read_version,
-    snapshot,
     snapshots,
     with_clock,
 )
@@ -27,7 +26,6 @@ __all__ = [
     "read",
     "read_version",
     "searching",
-    "snapshot",
     "snapshots",
     "with_clock",
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, Select, Uuid, func, select
@@ -14,7 +15,7 @@ from models.jobs.reading.filtering import CLOSED, Filter, narrow, within
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
 from models.platform.db.direct import Direct
-from models.platform.db.statements import Statement, attributes, given, loaded, prepared
+from models.platform.db.statements import Reader, attributes, given, loaded, prepared
 from models.platform.jsonable import Json
 from models.schema import Attempt, Image, Job
 
@@ -53,41 +54,18 @@ class Snapshot:
         )
 
 
-async def snapshot(tx: Transaction, project_id: UUID | None, job_id: UUID) -> Snapshot:
-    """Read a job; raises `NotFound`, also for another project's.
+async def read(driver: Reader, project_id: UUID | None, job_id: UUID) -> Snapshot:
+    """Read a job of a project as it is shown; raises `NotFound`, also for another project's.
 
     `project_id` is None only for a signed URL of this very job.
     """
-    stmt = with_clock().where(Job.id == job_id)
-    if project_id is not None:
-        stmt = stmt.where(Job.project_id == project_id)
-    row = (await tx.execute(stmt)).one_or_none()
-    if row is None:
-        raise NotFound("There is no such job in this project.")
-    return (await snapshots(tx, [row]))[0]
-
-
-async def read(direct: Direct, project_id: UUID, job_id: UUID) -> Snapshot:
-    """Read a job of a project as it is shown, without a transaction: for who only looks.
-
-    Raises `NotFound`.
-    """
-    rows = await direct.read(_READ, {"job": job_id, "project": project_id})
+    asked = {"job": job_id, "project": project_id}
+    rows = await driver.read(_READ_ANY if project_id is None else _READ, asked)
     if not rows:
         raise NotFound("There is no such job in this project.")
     row = rows[0]
     now, gate = row.pop("now"), row.pop("gate")
-    job, key = loaded(Job, row), {"job": job_id}
-    tried = await direct.read(ATTEMPTS, key) if job.attempt else ()
-    # A job that took another's image has one without an attempt.
-    kept = await direct.read(_IMAGES, key) if job.attempt or job.status == "succeeded" else ()
-    return Snapshot(
-        job,
-        [loaded(Attempt, each) for each in tried],
-        [loaded(Image, each) for each in kept],
-        now,
-        gate,
-    )
+    return (await _whole(driver, [(loaded(Job, row), now, gate)]))[0]
 
 
 async def read_version(direct: Direct, project_id: UUID, job_id: UUID) -> Snapshot:
@@ -115,14 +93,12 @@ async def finished(tx: Transaction, job_ids: Sequence[UUID]) -> list[UUID]:
     return list(await tx.scalars(ended))
 
 
-def _one(columns: Sequence[ColumnElement[object]]) -> Statement:
-    return prepared(
-        select(*columns, func.now().label("now"), CLOSED.label("gate")).where(
-            Job.id == given("job", Uuid()), Job.project_id == given("project", Uuid())
-        )
-    )
+def _one(columns: Sequence[ColumnElement[object]]) -> Select[*tuple[Any, ...]]:
+    asked = select(*columns, func.now().label("now"), CLOSED.label("gate"))
+    return asked.where(Job.id == given("job", Uuid()))
 
 
+_OF_PROJECT = Job.project_id == given("project", Uuid())
 # What the ETag tells, and what is shown; the rest is for those who move a job.
 _TOLD = ("status", "version", "run_after", "waiting_reason")
 _SHOWN = (
@@ -149,14 +125,18 @@ _SHOWN = (
         "error",
     ),
 )
-_READ = _one([each for each in attributes(Job) if each.key in {*_TOLD, *_SHOWN}])
-_READ_VERSION = _one([each for each in attributes(Job) if each.key in _TOLD])
+_WHOLE = _one([each for each in attributes(Job) if each.key in {*_TOLD, *_SHOWN}])
+_READ, _READ_ANY = prepared(_WHOLE.where(_OF_PROJECT)), prepared(_WHOLE)
+_READ_VERSION = prepared(
+    _one([each for each in attributes(Job) if each.key in _TOLD]).where(_OF_PROJECT)
+)
+
+
 ATTEMPTS = prepared(
     select(*attributes(Attempt))
     .where(Attempt.job_id == given("job", Uuid()))
     .order_by(Attempt.number)
 )
-_IMAGES = prepared(select(*attributes(Image)).where(Image.job_id == given("job", Uuid())))
 
 
 def with_clock() -> Select[Job, datetime, str | None]:
@@ -165,15 +145,21 @@ def with_clock() -> Select[Job, datetime, str | None]:
 
 
 async def snapshots(
-    tx: Transaction, rows: Sequence[Row[Job, datetime, str | None]]
+    driver: Reader, rows: Sequence[Row[Job, datetime, str | None]]
 ) -> list[Snapshot]:
     """Read what belongs to these jobs: two statements for all of them."""
-    begun = [job.id for job, _, _ in rows if job.attempt]
-    tried = await attempts.of(tx, begun) if begun else {}
+    return await _whole(driver, [(job, now, gate) for job, now, gate in rows])
+
+
+async def _whole(
+    driver: Reader, found: Sequence[tuple[Job, datetime, str | None]]
+) -> list[Snapshot]:
+    begun = [job.id for job, _, _ in found if job.attempt]
+    tried = await attempts.of(driver, begun) if begun else {}
     # A job that took another's image has one without an attempt.
-    shown = [job.id for job, _, _ in rows if job.attempt or job.status == "succeeded"]
-    images = await images_of(tx, shown) if shown else {}
+    shown = [job.id for job, _, _ in found if job.attempt or job.status == "succeeded"]
+    images = await images_of(driver, shown) if shown else {}
     return [
         Snapshot(job, tried.get(job.id, []), images.get(job.id, []), now, gate)
-        for job, now, gate in rows
+        for job, now, gate in found
     ]

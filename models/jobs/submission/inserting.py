@@ -4,12 +4,24 @@ It returns what the database has decided, and which gate or pause holds the job.
 another job has the same Idempotency-Key already, or leads those of the same input.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Interval, LargeBinary, cast, func, literal, select
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Interval,
+    LargeBinary,
+    Uuid,
+    cast,
+    func,
+    literal,
+    null,
+    select,
+)
 from sqlalchemy import inspect as mapped
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from sqlalchemy.orm import aliased
@@ -17,11 +29,12 @@ from sqlalchemy.orm import aliased
 from models import ids
 from models.accounts.callers import Caller
 from models.errors import ProjectSuspended
+from models.jobs.endings.following import Place
 from models.jobs.reading.filtering import closed_to
 from models.money import ledger
 from models.platform import tracing
 from models.platform.db import Base
-from models.platform.db.statements import Statement, given, prepared
+from models.platform.db.statements import Row, Statement, given, loaded, prepared
 from models.schema import Job
 from models.states import IdempotentRoute, OnUnknown, Priority, Reuse
 
@@ -54,7 +67,7 @@ _DECIDED = (
         "run_after",
         "rank",
     ),
-    *("queue_expires_at", "charged"),
+    *("queue_expires_at", "finished_at", "charged"),
 )
 _NEEDED = ("id", "project_id", "key_id", "customer", "held", "model")
 
@@ -123,11 +136,45 @@ def later(submission: Submission) -> dict[str, object]:
     return {"handicap": HANDICAP[submission.priority], "queue_ttl": submission.queue_ttl}
 
 
-def insertion(owner: CTE, *others: CTE, **place: ColumnElement[Any]) -> Statement:
-    """Write it for the project that `owner` selects, if it does; it is given `values` and `later`.
+class Insertions(NamedTuple):
+    """The statement for each place that a job may have: the queue, behind a leader, or done.
 
-    `place` are the columns in which the job differs from one that is queued for a call.
+    All are given `values`, with what `at` adds, and `later`.
     """
+
+    queued: Statement
+    following: Statement
+    done: Statement
+
+    def at(self, place: Place) -> tuple[Statement, Mapping[str, object]]:
+        """Return the statement for this place, and in which of its values such a job differs."""
+        if place.image is not None:
+            taken = {"held": 0, "waiting_reason": None, "reused_from": place.image.job_id}
+            return self.done, taken
+        if place.leader_id is not None:
+            return self.following, {"waiting_reason": "following", "leader_id": place.leader_id}
+        return self.queued, {}
+
+
+def insertions(owner: CTE, *others: CTE, **row: ColumnElement[Any]) -> Insertions:
+    """Write them for the project that `owner` selects, if it does; `row` are more columns of the job."""
+    follows = {"run_after": null(), "leader_id": given("leader_id", Uuid())}
+    done = {
+        "status": literal("succeeded"),
+        "finished_at": func.now(),
+        "reused_from": given("reused_from", Uuid()),
+    }
+    return Insertions(
+        *(_insertion(owner, *others, **place, **row) for place in ({}, follows, done))
+    )
+
+
+def made(known: Mapping[str, object], row: Row) -> Job:
+    """Return the job that was inserted with these values, by the row that its statement gave back."""
+    return loaded(Job, {**known, **row})
+
+
+def _insertion(owner: CTE, *others: CTE, **place: ColumnElement[Any]) -> Statement:
     of = mapped(Job).columns
     times = [func.now() + given(name, Interval()) for name in ("handicap", "queue_ttl")]
     # The driver says every type but these, whose NULL would be a text.
@@ -149,7 +196,7 @@ def insertion(owner: CTE, *others: CTE, **place: ColumnElement[Any]) -> Statemen
     held = ledger.appended(made, (literal(1), "hold", made.c.held, None)).cte("held")
     gate = closed_to(aliased(Job, made)).label("gate")
     shown = select(*(made.c[name] for name in _DECIDED), func.now().label("now"), gate)
-    return prepared(shown.add_cte(*([] if "reused_from" in place else [held]), *others))
+    return prepared(shown.add_cte(*(() if "reused_from" in place else (held, *others))))
 
 
 def _columns(submission: Submission) -> dict[str, object]:

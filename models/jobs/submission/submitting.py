@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Uuid, func, literal, null, select
+from sqlalchemy import BigInteger, Uuid, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from models.accounts.callers import Caller
@@ -14,12 +13,19 @@ from models.images import collector
 from models.images.references import kept_in
 from models.jobs.endings import following
 from models.jobs.endings.following import Place
-from models.jobs.submission.inserting import Idempotency, Submission, insertion, later, values
+from models.jobs.submission.inserting import (
+    Idempotency,
+    Submission,
+    insertions,
+    later,
+    made,
+    values,
+)
 from models.jobs.submission.naming import earlier
 from models.jobs.view import Presenter
 from models.money import ledger
 from models.platform.db import Transaction
-from models.platform.db.statements import Statement, given
+from models.platform.db.statements import given
 from models.schema import InputImage, Job, Project
 
 _PATIENCE = timedelta(seconds=5)  # after which a place in a full queue may be free
@@ -28,38 +34,14 @@ _TURNS = 5  # looks for a place: each leader that arises meanwhile costs one
 _OWNER = select(Project.id).where(Project.id == given("project_id", Uuid())).cte("owner")
 
 
-Columns = Mapping[str, ColumnElement[Any]]
 _NO_ROW: Mapping[str, object] = {}
-_ROW: Columns = {
-    "batch_id": given("batch_id", Uuid()),
-    "batch_row": given("batch_row", BigInteger()),
-    "allotted": given("held", BigInteger()),
-}
-
-
-class _Insertions(NamedTuple):
-    """How a job comes to be: in the queue, behind a leader, or done with an image that is kept."""
-
-    queued: Statement
-    following: Statement
-    done: Statement
-
-
-def _insertions(row: Columns) -> _Insertions:
-    follows: Columns = {"run_after": null(), "leader_id": given("leader_id", Uuid())}
-    done: Columns = {
-        "status": literal("succeeded"),
-        "finished_at": func.now(),
-        "reused_from": given("reused_from", Uuid()),
-    }
-    return _Insertions(
-        insertion(_OWNER, **row),
-        insertion(_OWNER, **follows, **row),
-        insertion(_OWNER, **done, **row),
-    )
-
-
-_ALONE, _OF_GROUP = _insertions({}), _insertions(_ROW)
+_ALONE = insertions(_OWNER)
+_OF_GROUP = insertions(
+    _OWNER,
+    batch_id=given("batch_id", Uuid()),
+    batch_row=given("batch_row", BigInteger()),
+    allotted=given("held", BigInteger()),
+)
 
 
 async def submit(
@@ -98,16 +80,16 @@ async def submit_several(
     The first has the request's name: where another job has it, that one is returned alone, and True.
     Raises what `submit` does.
     """
-    made: list[Job] = []
+    group: list[Job] = []
     for number, submission in enumerate(asked, 1):
-        name = None if made else idempotency
+        name = None if group else idempotency
         row = {"batch_id": group_id, "batch_row": number}
         job, replayed = await _accept(tx, presenter, caller, submission, name, full=full, row=row)
         if replayed:
             return [job], True
-        made.append(job)
-    await _hold(tx, made)
-    return made, False
+        group.append(job)
+    await _hold(tx, group)
+    return group, False
 
 
 async def _accept(
@@ -127,12 +109,12 @@ async def _accept(
             place = await following.place(tx, caller.project_id, submission.input_hash)
         if full and place.image is None:
             return await _there_already(tx, caller, idempotency), True
-        made = await _insert(tx, caller, submission, idempotency, place, row)
-        if made is not None:
-            await _refer(tx, made)
+        job = await _insert(tx, caller, submission, idempotency, place, row)
+        if job is not None:
+            await _refer(tx, job)
             if place.image is not None:
-                await following.reuse(tx, presenter, made, place.image)
-            return made, False
+                await following.reuse(tx, presenter, job, place.image)
+            return job, False
         found = await earlier(tx, caller, idempotency)
         if found is not None:
             return found, True
@@ -148,17 +130,10 @@ async def _insert(
     place: Place,
     row: Mapping[str, object],
 ) -> Job | None:
-    known = values(caller, submission, idempotency) | later(submission) | dict(row)
-    statements = _OF_GROUP if row else _ALONE
-    statement = statements.queued
-    if place.image is not None:
-        statement = statements.done
-        known |= {"held": 0, "waiting_reason": None, "reused_from": place.image.job_id}
-    elif place.leader_id is not None:
-        statement = statements.following
-        known |= {"waiting_reason": "following", "leader_id": place.leader_id}
-    made = await tx.first(statement, known)
-    return None if made is None else await tx.get_one(Job, known["id"])
+    statement, differs = (_OF_GROUP if row else _ALONE).at(place)
+    known = {**values(caller, submission, idempotency), **row, **differs}
+    inserted = await tx.first(statement, known | later(submission))
+    return None if inserted is None else made(known, inserted)
 
 
 async def _there_already(tx: Transaction, caller: Caller, idempotency: Idempotency | None) -> Job:

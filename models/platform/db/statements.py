@@ -1,7 +1,7 @@
 """Statements for the driver itself: compiled by SQLAlchemy once and for all, and who may run them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
 from psycopg import sql
@@ -36,8 +36,14 @@ class Writer(Reader, Protocol):
     async def run(self, statement: Statement, values: Values) -> list[DictRow]:
         """Run one statement and return its rows, if it has any."""
 
+    async def first(self, statement: Statement, values: Values) -> DictRow | None:
+        """Run one statement and return its first row, if it has any."""
+
     def ring(self, topic: str, key: str = "") -> None:
         """Ring this doorbell once the transaction has committed."""
+
+    def tally(self, count: Callable[[], object]) -> None:
+        """Count this once the transaction has committed. It must not raise."""
 
 
 def given(name: str, like: ColumnElement[Value] | TypeEngine[Value]) -> BindParameter[Value]:

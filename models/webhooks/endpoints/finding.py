@@ -2,10 +2,12 @@
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, Uuid, select
+from sqlalchemy import inspect as mapped
 
 from models.errors import NotFound
 from models.platform.db import Transaction
+from models.platform.db.statements import Reader, given, loaded, prepared
 from models.schema import Endpoint
 from models.states import EventType
 
@@ -38,12 +40,14 @@ async def take(tx: Transaction, endpoint_id: UUID) -> Endpoint:
 
 
 async def wanting(
-    tx: Transaction, project_id: UUID, type_: EventType, *, but: UUID | None = None
+    driver: Reader, project_id: UUID, type_: EventType, *, but: UUID | None = None
 ) -> list[Endpoint]:
-    """Return the project's endpoints that list this event; disabled ones too (theirs are held)."""
-    listing = select(Endpoint).where(*wants(project_id, [type_]))
-    rows = await tx.scalars(listing if but is None else listing.where(Endpoint.id != but))
-    return list(rows)
+    """Return the project's endpoints that list this event, as an event is addressed.
+
+    Disabled ones too: theirs are held.
+    """
+    asked = {"project": project_id, "types": [type_], "but": but}
+    return [loaded(Endpoint, row) for row in await driver.read(_WANTING, asked)]
 
 
 def wants(
@@ -56,3 +60,11 @@ def wants(
 def there(project_id: UUID | ColumnElement[UUID]) -> tuple[ColumnElement[bool], ...]:
     """Write the conditions that an endpoint is the project's, and was not deleted."""
     return Endpoint.project_id == project_id, Endpoint.deleted_at.is_(None)
+
+
+_WANTING = prepared(
+    select(Endpoint.id, Endpoint.url, Endpoint.enabled).where(
+        *wants(given("project", Uuid()), given("types", mapped(Endpoint).columns["events"])),
+        Endpoint.id.is_distinct_from(given("but", Uuid())),
+    )
+)

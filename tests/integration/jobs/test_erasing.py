@@ -158,7 +158,7 @@ async def test_a_job_that_took_anothers_image_shows_it_after_that_one_was_erased
     first = await succeeded(bench)
     second = await bench.submit(reuse="exact")
     await erase(bench, first)
-    found = await bench.do(lambda tx: jobs.snapshot(tx, caller.project_id, second))
+    found = await bench.do(lambda tx: jobs.read(tx, caller.project_id, second))
     assert found.image is not None
     assert found.image.sha256 == KEPT.sha256
 

@@ -171,7 +171,7 @@ async def test_a_later_image_ends_a_job_that_still_fetches_an_adopted_one(bench:
 async def test_what_is_shown_is_of_the_attempt_whose_image_it_is(bench: Bench) -> None:
     fresh = await with_spare(bench)
     await bench.retry_later(fresh, EMPTY_PAID)
-    read = await bench.do(lambda tx: jobs.snapshot(tx, bench.caller.project_id, fresh.job_id))
+    read = await bench.do(lambda tx: jobs.read(tx, bench.caller.project_id, fresh.job_id))
     looked = await jobs.read(bench.database.direct, bench.caller.project_id, fresh.job_id)
     for snapshot in (read, looked):
         shown = snapshot.show(bench.presenter)

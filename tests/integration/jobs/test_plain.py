@@ -20,6 +20,7 @@ from models.jobs.attempts import Answer, Ref
 from models.money import budgets
 from models.money.budgets import Rule
 from models.platform.vault import Vault
+from models.schema import Job
 from models.states import Priority
 from models.webhooks import deliveries, destinations
 from models.webhooks.deliveries import Tried
@@ -102,7 +103,9 @@ async def test_both_ways_accept_any_job_alike(bench: Bench, *, budgeted: bool) -
         names: list[Idempotency | None] = [
             ("submit", f"{way}{nth}", b"print") if nth % 2 else None for way in "ab"
         ]
-        plain = await jobs.admit(bench.database.direct, caller, submission, names[0])
+        plain = await jobs.admit(
+            bench.database.direct, bench.presenter, caller, submission, names[0]
+        )
         assert plain is not None
         async with bench.database.transaction() as tx:
             general, _ = await jobs.submit(
@@ -111,6 +114,43 @@ async def test_both_ways_accept_any_job_alike(bench: Bench, *, budgeted: bool) -
         rows = [await _accepted(bench, each) for each in (plain.job.id, general.id)]
         assert rows[0] == rows[1]
         assert [len(rows[0][each]) for each in ("jobs", "ledger")] == [1, 1]
+    assert await bench.audit() == []
+
+
+@pytest.mark.parametrize("budgeted", [False, True])
+async def test_both_ways_find_the_same_place_for_who_may_reuse(
+    bench: Bench, *, budgeted: bool
+) -> None:
+    if budgeted:
+        await _limit(bench, 10_000)
+    caller = replace(bench.caller, budgeted=budgeted)
+    same = asked("the same", reuse="exact", webhook_url=_HOOK)
+
+    async def in_both_ways(leader: Job) -> dict[str, list[dict[str, object]]]:
+        plain = await jobs.admit(bench.database.direct, bench.presenter, caller, same, None)
+        assert plain is not None
+        read = await jobs.read(bench.database.direct, caller.project_id, plain.job.id)
+        assert plain.show(bench.presenter) == read.show(bench.presenter)
+        general = await bench.do(lambda tx: jobs.submit(tx, bench.presenter, bench.caller, same))
+        made = plain.job.id, general[0].id
+        one, other = [_bare(await bench.everything_of(each)) for each in made]
+        if one["jobs"][0]["reused_from"] is not None:  # the newest of those that have the image
+            assert other["jobs"][0].pop("reused_from") == plain.job.id
+            other["jobs"][0]["reused_from"] = leader.id
+        assert one == other
+        return one
+
+    leader = await jobs.admit(bench.database.direct, bench.presenter, caller, same, None)
+    assert leader is not None
+    behind = await in_both_ways(leader.job)
+    assert behind["jobs"][0]["leader_id"] == leader.job.id
+    ref = await bench.begin(leader.job.id)
+    await bench.receive(ref)
+    assert await bench.succeed(ref)
+    done = await in_both_ways(leader.job)
+    told = [len(done[each]) for each in ("jobs", "ledger", "images", "events", "deliveries")]
+    assert (done["jobs"][0]["reused_from"], told) == (leader.job.id, [1, 0, 1, 1, 1])
+    assert await bench.follow_up() == 2
     assert await bench.audit() == []
 
 
@@ -155,7 +195,7 @@ async def test_a_row_without_a_column_is_a_row(bench: Bench) -> None:
 async def _admit(bench: Bench, **changes: object) -> Snapshot | None:
     """Submit in one statement, as who knows that there is a budget."""
     caller = replace(bench.caller, budgeted=True)
-    return await jobs.admit(bench.database.direct, caller, asked(**changes), None)  # type: ignore[arg-type] # as in `Bench.submit`
+    return await jobs.admit(bench.database.direct, bench.presenter, caller, asked(**changes), None)  # type: ignore[arg-type] # as in `Bench.submit`
 
 
 async def _limit(bench: Bench, jobs_: int, **rule: object) -> None:
@@ -221,8 +261,8 @@ async def test_its_version_names_the_state_that_reading_all_of_it_names(
         looked = await jobs.read(direct, project, job_id)
         assert (await jobs.read_version(direct, project, job_id)).etag == looked.etag
         async with bench.database.transaction() as tx:
-            assert (await jobs.snapshot(tx, project, job_id)).etag == looked.etag
-            assert looked.show(bench.presenter) == (await jobs.snapshot(tx, project, job_id)).show(
+            assert (await jobs.read(tx, project, job_id)).etag == looked.etag
+            assert looked.show(bench.presenter) == (await jobs.read(tx, project, job_id)).show(
                 bench.presenter
             )
     for read in (jobs.read, jobs.read_version):

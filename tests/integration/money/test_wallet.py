@@ -189,7 +189,7 @@ async def test_an_empty_wallet_parks_every_job_and_fails_none(house: House) -> N
     assert await gates(house) == ["wallet_empty"]
     parked = [job for job in made if await statuses(house, job) == ["queued"]]
     async with house.bench.database.transaction() as tx:
-        shown = await jobs.snapshot(tx, None, parked[0])
+        shown = await jobs.read(tx, None, parked[0])
     assert shown.show(house.bench.presenter)["waiting_reason"] == "wallet_empty"
     # More looks at a wallet that stays empty cost no call.
     calls = len(house.provider.world.calls.all)

@@ -156,7 +156,7 @@ async def test_while_the_provider_is_down_jobs_wait_and_then_go_on_by_themselves
     assert [reason for reason, _ in await closed(house.bench)] == ["provider_down"]
     assert len(house.provider.world.calls.all) <= 2 * ERRORS
     async with house.bench.database.transaction() as tx:
-        shown = await jobs.snapshot(tx, None, made[-1])
+        shown = await jobs.read(tx, None, made[-1])
     assert shown.show(house.bench.presenter)["waiting_reason"] == "provider_down"
     assert await look(house) == 0  # not before its time
     await wait(house, 15)

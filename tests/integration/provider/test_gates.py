@@ -234,7 +234,7 @@ async def test_what_one_project_meets_closes_the_gate_to_it_alone(
     quiet = await other.submit()
     async with house.bench.database.transaction() as tx:
         told = await jobs.explain(tx, house.settings, mine, bad[-1])
-        shown = await jobs.snapshot(tx, mine, bad[-1])
+        shown = await jobs.read(tx, mine, bad[-1])
         free = await jobs.explain(tx, house.settings, other.bench.caller.project_id, quiet)
     assert told["waiting_reason"] == "provider_down"
     assert "Calls of this project" in str(told["message"])

@@ -45,7 +45,7 @@ async def paid(bench: Bench) -> UUID:
 
 async def shown(bench: Bench, job_id: UUID) -> object:
     """Return why a job waits, as GET shows it; lists must find it by the same reason."""
-    read = await bench.do(lambda tx: jobs.snapshot(tx, bench.caller.project_id, job_id))
+    read = await bench.do(lambda tx: jobs.read(tx, bench.caller.project_id, job_id))
     reason = read.show(bench.presenter)["waiting_reason"]
     listed = await bench.do(
         lambda tx: jobs.listing(

@@ -291,7 +291,9 @@ _LONG_AGO = Filter(created_before=datetime.now(UTC) - 20 * DAY)
 # Each: what is done, and the indexes that its statements must go by.
 _ACTS: dict[str, tuple[Act, set[str]]] = {
     "admit": (
-        lambda tx, on: jobs.admit(_Within(tx), on.caller, asked(), ("submit", "new", b"")),
+        lambda tx, on: jobs.admit(
+            _Within(tx), on.presenter, on.caller, asked(), ("submit", "new", b"")
+        ),
         set(),
     ),
     "submit": (
@@ -307,7 +309,7 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
         set(),  # any of the backlog's
     ),
     "snapshot": (
-        lambda tx, on: jobs.snapshot(tx, on.caller.project_id, on.done),
+        lambda tx, on: jobs.read(tx, on.caller.project_id, on.done),
         {"uq_attempts_job_id_number", "pk_images"},
     ),
     "look": (

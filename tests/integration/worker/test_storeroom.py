@@ -93,7 +93,7 @@ async def test_a_job_that_waits_for_the_store_says_so(house: House) -> None:
         await house.bench.change(other, "run_after = now()")
         project = house.bench.caller.project_id
         async with house.bench.database.transaction() as tx:
-            shown = [await jobs.snapshot(tx, project, each) for each in (first, other)]
+            shown = [await jobs.read(tx, project, each) for each in (first, other)]
             told = [
                 await jobs.explain(tx, house.settings, project, each) for each in (first, other)
             ]
