@@ -10,11 +10,12 @@ from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, exists, func, select
+from sqlalchemy import ColumnElement, delete, exists, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import InstrumentedAttribute
 
 from models.platform.db import Transaction
+from models.platform.db.statements import Reader, prepared
 from models.schema import Aside
 
 Duty = Literal[
@@ -110,13 +111,15 @@ async def forget_old(tx: Transaction) -> None:
     await tx.execute(delete(Aside).where(Aside.again_at < func.now() - _FORGOTTEN))
 
 
-async def counts(tx: Transaction) -> dict[str, int]:
+async def counts(tx: Reader) -> dict[str, int]:
     """Count what is set aside, by duty."""
-    rows = await tx.execute(select(Aside.duty, func.count()).group_by(Aside.duty))
-    return {row[0]: row[1] for row in rows}
+    return {row["duty"]: row["n"] for row in await tx.read(_COUNTS, {})}
 
 
 async def listing(tx: Transaction, limit: int) -> list[Aside]:
     """Return what is set aside, the longest first."""
     rows = await tx.scalars(select(Aside).order_by(Aside.since, Aside.subject).limit(limit))
     return list(rows)
+
+
+_COUNTS = prepared(text("SELECT duty, count(*) AS n FROM set_aside GROUP BY duty"))

@@ -33,7 +33,6 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    literal,
     not_,
     or_,
     select,
@@ -44,6 +43,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from models.platform.db import Transaction
+from models.platform.db.statements import Reader, prepared
 from models.schema import BlobMark, File, Image, InputImage, Job
 
 # Longer than a transaction lives, and than the storing of what a body brings along.
@@ -191,13 +191,11 @@ async def is_waiting(tx: Transaction, project_id: UUID, until: datetime) -> bool
     return bool(await tx.scalar(select(exists().where(*mine))))
 
 
-async def overdue(tx: Transaction) -> timedelta:
+async def overdue(tx: Reader) -> timedelta:
     """Return for how long the oldest blob should be gone; nothing, while all are deleted in time."""
-    oldest = func.min(BlobMark.since)
-    late: timedelta | None = await tx.scalar(
-        select(func.now() - oldest - literal(GRACE, Interval())).where(BlobMark.gone_at.is_(None))
-    )
-    return max(late or timedelta(), timedelta())
+    (row,) = await tx.read(_WAITED, {})
+    late: timedelta | None = row["waited"]
+    return max((late or timedelta()) - GRACE, timedelta())
 
 
 def _not_being_deleted() -> ColumnElement[bool]:
@@ -238,3 +236,6 @@ _IN_TURN = text("""
               AND coalesce(doomed_until < now(), true) ORDER BY since LIMIT :limit) first
      ORDER BY nth, since LIMIT :limit
 """).bindparams(bindparam("grace", type_=Interval()))
+
+
+_WAITED = prepared(text("SELECT now() - min(since) AS waited FROM remnants WHERE gone_at IS NULL"))

@@ -15,7 +15,7 @@ from models.jobs import actions, batches, erasures
 from models.jobs.endings import expiring, following
 from models.jobs.queue import sharing
 from models.jobs.running import reaping
-from models.platform.db.statements import Reader, Statement, prepared
+from models.platform.db.statements import Reader, Statement, prepared, written_out
 from models.webhooks import deliveries
 
 
@@ -47,6 +47,4 @@ _LOOKS = {
     "fetch": _any(fetches.WAITING),
 }
 DUTIES: AbstractSet[str] = _LOOKS.keys()
-_TO_DO: Statement = (
-    f"SELECT {', '.join(f'{look} AS {duty}' for duty, look in _LOOKS.items())}".encode()
-)
+_TO_DO = written_out(f"SELECT {', '.join(f'{look} AS {duty}' for duty, look in _LOOKS.items())}")

@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from models import ids
 from models.money import facts
 from models.platform.db import Transaction
+from models.platform.db.statements import Reader, prepared
 from models.schema import Duty, Job, LedgerEntry, Project, UsageHour
 
 HOUR = timedelta(hours=1)
@@ -42,11 +43,10 @@ async def folded_until(tx: Transaction) -> datetime | None:
     return await tx.scalar(select(Duty.done_at).where(Duty.name == DUTY))
 
 
-async def age(tx: Transaction) -> timedelta | None:
+async def age(tx: Reader) -> timedelta | None:
     """Return how long ago the last folded hour ended; None when none is folded."""
-    passed: timedelta | None = await tx.scalar(
-        select(func.now() - Duty.done_at).where(Duty.name == DUTY)
-    )
+    (row,) = await tx.read(_AGE, {})
+    passed: timedelta | None = row["passed"]
     return passed
 
 
@@ -142,6 +142,8 @@ def whole(moment: datetime) -> datetime:
     """Return the last full hour (UTC) that is not after a moment."""
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
+
+_AGE = prepared(text(f"SELECT now() - {FOLDED_UNTIL} AS passed"))
 
 _OVER = text("""
     SELECT CAST(:end AS timestamptz) + CAST(:rest AS interval) <= now()

@@ -17,6 +17,7 @@ from models import ids
 from models.money import prices
 from models.money.dollars import usd
 from models.platform.db import Transaction
+from models.platform.db.statements import Reader, prepared
 from models.platform.jsonable import Json, time
 from models.schema import Project
 from models.schema import Wallet as Row
@@ -86,12 +87,13 @@ async def note(tx: Transaction, credits_: int, *, low: int, operator: str | None
     return standing
 
 
-async def read(tx: Transaction) -> Balance | None:
+async def read(tx: Reader) -> Balance | None:
     """Return the wallet as it was last read; None when it never was."""
-    row = await tx.scalar(select(Row).where(Row.id == 1))
-    if row is None:
+    rows = await tx.read(_READ, {})
+    if not rows:
         return None
-    return Balance(row.credits, _state(row.state), await _last_hour(tx), row.checked_at)
+    row, last_hour = rows[0], await _last_hour(tx)
+    return Balance(row["credits"], _state(row["state"]), last_hour, row["checked_at"])
 
 
 def show(found: Balance) -> Json:
@@ -122,13 +124,14 @@ def _state(word: str) -> State:
     return next(each for each in _EVENTS if each == word)
 
 
-async def _last_hour(tx: Transaction) -> int:
+async def _last_hour(tx: Reader) -> int:
     """Sum the charges of the calls that began within the last hour.
 
     Not of the ledger's last hour: charges that were found out late would look like a rush.
     """
     since = ids.first_at(datetime.now(UTC) - _HOUR)
-    return int(await tx.scalar(_LAST_HOUR, {"since": since}) or 0)
+    (row,) = await tx.read(_LAST_HOUR, {"since": since})
+    return int(row["credits"])
 
 
 async def _tell(tx: Transaction, operator: str, standing: Balance) -> None:
@@ -152,7 +155,12 @@ async def _tell(tx: Transaction, operator: str, standing: Balance) -> None:
 
 
 # An attempt's id begins with its time, so this reads the last hour of the primary key.
-_LAST_HOUR = text("SELECT sum(credits) FROM attempts WHERE id >= :since AND charge = 'settled'")
+_LAST_HOUR = prepared(
+    text("""
+    SELECT coalesce(sum(credits), 0) AS credits FROM attempts WHERE id >= :since AND charge = 'settled'
+""")
+)
+_READ = prepared(text("SELECT credits, state, checked_at FROM wallet WHERE id = 1"))
 
 # How many calls the balance pays for at once, at least one; NULL when it is not known. So a wallet that
 # runs out refuses a few calls, and not all that the workers could take.

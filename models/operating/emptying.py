@@ -18,6 +18,7 @@ from models.images import files
 from models.jobs import retention
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
+from models.platform.db.statements import Reader, prepared
 from models.schema import (
     Action,
     Batch,
@@ -39,10 +40,9 @@ from models.states import UNFINISHED
 _ALL = timedelta(hours=-2)  # the age from which jobs are deleted: clocks may be an hour apart
 
 
-async def doomed(tx: Transaction) -> list[UUID]:
+async def doomed(tx: Reader) -> list[UUID]:
     """Return the projects that are being deleted, the oldest first."""
-    left = Project.deleted_at.is_not(None) & Project.emptied_at.is_(None)
-    return list(await tx.scalars(select(Project.id).where(left).order_by(Project.deleted_at)))
+    return [row["id"] for row in await tx.read(_DOOMED, {})]
 
 
 async def unfinished(tx: Transaction, project_id: UUID, limit: int) -> list[UUID]:
@@ -123,3 +123,10 @@ _SENDING = text("""
      WHERE state = 'sending'
        AND endpoint_id IN (SELECT id FROM endpoints WHERE project_id = :project) LIMIT 1
 """)
+
+
+_DOOMED = prepared(
+    select(Project.id)
+    .where(Project.deleted_at.is_not(None), Project.emptied_at.is_(None))
+    .order_by(Project.deleted_at)
+)

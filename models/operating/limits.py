@@ -5,14 +5,16 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, func, select, text
 
 from models.platform.db import Transaction
+from models.platform.db.direct import Direct, DirectTransaction
+from models.platform.db.statements import prepared
 from models.schema import LimitSample
 
 _KEPT = timedelta(days=8)  # a week, and the day before it
 
 
-async def sample(tx: Transaction, calls: int, in_flight: int) -> None:
+async def sample(direct: Direct | DirectTransaction, calls: int, in_flight: int) -> None:
     """Keep how the limit stands: of a minute its last limit, and the most calls seen in flight."""
-    await tx.execute(_SAMPLE, {"calls": calls, "in_flight": in_flight})
+    await direct.write_all(_SAMPLE, {"calls": calls, "in_flight": in_flight})
 
 
 async def over(tx: Transaction, since: datetime, until: datetime) -> list[LimitSample]:
@@ -26,10 +28,12 @@ async def forget(tx: Transaction) -> None:
     await tx.execute(delete(LimitSample).where(LimitSample.at < func.now() - _KEPT))
 
 
-_SAMPLE = text("""
+_SAMPLE = prepared(
+    text("""
     INSERT INTO limit_samples AS s (at, calls, in_flight)
     VALUES (date_trunc('minute', now()), :calls, :in_flight)
         ON CONFLICT (at) DO UPDATE SET calls = excluded.calls,
            in_flight = greatest(s.in_flight, excluded.in_flight)
      WHERE s.calls <> excluded.calls OR s.in_flight < excluded.in_flight
 """)
+)

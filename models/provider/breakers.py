@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.platform.db import Transaction
+from models.platform.db.statements import Reader, prepared
 from models.provider import gates, limits
 from models.settings import Settings
 
@@ -60,10 +61,9 @@ async def failed(
     return failures
 
 
-async def counts(tx: Transaction) -> dict[str, int]:
+async def counts(tx: Reader) -> dict[str, int]:
     """Return how many answers in a row went wrong, by cause, as it was after the last one that did."""
-    rows = await tx.execute(text("SELECT cause, failures FROM breakers"))
-    return {row.cause: int(row.failures) for row in rows}
+    return {row["cause"]: row["failures"] for row in await tx.read(_COUNTS, {})}
 
 
 def _limit(settings: Settings, cause: Cause) -> int:
@@ -76,6 +76,8 @@ async def _of_several(tx: Transaction, settings: Settings, cause: Cause) -> bool
     shares = (await tx.execute(_SHARES, {"cause": cause, "half": (limit + 1) // 2})).one()
     return bool(shares.projects > 1 and shares.failures >= limit)
 
+
+_COUNTS = prepared(text("SELECT cause, failures FROM breakers"))
 
 _COUNT = text(f"""
     INSERT INTO breakers AS b (cause, failures)

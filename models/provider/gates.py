@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, or_, select, text
+from sqlalchemy import ColumnElement, delete, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from models.platform.db import Transaction
@@ -36,15 +36,16 @@ class Passage:
     way: Way = "open"
     but_jobs: Sequence[UUID] = ()
     but_projects: Sequence[UUID] = ()
-    gated: bool = (
-        False  # there is a gate that a probe may be sent through, or that is closed to all
-    )
 
 
-async def closed(tx: Transaction) -> list[str]:
+async def closed(tx: Reader) -> list[str]:
     """Return why calls may not be dispatched freely at present; an empty list when all gates are open."""
-    for_all = select(Gate.reason).where(Gate.project_id.is_(None))
-    return list(await tx.scalars(for_all.order_by(Gate.closed_at)))
+    return [row["reason"] for row in await tx.read(_CLOSED, {})]
+
+
+async def are_open(tx: Reader) -> bool:
+    """Return whether no gate is closed or half-open, to all or to a project."""
+    return not await tx.read(_ANY, {})
 
 
 async def untried(tx: Transaction) -> set[str]:
@@ -53,11 +54,9 @@ async def untried(tx: Transaction) -> set[str]:
     return set(await tx.scalars(shut))
 
 
-async def of_projects(tx: Transaction) -> dict[str, int]:
+async def of_projects(tx: Reader) -> dict[str, int]:
     """Return to how many projects a gate is closed that is not closed to all, by reason."""
-    own = select(Gate.reason, func.count()).where(Gate.project_id.is_not(None))
-    rows = await tx.execute(own.group_by(Gate.reason))
-    return {row[0]: row[1] for row in rows}
+    return {row["reason"]: row["n"] for row in await tx.read(_OF_PROJECTS, {})}
 
 
 def shut(reason: WaitingReason) -> ColumnElement[bool]:
@@ -89,16 +88,10 @@ async def close(
     await tx.execute(row.on_conflict_do_nothing())
 
 
-async def passage(tx: Reader) -> Passage:
-    """Return what may pass."""
-    (row,) = await tx.read(_PASSAGE, {})
-    return told(row)
-
-
 def told(row: Row) -> Passage:
     """Read the row of `PASSAGE`."""
     way: Way = "open" if row["probes"] is None else "probe" if row["probes"] else "closed"
-    return Passage(way, row["but_jobs"] or (), row["but_projects"] or (), gated=row["gated"])
+    return Passage(way, row["but_jobs"] or (), row["but_projects"] or ())
 
 
 async def standing(tx: Transaction) -> list[Gate]:
@@ -125,7 +118,8 @@ async def _open(tx: Transaction, which: ColumnElement[bool]) -> bool:
     return True
 
 
-# What is closed to all, and what a probe may be sent through: one row, whether there is any or none.
+# What is closed to all, and what a probe may be sent through: one row, whether there is any or none
+# (`gated`).
 PASSAGE = """
     SELECT count(*) > 0 AS gated,
            bool_and(half_open_at IS NOT NULL AND probe_id IS NULL)
@@ -136,4 +130,8 @@ PASSAGE = """
       FROM gates LEFT JOIN LATERAL unnest(probed) AS job ON true
      WHERE project_id IS NULL OR half_open_at IS NOT NULL"""
 
-_PASSAGE = prepared(text(PASSAGE))
+_ANY = prepared(text("SELECT FROM gates LIMIT 1"))
+_CLOSED = prepared(text("SELECT reason FROM gates WHERE project_id IS NULL ORDER BY closed_at"))
+_OF_PROJECTS = prepared(
+    text("SELECT reason, count(*) AS n FROM gates WHERE project_id IS NOT NULL GROUP BY reason")
+)

@@ -124,7 +124,7 @@ async def _dispatch(database: Database) -> float:
 
 async def _explain(database: Database) -> list[str]:
     asked = {"calls": SLOTS, "free": SLOTS, "lease": _LEASE, "typical_call": _CALL,
-             "but_jobs": [], "but_projects": []}  # fmt: skip
+             "but_jobs": [], "but_projects": [], "whatever": True, "probing": False}  # fmt: skip
     rows: list[str] = []
     with suppress(_TakenBack):
         async with database.transaction() as tx:

@@ -23,8 +23,10 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 # The longest that anything in a turn waits is a statement of Postgres, or an answer of the provider, 35 s.
 _STUCK = timedelta(minutes=3)
 
-# From one turn of a duty to the next that is only rung for: under load a turn does what many rings ask.
-_REST = 0.05  # seconds
+# From one turn of a duty to the next that is only rung for: under load a turn does what many rings ask. So
+# many turns after a quiet time come at once all the same: nobody who comes with few others waits.
+REST = timedelta(milliseconds=50)
+_AHEAD = 2
 
 FAILURES = Counter(
     "darkroom_duty_failures_total",
@@ -59,22 +61,23 @@ async def repeat(
     *,
     every: timedelta,
     topic: str | None = None,
+    rest: timedelta = REST,
     stuck: timedelta = _STUCK,
 ) -> None:
     """Do a duty when its doorbell rings, and every so often anyway; at once again while it returns True.
 
-    A turn that returns a time knows of something to do by then, and is repeated by then at the latest.
-    A Postgres that is away is waited for; anything else that goes wrong is logged, and the duty goes on
-    with its next turn: one poisoned row must not stop what keeps all others moving. A turn of which nothing
-    is seen for `stuck` makes the process unhealthy.
+    A turn that returns a time is repeated by then at the latest. Postgres is waited for; anything else that
+    goes wrong is logged, and the duty goes on: one poisoned row must not stop what keeps all others moving.
     """
-    dispatcher.watchdog.watch(name, stuck)
-    for cause in ("postgres", "bug"):
-        FAILURES.labels(name, cause)
+    _watch(dispatcher, name, stuck)
+    ready, pace = (
+        float("-inf"),
+        rest.total_seconds(),
+    )  # when the next turn may begin that is rung for
     with dispatcher.doorbell.waiter(topic or own_topic(name)) as bell:
         while True:
             more: bool | timedelta = False
-            began = time.monotonic()
+            ready = _next(ready, pace)
             go_on()
             try:
                 more = await turn()
@@ -90,4 +93,17 @@ async def repeat(
                 wait = min(more, every) if more else every
                 dispatcher.watchdog.expect(name, wait + stuck)
                 await bell.wait(wait)
-                await asyncio.sleep(max(began + _REST - time.monotonic(), 0))
+                await asyncio.sleep(max(ready - time.monotonic(), 0))
+
+
+def _watch(dispatcher: Dispatcher, name: str, stuck: timedelta) -> None:
+    """Make it unhealthy when nothing is seen of a turn for so long; and show its failures from 0 on."""
+    dispatcher.watchdog.watch(name, stuck)
+    for cause in ("postgres", "bug"):
+        FAILURES.labels(name, cause)
+
+
+def _next(ready: float, pace: float) -> float:
+    """Return when a turn may follow one that begins now, and might have begun since `ready`."""
+    now = time.monotonic()
+    return min(max(ready, now - (_AHEAD + 1) * pace), now) + pace

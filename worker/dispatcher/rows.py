@@ -13,6 +13,8 @@ from models.coordination import aside
 from models.coordination.aside import Duty
 from models.errors import Unavailable
 from models.platform.db import Transaction
+from models.platform.db.absences import is_refusal
+from models.platform.db.direct import Direct
 from models.platform.db.failures import said
 from worker.dispatcher.duty import FAILURES, Dispatcher
 from worker.dispatcher.watchdog import go_on
@@ -119,26 +121,38 @@ async def each_alone(
 
     One that fails is logged and counted, returns None, and stops none of the others.
     """
-    given: list[object] = []
-    for step in steps:
-        go_on()
-        try:
-            async with dispatcher.database.transaction() as tx:
-                given.append(await step(tx))
-        except Unavailable:
-            raise
-        except Exception as failed:  # it is this step's alone
-            FAILURES.labels(duty, "bug").inc()
-            name = getattr(getattr(step, "func", step), "__name__", "")
-            log.error(  # noqa: TRY400 - `exc_info` says when there is one
-                "duty.step_failed",
-                duty=duty,
-                step=name,
-                reason=said(failed),
-                exc_info=_unexpected(failed),
-            )
-            given.append(None)
-    return given
+
+    async def begun(step: Callable[[Transaction], Awaitable[object]]) -> object:
+        async with dispatcher.database.transaction() as tx:
+            return await step(tx)
+
+    return [await _alone(duty, step, begun(step)) for step in steps]
+
+
+async def each_direct(
+    dispatcher: Dispatcher, duty: str, *steps: Callable[[Direct], Awaitable[object]]
+) -> list[object]:
+    """Do the same with steps that need no transaction: each statement of theirs is one."""
+    direct = dispatcher.database.direct
+    return [await _alone(duty, step, step(direct)) for step in steps]
+
+
+async def _alone(duty: str, step: object, work: Awaitable[object]) -> object:
+    go_on()
+    try:
+        return await work
+    except Unavailable:
+        raise
+    except Exception as failed:  # it is this step's alone
+        FAILURES.labels(duty, "bug").inc()
+        log.error(  # noqa: TRY400 - `exc_info` says when there is one
+            "duty.step_failed",
+            duty=duty,
+            step=getattr(getattr(step, "func", step), "__name__", ""),
+            reason=said(failed),
+            exc_info=_unexpected(failed),
+        )
+        return None
 
 
 async def _set_aside(dispatcher: Dispatcher, duty: Duty, subject: UUID, failed: Exception) -> None:
@@ -158,4 +172,4 @@ async def _set_aside(dispatcher: Dispatcher, duty: Duty, subject: UUID, failed: 
 
 def _unexpected(failed: Exception) -> Exception | None:
     """Return what a traceback tells more of: of Postgres, its own words say enough."""
-    return None if isinstance(failed, DBAPIError) else failed
+    return None if isinstance(failed, DBAPIError) or is_refusal(failed) else failed

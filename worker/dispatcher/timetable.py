@@ -34,7 +34,7 @@ from worker.dispatcher.duties import (
     retaining,
     waking,
 )
-from worker.dispatcher.duty import Dispatcher, own_topic, repeat
+from worker.dispatcher.duty import REST, Dispatcher, own_topic, repeat
 
 _FASTEST = timedelta(seconds=1)
 _RECONCILE_SLOWEST, _RECHECK_SLOWEST = timedelta(seconds=60), timedelta(hours=1)
@@ -43,31 +43,39 @@ _PRICES = timedelta(minutes=10)
 _MINUTE, _LOOK = timedelta(seconds=60), timedelta(seconds=10)
 _AUDIT, _EMPTY = timedelta(minutes=10), timedelta(seconds=10)
 _ANYWAY = 10  # ticks
+# A call lasts for most of a minute: in a stream of jobs none loses much by waiting for so long at most, and
+# one turn dispatches all that came. One that comes alone is dispatched at once.
+_BETWEEN = timedelta(milliseconds=150)
 _BUDGETS = timedelta(seconds=5)  # what waits for room in a budget waits for hours, as a rule
 
 
 class Entry(NamedTuple):
-    """A duty: its name in logs and metrics, its turn, the time between turns, and what rings for it."""
+    """A duty: its name in logs and metrics, its turn, the time between turns, and what rings for it.
+
+    Turns that are rung for come no faster than one in a `rest`, but for the first few.
+    """
 
     name: str
     turn: Callable[[], Awaitable[bool | timedelta]]
     every: timedelta
     topic: str | None = None
+    rest: timedelta = REST
 
 
 def duties(dispatcher: Dispatcher, reader: AccountReader) -> list[Coroutine[object, object, None]]:
     """Return every duty, to be run side by side; raise `Misconfigured` for a store that cannot be."""
     entries = (*_of_postgres(dispatcher), *_of_the_account(reader, dispatcher.settings))
     return [
-        repeat(dispatcher, name, turn, every=every, topic=topic)
-        for name, turn, every, topic in entries
+        repeat(dispatcher, name, turn, every=every, topic=topic, rest=rest)
+        for name, turn, every, topic, rest in entries
     ]
 
 
 def looked_for(dispatcher: Dispatcher) -> Iterator[Entry]:
     """Yield the duties that `looking` wakes."""
     anyway = _ANYWAY * dispatcher.settings.tick
-    yield Entry("release", partial(dispatching.run, dispatcher, dispatching.Last()), anyway, "jobs")
+    release = partial(dispatching.run, dispatcher, dispatching.Last())
+    yield Entry("release", release, anyway, "jobs", _BETWEEN)
     yield Entry("wake", partial(waking.run, dispatcher, waking.Cursor()), anyway, "deliveries")
     yield Entry("reap", partial(reaping.run, dispatcher), anyway)
     yield Entry("expire", partial(reaping.expire, dispatcher), anyway)

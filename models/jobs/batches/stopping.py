@@ -146,7 +146,7 @@ def _ending(which: str) -> Statement:
     )
     held = select(ended).where(ended.c.freed > 0).subquery("held")
     freed = ledger.appended(held, (literal(1), "release", -held.c.freed, None))
-    return prepared(select(ended).add_cte(freed.cte("freed")), long=True)
+    return prepared(select(ended).add_cte(freed.cte("freed")))
 
 
 _END = {which: _ending(which) for which in (ROW_IN_QUEUE, ROW_READY, ROW_UNHELD)}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, not_, or_, select, text, update
+from sqlalchemy import func, or_, select, text, update
 
 from models import ids
 from models.audit_log import recording
@@ -16,6 +16,7 @@ from models.jobs.changes.moving import lock
 from models.jobs.running.answering import after_resolved, tell_resolved
 from models.jobs.view import Presenter
 from models.platform.db import Transaction
+from models.platform.db.statements import Reader, prepared
 from models.schema import Attempt, Job
 from models.states import unknown_charge
 
@@ -75,18 +76,11 @@ async def believed_free(tx: Transaction, *, limit: int) -> list[Attempt]:
     return list(rows)
 
 
-async def left_over(tx: Transaction, known_keys: Collection[str]) -> LeftOver:
+async def left_over(tx: Reader, known_keys: Collection[str]) -> LeftOver:
     """Count the unknown charges that reconciliation cannot reach; keys are named by their prefixes."""
-    old = Attempt.sent_at <= func.now() - _LOG_LIFE
-    stranger = Attempt.key_prefix.not_in(known_keys)
-    row = (
-        await tx.execute(
-            select(func.count().filter(old), func.count().filter(stranger, not_(old))).where(
-                text(unknown_charge())
-            )
-        )
-    ).one()
-    return LeftOver(*row)
+    asked = {"log_life": _LOG_LIFE, "known_keys": list(known_keys)}
+    (row,) = await tx.read(_LEFT_OVER, asked)
+    return LeftOver(row["too_old"], row["key_unknown"])
 
 
 async def named(tx: Transaction, client_request_ids: Collection[str]) -> list[Attempt]:
@@ -206,3 +200,14 @@ def _known(attempt: Attempt) -> str:
     if attempt.charge == "settled":
         return f"is settled, with {attempt.credits} credits"
     return "was never charged" if attempt.charge == "none" else "is released already"
+
+
+_LEFT_OVER = prepared(
+    text(f"""
+    SELECT count(*) FILTER (WHERE old) AS too_old,
+           count(*) FILTER (WHERE NOT old AND key_prefix <> ALL (CAST(:known_keys AS text[])))
+               AS key_unknown
+      FROM (SELECT key_prefix, sent_at <= now() - :log_life AS old
+              FROM attempts WHERE {unknown_charge()}) unknown
+""")  # noqa: S608 - a constant of ours
+)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import text
 
 from models.coordination.workers import SLOTS
-from models.platform.db import Transaction
+from models.platform.db.statements import Reader, prepared
 from models.states import DELIVERY_DUE, JOB_IN_FLIGHT, unknown_charge
 
 
@@ -38,37 +38,37 @@ class Backlog:
     generate_slots: int
 
 
-async def waiting(tx: Transaction) -> Sequence[Waiting]:
+async def waiting(tx: Reader) -> Sequence[Waiting]:
     """Count the jobs that wait, by the reason that they are shown with; history costs nothing."""
-    rows = await tx.execute(_WAITING)
     return [
-        Waiting(row.reason, row.priority, int(row.n), float(row.oldest), row.runnable)
-        for row in rows
+        Waiting(row["reason"], row["priority"], row["n"], float(row["oldest"]), row["runnable"])
+        for row in await tx.read(_WAITING, {})
     ]
 
 
-async def read(tx: Transaction, *, seen: timedelta) -> Backlog:
+async def read(tx: Reader, *, seen: timedelta) -> Backlog:
     """Count what is unfinished, and the workers that were seen so lately.
 
     Each count is of a partial index, so history costs nothing.
     """
-    row = (await tx.execute(_READ, {"seen": seen})).one()
+    (row,) = await tx.read(_READ, {"seen": seen})
     return Backlog(
-        released=int(row.released),
-        running=int(row.running),
-        unknown_charges=int(row.unknown_charges),
-        unknown_credits=int(row.unknown_credits),
-        oldest_unknown=float(row.oldest_unknown),
-        deliveries_pending=int(row.pending),
-        oldest_delivery=float(row.oldest_delivery),
-        deliveries_sending=int(row.sending),
-        workers=int(row.workers),
-        generate_slots=int(row.generate_slots),
+        released=int(row["released"]),
+        running=int(row["running"]),
+        unknown_charges=int(row["unknown_charges"]),
+        unknown_credits=int(row["unknown_credits"]),
+        oldest_unknown=float(row["oldest_unknown"]),
+        deliveries_pending=int(row["pending"]),
+        oldest_delivery=float(row["oldest_delivery"]),
+        deliveries_sending=int(row["sending"]),
+        workers=int(row["workers"]),
+        generate_slots=int(row["generate_slots"]),
     )
 
 
 # The reason as `view.waiting_reason` has it, but for gates of single projects.
-_WAITING = text("""
+_WAITING = prepared(
+    text("""
     SELECT CASE WHEN runnable THEN coalesce(gate.reason, 'queue')
                 ELSE coalesce(waiting_reason, 'backoff') END AS reason,
            priority, runnable, count(*) AS n, extract(epoch FROM now() - min(created_at)) AS oldest
@@ -78,8 +78,10 @@ _WAITING = text("""
                   ON true
      GROUP BY 1, 2, 3
 """)
+)
 
-_READ = text(f"""
+_READ = prepared(
+    text(f"""
     SELECT j.released, j.running,
            a.n AS unknown_charges, a.credits AS unknown_credits, a.oldest AS oldest_unknown,
            d.pending, d.oldest AS oldest_delivery, d.sending, w.workers, w.generate_slots
@@ -96,3 +98,4 @@ _READ = text(f"""
               FROM deliveries WHERE state = 'pending' OR state = 'sending') d,
            ({SLOTS}) w
 """)  # noqa: S608 - constants of ours
+)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
-from models.platform.db import Transaction
+from models.platform.db.statements import Reader, prepared
 from models.provider import pauses
 from models.states import DELIVERY_DUE, JOB_IN_FLIGHT, JOB_PAID, JOB_READY
 
@@ -21,16 +21,17 @@ class Demand:
     deliver: int
 
 
-async def wanted(tx: Transaction, *, limit: int, tries_cap: int) -> Demand:
+async def wanted(tx: Reader, *, limit: int, tries_cap: int) -> Demand:
     """Count the places wanted within the provider's `limit`, and `tries_cap` tries to one receiver.
 
     A project is looked at for at most `limit` jobs, so a long backlog costs no more than a short one.
     """
-    row = (await tx.execute(_WANTED, {"limit": limit, "cap": tries_cap})).one()
-    return Demand(int(row.calls) + int(row.keeping), int(row.deliveries))
+    (row,) = await tx.read(_WANTED, {"limit": limit, "cap": tries_cap})
+    return Demand(int(row["calls"]) + int(row["keeping"]), int(row["deliveries"]))
 
 
-_WANTED = text(f"""
+_WANTED = prepared(
+    text(f"""
     WITH RECURSIVE owners AS (
         (SELECT project_id FROM jobs WHERE {JOB_READY} ORDER BY project_id, model, rank, id LIMIT 1)
          UNION ALL
@@ -67,3 +68,4 @@ _WANTED = text(f"""
              LEFT JOIN lanes USING (lane) WHERE coalesce(lanes.paused_until <= now(), true)
            ) AS deliveries
 """)  # noqa: S608 - constants of ours
+)

@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from models.coordination import aside
 from models.platform.db.statements import prepared
-from models.provider import pauses
+from models.provider import gates, pauses
 from models.states import JOB_IN_FLIGHT, JOB_PAID, JOB_PARKED, JOB_READY
 
 KEPT = 8  # of so many places that the others have left a project leaves one free
@@ -192,13 +192,17 @@ _CHOOSE = f"""
               FROM counted WHERE fits) own
          WHERE turn <= room ORDER BY base + turn, rank, id LIMIT :calls
     )"""  # noqa: S608 - every part is this file's own
-CALLS_FIRST = prepared(text(f"{_CHOOSE} SELECT id FROM chosen"), long=True)  # noqa: S608 - ours
+CALLS_FIRST = prepared(text(f"{_CHOOSE} SELECT id FROM chosen"))  # noqa: S608 - ours
 # Rows with an id are dispatched; the others name a project and model whose first jobs met a full key.
+# A gate that has closed since the look may have given back the very job that is chosen: none is taken.
 CALLS = prepared(
-    text(f"""{_CHOOSE}, taken AS MATERIALIZED (
+    text(f"""{_CHOOSE}, passage AS MATERIALIZED ({gates.PASSAGE}
+    ), taken AS MATERIALIZED (
         SELECT jobs.id, chosen.project_id, chosen.base, chosen.base + chosen.turn AS turn, chosen.rank
           -- By their ids: written so that no index of all that waits looks as good.
-          FROM chosen JOIN jobs ON jobs.id = chosen.id WHERE jobs.status || '' = 'queued'
+          FROM chosen JOIN jobs ON jobs.id = chosen.id
+         WHERE jobs.status || '' = 'queued'
+           AND (SELECT :whatever OR probes IS NULL OR (probes AND :probing) FROM passage)
            FOR NO KEY UPDATE OF jobs SKIP LOCKED
     ), released AS (
         UPDATE jobs SET {_CALLED}
@@ -209,13 +213,14 @@ CALLS = prepared(
         SELECT project_id, base + count(*) FROM taken GROUP BY project_id, base ORDER BY project_id
             ON CONFLICT (project_id) DO UPDATE SET turn = excluded.turn
     )
-    SELECT id, fence, traceparent, turn, rank, NULL::uuid AS project_id, NULL AS model FROM released
+    SELECT id, fence, traceparent, turn, rank, gated, NULL::uuid AS project_id, NULL AS model
+      FROM released, passage
      UNION ALL
-    SELECT DISTINCT NULL::uuid, NULL::bigint, NULL, NULL::bigint, NULL::timestamptz, project_id, model
+    SELECT DISTINCT NULL::uuid, NULL::bigint, NULL, NULL::bigint, NULL::timestamptz, NULL::bool,
+           project_id, model
       FROM counted WHERE NOT fits AND model IS NOT NULL
      ORDER BY turn, rank, id
-"""),  # noqa: S608 - every part is this file's own
-    long=True,
+""")  # noqa: S608 - every part is this file's own
 )
 
 # Those that met a full key leave the line, so that nobody passes them again at each turn.

@@ -19,7 +19,7 @@ from models.money.budgets.rules import (
     remove,
     standings,
 )
-from models.money.budgets.thresholds import cross, crossing, following, owner
+from models.money.budgets.thresholds import any_soft, cross, crossing, following, owner
 from models.money.budgets.windows import LEFT, BudgetState
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "ROOM",
     "BudgetState",
     "Rule",
+    "any_soft",
     "cross",
     "crossing",
     "drifts",

@@ -2,11 +2,12 @@
 
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from models.coordination import aside
 from models.money.budgets.windows import BudgetState, standing
 from models.platform.db import Transaction
+from models.platform.db.statements import Reader, prepared
 from models.schema import Budget, BudgetWindow
 
 
@@ -32,6 +33,11 @@ async def following(tx: Transaction, after: UUID, look_at: int) -> list[UUID]:
     """Return so many budgets after this id, in the order of `crossing`."""
     found = select(Budget.id).where(Budget.id > after, ~aside.passed_by("budgets", Budget.id))
     return list(await tx.scalars(found.order_by(Budget.id).limit(look_at)))
+
+
+async def any_soft(tx: Reader) -> bool:
+    """Return whether there is a budget that tells."""
+    return bool(await tx.read(_ANY_SOFT, {}))
 
 
 async def owner(tx: Transaction, budget_id: UUID) -> UUID | None:
@@ -62,3 +68,6 @@ async def cross(tx: Transaction, budget_id: UUID) -> tuple[BudgetState, int] | N
 def _threshold(standing: BudgetState) -> int:
     used = standing.held + standing.spent
     return next((at for at in (100, 80) if used * 100 >= standing.budget.limit * at), 0)
+
+
+_ANY_SOFT = prepared(text("SELECT FROM budgets WHERE mode = 'soft' LIMIT 1"))

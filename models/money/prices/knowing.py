@@ -4,7 +4,7 @@ from sqlalchemy import select, text
 
 from models.money.prices.tariffs import DEAREST, is_listed, listed, of_row
 from models.platform.db import Transaction
-from models.platform.db.statements import Reader, prepared
+from models.platform.db.statements import Reader, attributes, loaded, prepared
 from models.provider import catalog
 from models.provider.rates import Known
 from models.schema import Price
@@ -22,7 +22,7 @@ async def current(tx: Transaction, model_id: str) -> int | None:
     return None if row is None or not _learnt(row) else of_row(model_id, row).present
 
 
-async def present(tx: Transaction) -> dict[str, int]:
+async def present(tx: Reader) -> dict[str, int]:
     """Return the price of every model of the catalog that has one: as learned, else as published.
 
     Where it depends on the input, the dearest.
@@ -30,7 +30,7 @@ async def present(tx: Transaction) -> dict[str, int]:
     return {model: each.present for model, each in (await callable_models(tx)).items()}
 
 
-async def callable_models(tx: Transaction) -> dict[str, Known]:
+async def callable_models(tx: Reader) -> dict[str, Known]:
     """Return what is known of the price of every model of the catalog that can be called."""
     learned, found = await learned_prices(tx), dict[str, Known]()
     for model in catalog.models():
@@ -45,9 +45,9 @@ async def dearest(tx: Reader) -> int:
     return int(row["credits"])
 
 
-async def learned_prices(tx: Transaction) -> dict[str, Known]:
+async def learned_prices(tx: Reader) -> dict[str, Known]:
     """Return what was quoted, taught or allowed, by model; not the prices of the catalog alone."""
-    rows = await tx.scalars(select(Price))
+    rows = [loaded(Price, row) for row in await tx.read(_LEARNED, {})]
     # What only charges have taught is no published price: it comes of calls that one had allowed.
     told = (
         row
@@ -62,3 +62,4 @@ def _learnt(row: Price) -> bool:
 
 
 _DEAREST = prepared(text(f"SELECT {DEAREST} AS credits"))
+_LEARNED = prepared(select(*attributes(Price)))

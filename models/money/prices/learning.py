@@ -12,6 +12,7 @@ from models import ids
 from models.money.prices.knowing import known
 from models.money.prices.tariffs import PLAUSIBLE, listed_price, of_row
 from models.platform.db import Transaction
+from models.platform.db.statements import Reader, prepared
 from models.provider.rates import Known
 from models.schema import Attempt, Price
 
@@ -82,18 +83,20 @@ async def _testify(tx: Transaction, row: Price, job_id: UUID, charged: int) -> b
     return taught
 
 
-async def drifts(tx: Transaction) -> list[Drift]:
+async def drifts(tx: Reader) -> list[Drift]:
     """Return the models whose charges of the last hour differ from their holds."""
     since = ids.first_at(datetime.now(UTC) - _LATELY)
-    rows = await tx.execute(_DRIFTS, {"since": since})
-    return [Drift(row.model, int(row.attempts), int(row.credits)) for row in rows]
+    rows = await tx.read(_DRIFTS, {"since": since})
+    return [Drift(row["model"], row["attempts"], int(row["credits"])) for row in rows]
 
 
 # An attempt's id begins with its time, so this reads the last hour of the primary key.
-_DRIFTS = text("""
+_DRIFTS = prepared(
+    text("""
     SELECT jobs.model, count(*) AS attempts, sum(attempts.credits - attempts.hold) AS credits
       FROM attempts JOIN jobs ON jobs.id = attempts.job_id
      WHERE attempts.id >= :since AND attempts.charge = 'settled'
        AND attempts.credits <> attempts.hold
      GROUP BY jobs.model ORDER BY jobs.model
 """)
+)

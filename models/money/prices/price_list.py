@@ -36,7 +36,6 @@ class PriceList:
     async def learned(self) -> Mapping[str, Known]:
         """Return what was told or taught, by model; raises `Unavailable`."""
         if time.monotonic() - self._read_at >= _BELIEVED:
-            async with self._database.transaction() as tx:
-                self._learned = await learned_prices(tx)
+            self._learned = await learned_prices(self._database.direct)
             self._read_at = time.monotonic()
         return self._learned

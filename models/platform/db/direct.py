@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncConnection, AsyncCursor, AsyncRawCursor
 from psycopg.adapt import AdaptersMap
 from psycopg.pq import ExecStatus
 from psycopg.rows import DictRow, dict_row
@@ -19,7 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from models.errors import Unavailable
 from models.platform.db.absences import absence, leads_astray
-from models.platform.db.statements import Row, Statement, Values
+from models.platform.db.statements import LongStatement, Row, Statement, Values
 from models.platform.metrics import PoolState
 
 ADAPTERS = AdaptersMap(psycopg.adapters)
@@ -119,7 +119,7 @@ class Direct:
 
     async def _run(self, statement: Statement, values: Values) -> list[DictRow]:
         async with self._lent() as connection:
-            return await _rows(await connection.execute(statement, values))
+            return await _rows(await _executed(connection, statement, values))
 
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[AsyncConnection[DictRow]]:
@@ -173,7 +173,7 @@ class DirectTransaction:
 
     async def run(self, statement: Statement, values: Values) -> list[DictRow]:
         """Run one statement and return its rows, if it has any."""
-        return await _rows(await self._connection.execute(statement, values))
+        return await _rows(await _executed(self._connection, statement, values))
 
     read = write_all = run
 
@@ -206,6 +206,15 @@ async def _begun(
             await connection.rollback()
         raise
     await connection.commit()
+
+
+async def _executed(
+    connection: AsyncConnection[DictRow], statement: Statement, values: Values
+) -> AsyncCursor[DictRow]:
+    if not isinstance(statement, LongStatement):
+        return await connection.execute(statement, values)
+    numbered = AsyncRawCursor(connection)
+    return await numbered.execute(statement.numbered, [values[name] for name in statement.names])
 
 
 async def _rows(cursor: AsyncCursor[DictRow]) -> list[DictRow]:

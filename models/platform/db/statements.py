@@ -12,6 +12,15 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.types import TypeEngine
 
 Statement = bytes  # as psycopg takes what is written nowhere but in this code
+
+
+class LongStatement(bytes):
+    """One that psycopg would parse anew each time; `numbered` is the same with `$1`, for `names`."""
+
+    numbered: bytes
+    names: tuple[str, ...]
+
+
 Values = Mapping[str, object]
 Row = DictRow  # of an answer, by the columns' names
 Entity = TypeVar("Entity")
@@ -21,6 +30,7 @@ _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy le
 
 _UNREAD = re.compile(r" AS anon_\d+|-- .*")  # labels and comments
 _CACHED = 4096  # bytes of a statement, up to which psycopg remembers its parameters (_queries.py)
+_PARAMETER = re.compile(rb"%\((\w+)\)s|%%")
 
 
 class Reader(Protocol):
@@ -52,21 +62,23 @@ def given(name: str, like: ColumnElement[Value] | TypeEngine[Value]) -> BindPara
     return bindparam(name, None, type_=type_)
 
 
-def prepared(written: ClauseElement, *, long: bool = False) -> Statement:
+def prepared(written: ClauseElement) -> Statement:
     """Compile a statement of SQLAlchemy's once and for all: its constants in it, its parameters by name.
 
-    What it is `given` are the parameters; psycopg binds them. Only one that is known to be `long` may be
-    so: psycopg parses it anew each time.
+    What it is `given` are the parameters; psycopg binds them.
     """
     compiled = written.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
     text = str(compiled)
     for name, value in (compiled.params or {}).items():
         if value is not None:
             text = text.replace(f"%({name})s", _literal(value))
-    statement = " ".join(_UNREAD.sub("", text).split()).encode()
-    if len(statement) > _CACHED and not long:
-        raise ValueError(f"psycopg would parse these {len(statement)} bytes anew each time")
-    return statement
+    return written_out(" ".join(_UNREAD.sub("", text).split()))
+
+
+def written_out(statement: str) -> Statement:
+    """Return what is put together of `prepared` statements as one of them."""
+    found = statement.encode()
+    return found if len(found) <= _CACHED else _numbered(found)
 
 
 def attributes(entity: type[object]) -> list[ColumnElement[object]]:
@@ -86,6 +98,22 @@ def loaded(entity: type[Entity], row: Mapping[str, object]) -> Entity:
     made = entity()
     made.__dict__.update(row)
     return made
+
+
+def _numbered(statement: bytes) -> LongStatement:
+    names: list[str] = []
+
+    def number(found: re.Match[bytes]) -> bytes:
+        if found[1] is None:
+            return b"%"
+        name = found[1].decode()
+        if name not in names:
+            names.append(name)
+        return b"$%d" % (names.index(name) + 1)
+
+    long = LongStatement(statement)
+    long.numbered, long.names = _PARAMETER.sub(number, statement), tuple(names)
+    return long
 
 
 def _literal(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from sqlalchemy import case, func, select
 
-from models.platform.db import Transaction
+from models.platform.db.statements import Reader, prepared
 from models.schema import Endpoint
 from models.webhooks.endpoints.health import BY_ITS_PROJECT
 
@@ -10,18 +10,20 @@ from models.webhooks.endpoints.health import BY_ITS_PROJECT
 _STATES = ("working", "failing", "disabled")
 
 
-async def count(tx: Transaction) -> dict[str, int]:
+async def count(tx: Reader) -> dict[str, int]:
     """Count the endpoints in each state, of all projects; what its owner has disabled is not counted."""
-    failed = Endpoint.disabled_reason.is_distinct_from(BY_ITS_PROJECT)
-    state = case(
-        (~Endpoint.enabled, "disabled"),
-        (Endpoint.failing_since.is_not(None), "failing"),
-        else_="working",
-    )
-    rows = await tx.execute(
-        select(state, func.count())
-        .where(Endpoint.deleted_at.is_(None), Endpoint.enabled | failed)
-        .group_by(state)
-    )
-    found = {row[0]: int(row[1]) for row in rows}
+    found = {row["state"]: int(row["n"]) for row in await tx.read(_COUNT, {})}
     return {each: found.get(each, 0) for each in _STATES}
+
+
+_FAILED = Endpoint.disabled_reason.is_distinct_from(BY_ITS_PROJECT)
+_STATE = case(
+    (~Endpoint.enabled, "disabled"),
+    (Endpoint.failing_since.is_not(None), "failing"),
+    else_="working",
+).label("state")
+_COUNT = prepared(
+    select(_STATE, func.count().label("n"))
+    .where(Endpoint.deleted_at.is_(None), Endpoint.enabled | _FAILED)
+    .group_by(_STATE)
+)

@@ -109,7 +109,7 @@ async def test_looks_beside_a_long_batch_see_its_window_and_not_its_rows(
     await bench.run("ANALYZE jobs")
     places = {
         "slots": 40, "calls": 40, "free": 40, "lease": LEASE, "typical_call": NOTHING,
-        "but_jobs": [], "but_projects": [],
+        "but_jobs": [], "but_projects": [], "whatever": True, "probing": False,
     }  # fmt: skip
     half: dict[str, object] = {"limit": 50, "half": feeding.WINDOW // 2}
     assert await jobs_looked_at(bench, sharing.CALLS, places) < 300

@@ -467,7 +467,12 @@ async def test_a_release_looks_at_no_more_of_a_long_backlog(
     await bench.run("UPDATE jobs SET model = 'paused' WHERE concurrency_key = 'k'")
     await bench.do(lambda tx: pauses.pause(tx, "model", "paused"))
     await bench.run("ANALYZE jobs")
-    nobody: dict[str, object] = {"but_jobs": [], "but_projects": []}
+    nobody: dict[str, object] = {
+        "but_jobs": [],
+        "but_projects": [],
+        "whatever": True,
+        "probing": False,
+    }
     asked = {
         "slots": 40,
         "calls": 40,

@@ -47,6 +47,8 @@ async def readmit(dispatcher: Dispatcher) -> bool:
 
 async def tell(dispatcher: Dispatcher, round_: Round) -> bool:
     """Announce budgets that have reached a threshold; True while the round is not through all of them."""
+    if not await budgets.any_soft(dispatcher.database.direct):
+        return False
     found = await sifted(
         dispatcher,
         "budgets",

@@ -15,7 +15,6 @@ from models import ids, jobs
 from models.jobs import Dispatch, Outlook
 from models.platform import tracing
 from models.platform.db.statements import Writer
-from models.provider import gates, probes
 from models.settings import Settings
 from worker.dispatcher.duty import Dispatcher
 from worker.dispatcher.publishing import hand_out
@@ -84,7 +83,7 @@ async def _turn(dispatcher: Dispatcher) -> tuple[list[Dispatch], int, Outlook | 
 
 async def _dispatch(tx: Writer, settings: Settings, slots: int, outlook: Outlook) -> list[Dispatch]:
     """Dispatch what is paid already, and as many calls as may pass."""
-    dispatched = await jobs.dispatch(
+    return await jobs.dispatch(
         tx,
         slots,
         bounds=jobs.Bounds(
@@ -97,18 +96,6 @@ async def _dispatch(tx: Writer, settings: Settings, slots: int, outlook: Outlook
         typical_call=settings.typical_call,
         claimed=True,
     )
-    if not (calls := [each for each in dispatched if not each.paid]):
-        return dispatched
-    # A gate may have closed between the look and the choice, and given back the very job that was chosen.
-    passage = await gates.passage(tx)
-    if passage.way == "closed":
-        await jobs.hand_back(tx, calls)
-        return [each for each in dispatched if each.paid]
-    for probe in await probes.send_probes(
-        tx, [each.job_id for each in calls] if passage.gated else []
-    ):
-        log.info("gate.probe", job_id=ids.text(ids.JOB, probe))
-    return dispatched
 
 
 async def _hand_back(dispatcher: Dispatcher, unsent: Sequence[Dispatch]) -> None:

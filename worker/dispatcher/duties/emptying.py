@@ -22,8 +22,11 @@ _DELIVERIES = 500
 
 async def run(dispatcher: Dispatcher) -> bool:
     """Take a slice of each; True while one of them was of use."""
-    async with dispatcher.database.transaction() as tx:
-        if not await duties.claim(tx, "empty"):
+    direct = dispatcher.database.direct
+    if not await emptying.doomed(direct):
+        return False
+    async with duties.claimed(direct, "empty") as tx:
+        if tx is None:
             return False
         doomed = await emptying.doomed(tx)
     return any([await _slice(dispatcher, each) for each in doomed])

@@ -19,14 +19,14 @@ from models.jobs.queue import backlog, demand
 from models.jobs.queue.backlog import Waiting
 from models.money import hours, prices, wallet
 from models.operating import limits as limits_over_time
-from models.platform.db import Transaction
+from models.platform.db.direct import Direct
 from models.provider import breakers, gates, limits
 from models.settings import Settings
 from models.states import Priority, WaitingReason
 from models.webhooks import endpoints
 from worker.dispatcher.account.accounting import known_keys
 from worker.dispatcher.duty import Dispatcher
-from worker.dispatcher.rows import each_alone
+from worker.dispatcher.rows import each_direct
 
 
 def _gauge(name: str, said: str, *labels: str) -> Gauge:
@@ -98,7 +98,7 @@ _WEEK = timedelta(days=7)
 
 async def run(dispatcher: Dispatcher) -> bool:
     """Measure once; always False. What cannot be measured hides none of the other figures."""
-    await each_alone(
+    await each_direct(
         dispatcher,
         "measure",
         partial(_measure_queue, settings=dispatcher.settings),
@@ -110,16 +110,16 @@ async def run(dispatcher: Dispatcher) -> bool:
     return False
 
 
-async def _measure_queue(tx: Transaction, settings: Settings) -> None:
-    seen = await backlog.read(tx, seen=settings.worker_seen)
-    limit = await limits.read(tx, settings)
-    wanted = await demand.wanted(tx, limit=limit.calls, tries_cap=settings.webhook_in_flight)
-    _show_waiting(await backlog.waiting(tx))
+async def _measure_queue(direct: Direct, settings: Settings) -> None:
+    seen = await backlog.read(direct, seen=settings.worker_seen)
+    limit = await limits.read(direct, settings)
+    wanted = await demand.wanted(direct, limit=limit.calls, tries_cap=settings.webhook_in_flight)
+    _show_waiting(await backlog.waiting(direct))
     for name, value in asdict(seen).items():
         _GAUGES[name].set(value)
     for kind, places in asdict(wanted).items():
         _WANTED.labels(kind).set(places)
-    await limits_over_time.sample(tx, limit.calls, limit.in_flight)
+    await limits_over_time.sample(direct, limit.calls, limit.in_flight)
     _LIMIT.set(limit.calls)
     _IN_FLIGHT.set(limit.in_flight)
 
@@ -134,10 +134,10 @@ def _show_waiting(lines: Sequence[Waiting]) -> None:
         _RUNNABLE.labels(priority).set(max((each.oldest for each in runnable), default=0))
 
 
-async def _measure_gates(tx: Transaction) -> None:
-    closed = await gates.closed(tx)
-    of_projects = await gates.of_projects(tx)
-    failures = await breakers.counts(tx)
+async def _measure_gates(direct: Direct) -> None:
+    closed = await gates.closed(direct)
+    of_projects = await gates.of_projects(direct)
+    failures = await breakers.counts(direct)
     for reason in _REASONS:
         _GATE.labels(reason).set(reason in closed)
         _GATES_OF_PROJECTS.labels(reason).set(of_projects.get(reason, 0))
@@ -145,33 +145,33 @@ async def _measure_gates(tx: Transaction) -> None:
         _FAILURES.labels(cause).set(failures.get(cause, 0))
 
 
-async def _measure_charges(tx: Transaction, settings: Settings) -> None:
-    left = await jobs.left_over(tx, known_keys(settings))
+async def _measure_charges(direct: Direct, settings: Settings) -> None:
+    left = await jobs.left_over(direct, known_keys(settings))
     _LEFT_OVER.labels("too_old").set(left.too_old)
     _LEFT_OVER.labels("key_unknown").set(left.key_unknown)
     _EXPECTED.set(settings.unknown_for.total_seconds())
 
 
-async def _measure_money(tx: Transaction) -> None:
-    account = await wallet.read(tx)
+async def _measure_money(direct: Direct) -> None:
+    account = await wallet.read(direct)
     if account is not None:
         _WALLET.set(account.credits)
         _WALLET_LEFT.set(account.seconds_left)
-    drifts = {each.model: each for each in await prices.drifts(tx)}
-    for model, credits_ in (await prices.present(tx)).items():
+    drifts = {each.model: each for each in await prices.drifts(direct)}
+    for model, credits_ in (await prices.present(direct)).items():
         _PRICE.labels(model).set(credits_)
         drift = drifts.get(model)
         _DRIFTS.labels(model).set(0 if drift is None else drift.attempts)
         _DRIFT.labels(model).set(0 if drift is None else drift.credits)
 
 
-async def _measure_upkeep(tx: Transaction) -> None:
-    put_by, folded_age = await aside.counts(tx), await hours.age(tx)
+async def _measure_upkeep(direct: Direct) -> None:
+    put_by, folded_age = await aside.counts(direct), await hours.age(direct)
     for duty in get_args(aside.Duty):
         _ASIDE.labels(duty).set(put_by.get(duty, 0))
     if folded_age is not None:
         _FOLDED.set(folded_age.total_seconds())
-    _BLOBS.set((await collector.overdue(tx)).total_seconds())
-    for state, found in (await endpoints.count(tx)).items():
+    _BLOBS.set((await collector.overdue(direct)).total_seconds())
+    for state, found in (await endpoints.count(direct)).items():
         _ENDPOINTS.labels(state).set(found)
-    _KEYS.set(await expiring.count(tx, _WEEK))
+    _KEYS.set(await expiring.count(direct, _WEEK))

@@ -41,8 +41,10 @@ _TRIALS: dict[WaitingReason, _Trial] = {
 
 async def run(reader: AccountReader) -> bool:
     """Judge the probes, and look whether what closed a gate is over; always False."""
-    tried: list[WaitingReason] = []
-    async with reader.dispatcher.database.transaction() as tx:
+    database, tried = reader.dispatcher.database, list[WaitingReason]()
+    if await gates.are_open(database.direct):
+        return False
+    async with database.transaction() as tx:
         if not await duties.claim(tx, "park"):
             return False
         await _judge(tx)
