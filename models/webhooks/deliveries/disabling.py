@@ -1,7 +1,9 @@
-"""When an endpoint is disabled by itself, and who is told.
+"""When an endpoint is tried less, when it is disabled by itself, and who is told.
 
 An endpoint that never answers well would cost tries for ever, and its project would not know. But ten bad
 seconds in a busy hour must not disable it: only time does, and less time where many deliveries failed.
+Until then it takes no more of a worker than it must: where `IN_A_ROW` deliveries have failed and none has
+succeeded in between, the next try is the only one, a second later.
 """
 
 from dataclasses import dataclass
@@ -20,6 +22,11 @@ from models.webhooks import endpoints, notices
 
 # A try is dated when it begins, by its worker's clock; the failing, when it is recorded, by the database's.
 _CLOCKS_APART = timedelta(minutes=15)
+IN_A_ROW = (
+    10  # one bad answer in five, as from one replica of several, comes to ten in a row once in 10^7
+)
+_REST = timedelta(seconds=1)
+REST = f"interval '{_REST.total_seconds():g} s'"  # the same, for SQL
 CLOCKS_APART = f"interval '{_CLOCKS_APART.total_seconds():g} s'"  # the same, for SQL
 
 
@@ -62,6 +69,13 @@ async def impatience(
         number = "1 delivery" if count == 1 else f"{count} deliveries"
         return f"no success since {time(since)}, over {number}; the last try met: {met}"
     return None
+
+
+def rest(endpoint: Endpoint, asked: timedelta | None) -> timedelta | None:
+    """Return for how long an endpoint is left alone after a failed try that has `asked` for as much."""
+    if endpoint.failing_deliveries + 1 < IN_A_ROW:
+        return asked
+    return max(asked or timedelta(), _REST)
 
 
 async def disable(tx: Transaction, endpoint_id: UUID, reason: str) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from models.platform.db.direct import Direct, DirectTransaction
 from models.platform.db.statements import Row, prepared
 from models.webhooks import destinations
-from models.webhooks.deliveries.disabling import CLOCKS_APART, Patience
+from models.webhooks.deliveries.disabling import CLOCKS_APART, IN_A_ROW, REST, Patience
 from models.webhooks.deliveries.recording import TryResult
 from models.webhooks.deliveries.waking import DUE
 
@@ -128,7 +128,7 @@ _FAILED = prepared(
            AND NOT starts_with(d.lane, '{destinations.PING}')
            FOR NO KEY UPDATE OF d SKIP LOCKED
     ), patient AS (
-        SELECT id, url, failing_since FROM endpoints
+        SELECT id, url, failing_since, failing_deliveries FROM endpoints
          WHERE id IN (SELECT endpoint_id FROM mine) AND enabled AND deleted_at IS NULL
            AND coalesce(failing_since > now() - CAST(:soonest AS interval), true)
            FOR NO KEY UPDATE SKIP LOCKED
@@ -138,7 +138,7 @@ _FAILED = prepared(
           FROM mine LEFT JOIN patient ON patient.id = endpoint_id
          WHERE d.id = mine.id AND d.state = 'sending' AND d.tries = mine.number
            AND (mine.endpoint_id IS NULL OR d.url = patient.url)
-        RETURNING mine.*, failing_since
+        RETURNING mine.*, failing_since, failing_deliveries
     ), counted AS (
         UPDATE endpoints e SET failing_since = coalesce(e.failing_since, now()),
                failing_deliveries = failing_deliveries + n
@@ -151,7 +151,9 @@ _FAILED = prepared(
          WHERE e.id = news.endpoint_id
     ), slowed AS (
         INSERT INTO lanes (lane, slow, paused_until)
-        SELECT DISTINCT lane, true, now() FROM moved WHERE slows ORDER BY lane
+        SELECT lane, true, now() + CASE WHEN bool_or(tires) THEN {REST} ELSE interval '0' END
+          FROM (SELECT lane, slows, failing_deliveries + 1 >= {IN_A_ROW} AS tires FROM moved) seen
+         WHERE slows OR tires GROUP BY lane ORDER BY lane
             ON CONFLICT (lane) DO UPDATE SET slow = true,
                paused_until = greatest(lanes.paused_until, excluded.paused_until)
     ), tried AS ({_LOGGED}

@@ -12,7 +12,7 @@ from models.platform.db.statements import prepared
 from models.schema import Delivery
 from models.states import DeliveryState
 from models.webhooks import destinations, endpoints
-from models.webhooks.deliveries.disabling import Patience, disable, impatience
+from models.webhooks.deliveries.disabling import Patience, disable, impatience, rest
 
 _AT_ONCE = timedelta(0)
 _UNFINISHED = frozenset({"pending", "held"})
@@ -97,11 +97,12 @@ async def _fate(tx: Transaction, sent: Delivery, tried: TryResult, patience: Pat
     if not endpoint.enabled:
         gone: DeliveryState = "aborted" if endpoint.deleted_at is not None else "held"
         return _Fate(gone if tried.state in _UNFINISHED else tried.state)
+    pause = rest(endpoint, tried.pause)
     reason = await impatience(tx, endpoint, sent, patience, tried.result)
     if tried.endpoint == "disable":
         reason = tried.result
     state = "held" if reason is not None and tried.state in _UNFINISHED else tried.state
-    return _Fate(state, tried.next_in, reason, tried.pause)
+    return _Fate(state, tried.next_in, reason, pause)
 
 
 def _values(delivery_id: UUID, number: int, at: datetime, tried: TryResult) -> dict[str, object]:

@@ -17,6 +17,7 @@ from models.platform.db import Database
 from models.platform.vault import Vault
 from models.webhooks import deliveries, endpoints
 from models.webhooks.deliveries import TryResult
+from models.webhooks.deliveries.disabling import IN_A_ROW
 from tests.conftest import make_project
 from tests.fixtures.making import Bench
 from tests.fixtures.sending import (
@@ -28,6 +29,7 @@ from tests.fixtures.sending import (
     change,
     endpoint,
     finished,
+    one_more,
     reap,
     record,
     redeliver,
@@ -35,6 +37,7 @@ from tests.fixtures.sending import (
     sending,
     states,
     take,
+    taken,
     wake,
 )
 
@@ -298,6 +301,39 @@ async def test_nothing_is_sent_to_an_endpoint_that_went_while_it_was_woken(
 
     assert await take(bench, vault, woken) is None
     assert await states(bench) == [(state, 0)]
+
+
+async def test_an_endpoint_that_fails_ten_times_in_a_row_is_tried_once_a_second(
+    bench: Bench, vault: Vault
+) -> None:
+    await endpoint(bench, vault)
+    for _ in range(IN_A_ROW - 1):
+        await record(bench, await one_more(bench, vault), LATER)
+    assert await bench.rows("SELECT lane FROM lanes WHERE slow") == []
+    await record(bench, await one_more(bench, vault), LATER)
+    # By the clock of the transaction that wrote both.
+    (lane,) = await bench.rows(
+        "SELECT slow, paused_until - max(next_at) AS early FROM lanes, deliveries GROUP BY 1, paused_until"
+    )
+    assert lane == {"slow": True, "early": timedelta(seconds=1) - (LATER.next_in or timedelta())}
+
+    await finished(bench)
+    await finished(bench)
+    await bench.run("UPDATE lanes SET paused_until = now() - interval '1 s'")
+    (one,) = await wake(bench)
+    assert await take(bench, vault, one)
+    await record(bench, one, DELIVERED)
+    await finished(bench)
+    assert len(await wake(bench)) == 2, "one success, and it is as fast as before"
+
+
+async def test_a_jobs_own_url_that_fails_often_slows_nobody_of_its_origin(
+    bench: Bench, vault: Vault
+) -> None:
+    for _ in range(IN_A_ROW + 1):
+        await finished(bench, webhook_url=URL)
+        await record(bench, await taken(bench, vault), LATER)
+    assert await bench.rows("SELECT lane FROM lanes WHERE slow") == []
 
 
 async def test_a_410_disables_the_endpoint_and_holds_what_is_bound_for_it(
