@@ -184,16 +184,17 @@ class Doorbell:
 
     async def _pass_on(self, subscription: PubSub) -> None:
         """Wake who is rung for, until the connection fails or twice says nothing, asked to."""
-        silent = 0
-        while silent < _SILENCES:
-            message = await subscription.get_message(timeout=self._ping_every.total_seconds())
-            if message is None:
+        silent, patience = 0, self._ping_every.total_seconds()
+        while silent < _SILENCES and (connection := subscription.connection) is not None:
+            # Straight from the connection: by way of `get_message` a ring takes half as much CPU again.
+            heard = await connection.read_response(timeout=patience, disconnect_on_error=False)
+            if heard is None:
                 silent += 1
                 await subscription.ping()
                 continue
             silent = 0
-            match message:
-                case {"type": "message", "channel": bytes(channel), "data": bytes(key)}:
+            match heard:
+                case [b"message", bytes(channel), bytes(key)]:
                     topic = channel.decode().removeprefix(_CHANNEL)
                     self.wake(topic, key.decode(errors="replace"))
 
