@@ -15,6 +15,8 @@ def of_client(request: Request, balancers: Sequence[Network]) -> str | None:
     they stand there.
     """
     peer = request.client.host if request.client else None
+    if not balancers:
+        return peer
     hops = [each.strip() for each in request.headers.get("x-forwarded-for", "").split(",")]
     while peer is not None and hops and _is_ours(peer, balancers):
         before = hops.pop()

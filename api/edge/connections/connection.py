@@ -128,6 +128,8 @@ class Connection(Ending):
 
     def on_response_complete(self) -> None:
         """Go on with what was sent ahead, or wait for more."""
+        if self._answers is not None:
+            self._answers.flush()  # an answer without a body is its head
         if self._lingers:
             self._linger()
             return

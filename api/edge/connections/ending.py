@@ -9,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from api.edge.connections.crowd import CLOSED, Crowd
+from api.edge.connections.joining import Joining
 from api.edge.connections.receipts import LATE_SECONDS
 from api.edge.connections.refusing import written
 from models.errors import Refusal, TooSlow
@@ -37,6 +38,7 @@ class Ending(HttpToolsProtocol):
         self._unmoved = 0  # bytes since the last that brought a request on
         self._deadline: asyncio.TimerHandle | None = None
         self._running: RequestResponseCycle | None = None
+        self._answers: Joining | None = None
         self._lingers = False  # behind the answer under way, until the other end closes
 
     def leave(self) -> None:
@@ -55,6 +57,8 @@ class Ending(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
         self._running = cycle
+        self._answers = Joining(self.transport, self.loop)
+        cycle.transport = cast("asyncio.Transport", self._answers)
         cycle.keep_alive = cycle.keep_alive and not self._crowd.draining
 
         async def answered(scope: Scope, receive: Receive, send: Send) -> None:

@@ -220,6 +220,15 @@ async def test_requests_sent_ahead_are_answered_in_order_and_few(running: Runnin
     assert max(each.count(b"HTTP/1.1 ") for each in answers) < 100
 
 
+async def test_an_answer_comes_in_one_piece(running: Running) -> None:
+    async with dialed(running.port) as (reader, writer):
+        for _ in range(20):
+            writer.write(HEAD + b"\r\n")
+            assert (await reader.read(1 << 16)).endswith(b'\r\n\r\n{"status":"ok"}')
+        writer.write(HEAD.replace(b"GET", b"HEAD", 1) + b"connection: close\r\n\r\n")
+        assert (await reader.read()).endswith(b"\r\n\r\n"), "and one without a body is its head"
+
+
 async def test_garbage_after_a_request_does_not_spoil_its_answer(running: Running) -> None:
     answered = await converse(running.port, HEAD + b"\r\n" + b"garbage\r\n\r\n")
     assert answered.startswith(b"HTTP/1.1 200 ")
