@@ -1,4 +1,4 @@
-"""A plain job's image: received in one round trip, and the job ended in six.
+"""A plain job's image: received in one round trip, and the job ended in four.
 
 Nearly every job is plain: its project has no budget, its call cost what was held, nobody canceled it or
 follows it, and its blob has no mark. Each function here does what the one of the same name in `keeping`
@@ -9,9 +9,9 @@ In such a statement each step reads the rows that the step before returns. Postg
 for a row that another transaction had locked, so a guard that fails stops all that follows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import (
     CTE,
@@ -25,6 +25,7 @@ from sqlalchemy import (
     literal_column,
     select,
     text,
+    true,
 )
 from sqlalchemy import inspect as mapped
 
@@ -41,11 +42,16 @@ from models.jobs.running.keeping import to_keep
 from models.jobs.view import Presenter
 from models.money import ledger
 from models.platform.db.direct import Direct, DirectTransaction
-from models.platform.db.statements import Statement, attributes, given, loaded, prepared
+from models.platform.db.statements import Statement, attributes, given, loaded, prepared, taken
 from models.schema import Attempt, BlobMark, Endpoint, Image, Job, Project
 from models.states import EventType
 from models.webhooks import bodies, endpoints
 from models.webhooks.events import DELIVERIES, EVENT, Line, addressed, listed
+
+_EVENT: EventType = "job.succeeded"
+# Beside the columns of the job that has ended: its call, and the endpoints that want to be told of it.
+_CALL, _TOLD = "call_", "told_"
+_OF_ENDPOINT = (Endpoint.id, Endpoint.url, Endpoint.enabled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +101,19 @@ async def succeed_plain(
     if kept.reserved:
         return None
     image = records.columns(ref.job_id, ref.number, kept)
+    asked = {"fence": ref.fence, "retention": kept.retention, "types": [_EVENT]}
     async with direct.transaction() as tx:
-        row = await tx.first(_SUCCEED, image | {"fence": ref.fence, "retention": kept.retention})
+        row = await tx.first(_SUCCEED, image | asked)
         if row is None:
             return None
-        waits = row.pop("waits")
+        waits, call, wanting = row.pop("waits"), taken(row, _CALL), taken(row, _TOLD)
         job = loaded(Job, row)
-        made = [loaded(Attempt, each) for each in await tx.run(ATTEMPTS, {"job": job.id})]
-        expires_at = row["finished_at"] + kept.retention
-        shown = loaded(Image, image | {"expires_at": expires_at})
-        lines = await _announce(tx, presenter, job, made, shown, row["finished_at"])
-        tallying.ended(tx, job, row["finished_at"])
+        made = [call] if job.attempt == 1 else await tx.run(ATTEMPTS, {"job": job.id})
+        shown = loaded(Image, image | {"expires_at": row["finished_at"] + kept.retention})
+        calls, now = [loaded(Attempt, each) for each in made], row["finished_at"]
+        body = bodies.of_job(_EVENT, view.job(presenter, job, calls, [shown], now), now)
+        lines = await _announce(tx, job, body, wanting)
+        tallying.ended(tx, job, now)
         announcing.ring(tx, job)
         if waits:
             tx.ring("jobs")  # a place is free
@@ -113,25 +121,19 @@ async def succeed_plain(
 
 
 async def _announce(
-    tx: DirectTransaction,
-    presenter: Presenter,
-    job: Job,
-    made: Sequence[Attempt],
-    image: Image,
-    now: datetime,
+    tx: DirectTransaction, job: Job, body: bytes, wanting: Mapping[str, Sequence[object] | None]
 ) -> list[Line]:
-    shown = view.job(presenter, job, made, [image], now)
-    type_: EventType = "job.succeeded"
-    asked = {"project": job.project_id, "types": [type_]}
-    wanting = [] if job.custom_id is not None else await tx.run(_WANTING, asked)
-    lines = addressed(job, type_, [loaded(Endpoint, each) for each in wanting])
+    """Write the event and its deliveries; `wanting` are the endpoints that list it, column by column."""
+    columns = zip(*((each or ()) for each in wanting.values()), strict=True)
+    targets = [loaded(Endpoint, dict(zip(wanting, each, strict=True))) for each in columns]
+    lines = addressed(job, _EVENT, [] if job.custom_id is not None else targets)
     event = {
         "event": ids.new(),
         "project": job.project_id,
         "job": job.id,
-        "type": type_,
+        "type": _EVENT,
         "sequence": job.version,
-        "body": bodies.of_job(type_, shown, now),
+        "body": body,
     }
     await tx.run(_TELL, event | listed(lines))
     return lines
@@ -229,15 +231,19 @@ def _succeed() -> Statement:
         .returning(*attributes(Job))
         .cte("ended")
     )
-    return prepared(select(ended, _WAITS).add_cte(records.appended(ended).cte("kept")))
+    call = (Attempt.job_id == ended.c.id) & (Attempt.number == ended.c.attempt)
+    wanting = (
+        select(*(func.array_agg(each).label(f"{_TOLD}{each.key}") for each in _OF_ENDPOINT))
+        .where(
+            *endpoints.wants(ended.c.project_id, given("types", mapped(Endpoint).columns["events"]))
+        )
+        .lateral("wanting")
+    )
+    of_call = (each.label(f"{_CALL}{each.key}") for each in attributes(Attempt))
+    found = select(ended, _WAITS, wanting, *of_call)
+    found = found.select_from(ended.join(wanting, true()).outerjoin(Attempt, call))
+    return prepared(found.add_cte(records.appended(ended).cte("kept")))
 
 
 _SUCCEED = _succeed()
-_WANTING = prepared(
-    select(Endpoint.id, Endpoint.url, Endpoint.enabled).where(
-        *endpoints.wants(
-            given("project", Uuid()), given("types", mapped(Endpoint).columns["events"])
-        )
-    )
-)
 _TELL = prepared(text(f"WITH event AS ({EVENT}) {DELIVERIES}"))

@@ -100,6 +100,12 @@ def loaded(entity: type[Entity], row: Mapping[str, object]) -> Entity:
     return made
 
 
+def taken(row: Row, prefix: str) -> Row:
+    """Take the columns with this prefix out of a row; returns them without it."""
+    names = [each for each in row if each.startswith(prefix)]
+    return {each.removeprefix(prefix): row.pop(each) for each in names}
+
+
 def _numbered(statement: bytes) -> LongStatement:
     names: list[str] = []
 
