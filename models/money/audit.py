@@ -82,12 +82,14 @@ async def of_budgets(tx: Transaction) -> list[Difference]:
 
 
 async def of_hours(database: Database, project_id: UUID) -> list[Difference]:
-    """Return the difference between what a project's folded hours charge and what its ledger did by then.
+    """Return the differences between what a project's folded hours charge and what its ledger did by then.
 
-    The ledger is added up some lines at a time: nothing is written into that part of it any more.
+    And between its hours and those without customers. The ledger is added up some lines at a time: nothing
+    is written into that part of it any more.
     """
     async with database.transaction() as tx:
         kept, until = await hours.charged(tx, project_id)
+        off = await hours.off(tx, project_id)
     booked, last = 0, 0
     while until is not None and last is not None:
         async with database.transaction() as tx:
@@ -96,10 +98,12 @@ async def of_hours(database: Database, project_id: UUID) -> list[Difference]:
             )
             more, last = found.one()
             booked += more
-    if kept == booked:
-        return []
-    message = f"its folded hours charge {kept}, the ledger {booked}"
-    return [Difference(ids.text(ids.PROJECT, project_id), message)]
+    messages = {
+        f"its folded hours charge {kept}, the ledger {booked}": kept != booked,
+        f"{off} of its hours without customers are not the sums of its hours": off > 0,
+    }
+    about = ids.text(ids.PROJECT, project_id)
+    return [Difference(about, message) for message, wrong in messages.items() if wrong]
 
 
 _BOOKED = text("""

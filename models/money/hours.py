@@ -3,7 +3,7 @@
 An hour is folded once, whole, some minutes after its end. What is found out later, charges and the calls
 that a restore finds, is added to the hour in which it was made. What may still change, the tags that an
 erasure takes away and what is held or unknown at present, is never folded. `duties` has the end of the
-last hour that was.
+last hour that was. What is written into `usage_hours` a trigger adds to `usage_totals`, without customers.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -115,6 +115,11 @@ async def charged(tx: Transaction, project_id: UUID) -> tuple[int, datetime | No
     return int(row[0]), row[1]
 
 
+async def off(tx: Transaction, project_id: UUID) -> int:
+    """Return in how many places a project's hours without customers are not the sums of those with them."""
+    return int((await tx.execute(_OFF, {"project": project_id})).scalar_one())
+
+
 async def _taken(tx: Transaction) -> datetime | None:
     """Return the end of the last folded hour, which stays so until this transaction ends."""
     until: datetime | None = await tx.scalar(
@@ -186,5 +191,19 @@ def _forgetting() -> str:
     """  # noqa: S608 - constants of this file
 
 
+def _comparing() -> str:
+    plus, minus = ", ".join(COUNTED), ", ".join(f"-{each}" for each in COUNTED)
+    sums, nothing = ", ".join(f"sum({each})" for each in COUNTED), ", ".join("0" for _ in COUNTED)
+    of = "FROM {} WHERE project_id = :project"
+    return f"""
+        SELECT count(*) FROM (
+            SELECT FROM (SELECT hour, key_id, model, {plus} {of.format("usage_hours")}
+                         UNION ALL
+                         SELECT hour, key_id, model, {minus} {of.format("usage_totals")}) both_
+             GROUP BY hour, key_id, model HAVING ({sums}) <> ({nothing})) off
+    """  # noqa: S608 - constants of this file
+
+
+_OFF = text(_comparing()).bindparams(bindparam("project", type_=Uuid()))
 _FORGET = text(_forgetting()).bindparams(bindparam("project", type_=Uuid()))
 _FOLD = text(_folding()).bindparams(counted=list(COUNTED))

@@ -21,6 +21,7 @@ from models.schema.money import (
     LedgerEntry,
     Price,
     UsageHour,
+    UsageTotal,
     Wallet,
 )
 from models.schema.provider import Breaker, Gate, Limit, LimitSample, Pause, ProjectBreaker
@@ -66,6 +67,7 @@ __all__ = [
     "Throttle",
     "Turn",
     "UsageHour",
+    "UsageTotal",
     "Wallet",
     "Worker",
 ]

@@ -124,6 +124,35 @@ class UsageHour(Base):
     )
 
 
+class UsageTotal(Base):
+    """What a key used of a model in one hour for all customers: a trigger on `usage_hours` keeps it."""
+
+    __tablename__ = "usage_totals"
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
+    hour: Mapped[datetime]
+    key_id: Mapped[UUID] = mapped_column(ForeignKey("api_keys.id"))
+    model: Mapped[str | None]
+    submitted: Mapped[int] = mapped_column(server_default="0")
+    succeeded: Mapped[int] = mapped_column(server_default="0")
+    failed: Mapped[int] = mapped_column(server_default="0")
+    canceled: Mapped[int] = mapped_column(server_default="0")
+    expired: Mapped[int] = mapped_column(server_default="0")
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    charged: Mapped[int] = mapped_column(server_default="0")
+    saved: Mapped[int] = mapped_column(server_default="0")
+
+    __table_args__ = (
+        UniqueConstraint(
+            "project_id",
+            "hour",
+            "key_id",
+            "model",
+            postgresql_nulls_not_distinct=True,
+        ),
+    )
+
+
 class Budget(Base):
     """A limit on spent and held credits of a project, one of its keys, or one of its customers."""
 

@@ -55,7 +55,7 @@ def _say(line: str) -> None:
 async def _forget(database: Database) -> None:
     async with database.transaction() as tx:
         await tx.execute(text("DELETE FROM duties WHERE name = 'fold'"))
-        await tx.execute(text("TRUNCATE usage_hours"))
+        await tx.execute(text("TRUNCATE usage_hours, usage_totals"))
 
 
 async def _ask(

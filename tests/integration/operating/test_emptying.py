@@ -24,7 +24,7 @@ from tests.fixtures.making import DAY, Bench
 from worker.dispatcher.duties import emptying as duty
 from worker.dispatcher.duty import Dispatcher
 
-LEFT = ("api_keys", "ledger", "projects", "usage_hours", "audit_log", "remnants")
+LEFT = ("api_keys", "ledger", "projects", "usage_hours", "usage_totals", "audit_log", "remnants")
 
 
 async def rounds(bench: Bench, project_id: UUID) -> bool:

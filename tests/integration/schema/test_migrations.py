@@ -111,6 +111,36 @@ def test_each_goes_down_and_up_by_itself_to_the_same_schema(empty: str) -> None:
         engine.dispose()
 
 
+def test_hours_that_were_folded_before_there_were_totals_are_in_them(empty: str) -> None:
+    engine = open_engine(empty)
+    try:
+        with engine.begin() as connection:
+            command.upgrade(config(connection), "0028")
+            for statement in _FOLDED:
+                connection.execute(text(statement))
+        with engine.begin() as connection:
+            command.upgrade(config(connection), "0029")
+            kept = connection.execute(text(_TOTALS)).all()
+            assert kept == [("a", 1, 20, 6), (None, 2, 20, 6)]
+    finally:
+        engine.dispose()
+
+
+_FOLDED = (
+    "INSERT INTO projects (id, name, webhook_secret) VALUES (gen_random_uuid(), 'a', '')",
+    """INSERT INTO api_keys (id, project_id, name, public_id, secret_hash, scopes)
+       SELECT gen_random_uuid(), id, 'a', 'a', '', '{}' FROM projects""",
+    """INSERT INTO usage_hours (project_id, hour, key_id, model, customer, submitted, charged)
+       SELECT project_id, timestamptz '2026-01-01Z' + n * interval '1 hour', id,
+              CASE n WHEN 1 THEN 'a' END, 'c_' || customer, 5, customer
+         FROM api_keys, generate_series(1, 2) n, generate_series(0, 3) customer""",
+)
+_TOTALS = """
+    SELECT model, extract(hour FROM hour AT TIME ZONE 'UTC'), submitted, charged
+      FROM usage_totals ORDER BY hour
+"""
+
+
 def test_migrating_names_the_newest_revision_and_may_be_repeated(empty: str) -> None:
     newest = max((ROOT / "models/migrations/versions").glob("[0-9]*.py"))
     for _ in range(2):

@@ -26,7 +26,7 @@ from models.jobs.reading import exporting, searching
 from models.jobs.view import Presenter
 from models.money import audit, bookings, hours, usage
 from models.money.bookings import Selection
-from models.money.usage import Period
+from models.money.usage import Dimension, Period
 from models.operating import now as present
 from models.platform.db import Database, Transaction
 from models.platform.db.direct import Direct
@@ -486,21 +486,32 @@ _THREE_YEARS = (
     """INSERT INTO usage_hours (project_id, hour, key_id)
        SELECT project_id, date_trunc('hour', now(), 'UTC') - n * interval '1 hour', id
          FROM api_keys, generate_series(1, 3 * 8760) n""",
-    "ANALYZE usage_hours",
+    "ANALYZE usage_hours, usage_totals",
 )
 
 
-async def test_a_report_of_a_month_reads_its_hours_and_not_its_jobs(ground: Ground) -> None:
+@pytest.mark.parametrize(
+    ("by", "table"),
+    [
+        (["day", "customer"], "usage_hours"),
+        (["day", "model"], "usage_totals"),
+        ([], "usage_totals"),
+    ],
+)
+async def test_a_report_of_a_month_reads_its_hours_and_not_its_jobs(
+    ground: Ground, by: list[Dimension], table: str
+) -> None:
     async def ask(tx: Transaction, on: Ground) -> None:
         for statement in _THREE_YEARS:
             await tx.execute(text(statement))
         now = await usage.now(tx)
         month = Period(now - 30 * DAY, now, "Europe/Berlin")
-        await usage.report(tx, on.caller.project_id, month, ["day", "customer"])
+        await usage.report(tx, on.caller.project_id, month, by)
 
     found = await _plans(ground, ask)
     assert [each for each in found if each.reads_history] == []
-    (read,) = [each for each in found if each.index.startswith("uq_usage_hours")]
+    (read,) = [each for each in found if each.index.startswith("uq_usage")]
+    assert read.index.startswith(f"uq_{table}")
     assert "hour >= " in read.condition
     assert "hour < " in read.condition
 

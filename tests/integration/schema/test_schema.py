@@ -34,6 +34,10 @@ _USED = """
     INSERT INTO usage_hours (project_id, hour, key_id)
     SELECT project_id, date_trunc('hour', now()), id FROM api_keys
 """
+_TOTAL = """
+    INSERT INTO usage_totals (project_id, hour, key_id)
+    SELECT project_id, date_trunc('hour', now()), id FROM api_keys
+"""
 _ACTION = """
     INSERT INTO actions (id, project_id, key_id, kind, filter, idempotency_hash)
     SELECT gen_random_uuid(), project_id, id, 'cancel', '{}', 'k' FROM api_keys
@@ -247,6 +251,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "uq_budgets_project_id_scope_key_id_customer_window": (_BUDGET, _BUDGET),
     "ck_usage_hours_hour": (_USED, "UPDATE usage_hours SET hour = hour + interval '1 minute'"),
     "uq_usage_hours_project_id_hour_key_id_model_customer": (_USED, _USED),
+    "uq_usage_totals_project_id_hour_key_id_model": (_TOTAL, _TOTAL),
     "ck_account_lines_kind": (_LINE, "UPDATE account_lines SET kind = 'GIFT'"),
     "uq_account_lines_reference_at_kind_credits_nth": (_LINE, _LINE),
 }
