@@ -1,5 +1,6 @@
 """`/v1/webhooks`: endpoints and their secrets, and the project's own secret."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
@@ -7,6 +8,7 @@ from fastapi import APIRouter, Response
 from api.contract.formats.answers import JsonAnswer
 from api.contract.openapi.answers import (
     ENDPOINT,
+    ENDPOINT_HEALTH,
     ENDPOINT_MADE,
     ENDPOINT_ROTATED,
     ENDPOINTS,
@@ -22,9 +24,10 @@ from api.submitting.submission import check_url
 from models import ids
 from models.accounts import projects
 from models.accounts.keyrings import OLD_FOR
+from models.money import usage
 from models.platform.jsonable import Json, time
 from models.schema import Endpoint
-from models.webhooks import endpoint_secrets, endpoints, signing
+from models.webhooks import deliveries, endpoint_secrets, endpoints, signing
 
 router = APIRouter(
     prefix="/v1/webhooks",
@@ -74,6 +77,16 @@ async def get_endpoint(caller: Hooker, endpoint_id: EndpointId, tx: Tx, here: He
     """Show an endpoint, with its public keys; its secret was shown once."""
     found = await endpoints.find(tx, caller.project_id, endpoint_id)
     return JsonAnswer(_shown(here, found))
+
+
+@router.get("/{id}/health", responses=ENDPOINT_HEALTH)
+async def get_endpoint_health(caller: Hooker, endpoint_id: EndpointId, tx: Reading) -> Response:
+    """Tell how an endpoint answered in the last 24 hours: 50 deliveries of each hour are looked at."""
+    found = await endpoints.find(tx, caller.project_id, endpoint_id)
+    answered = await deliveries.answers(tx, found.id, await usage.now(tx))
+    hours = [{"at": time(at)} | asdict(each) for at, each in answered.hours]
+    named: Json = {"object": "webhook.health", "endpoint_id": ids.text(ids.ENDPOINT, found.id)}
+    return JsonAnswer(named | asdict(answered.all) | {"hours": hours})
 
 
 @router.patch("/{id}", responses=ENDPOINT)

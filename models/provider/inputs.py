@@ -108,7 +108,7 @@ class SeedreamInput(BaseModel):
     )
     image_urls: list[str] = Field(
         default_factory=list,
-        description="References: https:// URLs; images of your own jobs as job_…/images/0; or images "
+        description="References: https:// URLs; files, file_…; own images, job_…/images/0; or images "
         "inside the request as data:image/<png|jpeg|webp|bmp|tiff|gif>;base64,… with at most 10 MB and "
         "36 megapixels, each side over 14 pixels, and shapes from 1:16 to 16:1.",
         json_schema_extra={"minItems": 1, "maxItems": 14},

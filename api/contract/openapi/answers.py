@@ -71,6 +71,9 @@ FILES = answer(shapes.FilePage, "A page, newest first.")
 FILE_DELETED = answer(shapes.FileDeleted, "It is deleted; jobs that draw from it go on.")
 ENDPOINT = answer(shapes.Endpoint, "The endpoint as it is now.", "Endpoint")
 ENDPOINTS = answer(shapes.EndpointList, "All of them, newest first.")
+ENDPOINT_HEALTH = answer(
+    shapes.EndpointHealth, "How its tries went, in all and hour by hour.", "EndpointHealth"
+)
 ENDPOINT_MADE = answer(
     shapes.EndpointWithSecret,
     "The endpoint, and its secret, this once.",

@@ -42,6 +42,29 @@ class EndpointWithSecret(Endpoint):
     secret: str
 
 
+class Answers(BaseModel):
+    """What tries met: how many there were, how many met a 2xx, and the milliseconds that those took."""
+
+    tries: int
+    succeeded: int
+    median_ms: int | None = Field(description="null while none has succeeded")
+    p95_ms: int | None
+
+
+class HourOfAnswers(Answers):
+    """The answers to what came within an hour, which begins at `at`."""
+
+    at: datetime
+
+
+class EndpointHealth(Answers):
+    """How an endpoint answered in the last 24 hours: in all, and hour by hour, the oldest first."""
+
+    object: Literal["webhook.health"]
+    endpoint_id: EndpointId
+    hours: list[HourOfAnswers]
+
+
 class Secret(BaseModel):
     """What signs."""
 

@@ -23,6 +23,7 @@ delivered, exhausted, blocked, aborted
 A transaction that needs several rows locks the endpoint first, then deliveries, then the destination.
 """
 
+from models.webhooks.deliveries.answering import Answers, answers
 from models.webhooks.deliveries.disabling import Patience
 from models.webhooks.deliveries.plain import Tried, Written, record_plain
 from models.webhooks.deliveries.reading import Logged, crowded, log, read
@@ -53,6 +54,7 @@ __all__ = [
     "BATCH",
     "DUE",
     "RUN_OUT",
+    "Answers",
     "ClaimedDelivery",
     "Logged",
     "Pace",
@@ -63,6 +65,7 @@ __all__ = [
     "TryResult",
     "Woken",
     "Written",
+    "answers",
     "capacity",
     "crowded",
     "hand_back",

@@ -65,6 +65,7 @@ SCOPE: dict[tuple[str, str], ProjectScope] = {
     ("GET", "/v1/webhooks/project-secret"): "webhooks",
     ("POST", "/v1/webhooks/project-secret/rotate"): "webhooks",
     ("GET", "/v1/webhooks/{id}"): "webhooks",
+    ("GET", "/v1/webhooks/{id}/health"): "webhooks",
     ("PATCH", "/v1/webhooks/{id}"): "webhooks",
     ("DELETE", "/v1/webhooks/{id}"): "webhooks",
     ("POST", "/v1/webhooks/{id}/enable"): "webhooks",

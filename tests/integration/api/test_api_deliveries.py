@@ -28,14 +28,15 @@ async def register(api: Api, **fields: object) -> str:
 
 
 async def tried(
-    api: Api, result: str, status: int | None, state: DeliveryState = "pending"
-) -> None:
+    api: Api, result: str, status: int | None, state: DeliveryState = "pending",
+    latency: timedelta = LATENCY,
+) -> None:  # fmt: skip
     """Let a worker try what is due, once; it comes to this."""
     later = timedelta(seconds=5) if state == "pending" else None
     async with api.life.database.transaction() as tx:
         for delivery, number in (await deliveries.wake(tx, 100, LEASE, cap=100, rate=1000)).due:
             assert await deliveries.take(tx, api.state.vault, delivery, number, LEASE)
-            met = TryResult(state, result, status, LATENCY, later)
+            met = TryResult(state, result, status, latency, later)
             at = datetime.now(UTC)
             assert await deliveries.record(tx, delivery, number, at, met, PATIENCE) == state
 
@@ -319,6 +320,70 @@ async def test_a_cursor_of_a_replay_is_believed_only_so_far(api: Api) -> None:
     endpoint = await register(api)
     far = b'{"since":"0001-01-01T00:00:00Z","until":"9999-12-31T23:59:59Z","status":"held"}'
     assert (await replay(api, endpoint, cursor=urlsafe_b64encode(far).decode()))["replayed"] == 0
+
+
+# How it went lately.
+
+
+async def test_an_endpoint_tells_how_it_has_answered_hour_by_hour(api: Api) -> None:
+    endpoint = await register(api)
+    nothing = (await api.client.get(f"{endpoint}/health")).json()
+    assert (nothing["tries"], nothing["succeeded"], nothing["median_ms"]) == (0, 0, None)
+    for ms in (10, 20, 30, 400):
+        await api.life.fail(await api.submit())
+        await tried(api, "HTTP 204", 204, "delivered", timedelta(milliseconds=ms))
+    await told(api, endpoint, "exhausted")
+    said = (await api.client.get(f"{endpoint}/health")).json()
+    assert {
+        "object": "webhook.health",
+        "endpoint_id": endpoint.rpartition("/")[2],
+    }.items() <= said.items()
+    assert [said[each] for each in ("tries", "succeeded", "median_ms", "p95_ms")] == [5, 4, 20, 400]
+    assert len(said["hours"]) == 24
+    assert sum(each["tries"] for each in said["hours"][-2:]) == 5, "the hour may just have changed"
+
+
+async def test_what_was_long_ago_stands_in_its_hour_and_then_in_none(api: Api) -> None:
+    endpoint = await register(api)
+    await told(api, endpoint, "exhausted")
+    now = datetime.fromisoformat(
+        (await api.client.get(f"{endpoint}/health")).json()["hours"][-1]["at"]
+    )
+    for hours, place in ((3, -4), (23, 0), (24, None)):
+        moved = ids.first_at(now - timedelta(hours=hours) + timedelta(minutes=7))
+        await api.life.alter(_MOVED, id=moved)
+        said = (await api.client.get(f"{endpoint}/health")).json()
+        counts = [each["tries"] for each in said["hours"]]
+        assert sum(counts) == said["tries"] == (0 if place is None else 1)
+        assert place is None or counts[place] == 1
+
+
+async def test_the_newest_of_a_busy_hour_are_looked_at(api: Api) -> None:
+    endpoint = await register(api)
+    await told(api, endpoint, "exhausted")
+    await api.life.alter(_BUSY)
+    said = (await api.client.get(f"{endpoint}/health")).json()
+    assert said["tries"] in {50, 51}, "one more where the hour has just changed"
+    assert said["succeeded"] == 50
+
+
+_MOVED = """
+    WITH moved AS (UPDATE deliveries SET id = :id RETURNING id)
+    UPDATE delivery_tries SET delivery_id = (SELECT id FROM moved)
+"""
+# A hundred that came after it in the same millisecond, and were delivered.
+_BUSY = """
+    WITH more AS (
+        INSERT INTO deliveries (id, project_id, event_id, endpoint_id, job_id, url, lane, state, tries,
+                                next_at, created_at, finished_at)
+        SELECT CAST(left(CAST(id AS text), 14) || '7fff-8fff-ffffffff' || lpad(to_hex(n), 4, '0') AS uuid),
+               project_id, event_id, endpoint_id, job_id, url, lane, 'delivered', 1, NULL,
+               created_at, finished_at
+          FROM deliveries, generate_series(1, 100) n
+        RETURNING id)
+    INSERT INTO delivery_tries (delivery_id, number, at, http_status, latency_ms, result)
+    SELECT id, 1, now(), 200, 5, 'HTTP 200' FROM more
+"""
 
 
 # Other projects.

@@ -2,7 +2,14 @@
 
 from api.contract.openapi.examples.jobs import ACCEPTED, ACTION, ERASURE, EXPLANATION, JOB, PREVIEW
 from api.contract.openapi.examples.money import BUDGET, KEY, LINE, QUOTE, USAGE
-from api.contract.openapi.examples.webhooks import DELIVERY, ENDPOINT, PING, REPLAY, ROTATED
+from api.contract.openapi.examples.webhooks import (
+    DELIVERY,
+    ENDPOINT,
+    HEALTH,
+    PING,
+    REPLAY,
+    ROTATED,
+)
 from models.platform.jsonable import Json
 
 __all__ = ["ALL", "ENDPOINT", "JOB", "LINE", "QUOTE"]
@@ -23,6 +30,7 @@ ALL: dict[str, Json] = {
     "ActionPage": _page(ACTION),
     "ActionPreview": PREVIEW,
     "Endpoint": ENDPOINT,
+    "EndpointHealth": HEALTH,
     "EndpointMade": ENDPOINT | {"secret": "whsec_…"},
     "EndpointRotated": ROTATED,
     "Delivery": DELIVERY,

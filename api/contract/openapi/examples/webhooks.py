@@ -25,6 +25,23 @@ ROTATED: Json = ENDPOINT | {
     "old_secret_until": "2026-11-23T10:00:00.000Z",
     "secret": "whsec_…",
 }
+HEALTH: Json = {
+    "object": "webhook.health",
+    "endpoint_id": "whk_01kapa9j2m5r8t1v4x7z0c3f6h",
+    "tries": 212,
+    "succeeded": 209,
+    "median_ms": 84,
+    "p95_ms": 310,
+    "hours": [
+        {
+            "at": "2026-11-22T10:00:00.000Z",
+            "tries": 53,
+            "succeeded": 50,
+            "median_ms": 91,
+            "p95_ms": 402,
+        }
+    ],
+}
 DELIVERY: Json = {
     "id": "dlv_01kar4emr8a3b6d9f2h5k8n1q4",
     "object": "delivery",
