@@ -40,11 +40,19 @@ DELIVERIES = """
 """
 
 
+_INSERT = "INSERT INTO events (id, project_id, job_id, type, sequence, body)"
 # One event; beside its deliveries it may be one statement with them.
-EVENT = """
-    INSERT INTO events (id, project_id, job_id, type, sequence, body)
+EVENT = f"""
+    {_INSERT}
     VALUES (:event, :project, :job, :type, :sequence, :body)
 """
+# The same of many jobs that end together, where nobody is told of any.
+EVENTS = f"""
+    {_INSERT}
+    SELECT e.id, CAST(:project AS uuid), e.job, CAST(:type AS text), e.sequence, e.body
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:jobs AS uuid[]), CAST(:sequences AS bigint[]),
+                  CAST(:bodies AS bytea[])) AS e (id, job, sequence, body)
+"""  # noqa: S608 - a constant of ours
 
 
 def listed(lines: Sequence[Line]) -> dict[str, object]:

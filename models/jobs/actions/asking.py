@@ -9,13 +9,14 @@ from sqlalchemy import ColumnElement, func, select, update
 from models import ids
 from models.accounts.callers import NOBODY, Caller
 from models.audit_log import recording
-from models.errors import KeyReuse, LimitReached, NotFound
+from models.errors import LimitReached, NotFound
 from models.jobs.actions import choosing
 from models.jobs.reading.filtering import Filter
 from models.jobs.submission.inserting import demand_accepting
+from models.jobs.submission.naming import wished_before
 from models.money import prices
 from models.platform.db import Transaction
-from models.schema import Action, Job, Project
+from models.schema import Action, Job
 from models.states import NOT_STARTED, ActionKind
 
 
@@ -69,10 +70,7 @@ async def request(
     """
     if wish.kind == "retry":
         demand_accepting(caller)
-    # The project's row makes two requests come one after the other; submissions do not wait for it.
-    mine = select(Project.id).where(Project.id == caller.project_id)
-    await tx.execute(mine.with_for_update(key_share=True))
-    before = await _earlier(tx, caller.project_id, wish.name)
+    before = await wished_before(tx, Action, ids.ACTION, caller.project_id, wish.name)
     if before is not None:
         return before, True
     await _demand_room(tx, caller.project_id, most)
@@ -135,21 +133,6 @@ def _named(project_id: UUID | None, action_id: UUID) -> Iterator[ColumnElement[b
     yield Action.id == action_id
     if project_id is not None:
         yield Action.project_id == project_id
-
-
-async def _earlier(
-    tx: Transaction, project_id: UUID, name: tuple[bytes, bytes] | None
-) -> Action | None:
-    if name is None:
-        return None
-    named = Action.project_id == project_id, Action.idempotency_hash == name[0]
-    action = await tx.scalar(select(Action).where(*named))
-    if action is not None and action.fingerprint != name[1]:
-        raise KeyReuse(
-            f"This Idempotency-Key came before with another body, and made "
-            f"{ids.text(ids.ACTION, action.id)}. Use a new key for a new request."
-        )
-    return action
 
 
 async def _demand_room(tx: Transaction, project_id: UUID, most: int) -> None:

@@ -17,7 +17,7 @@ from models.schema import Delivery, Job
 from models.states import ActionKind
 from models.webhooks import deliveries
 
-# Who retries without a word about statuses means what brought no image; all else would be paid twice.
+# A retry that names no status means jobs that brought no image; all others would be paid for twice.
 _RETRIED = ("failed", "expired")
 _PLACES = ("before", "after")
 _MOMENTS = ("created_after", "created_before")

@@ -11,24 +11,19 @@ from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from models import ids
 from models.accounts.callers import Caller
-from models.errors import KeyReuse, LimitReached, Unavailable
-from models.jobs.submission.inserting import HANDICAP, demand_accepting
-from models.money import budgets, ledger
-from models.platform import tracing
+from models.errors import LimitReached, Unavailable
+from models.jobs.batches import rows
+from models.jobs.submission.inserting import demand_accepting
+from models.jobs.submission.naming import demand_same
+from models.money import budgets
 from models.platform.db import Transaction
-from models.platform.db.statements import prepared
 from models.schema import Batch
 from models.states import BatchKind
-
-# What is added to a row's age in the queue, by its priority.
-LEAD = """CASE {row}.priority WHEN 'interactive' THEN :interactive WHEN 'standard' THEN :standard
-                ELSE :bulk END"""
-LEADS: dict[str, object] = {str(priority): lead for priority, lead in HANDICAP.items()}
 
 Held = Mapping[str | None, int]  # credits, by customer
 # A request's name, as that of a job: of these routes a batch itself has it.
@@ -61,13 +56,9 @@ async def earlier(tx: Transaction, caller: Caller, idempotency: Name | None) -> 
         return None
     route, key, fingerprint = idempotency
     named = (Batch.idempotency_route == route, Batch.idempotency_key == key)
-    found = await tx.scalar(select(Batch).where(Batch.project_id == caller.project_id, *named))
-    if found is not None and found.fingerprint != fingerprint:
-        raise KeyReuse(
-            f"The Idempotency-Key {key!r} came before with another body, and made "
-            f"{written(found)}. Use a new key for a new request."
-        )
-    return None if found is None else found.id
+    made = await tx.scalar(select(Batch).where(Batch.project_id == caller.project_id, *named))
+    made = demand_same(made, fingerprint, written)
+    return None if made is None else made.id
 
 
 async def demand_room(tx: Transaction, project_id: UUID, most: int) -> None:
@@ -113,14 +104,9 @@ async def accept(
                 "A batch with this Idempotency-Key was just being refused; try again."
             )
         return found, True
-    owner: dict[str, object] = {
-        "project": caller.project_id,
-        "key": caller.key_id,
-        "batch": batch_id,
-        "traceparent": tracing.carried(),
-    }
-    async for rows in slices:
-        await tx.run(_ROWS, owner | LEADS | {"rows": rows})
+    asked = rows.owned(caller, batch_id)
+    async for some in slices:
+        await tx.run(_ROWS, asked | {"rows": some})
     await budgets.take(tx, caller.project_id, caller.key_id, order.held)
     tx.ring("batches")
     return batch_id, False
@@ -163,28 +149,16 @@ def name(kind: str, batch_id: UUID) -> str:
     return ids.text(ids.GROUP if kind == "group" else ids.BATCH, batch_id)
 
 
-_ROWS = prepared(
-    text(f"""
-    WITH made AS (
-        INSERT INTO jobs (id, project_id, key_id, batch_id, batch_row, custom_id, allotted, held,
-               waiting_reason, run_after, rank, model, input, input_hash, estimate, large, priority,
-               tags, metadata, customer, concurrency_key, webhook_url, webhook_events, queue_expires_at,
-               deadline, max_attempts, max_cost, on_unknown_charge, retried_from, traceparent)
-        SELECT r.id, CAST(:project AS uuid), CAST(:key AS uuid), CAST(:batch AS uuid), r.row, r.custom_id,
-               r.held, r.held, 'batch', NULL, now() + {LEAD.format(row="r")}, r.model, r.input,
-               decode(r.input_hash, 'hex'), r.estimate, r.large, r.priority,
-               coalesce(r.tags, ARRAY[]::text[]), coalesce(r.metadata, '{{}}'), r.customer,
-               r.concurrency_key, r.webhook_url, r.webhook_events,
-               now() + r.queue_ttl * interval '1 second', r.deadline, r.max_attempts, r.max_cost,
-               r.on_unknown_charge, r.retried_from, CAST(:traceparent AS text)
+_ROWS = rows.inserted("""
+        SELECT id, r.row, custom_id, held, model, input, decode(input_hash, 'hex') AS input_hash, estimate,
+               large, priority, coalesce(tags, ARRAY[]::text[]) AS tags,
+               coalesce(metadata, '{}') AS metadata, customer, concurrency_key, webhook_url, webhook_events,
+               queue_ttl * interval '1 second' AS queue_ttl, deadline, max_attempts, max_cost,
+               on_unknown_charge, retried_from
           FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
                id uuid, row bigint, custom_id text, held bigint, model text,
                input jsonb, input_hash text, estimate bigint, large boolean, priority text, tags text[],
                metadata jsonb, customer text, concurrency_key text, webhook_url text,
                webhook_events text[], queue_ttl double precision, deadline timestamptz,
                max_attempts bigint, max_cost bigint, on_unknown_charge text, retried_from uuid)
-        RETURNING id, project_id, key_id, customer, held
-    )
-    {ledger.HELD}
-""")  # noqa: S608 - constants of ours
-)
+""")

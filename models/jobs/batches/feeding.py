@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from sqlalchemy import select, text
 
-from models.jobs.batches.accepting import LEADS
+from models.jobs.batches.rows import LEADS
 from models.jobs.changes.moving import queue
 from models.jobs.endings.closing import unknown_hold
 from models.jobs.endings.ending import conclude, fail

@@ -4,26 +4,16 @@ from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from models import ids
 from models.accounts.callers import Caller
 from models.errors import Conflict
-from models.jobs.batches.accepting import (
-    LEAD,
-    LEADS,
-    Name,
-    Order,
-    begin,
-    demand_room,
-    earlier,
-    written,
-)
+from models.jobs.batches.accepting import Name, Order, begin, demand_room, earlier, written
 from models.jobs.batches.reading import find
-from models.money import budgets, ledger, prices
-from models.platform import tracing
+from models.jobs.batches.rows import inserted, owned
+from models.money import budgets, prices
 from models.platform.db import Transaction
-from models.platform.db.statements import prepared
 from models.provider.rates import Known
 from models.schema import Batch, Job
 
@@ -74,16 +64,13 @@ async def _insert(
     for at in range(0, len(rows), _SLICE):
         some = slice(at, at + _SLICE)
         asked: dict[str, object] = {
-            "batch": batch_id,
-            "key": caller.key_id,
             "olds": [job.id for job in rows[some]],
             "ids": [ids.new() for _ in rows[some]],
             "rows": list(range(at + 1, at + 1 + len(rows[some]))),
             "estimates": [estimate for estimate, _ in holds[some]],
             "held": [held for _, held in holds[some]],
-            "traceparent": tracing.carried(),
         }
-        await tx.run(_ROWS, asked | LEADS)
+        await tx.run(_ROWS, asked | owned(caller, batch_id))
 
 
 async def _rows(tx: Transaction, old: Batch, only: Collection[str]) -> list[Job]:
@@ -97,7 +84,7 @@ async def _rows(tx: Transaction, old: Batch, only: Collection[str]) -> list[Job]
     rows = list(await tx.scalars(wanted))
     if not rows:
         words = ", ".join(only)
-        raise Conflict(f"No row of {written(old)} that may be made anew is {words} by now.")
+        raise Conflict(f"No row of {written(old)} that may be repeated has {words} so far.")
     return rows
 
 
@@ -137,24 +124,14 @@ def _name(
     return "batch_retry", key, sha256(batch_id.bytes + said).digest()
 
 
-_ROWS = prepared(
-    text(f"""
-    WITH made AS (
-        INSERT INTO jobs (id, project_id, key_id, batch_id, batch_row, custom_id, allotted, held,
-               waiting_reason, run_after, rank, model, input, input_hash, estimate, large, priority,
-               tags, metadata, customer, concurrency_key, webhook_url, webhook_events, queue_expires_at,
-               max_attempts, max_cost, on_unknown_charge, retried_from, traceparent)
-        SELECT r.id, j.project_id, CAST(:key AS uuid), CAST(:batch AS uuid), r.row, j.custom_id, r.held,
-               r.held, 'batch', NULL, now() + {LEAD.format(row="j")}, j.model, j.input, j.input_hash,
-               r.estimate, j.large, j.priority, j.tags, j.metadata, j.customer, j.concurrency_key,
-               j.webhook_url, j.webhook_events, now() + (j.queue_expires_at - j.created_at), j.max_attempts,
-               greatest(j.max_cost, r.estimate), j.on_unknown_charge, j.id, CAST(:traceparent AS text)
+_ROWS = inserted("""
+        SELECT r.id, r.row, j.custom_id, r.held, j.model, j.input, j.input_hash, r.estimate, j.large,
+               j.priority, j.tags, j.metadata, j.customer, j.concurrency_key, j.webhook_url,
+               j.webhook_events, j.queue_expires_at - j.created_at AS queue_ttl,
+               CAST(NULL AS timestamptz) AS deadline, j.max_attempts,
+               greatest(j.max_cost, r.estimate) AS max_cost, j.on_unknown_charge, j.id AS retried_from
           FROM unnest(CAST(:ids AS uuid[]), CAST(:olds AS uuid[]), CAST(:rows AS bigint[]),
                       CAST(:estimates AS bigint[]), CAST(:held AS bigint[]))
                AS r (id, old, row, estimate, held)
           JOIN jobs j ON j.id = r.old
-        RETURNING id, project_id, key_id, customer, held
-    )
-    {ledger.HELD}
-""")  # noqa: S608 - constants of ours
-)
+""")

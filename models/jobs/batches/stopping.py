@@ -19,7 +19,7 @@ from models.platform.db import Transaction
 from models.platform.db.statements import Statement, attributes, given, loaded, prepared
 from models.schema import Batch, Job
 from models.states import IN_BATCH, JOB_IN_FLIGHT, ROW_IN_QUEUE, ROW_READY, ROW_UNHELD
-from models.webhooks import bodies
+from models.webhooks import bodies, events
 
 _AT_ONCE = 250  # rows that are ended by one statement
 _ONE_BY_ONE = 25  # rows of which each is another case
@@ -42,7 +42,7 @@ async def cancel(tx: Transaction, presenter: Presenter, batch: Batch) -> tuple[i
         return done, batch
     for which in (ROW_READY, ROW_UNHELD):
         more, batch = await _end(tx, presenter, batch, which)
-        # What is left by then is of no use to that: it was called for before, or has a URL of its own.
+        # What is left by then cannot be ended together: it was called for before, or has a URL of its own.
         done += more or await _one_by_one(tx, presenter, batch, which)
     return done, batch
 
@@ -83,6 +83,7 @@ async def _announce(tx: Transaction, presenter: Presenter, ended: Sequence[Job])
         _EVENTS,
         {
             "project": ended[0].project_id,
+            "type": "job.canceled",
             "ids": [ids.new() for _ in ended],
             "jobs": [job.id for job in ended],
             "sequences": [job.version for job in ended],
@@ -150,11 +151,4 @@ def _ending(which: str) -> Statement:
 
 
 _END = {which: _ending(which) for which in (ROW_IN_QUEUE, ROW_READY, ROW_UNHELD)}
-_EVENTS = prepared(
-    text("""
-    INSERT INTO events (id, project_id, job_id, type, sequence, body)
-    SELECT e.id, CAST(:project AS uuid), e.job, 'job.canceled', e.sequence, e.body
-      FROM unnest(CAST(:ids AS uuid[]), CAST(:jobs AS uuid[]), CAST(:sequences AS bigint[]),
-                  CAST(:bodies AS bytea[])) AS e (id, job, sequence, body)
-""")
-)
+_EVENTS = prepared(text(events.EVENTS))

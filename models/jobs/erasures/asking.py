@@ -10,11 +10,12 @@ from sqlalchemy import Select, func, select
 from models import ids
 from models.accounts.callers import Caller
 from models.audit_log import recording
-from models.errors import KeyReuse, LimitReached, NotFound
+from models.errors import LimitReached, NotFound
+from models.jobs.submission.naming import wished_before
 from models.money import budgets
 from models.platform.db import Transaction
 from models.platform.vault import Vault
-from models.schema import Erasure, Job, Project
+from models.schema import Erasure, Job
 from models.states import ErasureSubject
 
 
@@ -62,10 +63,8 @@ async def request(
     that is not this project's, `KeyReuse`, and `LimitReached` when so many of the project are under way.
     """
     project_id = caller.project_id
-    # The project's row makes two requests come one after the other; submissions do not wait for it.
-    mine = select(Project.id).where(Project.id == project_id)
-    await tx.execute(mine.with_for_update(key_share=True))
-    if (before := await _earlier(tx, project_id, wish.name)) is not None:
+    before = await wished_before(tx, Erasure, ids.ERASURE, project_id, wish.name)
+    if before is not None:
         return before, True
     await _demand_jobs(tx, project_id, wish.job_ids)
     await _demand_room(tx, project_id, most)
@@ -120,21 +119,6 @@ async def listing(
     newest = mine.order_by(Erasure.project_id.desc(), Erasure.id.desc())
     found = list(await tx.scalars(newest.limit(limit + 1)))
     return found[:limit], len(found) > limit
-
-
-async def _earlier(
-    tx: Transaction, project_id: UUID, name: tuple[bytes, bytes] | None
-) -> Erasure | None:
-    if name is None:
-        return None
-    named = Erasure.project_id == project_id, Erasure.idempotency_hash == name[0]
-    erasure = await tx.scalar(select(Erasure).where(*named))
-    if erasure is not None and erasure.fingerprint != name[1]:
-        raise KeyReuse(
-            f"This Idempotency-Key came before with another body, and made "
-            f"{ids.text(ids.ERASURE, erasure.id)}. Use a new key for a new request."
-        )
-    return erasure
 
 
 async def _demand_jobs(tx: Transaction, project_id: UUID, asked: Sequence[UUID]) -> None:

@@ -1,9 +1,12 @@
 """The name of a request: by its Idempotency-Key and the fingerprint of its body it is known again."""
 
 import json
+from collections.abc import Callable
 from hashlib import sha256
 from itertools import zip_longest
 from secrets import token_hex
+from typing import TypeVar
+from uuid import UUID
 
 from sqlalchemy import select
 
@@ -12,7 +15,10 @@ from models.accounts.callers import Caller
 from models.errors import KeyReuse
 from models.jobs.submission.inserting import Idempotency
 from models.platform.db import Transaction
-from models.schema import Job
+from models.schema import Action, Batch, Erasure, Job, Project
+
+Made = TypeVar("Made", Job, Batch, Action, Erasure)
+Wished = TypeVar("Wished", Action, Erasure)
 
 _LARGE = 64 * 1024  # characters
 
@@ -29,12 +35,40 @@ async def earlier(tx: Transaction, caller: Caller, idempotency: Idempotency | No
             Job.idempotency_key == key,
         )
     )
-    if job is not None and job.fingerprint != fingerprint:
+    return demand_same(job, fingerprint, lambda job: ids.text(ids.JOB, job.id))
+
+
+async def wished_before(
+    tx: Transaction,
+    kind: type[Wished],
+    prefix: str,
+    project_id: UUID,
+    name: tuple[bytes, bytes] | None,
+) -> Wished | None:
+    """Return the action or erasure that a request of this name made, or raise `KeyReuse`.
+
+    `name` is the hash of an Idempotency-Key, and that of its request. Other such requests of the project
+    wait until this transaction ends; submissions do not.
+    """
+    mine = select(Project.id).where(Project.id == project_id)
+    await tx.execute(mine.with_for_update(key_share=True))
+    if name is None:
+        return None
+    named = kind.project_id == project_id, kind.idempotency_hash == name[0]
+    made = await tx.scalar(select(kind).where(*named))
+    return demand_same(made, name[1], lambda made: ids.text(prefix, made.id))
+
+
+def demand_same(
+    made: Made | None, fingerprint: bytes, written: Callable[[Made], str]
+) -> Made | None:
+    """Return what an earlier request of this name made; raise `KeyReuse` when its body was another."""
+    if made is not None and made.fingerprint != fingerprint:
         raise KeyReuse(
-            f"The Idempotency-Key {key!r} came before with another body, and made "
-            f"{ids.text(ids.JOB, job.id)}. Use a new key for a new request."
+            f"This Idempotency-Key came before with another body, and made {written(made)}. Use a new "
+            "key for a new request."
         )
-    return job
+    return made
 
 
 def fingerprint(body: object) -> bytes:

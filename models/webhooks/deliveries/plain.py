@@ -18,7 +18,7 @@ from models.platform.db.direct import Direct, DirectTransaction
 from models.platform.db.statements import Row, prepared
 from models.webhooks import destinations
 from models.webhooks.deliveries.disabling import CLOCKS_APART, IN_A_ROW, REST, Patience
-from models.webhooks.deliveries.recording import TryResult
+from models.webhooks.deliveries.recording import LOGGED, TryResult
 from models.webhooks.deliveries.waking import DUE
 
 
@@ -89,10 +89,7 @@ def _lines(tries: Sequence[Tried]) -> dict[str, object]:
 _LINES = """
             CAST(:delivery AS uuid[]), CAST(:number AS bigint[]), CAST(:at AS timestamptz[]),
             CAST(:http_status AS bigint[]), CAST(:latency AS bigint[]), CAST(:result AS text[])"""
-_LOGGED = """
-        INSERT INTO delivery_tries (delivery_id, number, at, http_status, latency_ms, result)
-        SELECT delivery, number, at, http_status, latency, result FROM moved
-            ON CONFLICT DO NOTHING"""
+_LOGGED = LOGGED.format(tried="delivery, number, at, http_status, latency, result FROM moved")
 
 _DELIVERED = prepared(
     text(f"""

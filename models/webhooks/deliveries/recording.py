@@ -57,9 +57,8 @@ async def record(
     sent = await tx.get(Delivery, delivery_id)
     if sent is None:
         return None
-    destination = destinations.usual(
-        sent.destination
-    )  # by hand it is sent once, and then as the others are
+    # By hand it is sent once, and then as the others are.
+    destination = destinations.usual(sent.destination)
     fate = _Fate(tried.state)
     if sent.state == "sending" and sent.tries == number:
         fate = await _fate(tx, sent, tried, patience)
@@ -154,19 +153,22 @@ async def _end_job_urls(tx: Transaction, told: Delivery) -> None:
     )
 
 
+# A line of the log of tries; one that is written twice is there once.
+LOGGED = """
+        INSERT INTO delivery_tries (delivery_id, number, at, http_status, latency_ms, result)
+        SELECT {tried}
+            ON CONFLICT DO NOTHING"""
+_TRIED = LOGGED.format(tried=":delivery, :number, :at, :http_status, :latency, :result")
 _RECORD = prepared(
-    text("""
+    text(f"""
     WITH moved AS (
         UPDATE deliveries d SET state = :state, lane = :lane, lease_until = NULL, taken_at = NULL,
                next_at = now() + CAST(:next_in AS interval),
                finished_at = CASE WHEN :finished THEN now() END
          WHERE id = :delivery AND state = 'sending' AND tries = :number
         RETURNING id
-    ), tried AS (
-        INSERT INTO delivery_tries (delivery_id, number, at, http_status, latency_ms, result)
-        SELECT :delivery, :number, :at, :http_status, :latency, :result
-            ON CONFLICT DO NOTHING
+    ), tried AS ({_TRIED}
     )
     SELECT id FROM moved
-""")
+""")  # noqa: S608 - constants of ours
 )

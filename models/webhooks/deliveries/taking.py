@@ -17,6 +17,9 @@ from models.schema import Delivery, Endpoint, Project
 from models.webhooks import destinations, endpoint_secrets
 
 Woken = tuple[UUID, int]  # a delivery, and the number of the try that it was woken for
+# What signs it, as `claimed` reads it: the project's columns, and the endpoint's.
+SECRETS = """webhook_secret, webhook_secret_old, webhook_rotated_at,
+               secret, secret_old, rotated_at, project_secret"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +144,7 @@ def _take(*, only_if: str = "", locked: str = "") -> Statement:
          WHERE state = 'sending' AND taken_at IS NULL
            FOR NO KEY UPDATE OF d {locked}
     ), aim AS (
-        SELECT d.id AS delivery_id, body, e.url AS endpoint_url, paused_until,
-               webhook_secret, webhook_secret_old, webhook_rotated_at,
-               secret, secret_old, rotated_at, project_secret,
+        SELECT d.id AS delivery_id, body, e.url AS endpoint_url, paused_until, {SECRETS},
                CASE WHEN e.deleted_at IS NOT NULL THEN 'aborted'
                     WHEN NOT (e.enabled OR starts_with(d.lane, '{destinations.PING}')) THEN 'held'
                     WHEN paused_until IS NOT NULL THEN 'pending' END AS instead
@@ -162,8 +163,7 @@ def _take(*, only_if: str = "", locked: str = "") -> Statement:
       FROM aim
      WHERE id = delivery_id AND state = 'sending' AND taken_at IS NULL {only_if}
     RETURNING id, tries, project_id, job_id, event_id, endpoint_id, url, lane, tries_before, body,
-              paused_until, webhook_secret, webhook_secret_old, webhook_rotated_at,
-              secret, secret_old, rotated_at, project_secret, instead,
+              paused_until, {SECRETS}, instead,
               (SELECT traceparent FROM jobs WHERE jobs.id = d.job_id) AS traceparent,
               EXISTS (SELECT FROM deliveries w WHERE w.project_id = d.project_id AND w.lane = d.lane
                          AND w.state = 'pending' AND w.next_at <= now()) AS more

@@ -23,7 +23,7 @@ from models.platform.db.statements import prepared
 from models.platform.vault import Vault
 from models.states import DELIVERY_DUE
 from models.webhooks import destinations
-from models.webhooks.deliveries.taking import ClaimedDelivery, claimed
+from models.webhooks.deliveries.taking import SECRETS, ClaimedDelivery, claimed
 from models.webhooks.deliveries.waking import BUSY, LIMITS, MAY_BEGIN, PACE, RATE
 
 Place = tuple[UUID, str]  # a project, and a destination of its own
@@ -109,8 +109,7 @@ _WAKE_HERE = prepared(
         RETURNING d.*
     )
     SELECT taken.id, tries, taken.project_id, taken.job_id, event_id, endpoint_id, taken.url, lane,
-           tries_before, body, webhook_secret, webhook_secret_old, webhook_rotated_at,
-           secret, secret_old, rotated_at, project_secret,
+           tries_before, body, {SECRETS},
            (SELECT traceparent FROM jobs WHERE jobs.id = taken.job_id) AS traceparent,
            EXISTS (SELECT FROM deliveries w
                     WHERE w.project_id = taken.project_id AND w.lane = taken.lane AND w.state = 'pending'
