@@ -27,7 +27,7 @@ _OK = 200
 
 
 class NotTaken(Exception):
-    """The picture is not kept; the message is a sentence for who sent its URL."""
+    """The picture is not kept; the message tells the sender of its URL why."""
 
 
 async def run(context: Context, fetch_id: UUID) -> None:
@@ -70,7 +70,7 @@ async def _download(context: Context, url: str) -> bytes:
                 raise NotTaken(f"the URL answered {download.status}.")
             return await _read(download.chunks)
     except EgressRefused:
-        # Which rule, and what the name resolves to, is nobody's business.
+        # Not which rule, nor what the name resolves to: that would map our network.
         raise NotTaken("the URL leads to an address that may not be reached.") from None
     except Unreachable as failed:
         if failed.reason == "too_large":
@@ -87,14 +87,9 @@ async def _read(chunks: AsyncIterator[bytes]) -> bytes:
 
 async def _keep(context: Context, asked: Asked, judged: tuple[Inline, Size]) -> None:
     picture, size = judged
-    project_id, settings, length = asked.project_id, context.settings, len(judged[0].data)
-    kept = Picture(
-        picture.sha256, length, size.width, size.height, picture.mime, customer=asked.customer
-    )
-    room = Room(settings.files_max, settings.files_max_bytes)
-    async with context.database.transaction() as tx:
-        await files.reserve(tx, project_id, picture.sha256, length, room)
-    await context.store.put(str(project_id), picture.data, picture.mime)
-    async with context.database.transaction() as tx:
+    opened, settings = context.database.transaction, context.settings
+    await files.put(opened, context.store, asked.project_id, picture, Room.of(settings))
+    kept = Picture.of(picture, size, customer=asked.customer)
+    async with opened() as tx:
         if await fetches.keep(tx, asked.id, kept, settings.file_retention):
-            log.info("file.fetched", bytes=length)
+            log.info("file.fetched", bytes=kept.bytes)

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from fastapi import Request
 
@@ -55,15 +56,12 @@ async def take(
 async def _keep(
     here: State, caller: Caller, picture: Inline, name: str | None, customer: str | None
 ) -> tuple[File, bool]:
-    project_id, settings, length = caller.project_id, here.settings, len(picture.data)
+    project_id, settings = caller.project_id, here.settings
     size = await here.references.measure(project_id, picture)
-    async with here.turns.open(project_id) as tx:
-        room = Room(settings.files_max, settings.files_max_bytes)
-        await files.reserve(tx, project_id, picture.sha256, length, room)
-    # A process that dies from here on leaves the reservation, by which the bytes are found and deleted.
-    await here.store.put(str(project_id), picture.data, picture.mime)
-    kept = Picture(picture.sha256, length, size.width, size.height, picture.mime, name, customer)
-    async with here.turns.open(project_id) as tx:
+    opened = partial(here.turns.open, project_id)
+    await files.put(opened, here.store, project_id, picture, Room.of(settings))
+    kept = Picture.of(picture, size, name=name, customer=customer)
+    async with opened() as tx:
         return await files.keep(tx, project_id, kept, settings.file_retention)
 
 

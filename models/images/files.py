@@ -6,7 +6,8 @@ brought again, or drawn from. Its bytes lie in the store as a job's references d
 it refers to the bytes and not to the file: it goes on when the file is gone.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -18,8 +19,12 @@ from models import ids
 from models.audit_log import recording
 from models.errors import LimitReached, NotFound, Unavailable
 from models.images import collector
+from models.images.pictures import Size
+from models.images.references import Inline
+from models.images.storage import Store
 from models.platform.db import Transaction
 from models.schema import Fetch, File, Project
+from models.settings import Settings
 
 _BEING_DELETED = "The same bytes are being deleted just now; send them again."
 _OFTEN = timedelta(hours=1)  # a use sooner than this after another changes no row
@@ -27,7 +32,7 @@ _OFTEN = timedelta(hours=1)  # a use sooner than this after another changes no r
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture that was judged, and whose bytes are in the store; `name` is what its sender calls it."""
+    """A picture that was judged; `name` is what its sender calls it."""
 
     sha256: str
     bytes: int
@@ -37,6 +42,14 @@ class Picture:
     name: str | None = None
     customer: str | None = None
 
+    @classmethod
+    def of(
+        cls, judged: Inline, size: Size, *, name: str | None = None, customer: str | None = None
+    ) -> "Picture":
+        """Return what is to be remembered of a picture that came with its bytes."""
+        bytes_ = len(judged.data)
+        return cls(judged.sha256, bytes_, size.width, size.height, judged.mime, name, customer)
+
 
 @dataclass(frozen=True, slots=True)
 class Room:
@@ -45,9 +58,31 @@ class Room:
     files: int
     bytes: int
 
+    @classmethod
+    def of(cls, settings: Settings) -> "Room":
+        """Return what the settings allow."""
+        return cls(settings.files_max, settings.files_max_bytes)
 
-async def reserve(tx: Transaction, project_id: UUID, sha256: str, length: int, room: Room) -> None:
-    """Reserve the blob of a picture that is to be put, and then kept.
+
+async def put(
+    opened: Callable[[], AbstractAsyncContextManager[Transaction]],
+    store: Store,
+    project_id: UUID,
+    judged: Inline,
+    room: Room,
+) -> None:
+    """Store the bytes of a picture that is to be kept; `opened` opens a transaction.
+
+    A process that dies before they are kept leaves their reservation, by which they are found and deleted.
+    Raises `StoreUnavailable`, and as `_reserve`.
+    """
+    async with opened() as tx:
+        await _reserve(tx, project_id, judged.sha256, len(judged.data), room)
+    await store.put(str(project_id), judged.data, judged.mime)
+
+
+async def _reserve(tx: Transaction, project_id: UUID, sha256: str, length: int, room: Room) -> None:
+    """Reserve the blob of a picture.
 
     Raises `LimitReached` where the project may keep no other file, or none of so many bytes (what it keeps
     already needs no room), and `Unavailable` where the same bytes are being deleted. Uploads at the same
