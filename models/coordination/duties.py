@@ -25,7 +25,8 @@ _WINDOW = timedelta(seconds=60)
 BOOKS = "books"  # the audit of what was booked lately; its count is of jobs that differ
 # Whether the reaper's last tick is to be marked anew.
 UNMARKED = "NOT EXISTS (SELECT FROM duties WHERE name = 'reap' AND done_at > now() - :mark)"
-_CLAIM = prepared(text("SELECT pg_try_advisory_xact_lock(hashtextextended(:duty, 0)) AS mine"))
+_MINE = "SELECT pg_try_advisory_xact_lock(hashtextextended({duty}, 0)) AS mine"
+_CLAIM = prepared(text(_MINE.format(duty=":duty")))
 
 
 async def claim(tx: Writer, duty: str) -> bool:
@@ -38,12 +39,13 @@ async def claim(tx: Writer, duty: str) -> bool:
 async def claimed(
     direct: Direct, duty: str, *, also: str = "true"
 ) -> AsyncIterator[DirectTransaction | None]:
-    """Open a transaction under the claim of a duty; None when another dispatcher is at it right now.
+    """Open a transaction that has claimed a duty; None when another dispatcher is at it right now.
 
-    It is claimed in the round trip of the BEGIN, and with it goes what is `also` selected.
+    It is the same `claim` for duties of every tick, sent with the BEGIN: a round trip less. With it goes
+    what is `also` selected.
     """
-    claim_ = f"SELECT pg_try_advisory_xact_lock(hashtextextended('{duty}', 0)) AS mine, {also}"
-    async with direct.transaction(claim_.encode()) as tx:
+    mine = f"{_MINE.format(duty=repr(duty))}, {also}"
+    async with direct.transaction(mine.encode()) as tx:
         yield tx if tx.first_row["mine"] else None
 
 
