@@ -7,13 +7,14 @@ refers to what are drawn in `docs/tables.md`.
 
 from models.schema.accounts import ApiKey, Installation, Project, Session
 from models.schema.actions import Action
+from models.schema.attempts import Attempt, Evidence
 from models.schema.audit import AuditEntry, AuditHead
 from models.schema.batches import Batch
 from models.schema.calls import Call
 from models.schema.coordination import Aside, Duty, Process, Worker
 from models.schema.erasures import Erasure
 from models.schema.images import BlobMark, Fetch, File, Image, InputImage
-from models.schema.jobs import Attempt, Evidence, Job, Turn
+from models.schema.jobs import Job
 from models.schema.money import (
     AccountLine,
     Budget,
@@ -25,6 +26,7 @@ from models.schema.money import (
     Wallet,
 )
 from models.schema.provider import Breaker, Gate, Limit, LimitSample, Pause, ProjectBreaker
+from models.schema.queue import Turn
 from models.schema.webhooks import Delivery, DeliveryTry, Endpoint, Event, Throttle
 
 __all__ = [

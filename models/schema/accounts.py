@@ -87,7 +87,7 @@ class Session(Base):
 
 
 class Installation(Base):
-    """The one row that names the key which secrets are sealed under here, also before there are any."""
+    """The one row that identifies the key under which secrets are sealed, also before there are any."""
 
     __tablename__ = "installation"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, server_default="1")

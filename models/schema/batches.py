@@ -51,9 +51,8 @@ class Batch(Base):
     failed: Mapped[int] = mapped_column(server_default="0")
     canceled: Mapped[int] = mapped_column(server_default="0")
     expired: Mapped[int] = mapped_column(server_default="0")
-    too_late: Mapped[int] = mapped_column(
-        server_default="0"
-    )  # of the canceled: charged, or perhaps
+    # Of the canceled: charged, or perhaps.
+    too_late: Mapped[int] = mapped_column(server_default="0")
     errors: Mapped[dict[str, object]] = mapped_column(server_default=EMPTY_MAP)  # by code
     committed: Mapped[int] = mapped_column(server_default="0")
     settled: Mapped[int] = mapped_column(server_default="0")

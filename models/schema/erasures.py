@@ -28,9 +28,8 @@ class Erasure(Base):
     phase: Mapped[str] = mapped_column(server_default="jobs")
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     next_at: Mapped[datetime] = mapped_column(server_default=NOW)  # when to go on at the soonest
-    rows_at: Mapped[
-        datetime | None
-    ]  # when nothing was left in any row; bytes go some minutes later
+    # When nothing was left in any row; bytes go some minutes later.
+    rows_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     line: Mapped[int | None]
     hour: Mapped[datetime | None]

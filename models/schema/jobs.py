@@ -1,4 +1,4 @@
-"""Tables: jobs, their attempts, and whose turn it is."""
+"""Tables: jobs."""
 
 from datetime import datetime
 from uuid import UUID
@@ -15,16 +15,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.platform.db import Base
 from models.schema.batching import BATCHED
 from models.schema.defaults import EMPTY_LIST, EMPTY_MAP, NOW
+from models.schema.queue import QUEUED
 from models.states import (
     JOB_IN_FLIGHT,
-    JOB_PAID,
-    JOB_PARKED,
-    JOB_READY,
-    JOB_UNCALLED,
-    JOB_UNFUNDED,
     TERMINAL,
     CancelOutcome,
-    Charge,
     OnUnknown,
     Phase,
     Priority,
@@ -162,6 +157,7 @@ class Job(Base):
         ),
         Index("ix_jobs_erased", "project_id", "id", postgresql_where=text("erased_at IS NOT NULL")),
         *BATCHED,
+        *QUEUED,
         Index(
             "ix_jobs_finished_at",
             "project_id",
@@ -199,122 +195,4 @@ class Job(Base):
         Index(
             "ix_jobs_reused_from", "reused_from", postgresql_where=text("reused_from IS NOT NULL")
         ),
-        # What may be called for: the first of each project and model is one look away.
-        Index(
-            "ix_jobs_ready",
-            "project_id",
-            "model",
-            "rank",
-            "id",
-            postgresql_where=text(JOB_READY),
-        ),
-        Index(
-            "ix_jobs_paid",
-            "run_after",
-            "id",
-            postgresql_where=text(JOB_PAID),
-        ),
-        Index(
-            "ix_jobs_key_waiting",
-            "project_id",
-            "concurrency_key",
-            "rank",
-            "id",
-            postgresql_where=text(JOB_PARKED),
-        ),
-        Index(
-            "ix_jobs_unfunded",
-            "project_id",
-            "budget_id",
-            "rank",
-            "id",
-            postgresql_where=text(JOB_UNFUNDED),
-        ),
-        Index("ix_jobs_backlog", "project_id", postgresql_where=text("status = 'queued'")),
-        Index(
-            "ix_jobs_queue_expires_at",
-            "project_id",
-            "queue_expires_at",
-            postgresql_where=text(JOB_UNCALLED),
-        ),
-        Index(
-            "ix_jobs_deadline",
-            "project_id",
-            "deadline",
-            postgresql_where=text(f"{JOB_UNCALLED} AND deadline IS NOT NULL"),
-        ),
-        Index(
-            "ix_jobs_lease_until",
-            "lease_until",
-            postgresql_where=text(JOB_IN_FLIGHT),
-        ),
     )
-
-
-class Attempt(Base):
-    """One paid call. The row is committed before the socket opens."""
-
-    __tablename__ = "attempts"
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
-    number: Mapped[int]
-    start_id: Mapped[UUID]
-    worker: Mapped[str]
-    client_request_id: Mapped[str] = mapped_column(unique=True)
-    key_prefix: Mapped[str]
-    sent_at: Mapped[datetime] = mapped_column(server_default=NOW)
-    finished_at: Mapped[datetime | None]
-    outcome: Mapped[str | None]
-    hold: Mapped[int]
-    charge: Mapped[str] = mapped_column(server_default="unknown")
-    credits: Mapped[int | None]
-    # What of `credits` was booked as refund or adjustment, after the charge was known: signed.
-    adjusted: Mapped[int] = mapped_column(server_default="0")
-    charged_at: Mapped[datetime | None]
-    http_status: Mapped[int | None]
-    inference_id: Mapped[str | None]
-    provider_url: Mapped[str | None]
-    error: Mapped[dict[str, object] | None]
-    absent_at: Mapped[datetime | None]
-
-    __table_args__ = (
-        CheckConstraint(one_of("charge", Charge), "charge"),
-        CheckConstraint("(charge = 'settled') = (credits IS NOT NULL)", "settled_has_credits"),
-        CheckConstraint("(finished_at IS NULL) = (outcome IS NULL)", "finished_has_outcome"),
-        CheckConstraint("finished_at IS NOT NULL OR charge = 'unknown'", "under_way_is_unknown"),
-        UniqueConstraint("job_id", "number"),
-        Index("ix_attempts_unknown", "sent_at", postgresql_where=text("charge = 'unknown'")),
-        # Rows arrive in this order, so a few pages tell what was sent in the last minutes.
-        Index("ix_attempts_sent_at", "sent_at", postgresql_using="brin"),
-    )
-
-
-class Evidence(Base):
-    """What a paid call was answered with, when no image could be found in it: for the operator alone.
-
-    `body` is its beginning; `length` is how many bytes there were in all.
-    """
-
-    __tablename__ = "evidence"
-    attempt_id: Mapped[UUID] = mapped_column(
-        ForeignKey("attempts.id", ondelete="CASCADE"), primary_key=True
-    )
-    at: Mapped[datetime] = mapped_column(server_default=NOW)
-    content_type: Mapped[str | None]
-    length: Mapped[int]
-    body: Mapped[bytes]
-
-    __table_args__ = (
-        CheckConstraint("octet_length(body) <= 65536", "bound"),
-        CheckConstraint("length >= octet_length(body)", "length"),
-    )
-
-
-class Turn(Base):
-    """How often a project has had its turn: the project that waits and has had fewest is next."""
-
-    __tablename__ = "turns"
-    project_id: Mapped[UUID] = mapped_column(
-        ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True
-    )
-    turn: Mapped[int]

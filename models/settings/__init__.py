@@ -4,16 +4,9 @@ Promises: read once for each process, frozen, and refused with one line that nam
 what is wrong.
 """
 
-from models.settings.fields import (
-    LocalSettings,
-    Settings,
-    database_url,
-    inherited,
-    load,
-    load_local,
-    local_only,
-    path_of,
-)
+from models.settings.fields import Settings, path_of
+from models.settings.loading import database_url, inherited, load, load_local, local_only
+from models.settings.local import LocalSettings
 
 __all__ = [
     "LocalSettings", "Settings", "database_url", "inherited", "load", "load_local", "local_only", "path_of",

@@ -1,6 +1,6 @@
 """How settings are read from an environment: secrets in files, mistyped names, refused values.
 
-Pure: the caller has read the environment, which only `models/settings/fields.py` does.
+Pure: the caller has read the environment, which only `models/settings/loading.py` does.
 """
 
 import re

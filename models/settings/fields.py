@@ -1,20 +1,16 @@
-"""The only reader of the environment: one frozen object, read once per process.
+"""The settings of every role. Every number here is a default with its reason beside it.
 
-Durations are `timedelta`, given in seconds (`DARKROOM_GRACE=330`). Every number here is a default with
-its reason beside it; docs/settings.md tells of each.
+Durations are `timedelta`, given in seconds (`DARKROOM_GRACE=330`). docs/settings.md tells of each.
 """
 
-import os
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from models.errors import Misconfigured
-from models.settings import environment
 from models.settings.values import (
     Duration,
     FormerSecret,
@@ -33,8 +29,6 @@ from models.settings.values import (
     Span,
     WebUrl,
 )
-
-Read = TypeVar("Read", bound=BaseSettings)
 
 # Where balancers, ingresses and sidecars are: loopback, RFC 1918, RFC 6598, RFC 4193.
 _PRIVATE = tuple(
@@ -189,26 +183,20 @@ class Settings(BaseSettings):
     # Files of one project, and their bytes: some thousand photographs from a telephone.
     files_max: int = Field(default=10_000, ge=1)
     files_max_bytes: int = Field(default=10 * 1024**3, ge=1)
-    endpoints_max: int = Field(
-        default=16, ge=1
-    )  # of a project, as at Stripe: each hears of every job
+    # Of a project, as at Stripe: each hears of every job.
+    endpoints_max: int = Field(default=16, ge=1)
     keys_max: int = Field(default=1_000, ge=1)  # good ones of a project; ten times as many made
     budgets_max: int = Field(default=1_000, ge=1)  # of a project: each booking looks through them
-    batches_max: int = Field(
-        default=1_000, ge=1
-    )  # of a project, not over: each is looked at every second
-    actions_max: int = Field(
-        default=10, ge=1
-    )  # of a project, under way: they go one after the other
-    erasures_max: int = Field(
-        default=1_000, ge=1
-    )  # of a project, under way: each waits for its bytes
+    # Of a project: batches that are not over (each is looked at every second), actions under way (they go
+    # one after the other), and erasures under way (each waits for its bytes).
+    batches_max: int = Field(default=1_000, ge=1)
+    actions_max: int = Field(default=10, ge=1)
+    erasures_max: int = Field(default=1_000, ge=1)
     # Pings cost nothing and may hang: of one project this many are under way, and begin in a minute.
     pings_at_once: int = Field(default=5, ge=1)
     pings_per_minute: int = Field(default=30, ge=1)
-    requests_per_minute: int = Field(
-        default=30_000, ge=1
-    )  # per key and api process; a project twice that
+    # Per key and api process; a project twice that.
+    requests_per_minute: int = Field(default=30_000, ge=1)
     body_max_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
     # All bodies over 64 KiB in hand at once, half of it for one project; what is made of one takes about
     # five times as much.
@@ -225,85 +213,6 @@ class Settings(BaseSettings):
         (`worker/dispatcher/account/absence.py`).
         """
         return max(self.attempt_timeout, self.attempt_timeout_large) + 4 * self.log_lag
-
-
-def load() -> Settings:
-    """Read the environment, or raise `Misconfigured` naming the variables and what to do."""
-    loaded = _read(Settings)
-    for longer, times, shorter, otherwise in _LONGER:
-        if getattr(loaded, longer) < times * getattr(loaded, shorter):
-            least = f"{times} x " if times > 1 else ""
-            raise Misconfigured(
-                f"DARKROOM_{longer.upper()}: must be at least {least}DARKROOM_{shorter.upper()}, "
-                f"or {otherwise}"
-            )
-    return loaded
-
-
-# Each is right by itself and wrong beside the other.
-_LONGER = (
-    ("lease_run", 2, "heartbeat", "calls under way lose their leases and are paid again"),
-    ("worker_seen", 1, "heartbeat", "nothing is dispatched to workers that live"),
-    ("delivery_lease", 1, "webhook_timeout", "webhooks under way are sent again"),
-    ("bodies_max_bytes", 1, "body_max_bytes", "the largest body never finds room"),
-)
-
-
-class LocalSettings(BaseSettings):
-    """What the local stack (`make up`) reads; each of its roles reads its `Settings` for itself."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="DARKROOM_", frozen=True, extra="ignore", env_ignore_empty=True
-    )
-
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=1, le=65_535)
-    data: Path = Path(".darkroom")
-    api_key: SecretStr | None = None  # the key to create; otherwise one is generated
-    database_url: PostgresUrl | None = Field(default=None, validation_alias="DATABASE_URL")
-    redis_url: RedisAddress | None = Field(default=None, validation_alias="REDIS_URL")
-    aimlapi_key: SecretStr | None = Field(default=None, validation_alias="AIMLAPI_KEY")
-    secret: SecretStr | None = None
-    storage_url: str | None = None
-    public_url: str | None = None
-    egress_allow: str = ""
-    grace: float | None = Field(default=None, gt=0)  # seconds
-
-
-def load_local() -> LocalSettings:
-    """Read the local stack's settings, or raise `Misconfigured` naming the variables."""
-    return _read(LocalSettings, LocalSettings)
-
-
-def local_only() -> set[str]:
-    """Return the names that the local stack reads and its roles refuse."""
-    return environment.names(LocalSettings) - environment.names(Settings)
-
-
-def inherited() -> dict[str, str]:
-    """Return this process's environment, as the start of a child's."""
-    return dict(os.environ)
-
-
-class _Database(BaseSettings):
-    model_config = SettingsConfigDict(populate_by_name=True)
-
-    database_url: PostgresUrl = Field(validation_alias="DATABASE_URL")
-
-
-def database_url() -> str:
-    """Read `DATABASE_URL` alone: migrations need nothing else. Raises `Misconfigured`."""
-    return _read(_Database).database_url.get_secret_value()
-
-
-def _read(kind: type[Read], *local: type[LocalSettings]) -> Read:
-    variables = inherited()
-    environment.refuse_unknown(variables, (Settings, *local), (LocalSettings,))
-    given: dict[str, Any] = environment.from_files(kind, variables)
-    try:
-        return kind(**given)
-    except ValidationError as refused:
-        raise Misconfigured(environment.explain(refused, kind, variables)) from None
 
 
 def path_of(storage_url: str) -> Path | None:

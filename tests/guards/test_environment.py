@@ -1,11 +1,11 @@
-"""The environment has one reader: `models/settings/fields.py`."""
+"""The environment has one reader: `models/settings/loading.py`."""
 
 import ast
 from collections.abc import Iterable
 
 from tests.guards import sources
 
-READER = "models/settings/fields.py"
+READER = "models/settings/loading.py"
 WRITER = "tests/e2e/nursery.py"  # gives the process that it has forked an environment of its own
 NAMES = {"environ", "environb", "getenv", "getenvb", "putenv"}
 

@@ -10,8 +10,6 @@ LINES, FUNCTION = 250, 40
 LISTS = {
     "deploy/simulator/scenarios/table.py",
     "models/errors.py",
-    "models/schema/jobs.py",
-    "models/settings/fields.py",
 }
 # The same of a function: what the wire shows of a job.
 FUNCTIONS = {"models/jobs/view.py:job"}
