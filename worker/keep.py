@@ -32,7 +32,7 @@ from models.platform.db.failures import said
 from models.schema import Job
 from worker import deliver
 from worker.backoff import delay
-from worker.fetch import Denied, Gone, Missing, NoImage, NotKept, NotStored, opened
+from worker.downloading import Denied, Gone, Missing, NoImage, NotKept, NotStored, opened
 from worker.provider.outcomes import Image
 from worker.runtime import metrics, storeroom
 from worker.runtime.context import Context
