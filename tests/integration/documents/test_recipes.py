@@ -19,7 +19,7 @@ AT = re.compile(r"# ([\w/]+\.py)(?:, in (\w+))?\n")
 FOLLOWED = """
 import json
 from api.openapi import describe
-from deploy.simulator.table import TABLE
+from deploy.simulator.scenarios.table import TABLE
 from models import schema
 from worker.tasks import app
 
