@@ -35,6 +35,7 @@ from api.routes import (
     usage,
     webhooks,
 )
+from models.images.pictures import Pictures
 from models.platform.version import VERSION
 from models.settings import Settings
 
@@ -71,12 +72,15 @@ class _App(FastAPI):
         return description.complete(super().openapi())
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Build the API for these settings; everything is opened when it starts and closed when it stops."""
+def create_app(settings: Settings, pictures: Pictures | None = None) -> FastAPI:
+    """Build the API for these settings; everything is opened when it starts and closed when it stops.
+
+    Where `pictures` are given, those decode, and stay open.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_state(settings) as state:
+        async with open_state(settings, pictures) as state:
             app.state.darkroom = state
             yield
 

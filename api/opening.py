@@ -33,8 +33,8 @@ _PATIENCE = timedelta(seconds=10)  # with Postgres, in one request: clients wait
 
 
 @asynccontextmanager
-async def open_state(settings: Settings) -> AsyncIterator[State]:
-    """Open what the routes stand on."""
+async def open_state(settings: Settings, pictures: Pictures | None = None) -> AsyncIterator[State]:
+    """Open what the routes stand on; `pictures` that are given are somebody else's, who ends them."""
     async with AsyncExitStack() as stack:
         doorbell = await stack.enter_async_context(Doorbell(settings.redis_url.get_secret_value()))
         await doorbell.listen("job", "delivery", "batch", "fetch")
@@ -48,8 +48,10 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             name="darkroom-api-batches",
         )
         stack.push_async_callback(intake.close)
-        decoders = await stack.enter_async_context(Pictures(children=DECODERS, cpu=CPU, wall=WALL))
-        state = _state(settings, doorbell, database, intake, decoders)
+        if pictures is None:
+            made = Pictures(children=DECODERS, cpu=CPU, wall=WALL)
+            pictures = await stack.enter_async_context(made)
+        state = _state(settings, doorbell, database, intake, pictures)
         stack.push_async_callback(state.watching.close)
         stack.push_async_callback(state.calls.finish)
         for endless in (

@@ -13,6 +13,7 @@ import pytest
 
 from api.app import create_app
 from api.edge.connections.serving import Server
+from models.images.pictures import Pictures
 from models.jobs.view import Presenter
 from models.money.prices import PriceList
 from models.platform.db import Database
@@ -20,6 +21,7 @@ from models.platform.vault import Vault
 from models.settings import Settings
 from tests.conftest import PLAIN, make_project, make_settings
 from tests.fixtures.databases import EMPTY, Databases
+from tests.fixtures.decoders import DECODERS
 from tests.fixtures.promises import PROMISES
 from tests.integration.api.client import Api
 from tests.integration.api.life import Life
@@ -28,9 +30,14 @@ Serve = Callable[[Settings], AbstractAsyncContextManager[Api]]
 
 
 @asynccontextmanager
-async def serve(settings: Settings, database: Database) -> AsyncIterator[Api]:
-    """Serve these settings on a free port; stopped in good order when the block ends."""
-    app = create_app(settings)
+async def serve(
+    settings: Settings, database: Database, pictures: Pictures | None = DECODERS
+) -> AsyncIterator[Api]:
+    """Serve these settings on a free port; stopped in good order when the block ends.
+
+    With None for `pictures` the API starts decoding children of its own, as in earnest.
+    """
+    app = create_app(settings, pictures)
     server = Server(app, settings.model_copy(update={"grace": timedelta(seconds=5)}))
     vault = Vault.of(settings)
     presenter = Presenter(settings.public_url, vault)
@@ -65,8 +72,17 @@ async def api(shared: Api) -> AsyncIterator[Api]:
 
 
 @pytest.fixture(scope="module")
+def decoding() -> Pictures | None:
+    """What decodes for the API of a file: children that all files share."""
+    return DECODERS
+
+
+@pytest.fixture(scope="module")
 async def shared(
-    databases: Databases, redis_server: str, tmp_path_factory: pytest.TempPathFactory
+    databases: Databases,
+    redis_server: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    decoding: Pictures | None,
 ) -> AsyncIterator[Api]:
     """One API for a whole file, and as it is for tests that leave nothing behind."""
     with databases.own() as url:
@@ -76,7 +92,7 @@ async def shared(
             storage_url=str(tmp_path_factory.mktemp("images")),
         )
         database = Database(settings, ring=lambda _topic, _key: None)
-        async with serve(settings, database) as running:
+        async with serve(settings, database, decoding) as running:
             yield running
         await database.close()
 

@@ -124,6 +124,11 @@ async def test_references_beyond_what_a_call_carries_are_fetched_from_us(api: Ap
         problem(await nobody.get(where.partition("?")[0]), 401, "unauthenticated")
 
 
+@pytest.fixture(scope="module")
+def decoding() -> None:
+    """The API has children of its own here: they are stopped and killed."""
+
+
 def decoders() -> set[int]:
     """Find the decoding children of this process, which serves the API."""
     found = set()

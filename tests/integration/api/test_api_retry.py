@@ -177,6 +177,7 @@ NO_BODIES = [
     (b'"x"', 422, "invalid_request"),
     (b'{"reason": "x"}', 422, "invalid_request"),
 ]
+_SOME = (NO_BODIES[0], NO_BODIES[-1])  # every route reads its body in the same way
 
 
 async def test_whatever_takes_no_body_refuses_one(api: Api) -> None:
@@ -184,13 +185,13 @@ async def test_whatever_takes_no_body_refuses_one(api: Api) -> None:
     bare = [each for each in operations() if each.body is None and each.method != "GET"]
     assert {"POST /v1/jobs/{id}/cancel", "POST /v1/webhooks/{id}/test"} <= {*map(str, bare)}
     before = [await api.life.count(table) for table in ("jobs", "events", "endpoints", "api_keys")]
-    for each in bare:
-        for sent, status, code in NO_BODIES:
+    for number, each in enumerate(bare):
+        for sent, status, code in NO_BODIES if number == 0 else _SOME:
             refused = await each.ask(api.client, things, JSON, content=sent)
             problem(refused, each.invalid(status), code)
     for each in operations():
         if each.body is not None and each.path != "/v1/jobs":
-            for sent, status, _ in NO_BODIES:
+            for sent, status, _ in _SOME:
                 refused = await each.ask(api.client, things, JSON, content=sent)
                 assert refused.status_code == each.invalid(status), (str(each), sent, refused.text)
     after = [await api.life.count(table) for table in ("jobs", "events", "endpoints", "api_keys")]
@@ -225,12 +226,13 @@ async def test_a_parameter_that_nobody_reads_is_refused_on_every_route(api: Api)
 async def test_a_parameter_that_comes_twice_is_refused_on_every_route(api: Api) -> None:
     things = await one_of_each(api)
     for each in operations():
-        for name in each.query:
-            key = f"{name}[k]" if name == "metadata" else name
-            twice: dict[str, Any] = {key: ["1", "1"]}
+        keys = [f"{name}[k]" if name == "metadata" else name for name in sorted(each.query)]
+        if keys:
+            twice: dict[str, Any] = {key: ["1", "1"] for key in keys}
             refused = await each.ask(api.client, things, {}, **twice)
             said = problem(refused, each.invalid(422), "invalid_request")
-            assert pointers(refused) == [f"query:{key}"], (str(each), said)
+            named = [f"query:{key}" for key in keys][:20]  # more are not told at once
+            assert pointers(refused) == named, (str(each), said)
             assert "more than once" in json.dumps(said)
     several = await api.client.get("/v1/jobs?metadata[a]=1&metadata[b]=1&limit=5&status=failed")
     assert several.status_code == 200
@@ -239,10 +241,10 @@ async def test_a_parameter_that_comes_twice_is_refused_on_every_route(api: Api) 
 async def test_every_parameter_that_is_documented_is_known(api: Api) -> None:
     things = await one_of_each(api)
     for each in operations():
-        for name in each.query - {"metadata"}:
-            answer = await each.ask(api.client, things, {}, **{name: "1"})
-            if answer.status_code == 422:
-                assert "no such parameter" not in json.dumps(answer.json()), (str(each), name)
+        if known := each.query - {"metadata"}:
+            answer = await each.ask(api.client, things, {}, **dict.fromkeys(known, "1"))
+            if answer.is_error:
+                assert "no such parameter" not in json.dumps(answer.json()), str(each)
 
 
 async def test_a_deadline_that_has_passed_is_refused(api: Api) -> None:

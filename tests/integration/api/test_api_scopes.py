@@ -26,6 +26,12 @@ async def keys(shared: Api) -> Mapping[str, Mapping[str, str]]:
     return {scope: await shared.key_with(scope) for scope in SCOPES}
 
 
+@pytest.fixture(scope="module")
+async def operator(shared: Api) -> Mapping[str, str]:
+    """An operator's key."""
+    return await shared.operator()
+
+
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 async def test_a_route_demands_the_scope_it_documents_and_admin_has_every_one(
     shared: Api, keys: Mapping[str, Mapping[str, str]], operation: Operation
@@ -43,7 +49,10 @@ async def test_a_route_demands_the_scope_it_documents_and_admin_has_every_one(
 
 @pytest.mark.parametrize("operation", OPERATED, ids=str)
 async def test_the_operator_plane_is_closed_to_every_key_of_a_project(
-    shared: Api, keys: Mapping[str, Mapping[str, str]], operation: Operation
+    shared: Api,
+    keys: Mapping[str, Mapping[str, str]],
+    operator: Mapping[str, str],
+    operation: Operation,
 ) -> None:
     async with httpx.AsyncClient(base_url=shared.url, trust_env=False, verify=PLAIN) as client:
         problem(await operation.ask(client, NOTHING, {}), 401, "unauthenticated")
@@ -51,17 +60,16 @@ async def test_the_operator_plane_is_closed_to_every_key_of_a_project(
             said = {"authorization": key["authorization"]}
             answer = problem(await operation.ask(client, NOTHING, said), 403, "scope_missing")
             assert "'operator'" in str(answer["detail"])
-        opened = await operation.ask(client, NOTHING, await shared.operator())
+        opened = await operation.ask(client, NOTHING, operator)
     assert opened.status_code in {200, 201, 202, 404, 409}, opened.text
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 async def test_an_operators_key_opens_nothing_of_a_project(
-    shared: Api, operation: Operation
+    shared: Api, operator: Mapping[str, str], operation: Operation
 ) -> None:
-    key = await shared.operator()
     async with httpx.AsyncClient(base_url=shared.url, trust_env=False, verify=PLAIN) as client:
-        problem(await operation.ask(client, NOTHING, key), 403, "scope_missing")
+        problem(await operation.ask(client, NOTHING, operator), 403, "scope_missing")
 
 
 def test_every_route_is_shown_but_the_head_of_what_is_shown() -> None:

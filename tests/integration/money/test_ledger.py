@@ -479,7 +479,7 @@ async def test_no_walk_upsets_the_books_or_leaves_the_diagram(
 ) -> None:
     """Walk `--walks` times `--steps` arrows, and audit the books at each change.
 
-    60 x 30 by default; 200 x 30 find every arrow.
+    A dozen by default; 200 find every arrow (`make long`).
     """
     walks, steps = request.config.getoption("--walks"), request.config.getoption("--steps")
     seen = set[Edge]()

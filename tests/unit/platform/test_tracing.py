@@ -94,7 +94,7 @@ def test_an_attempt_is_a_trace_of_its_own_that_is_linked_to_the_submission(
     ]
 
 
-@pytest.mark.parametrize("given", [SAMPLED, NOT_SAMPLED])
+@pytest.mark.parametrize("given", [SAMPLED, pytest.param(NOT_SAMPLED, marks=pytest.mark.long)])
 def test_without_a_receiver_the_submitters_trace_is_passed_on_as_it_came(given: str) -> None:
     ran, told = walk(given)
     assert told == [given, given]
@@ -108,13 +108,6 @@ def test_without_a_receiver_the_submitters_trace_is_passed_on_as_it_came(given: 
 def test_who_names_no_trace_is_in_none(given: str | None) -> None:
     _, told = walk(given)
     assert told == ["None", "None"]
-
-
-def test_a_submission_that_names_no_trace_begins_one(collector: Collector) -> None:
-    _, (row, _) = walk(None, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
-    (accept,) = collector.named("accept")
-    assert (accept.parent, row.split("-")[1]) == ("", accept.trace_id)
-    assert len(collector.spans) == 6
 
 
 @pytest.mark.long
@@ -142,14 +135,19 @@ def test_what_is_sampled_at_the_submission_is_sampled_to_the_webhook(
     assert row is None or told == [row, row]
 
 
-def test_who_runs_it_may_name_the_service_and_send_a_key(collector: Collector) -> None:
-    walk(
+def test_a_submission_that_names_no_trace_begins_one_for_the_service_that_is_named(
+    collector: Collector,
+) -> None:
+    _, (row, _) = walk(
         None,
         OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
         OTEL_EXPORTER_OTLP_HEADERS="x-key=of%20ours",
         OTEL_SERVICE_NAME="shop",
         OTEL_RESOURCE_ATTRIBUTES="deployment.environment.name=test",
     )
+    (accept,) = collector.named("accept")
+    assert (accept.parent, row.split("-")[1]) == ("", accept.trace_id)
+    assert len(collector.spans) == 6
     assert {each.service for each in collector.spans} == {"shop"}
     assert {each["x-key"] for each in collector.headers} == {"of ours"}
 
