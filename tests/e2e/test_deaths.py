@@ -139,7 +139,9 @@ def test_a_worker_frozen_for_three_leases_moves_nothing_and_settles_its_attempt(
     assert job.status == "succeeded"
     assert job.outcomes == ["image", "image"]
     assert job.cost.charged == 2 * PRICE
-    eventually(lambda: _spares(stage, job_id) == 1, "the image that was overtaken is kept as well")
+    eventually(
+        lambda: _late_images(stage, job_id) == 1, "the image that was overtaken is kept as well"
+    )
 
 
 @pytest.mark.long
@@ -152,7 +154,7 @@ def test_a_late_image_saves_the_job_whose_later_call_brings_none(stage: Stage) -
     with stage.late_log():
         eventually(lambda: len(stage.calls(job_id)) == 2, "another worker tries again")
         stale.thaw()
-        eventually(lambda: _spares(stage, job_id) == 1, "its late image is kept")
+        eventually(lambda: _late_images(stage, job_id) == 1, "its late image is kept")
         assert stage.job(job_id).status == "running"
         job = stage.finish(job_id)
     assert job.status == "succeeded"
@@ -160,7 +162,7 @@ def test_a_late_image_saves_the_job_whose_later_call_brings_none(stage: Stage) -
     assert job.charges == ["settled", "none"]
     assert (job.cost.charged, job.cost.held) == (PRICE, 0)
     assert len(stage.calls(job_id)) == 2
-    assert _spares(stage, job_id) == 0
+    assert _late_images(stage, job_id) == 0
 
 
 def test_a_late_image_is_adopted_by_a_job_that_still_waits(stage: Stage) -> None:
@@ -231,7 +233,7 @@ def test_every_process_killed_at_once(stage: Stage) -> None:
     assert {stage.finish(job_id).status for job_id in made} == {"succeeded"}
 
 
-def _spares(stage: Stage, job_id: str) -> int:
+def _late_images(stage: Stage, job_id: str) -> int:
     return stage.number(
         "SELECT count(*) FROM images JOIN attempts ON attempts.job_id = images.job_id "
         "AND number = attempt WHERE spare AND client_request_id LIKE %s",

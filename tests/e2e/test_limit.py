@@ -1,6 +1,7 @@
 """The provider's limit is found, used and followed, by real processes and the simulator's own log.
 
-By hand, for it takes minutes: `make limit`. What `make test` sees of it is `integration/test_limits.py`.
+By hand, for it takes minutes: `make limit`. What `make test` sees of it is
+`integration/provider/test_limits.py`.
 """
 
 import threading

@@ -64,7 +64,7 @@ async def running(bench: Bench) -> Ref:
     return await bench.running()
 
 
-async def spared(bench: Bench) -> Ref:
+async def overtaken_and_kept(bench: Bench) -> Ref:
     """A second call is under way, and the first one's image is kept."""
     late = await bench.running()
     await bench.reap(late.job_id)
@@ -172,7 +172,7 @@ DIAGRAM: dict[Callable[[Bench], Awaitable[Ref]], dict[str, str]] = {
         "cancel": "running, to be canceled",
         "reap": "queued",
     },
-    spared: {
+    overtaken_and_kept: {
         "receive": "running keep",
         "retry_later": "succeeded",
         "refuse": "succeeded",
@@ -417,7 +417,7 @@ async def test_a_late_image_saves_the_next_call_though_another_had_been_made(ben
     assert await bench.audit() == []
 
 
-async def test_a_late_image_is_a_spare_while_another_call_is_under_way(bench: Bench) -> None:
+async def test_an_image_is_a_late_one_while_another_call_is_under_way(bench: Bench) -> None:
     late = await bench.running()
     await bench.reap(late.job_id)
     fresh = await bench.begin(late.job_id, worker="w2")
@@ -491,7 +491,7 @@ async def test_adopting_twice_is_adopting_once(bench: Bench) -> None:
     assert await bench.everything_of(late.job_id) == before
 
 
-async def test_a_spare_is_received_and_kept_again_without_harm(bench: Bench) -> None:
+async def test_a_late_image_is_received_and_kept_again_without_harm(bench: Bench) -> None:
     late = await bench.running(on_unknown_charge="fail")
     await bench.reap(late.job_id)
     for _ in range(2):

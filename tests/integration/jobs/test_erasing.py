@@ -200,7 +200,7 @@ async def test_a_late_answer_settles_the_charge_and_brings_no_image_back(bench: 
     assert await bench.audit() == []
 
 
-async def test_a_spare_that_was_on_its_way_is_left_to_be_deleted(bench: Bench) -> None:
+async def test_a_late_image_that_was_on_its_way_is_left_to_be_deleted(bench: Bench) -> None:
     ref = await bench.running(on_unknown_charge="fail")
     await bench.lose(ref, LOST)
     assert await bench.receive(ref) == ("late", ref)

@@ -72,7 +72,7 @@ async def overtaken(bench: Bench, early: Answer = EARLY, **changes: object) -> t
     return late, fresh
 
 
-async def with_spare(bench: Bench, **changes: object) -> Ref:
+async def with_late_image(bench: Bench, **changes: object) -> Ref:
     """Make a job whose second call is under way while the first one's image is kept."""
     late, fresh = await overtaken(bench, EARLY, **changes)
     assert await bench.keep_late(late, KEPT_EARLY) is None
@@ -113,12 +113,12 @@ WAYS: dict[str, tuple[Way, Answer]] = {
 
 @pytest.mark.parametrize("policy", ["retry", "wait"])
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_job_that_has_a_spare_ends_with_it_and_pays_no_other_call(
+async def test_a_job_that_has_a_late_image_ends_with_it_and_pays_no_other_call(
     bench: Bench, vault: Vault, way: str, policy: str
 ) -> None:
     await sending.endpoint(bench, vault, "job.succeeded")
     own = "https://hooks.example/own"
-    fresh = await with_spare(bench, webhook_url=own, on_unknown_charge=policy)
+    fresh = await with_late_image(bench, webhook_url=own, on_unknown_charge=policy)
     end, answer = WAYS[way]
 
     assert await end(bench, fresh)
@@ -142,8 +142,8 @@ async def test_a_job_that_has_a_spare_ends_with_it_and_pays_no_other_call(
     assert (data["status"], data["result"]["data"][0]["sha256"]) == ("succeeded", KEPT_EARLY.sha256)
 
 
-async def test_a_spare_takes_the_place_of_a_later_image_that_is_lost(bench: Bench) -> None:
-    fresh = await with_spare(bench)
+async def test_a_late_image_takes_the_place_of_a_later_image_that_is_lost(bench: Bench) -> None:
+    fresh = await with_late_image(bench)
     received = await bench.receive(fresh)
     assert received is not None
     await bench.change(fresh.job_id, "keep_until = now()")
@@ -169,7 +169,7 @@ async def test_a_later_image_ends_a_job_that_still_fetches_an_adopted_one(bench:
 
 
 async def test_what_is_shown_is_of_the_attempt_whose_image_it_is(bench: Bench) -> None:
-    fresh = await with_spare(bench)
+    fresh = await with_late_image(bench)
     await bench.retry_later(fresh, EMPTY_PAID)
     read = await bench.do(lambda tx: jobs.read(tx, bench.caller.project_id, fresh.job_id))
     looked = await jobs.read(bench.database.direct, bench.caller.project_id, fresh.job_id)
@@ -185,7 +185,7 @@ async def test_what_is_shown_is_of_the_attempt_whose_image_it_is(bench: Bench) -
 
 
 @pytest.mark.parametrize("limit", ["attempts_exhausted", "max_cost_reached", "budget"])
-async def test_the_spare_comes_before_every_limit(bench: Bench, limit: str) -> None:
+async def test_the_late_image_comes_before_every_limit(bench: Bench, limit: str) -> None:
     limits: dict[str, dict[str, object]] = {
         "attempts_exhausted": {"max_attempts": 2},
         "max_cost_reached": {"max_cost": 2 * PRICE},
@@ -200,7 +200,7 @@ async def test_the_spare_comes_before_every_limit(bench: Bench, limit: str) -> N
     assert limit in {(job["error"] or {}).get("code"), job["waiting_reason"]}, "without a spare"
 
     await _budget(bench, room + CHEAPER + PRICE)
-    fresh = await with_spare(bench, **changes)
+    fresh = await with_late_image(bench, **changes)
     await bench.retry_later(fresh, EMPTY_PAID)
     assert await ended(bench, fresh.job_id) == ("succeeded", 0, CHEAPER + PRICE)
 
@@ -210,9 +210,9 @@ async def _budget(bench: Bench, room: int) -> None:
     await bench.do(lambda tx: budgets.put(tx, bench.caller.project_id, rule))
 
 
-async def test_no_spare_saves_a_job_whose_cancel_was_requested(bench: Bench) -> None:
+async def test_no_late_image_saves_a_job_whose_cancel_was_requested(bench: Bench) -> None:
     for end, answer in WAYS.values():
-        fresh = await with_spare(bench)
+        fresh = await with_late_image(bench)
         await bench.cancel(fresh.job_id)
         assert await end(bench, fresh)
         job = await bench.job(fresh.job_id)
@@ -222,7 +222,7 @@ async def test_no_spare_saves_a_job_whose_cancel_was_requested(bench: Bench) -> 
     assert await bench.audit() == []
 
 
-async def test_the_earliest_of_two_spares_is_the_result(bench: Bench) -> None:
+async def test_the_earliest_of_two_late_images_is_the_result(bench: Bench) -> None:
     first = await bench.running()
     await bench.reap(first.job_id)
     # Lost in another way, so that the second death makes it no job that kills its workers.
@@ -244,10 +244,10 @@ async def test_the_earliest_of_two_spares_is_the_result(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("column", ["removed_at", "expires_at"])
-async def test_a_spare_whose_retention_has_ended_is_nobodys_result(
+async def test_a_late_image_whose_retention_has_ended_is_nobodys_result(
     bench: Bench, column: str
 ) -> None:
-    fresh = await with_spare(bench)
+    fresh = await with_late_image(bench)
     await bench.run(f"UPDATE images SET {column} = now()")  # noqa: S608 - one of two names
     await bench.refuse(fresh)
     assert (await bench.job(fresh.job_id))["status"] == "failed"
@@ -297,7 +297,7 @@ WAITS = (backoff, parked, unknown_charge, budget, released)
 
 @pytest.mark.long
 @pytest.mark.parametrize("wait", WAITS, ids=lambda wait: wait.__name__)
-async def test_a_job_that_waits_again_succeeds_with_its_spare_there_and_then(
+async def test_a_job_that_waits_again_succeeds_with_its_late_image_there_and_then(
     bench: Bench, wait: Callable[[Bench, Ref], Awaitable[None]]
 ) -> None:
     late, fresh = await overtaken(bench, INLINE, on_unknown_charge="wait")
@@ -318,7 +318,7 @@ async def test_a_job_that_waits_again_succeeds_with_its_spare_there_and_then(
     assert len(await bench.attempts(late.job_id)) == SECOND
 
 
-async def test_a_spare_waits_for_a_third_attempt_that_has_begun(bench: Bench) -> None:
+async def test_a_late_image_waits_for_a_third_attempt_that_has_begun(bench: Bench) -> None:
     late, fresh = await overtaken(bench, INLINE)
     await bench.retry_later(fresh)
     third = await bench.begin(late.job_id)
@@ -329,7 +329,7 @@ async def test_a_spare_waits_for_a_third_attempt_that_has_begun(bench: Bench) ->
     assert await ended(bench, late.job_id) == ("succeeded", 0, CHEAPER)
 
 
-async def test_a_spare_stays_one_while_a_later_image_is_kept_and_after_the_end(
+async def test_a_late_image_stays_one_while_a_later_image_is_kept_and_after_the_end(
     bench: Bench,
 ) -> None:
     late, fresh = await overtaken(bench)
@@ -347,7 +347,7 @@ async def test_a_spare_stays_one_while_a_later_image_is_kept_and_after_the_end(
     assert await bench.audit() == []
 
 
-async def test_saying_twice_that_a_spare_is_kept_ends_the_job_once(bench: Bench) -> None:
+async def test_saying_twice_that_a_late_image_is_kept_ends_the_job_once(bench: Bench) -> None:
     late, fresh = await overtaken(bench)
     await bench.retry_later(fresh)
     assert await bench.keep_late(late, KEPT_EARLY) is not None
@@ -356,8 +356,10 @@ async def test_saying_twice_that_a_spare_is_kept_ends_the_job_once(bench: Bench)
     assert await bench.everything_of(late.job_id) == before
 
 
-async def test_an_image_that_comes_after_the_job_had_its_spare_is_a_spare(bench: Bench) -> None:
-    fresh = await with_spare(bench)
+async def test_an_image_that_comes_after_the_job_had_its_late_image_is_a_late_one_too(
+    bench: Bench,
+) -> None:
+    fresh = await with_late_image(bench)
     await bench.lose(fresh)
     assert await bench.receive(fresh) == ("late", fresh)
     assert await bench.keep_late(fresh) is None
@@ -381,7 +383,7 @@ async def fetched(bench: Bench, job_id: UUID, waiting: str = "image_download") -
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_spare_that_nobody_has_kept_is_fetched_and_no_other_call_is_paid(
+async def test_a_late_image_that_nobody_has_kept_is_fetched_and_no_other_call_is_paid(
     bench: Bench, way: str
 ) -> None:
     end, answer = WAYS[way]
@@ -430,7 +432,7 @@ async def test_a_cancel_meanwhile_comes_too_late_and_the_image_is_shown(
     assert await given(bench, late.job_id) == [(1, False)]
 
 
-async def test_a_spare_whose_url_is_dead_is_not_waited_for(bench: Bench) -> None:
+async def test_a_late_image_whose_url_is_dead_is_not_waited_for(bench: Bench) -> None:
     late, fresh = await overtaken(bench)
     await bench.change(late.job_id, "keep_until = now()")
     await bench.retry_later(fresh)
@@ -439,7 +441,9 @@ async def test_a_spare_whose_url_is_dead_is_not_waited_for(bench: Bench) -> None
     assert await bench.receive(third) == ("keep", third)
 
 
-async def test_a_spare_that_cannot_be_fetched_until_its_url_is_dead_is_lost(bench: Bench) -> None:
+async def test_a_late_image_that_cannot_be_fetched_until_its_url_is_dead_is_lost(
+    bench: Bench,
+) -> None:
     late, fresh = await overtaken(bench)
     await bench.retry_later(fresh)
     keeper = await fetched(bench, late.job_id)
@@ -498,7 +502,7 @@ async def test_when_an_inline_image_is_lost_an_earlier_one_is_fetched(bench: Ben
 
 
 @pytest.mark.long
-async def test_of_all_who_keep_one_spare_at_once_one_ends_the_job(bench: Bench) -> None:
+async def test_of_all_who_keep_one_late_image_at_once_one_ends_the_job(bench: Bench) -> None:
     for _ in range(10):
         late, fresh = await overtaken(bench)
         await bench.refuse(fresh)
@@ -515,7 +519,7 @@ async def test_of_all_who_keep_one_spare_at_once_one_ends_the_job(bench: Bench) 
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["under way", "waits"])
-async def test_followers_have_the_spare_too(bench: Bench, *, waits: bool) -> None:
+async def test_followers_have_the_late_image_too(bench: Bench, *, waits: bool) -> None:
     late, fresh = await overtaken(bench, reuse="exact")
     followers = [await bench.submit(reuse="exact") for _ in range(2)]
     if waits:
@@ -544,7 +548,7 @@ async def test_an_erased_job_gets_no_image(bench: Bench) -> None:
 
 
 async def test_its_image_is_erased_and_removed_like_any_result(bench: Bench) -> None:
-    first, second = await with_spare(bench), await with_spare(bench)
+    first, second = await with_late_image(bench), await with_late_image(bench)
     for fresh in (first, second):
         await bench.refuse(fresh)
     await bench.run("UPDATE images SET expires_at = now() WHERE job_id = :id", id=first.job_id)
@@ -557,7 +561,7 @@ async def test_its_image_is_erased_and_removed_like_any_result(bench: Bench) -> 
 
 
 async def test_its_thumbnail_is_drawn_like_one_that_was_lost(bench: Bench) -> None:
-    fresh = await with_spare(bench)
+    fresh = await with_late_image(bench)
     await bench.run("UPDATE images SET kept_at = kept_at - interval '2 min'")
     assert await bench.do(lambda tx: records.without_thumbnail(tx, 9)) == []
     await bench.refuse(fresh)
@@ -613,7 +617,7 @@ async def test_bytes_that_are_no_image_are_passed_by(house: House, caller: Calle
     assert (job["phase"], job["waiting_reason"]) == ("call", "queue")
 
 
-async def test_the_worker_that_ends_a_job_with_its_spare_draws_its_thumbnail(
+async def test_the_worker_that_ends_a_job_with_its_late_image_draws_its_thumbnail(
     house: House, caller: Caller, provider: Running
 ) -> None:
     late, fresh, answered = await really_overtaken(house)
@@ -680,7 +684,7 @@ async def test_whichever_comes_first_no_third_call_begins(
         assert len(await bench.attempts(late.job_id)) == SECOND
 
 
-async def test_a_start_and_a_spare_at_once_leave_one_of_two_clean_ends(bench: Bench) -> None:
+async def test_a_start_and_a_late_image_at_once_leave_one_of_two_clean_ends(bench: Bench) -> None:
     for _ in range(5):
         late, fresh = await overtaken(bench, INLINE)
         await bench.retry_later(fresh)

@@ -110,8 +110,8 @@ async def test_a_lost_answer_is_lost_once_however_often_that_is_written(
     assert await near.audit() == []
 
 
-@pytest.mark.parametrize("last", ["the other attempt ends", "the spare is kept"])
-async def test_a_job_that_ends_with_its_spare_does_so_once(
+@pytest.mark.parametrize("last", ["the other attempt ends", "the late image is kept"])
+async def test_a_job_that_ends_with_its_late_image_does_so_once(
     between: Proxy, far: Bench, near: Bench, last: str
 ) -> None:
     late = await near.running()
@@ -119,7 +119,7 @@ async def test_a_job_that_ends_with_its_spare_does_so_once(
     fresh = await near.begin(late.job_id)
     await near.receive(late)
     between.drop = 1
-    if last == "the spare is kept":
+    if last == "the late image is kept":
         await near.retry_later(fresh)
         with pytest.raises(Unavailable):
             await far.keep_late(late)

@@ -181,8 +181,8 @@ async def test_what_is_plain_goes_the_plain_way(bench: Bench, vault: Vault) -> N
     job = ended.job
     assert (job.status, job.held, job.charged) == ("succeeded", 0, PRICE)
     (woken,) = await sending.wake(bench)
-    (parcel,) = await deliveries.take_plain(direct, vault, [woken], LEASE)
-    assert b'"job.succeeded"' in parcel.body
+    (claimed,) = await deliveries.take_plain(direct, vault, [woken], LEASE)
+    assert b'"job.succeeded"' in claimed.body
     delivered = [Tried(*woken, datetime.now(UTC), sending.DELIVERED)]
     assert (await deliveries.record_plain(direct, sending.PATIENCE, delivered)).done == [True]
     assert (await deliveries.record_plain(direct, sending.PATIENCE, delivered)).done == [False]

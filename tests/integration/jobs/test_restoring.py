@@ -184,7 +184,9 @@ async def test_nor_is_one_that_the_reaper_has_given_up_meanwhile(backup: Backup)
     assert backup.paid == 1
 
 
-async def test_a_job_whose_image_the_backup_has_as_a_spare_ends_with_it(backup: Backup) -> None:
+async def test_a_job_whose_image_the_backup_has_as_a_late_image_ends_with_it(
+    backup: Backup,
+) -> None:
     bench = backup.house.bench
     late = await bench.begin(await backup.house.submit(on_unknown_charge="retry"))
     await backup.call(late.job_id)

@@ -175,7 +175,7 @@ def test_a_result_keeps_the_providers_shape() -> None:
     assert result["meta"] == {"usage": {"credits_used": PRICE}}
 
 
-def test_a_spare_is_not_a_result() -> None:
+def test_a_late_image_is_not_a_result() -> None:
     assert show(job(status="failed"), images=(image(late=True),))["result"] is None
 
 
