@@ -81,7 +81,7 @@ async def _retry_later(
 async def _give_up(
     tx: Transaction, context: Context, ref: Ref, answer: Answer, message: str
 ) -> None:
-    """Fail the job: it was paid, and who would call again would pay again. Several in a row are trouble."""
+    """Fail the job: it was paid for, and another call would be paid again. Several in a row are trouble."""
     await jobs.refuse(
         tx,
         context.presenter,

@@ -60,7 +60,7 @@ def members(body: IO[bytes]) -> tuple[Raw, "Items"]:
             head[name], at = _value(text, at)
         at = _next(text, at, "}")
     if _BLANK.fullmatch(text, at + 1) is None:
-        raise MalformedBody("The body goes on behind its object.")
+        raise MalformedBody("The body goes on after the end of its object.")
     if items is None:
         message = "it is missing; send a list of rows"
         raise InvalidRequest(

@@ -17,7 +17,7 @@ from models.platform.wording import printable, shown
 from models.provider import catalog
 
 _NO_INLINE = (
-    "a row of a batch brings no picture along; give its https:// URL, or submit the row as a job"
+    "a row of a batch cannot carry a picture; give its https:// URL, or submit it as a single job"
 )
 
 

@@ -27,7 +27,7 @@ _KINDS: dict[str, Kind] = {
 
 
 class StreamedRoute(JsonRoute):
-    """A route for who has a key whose body nobody reads before the route does."""
+    """A route that needs a key, and whose body is not read before its function reads it."""
 
     async def read(self, request: Request) -> Request:
         """Leave the body where it is."""

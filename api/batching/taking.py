@@ -35,9 +35,8 @@ from models.webhooks import deliveries
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CHILD = "api.batching.child"
-_SMALL = (
-    32 * 1024
-)  # bytes of a body up to which a child would take longer to start than all its rows
+# Bytes of a body up to which a child would take longer to start than all its rows.
+_SMALL = 32 * 1024
 _SLICE = 500  # rows of one statement
 _ENVIRONMENT = {  # no secret; looking for plugins would take it a tenth longer to start
     "PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, sys.path)]),

@@ -26,14 +26,17 @@ Part = bytes | Picture
 
 @dataclass(slots=True)
 class Fate:
-    """What the content of an answer turned out to be: one that clients repeat; for good, if `failed`."""
+    """What became of a call while its answer was sent.
+
+    `repeated`: a client sends such a request again; `failed`: its job has failed for good.
+    """
 
     repeated: bool = False
     failed: bool = False
 
 
 class Delivered(StreamingResponse):
-    """An answer that notes of its call whether all of it was sent to a client that read it."""
+    """An answer that notes, for its call, whether all of it was sent and its client has read it."""
 
     def __init__(
         self,

@@ -142,7 +142,7 @@ def _accepted(here: State, made: list[Job], *, before: bool) -> None:
 
 
 def _retry_count(request: Request) -> int:
-    """Return the how many-th repetition this is, as OpenAI's SDKs count; 0 from all others."""
+    """Return which repetition of a request this is, as OpenAI's SDKs count them; 0 from other clients."""
     given = request.headers.get("x-stainless-retry-count", "")
     return int(given) if given.isascii() and given.isdigit() and len(given) < 4 else 0  # noqa: PLR2004
 

@@ -50,7 +50,7 @@ def told(found: Snapshot) -> dict[str, object]:
 
 
 def is_repeated(refused: Refusal) -> tuple[bool, bool]:
-    """Return whether clients repeat a request that was refused so, and whether that changes nothing."""
+    """Return whether clients repeat a request that was refused so, and whether repeating is in vain."""
     repeated = refused.status >= HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(refused, TooMany)
     return repeated, repeated and not refused.retryable
 

@@ -1,6 +1,6 @@
 """What the requests of all projects share in one process: connections, decoders, queues, long polls.
 
-Promises: one project cannot take all of it; who comes waits behind nobody else's pile.
+Promises: one project cannot take all of it, and no request waits behind another project's backlog.
 """
 
 __all__ = [

@@ -13,9 +13,8 @@ from models.platform.db import Database, Transaction
 from models.platform.places import Places
 
 AT_ONCE = 2  # batches that are judged and written
-PATIENCE = timedelta(
-    seconds=60
-)  # for all of a batch: 50,000 rows take about ten, on a busy machine twenty
+# For all of a batch: 50,000 rows take about ten, on a busy machine twenty.
+PATIENCE = timedelta(seconds=60)
 _LINE = 16  # of a project's that may wait
 _CROWDED = "Other batches of this project are being taken; send one after the other."
 

@@ -224,9 +224,8 @@ class Waiting:
                 pause = _SWEEP_AGAIN
                 continue
             except Exception:
-                log.exception(
-                    "waiting.sweep_failed"
-                )  # who waits has the next sweep, and the doorbell
+                # Who waits has the next sweep, and the doorbell.
+                log.exception("waiting.sweep_failed")
                 continue
             pause = _SWEEP
             for job_id in finished:

@@ -78,10 +78,10 @@ def _problem(name: str, picture: Image | File | None) -> str | None:
     if picture is not None:
         return judge_kept(picture.bytes, picture.width, picture.height)
     if name.startswith(ids.FILE):
-        return f"{shown(name)} is no file of this project, or is none any more."
+        return f"{shown(name)} is not a file of this project; it may have been deleted or have expired."
     return (
-        f"{shown(name)} is no image of this project: there is no such job, or it has no image yet, "
-        "or none any more."
+        f"{shown(name)} is not an image of this project: there is no such job, its image is not kept yet, "
+        "or it was deleted."
     )
 
 

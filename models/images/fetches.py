@@ -29,7 +29,7 @@ _TRIES = 3
 _JOINED = timedelta(minutes=2)
 _REMEMBERED = timedelta(minutes=10)
 _AGAIN = timedelta(seconds=5)
-_LOST = "no worker came to an end with it, though it was tried again and again; send it again."
+_LOST = "the workers that tried to fetch it were lost, again and again; send it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +78,15 @@ async def find(tx: Transaction, project_id: UUID, fetch_id: UUID) -> Fetch:
     mine = Fetch.id == fetch_id, Fetch.project_id == project_id
     found = await tx.scalar(select(Fetch).where(*mine))
     if found is None:
-        raise NotFound("Nothing of that is being fetched any more; send it again.")
+        raise NotFound("This fetch is over, and what came of it is forgotten; send the URL again.")
     return found
 
 
 async def due(tx: Transaction) -> list[UUID]:
-    """Return fetches that are to be handed to workers now, of each project in turn, and lease them.
+    """Lease the fetches that are to be handed to workers now, of each project in turn, and return them.
 
-    Slow hosts hold a few of a project, and not all that may be under way. What was tried in vain too often
-    is failed.
+    A project has a few of them under way at once, so that slow hosts do not hold all. One that was tried in
+    vain too often fails.
     """
     spent = update(Fetch).where(
         Fetch.finished_at.is_(None), Fetch.due_at <= func.now(), Fetch.tries >= _TRIES

@@ -27,7 +27,7 @@ class NotAnImage(StorageError):
 
 
 class Truncated(StorageError):
-    """The image ends before its end."""
+    """The image is truncated: its file ends before the picture does."""
 
 
 class TooLarge(StorageError):

@@ -77,9 +77,8 @@ def _narrow(selection: Selection) -> Iterator[ColumnElement[bool]]:
     made = func.coalesce(LedgerEntry.made_at, LedgerEntry.at)
     if selection.start is not None:
         yield made >= selection.start
-        yield LedgerEntry.at >= ids.sooner(
-            selection.start
-        )  # no charge is booked before it was made
+        # No charge is booked before it was made.
+        yield LedgerEntry.at >= ids.sooner(selection.start)
     if selection.end is not None:
         yield made < selection.end
     columns = {

@@ -96,7 +96,7 @@ def is_ping(destination: str) -> bool:
 async def admit(
     tx: Transaction, destination: str, every: timedelta, burst: int
 ) -> timedelta | None:
-    """Count one more at a pace of one `every` so often, `burst` of them at once (GCRA).
+    """Count one more try at a pace of one per `every`, at most `burst` of them at once (GCRA).
 
     None when it may pass; otherwise nothing is counted, and this is how long until the next may. Whoever
     asks for the same destination waits until this transaction ends.

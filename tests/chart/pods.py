@@ -188,9 +188,8 @@ async def play(cluster: Cluster, provider: Running) -> None:
         cluster.running("dispatcher") as dispatcher,
         cluster.running("worker") as worker,
     ):
-        await up(
-            cluster, "api", "dispatcher", "worker", ready=503
-        )  # they wait for the schema, and live
+        # They wait for the schema, and live.
+        await up(cluster, "api", "dispatcher", "worker", ready=503)
         await asyncio.to_thread(cluster.run, "migrate")
         await up(cluster, "api", "dispatcher", "worker", ready=200)
         command = ("api", "python", "-m", "models")

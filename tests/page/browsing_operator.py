@@ -37,9 +37,8 @@ def test_an_operator_pauses_resumes_caps_suspends_and_reads_who_did_it(
     paused = stops.get_by_role("row").filter(has_text=MODEL)
     paused.get_by_role("button", name="Resume").click()
     expect(paused).to_have_count(0)
-    projects = night.get_by_role(
-        "table", name="Projects", exact=True
-    )  # the audit log names them, too
+    # The audit log names them, too.
+    projects = night.get_by_role("table", name="Projects", exact=True)
     row = projects.get_by_role("row").filter(has_text="atelier")
     row.get_by_role("button", name="Change…").click()
     night.get_by_label("Jobs in flight at once").fill("3")

@@ -4,9 +4,8 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(
-    0, str(Path(__file__).parents[2])
-)  # as a file, for another environment's pytest runs it
+# As a file, for another environment's pytest runs it.
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.bench.rows.growing import fill
 

@@ -28,15 +28,17 @@ def reach(page: Page, name: str) -> None:
 
 def settle(page: Page) -> None:
     """Wait until everything is there that the room shows, down to the last picture."""
+    # What is there may ask for more.
     page.evaluate(
         "async () => { const main = document.querySelector('#main'); let still = 0;"
         " while ((still = main.ariaBusy === 'false' ? still + 1 : 0) < 10)"
         " await new Promise(requestAnimationFrame); }"
-    )  # what is there may ask for more
+    )
+    # A picture is fetched once it comes near.
     page.evaluate(
         "async () => { for (let y = 0; y < document.body.scrollHeight; y += innerHeight) { scrollTo(0, y);"
         " for (const _ of [1, 2]) await new Promise(requestAnimationFrame); } scrollTo(0, 0); }"
-    )  # a picture is fetched once it comes near
+    )
     page.wait_for_function("() => [...document.images].every(each => each.complete)")
 
 

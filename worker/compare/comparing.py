@@ -13,9 +13,8 @@ from worker.provider import AccountUnavailable, Provider
 
 _PATH = ("paths", "/v1/images/generations", "post", "requestBody", "content", "application/json")
 _NONE = SecretStr("none-is-needed")  # the documents are public
-_WORDS = frozenset(
-    {"description", "example", "title"}
-)  # for people: they change what no call may say
+# For people: they change what no call may say.
+_WORDS = frozenset({"description", "example", "title"})
 
 
 async def compare(loaded: Settings) -> Sequence[str]:

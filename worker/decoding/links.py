@@ -6,13 +6,11 @@ from urllib.parse import unquote
 
 LONGEST = 16_384  # characters; signed URLs with a session's token were seen beyond 4,000
 
-_BETWEEN = str.maketrans(
-    "", "", "\t\r\n"
-)  # dropped wherever they stand (https://url.spec.whatwg.org)
+# Dropped wherever they stand (https://url.spec.whatwg.org).
+_BETWEEN = str.maketrans("", "", "\t\r\n")
 _AROUND = " \"'<>\0\v\f\x1c\x1d\x1e\x1f\x85\xa0\u200b\ufeff"
-_AMPERSAND = re.compile(
-    r"&(?:(?:amp|#0*38|#x0*26);)+|\\u0026", re.IGNORECASE
-)  # out of HTML or JSON
+# Out of HTML or JSON.
+_AMPERSAND = re.compile(r"&(?:(?:amp|#0*38|#x0*26);)+|\\u0026", re.IGNORECASE)
 _WRITTEN_OUT = re.compile(r"https?%3A%2F%2F", re.IGNORECASE)
 _PARTS = re.compile(r"(https?)://([^/?#\s]+)([^?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _BYTES = range(0xDC80, 0xDD00)  # where `surrogateescape` puts bytes that are no UTF-8

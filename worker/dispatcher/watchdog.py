@@ -18,7 +18,7 @@ _goes_on: ContextVar[Callable[[], None] | None] = ContextVar("goes_on", default=
 
 
 class Watchdog:
-    """Until when each duty must have shown that it goes on; who has not, is stuck."""
+    """Until when each duty must have shown that it goes on; one that has not is stuck."""
 
     def __init__(self) -> None:
         self._due: dict[str, float] = {}

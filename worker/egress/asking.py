@@ -34,7 +34,7 @@ class Request:
 
 @dataclass
 class Heard:
-    """What was said to a post by the time that it ended, in whatever way."""
+    """What had come of the answer to a post when that ended, in whatever way."""
 
     headers: dict[str, str] = field(default_factory=dict)
     _meter: Meter | None = None
@@ -45,7 +45,7 @@ class Heard:
         return None if self._meter is None else self._meter.status
 
     def anew(self, read_max: int) -> Meter:
-        """Forget what was heard; returns the meter of what will be."""
+        """Begin with another answer: return the meter that reads it."""
         self._meter = _metered(read_max)
         return self._meter
 

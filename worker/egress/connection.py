@@ -28,10 +28,8 @@ Reason = Literal["dns", "connect", "tls", "timeout", "reset", "too_large", "redi
 # The meter of the request that this task sends over a connection that is kept.
 metering: ContextVar[Meter] = ContextVar("metering")
 
-IDLE_MAX, ANSWERS_MAX = (
-    30.0,
-    100,
-)  # seconds without use, and answers, after which a connection is closed
+# Seconds without use, and answers, after which a connection is closed.
+IDLE_MAX, ANSWERS_MAX = 30.0, 100
 _WAITING = 8  # connections to one other side that wait for use
 _BUFFER = 64 * 1024  # bytes a connection may hold before the reader has taken them
 

@@ -42,7 +42,7 @@ class ProjectBody(Limits):
 
     @property
     def changes(self) -> Changes:
-        """What the project is to differ by from others."""
+        """The limits that the new project is to have."""
         return _changes(self, None)
 
 

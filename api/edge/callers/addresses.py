@@ -9,7 +9,7 @@ Network = IPv4Network | IPv6Network
 
 
 def of_client(request: Request, balancers: Sequence[Network]) -> str | None:
-    """Return who asks: the peer, or behind a balancer of ours the last one that it was asked by.
+    """Return the client's address: the peer's or, behind our balancers, the one that they were asked from.
 
     Of `X-Forwarded-For` only what our own balancers have added is believed: it is read from its end, while
     they stand there.

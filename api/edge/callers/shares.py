@@ -36,7 +36,7 @@ class Shares:
 
     @property
     def under_way(self) -> int:
-        """How many requests are, of all projects."""
+        """How many requests are under way, of all projects."""
         return self._under_way.total()
 
     def _leave(self, project_id: UUID) -> None:
@@ -46,7 +46,7 @@ class Shares:
 
 
 def leave(request: Request) -> None:
-    """Count a request that has been answered, or was given up, no more."""
+    """Stop counting a request that has been answered or given up."""
     held: tuple[Shares, UUID] | None = getattr(request.state, "share_of", None)
     if held is not None:
         request.state.share_of = None

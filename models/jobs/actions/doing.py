@@ -32,7 +32,7 @@ from models.webhooks import deliveries
 SLICE = 25  # jobs of one look
 _LOOKED_THROUGH = 10_000  # of the project's jobs, for one look: whatever the filter leaves of them
 _MESSAGE_MAX = 300  # characters of a reason
-_CHANGED = "It fits the filter no more, or something else has done the same to it."
+_CHANGED = "It no longer fits the filter, or the same was done to it by something else."
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,13 @@ async def running(tx: Reader) -> list[UUID]:
 async def look(tx: Transaction, action_id: UUID) -> Look | None:
     """Find an action's next jobs; None when it is not under way any more.
 
-    → stopped, where the key that asked for it works no more.
+    → stopped, where the key that asked for it no longer works.
     """
     action = await tx.get(Action, action_id)
     if action is None or action.status != "running":
         return None
     if action.key_id is not None and not await api_keys.is_living(tx, action.key_id):
-        await _stop(tx, action, "key_revoked", "The API key that asked for it works no more.")
+        await _stop(tx, action, "key_revoked", "The API key that asked for it no longer works.")
         return None
     filter_ = replace(choosing.read(action.filter), after=action.cursor)
     filter_ = choosing.until(filter_, action.created_at)
@@ -157,7 +157,7 @@ async def _cancel(tx: Transaction, presenter: Presenter, _: Action, job: Job) ->
 
 async def _retry(tx: Transaction, presenter: Presenter, action: Action, job: Job) -> None:
     if catalog.find(job.model) is None:
-        raise ModelNotFound(f"The model {job.model} cannot be called any more.")
+        raise ModelNotFound(f"The model {job.model} can no longer be called.")
     # An operator's key is none of the project's, and a command has none: the new job is its old key's.
     own = ApiKey.id == action.key_id, ApiKey.project_id == job.project_id
     key_id = await tx.scalar(select(ApiKey.id).where(*own)) or job.key_id

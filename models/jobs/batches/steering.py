@@ -32,7 +32,7 @@ async def pause(
 
 
 async def resume(tx: Transaction, project_id: UUID, batch_id: UUID) -> Standing:
-    """paused → running, whyever it was paused. Raises `NotFound`, `Conflict`.
+    """paused → running, for whatever reason it was paused. Raises `NotFound`, `Conflict`.
 
     One that stopped after so many failures does not count those any more.
     """

@@ -155,7 +155,7 @@ async def _forget_traces(tx: Transaction, erasure: Erasure) -> Sequence[UUID] | 
 
 
 async def _see_bytes(tx: Transaction, erasure: Erasure) -> Sequence[UUID] | None:
-    """→ completed, when no bytes wait to be deleted that were let go before the last row was."""
+    """→ completed, once all bytes are deleted whose rows were erased, the last one included."""
     moment = erasure.rows_at or erasure.created_at
     if await collector.is_waiting(tx, erasure.project_id, moment):
         await _wait(tx, erasure, _STORE)

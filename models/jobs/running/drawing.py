@@ -14,7 +14,7 @@ from models.schema import Batch, Job
 
 
 async def draw(tx: Transaction, job: Job) -> Job | None:
-    """Allot a row what its next call costs, of which it holds nothing yet; None: it is not to be had.
+    """Allot a row what its next call costs, of which it holds nothing yet; None: its batch has too little.
 
     Its row is taken. A job of no batch needs none, and is given as it is.
     """

@@ -129,7 +129,7 @@ async def remove(tx: Writer, project_id: UUID, budget_id: UUID) -> None:
 
 
 def _facts(budget: Budget) -> dict[str, object]:
-    """Return what the audit log may tell for ever: not whom it is on, who may ask to be forgotten."""
+    """Return what the audit log may keep for ever: not the customer, who may ask to be forgotten."""
     key = None if budget.key_id is None else ids.text(ids.KEY, budget.key_id)
     named = {"scope": budget.scope, "key_id": key}
     rule = {"timezone": budget.timezone, "limit": budget.limit, "mode": budget.mode}

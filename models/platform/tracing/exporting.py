@@ -75,7 +75,7 @@ class AsSubmitted(Sampler):
         links: Sequence[Link] | None = None,
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
-        """Decide as the sampler that was asked for would of the submission's trace."""
+        """Decide for an attempt as the chosen sampler decides for its submission's trace."""
         if links:
             linked = links[0].context
             parent_context = trace.set_span_in_context(NonRecordingSpan(linked), Context())
@@ -85,7 +85,7 @@ class AsSubmitted(Sampler):
         )
 
     def get_description(self) -> str:
-        """Return what it is called."""
+        """Return its name."""
         return f"AsSubmitted{{{self._inner.get_description()}}}"
 
 

@@ -47,7 +47,7 @@ _KINDS: dict[Name, SpanKind] = {
 # What OpenTelemetry's conventions have a name for; all else is `darkroom.…`.
 _CONVENTIONS = {"http_status": "http.response.status_code"}
 
-_OURS = 500  # from this status on a refusal is our failure, and no caller's
+_OURS = 500  # from this status on a refusal is our failure, and not the caller's
 
 _W3C = TraceContextTextMapPropagator()
 _TRACER = trace.get_tracer("darkroom", VERSION)
@@ -75,7 +75,7 @@ class Step:
             _note(self._span, facts)
 
     def fail(self, reason: str) -> None:
-        """Say that it came to nothing, in one word."""
+        """Mark it as failed, for a reason in one word."""
         if self._span is not None:
             self._span.set_status(Status(StatusCode.ERROR, reason))
 
@@ -190,7 +190,7 @@ def carried() -> str | None:
 
 
 def afresh() -> None:
-    """Forget whose work has begun this one: its ids in the log, and its step."""
+    """Drop the log's ids and the step of the work that has begun this one."""
     structlog.contextvars.clear_contextvars()
     context.attach(Context())
 
@@ -200,7 +200,7 @@ def _recorded(span: Span) -> Span | None:
 
 
 def _read(traceparent: str) -> SpanContext | None:
-    """Read a header; None for what is none, which the specification has everybody ignore."""
+    """Read a header; None for a malformed one, which the specification says to ignore."""
     found = trace.get_current_span(_W3C.extract({"traceparent": traceparent}))
     return found.get_span_context() if found.get_span_context().is_valid else None
 

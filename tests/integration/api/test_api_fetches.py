@@ -171,7 +171,7 @@ async def test_what_is_lost_with_its_worker_is_handed_out_again_and_in_turns(api
     await api.life.alter("UPDATE fetches SET due_at = now(), tries = 3")
     assert await due(api) == []
     for each in calls:
-        assert "no worker came to an end with it" in (await each).json()["detail"]
+        assert "the workers that tried to fetch it were lost" in (await each).json()["detail"]
 
 
 async def test_who_is_forgotten_meanwhile_gets_no_file(

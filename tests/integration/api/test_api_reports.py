@@ -32,9 +32,8 @@ async def test_slow_reads_of_one_project_leave_the_others_alone(
     job = await api.submit()
     waiting = asyncio.Event()
     with psycopg.connect(database_url) as hand:
-        hand.execute(
-            "LOCK TABLE ledger IN ACCESS EXCLUSIVE MODE"
-        )  # every read of it takes for ever
+        # Every read of it takes for ever.
+        hand.execute("LOCK TABLE ledger IN ACCESS EXCLUSIVE MODE")
 
         async def attack(n: int) -> int:
             headers = CSV if n % 4 == 0 else {}

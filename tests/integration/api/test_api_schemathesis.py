@@ -42,9 +42,8 @@ CHECKS = [
     response_schema_conformance,
 ]
 SCHEMA = schemathesis.openapi.from_dict(json.loads(describe()))
-SCHEMA.config.generation.update(
-    with_security_parameters=False
-)  # the key is good; others test bad ones
+# The key is good; others test bad ones.
+SCHEMA.config.generation.update(with_security_parameters=False)
 OPERATIONS = sorted(
     (each.ok() for each in SCHEMA.get_all_operations() if isinstance(each, Ok)),
     key=lambda each: "budgets" in each.path,  # last: a limit of nothing would refuse every job
@@ -84,9 +83,8 @@ def asker(
 
     def ask(case: AnyCase) -> None:
         prefix = PREFIX.search(str(case.operation.definition.raw))
-        there = prefix and things.get(
-            prefix[1]
-        )  # a project is for operators alone, and stays as it is
+        # A project is for operators alone, and stays as it is.
+        there = prefix and things.get(prefix[1])
         if there and "id" in case.path_parameters and random.random() < 0.5:
             case.path_parameters["id"] = there
         if str(case.query.get("wait", "")).isdigit():

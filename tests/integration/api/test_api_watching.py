@@ -46,9 +46,8 @@ async def polled(api: Api, **headers: str) -> list[Told]:
 async def test_who_watches_is_told_what_happens_to_the_projects_jobs_alone(api: Api) -> None:
     other = await api.another_project()
     async with asyncio.timeout(20), watching(api) as changes:
-        await api.client.post(
-            "/v1/jobs", json={"input": {"model": "m"}}
-        )  # refused: nothing happens
+        # Refused: nothing happens.
+        await api.client.post("/v1/jobs", json={"input": {"model": "m"}})
         foreign = await api.client.post("/v1/jobs", json=_body(), headers=other)
         assert foreign.status_code == 202
         job = await api.submit()

@@ -339,9 +339,8 @@ def test_openapi_shows_the_rules_and_the_value_arrives_as_it_was_sent() -> None:
     shape = schemas["SeedreamInput"]["properties"]
     assert schemas["Submission"]["properties"]["input"]["$ref"].endswith("/SeedreamInput")
     assert schemas["SeedreamInput"]["required"] == ["model", "prompt"]
-    assert (
-        schemas["SeedreamInput"]["additionalProperties"] is True
-    )  # other models have other fields
+    # Other models have other fields.
+    assert schemas["SeedreamInput"]["additionalProperties"] is True
     assert shape["seed"]["type"] == "integer"
     assert "default" not in shape["seed"]
     assert (shape["image_urls"]["minItems"], shape["image_urls"]["maxItems"]) == (1, 14)

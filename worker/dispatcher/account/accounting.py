@@ -82,9 +82,8 @@ class AccountReader:
     provider: Provider
     skew: Skew = field(default_factory=Skew)
     quoted: Quoted = field(default_factory=Quoted)
-    foreign: dict[str, None] = field(
-        default_factory=dict
-    )  # inferences that the log ascribes to others
+    # Inferences that the log ascribes to others.
+    foreign: dict[str, None] = field(default_factory=dict)
 
     def note_foreign(self, inference_id: str) -> None:
         """Remember the inference of a call that the log names as somebody else's; the last ten thousand."""

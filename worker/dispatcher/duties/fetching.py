@@ -1,4 +1,4 @@
-"""Hands pictures to workers that are to be fetched for files."""
+"""Hands fetches of pictures for files to workers."""
 
 from models.coordination import duties
 from models.images import fetches

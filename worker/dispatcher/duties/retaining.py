@@ -26,9 +26,8 @@ _ROWS = 200  # of a batch: a transaction of some hundred milliseconds, with all 
 _BLOBS = 50
 _FAILURES = 3  # blobs in a row that cannot be deleted
 _LATEST = 3  # images by which a store is known: one may have been lost
-_TIME = (
-    collector.LEASE.total_seconds() / 2
-)  # to delete them: nobody else takes them in twice as long
+# To delete them: nobody else takes them in twice as long.
+_TIME = collector.LEASE.total_seconds() / 2
 
 
 async def run(dispatcher: Dispatcher, store: Store) -> bool:

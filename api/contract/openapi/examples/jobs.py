@@ -145,7 +145,7 @@ ACTION: Json = {
         {
             "code": "changed",
             "count": 2,
-            "message": "It fits the filter no more, or something else has done the same to it.",
+            "message": "It no longer fits the filter, or the same was done to it by something else.",
             "job": "job_01kar4d2c9ez7t6p1m8n5q0rvw",
         }
     ],
