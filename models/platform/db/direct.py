@@ -29,6 +29,23 @@ ADAPTERS.register_dumper(dict, JsonbDumper)  # what is a dict here is `jsonb` th
 # five minutes, callers would wait in a growing pause when the outage is over already.
 _RECONNECT = 0.0
 _IDLE = 60.0  # seconds until a connection that nobody needed is closed
+# A statement is prepared at its first use: there are few, and each is used over and over.
+_PREPARED_AFTER = 0
+
+
+class _Stack(AsyncConnectionPool[AsyncConnection[DictRow]]):
+    """A pool that lends the connection which came back last, so that few know the plans and are kept.
+
+    The library lends the one that came back first. Postgres plans a statement anew the first five times on
+    each connection, which takes longer than to run it.
+    """
+
+    async def _get_ready_connection(
+        self,
+        timeout: float | None,  # noqa: ASYNC109 - it is the library's
+    ) -> AsyncConnection[DictRow] | None:
+        self._pool.rotate()
+        return await super()._get_ready_connection(timeout)
 
 
 class Direct:
@@ -46,9 +63,12 @@ class Direct:
         self._patience = patience
         self._size = size
         self._ring = ring
-        settings = {**options, "autocommit": True, "row_factory": dict_row, "context": ADAPTERS}
+        settings = {
+            "prepare_threshold": _PREPARED_AFTER, "autocommit": True, "row_factory": dict_row,
+            "context": ADAPTERS, **options,
+        }  # fmt: skip
         self._make = partial(
-            AsyncConnectionPool[AsyncConnection[DictRow]],
+            _Stack,
             connect,
             connection_class=AsyncConnection[DictRow],
             kwargs=settings,
@@ -63,7 +83,7 @@ class Direct:
         # Who waits for a connection, by the end of its patience; and how many are lent.
         self._waiting: set[asyncio.Timeout] = set()
         self._lent_out = 0
-        self._pool: AsyncConnectionPool[AsyncConnection[DictRow]] | None = None
+        self._pool: _Stack | None = None
 
     async def write(self, statement: Statement, values: Values) -> DictRow | None:
         """Run one statement and return its first row; otherwise as `write_all`."""

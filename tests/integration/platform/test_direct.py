@@ -1,0 +1,22 @@
+"""The driver's own connections: few are used over and over, so that Postgres plans what they run once."""
+
+import asyncio
+
+from models.platform.db import Database
+
+PID = b"SELECT pg_backend_pid() AS pid, pg_sleep(%(seconds)s) IS NULL AS slept"
+OWN = b"SELECT count(*) AS n FROM pg_prepared_statements WHERE statement LIKE 'SELECT pg_backend_pid%%'"
+
+
+async def test_the_connection_that_came_back_last_is_lent_next(database: Database) -> None:
+    at_once = [database.direct.read(PID, {"seconds": 0.05}) for _ in range(3)]
+    used = {rows[0]["pid"] for rows in await asyncio.gather(*at_once)}
+    assert len(used) > 1
+    one_by_one = {(await database.direct.read(PID, {"seconds": 0}))[0]["pid"] for _ in range(9)}
+    assert len(one_by_one) == 1
+    assert one_by_one <= used
+
+
+async def test_a_statement_is_prepared_at_its_first_use(database: Database) -> None:
+    await database.direct.read(PID, {"seconds": 0})
+    assert await database.direct.read(OWN, {}) == [{"n": 1}]
