@@ -25,6 +25,7 @@ from models.images.storage import Store
 from models.platform import metrics, tracing
 from models.platform.garbage import collect_less
 from models.platform.logs import configure
+from models.platform.threads import give_way
 from models.settings import Settings
 
 _BACKLOG = 2048
@@ -44,6 +45,7 @@ def main() -> int:
         return 2
     server = Server(create_app(loaded), loaded)
     collect_less()
+    give_way()
     with listener:
         server.run(sockets=[listener])
     tracing.stop()

@@ -15,6 +15,7 @@ __all__ = [
     "logs",
     "metrics",
     "places",
+    "threads",
     "tracing",
     "vault",
     "version",

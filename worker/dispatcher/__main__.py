@@ -31,6 +31,7 @@ from models.platform.db import Database, premises
 from models.platform.doorbell import Doorbell
 from models.platform.garbage import collect_less
 from models.platform.logs import configure
+from models.platform.threads import give_way
 from models.platform.vault import Vault
 from models.settings import Settings
 from worker.dispatcher import timetable
@@ -88,6 +89,7 @@ async def _run(loaded: Settings) -> None:
             "jobs", "deliveries", "followers", "actions", "batches", "erasures", "fetches"
         )
         collect_less()
+        give_way()
         log.info("dispatcher.started", dispatcher=dispatcher.name)
         waits.clear()
         await stack.enter_async_context(processes.reported(database, dispatcher.name, "dispatcher"))

@@ -12,6 +12,7 @@ from typing import TypeVar, TypeVarTuple, cast
 
 import uvloop
 
+from models.platform.threads import give_way
 from models.settings import Settings
 from worker.runtime.context import Context, open_context
 
@@ -33,6 +34,7 @@ class Loop:
 
     def start(self, settings: Settings, worker: str) -> Context:
         """Start the loop and open the context on it; raises `Misconfigured`."""
+        give_way()  # this thread is one of several: Celery has others
         self._thread.start()
         self.context = self.open(open_context(settings, worker))
         return self.context
