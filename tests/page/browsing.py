@@ -2,15 +2,17 @@
 
 import re
 import time
+from base64 import b64decode
 
-from conftest import PROMPTS, Darkroom  # this folder's
+from conftest import PROMPTS, Darkroom, dyed  # this folder's
 from hands import demand_no_secret, visit
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489"
     "0000000d49444154789c6360f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
 )
+SQUARE = b64decode(dyed(40, 120, 200).partition(",")[2])
 
 
 def test_a_link_signs_in_once_and_no_secret_stays_in_the_browser(
@@ -121,6 +123,60 @@ def test_lists_of_a_models_own_are_filled_in_row_by_row(darkroom: Darkroom, page
     lora.get_by_label("path").fill("darkroom/riso-prints")
     expect(page.locator(".wrong")).to_have_count(0)
     expect(page.locator(".code")).to_contain_text('"path": "darkroom/riso-prints"')
+
+
+def test_a_picture_is_kept_once_and_drawn_from_by_its_name(darkroom: Darkroom, page: Page) -> None:
+    visit(page, darkroom, "#/playground")
+    page.get_by_label("Prompt").fill("The same in blue")
+    page.get_by_text("Files that are kept").click()
+    expect(page.locator(".kept")).to_contain_text("None yet")
+    upload = {"name": "cup.png", "mimeType": "image/png", "buffer": SQUARE}
+    page.get_by_label("Files to keep").set_input_files(upload)
+    expect(page.get_by_alt_text("Reference 1")).to_be_visible()
+    (kept,) = darkroom.client.get("/v1/files").json()["data"]
+    expect(page.locator(".code")).to_contain_text(kept["id"])
+    page.get_by_role("button", name="Remove reference 1").click()
+    page.get_by_role("button", name="Use cup.png").click()
+    expect(page.get_by_role("button", name="Use cup.png")).to_be_disabled()
+    page.get_by_role("button", name="Make the picture").click()
+    expect(page.locator(".head .status")).to_have_text("succeeded", timeout=60_000)
+    expect(page.get_by_alt_text("Reference 1")).to_be_visible()
+    picture, given = (
+        page.locator(f".beside {each}").bounding_box() for each in (".picture", ".given")
+    )
+    assert picture is not None
+    assert given is not None
+    assert given["x"] >= picture["x"] + picture["width"], "beside each other"
+    page.go_back()
+    page.get_by_text("Files that are kept").click()
+    page.get_by_role("button", name="Delete cup.png").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.locator(".kept")).to_contain_text("None yet")
+    assert darkroom.client.get("/v1/files").json()["data"] == []
+
+
+def test_a_preview_that_is_gone_is_asked_for_once(darkroom: Darkroom, page: Page) -> None:
+    job = darkroom.submit("Its preview is gone", tags=["no-preview"])
+    darkroom.finish(job)
+    asked: list[str] = []
+    thumbnail = f"/v1/jobs/{job}/images/0/thumbnail"
+
+    def lose(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=410)
+
+    page.route(f"**{thumbnail}", lose)
+    for minutes, times in ((0, 3), (10, 1)):  # one that has just ended may be drawn yet
+        asked.clear()
+        page.clock.install(time=time.time() + 60 * minutes)
+        page.goto("about:blank")
+        visit(page, darkroom, "#/jobs?tag=no-preview&view=gallery")
+        expect(page.locator(".blank.large")).to_be_visible()
+        for _ in range(3):
+            page.clock.run_for(6_000)
+            expect(page.locator(".blank.large")).to_be_visible()
+        assert min(len(asked), 3) == times
+    page.unroute_all()
 
 
 def test_what_is_wrong_is_said_beside_its_field(darkroom: Darkroom, page: Page) -> None:

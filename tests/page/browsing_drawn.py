@@ -2,7 +2,7 @@
 
 import pytest
 from conftest import SHOTS, Darkroom, listen  # this folder's
-from hands import demand_no_secret, look, painted, reach, settle, visit
+from hands import count_jumps, demand_no_secret, jumps, look, painted, reach, settle, visit
 from playwright.sync_api import Browser, Page, expect
 
 ROOMS = {
@@ -18,6 +18,8 @@ ROOMS = {
 EMPTY = ("now", "jobs", "batches", "webhooks", "money")
 WIDTHS = {390: 844, 1280: 900, 2560: 1440}
 PAINT = 1_000  # milliseconds
+STILL = 0.02  # of the screen, times how far it moved; 0.1 is what search engines call good
+_TIMES = 3  # the best of them: what else this machine does is not the page's
 
 
 def rooms_of(darkroom: Darkroom) -> dict[str, str]:
@@ -109,6 +111,29 @@ def test_every_room_is_drawn_at_every_width_and_axe_finds_nothing(
         assert complaints == []
         context.close()
     assert serious == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_jumps_while_a_room_comes(
+    darkroom: Darkroom, chromium: Browser, width: int
+) -> None:
+    page = chromium.new_context(viewport={"width": width, "height": WIDTHS[width]}).new_page()
+    count_jumps(page)
+    page.goto(darkroom.link())
+    expect(page.get_by_role("heading", name="Now", level=1)).to_be_visible()
+    moved = {}
+    for name, place in rooms_of(darkroom).items():
+        seen = []
+        while not seen or (min(seen)[0] > STILL and len(seen) < _TIMES):
+            seen.append(jumps(page, f"{darkroom.url}/{place}"))
+        moved[name] = min(seen)
+    page.goto(darkroom.link(darkroom.operator))
+    expect(page.get_by_role("heading", name="The provider's limit")).to_be_visible()
+    moved["operator"] = min(jumps(page, f"{darkroom.url}/#/operator") for _ in range(_TIMES))
+    worst = max(moved.items(), key=lambda each: each[1])
+    print(f"{width}: at most {worst[1][0]:.4f}, in {worst[0]}")  # noqa: T201 - a figure
+    assert {name: each for name, each in moved.items() if each[0] > STILL} == {}
+    page.context.close()
 
 
 def test_it_is_painted_within_a_second(page: Page) -> None:

@@ -51,6 +51,22 @@ def test_an_endpoint_is_registered_tested_rotated_disabled_and_deleted(
     expect(page.get_by_role("heading", name="Webhooks")).to_be_visible()
 
 
+def test_endpoints_show_how_they_have_answered(darkroom: Darkroom, page: Page) -> None:
+    visit(page, darkroom, "#/webhooks")
+    row = page.get_by_role("row").filter(has_text="http://127.0.0.1:9/hooks/darkroom")
+    expect(row).to_contain_text("0 %")  # nobody is there
+    expect(row.get_by_role("img", name=re.compile("Hour by hour: 0 % of"))).to_be_visible()
+    row.get_by_role("link", name="http://127.0.0.1:9/hooks/darkroom").click()
+    day = page.get_by_role("region", name="The last 24 hours")
+    expect(day).to_contain_text(re.compile(r"0 % of \d+ tries succeeded"))
+    day.get_by_text("The same as a table").click()
+    expect(day.get_by_role("table", name="Hour by hour")).to_contain_text("0 %")
+    page.get_by_role("table", name="Deliveries").get_by_role("link").first.click()
+    expect(page.locator("h1")).not_to_contain_text("127.0.0.1")  # the job that it tells of
+    page.get_by_role("table", name="Deliveries").get_by_role("link").first.click()
+    expect(page.locator("h1")).to_have_text("http://127.0.0.1:9/hooks/darkroom")
+
+
 def test_money_is_grouped_bounded_and_saved(darkroom: Darkroom, page: Page) -> None:
     visit(page, darkroom, "#/money")
     expect(page.locator(".figures")).to_contain_text("$")

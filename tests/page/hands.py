@@ -17,6 +17,9 @@ def reach(page: Page, name: str) -> None:
         "() => { const on = document.activeElement;"
         " return [on.labels?.[0]?.innerText ?? on.innerText ?? '', getComputedStyle(on).outlineStyle] }"
     )
+    page.wait_for_selector(
+        ".room:not([data-fresh])", state="attached"
+    )  # before that nothing takes it
     for _ in range(60):
         page.keyboard.press("Tab")
         text, outline = page.evaluate(told)
@@ -62,6 +65,30 @@ def look(page: Page, name: str, serious: list[str]) -> None:
             serious.append(f"{name}: {each['id']} {targets}")
     if page.evaluate("() => document.documentElement.scrollWidth > innerWidth"):
         serious.append(f"{name}: wider than the screen")
+
+
+# What moves without having been asked to, as browsers count it: https://web.dev/articles/cls
+_JUMPS = """
+    window.jumps = 0; window.jumped = [];
+    new PerformanceObserver((list) => { for (const each of list.getEntries()) if (!each.hadRecentInput) {
+        window.jumps += each.value;
+        for (const { node } of each.sources) window.jumped.push(`${node?.nodeName} ${node?.className}`);
+    } }).observe({ type: 'layout-shift', buffered: true });
+"""
+
+
+def count_jumps(page: Page) -> None:
+    """Let every document of a page count how much moves in it by itself."""
+    page.add_init_script(_JUMPS)
+
+
+def jumps(page: Page, place: str) -> tuple[float, list[str]]:
+    """Open a room anew; returns by how much it moved until all was there, and what did."""
+    page.goto("about:blank")
+    page.goto(place)
+    expect(page.locator("#main h1").first).to_be_visible()
+    settle(page)
+    return page.evaluate("() => window.jumps"), page.evaluate("() => [...new Set(window.jumped)]")
 
 
 def painted(page: Page) -> float:

@@ -28,7 +28,7 @@ export class Refused extends Error {
 interface Asked {
   method?: string;
   body?: unknown;
-  file?: Blob; // sent as it is, in place of a body
+  file?: Blob | FormData; // sent as it is, in place of a body
   headers?: Record<string, string>;
   signal?: AbortSignal;
 }

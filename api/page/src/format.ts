@@ -19,13 +19,28 @@ export function dollars(credits: number): string {
 /** Write credits with their dollars, within a sentence. */
 export const cost = (credits: number): string => `${dollars(credits)} (${number(credits)} credits)`;
 
+/** Write a round sum of money, as an axis has it. */
+export function level(credits: number): string {
+  const usd = credits / CREDITS_PER_USD;
+  return usd >= 1 ? `$${usd.toFixed(Number.isInteger(usd) ? 0 : 2)}` : `$${Number(usd.toPrecision(3))}`;
+}
+
 export function moment(at: string): string {
   const then = new Date(at);
   return then.toDateString() === new Date().toDateString() ? clock.format(then) : short.format(then);
 }
 
+const oclock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+
+/** Write the hour of the day. */
+export const hour = (at: string): string => oclock.format(new Date(at));
+
 export const fully = (at: string): string => full.format(new Date(at));
 export const utc = (at: string): string => `${at.slice(0, 19).replace("T", " ")} UTC`;
+
+/** Write a request to the API as somebody types it into a terminal. */
+export const curl = (path: string, rest: string): string =>
+  `curl -s '${new URL(path, location.href.split("#")[0]).href}' \\\n  -H "Authorization: Bearer $DARKROOM_KEY" \\\n  ${rest}`;
 
 /** Write a time span: `38.2 s`, `4 min 10 s`, `2 h 5 min`. */
 export function span(milliseconds: number): string {

@@ -1,7 +1,7 @@
 // The frame: who is signed in, where they are, and the rooms that their key may enter.
 import { effect } from "@preact/signals";
 import { type ComponentChildren, render } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { keepFresh, look, may, session, signOut } from "./api";
 import { live, lostSince } from "./live";
 import { href, place } from "./route";
@@ -16,7 +16,7 @@ import { OperatorRoom } from "./rooms/operator/room";
 import { PlaygroundRoom } from "./rooms/playground";
 import { arriving, SignIn } from "./rooms/signin";
 import { WebhooksRoom } from "./rooms/webhooks";
-import { Button, Empty, Head, loading, Time, Toast } from "./ui";
+import { Button, Empty, enter, fresh, Head, loading, Time, Toast } from "./ui";
 
 interface Known {
   name: string;
@@ -111,6 +111,8 @@ function Page() {
     const known = ROOMS.find((each) => each.name === room);
     document.title = known ? `${known.title} · Darkroom` : "Darkroom";
   }, [room]);
+  const signedIn = Boolean(session.value);
+  useLayoutEffect(enter, [room, id, signedIn]);
   if (session.value === undefined) return null;
   if (session.value === null || arriving.value || (room === "sign-in" && id)) return <SignIn />;
   return (
@@ -135,7 +137,9 @@ function Page() {
         </div>
       </header>
       <main id="main" tabIndex={-1} aria-busy={loading.value > 0}>
-        <Room />
+        <div class="room" data-fresh={fresh.value ? "" : undefined}>
+          <Room />
+        </div>
         <p class="zone">{zone === "UTC" ? "Times in UTC." : `Times as in ${zone.replaceAll("_", " ")}; in UTC where you point at them.`}</p>
       </main>
       <Lost />

@@ -178,11 +178,11 @@ export function Section({ title, children, aside, id }: { title: string; id?: st
   );
 }
 
-/** A table that scrolls within itself where the screen is narrow. */
-export function Table({ caption, head, children, cards }: { caption: string; head: ComponentChildren[]; cards?: boolean } & Children) {
+/** A table that scrolls within itself where the screen is narrow; or whose rows are cards there, or stacks of their cells. */
+export function Table({ caption, head, children, cards, stack }: { caption: string; head: ComponentChildren[]; cards?: boolean; stack?: boolean } & Children) {
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label={`${caption}, as a table`}>
-      <table class={cards ? "cards" : undefined}>
+      <table class={cards ? "cards" : stack ? "stack" : undefined}>
         <caption class="hidden">{caption}</caption>
         <thead>
           <tr>
@@ -243,6 +243,25 @@ export function Dialog({ title, open, close, children }: { title: string; open: 
 
 /** How many answers a person waits for, who sees nothing in their place yet. */
 export const loading = signal(0);
+
+/** Whether a room has just been entered: what it shows comes together, so that nothing pushes anything else away. */
+export const fresh = signal(true);
+const TOGETHER = 700; // ms, after which each thing comes when it is there
+const STILL = 3; // frames in which nothing is asked for: what is there may ask for more
+
+/** Enter a room; return how to give up waiting for it. */
+export function enter(): () => void {
+  const until = performance.now() + TOGETHER;
+  let still = 0;
+  let frame = requestAnimationFrame(look);
+  function look() {
+    still = loading.value ? 0 : still + 1;
+    if (still < STILL && performance.now() < until) frame = requestAnimationFrame(look);
+    else fresh.value = false;
+  }
+  fresh.value = true;
+  return () => cancelAnimationFrame(frame);
+}
 
 export interface Loaded<T> {
   value: T | undefined;

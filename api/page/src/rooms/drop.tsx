@@ -1,5 +1,6 @@
 // References: dropped, chosen, or as links. A dropped file goes inside the request; its preview is drawn here.
 import { useEffect, useRef, useState } from "preact/hooks";
+import { KeptFiles } from "./kept";
 
 interface Props {
   id: string;
@@ -60,6 +61,9 @@ export function Drop({ id, described, value, most, change }: Props) {
         <button type="button" onClick={addLink} disabled={!link.trim() || value.length >= most}>Add link</button>
         <span class="dim small">{value.length} of {most}</span>
       </div>
+      <KeptFiles value={value} most={most}
+        add={(names) => { const fresh = names.filter((each) => !value.includes(each)).slice(0, most - value.length); if (fresh.length) change([...value, ...fresh]); }}
+        drop={(name) => { if (value.includes(name)) without(value.indexOf(name)); }} />
       <input ref={picker} class="hidden" type="file" accept="image/*" multiple tabIndex={-1} aria-label="Reference files"
         onChange={(event) => { if (event.currentTarget.files) void add(event.currentTarget.files); event.currentTarget.value = ""; }} />
     </div>
@@ -84,5 +88,6 @@ function Preview({ url, index }: { url: string; index: number }) {
     }, () => undefined);
   }, [url]);
   if (inline) return <canvas ref={canvas} width={2 * SIDE} height={2 * SIDE} role="img" aria-label={`Reference ${index + 1}`} />;
+  if (/^file_/.test(url)) return <img src={`v1/files/${url}/content`} alt={`Reference ${index + 1}`} />;
   return <span class="ellipsis" title={url.slice(0, 300)}>{url.startsWith("data:") ? `kept reference ${index + 1}` : url}</span>;
 }

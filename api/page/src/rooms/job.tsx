@@ -22,10 +22,11 @@ export function JobRoom({ id }: { id: string }) {
     if (!shown || over) return;
     return follow(`v1/jobs/${id}/events`, "job", (told) => job.set(JSON.parse(told)));
   }, [id, over]);
-  if (!shown) return <><Head title="Job" lead={<code>{id}</code>} /><Failure of={job.failed} /></>;
+  const crumb = <p class="crumb"><a href={href("jobs")}>Jobs</a></p>;
+  if (!shown) return <>{crumb}<Head title="Job" /><Failure of={job.failed} /></>;
   return (
     <>
-      <p class="crumb"><a href={href("jobs")}>Jobs</a></p>
+      {crumb}
       <Head title={<span class="title">{promptOf(shown)}</span>} lead={<><Status of={shown.status} /> <Id id={shown.id} whole /> <Time at={shown.created_at} /></>}>
         <Actions job={shown} reload={job.reload} />
       </Head>
@@ -38,7 +39,7 @@ export function JobRoom({ id }: { id: string }) {
       <Section title="What happened" aside={<span class="dim small">{plural(shown.attempts.length, "call")}{shown.charged !== "unknown" && <>, <Money credits={shown.cost.charged} /> in all</>}</span>}>
         <Timeline job={shown} />
       </Section>
-      <Deliveries of={`v1/jobs/${id}/deliveries`} />
+      <Deliveries of={`v1/jobs/${id}/deliveries`} whole />
       <Section title="As the API tells it">
         <details>
           <summary>JSON of <code>GET /v1/jobs/{id}</code></summary>
@@ -78,19 +79,21 @@ function Pictures({ job }: { job: Job }) {
   const gone = job.erased_at ?? (image && Date.parse(image.expires_at) < Date.now() ? image.expires_at : null);
   return (
     <Section title="Picture" aside={image && !gone && <a href={`v1/jobs/${job.id}/images/0`} download>Download</a>}>
-      {image && !gone ? (
-        <figure class="picture">
-          <a href={`v1/jobs/${job.id}/images/0`} target="_blank" rel="noopener">
-            <img src={`v1/jobs/${job.id}/images/0`} alt={promptOf(job)} width={image.width} height={image.height} />
-          </a>
-          <figcaption class="dim">{image.width} × {image.height} · {image.content_type.replace("image/", "").toUpperCase()} · {bytes(image.bytes)}</figcaption>
-        </figure>
-      ) : (
-        <div class="picture none" data-status={job.status}>
-          {gone ? "The picture is gone; its charges stay." : TERMINAL.includes(job.status) ? "There is no picture." : "Not there yet."}
-        </div>
-      )}
-      <References job={job} />
+      <div class="beside">
+        {image && !gone ? (
+          <figure class="picture">
+            <a href={`v1/jobs/${job.id}/images/0`} target="_blank" rel="noopener">
+              <img src={`v1/jobs/${job.id}/images/0`} alt={promptOf(job)} width={image.width} height={image.height} style={{ "--wide": `${image.width}px`, "--shape": image.width / image.height }} />
+            </a>
+            <figcaption class="dim">{image.width} × {image.height} · {image.content_type.replace("image/", "").toUpperCase()} · {bytes(image.bytes)}</figcaption>
+          </figure>
+        ) : (
+          <div class="picture none" data-status={job.status}>
+            {gone ? "The picture is gone; its charges stay." : TERMINAL.includes(job.status) ? "There is no picture." : "Not there yet."}
+          </div>
+        )}
+        <References job={job} />
+      </div>
     </Section>
   );
 }

@@ -34,14 +34,14 @@ export function KeysRoom() {
       <Failure of={keys.failed} />
       {keys.value && !found.length && <Empty title="No key"><p>Create one; it is shown once.</p></Empty>}
       {found.length > 0 && (
-        <Table caption="Keys" head={["Name", "Scopes", "State", "Last used", "Created", <span class="hidden">Actions</span>]}>
+        <Table caption="Keys" stack head={["Name", "Scopes", "State", "Last used", "Created", <span class="hidden">Actions</span>]}>
           {found.map((each) => (
             <tr key={each.id}>
               <td class="wide"><strong>{each.name}</strong>{each.id === session.value?.key.id && <> <span class="tag">this session</span></>} <Id id={each.id} /><div class="dim small"><code>{each.hint}</code></div></td>
               <td><div class="tags">{each.scopes.map((scope) => <span key={scope} class="tag">{scope}</span>)}</div></td>
               <td><State of={each} /></td>
-              <td>{each.last_used_at ? <Time at={each.last_used_at} /> : <span class="dim">never</span>}</td>
-              <td><Time at={each.created_at} /></td>
+              <td data-name="Last used">{each.last_used_at ? <Time at={each.last_used_at} /> : <span class="dim">never</span>}</td>
+              <td data-name="Created"><Time at={each.created_at} /></td>
               <td class="right">{!over(each) && <div class="actions"><button type="button" onClick={() => setTurning(each)}>Rotate…</button><button type="button" class="danger" onClick={() => setEnding(each)}>Revoke…</button></div>}</td>
             </tr>
           ))}

@@ -19,7 +19,7 @@ export function Latency({ of }: { of: string }) {
   const step = Math.ceil(tries.length / MARKS);
   const came = (each: (typeof tries)[number]) => String(each.http_status ?? words(each.result));
   return (
-    <Section title="Lately" aside={<span class="dim small">{Math.round((100 * good.length) / tries.length)} % of the last {tries.length} tries succeeded{median === undefined ? "" : `, half of them within ${number(median)} ms`}</span>}>
+    <Section title="The last tries" aside={<span class="dim small">{Math.round((100 * good.length) / tries.length)} % of the last {tries.length} tries succeeded{median === undefined ? "" : `, half of them within ${number(median)} ms`}</span>}>
       <Bars
         label="Milliseconds of each of the last tries"
         of={tries.map((each) => ({ name: each.at, value: each.latency_ms, kind: each.good ? "good" : "bad", title: `${moment(each.at)}: ${came(each)}, ${number(each.latency_ms)} ms` }))}

@@ -47,7 +47,7 @@ export function Ledger() {
         <a class="button" href={`v1/ledger${query({ ...chosen, format: "csv" })}`} download>Save as CSV</a>
       </div>}>
       <Failure of={page.failed} />
-      {page.value && !found.length && <p class="dim">No booking is like that.</p>}
+      {page.value && !found.length && <p class="dim">{at.kind || at.of || at.job || at.month ? "No booking is like that." : "Nothing was booked yet: the first job holds what it may cost."}</p>}
       {found.length > 0 && (
         <Table caption="Ledger" head={["When", "Kind", "Job", "Call", "Customer", "Provider's id", <span class="right">Credits</span>]}>
           {found.map((each) => (
@@ -57,7 +57,7 @@ export function Ledger() {
               <td><Id id={each.job} room="jobs" /></td>
               <td>{each.attempt}</td>
               <td>{each.customer ?? <span class="dim">–</span>}</td>
-              <td class="small break">{each.inference_id ?? <span class="dim">–</span>}</td>
+              <td class="small nowrap">{each.inference_id ?? <span class="dim">–</span>}</td>
               <td class="right"><Money credits={each.credits} /></td>
             </tr>
           ))}

@@ -1,6 +1,6 @@
 // Money: what was spent, by day and by whatever explains it; budgets; every booking of the ledger.
 import { ask, may, query } from "../api";
-import { cost, CREDITS_PER_USD, number, plural, titled } from "../format";
+import { cost, level, number, plural, titled } from "../format";
 import { Bars } from "../chart";
 import type { ApiKey, ApiKeyList, Now, UsageReport, UsageRow } from "../openapi";
 import { href, place, refine } from "../route";
@@ -23,6 +23,7 @@ export function MoneyRoom() {
   const load = (group: string) => (signal: AbortSignal) => ask<UsageReport>(`v1/usage${query({ group_by: group, from, tz: zone })}`, { signal });
   const daily = useLoaded<UsageReport>(load("day"), [days]);
   const grouped = useLoaded<UsageReport | null>(by === "day" ? () => Promise.resolve(null) : load(by), [days, by]);
+  const books = useLoaded<Now>((signal) => ask("v1/now", { signal }), []).value?.books;
   const report = by === "day" ? daily.value : grouped.value;
   const totals = daily.value?.totals;
   return (
@@ -41,7 +42,7 @@ export function MoneyRoom() {
           <Sum name="Held now" credits={totals.held.credits} />
           <Sum name="Unknown" warn={totals.unknown.credits > 0} credits={totals.unknown.credits} note="of lost answers" />
           <div><dt>Pictures</dt><dd>{number(totals.jobs.succeeded)}</dd><dd class="dim">of {number(totals.jobs.submitted)} jobs</dd></div>
-          <Agreement />
+          <Agreement of={books} />
           <Sum name="Saved by reuse" credits={totals.saved.credits} />
         </dl>
       )}
@@ -59,8 +60,7 @@ export function MoneyRoom() {
 }
 
 /** Whether our books and the provider's agree: told to the operator's project alone. */
-function Agreement() {
-  const books = useLoaded<Now>((signal) => ask("v1/now", { signal }), []).value?.books;
+function Agreement({ of: books }: { of: Now["books"] | undefined }) {
   if (!books) return null;
   const off = books.differences + books.charges_of_nobody;
   return (
@@ -80,7 +80,7 @@ function Daily({ report, days, aside }: { report: UsageReport; days: number; asi
     return { name: day, value: row?.charged.credits ?? 0, title: `${day}: ${cost(row?.charged.credits ?? 0)}, ${plural(row?.jobs.succeeded ?? 0, "picture")}` };
   });
   const every = Math.ceil(days / (matchMedia("(max-width: 640px)").matches ? 4 : 8));
-  const chart = <Bars of={bars} label="Charged on each day" written={(credits) => `$${Number((credits / CREDITS_PER_USD).toPrecision(2))}`} marks={(day, index) => (index % every === 0 ? day.slice(5) : "")} />;
+  const chart = <Bars of={bars} label="Charged on each day" written={level} marks={(day, index) => (index % every === 0 ? day.slice(5) : "")} />;
   return (
     <>
       {chart}

@@ -12,11 +12,12 @@ import { Flow } from "./flow";
 import { Thumbnail } from "./thumbnail";
 
 const LATEST = 12;
+const ERASED = 6; // of the latest, beside which as many are shown
 
 export function NowRoom() {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
   const now = useLoaded<Now>((signal) => ask(`v1/now${query({ tz: zone })}`, { signal }), []);
-  const latest = useLoaded<JobPage>((signal) => ask(`v1/jobs${query({ status: "succeeded", limit: LATEST })}`, { signal }), []);
+  const latest = useLoaded<JobPage>((signal) => ask(`v1/jobs${query({ status: "succeeded", limit: LATEST + ERASED })}`, { signal }), []);
   const pictured = latest.value && latest.value.data.length > 0;
   const any = useLoaded<JobPage | null>((signal) => (pictured === false ? ask("v1/jobs?limit=1", { signal }) : Promise.resolve(null)), [pictured]);
   const look = useCallback(() => void now.reload(), [now.reload]);
@@ -49,7 +50,7 @@ export function NowRoom() {
       {of && latest.value && pictured && (
         <Section title="Latest pictures" aside={<a class="small" href={href("jobs", "", { view: "gallery", status: "succeeded" })}>All of them</a>}>
           <ul class="strip">
-            {latest.value.data.map((job) => <li key={job.id}><a href={href("jobs", job.id)} aria-label={promptOf(job)}><Thumbnail job={job} large /></a></li>)}
+            {latest.value.data.filter((each) => !each.erased_at).slice(0, LATEST).map((job) => <li key={job.id}><a href={href("jobs", job.id)} aria-label={promptOf(job)}><Thumbnail job={job} large /></a></li>)}
           </ul>
         </Section>
       )}

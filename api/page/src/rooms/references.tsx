@@ -9,14 +9,14 @@ export function References({ job }: { job: Job }) {
   const urls = Array.isArray(job.input?.image_urls) ? (job.input.image_urls as string[]) : [];
   if (!urls.length) return null;
   return (
-    <>
-      <h3>References</h3>
+    <div class="given">
+      <h3>{urls.length === 1 ? "Reference" : "References"}</h3>
       <ul class="references">
         {urls.map((url, index) => (
           <li key={index}><Reference url={url} index={index} job={job} /></li>
         ))}
       </ul>
-    </>
+    </div>
   );
 }
 

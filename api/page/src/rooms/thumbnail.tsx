@@ -1,21 +1,21 @@
 // A job's picture, small; or what stands in its place while there is none.
 import { useState } from "preact/hooks";
-import { promptOf, words } from "../format";
+import { between, promptOf, words } from "../format";
 import type { Job } from "../openapi";
 
 const DRAWN_AFTER = 5_000; // a thumbnail is drawn right after the job has succeeded
-const DRAWN_WITHIN = 6; // looks
+const DRAWN_WITHIN = 60_000; // one that is not there later is gone: it is asked for once
 
 export function Thumbnail({ job, large }: { job: Job; large?: boolean }) {
   const [lost, setLost] = useState(false);
-  const [tries, setTries] = useState(0);
+  const isNew = job.finished_at !== null && between(job.finished_at, null) < DRAWN_WITHIN;
   function again() {
     setLost(true);
-    if (tries < DRAWN_WITHIN) setTimeout(() => { setTries(tries + 1); setLost(false); }, DRAWN_AFTER);
+    if (isNew) setTimeout(() => setLost(false), DRAWN_AFTER);
   }
   const image = job.result?.data[0];
   const shown = image && !job.erased_at && Date.parse(image.expires_at) > Date.now() && !lost;
-  if (!shown) return <span class={large ? "blank large" : "blank"} aria-hidden="true">{large && (job.erased_at ? "erased" : job.error ? words(job.error.code) : job.waiting_reason ? words(job.waiting_reason) : job.status === "succeeded" ? "being drawn" : job.status)}</span>;
+  if (!shown) return <span class={large ? "blank large" : "blank"} aria-hidden="true">{large && (job.erased_at ? "erased" : job.error ? words(job.error.code) : job.waiting_reason ? words(job.waiting_reason) : image ? (isNew ? "being drawn" : "no preview") : job.status)}</span>;
   return (
     <img
       class={large ? "thumb large" : "thumb"}

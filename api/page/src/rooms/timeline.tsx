@@ -25,11 +25,11 @@ export function Timeline({ job }: { job: Job }) {
       {job.cancel && <Moment at={job.cancel.requested_at} kind="canceled"><strong>Cancel asked for</strong><div class="dim">{words(job.cancel.outcome)}</div></Moment>}
       {job.finished_at ? (
         <Moment at={job.finished_at} kind={job.status}>
-          <strong class="capital">{job.status}</strong>
+          <strong class="capital block">{job.status}</strong>
           <div class="dim">{span(between(job.created_at, job.finished_at))} after acceptance</div>
         </Moment>
       ) : (
-        <Moment at={null} kind={job.status}><strong class="capital">{job.waiting_reason ? `waits: ${words(job.waiting_reason)}` : job.status}</strong></Moment>
+        <Moment at={null} kind={job.status}><strong class="capital block">{job.waiting_reason ? `waits: ${words(job.waiting_reason)}` : job.status}</strong></Moment>
       )}
     </ol>
   );

@@ -1,11 +1,13 @@
 // Webhooks: who is told what, how that went, and what was missed.
 import { useState } from "preact/hooks";
 import { ask } from "../api";
+import { curl } from "../format";
 import type { Endpoint, EndpointList, EndpointWithSecret, Replay, TestDelivery } from "../openapi";
 import { href, place } from "../route";
 import { Button, Code, Dialog, Empty, Failure, Head, Id, say, Status, Table, Time, useLoaded } from "../ui";
 import { Deliveries } from "./deliveries";
 import { EndpointForm } from "./endpointform";
+import { Health, HealthLine } from "./health";
 import { Latency } from "./latency";
 
 export function WebhooksRoom() {
@@ -27,16 +29,18 @@ function All() {
       {endpoints.value && !found.length && (
         <Empty title="No endpoint yet">
           <p>Register the URL of your backend, and it is called when a job ends. A job may also name a URL of its own.</p>
+          <Code text={curl("v1/webhooks", `-H 'Content-Type: application/json' -d '{"url": "https://example.com/hooks/darkroom"}'`)} />
         </Empty>
       )}
       {found.length > 0 && (
-        <Table caption="Endpoints" head={["Endpoint", "State", "Events", "Created"]}>
+        <Table caption="Endpoints" stack head={["Endpoint", "State", "Last 24 hours", "Events", "Created"]}>
           {found.map((each) => (
             <tr key={each.id}>
               <td class="wide"><a class="prompt break" href={href("webhooks", each.id)}>{each.url}</a><Id id={each.id} /> <span class="dim">{each.description}</span></td>
               <td><State of={each} /></td>
+              <td><HealthLine id={each.id} /></td>
               <td><div class="tags">{each.events.map((event) => <span key={event} class="tag">{event}</span>)}</div></td>
-              <td><Time at={each.created_at} /></td>
+              <td data-name="Created"><Time at={each.created_at} /></td>
             </tr>
           ))}
         </Table>
@@ -72,7 +76,8 @@ function One({ id }: { id: string }) {
   const [deleting, setDeleting] = useState(false);
   const [seen, setSeen] = useState(0);
   const of = endpoint.value;
-  if (!of) return <><Head title="Endpoint" lead={<code>{id}</code>} /><Failure of={endpoint.failed} /></>;
+  const crumb = <p class="crumb"><a href={href("webhooks")}>Webhooks</a></p>;
+  if (!of) return <>{crumb}<Head title="Endpoint" /><Failure of={endpoint.failed} /></>;
   async function test() {
     setTested(null);
     setTested(await ask(`v1/webhooks/${id}/test`, { body: {} }));
@@ -91,7 +96,7 @@ function One({ id }: { id: string }) {
   }
   return (
     <>
-      <p class="crumb"><a href={href("webhooks")}>Webhooks</a></p>
+      {crumb}
       <Head title={<span class="break">{of.url}</span>} lead={<><State of={of} /> <Id id={of.id} whole /></>}>
         <Button does={test}>Send a test</Button>
         <Button does={replay}>Send again what failed</Button>
@@ -100,6 +105,7 @@ function One({ id }: { id: string }) {
         <Button kind="danger" does={() => setDeleting(true)}>Delete…</Button>
       </Head>
       {tested && <div class={tested.state === "delivered" ? "note good" : "note bad"} role="status"><p>{tested.message}</p></div>}
+      <Health id={id} key={`health${seen}`} />
       <Latency of={`v1/webhooks/${id}/deliveries`} key={`latency${seen}`} />
       <Deliveries of={`v1/webhooks/${id}/deliveries`} key={`deliveries${seen}`} />
       <Secret of={secret} close={() => setSecret(null)} />

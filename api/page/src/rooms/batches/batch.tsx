@@ -26,10 +26,11 @@ export function BatchRoom({ id }: { id: string }) {
     if (!of || over) return;
     return follow(`v1/batches/${id}/events`, "batch", (told) => batch.set(JSON.parse(told)));
   }, [id, over]);
-  if (!of) return <><Head title="Batch" lead={<code>{id}</code>} /><Failure of={batch.failed} /></>;
+  const crumb = <p class="crumb"><a href={href("batches")}>Batches</a></p>;
+  if (!of) return <>{crumb}<Head title="Batch" /><Failure of={batch.failed} /></>;
   return (
     <>
-      <p class="crumb"><a href={href("batches")}>Batches</a></p>
+      {crumb}
       <Head title={nameOf(of)} lead={<><Status of={of.status} /> <Id id={of.id} whole /> <Time at={of.created_at} /></>}>
         <Actions of={of} over={over} set={batch.set} />
       </Head>
@@ -53,9 +54,9 @@ function story(of: Batch, over: boolean): string {
   if (of.status === "paused") return `${CAUSES[of.paused_for ?? "request"]} ${made} are there.`;
   if (of.status === "canceling") return `It is being canceled: no other row begins, and ${plural(of.cancel?.pending ?? 0, "call")} under way may still be charged.`;
   if (of.status === "canceled") return `It was canceled: ${number(of.cancel?.prevented ?? 0)} rows were never called for, ${number(of.cancel?.too_late ?? 0)} came too late. ${made} are kept.`;
-  if (over) return lost ? `It has ended: ${made}, and ${number(lost)} without one. They can be run again.` : `It has ended: every one of ${plural(of.total, "row")} has its picture.`;
+  if (over) return lost ? `It has ended: ${made}, and ${number(lost)} without one. ${lost === 1 ? "It" : "They"} can be run again.` : `It has ended: every one of ${plural(of.total, "row")} has its picture.`;
   const ends = progress.eta ? ` At this pace it ends in ${span(Date.parse(progress.eta) - Date.now())}.` : "";
-  return `${made} are there, ${number(progress.per_minute)} a minute.${ends}`;
+  return `${made} ${counts.succeeded === 1 ? "is" : "are"} there, ${number(progress.per_minute)} a minute.${ends}`;
 }
 
 function Costs({ of }: { of: Batch }) {
@@ -120,14 +121,14 @@ function Rows({ of }: { of: Batch }) {
       <Failure of={page.failed} />
       {page.value && !found.length && <p class="dim">No row is like that.</p>}
       {found.length > 0 && (
-        <Table caption="Rows" head={[<span class="hidden">Picture</span>, "Name", "Prompt", "Status", <span class="right">Cost</span>]}>
+        <Table caption="Rows" stack head={[<span class="hidden">Picture</span>, "Name", "Prompt", "Status", <span class="right">Cost</span>]}>
           {found.map((job) => (
             <tr key={job.id}>
               <td class="tight"><Thumbnail job={job} /></td>
               <td class="break">{job.custom_id}</td>
               <td class="wide"><a class="prompt" href={href("jobs", job.id)}>{promptOf(job)}</a></td>
               <td><Status of={job.status} /><div class="dim small">{job.error ? words(job.error.code) : job.waiting_reason ? words(job.waiting_reason) : ""}</div></td>
-              <td class="right">{job.charged === "unknown" ? <span class="warn">unknown</span> : <Money credits={job.cost.charged} stacked />}</td>
+              <td class="right" data-name="Cost">{job.charged === "unknown" ? <span class="warn">unknown</span> : <Money credits={job.cost.charged} stacked />}</td>
             </tr>
           ))}
         </Table>

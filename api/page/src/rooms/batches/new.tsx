@@ -1,7 +1,7 @@
 // From a file to a batch: chosen or dropped, judged row by row for nothing, quoted, and only then paid.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, onceOnly, query, Refused } from "../../api";
-import { bytes, CREDITS_PER_USD, dollars, number, plural } from "../../format";
+import { bytes, CREDITS_PER_USD, curl, dollars, number, plural } from "../../format";
 import type { BatchQuote, TakenBatch } from "../../openapi";
 import { go, href } from "../../route";
 import { Button, Code, Failure, Section, Sum, Table } from "../../ui";
@@ -47,11 +47,13 @@ export function NewBatch() {
       onDrop={(event) => { event.preventDefault(); setOver(false); take(event.dataTransfer?.files); }}>
       <div class="line">
         <button type="button" class="main" onClick={() => picker.current?.click()}>Choose a file</button>
-        <span class="dim">or drop it here: CSV or NDJSON, a row for each picture. Nothing is paid before you have seen what it costs.</span>
+        <span class="dim">or drop it here: CSV or NDJSON, a row for each picture. You see what it costs before anything is paid.</span>
       </div>
       <details class="aside">
         <summary>What a file looks like</summary>
         <Code text={EXAMPLE} what="Example" />
+        <p class="dim small under">The same from a terminal; <code>dry_run=true</code> judges the file and pays nothing:</p>
+        <div class="under"><Code text={curl("v1/batches?dry_run=true", "-H 'Content-Type: text/csv' --data-binary @rows.csv")} /></div>
       </details>
       <input ref={picker} class="hidden" type="file" accept=".csv,.tsv,.txt,.ndjson,.jsonl,.json" tabIndex={-1} aria-label="File of rows"
         onChange={(event) => { take(event.currentTarget.files); event.currentTarget.value = ""; }} />

@@ -32,7 +32,7 @@ export function BatchesRoom() {
         <Failure of={page.failed} />
         {none && (at.status || at.cursor ? <p class="dim">No batch is like that.</p> : <Empty title="No batch yet"><p>Drop a file above: a row for each picture, with a column <code>prompt</code>.</p></Empty>)}
         {found.length > 0 && (
-          <Table caption="Batches" head={["Batch", "Status", "Progress", <span class="right">Rows</span>, <span class="right">Charged</span>, "Created"]}>
+          <Table caption="Batches" stack head={["Batch", "Status", "Progress", <span class="right">Rows</span>, <span class="right">Charged</span>, "Created"]}>
             {found.map((each) => <Row key={each.id} of={each} />)}
           </Table>
         )}
@@ -58,9 +58,9 @@ function Row({ of }: { of: Batch }) {
       <td><a class="prompt" href={href("batches", of.id)}>{nameOf(of)}</a><Id id={of.id} /></td>
       <td><Status of={of.status} /></td>
       <td class="wide"><Progress of={of} thin /></td>
-      <td class="right">{number(of.total)}{of.counts.failed + of.counts.expired > 0 && <div class="small reason">{number(of.counts.failed + of.counts.expired)} without picture</div>}</td>
-      <td class="right"><Money credits={of.credits.charged} stacked /></td>
-      <td><Time at={of.created_at} /></td>
+      <td class="right" data-name="Rows">{number(of.total)}{of.counts.failed + of.counts.expired > 0 && <div class="small reason">{number(of.counts.failed + of.counts.expired)} without picture</div>}</td>
+      <td class="right" data-name="Charged"><Money credits={of.credits.charged} stacked /></td>
+      <td data-name="Created"><Time at={of.created_at} /></td>
     </tr>
   );
 }

@@ -36,7 +36,7 @@ export function Audit() {
       <Failure of={page.failed} />
       {page.value && !found.length && <p class="dim">No change is like that.</p>}
       {found.length > 0 && (
-        <Table caption="Audit log" head={["When", "Who", "Did", "To", "What changed"]}>
+        <Table caption="Audit log" stack head={["When", "Who", "Did", "To", "What changed"]}>
           {found.map((each) => (
             <tr key={each.id}>
               <td><Time at={each.at} /></td>

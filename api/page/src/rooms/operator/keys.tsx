@@ -27,15 +27,15 @@ export function EveryKey() {
       <Failure of={page.failed} />
       {page.value && !found.length && <p class="dim">{at.keys ? "This project has no key: “New key…” beside it makes one." : "No key is here."}</p>}
       {found.length > 0 && (
-        <Table caption="Keys of all projects" head={["Key", "Project", "Scopes", "State", "Last used", "Created", <span class="hidden">Actions</span>]}>
+        <Table caption="Keys of all projects" stack head={["Key", "Project", "Scopes", "State", "Last used", "Created", <span class="hidden">Actions</span>]}>
           {found.map((each) => (
             <tr key={each.id}>
               <td><strong>{each.name || "without a name"}</strong>{each.id === session.value?.key.id && <> <span class="tag">this session</span></>} <Id id={each.id} /><div class="dim small"><code>{each.hint}</code></div></td>
               <td>{each.project_id ? <button type="button" class="quiet link" onClick={() => only(each.project_id ?? undefined)}>{each.project}</button> : <span class="dim">operator</span>}</td>
               <td><div class="tags">{each.scopes.map((scope) => <span key={scope} class="tag">{scope}</span>)}</div></td>
               <td><State of={each} /></td>
-              <td>{each.last_used_at ? <Time at={each.last_used_at} /> : <span class="dim">never</span>}</td>
-              <td><Time at={each.created_at} /></td>
+              <td data-name="Last used">{each.last_used_at ? <Time at={each.last_used_at} /> : <span class="dim">never</span>}</td>
+              <td data-name="Created"><Time at={each.created_at} /></td>
               <td class="right">{!over(each) && <div class="actions"><button type="button" class="danger" onClick={() => setEnding(each)}>Revoke…</button></div>}</td>
             </tr>
           ))}

@@ -36,7 +36,7 @@ export function Projects() {
       <Failure of={page.failed} />
       {page.value && !found.length && <p class="dim">None yet. A project has keys, jobs, budgets and webhooks of its own.</p>}
       {found.length > 0 && (
-        <Table caption="Projects" head={["Project", "State", <span class="right">Waiting</span>, <span class="right">In flight</span>, <span class="right">Keys</span>, "Caps", <span class="hidden">Actions</span>]}>
+        <Table caption="Projects" stack head={["Project", "State", <span class="right">Waiting</span>, <span class="right">In flight</span>, <span class="right">Keys</span>, "Caps", <span class="hidden">Actions</span>]}>
           {found.map((each) => <Row key={each.id} of={each} reload={page.reload} means={(deed) => setMeant({ project: each, deed })} />)}
         </Table>
       )}
@@ -73,10 +73,10 @@ function Row({ of, reload, means }: { of: OperatedProject; reload: () => Promise
     <tr>
       <td><strong class="block">{of.name}</strong> <Id id={of.id} /></td>
       <td><Status of={stands} />{of.deleted_at && <div class="dim small">since <Time at={of.deleted_at} /></div>}{of.suspended_reason && <div class="dim small">{of.suspended_reason}, <Time at={of.suspended_at} /></div>}</td>
-      <td class="right">{number(of.jobs.queued)}</td>
-      <td class="right">{number(of.jobs.in_flight)}</td>
-      <td class="right"><button type="button" class="quiet link" aria-label={`Keys of ${of.name}`} onClick={() => { refine({ keys: of.id }, true); document.getElementById("keys")?.scrollIntoView({ block: "start" }); }}>{number(of.keys)}</button></td>
-      <td>{of.in_flight_cap === null ? <span class="dim">the provider's limit</span> : `${number(of.in_flight_cap)} in flight`}<div class="dim small">{number(of.concurrency_key_cap)} of a concurrency key</div></td>
+      <td class="right" data-name="Waiting">{number(of.jobs.queued)}</td>
+      <td class="right" data-name="In flight">{number(of.jobs.in_flight)}</td>
+      <td class="right" data-name="Keys"><button type="button" class="quiet link" aria-label={`Keys of ${of.name}`} onClick={() => { refine({ keys: of.id }, true); document.getElementById("keys")?.scrollIntoView({ block: "start" }); }}>{number(of.keys)}</button></td>
+      <td data-name="Caps">{of.in_flight_cap === null ? <span class="dim">the provider's limit</span> : `${number(of.in_flight_cap)} in flight`}<div class="dim small">{number(of.concurrency_key_cap)} of a concurrency key</div></td>
       <td class="right">
         <div class="actions">
           {of.status === "active" && (

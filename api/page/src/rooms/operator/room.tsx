@@ -19,7 +19,7 @@ export function OperatorRoom() {
   const of = state.value;
   return (
     <>
-      <Head title="Operator" lead={of ? <>Darkroom {of.version}, all projects, as of <Time at={of.at} /></> : "Darkroom, all projects"}>
+      <Head title="Operator" lead={of ? <span>Darkroom {of.version}, all projects, as of <Time at={of.at} />.</span> : "Darkroom, all projects"}>
         <Button does={state.reload}>Refresh</Button>
       </Head>
       <Failure of={state.failed} />
@@ -29,7 +29,7 @@ export function OperatorRoom() {
           <Figures of={of} />
           <LimitOverTime />
           <Stops of={of} reload={state.reload} />
-          <div class="halves">
+          <div class="halves broad">
             <Waiting of={of} />
             <Processes of={of} />
           </div>
@@ -72,7 +72,7 @@ function Figures({ of }: { of: InstallationState }) {
       <div data-warn={agree ? undefined : ""}><dt>Books</dt><dd>{agree ? "agree" : `${number(books.differences + books.charges_of_nobody)} differ`}</dd><dd class="dim">{books.checked_at ? <>checked <Time at={books.checked_at} /></> : "not checked yet"}</dd></div>
       <div><dt>Provider's log</dt><dd>{ago(of.provider_log.lag_seconds)} behind</dd><dd class="dim">{of.provider_log.statement_read_until ? <>ledger read until <Time at={of.provider_log.statement_read_until} /></> : "ledger not read yet"}</dd></div>
       <div data-warn={of.workers.count ? undefined : ""}><dt>Places for calls</dt><dd>{number(of.workers.generate_slots)}</dd><dd class="dim">in {plural(of.workers.count, "worker")}</dd></div>
-      <div data-warn={webhooks.overdue_seconds > 60 ? "" : undefined}><dt>Webhooks</dt><dd>{number(webhooks.pending + webhooks.sending)} to send</dd><dd class="dim">{webhooks.endpoints.failing + webhooks.endpoints.disabled ? `${number(webhooks.endpoints.failing)} endpoints fail, ${number(webhooks.endpoints.disabled)} disabled` : `${number(webhooks.endpoints.working)} endpoints work`}</dd></div>
+      <div data-warn={webhooks.overdue_seconds > 60 ? "" : undefined}><dt>Webhooks</dt><dd>{number(webhooks.pending + webhooks.sending)} to send</dd><dd class="dim">{webhooks.endpoints.failing + webhooks.endpoints.disabled ? `${plural(webhooks.endpoints.failing, "endpoint fails", "endpoints fail")}, ${number(webhooks.endpoints.disabled)} disabled` : plural(webhooks.endpoints.working, "endpoint works", "endpoints work")}</dd></div>
     </dl>
   );
 }
@@ -101,14 +101,14 @@ function Waiting({ of }: { of: InstallationState }) {
 function Processes({ of }: { of: InstallationState }) {
   return (
     <Section title="Processes">
-      <Table caption="Processes" head={["Role", "State", "Version", "Started", "Heard of"]}>
+      <Table caption="Processes" stack head={["Role", "State", "Version", "Started", "Heard of"]}>
         {of.processes.map((each) => (
           <tr key={each.id}>
             <td><strong>{each.role}</strong> <div class="dim small break">{each.id}</div></td>
             <td><Status of={each.missing ? "missing" : "up"} /></td>
-            <td>{each.version}</td>
-            <td><Time at={each.started_at} /></td>
-            <td><Time at={each.seen_at} /></td>
+            <td data-name="Version">{each.version}</td>
+            <td data-name="Started"><Time at={each.started_at} /></td>
+            <td data-name="Heard of"><Time at={each.seen_at} /></td>
           </tr>
         ))}
       </Table>
