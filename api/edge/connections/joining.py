@@ -1,7 +1,7 @@
 """An answer in one piece: uvloop hands each write to the kernel at once, and uvicorn writes twice.
 
-The head of an answer and its body would be two packets, for which the reader is woken twice; together that
-is a tenth of what a small answer costs.
+The head of an answer and its body would be two packets, for which the reader is woken twice. Written
+together they cost the server a third less (14 instead of 21 µs of CPU, two cores that were shared).
 """
 
 import asyncio

@@ -186,7 +186,7 @@ class Doorbell:
         """Wake who is rung for, until the connection fails or twice says nothing, asked to."""
         silent, patience = 0, self._ping_every.total_seconds()
         while silent < _SILENCES and (connection := subscription.connection) is not None:
-            # Straight from the connection: by way of `get_message` a ring takes half as much CPU again.
+            # Straight from the connection: by way of `get_message` a ring takes a sixth more CPU.
             heard = await connection.read_response(timeout=patience, disconnect_on_error=False)
             if heard is None:
                 silent += 1

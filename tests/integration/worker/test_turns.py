@@ -23,8 +23,8 @@ from worker.dispatcher.duties import (
 
 _TURNS = 60
 _AT_ONCE = timedelta(0)
-# Times one SELECT through the same pool: measured 1.4 to 2.4, 9 for the reaper, which is a transaction, and
-# 25 for the metrics, which are sixteen SELECTs. Through sessions of SQLAlchemy's these took 13 to 150.
+# Times one SELECT through the same pool: measured 1.4 to 2.4, and 9 for the reaper, which is a transaction.
+# Through sessions of SQLAlchemy's such turns took 13 to 58. The metrics are sixteen SELECTs.
 _MOST, _MORE = 7, {"reap": 24, "measure": 70}
 
 Turn = Callable[[House], Awaitable[object]]
