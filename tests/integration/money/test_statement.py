@@ -99,6 +99,13 @@ async def test_a_call_that_nobody_named_is_found_among_no_others(house: House, s
     assert sorted(await booked(house, job)) == sorted(expected)
 
 
+async def test_two_charges_of_one_inference_are_one_calls(house: House) -> None:
+    """Nobody has named it, and two lines beside one call would be a doubt."""
+    (job,) = await house.spend("lost+charged+twice", max_attempts=1)
+    await settle(house)
+    assert sorted(await booked(house, job)) == sorted([*PAID, ("adjustment", PRICE)])
+
+
 async def test_what_an_answer_told_wrongly_becomes_what_was_charged(house: House) -> None:
     told = (0, 1, 50_000, 91_000_000)
     jobs_ = await house.spend(*(f"ok+told={each}" for each in told))

@@ -5,6 +5,7 @@ shown later than it was written. A line that names no inference of ours may stil
 a call by amount and time where that is unambiguous. What is left is counted: charges that are nobody's.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -115,7 +116,7 @@ def _pairs(
     reader: AccountReader, lines: Sequence[AccountLine], calls: Sequence[Attempt]
 ) -> list[tuple[AccountLine, Attempt]]:
     after = longest_call(reader.dispatcher.settings) + APART
-    left = [Candidate(each.at, each.credits, each) for each in lines]
+    left = _by_inference(lines)
     found: list[tuple[AccountLine, Attempt]] = []
 
     def fits(line: Candidate[AccountLine], call: Attempt) -> bool:
@@ -139,6 +140,16 @@ def _pairs(
             pairs = [each for each in pairs if each[0].credits not in strange]
         found, left = found + pairs, rest
     return found
+
+
+def _by_inference(lines: Sequence[AccountLine]) -> list[Candidate[AccountLine]]:
+    """Show what is charged for one inference as one: by its first line, at the cost of all of them."""
+    first, cost = dict[str, AccountLine](), Counter[str]()
+    for each in lines:
+        name = each.reference or str(each.id)
+        first.setdefault(name, each)
+        cost[name] += each.credits
+    return [Candidate(line.at, cost[name], line) for name, line in first.items()]
 
 
 def _may_be_named(call: Attempt) -> bool:
