@@ -27,6 +27,10 @@ _AT_ONCE = timedelta(0)
 # Through sessions of SQLAlchemy's such turns took 13 to 58. The metrics are sixteen SELECTs.
 _MOST, _MORE = 7, {"reap": 24, "measure": 70}
 
+_TOPICS = {
+    each: each for each in agenda.DUTIES
+}  # the reaper's mark may grow old meanwhile: it is rung
+
 Turn = Callable[[House], Awaitable[object]]
 
 _IDLE: dict[str, Turn] = {
@@ -35,7 +39,7 @@ _IDLE: dict[str, Turn] = {
     "reap": lambda house: reaping.run(house.reader.dispatcher),
     "expire": lambda house: reaping.expire(house.reader.dispatcher),
     "follow": lambda house: following.run(house.reader.dispatcher),
-    "look": lambda house: looking.run(house.reader.dispatcher, {}),
+    "look": lambda house: looking.run(house.reader.dispatcher, _TOPICS),
     "fund": lambda house: budgeting.readmit(house.reader.dispatcher),
     "tell": lambda house: budgeting.tell(house.reader.dispatcher, budgeting.Round()),
     "park": lambda house: parking.run(house.reader),
