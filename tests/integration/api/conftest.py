@@ -104,6 +104,7 @@ def serving(database: Database) -> Serve:
 
 
 def _client(url: str, key: str) -> httpx.AsyncClient:
+    PROMISES.read()
     return httpx.AsyncClient(
         base_url=url,
         headers={"authorization": f"Bearer {key}"},
