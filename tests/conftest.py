@@ -47,7 +47,7 @@ _CHEAP: tuple[LiteralString, ...] = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the long versions of some tests be asked for; the defaults are what `make test` runs."""
     group = parser.getgroup("darkroom")
-    group.addoption("--walks", type=int, default=12, help="random walks through the books")
+    group.addoption("--walks", type=int, default=20, help="random walks through the books")
     group.addoption("--steps", type=int, default=30, help="arrows of each walk")
     group.addoption("--jobs", type=int, default=60, help="jobs of the credits run")
     group.addoption("--long", action="store_true", help="tests that take long: make long")

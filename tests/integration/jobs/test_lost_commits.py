@@ -35,6 +35,7 @@ async def far(
         database_url=between.url,
         redis_url=settings.redis_url.get_secret_value(),
         storage_url=settings.storage_url,
+        database_prepare=False,  # each statement is one message, whose answer can be lost
     )
     opened = Database(through, ring=lambda _topic, _key: None)
     yield Bench(opened, presenter, caller)
