@@ -20,7 +20,7 @@ from typing import Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from psycopg.errors import InvalidParameterValue
+from psycopg.errors import InvalidParameterValue, QueryCanceled
 from sqlalchemy import Row, TextClause, func, select, text
 from sqlalchemy.exc import DBAPIError
 
@@ -172,10 +172,13 @@ async def _ask(
     try:
         return (await tx.execute(_report(by, " UNION ALL ".join(asked)), values)).all()
     except DBAPIError as failed:
-        if not isinstance(failed.orig, InvalidParameterValue):
-            raise
-        message = f"the database knows no time zone {zone}; use an IANA name"
-        raise _refusal("query:tz", message) from None
+        if isinstance(failed.orig, InvalidParameterValue):
+            message = f"the database knows no time zone {zone}; use an IANA name"
+            raise _refusal("query:tz", message) from None
+        if isinstance(failed.orig, QueryCanceled) and parts.hours is None:
+            message = "it has too many jobs to count one by one in time; ask for a shorter time"
+            raise _refusal("query:from", message) from None
+        raise
 
 
 def _report(by: Sequence[Dimension], asked: str) -> TextClause:

@@ -1,5 +1,6 @@
 """The usage report and the ledger's lines: exact, by day of any time zone, and never another project's."""
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import combinations
@@ -9,16 +10,19 @@ from zoneinfo import available_timezones
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import text
 
 from api.contract.requests.budgets import Zone
 from models import ids, jobs
 from models.accounts import api_keys, callers
 from models.errors import InvalidRequest
 from models.jobs import Verdict
-from models.money import bookings, usage
+from models.money import bookings, hours, usage
 from models.money.bookings import Selection
 from models.money.dollars import usd
 from models.money.usage import Dimension, Group, Period, Report, Sums
+from models.platform.db import Transaction
+from models.platform.db.absences import Busy
 from models.platform.vault import Vault
 from models.states import SCOPES
 from tests.conftest import make_project
@@ -300,6 +304,22 @@ async def test_a_report_of_too_many_rows_is_refused(bench: Bench) -> None:
     assert (await report(bench)).totals.charged == 10_001
     await bench.run("DELETE FROM ledger WHERE customer IN ('c1', 'c2')")
     assert len((await report(bench, "customer")).groups) == 10_000
+
+
+async def test_a_report_that_counts_too_many_jobs_one_by_one_says_so(bench: Bench) -> None:
+    async def ask(tx: Transaction, by: Sequence[Dimension]) -> None:
+        await tx.execute(text("SET LOCAL statement_timeout = '100ms'"))
+        await usage.report(tx, bench.caller.project_id, EVER, by)
+
+    await bench.submit()
+    assert await bench.do(lambda tx: hours.fold(tx, timedelta(0)))
+    async with bench.database.transaction() as other:
+        await other.execute(text("LOCK TABLE ledger"))  # it takes as long as one likes
+        with pytest.raises(InvalidRequest, match="ask for a shorter time") as refused:
+            await bench.do(lambda tx: ask(tx, ["tag"]))
+        with pytest.raises(Busy):
+            await bench.do(lambda tx: ask(tx, []))
+    assert [each.pointer for each in refused.value.errors] == ["query:from"]
 
 
 async def test_lines_come_newest_first_and_as_selected(bench: Bench, other_key: Bench) -> None:

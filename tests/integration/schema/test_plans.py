@@ -514,6 +514,12 @@ async def test_a_report_of_a_month_reads_its_hours_and_not_its_jobs(
     assert read.index.startswith(f"uq_{table}")
     assert "hour >= " in read.condition
     assert "hour < " in read.condition
+    # Each time that is counted ends where it says: what came after it is not read, whatever its beginning.
+    since = [each.condition for each in found if each.index == "ix_ledger_at"]
+    open_ended = [each for each in since if "at < " not in each]
+    assert len(open_ended) < len(since)
+    begun = {datetime.fromisoformat(each.split("'")[1]) for each in open_ended}
+    assert min(begun) > datetime.now(UTC) - DAY
 
 
 async def test_an_hour_is_folded_by_indexes(ground: Ground) -> None:
