@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -305,19 +305,26 @@ def used_by(pid: int) -> float:
 
 def _family(pid: int) -> list[int]:
     # Children are listed by the thread that has started them.
-    listed = [each.read_text() for each in Path(f"/proc/{pid}/task").glob("*/children")]
+    listed = [_said(each) for each in Path(f"/proc/{pid}/task").glob("*/children")]
     children = [int(each) for each in " ".join(listed).split()]
     return [pid, *(each for child in children for each in _family(child))]
 
 
 def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = _said(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
     return sum(int(each) for each in fields[11:15]) / _TICKS
 
 
 def _memory(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    lines = _said(Path(f"/proc/{pid}/smaps_rollup")).splitlines()
     return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
+
+def _said(place: Path) -> str:
+    """Read what the kernel says of a process; nothing once it has ended, as a child may at any time."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return place.read_text()
+    return ""
 
 
 async def _ready(process: Process, url: str) -> None:
