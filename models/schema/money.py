@@ -90,19 +90,17 @@ class AccountLine(Base):
     )
 
 
-class UsageHour(Base):
-    """What a key used of a model for a customer in one hour that is over; `hour` is its beginning, in UTC.
+class _Used:
+    """What was used in one hour that is over; `hour` is its beginning, in UTC.
 
     `model` is NULL for charges of jobs that had been removed when the hour was folded.
     """
 
-    __tablename__ = "usage_hours"
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
     hour: Mapped[datetime]
     key_id: Mapped[UUID] = mapped_column(ForeignKey("api_keys.id"))
     model: Mapped[str | None]
-    customer: Mapped[str | None]
     submitted: Mapped[int] = mapped_column(server_default="0")
     succeeded: Mapped[int] = mapped_column(server_default="0")
     failed: Mapped[int] = mapped_column(server_default="0")
@@ -111,6 +109,13 @@ class UsageHour(Base):
     attempts: Mapped[int] = mapped_column(server_default="0")
     charged: Mapped[int] = mapped_column(server_default="0")
     saved: Mapped[int] = mapped_column(server_default="0")
+
+
+class UsageHour(_Used, Base):
+    """What a key used of a model for a customer in one hour that is over."""
+
+    __tablename__ = "usage_hours"
+    customer: Mapped[str | None]
 
     __table_args__ = (
         CheckConstraint("mod(extract(epoch FROM hour), 3600) = 0", "hour"),
@@ -125,24 +130,10 @@ class UsageHour(Base):
     )
 
 
-class UsageTotal(Base):
+class UsageTotal(_Used, Base):
     """What a key used of a model in one hour for all customers: a trigger on `usage_hours` keeps it."""
 
     __tablename__ = "usage_totals"
-    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
-    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
-    hour: Mapped[datetime]
-    key_id: Mapped[UUID] = mapped_column(ForeignKey("api_keys.id"))
-    model: Mapped[str | None]
-    submitted: Mapped[int] = mapped_column(server_default="0")
-    succeeded: Mapped[int] = mapped_column(server_default="0")
-    failed: Mapped[int] = mapped_column(server_default="0")
-    canceled: Mapped[int] = mapped_column(server_default="0")
-    expired: Mapped[int] = mapped_column(server_default="0")
-    attempts: Mapped[int] = mapped_column(server_default="0")
-    charged: Mapped[int] = mapped_column(server_default="0")
-    saved: Mapped[int] = mapped_column(server_default="0")
-
     __table_args__ = (
         UniqueConstraint(
             "project_id",
