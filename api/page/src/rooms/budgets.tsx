@@ -1,10 +1,11 @@
 // Budgets: how much of each is spent and held now.
 import { useState } from "preact/hooks";
 import { ask, may } from "../api";
-import { CREDITS_PER_USD, titled } from "../format";
+import { CREDITS_PER_USD, curl, titled } from "../format";
 import type { ApiKeyList, Budget, BudgetList } from "../openapi";
-import { Button, Dialog, Failure, Money, Section, Time, useLoaded } from "../ui";
+import { Button, Code, Dialog, Empty, Failure, Money, Section, Time, useLoaded } from "../ui";
 
+const FIRST = `-X PUT -H 'Content-Type: application/json' -d '{"scope": "project", "window": "month", "mode": "hard", "limit": ${10 * CREDITS_PER_USD}}'`;
 const SUMS = ["left", "spent", "held", "limit"] as const;
 
 export function Budgets() {
@@ -14,7 +15,12 @@ export function Budgets() {
   return (
     <Section title="Budgets" aside={may("admin") && <button type="button" onClick={() => setMaking(true)}>New budget</button>}>
       <Failure of={budgets.failed} />
-      {budgets.value && !found.length && <p class="dim">None: nothing bounds what may be spent. A hard budget refuses a job before it costs anything.</p>}
+      {budgets.value && !found.length && (
+        <Empty title="No budget yet">
+          <p>Nothing bounds what may be spent. A hard budget refuses a job before it costs anything; this one allows ten dollars a month:</p>
+          <Code text={curl("v1/budgets", FIRST)} />
+        </Empty>
+      )}
       <ul class="budgets">{found.map((each) => <li key={each.id}><Gauge of={each} reload={budgets.reload} /></li>)}</ul>
       <Dialog title="New budget" open={making} close={() => setMaking(false)}>
         <Making leave={() => setMaking(false)} done={async () => { setMaking(false); await budgets.reload(); }} />
