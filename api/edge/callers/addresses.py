@@ -1,14 +1,16 @@
 """From which address a request came, also behind balancers."""
 
-from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from fastapi import Request
 
 Network = IPv4Network | IPv6Network
 
+_PEERS = 1024  # that a process remembers: balancers are few, and strangers come again
 
-def of_client(request: Request, balancers: Sequence[Network]) -> str | None:
+
+def of_client(request: Request, balancers: tuple[Network, ...]) -> str | None:
     """Return the client's address: the peer's or, behind our balancers, the one that they were asked from.
 
     Of `X-Forwarded-For` only what our own balancers have added is believed: it is read from its end, while
@@ -17,7 +19,10 @@ def of_client(request: Request, balancers: Sequence[Network]) -> str | None:
     peer = request.client.host if request.client else None
     if not balancers:
         return peer
-    hops = [each.strip() for each in request.headers.get("x-forwarded-for", "").split(",")]
+    forwarded = request.headers.get("x-forwarded-for")
+    if forwarded is None:
+        return peer
+    hops = [each.strip() for each in forwarded.split(",")]
     while peer is not None and hops and _is_ours(peer, balancers):
         before = hops.pop()
         if _parsed(before) is None:
@@ -26,7 +31,8 @@ def of_client(request: Request, balancers: Sequence[Network]) -> str | None:
     return peer
 
 
-def _is_ours(written: str, balancers: Sequence[Network]) -> bool:
+@lru_cache(_PEERS)
+def _is_ours(written: str, balancers: tuple[Network, ...]) -> bool:
     address = _parsed(written)
     return address is not None and any(address in each for each in balancers)
 

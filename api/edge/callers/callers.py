@@ -1,7 +1,6 @@
 """Who is asking: an API key, or a browser's session that acts as one; looked up, believed, and counted."""
 
 import sys
-from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
@@ -33,7 +32,7 @@ class Callers:
         self,
         database: Database,
         rates: Rates,
-        balancers: Sequence[addresses.Network] = (),
+        balancers: tuple[addresses.Network, ...] = (),
         shares: Shares | None = None,
     ) -> None:
         self._rates = rates

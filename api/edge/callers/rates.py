@@ -7,10 +7,9 @@ ask as often of each. The fields are those of draft-ietf-httpapi-ratelimit-heade
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil
-from operator import attrgetter
 from typing import Literal
 from uuid import UUID
 
@@ -52,17 +51,19 @@ class Rates:
         Returns what is left of whichever has less left, and whether there was room for this one. What its
         key has no room for is not its project's: one key that runs away leaves the others theirs.
         """
-        quota, fits = self._count(self._keys, key_id, self._per_minute)
-        if project_id is None or not fits:
-            return quota, fits
-        most = _OF_PROJECT * self._per_minute
-        shared, fits = self._count(self._projects, project_id, most)
-        return min(quota, replace(shared, of="project"), key=attrgetter("left")), fits
+        most = self._per_minute
+        count, end = self._keys.count(key_id)
+        if project_id is not None and count <= most:
+            together, its_end = self._projects.count(project_id)
+            if _OF_PROJECT * most - together < most - count:
+                return self._left("project", _OF_PROJECT * most, together, its_end)
+        return self._left("key", most, count, end)
 
-    def _count(self, windows: "_Windows", of: UUID, most: int) -> tuple[Quota, bool]:
-        count, end = windows.count(of)
+    def _left(
+        self, of: Literal["key", "project"], most: int, count: int, end: float
+    ) -> tuple[Quota, bool]:
         seconds = max(1, ceil(end - self._clock()))
-        return Quota(most, max(0, most - count), seconds), count <= most
+        return Quota(most, max(0, most - count), seconds, of), count <= most
 
 
 def exhausted(quota: Quota) -> TooMany:
