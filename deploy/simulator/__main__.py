@@ -48,6 +48,12 @@ def _arguments() -> argparse.ArgumentParser:
     add("--data", type=Path, help="a folder to remember everything in; without it, memory only")
     add("--key", default=of.key)
     add("--latency", type=float, default=of.latency)
+    add(
+        "--spread",
+        type=float,
+        default=of.spread,
+        help="of the latency, give or take: a share, 0 to 1",
+    )
     add("--rates", type=_rates, default={}, help='shares of all calls: "504_charged=0.1,500=0.2"')
     add("--log-lag", type=float, default=of.log_lag, help="how late /v2/logs shows a call")
     add("--charge-lag", type=float, default=of.charge_lag, help="how late a charge is shown")

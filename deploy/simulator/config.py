@@ -16,6 +16,7 @@ class Config:
 
     `price` is what one image costs, and `tariffs` the `pricing` blocks of models that cost otherwise;
     `edits` are fields whose schema the provider has changed since, or taken away (None), by model.
+    Calls take `latency`, give or take a `spread` of it (0 to 1), drawn evenly: no two end together.
     `log_lag` and `charge_lag` are how late a call appears in /v2/logs and in /v2/billing/transactions;
     `limit` is the real concurrency limit, None for none; `log_requests` is how many /v2/logs requests a
     minute are answered. `quoted_price` is what the catalogue says where it differs from `price`.
@@ -30,6 +31,7 @@ class Config:
     port: int = 0
     data: Path | None = None
     latency: float = 0.0
+    spread: float = 0.0
     rates: Mapping[str, float] = field(default_factory=dict)
     log_lag: float = 0.0
     charge_lag: float = 0.0
@@ -52,13 +54,15 @@ class Config:
             raise ValueError(
                 "latency, lags and limit are not negative, and the price is at least 1"
             )
+        if not 0 <= self.spread <= 1:
+            raise ValueError("spread is a share of the latency, 0 to 1")
         if self.account_fault not in FAULTS:
             raise ValueError(f"account_fault is one of {', '.join(map(repr, FAULTS))}")
         if not self.key or self.pictures not in {"drawn", "stamped"}:
             raise ValueError("a key is needed, and pictures are 'drawn' or 'stamped'")
 
 
-_FLOATS = {"latency", "log_lag", "charge_lag", "skew"}
+_FLOATS = {"latency", "spread", "log_lag", "charge_lag", "skew"}
 _WHOLES = {"price", "quoted_price", "limit", "log_requests"}
 _OPTIONAL = {"limit", "quoted_price"}
 _OBJECTS = {"tariffs", "edits"}

@@ -94,8 +94,7 @@ async def _play(world: World, call: Call, order: Order, request: web.Request) ->
             text = "simulator: unknown scenario; the root page lists them"
             return _Reply(answers.problem(400, text, call.request_id))
         if not play.scenario.door:
-            latency = world.config.latency if play.latency is None else play.latency
-            await asyncio.sleep(latency)
+            await asyncio.sleep(world.latency() if play.latency is None else play.latency)
         if play.charged:
             world.wallet.charge(price, order.model, call.inference_id)
             charged = True

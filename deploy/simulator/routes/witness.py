@@ -23,6 +23,7 @@ async def state(request: web.Request) -> web.Response:
             "held": world.wallet.held,
             "config": {
                 "latency": config.latency,
+                "spread": config.spread,
                 "rates": dict(config.rates),
                 "limit": config.limit,
                 "log_lag": config.log_lag,

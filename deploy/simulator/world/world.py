@@ -36,6 +36,7 @@ class World:
         self.log_requests: deque[float] = deque()
         self.account_requests = 0
         self._random = Random(config.seed)  # noqa: S311  # dice for failures, not secrets
+        self._times = Random(config.seed)  # noqa: S311  # apart, so that failures do not depend on it
         self._retired: set[str] = set()
         self._replay()
         if not self.wallet.entries:
@@ -70,6 +71,11 @@ class World:
     def leave(self) -> None:
         """Return the place back."""
         self.in_flight -= 1
+
+    def latency(self) -> float:
+        """Draw the seconds that a call takes."""
+        most = self.config.spread
+        return self.config.latency * (1 + self._times.uniform(-most, most))
 
     def choose(self, call: Call, header: str | None, prompt: str) -> Play:
         """Choose what happens to this call; raises `UnknownScenarioError`.

@@ -339,6 +339,16 @@ async def test_rates_are_the_same_for_the_same_seed() -> None:
     assert set(first) == {200, 429, 500}
 
 
+async def test_calls_take_their_latency_give_or_take_the_spread(caller: Caller) -> None:
+    await caller.configure(latency=20, spread=0.5)
+    drawn = [caller.running.world.latency() for _ in range(200)]
+    assert all(10 <= each <= 30 for each in drawn)
+    assert min(drawn) < 12
+    assert max(drawn) > 28
+    await caller.configure(latency=0, spread=0.5)
+    assert (await caller.generate()).status_code == 200
+
+
 async def test_the_limit_holds_and_does_not_spend_a_script(caller: Caller) -> None:
     await caller.configure(limit=2, latency=0.3)
 
@@ -640,6 +650,7 @@ async def test_a_wrong_setting_changes_nothing(caller: Caller) -> None:
     wrongs: list[object] = [
         {"limit": 3, "rates": {"explode": 1}},
         {"latency": "long"},
+        {"spread": 1.5},
         {"price": 0},
         {"port": 1},
         [],
