@@ -1,6 +1,7 @@
 """A charge that is booked is brought in line with what the account's own ledger says."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -98,8 +99,7 @@ async def _entries(tx: Transaction, attempt: Attempt, lines: Sequence[AccountLin
     """Return what is to be booked so that the attempt's sum is that of its lines."""
     booked = await _references(tx, attempt)
     entries: list[Entry] = []
-    for each in lines:
-        name = _name(each)
+    for each, name in _named(lines):
         if each.kind == "MODEL_USAGE" or name in booked or not each.credits:
             continue
         make = ledger.refund if each.kind == "REFUND" else ledger.adjustment
@@ -129,6 +129,15 @@ async def _fresh(tx: Transaction, attempt: Attempt, name: str) -> str:
     booked = await _references(tx, attempt)
     names = (name, *(f"{name} ~{again}" for again in range(2, len(booked) + 2)))
     return next(each for each in names if each not in booked)
+
+
+def _named(lines: Sequence[AccountLine]) -> Iterator[tuple[AccountLine, str]]:
+    """Give each line of an attempt a name of its own: several of one moment may say different amounts."""
+    alike = Counter[str]()
+    for each in lines:
+        name = _name(each)
+        alike[name] += 1
+        yield each, name if alike[name] == 1 else f"{name} ~{alike[name]}"
 
 
 def _name(line: AccountLine) -> str:

@@ -183,6 +183,19 @@ async def test_several_refunds_of_one_charge_are_booked_once_each(house: House) 
     assert (await house.bench.job(job))["charged"] == PRICE - 5_000 + 7
 
 
+async def test_different_refunds_of_one_moment_are_each_booked(house: House) -> None:
+    (job,) = await house.spend("ok")
+    wallet, charge = house.provider.world.wallet, entries(house)[-1]
+    moment = datetime.now(UTC).replace(microsecond=0)
+    for shown in ((1_000, 2_000, 1_000), (3_000,)):
+        for amount in shown:
+            wallet.correct(TOPUP, "REFUND", amount, charge.model, charge.reference_id)
+            wallet.entries[-1] = _at(wallet.entries[-1], moment)
+        await matching.run(house.reader, Reported())
+    ours = [credits_ for kind, credits_ in await booked(house, job) if kind == "refund"]
+    assert sorted(ours) == [-3_000, -2_000, -1_000, -1_000]
+
+
 def _at(entry: Entry, moment: datetime) -> Entry:
     return Entry(
         entry.number, moment, entry.direction, entry.type, entry.credits, entry.model,
