@@ -7,7 +7,7 @@ from pathlib import Path
 from deploy.simulator import scenarios
 
 CREDITS_PER_USD = 2_000_000  # the provider's documented rate
-FAULTS = ("", "401", "403", "500", "429", "reset")
+FAULTS = ("", "401", "403", "500", "429", "reset", "loop", "ahead")
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,9 @@ class Config:
     `limit` is the real concurrency limit, None for none; `log_requests` is how many /v2/logs requests a
     minute are answered. `quoted_price` is what the catalogue says where it differs from `price`.
     `account_fault` is how every account route fails: not at all, with a status ("401", "403", "429",
-    "500"), or with a "reset". `skew` is how far the account's clock is ahead of ours, behind when it is
-    below zero. `pictures` is "drawn", or "stamped": one cached drawing per size, made unique by a JPEG
+    "500"), with a "reset", or in its pages: each leads to itself ("loop"), or has a row of another century
+    ("ahead"). `skew` is how far the account's clock is ahead of ours, behind when it is below zero.
+    `pictures` is "drawn", or "stamped": one cached drawing per size, made unique by a JPEG
     comment, so that a load test measures the caller and not Pillow. Raises `ValueError` for what cannot be.
     """
 

@@ -20,7 +20,8 @@ from worker.dispatcher.account.accounting import (
     longest_call,
     reserve_request,
 )
-from worker.provider import LogRow
+from worker.dispatcher.account.walking import LOST, Walk
+from worker.provider import AccountUnavailable, LogRow
 
 _PAGE = 100
 _BATCH = 1000  # jobs looked up at once
@@ -91,7 +92,7 @@ async def _read(reader: AccountReader, recalled: Recalled, until: datetime) -> C
     found: dict[tuple[UUID, int], Call] = {}
     for prefix, keys in known_keys(reader.dispatcher.settings).items():
         for key in keys:
-            offset, more = 0, True
+            offset, more, walk = 0, True, Walk(0)
             while more:
                 if not await reserve_request(reader, "reconcile"):
                     raise Misconfigured(
@@ -103,7 +104,9 @@ async def _read(reader: AccountReader, recalled: Recalled, until: datetime) -> C
                 recalled.odd += len(page.odd)
                 for row in page.rows:
                     _take(found, row, prefix)
-                offset, more = offset + page.length, page.has_more and page.length > 0
+                offset, more = offset + page.length, page.has_more
+                if more and not walk.leads_on((*page.rows, *page.odd), offset):
+                    raise AccountUnavailable(LOST)
     by_job: Calls = {}
     for (job_id, _), call in found.items():
         by_job.setdefault(job_id, []).append(call)

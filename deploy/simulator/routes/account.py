@@ -60,14 +60,16 @@ def _route(view: View) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         world = request.app[WORLD]
         world.account_requests += 1
-        if world.config.account_fault:
-            return _fault(request, world.config.account_fault)
+        fault = world.config.account_fault
+        if fault and fault not in lying.PAGES:
+            return _fault(request, fault)
         key = world.admits(request.headers.get("Authorization"), retired=True)
         path = request.path
         try:
             if key is None:
                 return wire.whole(answers.failure("unauthorized", new_request_id(), path=path))
-            return web.json_response(view(request, world, key))
+            told = view(lying.asked(fault, request), world, key)
+            return web.json_response(lying.shown(fault, told))
         except _BadQueryError as bad:
             return wire.whole(answers.problem(400, str(bad), new_request_id(), path=path))
         except _TooManyError:

@@ -304,12 +304,15 @@ async def test_nothing_is_booked_before_everything_is_paused_and_the_log_has_cau
     assert await backup.end(job_id) == ("queued", None)
 
 
-async def test_a_log_that_is_down_books_nothing(backup: Backup) -> None:
+@pytest.mark.parametrize("fault", ["500", "loop"])
+async def test_a_log_that_cannot_be_read_to_its_end_books_nothing(
+    backup: Backup, fault: str
+) -> None:
     job_id = await backup.house.submit()
     await backup.make()
     await backup.work()
     await backup.restore()
-    backup.house.provider.world.change({"account_fault": "500"})
+    backup.house.provider.world.change({"account_fault": fault})
     with pytest.raises(AccountUnavailable):
         await recalling.recall(backup.house.reader)
     backup.house.provider.world.change({"account_fault": ""})

@@ -30,6 +30,7 @@ from worker.dispatcher.account.accounting import (
     spans,
 )
 from worker.dispatcher.account.pairing import Candidate, pair
+from worker.dispatcher.account.walking import LOST, Walk
 from worker.provider import AccountUnavailable, LogRow, OddRow
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -129,7 +130,7 @@ async def _read(reader: AccountReader, window: Window) -> Seen | None:
     """Page through a window with each of its keys; None when another dispatcher took the duty over."""
     seen = Seen()
     for key in window.keys:
-        offset, more = 0, True
+        offset, more, walk = 0, True, Walk(0)
         while more:
             if not await reserve_request(reader, "reconcile"):
                 return None
@@ -138,7 +139,9 @@ async def _read(reader: AccountReader, window: Window) -> Seen | None:
             )
             await _take(reader, window, seen, page.rows)
             await _identify(reader, page.odd)
-            offset, more = offset + page.length, page.has_more and page.length > 0
+            offset, more = offset + page.length, page.has_more
+            if more and not walk.leads_on((*page.rows, *page.odd), offset):
+                raise AccountUnavailable(LOST)
     return seen
 
 

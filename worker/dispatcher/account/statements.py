@@ -29,6 +29,7 @@ from worker.dispatcher.account.accounting import (
     reserve_request,
     spans,
 )
+from worker.dispatcher.account.walking import LOST, Walk
 from worker.dispatcher.rows import one_by_one
 from worker.provider import AccountUnavailable, TransactionRow
 
@@ -57,10 +58,11 @@ async def read(
 ) -> datetime | None:
     """Read the account's ledger of a time, and book it; returns the time of its newest line.
 
-    None when it could not be done. The time it was asked from, when it shows nothing.
+    None when it could not be done. The time it was asked from, when it shows nothing. Where the pages lead
+    nowhere, what they showed is booked all the same; the last one may be another again, and has no twins.
     """
     cursor: str | None = None
-    newest, twins = since, _Twins()
+    newest, twins, walk = since, _Twins(), Walk(cursor)
     while since < until:
         if not await reserve_request(reader, duty):
             return None
@@ -69,9 +71,14 @@ async def read(
         except AccountUnavailable as failed:
             log.warning("matching.postponed", duty=duty, reason=str(failed))
             return None
-        await _take(reader, list(twins.lines(page.rows)))
-        newest = max([newest, *(row.created_at for row in page.rows)])
         cursor = page.next_cursor
+        lost = cursor is not None and not walk.leads_on(page.rows, cursor)
+        await _take(reader, list((_Twins() if lost else twins).lines(page.rows)))
+        newest = max([newest, *(row.created_at for row in page.rows)])
+        if lost:
+            log.warning("matching.postponed", duty=duty, reason=LOST)
+            await book(reader)
+            return None
         if cursor is None:
             break
     await book(reader)
