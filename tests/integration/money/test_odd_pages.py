@@ -26,3 +26,16 @@ async def test_pages_that_come_again_are_read_once_and_settle_what_they_show(hou
     house.provider.world.change({"account_fault": ""})
     await settle(house)
     assert await house.charges(lost, free) == ["settled", "released"]
+
+
+async def test_a_row_of_another_century_proves_no_absence(house: House) -> None:
+    house.provider.world.change({"account_fault": "ahead", "log_lag": 10**6, "charge_lag": 10**6})
+    (lost,) = await house.spend(CHARGED)
+    for _ in range(6):
+        await house.age(HOUR)
+        await reconciling.run(house.reader)
+        await matching.run(house.reader, Reported())
+    assert await house.charge(lost) == "unknown"
+    house.provider.world.change({"log_lag": 0, "charge_lag": 0})
+    await settle(house)
+    assert await house.charge(lost) == "settled"

@@ -85,7 +85,8 @@ async def learn(reader: AccountReader, news: News, rows: Sequence[LogRow]) -> di
     for row in rows:
         if row.client_request_id and row.client_request_id not in ours and row.inference_id:
             reader.note_foreign(row.inference_id)
-    newest = [row.created - reader.skew.hi for row in rows]
+    shown = [row.created - reader.skew.hi for row in rows]
+    newest = [each for each in shown if each < datetime.now(UTC) + APART]  # nothing is logged ahead
     news.newest = max([*newest, *([] if news.newest is None else [news.newest])], default=None)
     sent = [attempt.sent_at for attempt in found]
     news.ours = max([*sent, *([] if news.ours is None else [news.ours])], default=None)

@@ -74,7 +74,7 @@ async def read(
         cursor = page.next_cursor
         lost = cursor is not None and not walk.leads_on(page.rows, cursor)
         await _take(reader, list((_Twins() if lost else twins).lines(page.rows)))
-        newest = max([newest, *(row.created_at for row in page.rows)])
+        newest = max([newest, *(row.created_at for row in page.rows if row.created_at < until)])
         if lost:
             log.warning("matching.postponed", duty=duty, reason=LOST)
             await book(reader)
