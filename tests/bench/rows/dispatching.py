@@ -7,7 +7,9 @@ from tests.bench.figures import Figure
 from tests.bench.ground import Ground
 from tests.bench.rows.submitting import submissions
 
-_SETTLED, _IDLE = 5.0, 10.0  # seconds: after the start, and that it is watched
+# Seconds after the start, in which each duty has its first turns and Postgres its first plans; and that it
+# is watched, two of the turns that are taken anyway.
+_SETTLED, _IDLE = 25.0, 20.0
 _PACE = 20  # jobs per second
 _DONE = "SELECT count(*) FROM deliveries WHERE state = 'delivered'"
 
