@@ -201,7 +201,7 @@ async def test_what_is_no_json_is_malformed(api: Api, sent: bytes) -> None:
     await assert_nothing_was_left(api)
 
 
-@pytest.mark.parametrize("depth", [200, 300, 900])
+@pytest.mark.parametrize("depth", [200, 300, 700])
 async def test_a_deep_field_is_refused_like_any_unknown_field(api: Api, depth: int) -> None:
     nested = "[" * depth + "]" * depth
     sent = f'{{"input": {{"model": "{MODEL}", "prompt": "p", "x": {nested}}}}}'
