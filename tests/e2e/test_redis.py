@@ -2,19 +2,29 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import redis
 
 from deploy.local.servers.server import Server
 from tests.e2e import witnesses
-from tests.e2e.stage import Stage, eventually
+from tests.e2e.stage import Actor, Stage, eventually
 
 pytestmark = pytest.mark.long  # each waits for processes or walks far: `make long`
 
 RELEASED = 50  # DARKROOM_PROVIDER_LIMIT of a stage: what is beyond stays queued
 # What Celery and our own roles may say of a Redis that is not there.
 COMPLAINTS = ("onnection", "redis", "Restoring")
+# What makes it refuse to write for a while, and what ends that.
+REFUSALS = {
+    "out of memory": ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+    "without replicas": (
+        "CONFIG SET min-replicas-to-write 1",
+        "CONFIG SET min-replicas-to-write 0",
+    ),
+    "a replica itself": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
+}
 
 
 @pytest.fixture
@@ -95,6 +105,43 @@ def test_a_redis_out_of_memory_is_asked_seldom_and_goes_on_when_it_has_some(
         assert {stage.job(job_id).status for job_id in made} == {"queued"}
         client.config_set("maxmemory", 0)
     assert {stage.finish(job_id).status for job_id in made} == {"succeeded"}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_redis_that_refuses_to_write_for_now_ends_no_worker(
+    stage: Stage, doorbell: Server, refusal: str
+) -> None:
+    worker = stage.actor("worker")
+    with _refusing(doorbell, refusal):  # while it waits for a message
+        queued = [_submit_at_once(stage) for _ in range(10)]
+        eventually(lambda: _complains(stage.actor("dispatcher")), "the dispatcher has met it")
+    assert {stage.finish(job_id).status for job_id in queued} == {"succeeded"}
+    worker.freeze()
+    queued += [stage.submit() for _ in range(10)]
+    released = "SELECT count(*) FROM jobs WHERE status = 'released'"
+    eventually(lambda: stage.number(released) == 10, "messages wait in Redis")
+    worker.news()
+    with _refusing(doorbell, refusal):  # while it takes one
+        worker.thaw()
+        eventually(lambda: _complains(worker), "the worker has met it")
+    assert {stage.finish(job_id).status for job_id in queued} == {"succeeded"}
+    assert worker.process.poll() is None
+    assert [len(stage.calls(job_id)) for job_id in queued] == [1] * len(queued)
+
+
+@contextmanager
+def _refusing(doorbell: Server, refusal: str) -> Iterator[None]:
+    begin, end = REFUSALS[refusal]
+    with redis.Redis.from_url(doorbell.url) as client:
+        client.execute_command(*begin.split())
+        try:
+            yield
+        finally:
+            client.execute_command(*end.split())
+
+
+def _complains(actor: Actor) -> bool:
+    return any("redis.away" in line or "broker lost" in line for line in actor.news())
 
 
 def _submit_at_once(stage: Stage) -> str:

@@ -7,7 +7,8 @@ paid call. Here it answers that the connection is lost, so that Celery waits for
 
 A primary that became a replica refuses to write, which kombu takes for a fault of the channel, and Celery
 for the end of the worker. Here it is a lost connection too: the next one leads to the new primary, by the
-name of the service or by sentinels.
+name of the service or by sentinels. So is whatever else Redis refuses for now alone: it is out of memory,
+or cannot save, or lacks replicas.
 
 A worker asks for no message of a queue for which it has no place: others have, or the message waits until
 one is free. As it says nothing to a question that Redis is still at, a full worker asks again and again.
@@ -17,11 +18,12 @@ message or with none, which is once a second; and while the pool is full, when n
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from kombu.transport import redis
 from kombu.utils.scheduling import round_robin_cycle
 from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import MasterDownError, ReadOnlyError
+from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 from worker.runtime.pulse import Pulse
 
@@ -29,6 +31,11 @@ pulse = Pulse()
 
 _SOON = 0.02  # seconds until a worker that is full asks again
 _NOTHING = "nothing"  # a queue to which nobody writes
+_FOR_NOW = ("MISCONF ", "NOREPLICAS ", "UNBLOCKED ")  # refusals that redis-py has no class of
+
+
+class RefusedForNow(ResponseError):
+    """Redis takes no writes until its disk or its replicas are back, or it has just become a replica."""
 
 
 class Appetite:
@@ -66,7 +73,8 @@ class Channel(redis.Channel):
     def _connparams(self, asynchronous: bool = False) -> object:  # noqa: FBT001, FBT002  # pyrefly: ignore[bad-override]  # kombu's signature
         if self.connection is None or self.connection.client is None:
             raise ConnectionLost("the connection of this channel was closed")
-        return super()._connparams(asynchronous=asynchronous)  # type: ignore[no-untyped-call]  # kombu's
+        params: dict[str, Any] = super()._connparams(asynchronous=asynchronous)  # type: ignore[no-untyped-call]  # kombu's
+        return params | {"connection_class": _telling(params["connection_class"])}
 
     def _brpop_read(self, **options: object) -> object:  # pyrefly: ignore[bad-override]  # kombu's
         """Read what Redis answers; only a connection that broke is no answer."""
@@ -91,6 +99,21 @@ class Poller(redis.MultiChannelPoller):
             pulse.beat()
 
 
+def _telling(connection: type[Any]) -> type[Any]:
+    """Return a class of connections that tell a refusal for now from a command that is wrong."""
+
+    class Telling(connection):  # type: ignore[misc]  # whichever kombu has made
+        def read_response(self, *args: object, **kwargs: object) -> object:
+            try:
+                return super().read_response(*args, **kwargs)
+            except ResponseError as refused:
+                if str(refused).startswith(_FOR_NOW):
+                    raise RefusedForNow(*refused.args) from refused
+                raise
+
+    return Telling
+
+
 class SentinelChannel(Channel, redis.SentinelChannel):
     """The channel of whichever server sentinels say is the primary."""
 
@@ -99,7 +122,10 @@ class Transport(redis.Transport):
     """kombu's transport, with our channels and our poller."""
 
     Channel = Channel
-    connection_errors = (*redis.Transport.connection_errors, ReadOnlyError, MasterDownError)
+    connection_errors = (
+        *redis.Transport.connection_errors,
+        *(ReadOnlyError, MasterDownError, OutOfMemoryError, RefusedForNow),
+    )
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]  # kombu's
