@@ -6,6 +6,7 @@ refused by the API, fails the page.
 """
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 
 from deploy.local.servers import valkey
 from tests.e2e import stage as stages
-from tests.e2e.stage import ROOT, Stage, project
+from tests.e2e.stage import Stage, project
 from tests.fixtures import pages
 from tests.fixtures.pages import PAGES
 from tests.fixtures.zones import NOON
@@ -55,6 +56,7 @@ def checkout(stage: Stage, key: str, tmp_path: Path) -> Path:
     logs.mkdir(parents=True)
     (data / "api-key").write_text(f"{key}\n")
     (data / "simulator-port").write_text(stage.simulator.rpartition(":")[2])
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     for actor in stage.actors:
         (logs / f"{actor.name}.log").unlink(missing_ok=True)
         (logs / f"{actor.name}.log").symlink_to(actor.log)
@@ -96,12 +98,12 @@ def _api(stage: Stage) -> str:
 
 
 def _environment(stage: Stage) -> dict[str, str]:
-    """Return a reader's environment, with this interpreter as `python`, and what an operator has set."""
-    bin_, path = Path(sys.executable).parent, stage.environment["PATH"]
+    """Return a reader's environment, whose `python3` is the machine's, and what an operator has set."""
+    ours = str(Path(sys.executable).parent)
+    path = [each for each in stage.environment["PATH"].split(os.pathsep) if each != ours]
     return {
         **stage.environment,
-        "PATH": f"{bin_}:{path}",
-        "PYTHONPATH": str(ROOT),
+        "PATH": os.pathsep.join(path),
         "PYTHONDONTWRITEBYTECODE": "1",
         "DARKROOM_PORT": _api(stage).rpartition(":")[2],
         "DARKROOM_PUBLIC_URL": _api(stage),
