@@ -156,9 +156,10 @@ async def move_budgets(tx: Writer, job: Job, *entries: Entry) -> None:
     await budgets.move(tx, job, sums)
 
 
-async def forget_customer_of(tx: Transaction, job_id: UUID) -> int:
+async def forget_customer_of(tx: Transaction, job: Job) -> int:
     """Take the customer off a job's lines, whose credits stay; return off how many."""
-    mine = LedgerEntry.job_id == job_id, LedgerEntry.customer.is_not(None)
+    await budgets.leave_out(tx, job)
+    mine = LedgerEntry.job_id == job.id, LedgerEntry.customer.is_not(None)
     nameless = update(LedgerEntry).where(*mine).values(customer=None).returning(LedgerEntry.id)
     return len((await tx.scalars(nameless)).all())
 

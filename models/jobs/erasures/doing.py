@@ -115,9 +115,10 @@ async def _forget_lines(tx: Transaction, erasure: Erasure) -> Sequence[UUID]:
         after=erasure.line or 0, until=erasure.created_at, limit=_LINES,
     )  # fmt: skip
     await _count(tx, erasure, {"ledger_lines": count}, line=line)
-    if line is None:
-        # One that was made meanwhile has counted lines which have lost the name since.
+    if count or line is None:
+        # One that was made meanwhile has counted lines which have lost the name now.
         await budgets.recount_customer(tx, erasure.project_id, name)
+    if line is None:
         await _enter(tx, erasure, "usage")
     return ()
 

@@ -68,7 +68,7 @@ async def forget(tx: Transaction, job: Job, *, nameless: bool) -> Counter[str]:
     if nameless:
         gone["customer"] = null()
         await _rewrite(tx, job, bodies.nameless)
-        counts["ledger_lines"] = await ledger.forget_customer_of(tx, job.id)
+        counts["ledger_lines"] = await ledger.forget_customer_of(tx, job)
     await tx.execute(change(job.id, **gone))
     return counts
 

@@ -9,7 +9,7 @@ Never writes a line of the ledger: that one calls `move`, and a statement that a
 """
 
 from models.money.budgets.checking import MOVED, ROOM, give_back, move, take
-from models.money.budgets.folding import drifts
+from models.money.budgets.folding import drifts, leave_out
 from models.money.budgets.rules import (
     Rule,
     forget_customer,
@@ -36,6 +36,7 @@ __all__ = [
     "forget_customer",
     "give_back",
     "hard",
+    "leave_out",
     "move",
     "owner",
     "put",

@@ -6,13 +6,25 @@ from sqlalchemy import text
 
 from models.money.budgets.windows import ABOUT, STARTS
 from models.platform.db import Transaction
-from models.platform.db.statements import prepared
+from models.platform.db.statements import Writer, prepared
+from models.schema import Job
 
 
 async def drifts(tx: Transaction) -> list[tuple[UUID, str]]:
     """Return budgets whose kept sums are not those of the ledger, in words; always an empty list."""
     rows = await tx.execute(_DRIFTS)
     return [(row.id, row.message) for row in rows]
+
+
+async def leave_out(tx: Writer, job: Job) -> None:
+    """Take a job's lines out of the budgets of its customer, whose name they are about to lose.
+
+    A statement of its own behind the project's row, as any booking: a budget that is being made has counted
+    them, and is seen here, or waits.
+    """
+    asked = {"project": job.project_id, "customer": job.customer, "job": job.id}
+    await tx.run(_AS_A_BOOKING, asked)
+    await tx.run(_LEAVE_OUT, asked)
 
 
 _FOLDED = f"""
@@ -42,6 +54,21 @@ FOLD = prepared(
         "INSERT INTO budget_windows (budget_id, starts_at, held, spent)"
         + _FOLDED.format(which="b.id = :budget", only=f"AND {_ITS_OWN}")
     )
+)
+
+_OF_CUSTOMER = "b.project_id = :project AND b.customer = CAST(:customer AS text)"
+_AS_A_BOOKING = prepared(text("SELECT id FROM projects WHERE id = :project FOR KEY SHARE"))
+_LEAVE_OUT = prepared(
+    text(f"""
+    WITH gone AS MATERIALIZED ({_FOLDED.format(which=_OF_CUSTOMER, only="AND job_id = :job")}),
+    locked AS MATERIALIZED (
+        SELECT w.budget_id, w.starts_at
+          FROM budget_windows w JOIN gone USING (budget_id, starts_at) ORDER BY 1, 2 FOR UPDATE OF w
+    )
+    UPDATE budget_windows w SET held = w.held - gone.held, spent = w.spent - gone.spent
+      FROM locked JOIN gone USING (budget_id, starts_at)
+     WHERE (w.budget_id, w.starts_at) = (locked.budget_id, locked.starts_at)
+""")  # noqa: S608 - constants of ours
 )
 
 

@@ -295,6 +295,35 @@ async def test_a_budget_that_is_made_meanwhile_counts_what_is_still_named(api: A
     assert await differences(api) == []
 
 
+async def test_budgets_that_are_made_meanwhile_agree_with_the_ledger_at_every_step(
+    api: Api,
+) -> None:
+    for n in range(3):
+        await api.life.finish(await api.life.start(await api.submit(customer=WHO, tags=[str(n)])))
+    other = {"scope": "customer", "customer": "c_other", "window": "day", "limit": 9 * PRICE}
+    await api.submit(customer="c_other")
+    asked = await ask(api, customer=WHO)
+    erasure_id = ids.parse(ids.ERASURE, str(asked["id"]))
+    assert erasure_id is not None
+    for window in ("day", "month", "total"):
+        for rule in (other, {**other, "customer": WHO}):
+            await api.client.put("/v1/budgets", json={**rule, "window": window})
+    database, presenter = api.life.database, api.life.presenter
+    async with database.transaction() as tx:
+        found = await erasures.advance(tx, erasure_id)
+    for left, each in enumerate(reversed(found or ())):
+        async with database.transaction() as tx:
+            await erasures.forget_job(tx, presenter, erasure_id, each)
+        assert await differences(api) == [], left
+    shown = (await api.client.get("/v1/budgets")).json()["data"]
+    held = {(each["customer"], each["window"]): each["held"] for each in shown}
+    assert held == {
+        (who, window): PRICE if who == "c_other" else 0
+        for who in ("c_other", WHO)
+        for window in ("day", "month", "total")
+    }
+
+
 async def test_whoever_dies_in_the_middle_every_step_is_done_once(api: Api) -> None:
     for n in range(5):
         await api.submit(customer=WHO, tags=[str(n)])
