@@ -1,4 +1,4 @@
-"""Signed URLs of images: a client that has one needs no key, for 7 days or until the retention ends.
+"""Signed URLs of images: a client that has one needs no key, for 7 to 8 days or until the retention ends.
 
 The signature is an HMAC of path and expiry, under a key derived from DARKROOM_SECRET (`Vault.mac`).
 """

@@ -1,5 +1,6 @@
 """Settings: the only reader of the environment, and what the value of each may be.
 
+A setting is a field in `fields`, with its reason beside it, and a row in docs/settings.md.
 Promises: read once for each process, frozen, and refused with one line that names the variable and
 what is wrong.
 """

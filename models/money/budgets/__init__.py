@@ -1,6 +1,6 @@
 """Budgets: limits on what a project, a key or a customer holds and has spent, per day, month or in all.
 
-Owns the rules of budgets, the windows in which they count, and the check of each hold.
+Owns the `rules` of budgets, the `windows` in which they count, and the check of each hold (`checking`).
 Promises: each booking moves the sums of the windows it falls into, so the sums always equal the ledger; and
 a hard budget refuses a hold that it has no room for, in the statement that would have taken it: with room
 for one job, of a hundred concurrent submissions one is accepted.
