@@ -18,7 +18,7 @@ import pytest
 
 from deploy.local.servers import valkey
 from tests.e2e import stage as stages
-from tests.e2e.stage import Stage, project
+from tests.e2e.stage import ROOT, Stage, project
 from tests.fixtures import pages
 from tests.fixtures.pages import PAGES
 from tests.fixtures.zones import NOON
@@ -57,6 +57,7 @@ def checkout(stage: Stage, key: str, tmp_path: Path) -> Path:
     (data / "api-key").write_text(f"{key}\n")
     (data / "simulator-port").write_text(stage.simulator.rpartition(":")[2])
     (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / "models").symlink_to(ROOT / "models")
     for actor in stage.actors:
         (logs / f"{actor.name}.log").unlink(missing_ok=True)
         (logs / f"{actor.name}.log").symlink_to(actor.log)
