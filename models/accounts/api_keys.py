@@ -19,7 +19,7 @@ from models.audit_log import recording
 from models.errors import Conflict, InvalidRequest, Misconfigured, NotFound
 from models.platform.db import Transaction
 from models.platform.jsonable import Json, time
-from models.schema import ApiKey
+from models.schema import ApiKey, Project
 from models.states import SCOPES, AuditAction
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -103,7 +103,8 @@ async def _register(
 ) -> tuple[ApiKey, bool]:
     """Insert a key; return it, and whether it is new.
 
-    `root_id` is the first of the rotations that lead to it, whose budgets are its own too.
+    `root_id` is the first of the rotations that lead to it, whose budgets are its own too. The project's
+    row lets one at a time make keys; it is taken first, for a lock that grows meets others that do.
     """
     public_id, secret_hash = parts_of(key) or (None, None)
     if public_id is None or secret_hash is None:
@@ -115,6 +116,8 @@ async def _register(
     if existing is not None:
         _demand_same(existing, project_id, secret_hash)
         return existing, False
+    owner = select(Project.id).where(Project.id == project_id)
+    await tx.execute(owner.with_for_update(key_share=True))
     made = await tx.scalars(
         insert(ApiKey)
         .values(

@@ -1,17 +1,24 @@
 """Projects and their keys: who is let in, and with what."""
 
+import asyncio
+
 import pytest
 from sqlalchemy import text
 
 from models import ids
-from models.accounts import api_keys, callers, projects
+from models.accounts import api_keys, callers, caps, projects
 from models.accounts.callers import Caller
 from models.errors import InvalidRequest, Misconfigured, NotFound, ScopeMissing
+from models.platform.db import Transaction
 from models.platform.vault import Vault
 from models.schema import ApiKey
 from models.webhooks.signing import new_secret
 from tests.conftest import make_project
 from tests.fixtures.making import Bench
+
+_WAITS = """
+    SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
+"""
 
 
 async def register(bench: Bench, key: str, *scopes: str) -> ApiKey:
@@ -103,6 +110,27 @@ async def test_a_key_that_is_registered_again_is_the_same_key(bench: Bench, vaul
     await bench.do(lambda tx: api_keys.expire_key(tx, bench.caller.project_id, first.id))
     with pytest.raises(Misconfigured):
         await register(bench, key, "admin")
+
+
+async def test_a_key_is_made_while_a_budget_that_was_to_be_changed_is_made_anew(
+    bench: Bench,
+) -> None:
+    """Whoever changes a budget has the project's row, and wants more of it when the budget has gone."""
+    project_id = bench.caller.project_id
+    asked = {"id": project_id}
+
+    async def make(tx: Transaction) -> None:
+        await api_keys.create_key(tx, project_id, "a key", ("jobs:read",), api_keys.new_key())
+        await caps.demand_room_for_key(tx, project_id, 9)
+
+    async with bench.database.transaction() as tx:
+        await tx.execute(text("UPDATE projects SET budgeted = true WHERE id = :id"), asked)
+        making = asyncio.create_task(bench.do(make))
+        while not await bench.rows(_WAITS):  # noqa: ASYNC110 - for Postgres
+            await asyncio.sleep(0.01)
+        await tx.execute(text("SELECT id FROM projects WHERE id = :id FOR UPDATE"), asked)
+    await making
+    assert len(await bench.do(lambda tx: api_keys.list_keys(tx, project_id))) == 2
 
 
 async def test_a_key_needs_known_scopes_and_its_form(bench: Bench) -> None:
