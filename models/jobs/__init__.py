@@ -45,6 +45,7 @@ from models.jobs.charges.charging import (
     open_charge,
     resolve,
     resolve_by_hand,
+    under_way,
     unknown_charges,
 )
 from models.jobs.charges.correcting import Correction, correct, write_off
@@ -165,6 +166,7 @@ __all__ = [
     "succeed",
     "succeed_plain",
     "try_dispatching",
+    "under_way",
     "unknown_charges",
     "view",
     "waiting",

@@ -144,12 +144,13 @@ async def unnamed(
 ) -> list[Attempt]:
     """Return attempts of a time that a line may belong to though no inference says so, oldest first.
 
-    Those that know no inference and have no line. What surely never reached a model is left out: nothing
-    was sent, or the answer was about our key, our wallet or our pace.
+    Those that know no inference and have no line, also while they are under way: a worker that died or
+    waits for Postgres has yet to name them. What surely never reached a model is left out: nothing was
+    sent, or the answer was about our key, our wallet or our pace.
     """
     refused = (Attempt.http_status >= 400) & Attempt.http_status.not_in((401, 402, 403, 429))  # noqa: PLR2004 - statuses
-    unnamed_ = Attempt.inference_id.is_(None), Attempt.finished_at.is_not(None)
-    calls = _without_a_line(since, until, *unnamed_, (Attempt.charge != "none") | refused)
+    unnamed_ = Attempt.inference_id.is_(None)
+    calls = _without_a_line(since, until, unnamed_, (Attempt.charge != "none") | refused)
     return list(await tx.scalars(calls.limit(limit)))
 
 

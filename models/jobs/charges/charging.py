@@ -59,6 +59,15 @@ async def unknown_charges(tx: Transaction, *, limit: int) -> list[Attempt]:
     return list(rows)
 
 
+async def under_way(
+    tx: Transaction, key_prefix: str, since: datetime, until: datetime
+) -> list[Attempt]:
+    """Return the attempts of a time that were made with a key and are not over: nothing names them yet."""
+    open_ = text("charge = 'unknown' AND finished_at IS NULL")
+    made = Attempt.sent_at.between(since, until) & (Attempt.key_prefix == key_prefix)
+    return list(await tx.scalars(select(Attempt).where(open_, made)))
+
+
 async def believed_free(tx: Transaction, *, limit: int) -> list[Attempt]:
     """Return attempts of the last day that were released because no log showed them, newest first."""
     since = ids.first_at(datetime.now(UTC) - _SECOND_THOUGHTS)

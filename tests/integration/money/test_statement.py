@@ -1,6 +1,7 @@
 """The account's own ledger has the last word: however a provider lies, our books become equal to it."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
@@ -16,6 +17,7 @@ from models.money import budgets, hours, statement
 from models.money.audit import audit
 from models.money.budgets import Rule
 from tests.fixtures.lies import is_nameless, lying, settle
+from tests.fixtures.making import IMAGE
 from tests.fixtures.spending import CHARGED, DAY, FREE, HOUR, PRICE, House
 from worker.dispatcher.account import matching, reconciling
 from worker.dispatcher.account.matching import Reported
@@ -104,6 +106,26 @@ async def test_two_charges_of_one_inference_are_one_calls(house: House) -> None:
     (job,) = await house.spend("lost+charged+twice", max_attempts=1)
     await settle(house)
     assert sorted(await booked(house, job)) == sorted([*PAID, ("adjustment", PRICE)])
+
+
+@pytest.mark.parametrize("logged", [False, True])
+async def test_what_a_call_under_way_was_charged_is_no_other_calls(
+    house: House, *, logged: bool
+) -> None:
+    """Its worker waits for Postgres, or has died: nothing but the charge, or a row, tells of it yet."""
+    (lost,) = await house.spend("lost", max_attempts=1)
+    ref = await house.bench.running()
+    (name,) = [each["client_request_id"] for each in await house.bench.attempts(ref.job_id)]
+    (call,) = house.strangers(1, named=name)
+    call.logged, call.lies = logged, {"no_client_id": 0.0}
+    await settle(house)
+    assert await house.charge(lost) != "settled"
+    received = await house.bench.receive(ref, replace(IMAGE, inference_id=call.inference_id))
+    assert received is not None
+    assert await house.bench.succeed(received[1]) is not None
+    await settle(house)
+    assert sorted(await booked(house, lost)) == sorted(SPARED)
+    assert sorted(await booked(house, ref.job_id)) == sorted(PAID)
 
 
 async def test_what_an_answer_told_wrongly_becomes_what_was_charged(house: House) -> None:

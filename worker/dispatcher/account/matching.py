@@ -93,6 +93,9 @@ async def explain(reader: AccountReader, now: datetime) -> None:
     known = now - settings.log_lag - longest_call(settings)  # until then its log will tell by name
     async with reader.dispatcher.database.transaction() as tx:
         found = await statement.nobodys(tx, now - _DAY, known, limit=_BATCH)
+        # First those that a call names since they were read, however long ago that was.
+        await statements.attribute(reader, tx, [each.id for each in found])
+        found = await statement.nobodys(tx, now - _DAY, known, limit=_BATCH)
         lines = [
             each
             for each in found
@@ -130,7 +133,11 @@ def _pairs(
         ("settled", "unknown", "released", "none"),
     ):
         done = {attempt.id for _, attempt in found}
-        some = [each for each in calls if each.charge in charges and each.id not in done]
+        some = [
+            each
+            for each in calls
+            if each.id not in done and (each.charge in charges or each.finished_at is None)
+        ]
         told = pair(left, some, fits, _may_be_named).found
         pairs = [(line.shown, attempt) for line, attempt in told]
         taken = {line.id for line, _ in pairs}
@@ -153,8 +160,8 @@ def _by_inference(lines: Sequence[AccountLine]) -> list[Candidate[AccountLine]]:
 
 
 def _may_be_named(call: Attempt) -> bool:
-    """Return whether the log may yet name a call: it has not been asked since the row must be there."""
-    return call.charge == "unknown" and call.absent_at is None
+    """Return whether a call may yet be named: by its end, or by the log, which was not asked in time."""
+    return call.finished_at is None or (call.charge == "unknown" and call.absent_at is None)
 
 
 async def _look_again(reader: AccountReader, since: datetime) -> None:

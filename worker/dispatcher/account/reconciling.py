@@ -184,7 +184,8 @@ async def _decide(reader: AccountReader, seen: Seen, attempt: Attempt, row: LogR
 async def _take_anonymous(reader: AccountReader, window: Window, seen: Seen) -> Sequence[Attempt]:
     """Find the attempts of rows that name nobody, by their time; returns those that may be one's.
 
-    Only where the log shows them: what a stranger called with our key, and a call of ours, look alike.
+    Only where the log shows them: what a stranger called with our key, and a call of ours, look alike. So
+    does a call that is under way still, if its worker has died: its end will name it.
     """
     missing = [
         each
@@ -195,6 +196,7 @@ async def _take_anonymous(reader: AccountReader, window: Window, seen: Seen) -> 
         return ()
     async with reader.dispatcher.database.transaction() as tx:
         known = await jobs.inferences(tx, seen.anonymous, window.start - _NEAR, window.end)
+        others = await jobs.under_way(tx, window.prefix, window.start - _NEAR, window.end)
     rows = [
         Candidate(row.created, row.credits if row.status == "succeeded" else None, row)
         for id_, row in seen.anonymous.items()
@@ -205,11 +207,12 @@ async def _take_anonymous(reader: AccountReader, window: Window, seen: Seen) -> 
     def fits(row: Candidate[LogRow], call: Attempt) -> bool:
         return call.sent_at + first <= row.at <= call.sent_at + last
 
-    pairs = pair(rows, missing, fits)
+    pairs = pair(rows, [*missing, *others], fits, lambda each: each.finished_at is None)
     for row, attempt in pairs.found:
         await _decide(reader, seen, attempt, row.shown)
     paid = [each for each in rows if each.shown.status == "succeeded"]
-    return [each for each in pairs.contested if any(fits(row, each) for row in paid)]
+    doubtful = [each for each in pairs.contested if each.finished_at is not None]
+    return [each for each in doubtful if any(fits(row, each) for row in paid)]
 
 
 async def _take_failed(reader: AccountReader, window: Window, seen: Seen) -> None:
