@@ -107,7 +107,8 @@ class Supervisor:
             async with asyncio.timeout(role.grace.total_seconds()):
                 await _ended(process, hurry)
         if process.poll() is None:
-            self._say(f"{role.name} was killed: it did not stop in time")
+            why = "it was to stop at once" if hurry.is_set() else "it did not stop in time"
+            self._say(f"{role.name} was killed: {why}")
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

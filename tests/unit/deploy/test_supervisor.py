@@ -170,6 +170,7 @@ async def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
     async with running(role(tmp_path, "worker", STUBBORN, grace=3600)) as stage:
         pid = pid_of(stage, "worker")
         stage.hurry.set()
+    assert stage.said[-1] == "worker was killed: it was to stop at once"
     assert not alive(pid)
 
 
