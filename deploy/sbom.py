@@ -71,7 +71,7 @@ def _license(package: Distribution) -> Json | None:
 
 
 def _needs(name: str, found: Mapping[str, Distribution]) -> list[str]:
-    """Return what of the others a package requires, whatever the platform."""
+    """Return which of the others a package requires, whatever the platform."""
     asked = (each for each in found[name].requires or () if not _EXTRA.search(each))
     names = (_name(match[0]) for each in asked if (match := _NAME.match(each)))
     return [_ref(each, found[each]) for each in sorted(set(names)) if each in found]

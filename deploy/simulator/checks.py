@@ -115,7 +115,7 @@ def _issues(error: jsonschema.ValidationError) -> Iterator[dict[str, object]]:
 
 
 def _of_the_meant(error: jsonschema.ValidationError) -> Iterator[dict[str, object]]:
-    """Yield the issues of the one way of an `anyOf` that the value is of the type of."""
+    """Yield the issues of the one branch of an `anyOf` whose type the value has."""
     kind = _KINDS.get(type(error.instance), "string")
     ways = [each.get("type") for each in cast("list[dict[str, object]]", error.validator_value)]
     if kind not in ways:

@@ -136,7 +136,7 @@ async def _explain(database: Database) -> list[str]:
 
 
 class _TakenBack(Exception):
-    """Roll back what was only to be measured."""
+    """Rolls back what was done only to be measured."""
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ class Load:
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
     def demand(self, status: int) -> "Load":
-        """Raise unless every answer had this status: a refusal is quick, and no figure."""
+        """Raise unless every answer had this status: a refusal is quick, and would flatter the figure."""
         if set(self.statuses) != {status}:
             raise RuntimeError(f"not every answer was {status}: {dict(self.statuses)}")
         return self
@@ -53,7 +53,7 @@ def request(
 async def press(
     port: int, requests: Iterator[bytes], *, connections: int, keep: bool = False
 ) -> Load:
-    """Send every request, each connection its next one as soon as it is answered."""
+    """Send every request; each connection sends its next one as soon as it has an answer."""
     load = Load()
     lines = [await _Line.open(port, load, keep=keep) for _ in range(connections)]
 

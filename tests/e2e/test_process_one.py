@@ -42,7 +42,7 @@ def as_process_one(
 
 
 def inner(unshared: "subprocess.Popen[bytes]") -> int | None:
-    """Return our number of the process that is 1 to itself; None before it catches SIGTERM (proc(5))."""
+    """Return our id of the process that is 1 to itself; None before it catches SIGTERM (proc(5))."""
     with suppress(OSError, IndexError):
         pid = Path(f"/proc/{unshared.pid}/task/{unshared.pid}/children").read_text().split()[0]
         status = Path(f"/proc/{pid}/status").read_text()

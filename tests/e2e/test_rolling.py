@@ -50,7 +50,7 @@ class Customers:
     _told: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def come(self) -> None:
-        """Come until told to stop, and wait for the last job."""
+        """Post jobs until told to stop, and wait for the last one."""
         async with (
             httpx.AsyncClient(
                 trust_env=False,

@@ -41,7 +41,7 @@ def serve(
     """Run PostgreSQL on the folder's data: `postgresql://postgres:<password>@127.0.0.1:<port>/postgres`.
 
     The first start makes the cluster (0.4 s), later ones are warm (0.12 s); the port is kept from
-    start to start where it can be. `programs` is the folder of another PostgreSQL's. Raises
+    start to start where it can be. `programs` is the folder with those of another PostgreSQL. Raises
     `Misconfigured` when it cannot run here.
     """
     with folder.held(data) as held:

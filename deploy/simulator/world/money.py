@@ -65,7 +65,7 @@ class Wallet:
         return True
 
     def roll_back(self, amount: int) -> None:
-        """Return a hold back."""
+        """Give a hold back."""
         self.held -= amount
 
     def charge(self, amount: int, model: str, inference_id: str) -> Entry:

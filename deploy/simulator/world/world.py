@@ -69,7 +69,7 @@ class World:
         return True
 
     def leave(self) -> None:
-        """Return the place back."""
+        """Give the place back."""
         self.in_flight -= 1
 
     def latency(self) -> float:

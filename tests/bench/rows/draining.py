@@ -1,4 +1,4 @@
-"""How many webhooks one worker gets rid of: of a bare loop that does the same calls, and beside trouble."""
+"""How many webhooks one worker sends, beside what a bare loop sends, and with receivers that misbehave."""
 
 import json
 import time
@@ -20,7 +20,7 @@ _FLIGHT = 64  # of the bare loop: as many as a worker's places
 
 
 async def measure(ground: Ground) -> list[Figure]:
-    """Measure webhooks per second of one worker: of the bare loop's, and beside six that misbehave."""
+    """Measure one worker's webhooks per second: as a share of a bare loop's, and with six bad receivers."""
     jobs = 400 if ground.full else 120
     ours = await _drained(ground, jobs)
     bare = await _bare(ground, jobs * _ENDPOINTS)

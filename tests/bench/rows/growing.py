@@ -315,4 +315,4 @@ async def _end(side: Darkroom, ground: Ground) -> float:
 
 
 class _TakenBack(Exception):
-    """Roll back what was only to be measured."""
+    """Rolls back what was done only to be measured."""

@@ -1,4 +1,4 @@
-"""How many polls per second one api process answers, and what a client costs that waits."""
+"""How many polls per second one api process answers, and what a waiting client costs."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""How many jobs per second one api process accepts, beside what is less."""
+"""How many jobs per second one api process accepts, beside simpler programs that promise less."""
 
 import json
 from collections.abc import Iterator

@@ -21,7 +21,7 @@ class Most:
 
     @property
     def more(self) -> int:
-        """What batches took: a process that has served for long has much without them."""
+        """What batches added: a process that has served for long uses much without them."""
         return self.own - self.before + self.child
 
 

@@ -122,7 +122,7 @@ class Company:
         self.came.append((seat.actor, datetime.now(UTC)))
 
     def grown_up(self, role: str) -> Seat | None:
-        """Choose a seat whose process has been there for a while: younger ones have no ears yet."""
+        """Choose a seat whose process has run for a while: a younger one may not hear a signal yet."""
         long_ago = time.monotonic() - _GROWN_UP
         found = [seat for seat in self.all(role) if seat.since < long_ago]
         return self.random.choice(found) if found else None

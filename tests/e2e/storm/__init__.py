@@ -12,8 +12,8 @@ All processes share one machine. The attackers take only what the others leave, 
 stated pace at most (10 a second, some 120 with all of them), and a call takes 5 s. Still the attacks make
 Darkroom work, and where all cores are taken everything is late, whoever takes them. So the control is the
 quiet project alone on a stage of its own, while processes that have nothing to do with Darkroom take as
-many cores more as the attacks made its roles take (`cores.py`): what is judged is the ratio to that one,
+many more cores as the attacks made its roles take (`cores.py`): what is judged is the ratio to that one,
 and the ratio to a machine that is idle is told beside it. Who else works on the machine is told, too.
-Percentiles are of the jobs of all rounds together. Where others work on the machine so nice an attacker has
-no time at all: then `--nice 0`, and only what it says of cores holds.
+Percentiles are of the jobs of all rounds together. Where others use the machine, so nice an attacker gets
+no time at all: use `--nice 0` then, and trust only what it says of cores.
 """

@@ -2,8 +2,8 @@
 
 It is a client: on a customer's machine it would take none of the servers' CPU. Here all share one machine,
 so it is as nice as can be and takes only what the servers leave, and each attack asks at a pace
-(`Hostile.rate`). Else what is measured is how two cores are shared with the attackers, which no server can
-help. What pace it came to is what it was told, by its time.
+(`Hostile.rate`). Otherwise one measures how two cores are shared with the attackers, which no server can
+help. The pace that it reached is the answers that it got, divided by its time.
 """
 
 import multiprocessing

@@ -36,7 +36,7 @@ class Hostile:
     _last: threading.local = field(default_factory=threading.local)  # an attack has a thread
 
     def pace(self) -> None:
-        """Wait until this attack may ask again; what it was late by is not made up for."""
+        """Wait until this attack may ask again; time that it lost is not made up for."""
         due = getattr(self._last, "at", 0.0) + 1 / self.rate
         self.over.wait(max(due - time.monotonic(), 0))
         self._last.at = time.monotonic()
@@ -142,19 +142,19 @@ def references(hostile: Hostile) -> None:
 
 
 def slow_lists(hostile: Hostile) -> None:
-    """List all that there is, and nothing that is found."""
+    """Ask for lists that look at everything and find nothing."""
     for n in hostile.ceaselessly():
         hostile.ask("GET", f"/v1/jobs?limit={_ROWS}&tag=none:{n}")
         hostile.ask("GET", "/v1/usage?group_by=day,model,tag,customer")
 
 
 def garbage_keys(hostile: Hostile) -> None:
-    """Come with keys that look right, and are nobody's."""
+    """Ask with keys that look right and belong to nobody."""
     for _ in hostile.ceaselessly():
         hostile.ask("GET", "/v1/jobs", key=new_key())
 
 
 def nobody_home(hostile: Hostile) -> None:
-    """Ask for what there is not: no attack, but what the requests alone cost a machine that all share."""
+    """Ask for paths that do not exist: no attack, but what requests alone cost a machine that all share."""
     for n in hostile.ceaselessly():
         hostile.ask("GET", f"/nothing/{n}")

@@ -50,7 +50,7 @@ _HEAD_START = 20.0  # seconds that the attacks have at most before the quiet pro
 
 @dataclass(frozen=True)
 class Report:
-    """What the quiet project saw alone and beside the attacks, and what these were told."""
+    """What the quiet project saw alone and beside the attacks, and how these were answered."""
 
     attacks: Sequence[str]
     alone: Figures
@@ -118,7 +118,7 @@ def play(stage: Stage, plan: Plan, jobs: int, call: float = CALL) -> Report:
 
 
 def without(stage: Stage, cores: Cores, jobs: int, call: float = CALL) -> Figures:
-    """Play the control on another stage: nobody attacks, but so many cores are taken by something else."""
+    """Play the control on another stage: nobody attacks, but something else takes as many cores."""
     stage.top_up(10_000)
     stage.configure(latency=call, spread=_SPREAD)
     with gathered() as crowd:
