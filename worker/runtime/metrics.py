@@ -39,7 +39,7 @@ DESTINATIONS_SLOWED = Counter(
 )
 RECORDED_ALONE = Counter(
     "darkroom_webhook_recorded_alone_total",
-    "Tries that were written down by themselves, for the group's statement had failed",
+    "Tries that were written down by themselves, because the group's statement had failed",
     ["cause"],
 )
 for _cause in ("away", "refused"):

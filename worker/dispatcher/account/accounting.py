@@ -48,7 +48,9 @@ _CORRECTED = Counter(
     ["by"],
 )
 _CORRECTED_CREDITS = Counter(
-    "darkroom_charges_corrected_credits", "What these differed by, up and down alike", ["by"]
+    "darkroom_charges_corrected_credits",
+    "What corrected charges differed by, up and down alike",
+    ["by"],
 )
 
 

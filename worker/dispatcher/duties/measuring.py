@@ -37,18 +37,25 @@ _GAUGES = {
     "released": _gauge("darkroom_jobs_released", "Jobs handed to Celery and not started"),
     "running": _gauge("darkroom_jobs_running", "Jobs in the hands of workers"),
     "unknown_charges": _gauge("darkroom_charges_unknown", "Attempts whose charge is unknown"),
-    "unknown_credits": _gauge("darkroom_charges_unknown_credits", "Credits that these hold"),
+    "unknown_credits": _gauge(
+        "darkroom_charges_unknown_credits", "Credits that unknown charges hold"
+    ),
     "oldest_unknown": _gauge(
-        "darkroom_charges_unknown_oldest_seconds", "How long ago the oldest of these was sent"
+        "darkroom_charges_unknown_oldest_seconds",
+        "How long ago the call of the oldest unknown charge was sent",
     ),
     "deliveries_pending": _gauge("darkroom_deliveries_pending", "Deliveries that wait"),
-    "oldest_delivery": _gauge("darkroom_deliveries_overdue_seconds", "How late the latest one is"),
+    "oldest_delivery": _gauge(
+        "darkroom_deliveries_overdue_seconds", "How late the most overdue delivery is"
+    ),
     "deliveries_sending": _gauge("darkroom_deliveries_sending", "Deliveries in flight"),
     "workers": _gauge("darkroom_workers", "Workers that were seen lately"),
-    "generate_slots": _gauge("darkroom_generate_slots", "Paid calls these could have in flight"),
+    "generate_slots": _gauge(
+        "darkroom_generate_slots", "Paid calls that the workers seen lately could have in flight"
+    ),
 }
 _QUEUED = _gauge("darkroom_jobs_queued", "Jobs that wait")
-_OLDEST = _gauge("darkroom_jobs_oldest_queued_seconds", "Age of the oldest that waits")
+_OLDEST = _gauge("darkroom_jobs_oldest_queued_seconds", "Age of the oldest job that waits")
 _WAITING = _gauge("darkroom_jobs_waiting", "Jobs that wait for this", "reason")
 _RUNNABLE = _gauge(
     "darkroom_jobs_oldest_runnable_seconds",
@@ -79,16 +86,22 @@ _EXPECTED = _gauge(
     "How long a charge may stay unknown while the provider's books answer",
 )
 _WALLET = _gauge("darkroom_wallet_credits", "Our balance at the provider, as it was last read")
-_WALLET_LEFT = _gauge("darkroom_wallet_seconds_left", "How long it lasts at the last hour's rate")
+_WALLET_LEFT = _gauge(
+    "darkroom_wallet_seconds_left", "How long the wallet lasts at the last hour's rate"
+)
 _PRICE = _gauge("darkroom_price_credits", "What one image costs at present", "model")
 _DRIFTS = _gauge(
     "darkroom_price_drifts", "Charges of the last hour that were not what was held", "model"
 )
-_DRIFT = _gauge("darkroom_price_drift_credits", "What these differ by, in all", "model")
+_DRIFT = _gauge(
+    "darkroom_price_drift_credits",
+    "What charges of the last hour differ by from what was held, in all",
+    "model",
+)
 _FOLDED = _gauge("darkroom_usage_folded_age_seconds", "How long ago the last folded hour ended")
 _ASIDE = _gauge("darkroom_set_aside", "Rows that a duty failed at and passes by for now", "duty")
 _BLOBS = _gauge(
-    "darkroom_blobs_overdue_seconds", "How long the oldest blob that was erased should be deleted"
+    "darkroom_blobs_overdue_seconds", "For how long the oldest erased blob should have been deleted"
 )
 _ENDPOINTS = _gauge("darkroom_endpoints", "Webhook endpoints of all projects", "state")
 _KEYS = _gauge("darkroom_api_keys_expiring", "API keys that end within a week, unreplaced")
