@@ -61,11 +61,21 @@ def priced(credits_: int) -> str:
     return f"{credits_:,} credits (${credits_ / _CREDITS_PER_DOLLAR:.4f})"
 
 
+def _answered(moment: Moment) -> str:
+    """Say what a call without an image came to, and where to read what the job then waits for."""
+    reason, status = moment.fields.get("reason"), moment.fields.get("http_status")
+    if reason is None:
+        return "the provider has answered"
+    said = f"the provider has answered {status}" if status else "no answer came"
+    waits = f"; the job waits, see docs/waiting.md#{reason}"
+    return f"{said}: {reason}{waits if moment.fields.get('outcome') == 'Parked' else ''}"
+
+
 _STORY: dict[str, Callable[[Moment], str]] = {
     "job.accepted": lambda _: "accepted",
     "job.dispatched": lambda _: "dispatched to a worker",
     "attempt.sent": lambda m: f"sent to the provider, attempt {m.number('attempt')}",
-    "attempt.answered": lambda _: "the provider has answered",
+    "attempt.answered": _answered,
     "image.kept": lambda m: (
         f"image kept, {m.number('width')}x{m.number('height')}, {m.number('bytes'):,} bytes"
     ),
