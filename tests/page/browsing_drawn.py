@@ -2,7 +2,18 @@
 
 import pytest
 from conftest import SHOTS, Darkroom, listen  # this folder's
-from hands import count_jumps, demand_no_secret, jumps, look, painted, reach, settle, visit
+from hands import (
+    count_jumps,
+    demand_no_secret,
+    jumps,
+    link_of,
+    look,
+    newcomer,
+    painted,
+    reach,
+    settle,
+    visit,
+)
 from playwright.sync_api import Browser, Page, expect
 
 ROOMS = {
@@ -61,21 +72,6 @@ def test_the_keyboard_alone_is_enough(darkroom: Darkroom, chromium: Browser) -> 
     page.context.close()
 
 
-def stranger(darkroom: Darkroom) -> str:
-    """Make a project that has nothing yet, and a link into it."""
-    told = darkroom.operator.get("/v1/operator/projects").json()["data"]
-    named = {each["name"]: each["id"] for each in told}
-    if "newcomer" not in named:
-        made = darkroom.operator.post("/v1/operator/projects", json={"name": "newcomer"}).json()
-        named["newcomer"] = made["id"]
-    wish = {"name": "first", "scopes": ["admin"]}
-    key = darkroom.operator.post(
-        f"/v1/operator/projects/{named['newcomer']}/keys", json=wish
-    ).json()["key"]
-    made = darkroom.client.post("/session/link", headers={"authorization": f"Bearer {key}"}).json()
-    return str(made["url"])
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_room_is_drawn_at_every_width_and_axe_finds_nothing(
     darkroom: Darkroom, chromium: Browser, theme: str
@@ -98,7 +94,7 @@ def test_every_room_is_drawn_at_every_width_and_axe_finds_nothing(
             settle(page)
             look(page, f"{name}-{width}-{theme}", serious)
             demand_no_secret(page, darkroom, name)
-        page.goto(stranger(darkroom))
+        page.goto(link_of(darkroom, newcomer(darkroom, "newcomer")))
         expect(page.get_by_role("heading", name="No job yet")).to_be_visible()
         for name in EMPTY:
             visit(page, darkroom, ROOMS[name])

@@ -1,10 +1,49 @@
-"""Keys, webhooks and money: each of their actions."""
+"""Keys, webhooks and money: each of their actions, and what an empty room teaches."""
 
+import json
 import re
+import subprocess
 
 from conftest import Darkroom  # this folder's
-from hands import visit
+from hands import link_of, newcomer, visit
 from playwright.sync_api import Page, expect
+
+FIRST = {"jobs": "job", "batches": "batch", "webhooks": "webhook", "money": "budget"}
+
+
+def enter(page: Page, darkroom: Darkroom, room: str) -> None:
+    """Open a room, and wait until the one before is gone."""
+    page.goto(f"{darkroom.url}/#/{room}")
+    expect(page.get_by_role("heading", name=room.capitalize(), level=1)).to_be_visible()
+
+
+def test_what_an_empty_room_shows_works_as_it_is_pasted(darkroom: Darkroom, page: Page) -> None:
+    key = newcomer(darkroom, "first steps")
+    page.goto(link_of(darkroom, key))
+    expect(page.get_by_role("heading", name="No job yet")).to_be_visible()
+    shell = ("/usr/bin/env", "no_proxy=127.0.0.1", f"DARKROOM_KEY={key}", "/bin/sh", "-c")
+    for room, makes in FIRST.items():
+        enter(page, darkroom, room)
+        shown = page.locator(".empty .code code")
+        expect(shown).to_be_visible()
+        typed = shown.inner_text().replace("https://example.com", darkroom.url)
+        done = subprocess.run([*shell, typed], capture_output=True, check=True)
+        assert json.loads(done.stdout)["object"] == makes, done.stdout
+    page.reload()
+    expect(page.locator(".budgets")).to_contain_text("$10.00")
+
+
+def test_nobody_is_shown_what_their_key_may_not_do(darkroom: Darkroom, page: Page) -> None:
+    key = newcomer(darkroom, "onlooker", "usage:read")
+    page.goto(link_of(darkroom, key))
+    expect(page.locator(".empty")).to_contain_text("A key with the scope admin sets one.")
+    expect(page.locator(".empty .code")).to_have_count(0)
+    key = newcomer(darkroom, "onlooker", "jobs:read")
+    page.goto(link_of(darkroom, key))
+    for room, says in (("jobs", "makes the first"), ("batches", "sends the first")):
+        enter(page, darkroom, room)
+        expect(page.locator(".empty")).to_contain_text(f"A key with the scope jobs:write {says}.")
+        expect(page.locator(".empty .code")).to_have_count(0)
 
 
 def test_keys_are_made_shown_once_rotated_and_revoked(darkroom: Darkroom, page: Page) -> None:

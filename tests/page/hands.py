@@ -11,6 +11,24 @@ def visit(page: Page, darkroom: Darkroom, place: str) -> None:
     expect(page.locator("#main h1").first).to_be_visible()
 
 
+def newcomer(darkroom: Darkroom, name: str, scope: str = "admin") -> str:
+    """Make a key of a project that has nothing yet."""
+    told = darkroom.operator.get("/v1/operator/projects").json()["data"]
+    named = {each["name"]: each["id"] for each in told}
+    if name not in named:
+        made = darkroom.operator.post("/v1/operator/projects", json={"name": name}).json()
+        named[name] = made["id"]
+    wish = {"name": "first", "scopes": [scope]}
+    made = darkroom.operator.post(f"/v1/operator/projects/{named[name]}/keys", json=wish).json()
+    return str(made["key"])
+
+
+def link_of(darkroom: Darkroom, key: str) -> str:
+    """Make a link that signs in once, as a key."""
+    headers = {"authorization": f"Bearer {key}"}
+    return str(darkroom.client.post("/session/link", headers=headers).json()["url"])
+
+
 def reach(page: Page, name: str) -> None:
     """Press Tab until what has this name has the focus, and can be seen to have it."""
     told = (

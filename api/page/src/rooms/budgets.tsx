@@ -5,7 +5,9 @@ import { CREDITS_PER_USD, curl, titled } from "../format";
 import type { ApiKeyList, Budget, BudgetList } from "../openapi";
 import { Button, Code, Dialog, Empty, Failure, Money, Section, Time, useLoaded } from "../ui";
 
-const FIRST = `-X PUT -H 'Content-Type: application/json' -d '{"scope": "project", "window": "month", "mode": "hard", "limit": ${10 * CREDITS_PER_USD}}'`;
+const FIRST = `-X PUT -H 'Content-Type: application/json' \\
+  -d '{"scope": "project", "window": "month",
+       "mode": "hard", "limit": ${10 * CREDITS_PER_USD}}'`;
 const SUMS = ["left", "spent", "held", "limit"] as const;
 
 export function Budgets() {
@@ -17,8 +19,8 @@ export function Budgets() {
       <Failure of={budgets.failed} />
       {budgets.value && !found.length && (
         <Empty title="No budget yet">
-          <p>Nothing bounds what may be spent. A hard budget refuses a job before it costs anything; this one allows ten dollars a month:</p>
-          <Code text={curl("v1/budgets", FIRST)} />
+          <p>Nothing bounds what may be spent. A hard budget refuses a job before it costs anything{may("admin") ? "; this one allows ten dollars a month:" : "."}</p>
+          {may("admin") ? <Code text={curl("v1/budgets", FIRST)} /> : <p class="dim">A key with the scope <code>admin</code> sets one.</p>}
         </Empty>
       )}
       <ul class="budgets">{found.map((each) => <li key={each.id}><Gauge of={each} reload={budgets.reload} /></li>)}</ul>

@@ -1,4 +1,5 @@
 // What a project sees that has no job yet.
+import { may } from "../api";
 import { curl } from "../format";
 import { href } from "../route";
 import { Code, Empty } from "../ui";
@@ -10,8 +11,14 @@ const FIRST = `-H 'Content-Type: application/json' \\
 export function NoneYet() {
   return (
     <Empty title="No job yet">
-      <p>Make the first in the <a href={href("playground")}>playground</a>, or from a terminal:</p>
-      <Code text={curl("v1/jobs?wait=30", FIRST)} />
+      {may("jobs:write") ? (
+        <>
+          <p>Make the first in the <a href={href("playground")}>playground</a>, or from a terminal:</p>
+          <Code text={curl("v1/jobs?wait=30", FIRST)} />
+        </>
+      ) : (
+        <p>A key with the scope <code>jobs:write</code> makes the first.</p>
+      )}
     </Empty>
   );
 }

@@ -10,6 +10,9 @@ import { EndpointForm } from "./endpointform";
 import { Health, HealthLine } from "./health";
 import { Latency } from "./latency";
 
+const FIRST = `-H 'Content-Type: application/json' \\
+  -d '{"url": "https://example.com/hooks/darkroom"}'`;
+
 export function WebhooksRoom() {
   const { id } = place.value;
   return id ? <One id={id} key={id} /> : <All />;
@@ -29,7 +32,7 @@ function All() {
       {endpoints.value && !found.length && (
         <Empty title="No endpoint yet">
           <p>Register the URL of your backend, and it is called when a job ends. A job may also name a URL of its own.</p>
-          <Code text={curl("v1/webhooks", `-H 'Content-Type: application/json' -d '{"url": "https://example.com/hooks/darkroom"}'`)} />
+          <Code text={curl("v1/webhooks", FIRST)} />
         </Empty>
       )}
       {found.length > 0 && (

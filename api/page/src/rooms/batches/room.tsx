@@ -1,14 +1,18 @@
 // Batches: many jobs as one request. A file is judged row by row before anything is paid; then it is one number to watch.
 import { useCallback } from "preact/hooks";
 import { ask, may, query } from "../../api";
-import { number, plural } from "../../format";
+import { curl, number, plural } from "../../format";
 import { usePolling } from "../../live";
 import type { Batch, BatchPage } from "../../openapi";
 import { href, place, refine } from "../../route";
-import { Empty, Failure, Head, Id, Money, Section, Status, Table, Time, useLoaded } from "../../ui";
+import { Code, Empty, Failure, Head, Id, Money, Section, Status, Table, Time, useLoaded } from "../../ui";
 import { NewBatch } from "./new";
 import { Progress } from "./progress";
 
+const FIRST = `-H 'Content-Type: text/csv' \\
+  --data-binary 'prompt
+A lighthouse at dawn
+A lighthouse at dusk'`;
 const STATUSES = ["running", "paused", "canceling", "completed", "canceled"];
 
 export function BatchesRoom() {
@@ -30,7 +34,7 @@ export function BatchesRoom() {
           </select>
         </label>}>
         <Failure of={page.failed} />
-        {none && (at.status || at.cursor ? <p class="dim">No batch is like that.</p> : <Empty title="No batch yet"><p>Drop a file above: a row for each picture, with a column <code>prompt</code>.</p></Empty>)}
+        {none && (at.status || at.cursor ? <p class="dim">No batch is like that.</p> : <NoneYet />)}
         {found.length > 0 && (
           <Table caption="Batches" stack head={["Batch", "Status", "Progress", <span class="right">Rows</span>, <span class="right">Charged</span>, "Created"]}>
             {found.map((each) => <Row key={each.id} of={each} />)}
@@ -44,6 +48,21 @@ export function BatchesRoom() {
         )}
       </Section>
     </>
+  );
+}
+
+function NoneYet() {
+  return (
+    <Empty title="No batch yet">
+      {may("jobs:write") ? (
+        <>
+          <p>Drop a file above: a row for each picture, with a column <code>prompt</code>. Or from a terminal, at once:</p>
+          <Code text={curl("v1/batches", FIRST)} />
+        </>
+      ) : (
+        <p>A key with the scope <code>jobs:write</code> sends the first.</p>
+      )}
+    </Empty>
   );
 }
 
