@@ -75,7 +75,7 @@ def demand_no_secret(page: Page, darkroom: Darkroom, room: str) -> None:
 
 
 def look(page: Page, name: str, serious: list[str]) -> None:
-    """Keep a screenshot, and what axe finds wrong; nothing reaches beyond the screen's width."""
+    """Keep a screenshot, and what axe finds wrong; nothing reaches beyond the screen's width, or its own."""
     page.screenshot(path=SHOTS / f"{name}.png", full_page=page.viewport_size["width"] < 2000)
     for each in Axe().run(page).response["violations"]:
         if each["impact"] in {"serious", "critical"}:
@@ -83,6 +83,11 @@ def look(page: Page, name: str, serious: list[str]) -> None:
             serious.append(f"{name}: {each['id']} {targets}")
     if page.evaluate("() => document.documentElement.scrollWidth > innerWidth"):
         serious.append(f"{name}: wider than the screen")
+    hidden = page.locator(".scroll").evaluate_all(
+        "all => all.filter(each => each.checkVisibility() && each.scrollWidth > each.clientWidth)"
+        ".map(each => each.ariaLabel)"
+    )
+    serious.extend(f"{name}: {each} is cut off" for each in hidden)
 
 
 # What moves without having been asked to, as browsers count it: https://web.dev/articles/cls

@@ -37,7 +37,7 @@ export function Status({ of }: { of: string }) {
 }
 
 export function Time({ at }: { at: string | null }) {
-  if (!at) return <span class="dim">–</span>;
+  if (!at) return <None />;
   return (
     <time dateTime={at} title={`${fully(at)} · ${utc(at)}`}>
       {moment(at)}
@@ -50,6 +50,11 @@ const MOMENT = /(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)/;
 /** A sentence of the API's, with its times in the reader's zone. */
 export function Told({ text }: { text: string }) {
   return <>{text.split(MOMENT).map((part, index) => (index % 2 ? <Time key={index} at={part} /> : part))}</>;
+}
+
+/** Where there is nothing: a column needs a mark, a card does not. */
+export function None() {
+  return <span class="dim none">–</span>;
 }
 
 /** Credits with their dollars below or beside them: never the one without the other. */

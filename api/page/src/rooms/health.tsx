@@ -2,7 +2,7 @@
 import { ask } from "../api";
 import { hour, number, plural } from "../format";
 import type { EndpointHealth } from "../openapi";
-import { Section, Table, useLoaded } from "../ui";
+import { None, Section, Table, useLoaded } from "../ui";
 
 type Answers = Pick<EndpointHealth, "tries" | "succeeded" | "median_ms" | "p95_ms">;
 type Hour = EndpointHealth["hours"][number];
@@ -15,7 +15,7 @@ function share(of: Answers): string {
   return `${part === 0 || part === 100 ? part : Math.min(99.9, Math.max(0.1, part)).toFixed(1)} %`;
 }
 
-const took = (ms: number | null) => (ms === null ? <span class="dim">–</span> : `${number(ms)} ms`);
+const took = (ms: number | null) => (ms === null ? <None /> : `${number(ms)} ms`);
 
 function told(of: Answers): string {
   if (!of.tries) return "nothing was sent";

@@ -5,7 +5,7 @@ import { between, plural, promptOf, span, words } from "../format";
 import { useChanges } from "../live";
 import type { Job, JobPage, Now } from "../openapi";
 import { go, href, place, refine } from "../route";
-import { Empty, Failure, Head, Id, Money, Status, Table, Time, useLoaded } from "../ui";
+import { Empty, Failure, Head, Id, Money, None, Status, Table, Time, useLoaded } from "../ui";
 import { AllFound, UnderWay } from "./actions";
 import { NoneYet } from "./first";
 import { Sweep, type Deed } from "./sweep";
@@ -182,7 +182,7 @@ function List({ jobs, chosen, choose }: ListProps) {
             <div class="dim small">{job.waiting_reason ? words(job.waiting_reason) : job.error ? words(job.error.code) : ""}</div>
           </td>
           <td><Time at={job.created_at} /></td>
-          <td class="right">{job.finished_at ? span(between(job.created_at, job.finished_at)) : <span class="dim">–</span>}</td>
+          <td class="right">{job.finished_at ? span(between(job.created_at, job.finished_at)) : <None />}</td>
           <td class="right"><Cost job={job} /></td>
           <td class="small"><For job={job} /></td>
         </tr>

@@ -3,7 +3,7 @@ import { ask, query } from "../api";
 import { words } from "../format";
 import type { LedgerPage } from "../openapi";
 import { place, refine } from "../route";
-import { Failure, Id, Money, Section, Table, Time, useLoaded } from "../ui";
+import { Failure, Id, Money, None, Section, Table, Time, useLoaded } from "../ui";
 
 const KINDS = ["charge", "hold", "release", "refund", "adjustment"];
 
@@ -49,16 +49,16 @@ export function Ledger() {
       <Failure of={page.failed} />
       {page.value && !found.length && <p class="dim">{at.kind || at.of || at.job || at.month ? "No booking is like that." : "Nothing was booked yet: the first job holds what it may cost."}</p>}
       {found.length > 0 && (
-        <Table caption="Ledger" head={["When", "Kind", "Job", "Call", "Customer", "Provider's id", <span class="right">Credits</span>]}>
+        <Table caption="Ledger" stack head={["When", "Kind", "Job", "Call", "Customer", "Provider's id", <span class="right">Credits</span>]}>
           {found.map((each) => (
             <tr key={each.reference + each.kind}>
               <td><Time at={each.made_at ?? each.at} /></td>
-              <td>{words(each.kind)}</td>
+              <td class="label">{words(each.kind)}</td>
               <td><Id id={each.job} room="jobs" /></td>
-              <td>{each.attempt}</td>
-              <td>{each.customer ?? <span class="dim">–</span>}</td>
-              <td class="small nowrap">{each.inference_id ?? <span class="dim">–</span>}</td>
-              <td class="right"><Money credits={each.credits} /></td>
+              <td data-name="Call">{each.attempt}</td>
+              <td data-name="Customer">{each.customer ?? <None />}</td>
+              <td class="small nowrap" data-name="Provider's id">{each.inference_id ?? <None />}</td>
+              <td class="right" data-name="Credits"><Money credits={each.credits} /></td>
             </tr>
           ))}
         </Table>

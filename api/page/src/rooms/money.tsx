@@ -4,7 +4,7 @@ import { cost, level, number, plural, titled } from "../format";
 import { Bars } from "../chart";
 import type { ApiKey, ApiKeyList, Now, UsageReport, UsageRow } from "../openapi";
 import { href, place, refine } from "../route";
-import { Failure, Head, Id, Money, Section, Sum, Table, Time, useLoaded } from "../ui";
+import { Failure, Head, Id, Money, None, Section, Sum, Table, Time, useLoaded } from "../ui";
 import { Budgets } from "./budgets";
 import { Ledger } from "./ledger";
 
@@ -110,16 +110,16 @@ function Groups({ report, by }: { report: UsageReport; by: (typeof GROUPS)[numbe
   return (
     <>
       {by === "tag" && <p class="dim small">A job counts under each of its tags, so these rows add up to more than the total.</p>}
-      <Table caption={`Spent by ${by}`} head={[titled(by), <span class="right">Jobs</span>, <span class="right">Pictures</span>, <span class="right">Failed</span>, <span class="right">Calls</span>, <span class="right">Charged</span>, <span class="right">Unknown</span>]}>
+      <Table caption={`Spent by ${by}`} stack head={[titled(by), <span class="right">Jobs</span>, <span class="right">Pictures</span>, <span class="right">Failed</span>, <span class="right">Calls</span>, <span class="right">Charged</span>, <span class="right">Unknown</span>]}>
         {rows.map((each: UsageRow, index) => (
           <tr key={index}>
-            <td><Group of={each} by={by} keys={keys.value?.data ?? []} /></td>
-            <td class="right">{number(each.jobs.submitted)}</td>
-            <td class="right">{number(each.jobs.succeeded)}</td>
-            <td class="right">{number(each.jobs.failed)}</td>
-            <td class="right">{number(each.attempts)}</td>
-            <td class="right"><Money credits={each.charged.credits} /></td>
-            <td class="right">{each.unknown.credits ? <span class="warn"><Money credits={each.unknown.credits} /></span> : <span class="dim">–</span>}</td>
+            <td class="wide"><Group of={each} by={by} keys={keys.value?.data ?? []} /></td>
+            <td class="right" data-name="Jobs">{number(each.jobs.submitted)}</td>
+            <td class="right" data-name="Pictures">{number(each.jobs.succeeded)}</td>
+            <td class="right" data-name="Failed">{number(each.jobs.failed)}</td>
+            <td class="right" data-name="Calls">{number(each.attempts)}</td>
+            <td class="right" data-name="Charged"><Money credits={each.charged.credits} /></td>
+            <td class="right" data-name="Unknown">{each.unknown.credits ? <span class="warn"><Money credits={each.unknown.credits} /></span> : <None />}</td>
           </tr>
         ))}
       </Table>

@@ -41,7 +41,7 @@ function All() {
             <tr key={each.id}>
               <td class="wide"><a class="prompt break" href={href("webhooks", each.id)}>{each.url}</a><Id id={each.id} /> <span class="dim">{each.description}</span></td>
               <td><State of={each} /></td>
-              <td><HealthLine id={each.id} /></td>
+              <td data-name="Last 24 hours"><HealthLine id={each.id} /></td>
               <td><div class="tags">{each.events.map((event) => <span key={event} class="tag">{event}</span>)}</div></td>
               <td data-name="Created"><Time at={each.created_at} /></td>
             </tr>

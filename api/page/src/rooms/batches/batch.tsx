@@ -76,11 +76,11 @@ function Costs({ of }: { of: Batch }) {
 function Errors({ of }: { of: Batch }) {
   return (
     <Section title="What went wrong">
-      <Table caption="Errors" head={["Code", <span class="right">Rows</span>, "One of them"]}>
+      <Table caption="Errors" stack head={["Code", <span class="right">Rows</span>, "One of them"]}>
         {of.top_errors.map((each) => (
           <tr key={each.code}>
             <td><code>{each.code}</code></td>
-            <td class="right">{number(each.count)}</td>
+            <td class="right" data-name="Rows">{number(each.count)}</td>
             <td class="wide">{each.message}</td>
           </tr>
         ))}

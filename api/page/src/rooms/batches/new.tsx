@@ -4,7 +4,7 @@ import { ask, onceOnly, query, Refused } from "../../api";
 import { bytes, CREDITS_PER_USD, curl, dollars, number, plural } from "../../format";
 import type { BatchQuote, TakenBatch } from "../../openapi";
 import { go, href } from "../../route";
-import { Button, Code, Failure, Section, Sum, Table } from "../../ui";
+import { Button, Code, Failure, None, Section, Sum, Table } from "../../ui";
 
 const KINDS: Record<string, string> = { csv: "text/csv", tsv: "text/csv", txt: "text/csv", ndjson: "application/x-ndjson", jsonl: "application/x-ndjson", json: "application/json" };
 const JUDGED_AFTER = 400; // ms without a change
@@ -136,11 +136,11 @@ function Quote({ of }: { of: BatchQuote }) {
 function Mistakes({ of, all }: { of: Mistake[]; all: number }) {
   return (
     <Section title="What is wrong" aside={<span class="dim small">{all > of.length ? `the first ${number(of.length)} mistakes, in ${plural(all, "row")}` : plural(of.length, "mistake")}</span>}>
-      <Table caption="Mistakes" head={[<span class="right">Row</span>, "Name", "Field", "What is wrong"]}>
+      <Table caption="Mistakes" stack head={[<span class="right">Row</span>, "Name", "Field", "What is wrong"]}>
         {of.map((each, index) => (
           <tr key={index}>
-            <td class="right">{each.row}</td>
-            <td class="break">{each.custom_id ?? <span class="dim">–</span>}</td>
+            <td class="right" data-name="Row">{each.row}</td>
+            <td class="break" data-name="Name">{each.custom_id ?? <None />}</td>
             <td><code>{each.pointer || "row"}</code></td>
             <td class="wide">{each.message}</td>
           </tr>

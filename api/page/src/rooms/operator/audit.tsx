@@ -3,7 +3,7 @@ import { ask, query } from "../../api";
 import { words } from "../../format";
 import type { AuditEntry, AuditPage } from "../../openapi";
 import { place, refine } from "../../route";
-import { Failure, Id, Section, Table, Time, useLoaded } from "../../ui";
+import { Failure, Id, None, Section, Table, Time, useLoaded } from "../../ui";
 
 // Each action once: one that the API adds is a type error here.
 const EVERY: Record<AuditEntry["action"], 1> = {
@@ -65,7 +65,7 @@ function Difference({ of }: { of: AuditEntry }) {
   const before = of.before ?? {};
   const after = of.after ?? {};
   const names = [...new Set([...Object.keys(before), ...Object.keys(after)])];
-  if (!names.length) return <span class="dim">–</span>;
+  if (!names.length) return <None />;
   return (
     <>
       {names.map((name) => (

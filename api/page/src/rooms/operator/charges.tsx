@@ -19,13 +19,13 @@ export function Charges({ of, reload }: { of: InstallationState; reload: () => P
       {found.length > 0 && (
         <>
           <p class="dim small over">Most are found in the provider's log within {span(of.charges.expected_seconds * 1000)}. Say what one cost only when the log cannot.</p>
-          <Table caption="Unknown charges" head={["Job", "Called", "What came back", <span class="right">Held</span>, <span class="hidden">Actions</span>]}>
+          <Table caption="Unknown charges" stack head={["Job", "Called", "What came back", <span class="right">Held</span>, <span class="hidden">Actions</span>]}>
             {found.map((each) => (
               <tr key={each.attempt}>
                 <td><Id id={each.job_id} /><div class="dim small">call {numberOf(each)}, {each.model}</div></td>
-                <td><Time at={each.sent_at} /></td>
+                <td data-name="Called"><Time at={each.sent_at} /></td>
                 <td class="wide">{words(each.outcome ?? "nothing")}{each.http_status !== null && <span class="dim"> · HTTP {each.http_status}</span>}{each.inference_id && <div class="dim small break">{each.inference_id}</div>}</td>
-                <td class="right"><Money credits={each.held.credits} /></td>
+                <td class="right" data-name="Held"><Money credits={each.held.credits} /></td>
                 <td class="right"><button type="button" onClick={() => setMeant(each)}>Resolve…</button></td>
               </tr>
             ))}

@@ -29,12 +29,12 @@ export function Stops({ of, reload }: Props) {
     <Section title="Gates and pauses" aside={<button type="button" onClick={() => setPausing(true)}>Pause…</button>}>
       {!of.gates.length && !of.pauses.length && <p class="dim">Nothing stops calls. A gate closes by itself when the provider is down, its key is refused or the wallet is empty.</p>}
       {of.gates.length + of.pauses.length > 0 && (
-        <Table caption="Gates and pauses" head={["What", "State", "Since", "Why", <span class="hidden">Actions</span>]}>
+        <Table caption="Gates and pauses" stack head={["What", "State", "Since", "Why", <span class="hidden">Actions</span>]}>
           {of.gates.map((each) => (
             <tr key={each.reason + each.project_id}>
               <td><strong class="capital block">{words(each.reason)}</strong> {each.project_id ? <Id id={each.project_id} /> : <span class="dim small">every project</span>}</td>
               <td><Status of={each.state} /></td>
-              <td><Time at={each.closed_at} /></td>
+              <td data-name="Since"><Time at={each.closed_at} /></td>
               <td class="wide">{each.detail} {each.probe && <span class="dim">Tried by <Id id={each.probe} /></span>}</td>
               <td class="right">{PROBED.includes(each.reason) && <Button does={() => probe(each.reason)}>Probe now</Button>}</td>
             </tr>
@@ -43,7 +43,7 @@ export function Stops({ of, reload }: Props) {
             <tr key={each.scope + each.model + each.project_id}>
               <td><strong class="block break">{each.scope === "all" ? "Everything" : (each.model ?? each.project)}</strong> {each.project_id && <Id id={each.project_id} />}</td>
               <td><Status of={each.because} /></td>
-              <td><Time at={each.paused_at} /></td>
+              <td data-name="Since"><Time at={each.paused_at} /></td>
               <td class="wide">{WHY[each.because]}{each.suspended_reason && `: ${each.suspended_reason}`}</td>
               <td class="right">{each.because === "paused" && <Button does={async () => { await resume(each); await reload(); }}>Resume</Button>}</td>
             </tr>
