@@ -75,7 +75,7 @@ def demand_no_secret(page: Page, darkroom: Darkroom, room: str) -> None:
 
 
 def look(page: Page, name: str, serious: list[str]) -> None:
-    """Keep a screenshot, and what axe finds wrong; nothing reaches beyond the screen's width, or its own."""
+    """Keep a screenshot, and what axe finds wrong; nothing reaches beyond the screen, or itself."""
     page.screenshot(path=SHOTS / f"{name}.png", full_page=page.viewport_size["width"] < 2000)
     for each in Axe().run(page).response["violations"]:
         if each["impact"] in {"serious", "critical"}:

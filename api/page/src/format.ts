@@ -22,7 +22,7 @@ export const cost = (credits: number): string => `${dollars(credits)} (${number(
 /** Write a round sum of money, as an axis has it. */
 export function level(credits: number): string {
   const usd = credits / CREDITS_PER_USD;
-  return usd >= 1 ? `$${usd.toFixed(Number.isInteger(usd) ? 0 : 2)}` : `$${Number(usd.toPrecision(3))}`;
+  return Number.isInteger(usd) ? `$${number(usd)}` : `$${usd.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 4 })}`;
 }
 
 export function moment(at: string): string {

@@ -1,7 +1,7 @@
 // One job: its picture beside its references, what happened in words, every call, every cost, every delivery.
 import { useEffect, useState } from "preact/hooks";
 import { ask, may, onceOnly } from "../api";
-import { bytes, plural, promptOf, words } from "../format";
+import { bytes, cost, plural, promptOf, words } from "../format";
 import { follow } from "../live";
 import type { Explanation, Job } from "../openapi";
 import { go, href } from "../route";
@@ -36,7 +36,7 @@ export function JobRoom({ id }: { id: string }) {
         <Pictures job={shown} />
         <Facts job={shown} />
       </div>
-      <Section title="What happened" aside={<span class="dim small">{plural(shown.attempts.length, "call")}{shown.charged !== "unknown" && <>, <Money credits={shown.cost.charged} /> in all</>}</span>}>
+      <Section title="What happened" aside={<span class="dim small">{plural(shown.attempts.length, "call")}{shown.charged !== "unknown" && `, ${cost(shown.cost.charged)} in all`}</span>}>
         <Timeline job={shown} />
       </Section>
       <Deliveries of={`v1/jobs/${id}/deliveries`} whole />

@@ -80,7 +80,7 @@ function Figures({ of }: { of: InstallationState }) {
 function Waiting({ of }: { of: InstallationState }) {
   const lines = [...of.queue.waiting].sort((a, b) => b.jobs - a.jobs);
   return (
-    <Section title="Waiting" aside={<span class="dim">{number(of.queue.dispatched)} dispatched, {number(of.queue.running)} running</span>}>
+    <Section title="Waiting" aside={<span class="dim small">{number(of.queue.dispatched)} dispatched, {number(of.queue.running)} running</span>}>
       {!lines.length && <p class="dim">No job waits.</p>}
       {lines.length > 0 && (
         <Table caption="Waiting, by reason" head={["Reason", "Priority", <span class="right">Jobs</span>, <span class="right">Oldest</span>]}>
