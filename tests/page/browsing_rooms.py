@@ -3,10 +3,11 @@
 import json
 import re
 import subprocess
+from datetime import UTC, date, datetime, timedelta
 
 from conftest import Darkroom  # this folder's
 from hands import link_of, newcomer, visit
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 FIRST = {"jobs": "job", "batches": "batch", "webhooks": "webhook", "money": "budget"}
 
@@ -131,3 +132,20 @@ def test_money_is_grouped_bounded_and_saved(darkroom: Darkroom, page: Page) -> N
         page.get_by_role("link", name="Save as CSV").click()
     assert saved.value.suggested_filename == "ledger.csv"
     assert saved.value.path().read_text().startswith("at,made_at,job,")
+
+
+def test_each_day_is_one_bar_also_where_clocks_change(
+    darkroom: Darkroom, chromium: Browser
+) -> None:
+    page = chromium.new_context(timezone_id="Europe/Berlin").new_page()
+    page.clock.set_fixed_time(datetime(2026, 11, 29, 22, 30, tzinfo=UTC))  # clocks: 25 October
+    page.goto(darkroom.link())
+    expect(page.get_by_role("heading", name="Now", level=1)).to_be_visible()
+    with page.expect_request(re.compile(r"/v1/usage\?")) as asked:
+        page.goto(f"{darkroom.url}/#/money?days=90")
+    assert "from=2026-08-31T22%3A00%3A00" in asked.value.url  # midnight there
+    bars = page.get_by_role("img", name="Charged on each day").locator("title")
+    expect(bars).to_have_count(90)
+    days = [each.partition(":")[0] for each in bars.all_text_contents()]
+    assert days == [str(date(2026, 9, 1) + timedelta(days=after)) for after in range(90)]
+    page.context.close()

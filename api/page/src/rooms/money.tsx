@@ -10,16 +10,19 @@ import { Ledger } from "./ledger";
 
 const PERIODS: Record<string, number> = { "7": 7, "30": 30, "90": 90, "365": 365 };
 const GROUPS = ["day", "customer", "key", "tag", "model"] as const;
-const DAY = 86_400_000;
+
+/** Return when a day begins, so many before today, in the reader's zone: not every day has 24 hours. */
+function daysAgo(days: number): Date {
+  const now = new Date();
+  return new Date(now.getFullYear(), now.getMonth(), now.getDate() - days);
+}
 
 export function MoneyRoom() {
   const at = place.value.query;
   const days = PERIODS[at.days ?? "30"] ?? 30;
   const by = GROUPS.find((each) => each === at.by) ?? "day";
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
-  const start = new Date();
-  start.setHours(0, 0, 0, 0);
-  const from = new Date(start.getTime() - (days - 1) * DAY).toISOString();
+  const from = daysAgo(days - 1).toISOString();
   const load = (group: string) => (signal: AbortSignal) => ask<UsageReport>(`v1/usage${query({ group_by: group, from, tz: zone })}`, { signal });
   const daily = useLoaded<UsageReport>(load("day"), [days]);
   const grouped = useLoaded<UsageReport | null>(by === "day" ? () => Promise.resolve(null) : load(by), [days, by]);
@@ -73,9 +76,8 @@ function Agreement({ of: books }: { of: Now["books"] | undefined }) {
 
 function Daily({ report, days, aside }: { report: UsageReport; days: number; aside: boolean }) {
   const spent = new Map(report.data.map((each) => [each.day, each]));
-  const first = Date.now() - (days - 1) * DAY;
   const bars = Array.from({ length: days }, (_, index) => {
-    const day = new Date(first + index * DAY).toLocaleDateString("sv"); // as ISO 8601 writes a day
+    const day = daysAgo(days - 1 - index).toLocaleDateString("sv"); // as ISO 8601 writes a day
     const row = spent.get(day);
     return { name: day, value: row?.charged.credits ?? 0, title: `${day}: ${cost(row?.charged.credits ?? 0)}, ${plural(row?.jobs.succeeded ?? 0, "picture")}` };
   });
