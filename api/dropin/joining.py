@@ -58,7 +58,8 @@ async def take(request: Request, here: State, caller: Caller, asked: Asked, body
     """
     key = idempotency_key(request)
     naming.demand_key(caller, key)
-    print_ = sha256(caller.project_id.bytes + caller.key_id.bytes + body).digest()
+    asking = caller.root_id or caller.key_id  # a key that was rotated meanwhile asks again
+    print_ = sha256(caller.project_id.bytes + asking.bytes + body).digest()
     counted = _retry_count(request)
     if key is None:
         async with here.turns.open(caller.project_id) as tx:

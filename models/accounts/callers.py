@@ -20,6 +20,7 @@ CALLERS = (
         ApiKey.project_id,
         ApiKey.secret_hash,
         ApiKey.scopes,
+        ApiKey.root_id,
         Project.idempotency_required,
         Project.budgeted,
         Project.aliases,
@@ -44,6 +45,7 @@ class Caller:
     budgeted: bool = False  # as of the look-up; code that relies on it reads the row
     aliases: Mapping[str, object] = field(default_factory=dict, hash=False)  # names of models
     suspended: bool = False
+    root_id: UUID | None = None  # the first of the rotations that led to the key
 
     @property
     def is_operator(self) -> bool:
@@ -98,4 +100,5 @@ def caller_of(row: Row) -> Caller:
         bool(row["budgeted"]),
         row["aliases"] or {},
         suspended=row["suspended_at"] is not None,
+        root_id=row["root_id"],
     )
