@@ -42,7 +42,7 @@ _UNMATCHED_OTHERS = Gauge(
 )
 _UNCONFIRMED = Metric(
     "darkroom_charges_unconfirmed",
-    "Charges of ours that the account's ledger does not show, though one of nobody's may be theirs",
+    "Charges of ours that the account's ledger does not show, though an unmatched one may be theirs",
 )
 
 
