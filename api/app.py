@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 
 from api.contract.formats.answers import JsonAnswer
@@ -61,11 +60,6 @@ _OURS_ALONE: TelemetryConfig = {
 }  # fmt: skip
 
 
-def _name(route: APIRoute) -> str:
-    """Return an operation's name, as clients made from OpenAPI call it: `submit_job`."""
-    return route.name
-
-
 class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Describe the API, with what the documentation of its answers refers to."""
@@ -94,12 +88,11 @@ def create_app(settings: Settings, pictures: Pictures | None = None) -> FastAPI:
         telemetry=_OURS_ALONE,
         redirect_slashes=False,  # Starlette would send callers to where their Host header says
         webhooks=events.router(),
-        generate_unique_id_function=_name,
     )
     problems.install(app, settings.public_url)
     docs.install(app)
-    for router in _ROUTERS:
-        app.include_router(router)
+    for router in _ROUTERS:  # included, FastAPI would match each of its routes twice
+        app.router.routes.extend(router.routes)
     app.add_middleware(
         RequestMiddleware,
         submission_max=settings.body_max_bytes,

@@ -1,20 +1,19 @@
 """Bodies: read only for a caller with a key, only of types that we take, and JSON to the letter."""
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 
 from api.contract.formats.strict_json import parse
 from api.dependencies.deps import Key
 from api.dependencies.state import state_of
 from api.edge.body_limits import BodyLimiter
-from api.edge.route import Handle, Query
+from api.edge.route import Handle, NamedRoute, Query
 from models.errors import FieldError, InvalidRequest, UnsupportedMedia
 from models.platform.wording import printable, shown
 
 _NAMED_MAX = 20  # fields that a refusal names
 
 
-class JsonRoute(APIRoute):
+class JsonRoute(NamedRoute):
     """A route for who has a key: its query and its body are judged before FastAPI sees them.
 
     A route that takes no body takes `{}` too, and refuses any other: a client that sends one means

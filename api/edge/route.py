@@ -6,6 +6,7 @@ that comes twice only the last would be read; no route takes a list.
 
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
@@ -20,7 +21,16 @@ Handle = Callable[[Request], Coroutine[object, object, Response]]
 _NAMED_MAX = 20  # parameters that a refusal names
 
 
-class Route(APIRoute):
+class NamedRoute(APIRoute):
+    """A route that clients made from OpenAPI call by its handler's name: `submit_job`."""
+
+    def __init__(self, path: str, endpoint: Callable[..., object], **given: Any) -> None:  # noqa: ANN401
+        super().__init__(
+            path, endpoint, **given | {"generate_unique_id_function": lambda route: route.name}
+        )
+
+
+class Route(NamedRoute):
     """A route that refuses the parameters which it does not document; for routes without a key."""
 
     def get_route_handler(self) -> Handle:
