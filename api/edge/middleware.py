@@ -2,7 +2,7 @@
 
 import re
 import time
-from functools import partial
+from functools import lru_cache, partial
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
@@ -33,6 +33,7 @@ _WITH_INPUT = re.compile(
     r"/v1/(batches|jobs|quotes|jobs/[^/]+/retry|images/(generations|edits)|files)"
 )
 _WITH_FILES = {"/v1/images/edits", "/v1/files"}
+_SERIES = 4096  # kinds of answers that are remembered
 _STREAMED = "/v1/batches"  # its bodies are never in memory
 
 
@@ -76,10 +77,11 @@ class RequestMiddleware:
                 ]
             await send(message)
 
+        _IN_FLIGHT.inc()
         try:
-            with _IN_FLIGHT.track_inprogress():
-                await self._enter(scope, hear, answer, request)
+            await self._enter(scope, hear, answer, request)
         finally:
+            _IN_FLIGHT.dec()
             leave(request)
             _measure(scope, method, status, time.perf_counter() - started)
 
@@ -128,8 +130,15 @@ def _identified(request: Request) -> str:
 
 def _measure(scope: Scope, method: str, status: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path", "none")
-    _REQUESTS.labels(method, route, status).inc()
-    _SECONDS.labels(method, route).observe(seconds)
+    answers, times = _series(method, route, status)
+    answers.inc()
+    times.observe(seconds)
     if route not in {"/healthz", "/readyz", "/metrics"}:
         log.info("http.answered", method=method, route=route, status=status,
                  ms=round(seconds * 1000, 1))  # fmt: skip
+
+
+@lru_cache(_SERIES)
+def _series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """Return where such answers are counted and timed: the client looks for labels under a lock."""
+    return _REQUESTS.labels(method, route, status), _SECONDS.labels(method, route)

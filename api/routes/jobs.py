@@ -69,7 +69,7 @@ async def get_job(request: Request, caller: Reader, job_id: JobId) -> Response:
     waiting, project_id = here.waiting, caller.project_id
     found = await waiting.terminal(request, project_id, job_id, patience, if_none_match)
     headers = _headers(found) | applied
-    if matches(if_none_match, found.etag):
+    if matches(if_none_match, headers["etag"]):
         return Response(status_code=304, headers=headers)
     return JsonAnswer(found.show(here.presenter, await _inline(here, found)), headers=headers)
 

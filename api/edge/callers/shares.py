@@ -20,27 +20,30 @@ class Shares:
     def __init__(self, most: int) -> None:
         self._most = most
         self._under_way: Counter[UUID] = Counter()
+        self._all = 0
 
     def enter(self, request: Request, project_id: UUID) -> None:
         """Count a request as its project's until `leave`; raises `TooMany` where it has its share."""
         if getattr(request.state, "share_of", None) is not None:
             return
         mine = self._under_way[project_id]
-        if mine > 0 and mine >= self._most - self._under_way.total():
+        if mine > 0 and mine >= self._most - self._all:
             raise TooMany(
                 f"{mine:,} requests of this project are under way here, as many as it may have while "
                 "others need connections: waits, streams and downloads count. Have fewer at once."
             )
         self._under_way[project_id] += 1
+        self._all += 1
         request.state.share_of = (self, project_id)
 
     @property
     def under_way(self) -> int:
         """How many requests are under way, of all projects."""
-        return self._under_way.total()
+        return self._all
 
     def _leave(self, project_id: UUID) -> None:
         self._under_way[project_id] -= 1
+        self._all -= 1
         if not self._under_way[project_id]:
             del self._under_way[project_id]
 
