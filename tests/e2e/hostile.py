@@ -151,7 +151,7 @@ def _head(status: int, *lines: str) -> bytes:
 
 async def _drip(writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
-    while True:
+    while not writer.is_closing():  # uvloop raises what is no OSError for a write after that
         writer.write(b".")
         await writer.drain()
         await asyncio.sleep(_DRIP)
