@@ -23,8 +23,8 @@ from models import settings
 from models.errors import DarkroomError, Misconfigured
 from models.images.storage import Store
 from models.platform import metrics, tracing
-from models.platform.garbage import collect_less
 from models.platform.logs import configure
+from models.platform.memory import collect_less, share_arenas
 from models.platform.threads import give_way
 from models.settings import Settings
 
@@ -73,4 +73,5 @@ def _listen(loaded: Settings) -> socket.socket:
 
 
 if __name__ == "__main__":
+    share_arenas()
     sys.exit(main())

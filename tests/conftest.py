@@ -17,7 +17,7 @@ from models.accounts import api_keys, callers, projects
 from models.accounts.callers import Caller
 from models.jobs.view import Presenter
 from models.platform.db import Database, migrate
-from models.platform.garbage import collect_less
+from models.platform.memory import collect_less
 from models.platform.vault import Vault
 from models.settings import Settings
 from models.states import SCOPES

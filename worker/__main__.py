@@ -35,8 +35,8 @@ from models.errors import DarkroomError, Unavailable
 from models.ids import JOB, text
 from models.platform import descriptors, metrics, tracing
 from models.platform.db import premises
-from models.platform.garbage import collect_less
 from models.platform.logs import configure
+from models.platform.memory import collect_less, share_arenas
 from models.settings import Settings
 from worker.runtime import broker, health, heart, storeroom, vitals
 from worker.runtime.app import DELIVER, GENERATE, THREADS, Worker, connect
@@ -243,4 +243,5 @@ async def _report(context: Context) -> None:
 
 
 if __name__ == "__main__":
+    share_arenas()
     sys.exit(main())

@@ -29,8 +29,8 @@ from models.jobs.view import Presenter
 from models.platform import descriptors, metrics, tracing
 from models.platform.db import Database, premises
 from models.platform.doorbell import Doorbell
-from models.platform.garbage import collect_less
 from models.platform.logs import configure
+from models.platform.memory import collect_less, share_arenas
 from models.platform.threads import give_way
 from models.platform.vault import Vault
 from models.settings import Settings
@@ -126,4 +126,5 @@ async def _until_told(dispatcher: Dispatcher, reader: AccountReader) -> None:
 
 
 if __name__ == "__main__":
+    share_arenas()
     sys.exit(main())

@@ -1,0 +1,31 @@
+"""What a process that runs for weeks does with its memory: Python's garbage, and the C library's arenas."""
+
+import ctypes
+import gc
+
+_OBJECTS = 10_000  # more than one request or job makes by far; the default is 700
+_ARENA_MAX, _ARENAS = -8, 2  # M_ARENA_MAX (mallopt(3)); the default is eight for each core
+
+
+def collect_less() -> None:
+    """Put what is loaded out of the collector's sight, and let it look for cycles less often.
+
+    To be called once, when a role has loaded what it keeps. Until then its `__main__` has turned the
+    collector off, which took an eighth to a quarter of a start and found nothing. Afterwards a tenth of
+    an api process' time was the collector's, walking through a hundred thousand objects that never go.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS, 10, 10)
+    gc.enable()
+
+
+def share_arenas() -> None:
+    """Let all threads allocate from two arenas: what one has freed, another one can use.
+
+    To be called once, before a role starts its threads. A worker with 400 calls in flight took 135 MB so,
+    and 142 with an arena for each thread. Only the GNU C library has this; others do as they do.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(_ARENA_MAX, _ARENAS)
