@@ -4,8 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TESTS ?= tests
-# The peers of the bench have environments of their own: arq and Celery want different clients of Redis.
+# What is measured by the bench has environments of its own: Darkroom has what its image has, and nothing that
+# tests need; arq and Celery want different clients of Redis.
 PEERS := .bench
+ALL_PEERS := $(addprefix $(PEERS)/,$(addsuffix /.installed,runtime requirements arq))
 
 .DEFAULT_GOAL := help
 # Where a container's environment forbids bytecode, each of a hundred starts would compile for half a
@@ -42,12 +44,11 @@ webhooks: $(STAMP) ## Tell 100 endpoints of 2,000 jobs while five misbehave, kil
 
 # What is missing is a skipped test that names its package: apt-get install postgresql redis-server pgbouncer
 DEBIAN_POSTGRES = $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
-servers: $(STAMP) $(PEERS)/requirements/.installed $(PEERS)/arq/.installed ## Run on Debian's PostgreSQL, Redis, pgbouncer, and S3
+servers: $(STAMP) $(ALL_PEERS) ## Run on Debian's PostgreSQL, Redis, pgbouncer, and S3
 	$(BIN)/python -m pytest -q -s -rs --long tests/servers
 	$(BIN)/python -m pytest -q -rs -n $(or $(PROCESSES),2) --debian \
 		tests/integration/jobs/test_dispatching.py tests/integration/schema/test_plans.py
-	$(BIN)/python -m tests.bench overhead submitting --out $(PEERS)/debian \
-		--peers $(PEERS)/requirements/bin/python --arq $(PEERS)/arq/bin/python \
+	$(BIN)/python -m tests.bench overhead submitting --out $(PEERS)/debian --environments $(PEERS) \
 		$(addprefix --postgres ,$(DEBIAN_POSTGRES))
 
 limit: $(STAMP) ## Find and follow a hidden limit of the provider's, in five minutes
@@ -64,13 +65,14 @@ storm: $(STAMP) ## Let one project do all that it may beside a quiet one (EACH=1
 batches: $(STAMP) ## Take 10,000 and 50,000 rows beside another project, cancel, run 1,000, and compare all books
 	$(BIN)/python -m tests.e2e.batches --rows $(or $(ROWS),10000) --run $(or $(RUN),1000)
 
-bench: $(STAMP) $(PEERS)/requirements/.installed $(PEERS)/arq/.installed ## Measure Darkroom beside its peers (FULL=1: all sizes; ROWS="submitting reading")
-	$(BIN)/python -m tests.bench $(ROWS) $(if $(FULL),--full) --out docs \
-		--peers $(PEERS)/requirements/bin/python --arq $(PEERS)/arq/bin/python
+bench: $(STAMP) $(ALL_PEERS) ## Measure Darkroom beside its peers (FULL=1: all sizes; ROWS="submitting reading")
+	$(BIN)/python -m tests.bench $(ROWS) $(if $(FULL),--full) --out docs --environments $(PEERS)
 
-$(PEERS)/%/.installed: tests/bench/peers/%.lock $(STAMP)
+$(PEERS)/runtime/.installed: deploy/requirements-runtime.lock
+$(PEERS)/requirements/.installed $(PEERS)/arq/.installed: $(PEERS)/%/.installed: tests/bench/peers/%.lock
+$(ALL_PEERS): $(STAMP)
 	@$(PYTHON) -m venv $(@D)
-	@export VIRTUAL_ENV="$(abspath $(@D))"; $(call SYNC,$<)
+	@export VIRTUAL_ENV="$(abspath $(@D))"; $(call SYNC,$(filter %.lock,$^))
 	@touch $@
 
 rolling: $(STAMP) ## Replace the roles of a version before under load, one by one (FROM=v0.1.0 PACE=20)

@@ -43,8 +43,9 @@ def main() -> int:
         "rows", nargs="*", metavar="ROW", help=f"of {', '.join(_ROWS)}; default: all"
     )
     parser.add_argument("--full", action="store_true", help="all sizes, as the goals name them")
-    parser.add_argument("--peers", type=Path, required=True, help="the peers' Python")
-    parser.add_argument("--arq", type=Path, required=True, help="arq's Python")
+    parser.add_argument(
+        "--environments", type=Path, required=True, help="where Darkroom's is, and the peers'"
+    )
     parser.add_argument("--postgres", type=Path, help="the programs of another PostgreSQL")
     parser.add_argument("--before", type=Path, help="the checkout of another version")
     parser.add_argument("--out", type=Path, default=Path(), help="where bench.json and .svg go")
@@ -66,8 +67,7 @@ async def _run(asked: argparse.Namespace, console: Console) -> list[Figure]:
         async with opened(
             Path(folder),
             full=asked.full,
-            peers=asked.peers.absolute(),
-            arq=asked.arq.absolute(),
+            environments=asked.environments.absolute(),
             programs=asked.postgres,
             before=asked.before and asked.before.absolute(),
         ) as ground:

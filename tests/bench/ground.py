@@ -83,8 +83,7 @@ class Ground:
     receiver: Receiver
     simulator: str
     full: bool
-    peers: Path  # the Python of the peers' environment
-    arq: Path
+    environments: Path  # Darkroom's, as an image has it, and the peers'
     before: Path | None  # another version of Darkroom, to be measured beside this one
     root: Path = ROOT  # of the version that runs
     _made: int = field(default=0)
@@ -125,7 +124,7 @@ class Ground:
     ) -> AsyncIterator[Process]:
         """Run a peer in its own environment until the block ends."""
         process = self.launch(
-            command[0], (str(python or self.peers), *command), {}, folder or PEERS
+            command[0], (str(python or self.python("requirements")), *command), {}, folder or PEERS
         )
         try:
             if port:
@@ -147,6 +146,10 @@ class Ground:
                 env={**kept, "PYTHONPATH": str(PEERS), **environment},
             )  # fmt: skip
         return Process(name, popen, log)
+
+    def python(self, environment: str) -> Path:
+        """Return the interpreter of one of the environments."""
+        return self.environments / environment / "bin" / "python"
 
     def number(self, database: str, query: str) -> float:
         """Ask a database for one number."""
@@ -197,8 +200,9 @@ class Darkroom:
             metrics = ports.pick()
             module = {"dispatcher": "worker.dispatcher"}.get(role, role)
             process = self.ground.launch(
-                role, (sys.executable, "-m", module), self._environment(metrics), self.ground.root
-            )
+                role, (str(self.ground.python("runtime")), "-m", module), self._environment(metrics),
+                self.ground.root,
+            )  # fmt: skip
             self.processes.setdefault(role, []).append(process)
             port = self.port if role == "api" else metrics
             await _ready(process, f"http://127.0.0.1:{port}/readyz")
@@ -257,8 +261,7 @@ async def opened(
     folder: Path,
     *,
     full: bool,
-    peers: Path,
-    arq: Path,
+    environments: Path,
     programs: Path | None = None,
     before: Path | None = None,
 ) -> AsyncIterator[Ground]:
@@ -275,7 +278,7 @@ async def opened(
         async with Receiver.listening() as receiver:
             ground = Ground(
                 folder, server.url, redis.url, receiver, f"http://127.0.0.1:{port}",
-                full=full, peers=peers, arq=arq, before=before,
+                full=full, environments=environments, before=before,
             )  # fmt: skip
             command = (
                 *(sys.executable, "-m", "deploy.simulator", "--port", str(port)),

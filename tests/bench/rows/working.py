@@ -124,7 +124,7 @@ async def _peer(
     arq: bool = False,
 ) -> _Run:
     """Enqueue first, then start the worker, as with Darkroom: what is measured is the working."""
-    run, python = _Run(jobs), ground.arq if arq else ground.peers
+    run, python = _Run(jobs), ground.python("arq" if arq else "requirements")
     with ground.database(None) as database:
         folder = ground.folder / database.rpartition("/")[2]
         settings_of(ground, database, folder)
