@@ -47,6 +47,9 @@ class Places:
             self._leave(project_id)
 
     async def _enter(self, project_id: UUID, patience: float | None) -> None:
+        if self._free and not self._lines and self._taken[project_id] < self._share:
+            self._hold(project_id)  # nobody waits, so it is nobody else's turn
+            return
         line = self._lines.setdefault(project_id, deque())
         if len(line) >= self._line:
             raise self._crowded()
@@ -64,6 +67,10 @@ class Places:
                 raise self._crowded() from None
             raise
 
+    def _hold(self, project_id: UUID) -> None:
+        self._free -= 1
+        self._taken[project_id] += 1
+
     def _leave(self, project_id: UUID) -> None:
         self._free += 1
         self._taken[project_id] -= 1
@@ -79,8 +86,7 @@ class Places:
             if project_id in self._lines:
                 self._lines[project_id] = self._lines.pop(project_id)
             if not turn.done():
-                self._free -= 1
-                self._taken[project_id] += 1
+                self._hold(project_id)
                 turn.set_result(None)
 
     def _next(self) -> UUID | None:
