@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
-from api.contract.formats.answers import JsonAnswer
 from api.contract.openapi import description, events
 from api.edge import problems
 from api.edge.body_limits import Pace
@@ -83,7 +82,6 @@ def create_app(settings: Settings, pictures: Pictures | None = None) -> FastAPI:
         version=VERSION,
         description=_DESCRIPTION,
         lifespan=lifespan,
-        default_response_class=JsonAnswer,
         openapi_url=None,  # `routes.docs` serves it
         telemetry=_OURS_ALONE,
         redirect_slashes=False,  # Starlette would send callers to where their Host header says

@@ -33,8 +33,8 @@ _WITH_INPUT = re.compile(
     r"/v1/(batches|jobs|quotes|jobs/[^/]+/retry|images/(generations|edits)|files)"
 )
 _WITH_FILES = {"/v1/images/edits", "/v1/files"}
-_SERIES = 4096  # kinds of answers that are remembered
 _STREAMED = "/v1/batches"  # its bodies are never in memory
+_SERIES = 4096  # kinds of answers that are remembered
 
 
 class RequestMiddleware:

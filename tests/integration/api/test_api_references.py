@@ -200,10 +200,12 @@ async def _cost(api: Api, texts: bytes) -> float:
     sent = [asking(inline(png_with(texts, chunk(b"tEXt", b"%d\0" % n)))) for n in range(8)]
     gc.collect()
     gc.disable()  # a collection of all that this process holds would take longer than the pictures
-    began = process_time()
-    answers = await asyncio.gather(*(api.client.post("/v1/jobs", json=each) for each in sent))
-    cost = process_time() - began
-    gc.enable()
+    try:
+        began = process_time()
+        answers = await asyncio.gather(*(api.client.post("/v1/jobs", json=each) for each in sent))
+        cost = process_time() - began
+    finally:
+        gc.enable()
     assert [each.json()["detail"] for each in answers if each.status_code != 202] == []
     return cost
 
