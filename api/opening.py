@@ -13,6 +13,7 @@ from api.sharing.calls import Calls
 from api.sharing.conversions import Conversions
 from api.sharing.intakes import AT_ONCE, PATIENCE, Intakes
 from api.sharing.queues import Queues
+from api.sharing.readings import Readings
 from api.sharing.references import CPU, DECODERS, WALL, References
 from api.sharing.reports import Reports
 from api.sharing.turns import Turns
@@ -73,7 +74,7 @@ def _state(
     decoders: Pictures,
 ) -> State:
     store, vault = Store(settings.storage_url), Vault.of(settings)
-    turns = Turns(database, settings)
+    turns, readings = Turns(database, settings), Readings(database)
     return State(
         settings=settings,
         database=database,
@@ -88,7 +89,8 @@ def _state(
             Shares(settings.connections_max),
         ),
         queues=Queues(database, settings.queued_max, told=settings.deliveries_max),
-        waiting=Waiting(database, doorbell),
+        readings=readings,
+        waiting=Waiting(database, doorbell, readings),
         watching=Watching(database, turns),
         prices=PriceList(database),
         references=References(decoders),

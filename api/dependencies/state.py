@@ -12,6 +12,7 @@ from api.sharing.calls import Calls
 from api.sharing.conversions import Conversions
 from api.sharing.intakes import Intakes
 from api.sharing.queues import Queues
+from api.sharing.readings import Readings
 from api.sharing.references import References
 from api.sharing.reports import Reports
 from api.sharing.turns import Turns
@@ -44,6 +45,7 @@ class State:
     presenter: Presenter
     callers: Callers
     queues: Queues
+    readings: Readings
     waiting: Waiting
     watching: Watching
     prices: PriceList

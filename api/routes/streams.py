@@ -40,7 +40,7 @@ async def stream_job(
 
     204 to a client that has its last event: a browser's `EventSource` would else come back for ever.
     """
-    found = await here.waiting.read(caller.project_id, job_id)
+    found = await here.readings.whole(caller.project_id, job_id)
     if found.job.status in TERMINAL and found.etag == last_event_id:
         return Response(status_code=204)
     changes = here.waiting.changes(caller.project_id, job_id, last_event_id)

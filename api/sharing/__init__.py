@@ -8,6 +8,7 @@ __all__ = [
     "conversions",
     "intakes",
     "queues",
+    "readings",
     "references",
     "reports",
     "turns",

@@ -14,6 +14,7 @@ import structlog
 from fastapi import Request
 
 from api.contract.formats.etags import matches
+from api.sharing.readings import Readings
 from models import jobs
 from models.errors import NotFound, Unavailable
 from models.images import fetches
@@ -42,9 +43,10 @@ Told = TypeVar("Told", Snapshot, Standing)  # each names its state
 class Waiting:
     """The clients of one process that wait for jobs, and for what became of a delivery."""
 
-    def __init__(self, database: Database, doorbell: Doorbell) -> None:
+    def __init__(self, database: Database, doorbell: Doorbell, readings: Readings) -> None:
         self._database = database
         self._doorbell = doorbell
+        self._jobs = readings
         self.draining = False
 
     async def terminal(
@@ -60,14 +62,14 @@ class Waiting:
         A caller that does not wait and has `seen` it as it is (`If-None-Match`) gets what the ETag tells.
         """
         if seen and not patience:
-            found = await jobs.read_version(self._database.direct, project_id, job_id)
+            found = await self._jobs.version(project_id, job_id)
             if matches(seen, found.etag):
                 return found
         if not patience:
-            return await self.read(project_id, job_id)
+            return await self._jobs.whole(project_id, job_id)
         return await self._until(
             lambda found: found.job.status in TERMINAL,
-            lambda: self.read(project_id, job_id),
+            lambda: self._jobs.whole(project_id, job_id),
             request,
             self._doorbell.waiter("job", str(job_id)),
             patience,
@@ -125,10 +127,6 @@ class Waiting:
         ):
             yield each
 
-    async def read(self, project_id: UUID, job_id: UUID) -> Snapshot:
-        """Return a job as it is. Raises `NotFound`."""
-        return await jobs.read(self._database.direct, project_id, job_id)
-
     async def changes(
         self, project_id: UUID, job_id: UUID, seen: str | None
     ) -> AsyncIterator[Snapshot | None]:
@@ -138,7 +136,7 @@ class Waiting:
         the job is gone, Postgres is away or this process drains: who listens comes back.
         """
         async for each in self._changes(
-            lambda: self.read(project_id, job_id),
+            lambda: self._jobs.whole(project_id, job_id),
             self._doorbell.waiter("job", str(job_id)),
             lambda found: found.job.status in TERMINAL,
             seen,

@@ -63,7 +63,15 @@ from models.jobs.queue.dispatching import (
 )
 from models.jobs.queue.explaining import explain
 from models.jobs.queue.outlook import Outlook, look
-from models.jobs.reading import Snapshot, finished, listing, read, read_version
+from models.jobs.reading import (
+    Snapshot,
+    demanded,
+    finished,
+    listing,
+    read,
+    read_several,
+    read_versions,
+)
 from models.jobs.reading.filtering import Filter
 from models.jobs.reading.searching import page
 from models.jobs.retention.erasing import erase
@@ -110,6 +118,7 @@ __all__ = [
     "charges",
     "claim_dispatch",
     "correct",
+    "demanded",
     "dispatch",
     "earlier",
     "erase",
@@ -142,7 +151,8 @@ __all__ = [
     "queue_full",
     "queued",
     "read",
-    "read_version",
+    "read_several",
+    "read_versions",
     "reading",
     "readmit",
     "reap",

@@ -16,6 +16,7 @@ __all__ = [
     "metrics",
     "places",
     "threads",
+    "together",
     "tracing",
     "vault",
     "version",

@@ -1,7 +1,7 @@
 """Callers: whose key or session a request has, and how often it may ask.
 
-`callers` knows those of the last seconds, `lookups` asks Postgres about all others together, `rates`
-counts, `shares` how much of each project is under way, and `uses` when each key was last used.
+`callers` knows those of the last seconds, and asks Postgres about all others together, `rates` counts,
+`shares` how much of each project is under way, and `uses` when each key was last used.
 Promises: a key that was revoked is refused within seconds, and a secret that nobody has costs no query of
 its own. Decides nothing about what a caller may do.
 """

@@ -6,10 +6,12 @@ Promises: a page costs the same however many jobs there are. Never writes.
 from models.jobs.reading.snapshots import (
     ATTEMPTS,
     Snapshot,
+    demanded,
     finished,
     listing,
     read,
-    read_version,
+    read_several,
+    read_versions,
     snapshots,
     with_clock,
 )
@@ -17,6 +19,7 @@ from models.jobs.reading.snapshots import (
 __all__ = [
     "ATTEMPTS",
     "Snapshot",
+    "demanded",
     "exporting",
     "feed",
     "filtering",
@@ -24,7 +27,8 @@ __all__ = [
     "flow",
     "listing",
     "read",
-    "read_version",
+    "read_several",
+    "read_versions",
     "searching",
     "snapshots",
     "with_clock",

@@ -1,23 +1,23 @@
 """Reading jobs: one with all that belongs to it, or a page of many."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, Uuid, func, select
+from sqlalchemy import ARRAY, Row, Select, Uuid, cast, column, func, or_, select
 
 from models.errors import NotFound
 from models.images.records import images_of
 from models.jobs import attempts, view
 from models.jobs.reading.filtering import CLOSED, Filter, narrow, within
 from models.jobs.view import Presenter
-from models.platform.db import Transaction
-from models.platform.db.direct import Direct
-from models.platform.db.statements import Reader, attributes, given, loaded, prepared
+from models.platform.db import Transaction, statements
+from models.platform.db.statements import Reader, Statement, attributes, given, loaded, prepared
 from models.platform.jsonable import Json
 from models.schema import Attempt, Image, Job
+
+Asked = tuple[UUID | None, UUID]  # a job, and of which project; None is any
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +59,27 @@ async def read(driver: Reader, project_id: UUID | None, job_id: UUID) -> Snapsho
 
     `project_id` is None only for a signed URL of this very job.
     """
-    asked = {"job": job_id, "project": project_id}
-    rows = await driver.read(_READ_ANY if project_id is None else _READ, asked)
-    if not rows:
-        raise NotFound("There is no such job in this project.")
-    row = rows[0]
-    now, gate = row.pop("now"), row.pop("gate")
-    return (await _whole(driver, [(loaded(Job, row), now, gate)]))[0]
+    return demanded((await read_several(driver, [(project_id, job_id)])).get((project_id, job_id)))
 
 
-async def read_version(direct: Direct, project_id: UUID, job_id: UUID) -> Snapshot:
-    """Read only as much of a job as its ETag tells. Raises `NotFound`."""
-    rows = await direct.read(_READ_VERSION, {"job": job_id, "project": project_id})
-    if not rows:
+async def read_several(driver: Reader, asked: Sequence[Asked]) -> dict[Asked, Snapshot]:
+    """Read jobs as `read` does; those that are not there are left out."""
+    rows = await driver.read(_READ, _places(asked))
+    places = [(row.pop("asked_of"), row["id"]) for row in rows]
+    return dict(zip(places, await _whole(driver, [_told(row) for row in rows]), strict=True))
+
+
+async def read_versions(driver: Reader, asked: Sequence[Asked]) -> dict[Asked, Snapshot]:
+    """Read only as much of jobs as their ETags tell; those that are not there are left out."""
+    rows = await driver.read(_READ_VERSIONS, _places(asked))
+    return {(row.pop("asked_of"), row["id"]): _version(row) for row in rows}
+
+
+def demanded(found: Snapshot | None) -> Snapshot:
+    """Return what was found, or raise `NotFound`."""
+    if found is None:
         raise NotFound("There is no such job in this project.")
-    now, gate = rows[0].pop("now"), rows[0].pop("gate")
-    return Snapshot(loaded(Job, rows[0]), (), (), now, gate)
+    return found
 
 
 async def listing(
@@ -93,12 +98,41 @@ async def finished(tx: Transaction, job_ids: Sequence[UUID]) -> list[UUID]:
     return list(await tx.scalars(ended))
 
 
-def _one(columns: Sequence[ColumnElement[object]]) -> Select[*tuple[Any, ...]]:
-    asked = select(*columns, func.now().label("now"), CLOSED.label("gate"))
-    return asked.where(Job.id == given("job", Uuid()))
+def _places(asked: Sequence[Asked]) -> dict[str, object]:
+    return {"projects": [project for project, _ in asked], "jobs": [job for _, job in asked]}
 
 
-_OF_PROJECT = Job.project_id == given("project", Uuid())
+def _told(row: statements.Row) -> tuple[Job, datetime, str | None]:
+    now, gate = row.pop("now"), row.pop("gate")
+    return loaded(Job, row), now, gate
+
+
+def _version(row: statements.Row) -> Snapshot:
+    job, now, gate = _told(row)
+    return Snapshot(job, (), (), now, gate)
+
+
+def _reading(names: Collection[str]) -> Statement:
+    """Write the statement that reads these attributes of the jobs asked for, and who asked."""
+    asked = (
+        func.unnest(
+            *(cast(given(name, ARRAY(Uuid())), ARRAY(Uuid())) for name in ("projects", "jobs"))
+        )
+        .table_valued(column("project_id", Uuid()), column("job_id", Uuid()))
+        .render_derived("asked")
+    )
+    return prepared(
+        select(
+            *(each for each in attributes(Job) if each.key in names),
+            asked.c.project_id.label("asked_of"),
+            func.now().label("now"),
+            CLOSED.label("gate"),
+        )
+        .join(asked, Job.id == asked.c.job_id)
+        .where(or_(Job.project_id == asked.c.project_id, asked.c.project_id.is_(None)))
+    )
+
+
 # What the ETag tells, and what is shown; the rest is for those who move a job.
 _TOLD = ("status", "version", "run_after", "waiting_reason")
 _SHOWN = (
@@ -125,11 +159,7 @@ _SHOWN = (
         "error",
     ),
 )
-_WHOLE = _one([each for each in attributes(Job) if each.key in {*_TOLD, *_SHOWN}])
-_READ, _READ_ANY = prepared(_WHOLE.where(_OF_PROJECT)), prepared(_WHOLE)
-_READ_VERSION = prepared(
-    _one([each for each in attributes(Job) if each.key in _TOLD]).where(_OF_PROJECT)
-)
+_READ, _READ_VERSIONS = _reading({*_TOLD, *_SHOWN}), _reading({"id", *_TOLD})
 
 
 ATTEMPTS = prepared(

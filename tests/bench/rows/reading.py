@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from itertools import repeat
+from itertools import cycle, islice, repeat
 
 from deploy.local import ports
 from tests.bench import client
 from tests.bench.figures import Figure
 from tests.bench.ground import INPUT, Darkroom, Ground
 
-_ROUNDS, _CONNECTIONS = 3, 16
+_ROUNDS, _CONNECTIONS, _JOBS = 3, 16, 100
 _END, _SEEN = b"\r\n\r\n", b'\r\nif-none-match: "1-queue"\r\n\r\n'  # a job that waits, seen before
 _LIMIT = (
     "nearly half of its CPU is what FastAPI and uvicorn take for an empty route, a quarter what FastAPI "
@@ -22,7 +22,7 @@ _WATCHED, _COUNTED = 12.0, 12.0
 
 
 async def measure(ground: Ground) -> list[Figure]:
-    """Poll one job in turns with the peer; then hold 2,000 clients."""
+    """Poll a hundred jobs in turns with the peer; then hold 2,000 clients."""
     each = 9_000 if ground.full else 3_000
     bare = ports.pick()
     with ground.database() as ours, ground.database(None) as theirs:
@@ -30,21 +30,21 @@ async def measure(ground: Ground) -> list[Figure]:
             ground.darkroom(ours, "api") as darkroom,
             ground.peer("bare.py", str(bare), theirs, port=bare),
         ):
-            poll = await _one(darkroom.port, darkroom.headers)
+            polls = await _made(darkroom.port, darkroom.headers)
             at = {
-                "darkroom": (darkroom.port, poll, 200),
-                "unchanged": (darkroom.port, poll.replace(_END, _SEEN, 1), 304),
-                "bare": (bare, await _one(bare, {}), 200),
+                "darkroom": (darkroom.port, polls, 200),
+                "unchanged": (darkroom.port, [each.replace(_END, _SEEN, 1) for each in polls], 304),
+                "bare": (bare, await _made(bare, {}), 200),
             }
             best: dict[str, float] = dict.fromkeys(at, 0.0)
             for turn in range(_ROUNDS + 1):
                 for name, (port, asked, status) in at.items():
                     n = each if turn else each // 10
                     load = await client.press(
-                        port, iter(repeat(asked, n)), connections=_CONNECTIONS
+                        port, islice(cycle(asked), n), connections=_CONNECTIONS
                     )
                     best[name] = max(best[name], load.demand(status).rate if turn else 0.0)
-            held = await _hold(darkroom, poll)
+            held = await _hold(darkroom, polls[0])
     return [
         Figure("GET /v1/jobs/{id}, rate, of a bare API", "bare FastAPI + one SELECT",
                best["darkroom"] / best["bare"], 0.85, "more",
@@ -56,13 +56,13 @@ async def measure(ground: Ground) -> list[Figure]:
     ]  # fmt: skip
 
 
-async def _one(port: int, headers: dict[str, str]) -> bytes:
-    """Make a job; returns the request that reads it."""
+async def _made(port: int, headers: dict[str, str]) -> list[bytes]:
+    """Make jobs; returns the requests that read them."""
     body = json.dumps({"input": INPUT}).encode()
     asked = client.request("POST", "/v1/jobs", body=body, headers=headers)
-    load = await client.press(port, iter((asked,)), connections=1, keep=True)
-    made = json.loads(load.demand(202).bodies[0])["id"]
-    return client.request("GET", f"/v1/jobs/{made}", headers=headers)
+    load = await client.press(port, repeat(asked, _JOBS), connections=1, keep=True)
+    made = [json.loads(each)["id"] for each in load.demand(202).bodies]
+    return [client.request("GET", f"/v1/jobs/{each}", headers=headers) for each in made]
 
 
 async def _hold(darkroom: Darkroom, asked: bytes) -> list[Figure]:

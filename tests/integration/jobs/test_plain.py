@@ -259,15 +259,16 @@ async def test_its_version_names_the_state_that_reading_all_of_it_names(
     direct, project = bench.database.direct, bench.caller.project_id
     for job_id in (*made, waiting.job_id, canceled):
         looked = await jobs.read(direct, project, job_id)
-        assert (await jobs.read_version(direct, project, job_id)).etag == looked.etag
+        version = await jobs.read_versions(direct, [(project, job_id)])
+        assert version[project, job_id].etag == looked.etag
         async with bench.database.transaction() as tx:
             assert (await jobs.read(tx, project, job_id)).etag == looked.etag
             assert looked.show(bench.presenter) == (await jobs.read(tx, project, job_id)).show(
                 bench.presenter
             )
-    for read in (jobs.read, jobs.read_version):
-        with pytest.raises(NotFound):
-            await read(direct, uuid4(), made[0])
+    with pytest.raises(NotFound):
+        await jobs.read(direct, uuid4(), made[0])
+    assert not await jobs.read_versions(direct, [(uuid4(), made[0])])
 
 
 Spoil = Callable[[Bench, Vault, UUID], Awaitable[object]]

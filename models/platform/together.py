@@ -1,0 +1,76 @@
+"""What is asked while a question is under way is the next question: one answer of Postgres' for many.
+
+Alone, a question goes out at once. Nobody is answered with what was read before they asked.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Asked = TypeVar("Asked", bound=Hashable)
+Found = TypeVar("Found")
+
+_PATIENCE = 3.0  # seconds that somebody waits for their question while others' fail
+
+
+@dataclass(slots=True)
+class _Askers(Generic[Found]):
+    """Who asks the same, since the first of them came."""
+
+    since: float
+    answers: list[asyncio.Future[Found | None]] = field(default_factory=list)
+
+    def tell(self, found: Found | None) -> None:
+        for answer in self.answers:
+            if not answer.done():  # otherwise who asked has left
+                answer.set_result(found)
+
+    def fail(self, why: BaseException) -> None:
+        for answer in self.answers:
+            if not answer.done():
+                answer.set_exception(why)
+                answer.exception()  # who asked may leave before it is told
+
+
+class Together(Generic[Asked, Found]):
+    """Questions of one kind in one process; `find` answers up to `most` of them at a time."""
+
+    def __init__(
+        self, find: Callable[[Sequence[Asked]], Awaitable[Mapping[Asked, Found]]], *, most: int
+    ) -> None:
+        self._find = find
+        self._most = most
+        self._waiting: dict[Asked, _Askers[Found]] = {}
+        self._asking: asyncio.Task[None] | None = None
+
+    async def find(self, asked: Asked) -> Found | None:
+        """Return what is found, which others may be given too, or None. Raises what `find` does."""
+        loop = asyncio.get_running_loop()
+        askers = self._waiting.get(asked)
+        if askers is None:
+            askers = self._waiting[asked] = _Askers(loop.time())
+        answer: asyncio.Future[Found | None] = loop.create_future()
+        askers.answers.append(answer)
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_for_all())
+        return await answer
+
+    async def _ask_for_all(self) -> None:
+        while self._waiting:
+            asked = self._take(list(self._waiting)[: self._most])
+            try:
+                found = await self._find(list(asked))
+            except BaseException as failed:
+                latest = asyncio.get_running_loop().time() - _PATIENCE
+                late = [each for each, askers in self._waiting.items() if askers.since < latest]
+                for askers in (*asked.values(), *self._take(late).values()):
+                    askers.fail(failed)
+                if not isinstance(failed, Exception):
+                    raise
+            else:
+                for each, askers in asked.items():
+                    askers.tell(found.get(each))
+
+    def _take(self, asked: Iterable[Asked]) -> dict[Asked, _Askers[Found]]:
+        return {each: self._waiting.pop(each) for each in asked}

@@ -1,0 +1,122 @@
+"""What is asked meanwhile is one question, and nobody is answered with what was read before they asked."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from models.errors import Unavailable
+from models.platform import together
+from models.platform.together import Together
+
+
+class _Source:
+    """Answers with how often it was asked, once the test lets it."""
+
+    def __init__(self) -> None:
+        self.questions: list[list[str]] = []
+        self.answering = asyncio.Event()
+        self.refusal: BaseException | None = None
+
+    async def find(self, asked: Sequence[str]) -> Mapping[str, int]:
+        self.questions.append(list(asked))
+        number, refusal = len(self.questions), self.refusal
+        await self.answering.wait()
+        if refusal is not None:
+            raise refusal
+        return {each: number for each in asked if each != "absent"}
+
+
+async def _settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_what_is_asked_meanwhile_is_the_next_question() -> None:
+    source = _Source()
+    asking = Together(source.find, most=10)
+    first = asyncio.create_task(asking.find("a"))
+    await _settle()
+    assert source.questions == [["a"]]  # alone, it has gone out at once
+    later = [asyncio.create_task(asking.find(each)) for each in ("b", "c", "absent", "b")]
+    await _settle()
+    source.answering.set()
+    assert await first == 1
+    assert await asyncio.gather(*later) == [2, 2, None, 2]
+    assert source.questions == [["a"], ["b", "c", "absent"]]
+
+
+async def test_nobody_is_answered_with_what_was_read_before_they_asked() -> None:
+    source = _Source()
+    asking = Together(source.find, most=10)
+    first = asyncio.create_task(asking.find("a"))
+    await _settle()
+    second = asyncio.create_task(asking.find("a"))
+    await _settle()
+    source.answering.set()
+    assert [await first, await second] == [1, 2]
+
+
+async def test_no_question_is_of_more_than_it_may_be() -> None:
+    source = _Source()
+    source.answering.set()
+    asking = Together(source.find, most=2)
+    await asyncio.gather(*(asking.find(each) for each in "abcde"))
+    assert source.questions == [["a", "b"], ["c", "d"], ["e"]]
+
+
+async def test_who_leaves_takes_no_other_along() -> None:
+    source = _Source()
+    asking = Together(source.find, most=10)
+    asked = [asyncio.create_task(asking.find(each)) for each in "aab"]
+    await _settle()
+    asked[0].cancel()
+    await _settle()
+    source.answering.set()
+    assert [await asked[1], await asked[2]] == [1, 1]
+    assert await asking.find("c") == 2
+
+
+async def test_a_question_that_fails_fails_for_those_who_asked_it_alone() -> None:
+    source = _Source()
+    source.refusal = Unavailable("The database is away.")
+    asking = Together(source.find, most=10)
+    first = [asyncio.create_task(asking.find(each)) for each in "ab"]
+    await _settle()
+    source.refusal = None
+    second = asyncio.create_task(asking.find("c"))
+    await _settle()
+    source.answering.set()
+    for each in first:
+        with pytest.raises(Unavailable):
+            await each
+    assert await second == 2
+
+
+async def test_who_has_waited_long_while_others_failed_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = _Source()
+    source.refusal = Unavailable("The database is away.")
+    asking = Together(source.find, most=1)
+    asked = [asyncio.create_task(asking.find(each)) for each in "abc"]
+    await _settle()
+    monkeypatch.setattr(together, "_PATIENCE", -1.0)
+    source.answering.set()
+    for each in asked:
+        with pytest.raises(Unavailable):
+            await each
+    assert source.questions == [["a"]]
+
+
+async def test_its_end_is_told_to_those_who_wait() -> None:
+    source = _Source()
+    source.refusal = asyncio.CancelledError()
+    asking = Together(source.find, most=10)
+    first = asyncio.create_task(asking.find("a"))
+    await _settle()
+    source.answering.set()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    source.refusal = None
+    assert await asking.find("b") == 2
