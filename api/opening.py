@@ -9,6 +9,7 @@ from api.dependencies.state import State
 from api.edge.callers import Callers
 from api.edge.callers.rates import Rates
 from api.edge.callers.shares import Shares
+from api.sharing.admissions import Admissions
 from api.sharing.calls import Calls
 from api.sharing.conversions import Conversions
 from api.sharing.intakes import AT_ONCE, PATIENCE, Intakes
@@ -74,6 +75,7 @@ def _state(
     decoders: Pictures,
 ) -> State:
     store, vault = Store(settings.storage_url), Vault.of(settings)
+    presenter = Presenter.of(settings, vault)
     turns, readings = Turns(database, settings), Readings(database)
     return State(
         settings=settings,
@@ -81,7 +83,7 @@ def _state(
         doorbell=doorbell,
         store=store,
         vault=vault,
-        presenter=Presenter.of(settings, vault),
+        presenter=presenter,
         callers=Callers(
             database,
             Rates(settings.requests_per_minute),
@@ -89,6 +91,7 @@ def _state(
             Shares(settings.connections_max),
         ),
         queues=Queues(database, settings.queued_max, told=settings.deliveries_max),
+        admissions=Admissions(database, turns, presenter),
         readings=readings,
         waiting=Waiting(database, doorbell, readings),
         watching=Watching(database, turns),

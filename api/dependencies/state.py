@@ -8,6 +8,7 @@ import structlog
 from fastapi import Request
 
 from api.edge.callers import Callers
+from api.sharing.admissions import Admissions
 from api.sharing.calls import Calls
 from api.sharing.conversions import Conversions
 from api.sharing.intakes import Intakes
@@ -45,6 +46,7 @@ class State:
     presenter: Presenter
     callers: Callers
     queues: Queues
+    admissions: Admissions
     readings: Readings
     waiting: Waiting
     watching: Watching

@@ -4,6 +4,7 @@ Promises: one project cannot take all of it, and no request waits behind another
 """
 
 __all__ = [
+    "admissions",
     "calls",
     "conversions",
     "intakes",

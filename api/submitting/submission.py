@@ -153,16 +153,15 @@ async def accept(
 
     Raises what `jobs.submit` does.
     """
-    async with here.turns.take(caller.project_id):
-        if not full:
-            made = await jobs.admit(here.database.direct, here.presenter, caller, asked, name)
-            if made is not None:
-                return made, False
-        async with here.database.transaction() as tx:
-            job, replayed = await jobs.submit(
-                tx, here.presenter, caller, asked, idempotency=name, full=full
-            )
-            return await jobs.read(tx, caller.project_id, job.id), replayed
+    if not full:
+        made = await here.admissions.admit(caller, asked, name)
+        if made is not None:
+            return made, False
+    async with here.turns.open(caller.project_id) as tx:
+        job, replayed = await jobs.submit(
+            tx, here.presenter, caller, asked, idempotency=name, full=full
+        )
+        return await jobs.read(tx, caller.project_id, job.id), replayed
 
 
 async def _earlier(here: State, caller: Caller, name: Idempotency | None) -> Snapshot | None:

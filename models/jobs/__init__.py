@@ -83,14 +83,15 @@ from models.jobs.running.postponing import keep_at_once, keep_later
 from models.jobs.running.readmitting import Waiting, readmit, waiting_for_budget
 from models.jobs.running.reaping import Reaped, overdue, reap
 from models.jobs.running.starting import Dispatched, Start, Terms, start, start_plain, started
-from models.jobs.submission.admitting import admit
-from models.jobs.submission.inserting import Idempotency, Submission
+from models.jobs.submission.admitting import admit, admit_several, is_plain
+from models.jobs.submission.candidates import Candidate, Idempotency, Submission
 from models.jobs.submission.naming import earlier, fingerprint
 from models.jobs.submission.retrying import again, retry, retry_name
 from models.jobs.submission.submitting import queue_full, queued, submit
 
 __all__ = [
     "Bounds",
+    "Candidate",
     "Correction",
     "Dispatch",
     "Dispatched",
@@ -109,6 +110,7 @@ __all__ = [
     "Waiting",
     "actions",
     "admit",
+    "admit_several",
     "again",
     "agenda",
     "attempts",
@@ -131,6 +133,7 @@ __all__ = [
     "hand_back",
     "identify",
     "inferences",
+    "is_plain",
     "keep_at_once",
     "keep_late",
     "keep_later",

@@ -12,7 +12,7 @@ from models.audit_log import recording
 from models.errors import LimitReached, NotFound
 from models.jobs.actions import choosing
 from models.jobs.reading.filtering import Filter
-from models.jobs.submission.inserting import demand_accepting
+from models.jobs.submission.candidates import demand_accepting
 from models.jobs.submission.naming import wished_before
 from models.money import prices
 from models.platform.db import Transaction

@@ -18,7 +18,7 @@ from models import ids
 from models.accounts.callers import Caller
 from models.errors import LimitReached, Unavailable
 from models.jobs.batches import rows
-from models.jobs.submission.inserting import demand_accepting
+from models.jobs.submission.candidates import demand_accepting
 from models.jobs.submission.naming import demand_same
 from models.money import budgets
 from models.platform.db import Transaction

@@ -14,7 +14,7 @@ from models.accounts.callers import Caller
 from models.errors import KeyReuse
 from models.jobs.batches.accepting import Order, begin
 from models.jobs.batches.reading import Standing, read
-from models.jobs.submission.inserting import Idempotency, Submission
+from models.jobs.submission.candidates import Idempotency, Submission
 from models.jobs.submission.submitting import submit_several
 from models.jobs.view import Presenter
 from models.platform.db import Transaction

@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.accounts.callers import Caller
-from models.jobs.submission.inserting import HANDICAP
+from models.jobs.submission.candidates import HANDICAP
 from models.money import ledger
 from models.platform import tracing
 from models.platform.db.statements import Statement, prepared

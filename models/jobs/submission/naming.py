@@ -13,7 +13,7 @@ from sqlalchemy import select
 from models import ids
 from models.accounts.callers import Caller
 from models.errors import KeyReuse
-from models.jobs.submission.inserting import Idempotency
+from models.jobs.submission.candidates import Idempotency
 from models.platform.db import Transaction
 from models.schema import Action, Batch, Erasure, Job, Project
 

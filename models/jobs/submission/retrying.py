@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from models.accounts.callers import Caller
 from models.errors import Conflict, Erased, NotFinished, NotFound
-from models.jobs.submission.inserting import Idempotency, Submission
+from models.jobs.submission.candidates import Idempotency, Submission
 from models.jobs.submission.naming import earlier
 from models.jobs.submission.submitting import submit
 from models.jobs.view import Presenter

@@ -13,14 +13,8 @@ from models.images import collector
 from models.images.references import kept_in
 from models.jobs.endings import following
 from models.jobs.endings.following import Place
-from models.jobs.submission.inserting import (
-    Idempotency,
-    Submission,
-    insertions,
-    later,
-    made,
-    values,
-)
+from models.jobs.submission.candidates import Candidate, Idempotency, Submission, asked
+from models.jobs.submission.inserting import insertions
 from models.jobs.submission.naming import earlier
 from models.jobs.view import Presenter
 from models.money import ledger
@@ -69,7 +63,7 @@ async def submit_several(
     tx: Transaction,
     presenter: Presenter,
     caller: Caller,
-    asked: Sequence[Submission],
+    submissions: Sequence[Submission],
     group_id: UUID,
     *,
     idempotency: Idempotency | None = None,
@@ -81,7 +75,7 @@ async def submit_several(
     Raises what `submit` does.
     """
     group: list[Job] = []
-    for number, submission in enumerate(asked, 1):
+    for number, submission in enumerate(submissions, 1):
         name = None if group else idempotency
         row = {"batch_id": group_id, "batch_row": number}
         job, replayed = await _accept(tx, presenter, caller, submission, name, full=full, row=row)
@@ -131,9 +125,9 @@ async def _insert(
     row: Mapping[str, object],
 ) -> Job | None:
     statement, differs = (_OF_GROUP if row else _ALONE).at(place)
-    known = {**values(caller, submission, idempotency), **row, **differs}
-    inserted = await tx.first(statement, known | later(submission))
-    return None if inserted is None else made(known, inserted)
+    candidate = Candidate.of(caller, submission, idempotency).at(**row, **differs)
+    inserted = await tx.first(statement, asked([candidate]))
+    return None if inserted is None else candidate.made(inserted)
 
 
 async def _there_already(tx: Transaction, caller: Caller, idempotency: Idempotency | None) -> Job:

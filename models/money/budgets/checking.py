@@ -193,7 +193,8 @@ ROOM = text(f"""
 
 MOVED = text("""
     UPDATE budget_windows w SET held = w.held + made.held
-      FROM made, owner, unnest(owner.budgets, owner.starts) AS at (budget_id, starts_at)
+      FROM (SELECT sum(held) AS held FROM made HAVING count(*) > 0) made,
+           owner, unnest(owner.budgets, owner.starts) AS at (budget_id, starts_at)
      WHERE (w.budget_id, w.starts_at) = (at.budget_id, at.starts_at)
     RETURNING w.budget_id
 """)

@@ -22,6 +22,9 @@ from models.platform.db.absences import absence, leads_astray
 from models.platform.db.statements import LongStatement, Row, Statement, Values
 from models.platform.metrics import PoolState
 
+# A statement is at fault, or what it was given; whatever else Postgres says is `Unavailable`.
+StatementError = psycopg.Error
+
 ADAPTERS = AdaptersMap(psycopg.adapters)
 ADAPTERS.register_dumper(dict, JsonbDumper)  # what is a dict here is `jsonb` there
 
