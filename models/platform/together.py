@@ -1,6 +1,7 @@
 """What is asked while a question is under way is the next question: one answer of Postgres' for many.
 
-Alone, a question goes out at once. Nobody is answered with what was read before they asked.
+Alone, a question goes out at once. Nobody is answered with what was read before they asked, but where what
+is known may be some seconds old anyhow.
 """
 
 import asyncio
@@ -34,13 +35,22 @@ class _Askers(Generic[Found]):
 
 
 class Together(Generic[Asked, Found]):
-    """Questions of one kind in one process; `find` answers up to `most` of them at a time."""
+    """Questions of one kind in one process; `find` answers up to `most` of them at a time.
+
+    With `joining`, whoever asks what is under way already is given that answer.
+    """
 
     def __init__(
-        self, find: Callable[[Sequence[Asked]], Awaitable[Mapping[Asked, Found]]], *, most: int
+        self,
+        find: Callable[[Sequence[Asked]], Awaitable[Mapping[Asked, Found]]],
+        *,
+        most: int,
+        joining: bool = False,
     ) -> None:
         self._find = find
         self._most = most
+        self._joining = joining
+        self._under_way: dict[Asked, _Askers[Found]] = {}
         self._waiting: dict[Asked, _Askers[Found]] = {}
         self._asking: asyncio.Task[None] | None = None
 
@@ -48,6 +58,8 @@ class Together(Generic[Asked, Found]):
         """Return what is found, which others may be given too, or None. Raises what `find` does."""
         loop = asyncio.get_running_loop()
         askers = self._waiting.get(asked)
+        if askers is None and self._joining:
+            askers = self._under_way.get(asked)
         if askers is None:
             askers = self._waiting[asked] = _Askers(loop.time())
         answer: asyncio.Future[Found | None] = loop.create_future()
@@ -58,10 +70,11 @@ class Together(Generic[Asked, Found]):
 
     async def _ask_for_all(self) -> None:
         while self._waiting:
-            asked = self._take(list(self._waiting)[: self._most])
+            self._under_way = asked = self._take(list(self._waiting)[: self._most])
             try:
                 found = await self._find(list(asked))
             except BaseException as failed:
+                self._under_way = {}
                 latest = asyncio.get_running_loop().time() - _PATIENCE
                 late = [each for each, askers in self._waiting.items() if askers.since < latest]
                 for askers in (*asked.values(), *self._take(late).values()):
@@ -69,6 +82,7 @@ class Together(Generic[Asked, Found]):
                 if not isinstance(failed, Exception):
                     raise
             else:
+                self._under_way = {}
                 for each, askers in asked.items():
                     askers.tell(found.get(each))
 

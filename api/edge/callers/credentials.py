@@ -32,7 +32,7 @@ class Credentials:
         self._well_formed = well_formed
         self._known: dict[bytes, tuple[float, Caller]] = {}
         self._unknown: dict[bytes, float] = {}
-        self._lookups = Together(partial(find, database.direct), most=_TOGETHER)
+        self._lookups = Together(partial(find, database.direct), most=_TOGETHER, joining=True)
 
     async def caller(self, secret: str) -> Caller | None:
         """Return whom a secret speaks for; None when it is mistyped, unknown, expired or revoked."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from models.errors import ModelUnavailable
 from models.money.prices.knowing import learned_prices
 from models.platform.db import Database
+from models.platform.together import Together
 from models.provider import catalog
 from models.provider.catalog import Model
 from models.provider.rates import Known
@@ -18,6 +19,7 @@ class PriceList:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._reading: Together[None, None] = Together(self._read, most=1, joining=True)
         self._read_at = float("-inf")
         self._learned: dict[str, Known] = {}
 
@@ -36,6 +38,11 @@ class PriceList:
     async def learned(self) -> Mapping[str, Known]:
         """Return what was told or taught, by model; raises `Unavailable`."""
         if time.monotonic() - self._read_at >= _BELIEVED:
-            self._learned = await learned_prices(self._database.direct)
-            self._read_at = time.monotonic()
+            await self._reading.find(None)
         return self._learned
+
+    async def _read(self, _: object) -> Mapping[None, None]:
+        """Read them, once for all who need them meanwhile."""
+        self._learned = await learned_prices(self._database.direct)
+        self._read_at = time.monotonic()
+        return {}

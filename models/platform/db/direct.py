@@ -36,19 +36,32 @@ _IDLE = 60.0  # seconds until a connection that nobody needed is closed
 _PREPARED_AFTER = 0
 
 
-class _Stack(AsyncConnectionPool[AsyncConnection[DictRow]]):
+class _Connection(AsyncConnection[DictRow]):
+    """A connection that knows whether somebody has had it: until then it has no plans."""
+
+    used = False
+
+
+class _Stack(AsyncConnectionPool[_Connection]):
     """A pool that lends the connection which came back last, so that few know the plans and are kept.
 
     The library lends the one that came back first. Postgres plans a statement anew the first five times on
-    each connection, which takes longer than to run it.
+    each connection, which takes longer than to run it; a new connection, for which nobody waits any more,
+    is the last that is lent, since the first statements on it take tens of milliseconds.
     """
 
     async def _get_ready_connection(
         self,
         timeout: float | None,  # noqa: ASYNC109 - it is the library's
-    ) -> AsyncConnection[DictRow] | None:
+    ) -> _Connection | None:
         self._pool.rotate()
         return await super()._get_ready_connection(timeout)
+
+    async def _add_to_pool(self, conn: _Connection) -> None:
+        is_new, conn.used = not conn.used, True
+        await super()._add_to_pool(conn)
+        if is_new and self._pool and self._pool[-1] is conn:
+            self._pool.rotate()
 
 
 class Direct:
@@ -73,7 +86,7 @@ class Direct:
         self._make = partial(
             _Stack,
             connect,
-            connection_class=AsyncConnection[DictRow],
+            connection_class=_Connection,
             kwargs=settings,
             min_size=0,
             max_size=size,

@@ -20,3 +20,19 @@ async def test_the_connection_that_came_back_last_is_lent_next(database: Databas
 async def test_a_statement_is_prepared_at_its_first_use(database: Database) -> None:
     await database.direct.read(PID, {"seconds": 0})
     assert await database.direct.read(OWN, {}) == [{"n": 1}]
+
+
+async def test_a_new_connection_that_nobody_waits_for_any_more_is_lent_last(
+    database: Database,
+) -> None:
+    direct = database.direct
+    for _ in range(20):  # until the first connection is back before the second one is there
+        await direct.close()
+        (first,) = await direct.read(PID, {"seconds": 0})
+        both = await asyncio.gather(*(direct.read(PID, {"seconds": 0}) for _ in range(2)))
+        if {rows[0]["pid"] for rows in both} == {first["pid"]}:
+            break
+    async with asyncio.timeout(10):
+        while (state := direct.pool()).open < 2 or state.used:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.01)
+    assert (await direct.read(PID, {"seconds": 0}))[0]["pid"] == first["pid"]

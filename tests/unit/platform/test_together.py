@@ -57,6 +57,18 @@ async def test_nobody_is_answered_with_what_was_read_before_they_asked() -> None
     assert [await first, await second] == [1, 2]
 
 
+async def test_where_it_may_be_older_who_asks_the_same_joins_what_is_under_way() -> None:
+    source = _Source()
+    asking = Together(source.find, most=10, joining=True)
+    asked = [asyncio.create_task(asking.find("a"))]
+    await _settle()
+    asked += [asyncio.create_task(asking.find(each)) for each in "ab"]
+    await _settle()
+    source.answering.set()
+    assert await asyncio.gather(*asked) == [1, 1, 2]
+    assert await asking.find("a") == 3
+
+
 async def test_no_question_is_of_more_than_it_may_be() -> None:
     source = _Source()
     source.answering.set()
