@@ -24,7 +24,8 @@ from models.settings import Settings
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it did what it says, 1 on a difference, 2 on a refusal in one line."""
-    asked = parsing.parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    asked = parsing.parser(*given[:1]).parse_args(given)
     try:
         if "prints" in asked:
             print(asked.prints(asked))

@@ -13,7 +13,7 @@ from models.settings import LocalSettings, inherited, local_only
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LOOPBACK = "127.0.0.0/8,::1/128"
-_LATENCY = "2"  # seconds per simulated call: long enough to see a job run
+_LATENCY = "1"  # seconds per simulated call: long enough to see a job run
 _GRACE_SIMULATED = 20.0  # seconds: nothing is lost when a simulated call is abandoned
 _GRACE_PAID = 330.0  # the longest paid call and the keeping of its image
 _AFTER_GRACE = timedelta(seconds=5)

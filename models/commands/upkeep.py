@@ -1,13 +1,12 @@
-"""The database and what stands in it: migrations, the audit, secrets sealed anew, rows set aside."""
+"""What stands in the database: the audit, secrets sealed anew, rows set aside."""
 
 from argparse import Namespace
 
-from models import settings
 from models.commands.command import Commands, Said, add, opened
 from models.coordination import aside
 from models.money import audit
 from models.platform import jsonable
-from models.platform.db import Database, migrate
+from models.platform.db import Database
 from models.platform.vault import Vault
 from models.settings import Settings
 from models.webhooks import resealing
@@ -17,8 +16,6 @@ _ROWS = 1_000  # of a listing
 
 def add_to(commands: Commands) -> None:
     """Add these commands."""
-    brought = commands.add_parser("migrate", help="bring the database to this code's revision")
-    brought.set_defaults(prints=_migrate)
     add(commands, "audit", _audit, "compare ledger, sums and attempts; exits 1 on a difference")
     add(
         commands,
@@ -27,14 +24,6 @@ def add_to(commands: Commands) -> None:
         "list the rows that a duty failed at, and passes by for now",
     )
     add(commands, "reseal", _reseal, "seal every secret under DARKROOM_SECRET; the old one can go")
-
-
-def _migrate(_: Namespace) -> str:
-    """Bring the database to this code's revision; return what to print of it."""
-    at, own = migrate.migrate(settings.database_url()), migrate.head()
-    if at == own:
-        return f"database at revision {at}"
-    return f"database at revision {at}, newer than this code's {own}: nothing to do"
 
 
 async def _audit(database: Database, _: Namespace, __: Settings) -> Said:

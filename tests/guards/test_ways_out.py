@@ -37,6 +37,7 @@ ALLOWED = {
     "models/platform/db/connecting.py": {"create_engine", "psycopg"},
     "models/platform/db/database.py": {"create_async_engine", "psycopg"},
     "models/platform/db/direct.py": {"psycopg"},
+    "models/platform/db/stack.py": {"psycopg"},
     "models/platform/db/statements.py": {"psycopg"},  # writes in its dialect
     "models/platform/db/migrate.py": {"psycopg"},  # reads the SQLSTATE of an error
     "models/settings/postgres_url.py": {

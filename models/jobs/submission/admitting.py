@@ -20,7 +20,7 @@ from models.images.references import kept_in
 from models.jobs.endings import following
 from models.jobs.reading import Snapshot, read
 from models.jobs.submission.candidates import Candidate, Idempotency, Submission, asked
-from models.jobs.submission.inserting import insertions
+from models.jobs.submission.inserting import Insertions
 from models.jobs.view import Presenter
 from models.money import budgets
 from models.platform.db.direct import Direct, DirectTransaction, StatementError
@@ -96,8 +96,8 @@ _OWNER = (
     .with_for_update(read=True, key_share=True)
     .cte("owner")
 )
-_ADMIT = insertions(_OWNER)
-_WITHIN = insertions(
+_ADMIT = Insertions(_OWNER)
+_WITHIN = Insertions(
     budgets.ROOM.columns(column("id", Uuid())).cte("owner"),
     budgets.MOVED.columns(column("budget_id", Uuid())).cte("moved"),
 )

@@ -5,7 +5,8 @@ Idempotency-Key another job has already, or whose input another one leads.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from functools import cached_property, partial
+from typing import Any
 
 from sqlalchemy import CTE, JSON, ColumnElement, Interval, Uuid, column, func, literal, null, select
 from sqlalchemy import inspect as mapped
@@ -39,37 +40,42 @@ _DECIDED = (
 _NEEDED = ("id", "project_id", "key_id", "customer", "held", "model")
 
 
-class Insertions(NamedTuple):
+class Insertions:
     """The statement for each place that a job may have: the queue, behind a leader, or done.
 
-    All are given what is `asked`; in the queue that may be for many.
+    They are for the project that `owner` selects, if it does; `row` are more columns of the job. All are
+    given what is `asked`; in the queue that may be for many. Each is written when it is first needed: they
+    are long, and most processes make no job.
     """
 
-    queued: Statement
-    following: Statement
-    done: Statement
+    def __init__(self, owner: CTE, *others: CTE, **row: ColumnElement[Any]) -> None:
+        self._written = partial(_insertion, owner, *others, **row)
+
+    @cached_property
+    def queued(self) -> Statement:
+        """For a job that waits in the queue."""
+        return self._written()
+
+    @cached_property
+    def _following(self) -> Statement:
+        return self._written(run_after=null(), leader_id=given("leader_id", Uuid()))
+
+    @cached_property
+    def _done(self) -> Statement:
+        return self._written(
+            status=literal("succeeded"),
+            finished_at=func.now(),
+            reused_from=given("reused_from", Uuid()),
+        )
 
     def at(self, place: Place) -> tuple[Statement, Mapping[str, object]]:
         """Return the statement for this place, and in which of its values such a job differs."""
         if place.image is not None:
             taken = {"held": 0, "waiting_reason": None, "reused_from": place.image.job_id}
-            return self.done, taken
+            return self._done, taken
         if place.leader_id is not None:
-            return self.following, {"waiting_reason": "following", "leader_id": place.leader_id}
+            return self._following, {"waiting_reason": "following", "leader_id": place.leader_id}
         return self.queued, {}
-
-
-def insertions(owner: CTE, *others: CTE, **row: ColumnElement[Any]) -> Insertions:
-    """Write them for the project that `owner` selects, if it does; `row` are more columns of the job."""
-    follows = {"run_after": null(), "leader_id": given("leader_id", Uuid())}
-    done = {
-        "status": literal("succeeded"),
-        "finished_at": func.now(),
-        "reused_from": given("reused_from", Uuid()),
-    }
-    return Insertions(
-        *(_insertion(owner, *others, **place, **row) for place in ({}, follows, done))
-    )
 
 
 def _insertion(owner: CTE, *others: CTE, **place: ColumnElement[Any]) -> Statement:

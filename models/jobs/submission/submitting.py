@@ -14,7 +14,7 @@ from models.images.references import kept_in
 from models.jobs.endings import following
 from models.jobs.endings.following import Place
 from models.jobs.submission.candidates import Candidate, Idempotency, Submission, asked
-from models.jobs.submission.inserting import insertions
+from models.jobs.submission.inserting import Insertions
 from models.jobs.submission.naming import earlier
 from models.jobs.view import Presenter
 from models.money import ledger
@@ -29,8 +29,8 @@ _OWNER = select(Project.id).where(Project.id == given("project_id", Uuid())).cte
 
 
 _NO_ROW: Mapping[str, object] = {}
-_ALONE = insertions(_OWNER)
-_OF_GROUP = insertions(
+_ALONE = Insertions(_OWNER)
+_OF_GROUP = Insertions(
     _OWNER,
     batch_id=given("batch_id", Uuid()),
     batch_row=given("batch_row", BigInteger()),

@@ -15,10 +15,10 @@ from psycopg.adapt import AdaptersMap
 from psycopg.pq import ExecStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import JsonbDumper
-from psycopg_pool import AsyncConnectionPool
 
 from models.errors import Unavailable
 from models.platform.db.absences import absence, leads_astray
+from models.platform.db.stack import Connection, Stack
 from models.platform.db.statements import LongStatement, Row, Statement, Values
 from models.platform.metrics import PoolState
 
@@ -34,34 +34,6 @@ _RECONNECT = 0.0
 _IDLE = 60.0  # seconds until a connection that nobody needed is closed
 # A statement is prepared at its first use: there are few, and each is used over and over.
 _PREPARED_AFTER = 0
-
-
-class _Connection(AsyncConnection[DictRow]):
-    """A connection that knows whether somebody has had it: until then it has no plans."""
-
-    used = False
-
-
-class _Stack(AsyncConnectionPool[_Connection]):
-    """A pool that lends the connection which came back last, so that few know the plans and are kept.
-
-    The library lends the one that came back first. Postgres plans a statement anew the first five times on
-    each connection, which takes longer than to run it; a new connection, for which nobody waits any more,
-    is the last that is lent, since the first statements on it take tens of milliseconds.
-    """
-
-    async def _get_ready_connection(
-        self,
-        timeout: float | None,  # noqa: ASYNC109 - it is the library's
-    ) -> _Connection | None:
-        self._pool.rotate()
-        return await super()._get_ready_connection(timeout)
-
-    async def _add_to_pool(self, conn: _Connection) -> None:
-        is_new, conn.used = not conn.used, True
-        await super()._add_to_pool(conn)
-        if is_new and self._pool and self._pool[-1] is conn:
-            self._pool.rotate()
 
 
 class Direct:
@@ -84,9 +56,9 @@ class Direct:
             "context": ADAPTERS, **options,
         }  # fmt: skip
         self._make = partial(
-            _Stack,
+            Stack,
             connect,
-            connection_class=_Connection,
+            connection_class=Connection,
             kwargs=settings,
             min_size=0,
             max_size=size,
@@ -99,7 +71,7 @@ class Direct:
         # Who waits for a connection, by the end of its patience; and how many are lent.
         self._waiting: set[asyncio.Timeout] = set()
         self._lent_out = 0
-        self._pool: _Stack | None = None
+        self._pool: Stack | None = None
 
     async def write(self, statement: Statement, values: Values) -> DictRow | None:
         """Run one statement and return its first row; otherwise as `write_all`."""

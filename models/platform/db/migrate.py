@@ -66,26 +66,30 @@ def migrate(url: str, *, patience: timedelta = _PATIENCE) -> str:
 
 
 def _migrate(url: str) -> str:
-    # Here, because a tenth of every role's start would go into loading it.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-
-    config = Config()
-    config.set_main_option("script_location", str(_HERE))
     engine = open_engine(url)
     try:
         with engine.begin() as connection:
             demand_encoding(connection)
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             at = _revision(connection)
-            if at is not None and at > head():
+            if at is not None and at >= head():
                 return at
             connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT}'"))
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            _upgrade(connection)
     finally:
         engine.dispose()
     return head()
+
+
+def _upgrade(connection: Connection) -> None:
+    # Here, because a tenth of every role's start would go into loading it.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(_HERE))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 @cache
