@@ -22,6 +22,7 @@ from models.platform import tracing
 from models.platform.db.absences import is_refusal
 from models.platform.db.direct import Direct, DirectTransaction
 from models.platform.db.failures import said
+from models.platform.together import Together
 from models.states import DeliveryState
 from models.webhooks import deliveries
 from models.webhooks.deliveries import ClaimedDelivery, Patience, Place, Tried, TryResult
@@ -29,8 +30,7 @@ from models.webhooks.signing import sign
 from worker.egress.connection import Unreachable
 from worker.judging import Met, judge
 from worker.runtime import metrics
-from worker.runtime.context import Context, Finished, whose
-from worker.runtime.gathering import Gathering
+from worker.runtime.context import Context, Finished, Fresh, whose
 from worker.runtime.persistence import persist
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -64,10 +64,10 @@ async def at_once(context: Context, new: Sequence[Place]) -> None:
 
     The dispatcher is rung for the others. Should this process die first, it finds them by its clock.
     """
-    context.fresh = context.fresh or Gathering(partial(_start_fresh, context), most=BUNDLE)
+    context.fresh = context.fresh or Together(partial(_start_fresh, context), most=BUNDLE)
     begun = False
     try:
-        begun = not context.draining and await context.fresh.put(new)
+        begun = not context.draining and bool(await context.fresh.find(Fresh(new)))
     except Unavailable:
         pass
     except Exception as failed:  # noqa: BLE001 - it may be one of them that is at fault
@@ -76,12 +76,12 @@ async def at_once(context: Context, new: Sequence[Place]) -> None:
         context.database.direct.ring("deliveries")
 
 
-async def _start_fresh(context: Context, fresh: Sequence[Sequence[Place]]) -> list[bool]:
+async def _start_fresh(context: Context, fresh: Sequence[Fresh]) -> dict[Fresh, bool]:
     """Begin the new deliveries of several jobs; false for each when fewer may begin than there are."""
-    wanted = Counter(chain.from_iterable(fresh))
+    wanted = Counter(chain.from_iterable(each.places for each in fresh))
     claimed = await _take_here(context, context.database.direct, wanted, within=2)
     _begin(context, claimed)
-    return [len(claimed) == wanted.total()] * len(fresh)
+    return dict.fromkeys(fresh, len(claimed) == wanted.total())
 
 
 def _begin(context: Context, claimed: Sequence[ClaimedDelivery]) -> None:
@@ -176,9 +176,9 @@ async def _record(
     delivery_id, number = claimed.delivery_id, claimed.number
     line = Tried(delivery_id, number, at, tried)
     if line.plain:
-        context.tries = context.tries or Gathering(partial(_write, context), most=BUNDLE)
+        context.tries = context.tries or Together(partial(_write, context), most=BUNDLE)
         try:
-            if await context.tries.put((line, _follows(claimed, tried))):
+            if await context.tries.find(Finished(line, _follows(claimed, tried))):
                 return tried.state
         except Exception as failed:
             if not isinstance(failed, Unavailable) and not is_refusal(failed):
@@ -199,23 +199,23 @@ def _follows(claimed: ClaimedDelivery, tried: TryResult) -> Place | None:
     return (claimed.project_id, claimed.destination) if more else None
 
 
-async def _write(context: Context, tries: Sequence[Finished]) -> list[bool]:
+async def _write(context: Context, tries: Sequence[Finished]) -> dict[Finished, bool]:
     """Write tries down together; in the same transaction their places go to what is due behind them."""
     direct, patience = context.database.direct, Patience.of(context.settings)
-    lines, claimed = [line for line, _ in tries], list[ClaimedDelivery]()
-    if context.draining or not any(place for _, place in tries):
+    lines, claimed = [each.tried for each in tries], list[ClaimedDelivery]()
+    if context.draining or not any(each.follows for each in tries):
         written = await deliveries.record_plain(direct, patience, lines)
     else:
         async with direct.transaction() as tx:
             written = await deliveries.record_plain(tx, patience, lines)
-            ended = compress((place for _, place in tries), written.done)
+            ended = compress((each.follows for each in tries), written.done)
             free = Counter(place for place in ended if place)
             given_back = sum(written.done)
             claimed = await _take_here(context, tx, free, given_back=given_back) if free else []
     _begin(context, claimed)
     if written.due and sum(written.done) > len(claimed):
         direct.ring("deliveries")  # places are free, and somebody waits for one
-    return list(written.done)
+    return dict(zip(tries, written.done, strict=True))
 
 
 async def _send(

@@ -6,8 +6,11 @@ is known may be some seconds old anyhow.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from models.errors import Unavailable
 
 Asked = TypeVar("Asked", bound=Hashable)
 Found = TypeVar("Found")
@@ -65,7 +68,8 @@ class Together(Generic[Asked, Found]):
         answer: asyncio.Future[Found | None] = loop.create_future()
         askers.answers.append(answer)
         if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask_for_all())
+            # In a context of its own: what it logs and traces is not the first one's alone.
+            self._asking = asyncio.create_task(self._ask_for_all(), context=Context())
         return await answer
 
     async def _ask_for_all(self) -> None:
@@ -75,8 +79,7 @@ class Together(Generic[Asked, Found]):
                 found = await self._find(list(asked))
             except BaseException as failed:
                 self._under_way = {}
-                latest = asyncio.get_running_loop().time() - _PATIENCE
-                late = [each for each, askers in self._waiting.items() if askers.since < latest]
+                late = self._late() if isinstance(failed, Unavailable) else ()
                 for askers in (*asked.values(), *self._take(late).values()):
                     askers.fail(failed)
                 if not isinstance(failed, Exception):
@@ -85,6 +88,11 @@ class Together(Generic[Asked, Found]):
                 self._under_way = {}
                 for each, askers in asked.items():
                     askers.tell(found.get(each))
+
+    def _late(self) -> list[Asked]:
+        """List what waits since so long ago that it, too, is answered: Postgres is away."""
+        latest = asyncio.get_running_loop().time() - _PATIENCE
+        return [each for each, askers in self._waiting.items() if askers.since < latest]
 
     def _take(self, asked: Iterable[Asked]) -> dict[Asked, _Askers[Found]]:
         return {each: self._waiting.pop(each) for each in asked}

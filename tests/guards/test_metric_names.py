@@ -74,5 +74,5 @@ def test_what_an_alert_counts_is_there_before_it_happens() -> None:
     counted = set(re.findall(r"increase\((darkroom_\w+)", ALERTS.read_text()))
     there = {sample.name for metric in REGISTRY.collect() for sample in metric.samples}
     by_duty = {"darkroom_duty_failures_total"}  # of each duty, when it begins
-    assert counted - there == by_duty
+    assert counted - there <= by_duty
     assert len(counted) > len(by_duty)

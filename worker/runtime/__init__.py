@@ -9,7 +9,6 @@ __all__ = [
     "broker",
     "context",
     "flight",
-    "gathering",
     "health",
     "heart",
     "loop",

@@ -19,13 +19,13 @@ from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.doorbell import Doorbell
 from models.platform.places import Places
+from models.platform.together import Together
 from models.platform.vault import Vault
 from models.settings import Settings
 from models.webhooks.deliveries import Place, Tried
 from worker.egress.guarded import Egress
 from worker.provider import Provider
 from worker.runtime.flight import Flight
-from worker.runtime.gathering import Gathering
 from worker.runtime.pulse import Pulse
 from worker.runtime.thumbnails import CHILDREN, NICE, Thumbnails
 
@@ -38,11 +38,23 @@ _LINKS, _LINKS_SHARE = 8, 2
 _TURNS = 2  # on the database; some hundred jobs a second
 
 
-# A try that has ended, and the destination in which another may follow it.
-Finished = tuple[Tried, Place | None]
-
 # Whose job or delivery a task is at, once it knows.
 whose: ContextVar[UUID | None] = ContextVar("whose", default=None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fresh:
+    """The new deliveries of one job, by their destinations."""
+
+    places: Sequence[Place]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finished:
+    """A try that has ended, and the destination in which another may follow it."""
+
+    tried: Tried
+    follows: Place | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +98,8 @@ class Context:
     turns: Places = field(init=False)
     flight: Flight = field(init=False)
     # What deliveries do together: those that are new begin, and tries that have ended are written down.
-    fresh: Gathering[Sequence[Place], bool] | None = None
-    tries: Gathering[Finished, bool] | None = None
+    fresh: Together[Fresh, bool] | None = None
+    tries: Together[Finished, bool] | None = None
     running: set[Ref] = field(default_factory=set)
     strays: set[Ref] = field(default_factory=set)  # in flight still, and not ours any more
     # What a store that refused an image is tried with, one at a time; and how often it was.

@@ -13,6 +13,7 @@ from standardwebhooks import Webhook
 from structlog.testing import capture_logs
 
 from models import ids
+from models.platform.together import Together
 from models.webhooks import deliveries, endpoint_secrets, endpoints
 from models.webhooks.endpoints import Wish
 from tests.fixtures.poison import poison
@@ -20,7 +21,6 @@ from tests.fixtures.sending import change, find, finished, registered, wake
 from tests.fixtures.spending import House
 from worker import deliver
 from worker.runtime.context import Finished
-from worker.runtime.gathering import Gathering
 
 
 @dataclass
@@ -159,11 +159,11 @@ async def test_a_record_that_fails_takes_no_other_of_its_group_along_and_is_told
 
 
 async def test_a_bug_of_ours_is_no_reason_to_record_in_another_way(house: House) -> None:
-    async def broken(_tries: Sequence[Finished]) -> list[bool]:
+    async def broken(_tries: Sequence[Finished]) -> dict[Finished, bool]:
         raise RuntimeError("a bug")
 
     context = replace(house.context)
-    context.tries = Gathering(broken, most=1)
+    context.tries = Together(broken, most=1)
     async with listening() as receiver:
         await registered(house.bench, house.context.vault, Wish(receiver.url))
         await finished(house.bench)

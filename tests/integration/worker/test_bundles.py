@@ -3,7 +3,6 @@
 import asyncio
 import json
 from base64 import b64decode
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -32,7 +31,6 @@ from worker.dispatcher.publishing import Patience, hand_out
 from worker.runtime import heart
 from worker.runtime.app import app, bundle
 from worker.runtime.flight import Flight
-from worker.runtime.gathering import Gathering
 
 SEEN = timedelta(seconds=20)
 
@@ -274,34 +272,6 @@ async def test_a_worker_takes_of_a_queue_while_it_has_a_place(settings: Settings
     end.set()
     await flight.landed()
     assert flight.takes("generate")
-
-
-async def test_what_gathers_while_one_is_written_is_written_together() -> None:
-    groups, go = list[list[int]](), asyncio.Event()
-
-    async def write(lines: Sequence[int]) -> list[int]:
-        groups.append(list(lines))
-        await go.wait()
-        if 13 in lines:
-            raise ValueError("13")
-        return [-each for each in lines]
-
-    gathering: Gathering[int, int] = Gathering(write, most=4)
-    first = asyncio.create_task(gathering.put(1))
-    while not groups:  # noqa: ASYNC110 - what it waits for is the write
-        await asyncio.sleep(0)
-    assert groups == [[1]], "alone, it went at once"
-    rest = [asyncio.create_task(gathering.put(n)) for n in (2, 3, 4, 5, 13)]
-    await asyncio.sleep(0)
-    rest[0].cancel()
-    go.set()
-    found = await asyncio.gather(first, *rest, return_exceptions=True)
-    assert groups == [[1], [2, 3, 4, 5], [13]]
-    assert found[0] == -1
-    assert isinstance(found[1], asyncio.CancelledError)
-    assert found[2:5] == [-3, -4, -5]
-    assert isinstance(found[5], ValueError)
-    assert await gathering.put(7) == -7
 
 
 # New deliveries, without the dispatcher.

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 
 import pytest
 
@@ -105,20 +106,40 @@ async def test_a_question_that_fails_fails_for_those_who_asked_it_alone() -> Non
     assert await second == 2
 
 
-async def test_who_has_waited_long_while_others_failed_is_not_kept(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("refusal", "questions"),
+    [
+        (Unavailable("The database is away."), [["a"]]),
+        (ValueError("it is the first's alone"), [["a"], ["b"], ["c"]]),
+    ],
+)
+async def test_who_has_waited_long_while_the_database_is_away_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch, refusal: Exception, questions: list[list[str]]
 ) -> None:
     source = _Source()
-    source.refusal = Unavailable("The database is away.")
+    source.refusal = refusal
     asking = Together(source.find, most=1)
     asked = [asyncio.create_task(asking.find(each)) for each in "abc"]
     await _settle()
     monkeypatch.setattr(together, "_PATIENCE", -1.0)
     source.answering.set()
     for each in asked:
-        with pytest.raises(Unavailable):
+        with pytest.raises(type(refusal)):
             await each
-    assert source.questions == [["a"]]
+    assert source.questions == questions
+
+
+async def test_a_question_is_not_the_first_askers_alone() -> None:
+    who: ContextVar[str] = ContextVar("who", default="nobody")
+    asked_by = list[str]()
+
+    async def find(asked: Sequence[str]) -> Mapping[str, int]:
+        asked_by.append(who.get())
+        return dict.fromkeys(asked, 1)
+
+    who.set("the first")
+    assert await Together(find, most=10).find("a") == 1
+    assert asked_by == ["nobody"]
 
 
 async def test_its_end_is_told_to_those_who_wait() -> None:
