@@ -12,8 +12,8 @@ from tests.bench.ground import INPUT, Darkroom, Ground
 _ROUNDS, _CONNECTIONS, _JOBS = 3, 16, 100
 _END, _SEEN = b"\r\n\r\n", b'\r\nif-none-match: "1-queue"\r\n\r\n'  # a job that waits, seen before
 _LIMIT = (
-    "nearly half of its CPU is what FastAPI and uvicorn take for an empty route, a quarter what FastAPI "
-    "takes to check a key, a path and a query, the rest the SELECT and the JSON; the peer checks no key"
+    "half of its CPU is what FastAPI and uvicorn take for an empty route, the rest the key, the JSON and "
+    "its part of a SELECT; the peer checks no key"
 )
 _HELD, _COMING = 2_000, 500  # clients, and how many come in a second
 # Seconds over which the queries of a process with waiting clients are counted; before them, as many as
