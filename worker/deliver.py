@@ -64,7 +64,9 @@ async def at_once(context: Context, new: Sequence[Place]) -> None:
 
     The dispatcher is rung for the others. Should this process die first, it finds them by its clock.
     """
-    context.fresh = context.fresh or Together(partial(_start_fresh, context), most=BUNDLE)
+    # Half of each cap is theirs, and the other half is for what follows a try: no third may be beside them.
+    start = partial(_start_fresh, context)
+    context.fresh = context.fresh or Together(start, most=BUNDLE, overtaken=0)
     begun = False
     try:
         begun = not context.draining and bool(await context.fresh.find(Fresh(new)))
@@ -176,7 +178,8 @@ async def _record(
     delivery_id, number = claimed.delivery_id, claimed.number
     line = Tried(delivery_id, number, at, tried)
     if line.plain:
-        context.tries = context.tries or Together(partial(_write, context), most=BUNDLE)
+        write = partial(_write, context)
+        context.tries = context.tries or Together(write, most=BUNDLE, overtaken=0)
         try:
             if await context.tries.find(Finished(line, _follows(claimed, tried))):
                 return tried.state

@@ -16,6 +16,7 @@ Asked = TypeVar("Asked", bound=Hashable)
 Found = TypeVar("Found")
 
 _PATIENCE = 3.0  # seconds that somebody waits for their question while others' fail
+_SLOW = 1.0  # seconds after which a question is not waited for any more by those that came after it
 
 
 @dataclass(slots=True)
@@ -40,7 +41,8 @@ class _Askers(Generic[Found]):
 class Together(Generic[Asked, Found]):
     """Questions of one kind in one process; `find` answers up to `most` of them at a time.
 
-    With `joining`, whoever asks what is under way already is given that answer.
+    With `joining`, whoever asks what is under way already is given that answer. So many questions that take
+    long may be `overtaken` at once, for a connection may lead nowhere; of more it is Postgres that is slow.
     """
 
     def __init__(
@@ -49,13 +51,16 @@ class Together(Generic[Asked, Found]):
         *,
         most: int,
         joining: bool = False,
+        overtaken: int = 2,
     ) -> None:
         self._find = find
         self._most = most
         self._joining = joining
+        self._overtaken_most = overtaken
         self._under_way: dict[Asked, _Askers[Found]] = {}
         self._waiting: dict[Asked, _Askers[Found]] = {}
         self._asking: asyncio.Task[None] | None = None
+        self._overtaken: set[asyncio.Task[None]] = set()
 
     async def find(self, asked: Asked) -> Found | None:
         """Return what is found, which others may be given too, or None. Raises what `find` does."""
@@ -68,26 +73,47 @@ class Together(Generic[Asked, Found]):
         answer: asyncio.Future[Found | None] = loop.create_future()
         askers.answers.append(answer)
         if self._asking is None or self._asking.done():
-            # In a context of its own: what it logs and traces is not the first one's alone.
-            self._asking = asyncio.create_task(self._ask_for_all(), context=Context())
+            self._ask()
         return await answer
 
+    def _ask(self) -> None:
+        # In a context of its own: what it logs and traces is not the first one's alone.
+        self._asking = asyncio.create_task(self._ask_for_all(), context=Context())
+
     async def _ask_for_all(self) -> None:
-        while self._waiting:
+        loop, mine = asyncio.get_running_loop(), asyncio.current_task()
+        while self._waiting and self._asking is mine:
             self._under_way = asked = self._take(list(self._waiting)[: self._most])
+            slow = loop.call_later(_SLOW, self._overtake)
             try:
                 found = await self._find(list(asked))
             except BaseException as failed:
-                self._under_way = {}
+                self._end(asked, slow)
                 late = self._late() if isinstance(failed, Unavailable) else ()
                 for askers in (*asked.values(), *self._take(late).values()):
                     askers.fail(failed)
                 if not isinstance(failed, Exception):
                     raise
             else:
-                self._under_way = {}
+                self._end(asked, slow)
                 for each, askers in asked.items():
                     askers.tell(found.get(each))
+
+    def _overtake(self) -> None:
+        """Let the next question go out beside the one that is under way."""
+        slow = self._asking
+        if slow is None or len(self._overtaken) >= self._overtaken_most:
+            return
+        self._overtaken.add(slow)
+        slow.add_done_callback(self._overtaken.discard)
+        self._under_way, self._asking = {}, None
+        if self._waiting:
+            self._ask()
+
+    def _end(self, asked: dict[Asked, _Askers[Found]], slow: asyncio.TimerHandle) -> None:
+        slow.cancel()
+        if self._under_way is asked:
+            self._under_way = {}
 
     def _late(self) -> list[Asked]:
         """List what waits since so long ago that it, too, is answered: Postgres is away."""

@@ -153,3 +153,38 @@ async def test_its_end_is_told_to_those_who_wait() -> None:
         await first
     source.refusal = None
     assert await asking.find("b") == 2
+
+
+async def test_a_question_that_takes_long_holds_up_nobody_who_came_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(together, "_SLOW", 0.02)
+    stuck, source = _Source(), _Source()
+    source.answering.set()
+
+    async def find(asked: Sequence[str]) -> Mapping[str, int]:
+        return await (stuck if "stuck" in asked else source).find(asked)
+
+    asking = Together(find, most=10, joining=True)
+    first = asyncio.create_task(asking.find("stuck"))
+    await _settle()
+    async with asyncio.timeout(1):
+        assert await asking.find("a") == 1, "it waited already"
+        assert await asking.find("b") == 2, "it came when nobody waited"
+    assert not first.done()
+    stuck.answering.set()
+    assert await first == 1
+    assert await asking.find("c") == 3
+
+
+async def test_of_those_that_take_long_there_are_only_a_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(together, "_SLOW", 0.01)
+    source = _Source()
+    asking = Together(source.find, most=1)
+    asked = [asyncio.create_task(asking.find(each)) for each in "abcde"]
+    await asyncio.sleep(0.2)
+    assert source.questions == [["a"], ["b"], ["c"]]
+    source.answering.set()
+    assert await asyncio.gather(*asked) == [1, 2, 3, 4, 5]
