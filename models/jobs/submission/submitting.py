@@ -17,7 +17,7 @@ from models.jobs.submission.candidates import Candidate, Idempotency, Submission
 from models.jobs.submission.inserting import Insertions
 from models.jobs.submission.naming import earlier
 from models.jobs.view import Presenter
-from models.money import ledger
+from models.money import budgets, ledger
 from models.platform.db import Transaction
 from models.platform.db.statements import given
 from models.schema import InputImage, Job, Project
@@ -103,6 +103,9 @@ async def _accept(
             place = await following.place(tx, caller.project_id, submission.input_hash)
         if full and place.image is None:
             return await _there_already(tx, caller, idempotency), True
+        looks_again = row and submission.reuse == "exact"  # for the place of a group's next job
+        if caller.budgeted and idempotency is not None and not looks_again:
+            await budgets.lock(tx, caller.project_id, caller.key_id, submission.customer)
         job = await _insert(tx, caller, submission, idempotency, place, row)
         if job is not None:
             await _refer(tx, job)

@@ -8,7 +8,7 @@ Never writes a line of the ledger: that one calls `move`, and a statement that a
 `MOVED` in it.
 """
 
-from models.money.budgets.checking import MOVED, ROOM, give_back, move, take
+from models.money.budgets.checking import MOVED, ROOM, give_back, lock, move, take
 from models.money.budgets.folding import drifts, leave_out
 from models.money.budgets.rules import (
     Rule,
@@ -37,6 +37,7 @@ __all__ = [
     "give_back",
     "hard",
     "leave_out",
+    "lock",
     "move",
     "owner",
     "put",

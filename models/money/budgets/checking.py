@@ -68,6 +68,16 @@ async def take(tx: Writer, project_id: UUID, key_id: UUID, held: Mapping[str | N
         raise await _exceeded(tx, refused, sum(held.values()), "these jobs")
 
 
+async def lock(tx: Writer, project_id: UUID, key_id: UUID, customer: str | None) -> None:
+    """Lock the windows of now that a new job falls under, before it has the name of its request.
+
+    A statement with `ROOM` in it does so too: who took the name first would deadlock with it.
+    """
+    await tx.run(_KEEP_PROJECT, {"project": project_id})
+    of_job = {"project": project_id, "key": key_id, "customers": [customer]}
+    await tx.run(_TAKE, of_job | {"held": [0], "strict": False})
+
+
 async def give_back(
     tx: Writer, project_id: UUID, key_id: UUID, freed: Sequence[tuple[UUID, str | None, int]]
 ) -> None:
@@ -104,6 +114,7 @@ async def _exceeded(tx: Reader, refused: Row, wanted: int, who: str = "this job"
     )
 
 
+_KEEP_PROJECT = prepared(text("SELECT id FROM projects WHERE id = :project FOR KEY SHARE"))
 _BUDGET = prepared(text(f"SELECT {listed(Budget, 'budgets')} FROM budgets WHERE id = :id"))  # noqa: S608 - ours
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from models import jobs
 from models.accounts.callers import Caller
@@ -111,3 +112,35 @@ async def test_a_project_with_budgets_is_not_taken_for_one_without(bench: Bench)
     stale: Caller = replace(bench.caller, budgeted=False)
     candidate = Candidate.of(stale, asked(), None)
     assert await jobs.admit_several(bench.database.direct, [candidate], budgeted=False) == {}
+
+
+async def test_one_name_in_a_group_and_alone_makes_no_deadlock(bench: Bench) -> None:
+    rule = Rule("project", "day", NOON, 100 * PRICE, "hard")
+    await bench.do(lambda tx: budgets.put(tx, bench.caller.project_id, rule))
+    await bench.submit()  # the window is there
+    budgeted: Caller = replace(bench.caller, budgeted=True)
+    name: Idempotency = ("submit", "key", b"print")
+    async with bench.database.transaction() as hand:
+        await hand.execute(text("SELECT FROM budget_windows FOR UPDATE"))
+        group = asyncio.create_task(_admit(bench, [_candidate(bench, "fox", "key")], budgeted=True))
+        await _waiting(bench, 1)
+        alone = asyncio.create_task(
+            bench.do(
+                lambda tx: jobs.submit(
+                    tx, bench.presenter, budgeted, asked("fox"), idempotency=name
+                )
+            )
+        )
+        await _waiting(bench, 2)
+    (made,), (job, replayed) = await asyncio.gather(group, alone)
+    assert made is not None
+    assert (job.id, replayed) == (made.job.id, True)
+    assert await bench.audit() == []
+
+
+async def _waiting(bench: Bench, number: int) -> None:
+    """Wait until so many connections wait for a lock."""
+    waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    async with asyncio.timeout(10):
+        while len(await bench.rows(waiting)) != number:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.02)
