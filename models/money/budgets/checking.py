@@ -51,9 +51,10 @@ async def move(tx: Writer, job: Job, sums: Mapping[int, tuple[int, int]]) -> Non
 async def take(tx: Writer, project_id: UUID, key_id: UUID, held: Mapping[str | None, int]) -> None:
     """Move the windows of now by what jobs of these customers hold that are just made, as one decision.
 
-    Their lines are in the ledger, as for `move`. Raises `BudgetExceeded` when a hard budget has no room for
+    Their lines need not be in the ledger yet. Raises `BudgetExceeded` when a hard budget has no room for
     all of them.
     """
+    await tx.run(_KEEP_PROJECT, {"project": project_id})
     refused = await tx.first(
         _TAKE,
         {
@@ -114,6 +115,7 @@ async def _exceeded(tx: Reader, refused: Row, wanted: int, who: str = "this job"
     )
 
 
+# As the ledger's foreign key does: no budget is made or deleted meanwhile.
 _KEEP_PROJECT = prepared(text("SELECT id FROM projects WHERE id = :project FOR KEY SHARE"))
 _BUDGET = prepared(text(f"SELECT {listed(Budget, 'budgets')} FROM budgets WHERE id = :id"))  # noqa: S608 - ours
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from models import jobs
 from models.accounts.callers import Caller
-from models.jobs import Candidate, Idempotency, Snapshot
+from models.jobs import Candidate, Idempotency, Snapshot, batches
 from models.money import budgets
 from models.money.budgets import Rule
 from tests.fixtures.making import PRICE, Bench, asked
@@ -136,6 +136,19 @@ async def test_one_name_in_a_group_and_alone_makes_no_deadlock(bench: Bench) -> 
     assert made is not None
     assert (job.id, replayed) == (made.job.id, True)
     assert await bench.audit() == []
+
+
+async def test_a_batch_is_foreseen_while_a_budget_is_deleted(bench: Bench) -> None:
+    caller = bench.caller
+    rule = Rule("project", "day", NOON, PRICE, "hard")
+    made = await bench.do(lambda tx: budgets.put(tx, caller.project_id, rule))
+    async with bench.database.transaction() as hand:
+        await budgets.remove(hand, caller.project_id, made.budget.id)
+        foreseen = asyncio.create_task(
+            bench.do(lambda tx: batches.foresee(tx, caller, {None: PRICE}))
+        )
+        await _waiting(bench, 1)
+    await foreseen
 
 
 async def _waiting(bench: Bench, number: int) -> None:
