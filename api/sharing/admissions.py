@@ -42,7 +42,9 @@ class Admissions:
             candidate = Candidate.of(caller, submission, idempotency)
             return await self._line(caller, submission.customer).find(candidate)
         async with self._turns.take(caller.project_id):
-            return await jobs.admit(self._direct, self._presenter, caller, submission, idempotency)
+            return await jobs.admit_reusing(
+                self._direct, self._presenter, caller, submission, idempotency
+            )
 
     def _line(self, caller: Caller, customer: str | None) -> _Line:
         within = (caller.key_id, customer) if caller.budgeted else None

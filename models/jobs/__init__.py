@@ -83,7 +83,7 @@ from models.jobs.running.postponing import keep_at_once, keep_later
 from models.jobs.running.readmitting import Waiting, readmit, waiting_for_budget
 from models.jobs.running.reaping import Reaped, overdue, reap
 from models.jobs.running.starting import Dispatched, Start, Terms, start, start_plain, started
-from models.jobs.submission.admitting import admit, admit_several, is_plain
+from models.jobs.submission.admitting import admit_reusing, admit_several, is_plain
 from models.jobs.submission.candidates import Candidate, Idempotency, Submission
 from models.jobs.submission.naming import earlier, fingerprint
 from models.jobs.submission.retrying import again, retry, retry_name
@@ -109,7 +109,7 @@ __all__ = [
     "Verdict",
     "Waiting",
     "actions",
-    "admit",
+    "admit_reusing",
     "admit_several",
     "again",
     "agenda",

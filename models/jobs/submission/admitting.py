@@ -33,19 +33,17 @@ def is_plain(submission: Submission) -> bool:
     return submission.reuse != "exact" and not kept_in(submission.input)
 
 
-async def admit(
+async def admit_reusing(
     direct: Direct,
     presenter: Presenter,
     caller: Caller,
     submission: Submission,
     idempotency: Idempotency | None,
 ) -> Snapshot | None:
-    """Accept a job and hold its price; None when nothing was done, for `submit` must look closer."""
-    candidate = Candidate.of(caller, submission, idempotency)
-    if is_plain(submission):
-        return (await admit_several(direct, [candidate], budgeted=caller.budgeted)).get(candidate)
+    """Accept a job that asks for `exact` reuse; None when nothing was done, for it needs a closer look."""
     if kept_in(submission.input):
         return None
+    candidate = Candidate.of(caller, submission, idempotency)
     async with direct.transaction() as tx:
         place = await following.place(tx, caller.project_id, submission.input_hash)
         statement, differs = (_WITHIN if caller.budgeted else _ADMIT).at(place)

@@ -180,8 +180,8 @@ _GIVE_BACK = _moving(
 )
 
 
-# The same for a hold of a job that is about to be made, in one statement with it (`jobs.admit`): gives the
-# project's id when every budget has its window of today, and room in it. The windows are taken in order.
+# The same for holds of jobs that are about to be made, in one statement with them (`jobs.admit_several`):
+# gives the project's id when every budget has its window of today, and room in it. They are taken in order.
 ROOM = text(f"""
     WITH locked AS (
         SELECT id, xmin AS version FROM projects WHERE id = :project_id FOR KEY SHARE

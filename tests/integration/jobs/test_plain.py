@@ -13,9 +13,10 @@ import pytest
 from psycopg.rows import DictRow
 
 from models import jobs
+from models.accounts.callers import Caller
 from models.errors import NotFound
 from models.images import collector
-from models.jobs import Idempotency, Snapshot, Submission, Terms
+from models.jobs import Candidate, Idempotency, Snapshot, Submission, Terms
 from models.jobs.attempts import Answer, Ref
 from models.money import budgets
 from models.money.budgets import Rule
@@ -103,9 +104,7 @@ async def test_both_ways_accept_any_job_alike(bench: Bench, *, budgeted: bool) -
         names: list[Idempotency | None] = [
             ("submit", f"{way}{nth}", b"print") if nth % 2 else None for way in "ab"
         ]
-        plain = await jobs.admit(
-            bench.database.direct, bench.presenter, caller, submission, names[0]
-        )
+        plain = await _in_one(bench, caller, submission, names[0])
         assert plain is not None
         async with bench.database.transaction() as tx:
             general, _ = await jobs.submit(
@@ -127,7 +126,7 @@ async def test_both_ways_find_the_same_place_for_who_may_reuse(
     same = asked("the same", reuse="exact", webhook_url=_HOOK)
 
     async def in_both_ways(leader: Job) -> dict[str, list[dict[str, object]]]:
-        plain = await jobs.admit(bench.database.direct, bench.presenter, caller, same, None)
+        plain = await jobs.admit_reusing(bench.database.direct, bench.presenter, caller, same, None)
         assert plain is not None
         read = await jobs.read(bench.database.direct, caller.project_id, plain.job.id)
         assert plain.show(bench.presenter) == read.show(bench.presenter)
@@ -140,7 +139,7 @@ async def test_both_ways_find_the_same_place_for_who_may_reuse(
         assert one == other
         return one
 
-    leader = await jobs.admit(bench.database.direct, bench.presenter, caller, same, None)
+    leader = await jobs.admit_reusing(bench.database.direct, bench.presenter, caller, same, None)
     assert leader is not None
     behind = await in_both_ways(leader.job)
     assert behind["jobs"][0]["leader_id"] == leader.job.id
@@ -195,7 +194,16 @@ async def test_a_row_without_a_column_is_a_row(bench: Bench) -> None:
 async def _admit(bench: Bench, **changes: object) -> Snapshot | None:
     """Submit in one statement, as who knows that there is a budget."""
     caller = replace(bench.caller, budgeted=True)
-    return await jobs.admit(bench.database.direct, bench.presenter, caller, asked(**changes), None)  # type: ignore[arg-type] # as in `Bench.submit`
+    return await _in_one(bench, caller, asked(**changes))  # type: ignore[arg-type] # as in `Bench.submit`
+
+
+async def _in_one(
+    bench: Bench, caller: Caller, submission: Submission, name: Idempotency | None = None
+) -> Snapshot | None:
+    """Submit in the statement that makes many together."""
+    candidate = Candidate.of(caller, submission, name)
+    found = await jobs.admit_several(bench.database.direct, [candidate], budgeted=caller.budgeted)
+    return found.get(candidate)
 
 
 async def _limit(bench: Bench, jobs_: int, **rule: object) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event, text
 
 from models import jobs
 from models.accounts.callers import Caller
-from models.jobs import Dispatch, Filter, actions, agenda, erasures
+from models.jobs import Candidate, Dispatch, Filter, actions, agenda, erasures
 from models.jobs.attempts import Ref
 from models.jobs.queue import backlog, demand
 from models.jobs.reading import exporting, searching
@@ -291,8 +291,10 @@ _LONG_AGO = Filter(created_before=datetime.now(UTC) - 20 * DAY)
 # Each: what is done, and the indexes that its statements must go by.
 _ACTS: dict[str, tuple[Act, set[str]]] = {
     "admit": (
-        lambda tx, on: jobs.admit(
-            _Within(tx), on.presenter, on.caller, asked(), ("submit", "new", b"")
+        lambda tx, on: jobs.admit_several(
+            _Within(tx),
+            [Candidate.of(on.caller, asked(), ("submit", f"new {n}", b"")) for n in range(9)],
+            budgeted=False,
         ),
         set(),
     ),
