@@ -88,9 +88,10 @@ def create_app(settings: Settings, pictures: Pictures | None = None) -> FastAPI:
         webhooks=events.router(),
     )
     problems.install(app, settings.public_url)
-    docs.install(app)
-    for router in _ROUTERS:  # included, FastAPI would match each of its routes twice
+    # Included, FastAPI would match each route twice. They are matched in this order: the pages come last.
+    for router in _ROUTERS:
         app.router.routes.extend(router.routes)
+    docs.install(app)
     app.add_middleware(
         RequestMiddleware,
         submission_max=settings.body_max_bytes,

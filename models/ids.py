@@ -11,6 +11,7 @@ from uuid import UUID
 from uuid_utils import uuid7
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]  # of ten bits each
 _VALUES = {letter: value for value, letter in enumerate(_ALPHABET)}
 _LENGTH = 26  # ceil(128 / 5)
 _UUID_BITS = 128
@@ -48,8 +49,8 @@ def first_at(moment: datetime) -> UUID:
 def text(prefix: str, value: UUID) -> str:
     """Write an id as people see it: `text("job", u)` is `job_` and 26 letters."""
     number = value.int
-    letters = [_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5)]
-    return f"{prefix}_{''.join(letters)}"
+    pairs = [_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)]
+    return f"{prefix}_{''.join(pairs)}"
 
 
 def parse(prefix: str, written: str) -> UUID | None:
