@@ -3,21 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
 
 from models.platform import together
+from models.platform.together import Together
 from models.settings import Settings
 from tests.fixtures.making import PRICE
 from tests.integration.api.client import Api, body, problem
 from tests.integration.api.conftest import Serve
 
-_WAITING = (
-    "SELECT count(*) FROM pg_stat_activity "
-    "WHERE wait_event_type = 'Lock' AND datname = current_database()"
-)
+# What stops who makes a job in any project, and in any but one.
+_PROJECTS: LiteralString = "SELECT FROM projects FOR UPDATE"
+_LOUD: LiteralString = "SELECT FROM projects WHERE name <> 'quiet' FOR UPDATE"
 
 
 @pytest.fixture
@@ -32,16 +32,28 @@ async def api(
 
 @asynccontextmanager
 async def _stopped(
-    database_url: str, locking: LiteralString, waiting: int = 1
+    api: Api, database_url: str, locking: LiteralString, coming: int
 ) -> AsyncIterator[None]:
-    """Hold a lock until so many connections wait for it, and what has come by then is sent."""
+    """Hold a lock until so many requests stand in the lines of this process."""
     async with await psycopg.AsyncConnection.connect(database_url) as hand:
         await hand.execute(locking)
         yield
-        async with asyncio.timeout(10):
-            while await _number(database_url, _WAITING) < waiting:  # noqa: ASYNC110 - no event tells
-                await asyncio.sleep(0.02)
-        await asyncio.sleep(0.3)  # for the others to come
+        await _come(api, coming)
+
+
+async def _come(api: Api, coming: int) -> None:
+    """Wait until so many requests stand in the lines."""
+    async with asyncio.timeout(10):
+        while _standing(api) < coming:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.01)
+
+
+def _standing(api: Api) -> int:
+    """Count the requests whose question is under way, or the next."""
+    readings, lines = api.state.readings, api.state.admissions._lines  # noqa: SLF001 - nobody else asks
+    kinds: list[Together[Any, Any]] = [*lines.values(), readings._whole, readings._versions]  # noqa: SLF001 - the same
+    asked = [each for kind in kinds for each in (kind._waiting, kind._under_way)]  # noqa: SLF001 - the same
+    return sum(len(askers.answers) for each in asked for askers in each.values())
 
 
 async def _number(database_url: str, asked: LiteralString) -> int:
@@ -52,7 +64,7 @@ async def _number(database_url: str, asked: LiteralString) -> int:
 
 
 async def test_what_is_submitted_at_once_is_one_transaction(api: Api, database_url: str) -> None:
-    async with _stopped(database_url, "SELECT FROM projects FOR UPDATE"):
+    async with _stopped(api, database_url, _PROJECTS, 30):
         asked = [
             asyncio.create_task(
                 api.client.post("/v1/jobs", json=body(customer=f"c{n}", metadata={"n": str(n)}))
@@ -69,7 +81,7 @@ async def test_what_is_submitted_at_once_is_one_transaction(api: Api, database_u
 
 
 async def test_among_those_at_once_each_key_makes_one_job(api: Api, database_url: str) -> None:
-    async with _stopped(database_url, "SELECT FROM projects FOR UPDATE"):
+    async with _stopped(api, database_url, _PROJECTS, 30):
         asked = [
             asyncio.create_task(
                 api.client.post(
@@ -93,8 +105,7 @@ async def test_of_those_at_once_as_many_are_accepted_as_a_budget_has_room_for(
     rule = {"scope": "project", "window": "day", "limit": 6 * PRICE, "mode": "hard"}
     assert (await api.client.put("/v1/budgets", json=rule)).is_success
     assert (await api.client.post("/v1/jobs", json=body())).status_code == 202
-    async with _stopped(database_url, "SELECT FROM projects FOR UPDATE"):
-        asked = [asyncio.create_task(api.client.post("/v1/jobs", json=body())) for _ in range(12)]
+    asked = (api.client.post("/v1/jobs", json=body()) for _ in range(12))
     answers = await asyncio.gather(*asked)
     assert sorted(each.status_code for each in answers) == 5 * [202] + 7 * [402]
     held = "SELECT sum(held)::bigint FROM budget_windows"
@@ -103,10 +114,9 @@ async def test_of_those_at_once_as_many_are_accepted_as_a_budget_has_room_for(
 
 async def test_another_project_waits_for_none_of_it(api: Api, database_url: str) -> None:
     quiet = await api.another_project("quiet")
-    locking = f"SELECT FROM projects WHERE id = '{api.life.caller.project_id}' FOR UPDATE"
-    async with _stopped(database_url, locking):
+    async with _stopped(api, database_url, _LOUD, 9):
         stuck = [asyncio.create_task(api.client.post("/v1/jobs", json=body())) for _ in range(9)]
-        await asyncio.sleep(0.2)
+        await _come(api, 9)
         made = await api.client.post("/v1/jobs", json=body(), headers=quiet)
         assert made.status_code == 202
         assert not any(each.done() for each in stuck)
@@ -123,7 +133,7 @@ async def test_of_those_read_at_once_each_is_shown_to_its_own_project_alone(
     asked: list[tuple[str, dict[str, str]]] = [(each, {}) for each in (*mine, theirs, absent)]
     asked += [(each, other) for each in (mine[0], theirs)]
     etags = [(await api.client.get(f"/v1/jobs/{each}")).headers["etag"] for each in mine]
-    async with _stopped(database_url, "LOCK TABLE jobs", waiting=2):  # whole, and by version
+    async with _stopped(api, database_url, "LOCK TABLE jobs", 24):
         reading = [
             asyncio.create_task(api.client.get(f"/v1/jobs/{each}", headers=who))
             for each, who in (*asked, *asked)
