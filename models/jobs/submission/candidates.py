@@ -3,7 +3,6 @@
 Times are told from the database's clock, and what it decides is in the row that it gives back.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -14,7 +13,7 @@ from models import ids
 from models.accounts.callers import Caller
 from models.errors import ProjectSuspended
 from models.platform import tracing
-from models.platform.db.statements import Row, loaded
+from models.platform.db.statements import Row, as_rows, loaded
 from models.schema import Job
 from models.states import IdempotentRoute, OnUnknown, Priority, Reuse
 
@@ -115,7 +114,7 @@ def asked(candidates: Sequence[Candidate]) -> dict[str, object]:
     return {
         **known,
         "held": held,
-        "rows": json.dumps([_row(each) for each in candidates], default=_text),
+        "rows": as_rows([_row(each) for each in candidates]),
     }
 
 
@@ -124,15 +123,6 @@ def _row(candidate: Candidate) -> dict[str, object]:
     known = candidate.known
     row = {name: known[name] for name in GIVEN if known[name] is not None}
     return row | {"handicap": candidate.handicap, "queue_ttl": candidate.queue_ttl}
-
-
-def _text(value: object) -> str:
-    """Write what JSON does not have as Postgres reads it."""
-    if isinstance(value, bytes):
-        return f"\\x{value.hex()}"
-    if isinstance(value, timedelta):
-        return f"{value // timedelta(microseconds=1)} microseconds"
-    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _columns(submission: Submission) -> dict[str, object]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property, partial
 from typing import Any
 
-from sqlalchemy import CTE, JSON, ColumnElement, Interval, Uuid, column, func, literal, null, select
+from sqlalchemy import CTE, ColumnElement, Interval, Uuid, func, literal, null, select
 from sqlalchemy import inspect as mapped
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from sqlalchemy.orm import aliased
@@ -18,7 +18,7 @@ from models.jobs.reading.filtering import closed_to
 from models.jobs.submission.candidates import GIVEN
 from models.money import ledger
 from models.platform.db import Base
-from models.platform.db.statements import Statement, given, prepared
+from models.platform.db.statements import Statement, given, given_rows, prepared
 from models.schema import Job
 
 _JOBS = Base.metadata.tables["jobs"]
@@ -82,11 +82,7 @@ def _insertion(owner: CTE, *others: CTE, **place: ColumnElement[Any]) -> Stateme
     of = mapped(Job).columns
     types = {name: of[name].type for name in GIVEN}
     types |= {"handicap": Interval(), "queue_ttl": Interval()}
-    rows = (
-        func.json_to_recordset(given("rows", JSON()))
-        .table_valued(*(column(name, type_) for name, type_ in types.items()))
-        .render_derived("asked", with_types=True)
-    )
+    rows = given_rows(types)
     times = [func.now() + rows.c[name] for name in ("handicap", "queue_ttl")]
     made = (
         insert_or_skip(_JOBS)

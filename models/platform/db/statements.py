@@ -1,12 +1,23 @@
 """Statements for the driver itself: compiled by SQLAlchemy once and for all, and who may run them."""
 
+import json
 import re
-from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
 
 from psycopg import sql
 from psycopg.rows import DictRow
-from sqlalchemy import BindParameter, ClauseElement, ColumnElement, bindparam
+from sqlalchemy import (
+    JSON,
+    BindParameter,
+    ClauseElement,
+    ColumnElement,
+    TableValuedAlias,
+    bindparam,
+    column,
+    func,
+)
 from sqlalchemy import inspect as mapped
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.types import TypeEngine
@@ -60,6 +71,21 @@ def given(name: str, like: ColumnElement[Value] | TypeEngine[Value]) -> BindPara
     """Return a parameter of a `prepared` statement, of this type or of a column's."""
     type_ = like.type if isinstance(like, ColumnElement) else like
     return bindparam(name, None, type_=type_)
+
+
+def given_rows(types: Mapping[str, TypeEngine[Any]]) -> TableValuedAlias:
+    """Return the rows, with columns of these types, that a statement is given as `rows` (`as_rows`).
+
+    One JSON text takes the driver a fraction of the time of an array for each column.
+    """
+    told = func.json_to_recordset(given("rows", JSON()))
+    columns = (column(name, type_) for name, type_ in types.items())
+    return told.table_valued(*columns).render_derived("asked", with_types=True)
+
+
+def as_rows(rows: Sequence[Mapping[str, object]]) -> str:
+    """Write what a statement with `given_rows` is given; a column that is left out is NULL."""
+    return json.dumps(rows, default=_text)
 
 
 def prepared(written: ClauseElement) -> Statement:
@@ -120,6 +146,15 @@ def _numbered(statement: bytes) -> LongStatement:
     long = LongStatement(statement)
     long.numbered, long.names = _PARAMETER.sub(number, statement), tuple(names)
     return long
+
+
+def _text(value: object) -> str:
+    """Write what JSON does not have as Postgres reads it."""
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    if isinstance(value, timedelta):
+        return f"{value // timedelta(microseconds=1)} microseconds"
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _literal(value: object) -> str:
