@@ -8,10 +8,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from models.errors import Unavailable
 
+Name = TypeVar("Name", bound=Hashable)
 Asked = TypeVar("Asked", bound=Hashable)
 Found = TypeVar("Found")
 
@@ -122,3 +125,27 @@ class Together(Generic[Asked, Found]):
 
     def _take(self, asked: Iterable[Asked]) -> dict[Asked, _Askers[Found]]:
         return {each: self._waiting.pop(each) for each in asked}
+
+
+class Lines(Generic[Name, Asked, Found]):
+    """Questions of one kind that are asked together where they have one name; no name waits for another.
+
+    A name has its line as long as somebody stands in it.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[Name, Sequence[Asked]], Awaitable[Mapping[Asked, Found]]],
+        *,
+        most: int,
+    ) -> None:
+        self._find = find
+        self._most = most
+        self._lines: WeakValueDictionary[Name, Together[Asked, Found]] = WeakValueDictionary()
+
+    async def find(self, name: Name, asked: Asked) -> Found | None:
+        """Return what `Together.find` does, among those of this name."""
+        line = self._lines.get(name)
+        if line is None:
+            line = self._lines[name] = Together(partial(self._find, name), most=self._most)
+        return await line.find(asked)

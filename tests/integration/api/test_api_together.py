@@ -50,7 +50,7 @@ async def _come(api: Api, coming: int) -> None:
 
 def _standing(api: Api) -> int:
     """Count the requests whose question is under way, or the next."""
-    readings, lines = api.state.readings, api.state.admissions._lines  # noqa: SLF001 - nobody else asks
+    readings, lines = api.state.readings, api.state.admissions._plain._lines  # noqa: SLF001 - nobody else asks
     kinds: list[Together[Any, Any]] = [*lines.values(), readings._whole, readings._versions]  # noqa: SLF001 - the same
     asked = [each for kind in kinds for each in (kind._waiting, kind._under_way)]  # noqa: SLF001 - the same
     return sum(len(askers.answers) for each in asked for askers in each.values())

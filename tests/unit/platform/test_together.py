@@ -1,6 +1,7 @@
 """What is asked meanwhile is one question, and nobody is answered with what was read before they asked."""
 
 import asyncio
+import gc
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 
@@ -8,7 +9,7 @@ import pytest
 
 from models.errors import Unavailable
 from models.platform import together
-from models.platform.together import Together
+from models.platform.together import Lines, Together
 
 
 class _Source:
@@ -188,3 +189,30 @@ async def test_of_those_that_take_long_there_are_only_a_few(
     assert source.questions == [["a"], ["b"], ["c"]]
     source.answering.set()
     assert await asyncio.gather(*asked) == [1, 2, 3, 4, 5]
+
+
+async def test_what_has_one_name_is_asked_together_and_waits_for_no_other() -> None:
+    sources = {"a": _Source(), "b": _Source()}
+    lines: Lines[str, str, int] = Lines(lambda name, asked: sources[name].find(asked), most=10)
+    asking = [asyncio.create_task(lines.find("a", each)) for each in "123"]
+    await _settle()
+    sources["b"].answering.set()
+    assert await lines.find("b", "1") == 1
+    assert not any(each.done() for each in asking)
+    sources["a"].answering.set()
+    await asyncio.gather(*asking)
+    assert sources["a"].questions == [["1", "2", "3"]]
+    assert sources["b"].questions == [["1"]]
+
+
+async def test_a_line_is_gone_when_nobody_stands_in_it() -> None:
+    source = _Source()
+    lines: Lines[str, str, int] = Lines(lambda _, asked: source.find(asked), most=10)
+    asking = asyncio.create_task(lines.find("a", "1"))
+    await _settle()
+    assert len(lines._lines) == 1  # noqa: SLF001 - nobody else asks
+    source.answering.set()
+    await asking
+    await _settle()
+    gc.collect()
+    assert not len(lines._lines)  # noqa: SLF001 - the same
