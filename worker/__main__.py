@@ -37,9 +37,8 @@ from models.platform import descriptors, metrics, tracing
 from models.platform.db import premises
 from models.platform.logs import configure
 from models.platform.memory import collect_less, share_arenas
-from models.settings import Settings
 from worker.runtime import broker, health, heart, storeroom, vitals
-from worker.runtime.app import DELIVER, GENERATE, THREADS, Worker, connect
+from worker.runtime.app import Worker, consumer
 from worker.runtime.context import Context
 from worker.runtime.loop import loop
 from worker.runtime.pulse import Watch
@@ -83,7 +82,7 @@ def main() -> int:
     collect_less()
     log.info("worker.started", worker=context.worker)
     try:
-        connect(loaded).worker_main(_arguments(loaded, context.worker))
+        consumer(loaded, context.worker).start()
     finally:
         status = 0 if context.draining else 1
         if status:
@@ -135,20 +134,6 @@ def _why() -> str:
     if isinstance(failure, AskError | ClusterCrossSlotError | ClusterError):
         return "REDIS_URL leads to a Redis Cluster, which Celery cannot use"
     return "its log says why" if failure is None else f"{type(failure).__name__}: {failure}"
-
-
-def _arguments(loaded: Settings, name: str) -> list[str]:
-    return [
-        "--quiet",
-        "worker",
-        "--pool=threads",
-        f"--concurrency={THREADS}",
-        f"--queues={GENERATE},{DELIVER}",
-        f"--hostname={name}",
-        f"--loglevel={loaded.log_level}",
-        "--without-gossip",
-        "--without-mingle",
-    ]
 
 
 async def _be_ready(context: Context) -> None:

@@ -111,6 +111,21 @@ def connect(settings: Settings) -> Celery:
     return app
 
 
+def consumer(settings: Settings, name: str) -> Worker:
+    """Return Celery's worker, to be started; not by its command line, which loads a terminal's tools."""
+    worker: Worker = connect(settings).Worker(
+        hostname=name,
+        pool_cls="threads",
+        concurrency=THREADS,
+        queues=[GENERATE, DELIVER],
+        loglevel=settings.log_level,
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+    )
+    return worker
+
+
 def bundle(arguments: Sequence[object]) -> list[tuple[UUID, int]]:
     """Read what a message carries: ids, each with its number.
 
