@@ -30,7 +30,7 @@ from models.platform import tracing
 from models.platform.db import Transaction
 from models.platform.db.failures import said
 from models.schema import Job
-from worker import deliver
+from worker import grouping
 from worker.backoff import delay
 from worker.downloading import Denied, Gone, Missing, NoImage, NotKept, NotStored, opened
 from worker.provider.outcomes import Image
@@ -48,7 +48,7 @@ _BASE, _CAP = timedelta(seconds=1), timedelta(seconds=30)  # between two tries o
 
 async def receive_and_keep(context: Context, start: Start, image: Image, answer: Answer) -> None:
     """Book the image at once, and then keep its bytes: for the job, or as a late image."""
-    received = await _receive(context, start.ref, answer)
+    received = await _receive(context, start.ref, start.project_id, answer)
     if received is None:
         log.info("image.not_booked")
         return
@@ -62,14 +62,12 @@ async def receive_and_keep(context: Context, start: Start, image: Image, answer:
 
 @tracing.traced("receive")
 async def _receive(
-    context: Context, ref: Ref, answer: Answer
+    context: Context, ref: Ref, project_id: UUID, answer: Answer
 ) -> tuple[Literal["keep", "late"], Ref] | None:
     lease, ttl = context.settings.lease_run, context.settings.keep_ttl
     with _no_matter("image.received_plainly"):
-        async with context.turn():
-            direct = context.database.direct
-            if await jobs.receive_plain(direct, ref, answer, lease=lease, ttl=ttl):
-                return "keep", ref
+        if await grouping.receive(context, project_id, ref, answer):
+            return "keep", ref
     receive = partial(jobs.receive, presenter=context.presenter, ref=ref, lease=lease, ttl=ttl)
     with _no_matter("image.received"):
         return await persist(context, partial(receive, answer=answer))
@@ -179,14 +177,9 @@ async def _put(
     with tracing.within("settle"):
         if not late_image:
             with _no_matter("image.kept_plainly"):
-                async with context.turn():
-                    direct = context.database.direct
-                    plain = await jobs.succeed_plain(direct, context.presenter, ref, kept)
-                if plain is not None:
-                    if plain.told:
-                        places = [(project_id, each) for each in plain.told]
-                        context.flight.begin("deliver", deliver.at_once(context, places))
-                    return kept, plain.job
+                job = await grouping.succeed(context, project_id, ref, kept)
+                if job is not None:
+                    return kept, job
         try:
             return kept, await persist(context, lambda tx: say(tx, kept))
         except Contested:

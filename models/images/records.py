@@ -1,9 +1,9 @@
 """Kept images: their rows, their thumbnails, and the end of their retention."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import (
@@ -13,6 +13,7 @@ from sqlalchemy import (
     Interval,
     Uuid,
     any_,
+    false,
     func,
     select,
     text,
@@ -20,6 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import inspect as mapped
 from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.types import TypeEngine
 
 from models.platform.db import Transaction
 from models.platform.db.direct import Direct
@@ -96,38 +98,53 @@ async def write(
     thumbnail: str = "pending",
 ) -> None:
     """Attach this image to a job: as its result, once, or as a late one, which may come again."""
-    row = columns(job_id, attempt, kept, late_image=late_image)
-    told = {"retention": kept.retention, "thumbnail": thumbnail}
-    await tx.run(_WRITE_LATE if late_image else _WRITE, row | told)
+    row = {
+        "job_id": job_id,
+        "attempt": attempt,
+        "late": late_image,
+        "thumbnail": thumbnail,
+        "retention": kept.retention,
+        **columns(kept),
+    }
+    await tx.run(_WRITE_LATE if late_image else _WRITE, row)
 
 
-def columns(
-    job_id: UUID, attempt: int, kept: KeptImage, *, late_image: bool = False
-) -> dict[str, object]:
+def columns(kept: KeptImage) -> dict[str, object]:
     """Return the columns that a kept image fills as it stands."""
-    of_kept = {name: getattr(kept, name) for name in _OF_KEPT}
-    return {"job_id": job_id, "attempt": attempt, "late": late_image, **of_kept}
+    return {name: getattr(kept, name) for name in _OF_KEPT}
 
 
-def appended(job: FromClause) -> Insert:
-    """Write the image that a larger statement keeps, of a job whose row is `job`.
-
-    It is given `columns`, and for how long the image is kept (`retention`).
-    """
-    return _inserted(job.c.id)
-
-
-def _inserted(job_id: ColumnElement[UUID], *more: str) -> Insert:
+def kept_types() -> dict[str, TypeEngine[Any]]:
+    """Return the types of these columns, and of the `retention`: for how long the image is kept."""
     of = mapped(Image).columns
-    names = ("attempt", "late", *_OF_KEPT, *more)
-    until = func.now() + given("retention", Interval())
-    row = select(job_id, *(given(name, of[name]) for name in names), until)
-    columns = ["job_id", *(of[name].name for name in names), "expires_at"]
-    return insert(Image).from_select(columns, row)
+    return {name: of[name].type for name in _OF_KEPT} | {"retention": Interval()}
 
 
-_MADE = _inserted(given("job_id", Uuid()), "thumbnail")
-_WRITE, _WRITE_LATE = prepared(_MADE), prepared(_MADE.on_conflict_do_nothing())
+def appended(kept: FromClause) -> Insert:
+    """Write the images that a larger statement keeps, as their jobs' results.
+
+    Each row of `kept` has the `id` of its job, the number of the `attempt`, and what `kept_types` lists.
+    """
+    of_job = {"job_id": kept.c.id, "attempt": kept.c.attempt, "late": false()}
+    return _inserted(of_job, {name: kept.c[name] for name in kept_types()})
+
+
+def _inserted(
+    of_job: Mapping[str, ColumnElement[Any]], of_kept: Mapping[str, ColumnElement[Any]]
+) -> Insert:
+    until = func.now() + of_kept["retention"]
+    row = {**of_job, **{name: of_kept[name] for name in _OF_KEPT}, "expires_at": until}
+    of = mapped(Image).columns
+    return insert(Image).from_select([of[name].name for name in row], select(*row.values()))
+
+
+def _single() -> Insert:
+    of = mapped(Image).columns
+    of_job = {name: given(name, of[name]) for name in ("job_id", "attempt", "late", "thumbnail")}
+    return _inserted(of_job, {name: given(name, type_) for name, type_ in kept_types().items()})
+
+
+_WRITE, _WRITE_LATE = prepared(_single()), prepared(_single().on_conflict_do_nothing())
 
 
 async def promote(tx: Transaction, job_id: UUID) -> bool:

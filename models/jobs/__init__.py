@@ -78,11 +78,12 @@ from models.jobs.retention.erasing import erase
 from models.jobs.running.answering import lose, park, refuse, retry_later, set_aside
 from models.jobs.running.keeping import keep_late, pass_by, receive, succeed
 from models.jobs.running.leasing import renew
-from models.jobs.running.plain import Succeeded, receive_plain, succeed_plain
 from models.jobs.running.postponing import keep_at_once, keep_later
 from models.jobs.running.readmitting import Waiting, readmit, waiting_for_budget
 from models.jobs.running.reaping import Reaped, overdue, reap
+from models.jobs.running.receiving import Received, receive_several
 from models.jobs.running.starting import Dispatched, Start, Terms, start, start_plain, started
+from models.jobs.running.succeeding import Kept, succeed_several
 from models.jobs.submission.admitting import admit_reusing, admit_several, is_plain
 from models.jobs.submission.candidates import Candidate, Idempotency, Submission
 from models.jobs.submission.naming import earlier, fingerprint
@@ -97,14 +98,15 @@ __all__ = [
     "Dispatched",
     "Filter",
     "Idempotency",
+    "Kept",
     "KeptImage",
     "LeftOver",
     "Outlook",
     "Reaped",
+    "Received",
     "Snapshot",
     "Start",
     "Submission",
-    "Succeeded",
     "Terms",
     "Verdict",
     "Waiting",
@@ -160,7 +162,7 @@ __all__ = [
     "readmit",
     "reap",
     "receive",
-    "receive_plain",
+    "receive_several",
     "refuse",
     "renew",
     "resolve",
@@ -177,7 +179,7 @@ __all__ = [
     "submission",
     "submit",
     "succeed",
-    "succeed_plain",
+    "succeed_several",
     "try_dispatching",
     "under_way",
     "unknown_charges",

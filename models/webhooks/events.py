@@ -1,7 +1,7 @@
 """Events: what happened to a job, written in the transaction in which it happened."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from sqlalchemy import text
@@ -29,41 +29,14 @@ class Line:
     enabled: bool = True
 
 
-# All deliveries of an event in one statement: each array is one parameter, however many endpoints.
-DELIVERIES = """
-    INSERT INTO deliveries (id, project_id, event_id, job_id, endpoint_id, url, lane, state, next_at)
-    SELECT line.id, :project, :event, :job, line.endpoint, line.url, line.lane,
-           CASE WHEN line.enabled THEN 'pending' ELSE 'held' END, CASE WHEN line.enabled THEN now() END
-      FROM unnest(CAST(:ids AS uuid[]), CAST(:endpoints AS uuid[]), CAST(:urls AS text[]),
-                  CAST(:lanes AS text[]), CAST(:enabled AS boolean[]))
-           AS line (id, endpoint, url, lane, enabled)
-"""
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event that is to be, of a job or of none, and whom it is told."""
 
-
-_INSERT = "INSERT INTO events (id, project_id, job_id, type, sequence, body)"
-# One event; beside its deliveries it may be one statement with them.
-EVENT = f"""
-    {_INSERT}
-    VALUES (:event, :project, :job, :type, :sequence, :body)
-"""
-# The same of many jobs that end together, where nobody is told of any.
-EVENTS = f"""
-    {_INSERT}
-    SELECT e.id, CAST(:project AS uuid), e.job, CAST(:type AS text), e.sequence, e.body
-      FROM unnest(CAST(:ids AS uuid[]), CAST(:jobs AS uuid[]), CAST(:sequences AS bigint[]),
-                  CAST(:bodies AS bytea[])) AS e (id, job, sequence, body)
-"""  # noqa: S608 - a constant of ours
-
-
-def listed(lines: Sequence[Line]) -> dict[str, object]:
-    """Return these lines as the arrays of `DELIVERIES`."""
-    return {
-        "ids": [each.delivery_id for each in lines],
-        "endpoints": [each.endpoint_id for each in lines],
-        "urls": [each.url for each in lines],
-        "lanes": [each.destination for each in lines],
-        "enabled": [each.enabled for each in lines],
-    }
+    body: bytes
+    lines: Sequence[Line] = ()
+    job: Job | None = None
+    id: UUID = field(default_factory=ids.new)
 
 
 def addressed(job: Job, type_: EventType, targets: Sequence[Endpoint]) -> list[Line]:
@@ -79,7 +52,10 @@ async def announce(
     tx: Writer, job: Job, type_: EventType, body: bytes, targets: Sequence[Endpoint]
 ) -> None:
     """Write an event of a job and its deliveries; they arise with what they tell, or not at all."""
-    await _tell(tx, job.project_id, type_, body, addressed(job, type_, targets), job=job)
+    lines = addressed(job, type_, targets)
+    await write(tx, job.project_id, type_, [Event(body, lines, job)])
+    if lines:
+        tx.ring("deliveries")
 
 
 async def announce_to_project(
@@ -99,16 +75,20 @@ async def announce_to_project(
     lines = [_line(each) for each in targets]
     if url is not None:
         lines.append(Line(ids.new(), None, url, destinations.of_origin(project_id, url)))
-    event_id = await _tell(tx, project_id, type_, body, lines)
+    event = Event(body, lines)
+    await write(tx, project_id, type_, [event])
+    if lines:
+        tx.ring("deliveries")
     if batch_id is not None:
-        await tx.run(_OF_BATCH, {"event": event_id, "batch": batch_id})
+        await tx.run(_OF_BATCH, {"event": event.id, "batch": batch_id})
 
 
 async def announce_ping(tx: Writer, endpoint: Endpoint, body: bytes) -> UUID:
     """Write a ping and its one delivery, also to a disabled endpoint; returns the delivery's id."""
     delivery_id, project_id = ids.new(), endpoint.project_id
     line = Line(delivery_id, endpoint.id, endpoint.url, destinations.of_ping(project_id))
-    await _tell(tx, project_id, "ping", body, [line])
+    await write(tx, project_id, "ping", [Event(body, [line])])
+    tx.ring("deliveries")
     return delivery_id
 
 
@@ -117,30 +97,43 @@ def _line(endpoint: Endpoint) -> Line:
     return Line(ids.new(), endpoint.id, endpoint.url, destination, endpoint.enabled)
 
 
-async def _tell(
-    tx: Writer,
-    project_id: UUID,
-    type_: EventType,
-    body: bytes,
-    lines: Sequence[Line],
-    *,
-    job: Job | None = None,
-) -> UUID:
-    """Write an event and its deliveries, and ring for these; returns its id."""
-    event_id = ids.new()
-    event = {
-        "event": event_id,
+async def write(tx: Writer, project_id: UUID, type_: EventType, events: Sequence[Event]) -> None:
+    """Write events of one type and their deliveries, in one statement; nobody is rung for these."""
+    lines = [(event.id, event.job, line) for event in events for line in event.lines]
+    told: dict[str, object] = {
         "project": project_id,
-        "job": None if job is None else job.id,
         "type": type_,
-        "sequence": 0 if job is None else job.version,
-        "body": body,
+        "events": [each.id for each in events],
+        "jobs": [None if each.job is None else each.job.id for each in events],
+        "sequences": [0 if each.job is None else each.job.version for each in events],
+        "bodies": [each.body for each in events],
+        "ids": [line.delivery_id for _, _, line in lines],
+        "of_event": [event_id for event_id, _, _ in lines],
+        "of_job": [None if job is None else job.id for _, job, _ in lines],
+        "endpoints": [line.endpoint_id for _, _, line in lines],
+        "urls": [line.url for _, _, line in lines],
+        "lanes": [line.destination for _, _, line in lines],
+        "enabled": [line.enabled for _, _, line in lines],
     }
-    await tx.run(_TELL, event | listed(lines))
-    if lines:
-        tx.ring("deliveries")
-    return event_id
+    await tx.run(_WRITE, told)
 
 
-_TELL = prepared(text(f"WITH event AS ({EVENT}) {DELIVERIES}"))
+# Each array is one parameter, however many events and endpoints.
+_WRITE = prepared(
+    text("""
+    WITH event AS (
+        INSERT INTO events (id, project_id, job_id, type, sequence, body)
+        SELECT e.id, CAST(:project AS uuid), e.job, CAST(:type AS text), e.sequence, e.body
+          FROM unnest(CAST(:events AS uuid[]), CAST(:jobs AS uuid[]), CAST(:sequences AS bigint[]),
+                      CAST(:bodies AS bytea[])) AS e (id, job, sequence, body)
+    )
+    INSERT INTO deliveries (id, project_id, event_id, job_id, endpoint_id, url, lane, state, next_at)
+    SELECT line.id, :project, line.event, line.job, line.endpoint, line.url, line.lane,
+           CASE WHEN line.enabled THEN 'pending' ELSE 'held' END, CASE WHEN line.enabled THEN now() END
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:of_event AS uuid[]), CAST(:of_job AS uuid[]),
+                  CAST(:endpoints AS uuid[]), CAST(:urls AS text[]), CAST(:lanes AS text[]),
+                  CAST(:enabled AS boolean[]))
+           AS line (id, event, job, endpoint, url, lane, enabled)
+""")
+)
 _OF_BATCH = prepared(text("UPDATE events SET batch_id = :batch WHERE id = :event"))

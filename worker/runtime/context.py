@@ -14,13 +14,15 @@ from pydantic import SecretStr
 from models.errors import Misconfigured
 from models.images.pictures import Pictures
 from models.images.storage import Store
+from models.jobs import Kept, Received
 from models.jobs.attempts import Ref
 from models.jobs.view import Presenter
 from models.platform.db import Database
 from models.platform.doorbell import Doorbell
 from models.platform.places import Places
-from models.platform.together import Together
+from models.platform.together import Lines, Together
 from models.platform.vault import Vault
+from models.schema import Job
 from models.settings import Settings
 from models.webhooks.deliveries import Place, Tried
 from worker.egress.guarded import Egress
@@ -100,6 +102,9 @@ class Context:
     # What deliveries do together: those that are new begin, and tries that have ended are written down.
     fresh: Together[Fresh, bool] | None = None
     tries: Together[Finished, bool] | None = None
+    # What the jobs of one project do together: their images are booked, and they end.
+    received: Lines[UUID, Received, bool] | None = None
+    succeeded: Lines[UUID, Kept, Job] | None = None
     running: set[Ref] = field(default_factory=set)
     strays: set[Ref] = field(default_factory=set)  # in flight still, and not ours any more
     # What a store that refused an image is tried with, one at a time; and how often it was.

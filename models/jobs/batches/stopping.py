@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from sqlalchemy import BigInteger, Uuid, func, literal, or_, select, text, update
 
-from models import ids
 from models.jobs import view
 from models.jobs.changes import tallying
 from models.jobs.endings.closing import ended_as
@@ -76,20 +75,11 @@ async def _end(
 async def _announce(tx: Transaction, presenter: Presenter, ended: Sequence[Job]) -> None:
     """Write the event of each end. None of these rows has a URL of its own, so nobody is told."""
     now = next(job.finished_at for job in ended if job.finished_at)
-    told = [
-        bodies.of_job("job.canceled", view.job(presenter, job, (), (), now), now) for job in ended
-    ]
-    await tx.run(
-        _EVENTS,
-        {
-            "project": ended[0].project_id,
-            "type": "job.canceled",
-            "ids": [ids.new() for _ in ended],
-            "jobs": [job.id for job in ended],
-            "sequences": [job.version for job in ended],
-            "bodies": told,
-        },
-    )
+    told = []
+    for job in ended:
+        body = bodies.of_job("job.canceled", view.job(presenter, job, (), (), now), now)
+        told.append(events.Event(body, job=job))
+    await events.write(tx, ended[0].project_id, "job.canceled", told)
     for job in ended:
         tallying.ended(tx, job, now)
         tx.ring("job", str(job.id))
@@ -151,4 +141,3 @@ def _ending(which: str) -> Statement:
 
 
 _END = {which: _ending(which) for which in (ROW_IN_QUEUE, ROW_READY, ROW_UNHELD)}
-_EVENTS = prepared(text(events.EVENTS))

@@ -1,22 +1,34 @@
 """The plain way: it leaves what the general one leaves, and leaves alone what is not plain."""
 
 import asyncio
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from random import Random
 from typing import get_args
 from uuid import UUID, uuid4
 
 import pytest
 from psycopg.rows import DictRow
+from sqlalchemy import select
 
 from models import jobs
 from models.accounts.callers import Caller
 from models.errors import NotFound
 from models.images import collector
-from models.jobs import Candidate, Idempotency, Snapshot, Submission, Terms
+from models.jobs import (
+    Candidate,
+    Idempotency,
+    Kept,
+    KeptImage,
+    Received,
+    Snapshot,
+    Submission,
+    Terms,
+)
 from models.jobs.attempts import Answer, Ref
 from models.money import budgets
 from models.money.budgets import Rule
@@ -174,10 +186,9 @@ async def test_what_is_plain_goes_the_plain_way(bench: Bench, vault: Vault) -> N
     direct = bench.database.direct
     await sending.endpoint(bench, vault)
     ref = await _started(bench, await bench.submit())
-    assert await jobs.receive_plain(direct, ref, IMAGE, lease=LEASE, ttl=DAY)
-    ended = await jobs.succeed_plain(direct, bench.presenter, ref, KEPT)
-    assert ended is not None
-    job = ended.job
+    assert await bench.receive_plain(ref)
+    job = await bench.succeed_plain(ref)
+    assert job is not None
     assert (job.status, job.held, job.charged) == ("succeeded", 0, PRICE)
     (woken,) = await sending.wake(bench)
     (claimed,) = await deliveries.take_plain(direct, vault, [woken], LEASE)
@@ -332,10 +343,8 @@ async def test_an_image_that_is_not_plain_is_not_booked(
     if spoil is not None:
         await spoil(bench, vault, ref.job_id)
     before = await bench.everything_of(ref.job_id)
-    direct = bench.database.direct
-    assert not await jobs.receive_plain(direct, ref, answer, lease=LEASE, ttl=DAY)
-    stranger = replace(ref, start_id=uuid4())
-    assert not await jobs.receive_plain(direct, stranger, IMAGE, lease=LEASE, ttl=DAY)
+    assert not await bench.receive_plain(ref, answer)
+    assert not await bench.receive_plain(replace(ref, start_id=uuid4()))
     assert await bench.everything_of(ref.job_id) == before
 
 
@@ -347,16 +356,150 @@ async def test_an_end_that_is_not_plain_ends_nothing(
     await bench.receive(ref)
     await spoil(bench, vault, ref.job_id)
     before = await bench.everything_of(ref.job_id)
-    assert await jobs.succeed_plain(bench.database.direct, bench.presenter, ref, KEPT) is None
+    assert await bench.succeed_plain(ref) is None
     assert await bench.everything_of(ref.job_id) == before
 
 
 async def test_who_leads_others_goes_the_general_way(bench: Bench) -> None:
     ref = await bench.running(reuse="exact")
-    direct = bench.database.direct
-    assert not await jobs.receive_plain(direct, ref, IMAGE, lease=LEASE, ttl=DAY)
+    assert not await bench.receive_plain(ref)
     assert await bench.receive(ref)
-    assert await jobs.succeed_plain(direct, bench.presenter, ref, KEPT) is None
+    assert await bench.succeed_plain(ref) is None
+
+
+# What comes together is one statement.
+
+
+async def test_of_a_group_each_is_left_as_it_would_be_alone(bench: Bench, vault: Vault) -> None:
+    await sending.endpoint(bench, vault)
+    ways = [await _made(bench), await _made(replace(bench, plain=False))]
+    received = [Received(ref, replace(IMAGE, inference_id=name)) for name, ref in ways[0].items()]
+    kept = [Kept(each.ref, _kept(str(each.answer.inference_id))) for each in received]
+    assert all((await _receive(bench, received)).values())
+    ended, told = await _succeed(bench, kept)
+    assert {each: job.id for each, job in ended.items()} == {each: each.ref.job_id for each in kept}
+    assert len(told) == len(kept) + 1, "one of them has a URL of its own"
+    for name, ref in ways[1].items():
+        assert await bench.do(
+            lambda tx, ref=ref, name=name: jobs.receive(  # type: ignore[misc] # of this turn
+                tx, bench.presenter, ref, replace(IMAGE, inference_id=name), lease=LEASE, ttl=DAY
+            )
+        ) == ("keep", ref)
+        assert await bench.do(
+            lambda tx, ref=ref, name=name: jobs.succeed(tx, bench.presenter, ref, _kept(name))  # type: ignore[misc] # as above
+        )
+    for one, other in zip(*(each.values() for each in ways), strict=True):
+        rows = [_bare(await bench.everything_of(each.job_id)) for each in (one, other)]
+        assert rows[0] == rows[1]
+        assert len(rows[0]["images"]) == 1
+    assert await bench.audit() == []
+
+
+async def _made(bench: Bench) -> dict[str, Ref]:
+    """Make jobs of several kinds, each with a call under way."""
+    again = await bench.running()
+    await bench.retry_later(again)
+    again = await bench.begin(again.job_id)
+    return {
+        "plain": await bench.running(),
+        "told": await bench.running(webhook_url=_HOOK),
+        "after a failure": again,
+        "described": await bench.running(metadata={"a": "%(x)s"}, customer="it's", tags=("é 狐",)),
+    }
+
+
+def _kept(name: str) -> KeptImage:
+    return replace(KEPT, sha256=sha256(name.encode()).hexdigest(), width=len(name))
+
+
+async def _receive(bench: Bench, received: Sequence[Received]) -> dict[Received, bool]:
+    direct, project_id = bench.database.direct, bench.caller.project_id
+    return await jobs.receive_several(direct, project_id, received, lease=LEASE, ttl=DAY)
+
+
+async def _succeed(bench: Bench, kept: Sequence[Kept]) -> tuple[dict[Kept, Job], list[str]]:
+    direct, project_id = bench.database.direct, bench.caller.project_id
+    return await jobs.succeed_several(direct, bench.presenter, project_id, kept)
+
+
+async def test_of_a_group_those_that_are_not_plain_are_left_alone(
+    bench: Bench, vault: Vault
+) -> None:
+    good, dear, gone, leads, strange = [
+        await bench.running(reuse=reuse) for reuse in ("never",) * 3 + ("exact", "never")
+    ]
+    await _reap(bench, vault, gone.job_id)
+    answers = {
+        good: IMAGE,
+        dear: replace(IMAGE, credits=PRICE + 1),
+        gone: IMAGE,
+        leads: IMAGE,
+        replace(strange, start_id=uuid4()): IMAGE,
+    }
+    left = [each.job_id for each in answers if each != good]
+    before = [await bench.everything_of(each) for each in left]
+    booked = await _receive(bench, [Received(*each) for each in answers.items()])
+    assert [each.ref for each, done in booked.items() if done] == [good]
+    assert [await bench.everything_of(each) for each in left] == before
+    assert await bench.audit() == []
+
+
+async def test_of_a_group_that_ends_those_that_are_not_plain_go_on(
+    bench: Bench, vault: Vault
+) -> None:
+    good, canceled, taken, deleted, other = [await bench.running() for _ in range(5)]
+    for ref in (good, canceled, taken, deleted, other):
+        assert await bench.receive(ref)
+    await bench.cancel(canceled.job_id)
+    await _reap(bench, vault, taken.job_id)
+    blob = (bench.caller.project_id, _kept("deleted").sha256)
+    await bench.do(lambda tx: collector.reserve(tx, [blob]))
+    kept = [
+        *(Kept(ref, _kept("kept")) for ref in (good, canceled, taken)),
+        Kept(deleted, _kept("deleted")),
+        Kept(other, replace(_kept("reserved"), reserved=True)),
+    ]
+    left = [each.ref.job_id for each in kept if each.ref != good]
+    before = [await bench.everything_of(each) for each in left]
+    ended, _ = await _succeed(bench, kept)
+    assert [each.ref for each in ended] == [good]
+    assert [await bench.everything_of(each) for each in left] == before
+    assert await bench.audit() == []
+
+
+async def test_what_another_has_locked_holds_up_none_of_its_group(bench: Bench) -> None:
+    locked, free = await bench.running(), await bench.running()
+    received = [Received(locked, IMAGE), Received(free, IMAGE)]
+    async with bench.database.transaction() as tx:
+        await tx.execute(select(Job.id).where(Job.id == locked.job_id).with_for_update())
+        async with asyncio.timeout(10):
+            assert [*(await _receive(bench, received)).values()] == [False, True]
+    assert await bench.receive_plain(locked)
+    kept = [Kept(ref, KEPT) for ref in (locked, free)]
+    async with bench.database.transaction() as tx:
+        await tx.execute(select(Job.id).where(Job.id == locked.job_id).with_for_update())
+        async with asyncio.timeout(10):
+            ended, _ = await _succeed(bench, kept)
+    assert [each.ref for each in ended] == [free]
+    assert await bench.succeed_plain(locked)
+    assert await bench.audit() == []
+
+
+@pytest.mark.parametrize("plain", [True, False])
+async def test_a_job_that_ends_with_an_earlier_image_tells_of_all_its_calls(
+    bench: Bench, *, plain: bool
+) -> None:
+    bench = replace(bench, plain=plain)
+    late = await bench.running(max_cost=9 * PRICE)
+    await bench.reap(late.job_id)
+    fresh = await bench.begin(late.job_id, worker="w2")
+    await bench.retry_later(fresh, delay=LEASE)
+    adopted = await bench.receive(late)
+    assert adopted is not None
+    assert await bench.succeed(adopted[1])
+    (row,) = await bench.rows("SELECT body FROM events WHERE type = 'job.succeeded'")
+    told = json.loads(row["body"])["data"]["attempts"]
+    assert [each["number"] for each in told] == [1, 2]
 
 
 @pytest.mark.parametrize("plain", [True, False])

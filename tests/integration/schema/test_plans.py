@@ -206,9 +206,13 @@ async def _start_plain(tx: Transaction, on: Ground) -> None:
 
 
 async def _finish_plain(tx: Transaction, on: Ground) -> None:
-    direct = _Within(tx)
-    assert await jobs.receive_plain(direct, on.running, IMAGE, lease=LEASE, ttl=DAY)
-    assert await jobs.succeed_plain(direct, on.presenter, on.running, KEPT) is not None
+    direct, project_id = _Within(tx), on.caller.project_id
+    received, kept = jobs.Received(on.running, IMAGE), jobs.Kept(on.running, KEPT)
+    assert (await jobs.receive_several(direct, project_id, [received], lease=LEASE, ttl=DAY))[
+        received
+    ]
+    ended, _ = await jobs.succeed_several(direct, on.presenter, project_id, [kept])
+    assert kept in ended
 
 
 async def _deliver_plain(tx: Transaction, on: Ground) -> None:

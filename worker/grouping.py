@@ -1,0 +1,60 @@
+"""What images come to: those of one project that come meanwhile are booked, and end their jobs, together.
+
+Only what is plain; everything else goes the general way, one by one.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from uuid import UUID
+
+from models import jobs
+from models.jobs import Kept, KeptImage, Received
+from models.jobs.attempts import Answer, Ref
+from models.platform.together import Lines
+from models.schema import Job
+from worker import deliver
+from worker.runtime.context import Context
+
+_TOGETHER = 64  # jobs of one statement
+
+
+async def receive(context: Context, project_id: UUID, ref: Ref, answer: Answer) -> bool:
+    """Book a plain image; False when nothing was done. Raises what its statement meets, with the others."""
+    received = Received(ref, answer)
+    if not received.plain:
+        return False
+    lines = context.received = context.received or Lines(partial(_receive, context), most=_TOGETHER)
+    return bool(await lines.find(project_id, received))
+
+
+async def succeed(context: Context, project_id: UUID, ref: Ref, image: KeptImage) -> Job | None:
+    """End a plain job with its image; None when nothing was done. Raises as `receive` does."""
+    lines = context.succeeded = context.succeeded or Lines(
+        partial(_succeed, context), most=_TOGETHER
+    )
+    return await lines.find(project_id, Kept(ref, image))
+
+
+async def _receive(
+    context: Context, project_id: UUID, images: Sequence[Received]
+) -> dict[Received, bool]:
+    settings = context.settings
+    async with context.turns.take(project_id, patience=None):
+        return await jobs.receive_several(
+            context.database.direct,
+            project_id,
+            images,
+            lease=settings.lease_run,
+            ttl=settings.keep_ttl,
+        )
+
+
+async def _succeed(context: Context, project_id: UUID, kept: Sequence[Kept]) -> dict[Kept, Job]:
+    async with context.turns.take(project_id, patience=None):
+        ended, told = await jobs.succeed_several(
+            context.database.direct, context.presenter, project_id, kept
+        )
+    if told:
+        places = [(project_id, each) for each in told]
+        context.flight.begin("deliver", deliver.at_once(context, places))
+    return ended
