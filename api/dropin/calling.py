@@ -27,7 +27,6 @@ from models.accounts.callers import Caller
 from models.errors import FieldError, Refusal
 from models.images.store_errors import StorageError
 from models.jobs import Snapshot
-from models.states import TERMINAL
 
 _KINDS: dict[str, Kind] = {"generations": "image_generation", "edits": "image_edit"}
 _USED = SubmitBody.model_construct(input={})
@@ -91,7 +90,7 @@ async def _images(
 
 
 def _ended(found: Sequence[Snapshot]) -> bool:
-    return all(each.job.status in TERMINAL for each in found)
+    return all(each.over for each in found)
 
 
 def _headers(asked: Asked, taken: Taken, *, lenient: bool) -> dict[str, str]:

@@ -7,7 +7,6 @@ from http import HTTPStatus
 from models import ids
 from models.errors import FieldError, JobFailed, Refusal, StillRunning, TooMany
 from models.jobs import Snapshot
-from models.states import TERMINAL
 
 # The provider has refused the input; everything else is a call that brought nothing.
 _STATUS = {
@@ -20,7 +19,7 @@ _AGAIN = timedelta(seconds=5)  # an image takes about forty; a client that asks 
 
 def refusal(found: Sequence[Snapshot]) -> Refusal:
     """Return why there is no image: of several jobs, what became of the first that has none."""
-    waiting = next((each for each in found if each.job.status not in TERMINAL), None)
+    waiting = next((each for each in found if not each.over), None)
     if waiting is not None:
         return StillRunning(
             "The image is not there yet, and its job goes on: send the same request again to wait for it, "

@@ -22,7 +22,6 @@ from api.edge import problems
 from models.errors import Refusal
 from models.images.store_errors import StorageError
 from models.jobs import Snapshot
-from models.states import TERMINAL
 
 Kind = Literal["image_generation", "image_edit"]
 
@@ -73,7 +72,7 @@ async def _found(request: Request, here: State, taken: Taken) -> AsyncGenerator[
             slice_ = min(every, timedelta(seconds=max(until - clock(), 0)))
             each = await waiting.one(request, here, taken.project_id, job_id, slice_)
             over = clock() >= until or here.waiting.draining or await request.is_disconnected()
-            if each.job.status in TERMINAL or over:
+            if each.over or over:
                 yield each
                 break
             yield None

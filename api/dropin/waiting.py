@@ -9,7 +9,6 @@ from fastapi import Request
 
 from api.dependencies.state import State
 from models.jobs import Snapshot
-from models.states import TERMINAL
 
 
 async def one(
@@ -28,7 +27,7 @@ async def every(
     found: list[Snapshot] = []
     for job_id in jobs:
         left = timedelta(seconds=max(until - clock(), 0))
-        if found and found[-1].job.status not in TERMINAL:
+        if found and not found[-1].over:
             left = timedelta()  # the time is over, or nobody waits any more
         found.append(await one(request, here, project_id, job_id, left))
     return found

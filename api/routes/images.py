@@ -25,7 +25,6 @@ from models.images.references import KeptReference
 from models.images.store_errors import Missing
 from models.jobs import Snapshot
 from models.schema import Image
-from models.states import TERMINAL
 
 router = APIRouter(
     prefix="/v1/jobs",
@@ -180,7 +179,7 @@ def kept(found: Snapshot, n: int = 0) -> Image:
     """Return an image of a job that may be shown; raises why there is none."""
     if found.job.erased_at is not None:
         raise Erased(f"The job was erased on {found.job.erased_at:%Y-%m-%d}.")
-    if n != 0 or (found.image is None and found.job.status in TERMINAL):
+    if n != 0 or (found.image is None and found.over):
         raise NotFound(f"This job has no image {n}.")
     if found.image is None:
         raise NotFinished(f"The job is {found.job.status}; its image is not there yet.")

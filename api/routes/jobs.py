@@ -34,7 +34,6 @@ from models.images.store_errors import Missing
 from models.jobs import Snapshot
 from models.jobs.batches import Standing
 from models.platform.jsonable import Json
-from models.states import TERMINAL
 
 router = APIRouter(
     prefix="/v1/jobs",
@@ -143,7 +142,7 @@ async def _accepted(
     headers = _headers(found) | {"location": location} | applied
     if replayed:
         headers["idempotent-replayed"] = "true"
-    if patience and found.job.status in TERMINAL:
+    if patience and found.over:
         return JsonAnswer(found.show(here.presenter, await _inline(here, found)), 200, headers)
     return JsonAnswer(found.show(here.presenter), 202, headers)
 
@@ -166,7 +165,7 @@ async def _grouped(
 
 def _headers(found: Snapshot) -> dict[str, str]:
     headers = {"etag": found.etag, "cache-control": "private, no-cache"}
-    if found.job.status not in TERMINAL:
+    if not found.over:
         headers["retry-after"] = str(_POLL.seconds)
     return headers
 

@@ -20,7 +20,6 @@ from api.sharing.watching import Told
 from models import ids
 from models.jobs.reading.feed import Change
 from models.platform.jsonable import time
-from models.states import TERMINAL
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=REFUSALS, route_class=JsonRoute)
 project = APIRouter(prefix="/v1", tags=["jobs"], responses=REFUSALS, route_class=JsonRoute)
@@ -41,7 +40,7 @@ async def stream_job(
     204 to a client that has its last event: a browser's `EventSource` would else come back for ever.
     """
     found = await here.readings.whole(caller.project_id, job_id)
-    if found.job.status in TERMINAL and found.etag == last_event_id:
+    if found.over and found.etag == last_event_id:
         return Response(status_code=204)
     changes = here.waiting.changes(caller.project_id, job_id, last_event_id)
     told = (

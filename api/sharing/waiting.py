@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
+from operator import attrgetter
 from typing import TypeVar
 from uuid import UUID
 
@@ -24,7 +26,6 @@ from models.platform.db import Database, Transaction
 from models.platform.doorbell import Doorbell
 from models.platform.doorbell.waiters import Waiter
 from models.schema import Fetch
-from models.states import TERMINAL
 from models.webhooks import deliveries
 from models.webhooks.deliveries import Logged
 
@@ -34,6 +35,7 @@ _SWEEP = 5.0  # seconds that a lost ring costs at most
 _SWEEP_AGAIN = 1.0  # after a sweep that Postgres did not answer
 _SIGN_OF_LIFE = timedelta(seconds=15)  # proxies close what is silent for 30 s or 60 s
 _ALONE = ("delivery", "batch", "fetch")  # topics of which few wait
+_OVER: Callable[[Snapshot | Standing], bool] = attrgetter("over")
 _UNDER_WAY = {"pending", "sending"}
 
 Found = TypeVar("Found")
@@ -68,8 +70,8 @@ class Waiting:
         if not patience:
             return await self._jobs.whole(project_id, job_id)
         return await self._until(
-            lambda found: found.job.status in TERMINAL,
-            lambda: self._jobs.whole(project_id, job_id),
+            _OVER,
+            partial(self._jobs.whole, project_id, job_id),
             request,
             self._doorbell.waiter("job", str(job_id)),
             patience,
@@ -104,8 +106,8 @@ class Waiting:
     ) -> Standing:
         """Return a batch when it is over, or as `terminal` does."""
         return await self._until(
-            lambda found: found.over,
-            lambda: self.read_batch(project_id, batch_id),
+            _OVER,
+            partial(self.read_batch, project_id, batch_id),
             request,
             self._doorbell.waiter("batch", str(batch_id)),
             patience,
@@ -122,7 +124,6 @@ class Waiting:
         async for each in self._changes(
             lambda: self.read_batch(project_id, batch_id),
             self._doorbell.waiter("batch", str(batch_id)),
-            lambda found: found.over,
             seen,
         ):
             yield each
@@ -136,9 +137,8 @@ class Waiting:
         the job is gone, Postgres is away or this process drains: who listens comes back.
         """
         async for each in self._changes(
-            lambda: self._jobs.whole(project_id, job_id),
+            partial(self._jobs.whole, project_id, job_id),
             self._doorbell.waiter("job", str(job_id)),
-            lambda found: found.job.status in TERMINAL,
             seen,
         ):
             yield each
@@ -147,7 +147,6 @@ class Waiting:
         self,
         read: Callable[[], Awaitable[Told]],
         waiter: Waiter,
-        over: Callable[[Told], bool],
         seen: str | None,
     ) -> AsyncIterator[Told | None]:
         with waiter as bell:
@@ -159,7 +158,7 @@ class Waiting:
                 if found.etag != seen:
                     yield found
                     seen = found.etag
-                if over(found) or self.draining:
+                if found.over or self.draining:
                     return
                 if not await bell.wait(_SIGN_OF_LIFE):
                     yield None

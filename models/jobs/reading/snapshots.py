@@ -16,6 +16,7 @@ from models.platform.db import Transaction, statements
 from models.platform.db.statements import Reader, Statement, attributes, given, loaded, prepared
 from models.platform.jsonable import Json
 from models.schema import Attempt, Image, Job
+from models.states import TERMINAL
 
 Asked = tuple[UUID | None, UUID]  # a job, and of which project; None is any
 
@@ -29,6 +30,11 @@ class Snapshot:
     images: Sequence[Image]
     now: datetime
     closed_gate: str | None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing changes any more, but for what lost calls cost."""
+        return self.job.status in TERMINAL
 
     @property
     def etag(self) -> str:
