@@ -79,25 +79,28 @@ class RequestMiddleware:
 
         _IN_FLIGHT.inc()
         try:
-            await self._enter(scope, hear, answer, request)
+            await self._within(scope, request)(scope, hear, answer)
         finally:
             _IN_FLIGHT.dec()
             leave(request)
             _measure(scope, method, status, time.perf_counter() - started)
 
-    async def _enter(self, scope: Scope, receive: Receive, send: Send, request: Request) -> None:
+    def _within(self, scope: Scope, request: Request) -> ASGIApp:
+        """Return what answers: the application, behind a limit where a body may come, or a refusal."""
         refused = getattr(request.state, "refused", None)  # by its connection, for its head
         if refused is not None:
-            await problem(request, refused)(scope, receive, send)
-            return
+            return problem(request, refused)
         most = self._submission_max if _WITH_INPUT.fullmatch(scope["path"]) else SMALL
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length) > most:
-            await problem(request, too_large(most))(scope, receive, send)
-            return
-        if request.method in _WITHOUT_BODY:
-            await self._app(scope, receive, send)
-            return
+            return problem(request, too_large(most))
+        return (
+            self._app if request.method in _WITHOUT_BODY else partial(self._limited, request, most)
+        )
+
+    async def _limited(
+        self, request: Request, most: int, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         owner = partial(owner_of, request)
         type_ = request.headers.get("content-type", "").lstrip().lower()
         is_form = scope["path"] in _WITH_FILES and type_.startswith("multipart/form-data")

@@ -30,6 +30,8 @@ _LINGER_MAX = 1024 * 1024  # bytes that are dropped behind a refusal
 class Connection(Ending):
     """A connection of HTTP/1.1 from its first byte to its last."""
 
+    __slots__ = ("_address", "_joined", "_receipts", "_stalled")
+
     def __init__(self, *given: Any, **bounds: Any) -> None:  # noqa: ANN401 - uvicorn's own, and `Ending`'s
         super().__init__(*given, **bounds)
         self._address = ""

@@ -1,6 +1,7 @@
 """How a connection ends: refused, left while idle, drained, or after the other end has closed."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any, cast
 
 from starlette.types import Message, Receive, Scope, Send
@@ -19,6 +20,13 @@ _LINGER_SECONDS = 1.0  # so that a refusal is read before the connection is rese
 
 class Ending(HttpToolsProtocol):
     """The ends of a connection of HTTP/1.1; `Connection` has what comes before."""
+
+    # Instances share one table of names up to 30 of them, and uvicorn's own are nearly as many: more, and
+    # each of thousands of waiting clients has 1 KB of its own.
+    __slots__ = (
+        *("_answers", "_crowd", "_deadline", "_head_seconds", "_in_head", "_lingers"),
+        *("_refused", "_running", "_unmoved"),
+    )
 
     def __init__(
         self,
@@ -61,13 +69,13 @@ class Ending(HttpToolsProtocol):
         cycle.transport = cast("asyncio.Transport", self._answers)
         cycle.keep_alive = cycle.keep_alive and not self._crowd.draining
 
-        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+        def answered(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
             async def told(message: Message) -> None:
                 if cycle.response_started and not message.get("more_body", False):
                     self._stay_for_the_rest(cycle)
                 await send(message)
 
-            await app(scope, receive, told)
+            return cast("Awaitable[None]", app(scope, receive, told))
 
         super()._start_asgi_task(cycle, cast("Any", answered))
 

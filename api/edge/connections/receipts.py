@@ -17,6 +17,8 @@ class Receipts:
     before its client has closed it: who closes first is told of no reset.
     """
 
+    __slots__ = ("_clock", "_reset", "_sent", "expect")
+
     def __init__(self, clock: Callable[[], float], stay: Callable[[], None]) -> None:
         self._clock = clock
         self.expect = stay
