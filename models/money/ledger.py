@@ -2,8 +2,8 @@
 
 Every line of the ledger is written by this module: `book` appends entries and moves the job's sums, `write`
 appends entries whose sums the job has already, and `appended` is the part of a larger statement that
-appends the lines of what that statement does (`jobs.submission` holds so, `jobs.running.plain` books an
-image so). A job's `held` and `charged` are the sums of its entries: what is reserved and not settled, and
+appends the lines of what that statement does (`jobs.submission` holds so, `jobs.running.receiving` books
+images so). A job's `held` and `charged` are the sums of its entries: what is reserved and not settled, and
 what the provider took; the audit compares them. Credits are integers; a release is a negative hold.
 """
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     Boolean,
+    ColumnElement,
     Interval,
     Label,
     Text,
@@ -69,12 +70,12 @@ async def receive_several(
     rows = [_row(each) for each in images if each.plain]
     told = {"project": project_id, "rows": as_rows(rows), "lease": lease, "ttl": ttl}
     found = await direct.write_all(_RECEIVE, told)
-    booked = {(row["id"], row["fence"]) for row in found}
-    for job_id, _ in booked:
+    booked = {(row["id"], row["fence"], row["start"]) for row in found}
+    for job_id, *_ in booked:
         direct.ring("job", str(job_id))
     if any(row["waits"] for row in found):
         direct.ring("jobs")  # the provider has a place for the next call
-    return {each: (each.ref.job_id, each.ref.fence) in booked for each in images}
+    return {each: (each.ref.job_id, each.ref.fence, each.ref.start_id) in booked for each in images}
 
 
 def _row(received: Received) -> dict[str, object]:
@@ -107,17 +108,20 @@ def _receive() -> Statement:
         held=Job.held - told.hold,
         charged=Job.charged + told.hold,
     )
-    return prepared(kept.returning(Job.id, Job.fence, WAITS).add_cte(booked.cte("booked")))
+    return prepared(
+        kept.returning(Job.id, Job.fence, told.start, WAITS).add_cte(booked.cte("booked"))
+    )
+
+
+def owner(*guards: ColumnElement[bool]) -> CTE:
+    """Lock the `project` that is given, as the foreign keys of what a statement writes would do later."""
+    mine = select(Project.id).where(Project.id == given("project", Uuid()), *guards)
+    return mine.with_for_update(read=True, key_share=True).cte("owner")
 
 
 def _mine() -> CTE:
     """Lock the project, if it has no budgets, and the jobs that their worker has and nobody follows."""
-    owner = (
-        select(Project.id)
-        .where(Project.id == given("project", Uuid()), ~Project.budgeted)
-        .with_for_update(read=True, key_share=True)
-        .cte("owner")
-    )
+    project = owner(~Project.budgeted)
     asked = given_rows(
         {
             "id": Uuid(),
@@ -134,7 +138,7 @@ def _mine() -> CTE:
     return (
         select(Job.id, Job.project_id, Job.key_id, Job.customer, *given_of_call)
         .join(asked, (asked.c.id == Job.id) & (asked.c.fence == Job.fence))
-        .join(owner, owner.c.id == Job.project_id)
+        .join(project, project.c.id == Job.project_id)
         .where(Job.status == "running", Job.reuse == "never")
         .with_for_update(key_share=True, skip_locked=True, of=Job)
         .cte("mine")
@@ -158,7 +162,7 @@ def _finished(mine: CTE) -> CTE:
         provider_url=told.url,
     )
     return closed.returning(
-        *(told.id, told.project_id, told.key_id, told.customer),
+        *(told.id, told.project_id, told.key_id, told.customer, told.start),
         *(Attempt.number, Attempt.hold, Attempt.inference_id),
     ).cte("finished")
 

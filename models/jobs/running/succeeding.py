@@ -19,7 +19,7 @@ from models.jobs import view
 from models.jobs.attempts import Ref
 from models.jobs.changes import announcing, tallying
 from models.jobs.endings.closing import ended_as
-from models.jobs.running.receiving import WAITS
+from models.jobs.running.receiving import WAITS, owner
 from models.jobs.view import Presenter
 from models.platform.db.direct import Direct
 from models.platform.db.statements import (
@@ -135,13 +135,14 @@ def _succeed() -> Statement:
 def _mine() -> CTE:
     """Lock the jobs whose worker still has them, and that nothing but their image was missing from."""
     types = records.kept_types()
+    project = owner()
     asked = given_rows({"id": Uuid(), "fence": BigInteger(), **types})
     blob = (BlobMark.project_id == Job.project_id) & (BlobMark.sha256 == asked.c.sha256)
     return (
         select(Job.id, Job.fence, *(asked.c[name] for name in types))
         .join(asked, (asked.c.id == Job.id) & (asked.c.fence == Job.fence))
+        .join(project, project.c.id == Job.project_id)
         .where(
-            Job.project_id == given("project", Uuid()),
             Job.status == "running",
             Job.phase == "keep",
             Job.cancel_requested_at.is_(None),

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
+from uuid import UUID
 
 from psycopg import sql
 from psycopg.rows import DictRow
@@ -84,8 +85,11 @@ def given_rows(types: Mapping[str, TypeEngine[Any]]) -> TableValuedAlias:
 
 
 def as_rows(rows: Sequence[Mapping[str, object]]) -> str:
-    """Write what a statement with `given_rows` is given; a column that is left out is NULL."""
-    return json.dumps(rows, default=_text)
+    """Write what a statement with `given_rows` is given; a column that is left out is NULL.
+
+    Raises `TypeError` for a value that neither JSON nor this module has a text for.
+    """
+    return json.dumps(rows, default=_text, allow_nan=False)
 
 
 def prepared(written: ClauseElement) -> Statement:
@@ -154,7 +158,11 @@ def _text(value: object) -> str:
         return f"\\x{value.hex()}"
     if isinstance(value, timedelta):
         return f"{value // timedelta(microseconds=1)} microseconds"
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"a statement is given a {type(value).__name__}, which no column takes as text")
 
 
 def _literal(value: object) -> str:

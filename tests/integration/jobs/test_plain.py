@@ -33,7 +33,7 @@ from models.jobs.attempts import Answer, Ref
 from models.money import budgets
 from models.money.budgets import Rule
 from models.platform.vault import Vault
-from models.schema import Job
+from models.schema import Job, Project
 from models.states import Priority
 from models.webhooks import deliveries, destinations
 from models.webhooks.deliveries import Tried
@@ -483,6 +483,37 @@ async def test_what_another_has_locked_holds_up_none_of_its_group(bench: Bench) 
     assert [each.ref for each in ended] == [free]
     assert await bench.succeed_plain(locked)
     assert await bench.audit() == []
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_a_group_that_waits_for_its_project_holds_none_of_its_jobs(
+    bench: Bench, *, ends: bool
+) -> None:
+    refs = [await bench.running() for _ in range(3)]
+    if ends:
+        for ref in refs:
+            assert await bench.receive(ref)
+    async with bench.database.transaction() as tx:
+        mine = select(Project.id).where(Project.id == bench.caller.project_id)
+        await tx.execute(mine.with_for_update())
+        write = (
+            _succeed(bench, [Kept(ref, KEPT) for ref in refs])
+            if ends
+            else _receive(bench, [Received(ref, IMAGE) for ref in refs])
+        )
+        writing = asyncio.create_task(write)
+        async with asyncio.timeout(10):
+            while not await bench.rows(_WAITS):  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0.01)
+        free = await bench.rows("SELECT id FROM jobs FOR NO KEY UPDATE SKIP LOCKED")
+        assert len(free) == len(refs)
+    await writing
+    assert await bench.audit() == []
+
+
+_WAITS = """
+    SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
+"""
 
 
 @pytest.mark.parametrize("plain", [True, False])

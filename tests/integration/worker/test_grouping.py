@@ -6,6 +6,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from models.platform import together
 from models.schema import Project
@@ -48,7 +49,10 @@ async def test_one_that_postgres_refuses_spoils_none_of_its_group(
     refused, *others = [await house.submit() for _ in range(6)]
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as hand:
         await hand.execute(_REFUSE.replace(b"JOB", str(refused).encode()))
-    await house.work()
+    with capture_logs() as logs:
+        await house.work()
+    told = [each["task"] for each in logs if each["event"] == "bundle.failed"]
+    assert told == ["succeed"], "once, for all of them"
     rows = await house.bench.rows("SELECT id FROM jobs WHERE status = 'succeeded'")
     assert {row["id"] for row in rows} == set(others)
     left = await house.bench.job(refused)
