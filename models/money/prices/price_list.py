@@ -1,4 +1,4 @@
-"""The prices as one process knows them: read anew every few seconds."""
+"""The prices as one process knows them: read every few seconds, and before one is said to be missing."""
 
 import time
 from collections.abc import Mapping
@@ -19,17 +19,21 @@ class PriceList:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._reading: Together[None, None] = Together(self._read, most=1, joining=True)
+        self._reading: Together[None, None] = Together(self._read, most=1)
         self._read_at = float("-inf")
         self._learned: dict[str, Known] = {}
 
     async def estimate(self, model: Model, given: Mapping[str, object]) -> int:
         """Return the credits that one attempt at this input should cost.
 
-        Raises `Unavailable`, and `ModelUnavailable` for one that cannot be called at present.
+        Raises `Unavailable`, and `ModelUnavailable` for one that cannot be called at present: nobody is
+        refused by a list that was read before they asked.
         """
-        known_ = (await self.learned()).get(model.id)
-        price = catalog.estimate(model, given) if known_ is None else known_.of(given)
+        asked = time.monotonic()
+        price = _of(await self.learned(), model, given)
+        if price is None and model.retired is None and self._read_at < asked:
+            await self._reading.find(None)
+            price = _of(self._learned, model, given)
         if price is None or model.retired is not None:
             error = catalog.uncallable(model)
             raise ModelUnavailable(error.message, errors=(error,))
@@ -43,6 +47,12 @@ class PriceList:
 
     async def _read(self, _: object) -> Mapping[None, None]:
         """Read them, once for all who need them meanwhile."""
+        began = time.monotonic()
         self._learned = await learned_prices(self._database.direct)
-        self._read_at = time.monotonic()
+        self._read_at = began
         return {}
+
+
+def _of(learned: Mapping[str, Known], model: Model, given: Mapping[str, object]) -> int | None:
+    known_ = learned.get(model.id)
+    return catalog.estimate(model, given) if known_ is None else known_.of(given)
