@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 
 from models import jobs
+from models.coordination.workers import BUNDLE
 from models.jobs import Kept, KeptImage, Received
 from models.jobs.attempts import Answer, Ref
 from models.platform.db.direct import StatementError
@@ -22,23 +23,19 @@ from worker.runtime.context import Context
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-_TOGETHER = 64  # jobs of one statement
-
 
 async def receive(context: Context, project_id: UUID, ref: Ref, answer: Answer) -> bool:
     """Book a plain image; False when nothing was done. Raises `Unavailable`."""
     received = Received(ref, answer)
     if not received.plain:
         return False
-    lines = context.received = context.received or Lines(partial(_receive, context), most=_TOGETHER)
+    lines = context.received = context.received or Lines(partial(_receive, context), most=BUNDLE)
     return bool(await lines.find(project_id, received))
 
 
 async def succeed(context: Context, project_id: UUID, ref: Ref, image: KeptImage) -> Job | None:
     """End a plain job with its image; None when nothing was done. Raises `Unavailable`."""
-    lines = context.succeeded = context.succeeded or Lines(
-        partial(_succeed, context), most=_TOGETHER
-    )
+    lines = context.succeeded = context.succeeded or Lines(partial(_succeed, context), most=BUNDLE)
     return await lines.find(project_id, Kept(ref, image))
 
 

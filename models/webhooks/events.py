@@ -52,10 +52,7 @@ async def announce(
     tx: Writer, job: Job, type_: EventType, body: bytes, targets: Sequence[Endpoint]
 ) -> None:
     """Write an event of a job and its deliveries; they arise with what they tell, or not at all."""
-    lines = addressed(job, type_, targets)
-    await write(tx, job.project_id, type_, [Event(body, lines, job)])
-    if lines:
-        tx.ring("deliveries")
+    await _tell(tx, job.project_id, type_, Event(body, addressed(job, type_, targets), job))
 
 
 async def announce_to_project(
@@ -76,9 +73,7 @@ async def announce_to_project(
     if url is not None:
         lines.append(Line(ids.new(), None, url, destinations.of_origin(project_id, url)))
     event = Event(body, lines)
-    await write(tx, project_id, type_, [event])
-    if lines:
-        tx.ring("deliveries")
+    await _tell(tx, project_id, type_, event)
     if batch_id is not None:
         await tx.run(_OF_BATCH, {"event": event.id, "batch": batch_id})
 
@@ -87,14 +82,20 @@ async def announce_ping(tx: Writer, endpoint: Endpoint, body: bytes) -> UUID:
     """Write a ping and its one delivery, also to a disabled endpoint; returns the delivery's id."""
     delivery_id, project_id = ids.new(), endpoint.project_id
     line = Line(delivery_id, endpoint.id, endpoint.url, destinations.of_ping(project_id))
-    await write(tx, project_id, "ping", [Event(body, [line])])
-    tx.ring("deliveries")
+    await _tell(tx, project_id, "ping", Event(body, [line]))
     return delivery_id
 
 
 def _line(endpoint: Endpoint) -> Line:
     destination = destinations.of_endpoint(endpoint.id)
     return Line(ids.new(), endpoint.id, endpoint.url, destination, endpoint.enabled)
+
+
+async def _tell(tx: Writer, project_id: UUID, type_: EventType, event: Event) -> None:
+    """Write an event and its deliveries, and ring for these."""
+    await write(tx, project_id, type_, [event])
+    if event.lines:
+        tx.ring("deliveries")
 
 
 async def write(tx: Writer, project_id: UUID, type_: EventType, events: Sequence[Event]) -> None:
