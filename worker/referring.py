@@ -9,13 +9,12 @@ from models.errors import EgressRefused
 from models.images import urls
 from models.images.references import KeptReference, parse_descriptor, restore_input, urls_of
 from models.jobs import Start
-from models.platform.addresses import check_url
+from models.platform.addresses import ANY_PORT, check_url
 from models.provider import catalog
 from models.settings import Settings
 from worker.runtime.context import Context
 
 _LIFE = timedelta(hours=1)  # of a URL: a call takes some minutes, and clocks may be ten apart
-_ANY_PORT = frozenset(range(1, 1 << 16))
 
 
 async def body(context: Context, start: Start) -> dict[str, object]:
@@ -52,7 +51,7 @@ def _reaches_us(settings: Settings) -> bool:
 
 def _is_public(url: str) -> bool:
     try:
-        check_url(url, exceptions=(), ports=_ANY_PORT)
+        check_url(url, exceptions=(), ports=ANY_PORT)
     except EgressRefused:
         return False
     return True

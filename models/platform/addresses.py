@@ -11,8 +11,7 @@ The standard library's `is_private` lets a good part of them through, so it is n
 
 import re
 import unicodedata
-from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from urllib.parse import quote
@@ -22,6 +21,8 @@ from models.platform.hosts import read_host, read_ipv4
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+
+ANY_PORT = range(1, 1 << 16)  # for the provider, which fetches references where it likes
 
 _URL_MAX = 2048
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -86,7 +87,7 @@ def check_url(
     url: str,
     *,
     exceptions: Sequence[Network],
-    ports: AbstractSet[int],
+    ports: Collection[int],
     longest: int = _URL_MAX,
 ) -> Target:
     """Read a URL that a user or the provider chose, or raise `EgressRefused` saying what to change.
@@ -118,7 +119,7 @@ def check_reach(
     addresses: Sequence[Address],
     *,
     exceptions: Sequence[Network],
-    ports: AbstractSet[int],
+    ports: Collection[int],
 ) -> None:
     """Refuse with `EgressRefused` unless every one of the target's addresses may be reached.
 
@@ -135,7 +136,7 @@ def check_reach(
         _check_regular(target, ports)
 
 
-def _check_name(target: Target, exceptions: Sequence[Network], ports: AbstractSet[int]) -> None:
+def _check_name(target: Target, exceptions: Sequence[Network], ports: Collection[int]) -> None:
     if not exceptions:  # else only the address can tell whether the name is exempt
         _check_regular(target, ports)
     local = target.host == "localhost" or target.host.endswith(".localhost")
@@ -145,7 +146,7 @@ def _check_name(target: Target, exceptions: Sequence[Network], ports: AbstractSe
         )
 
 
-def _check_regular(target: Target, ports: AbstractSet[int]) -> None:
+def _check_regular(target: Target, ports: Collection[int]) -> None:
     if target.scheme != "https":
         raise EgressRefused(f"The URL's scheme is {target.scheme!r}; use https.")
     if target.port not in ports:

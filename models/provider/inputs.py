@@ -26,7 +26,7 @@ from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema
 
 from models.errors import EgressRefused, FieldError
-from models.platform.addresses import Network, check_url
+from models.platform.addresses import ANY_PORT, Network, check_url
 from models.platform.wording import printable, shown
 from models.provider import own_fields
 from models.provider.listing import Model
@@ -37,8 +37,6 @@ PROMPT_MAX = 32 * 1024  # bytes of UTF-8; upstream recommends 600 words and stat
 SEED_MIN, SEED_MAX = -(1 << 63), (1 << 63) - 1
 URL_MAX = 8192  # characters; signed URLs reach 3,000
 UNKNOWN_MAX = 50  # unknown fields that are named: a body may hold a million of them
-
-_ANY_PORT = frozenset(range(1, 1 << 16))  # the provider fetches references, and goes where it likes
 
 _EXPECTED = {
     "string_type": "a string",
@@ -199,7 +197,7 @@ def judge_link(url: str, exceptions: Sequence[Network] = ()) -> str | None:  # n
     if not host:
         return f"{shown(url)} names no host; write https://host/path."
     try:
-        check_url(f"{parts.scheme}://{parts.netloc}/", exceptions=exceptions, ports=_ANY_PORT)
+        check_url(f"{parts.scheme}://{parts.netloc}/", exceptions=exceptions, ports=ANY_PORT)
     except EgressRefused as refused:
         return refused.detail
     return None
