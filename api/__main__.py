@@ -24,7 +24,7 @@ from models.errors import DarkroomError, Misconfigured
 from models.images.storage import Store
 from models.platform import metrics, tracing
 from models.platform.logs import configure
-from models.platform.memory import collect_less, share_arenas
+from models.platform.memory import collect_less, spare_memory
 from models.platform.threads import give_way
 from models.settings import Settings
 
@@ -73,5 +73,5 @@ def _listen(loaded: Settings) -> socket.socket:
 
 
 if __name__ == "__main__":
-    share_arenas()
+    spare_memory()
     sys.exit(main())

@@ -36,7 +36,7 @@ from models.ids import JOB, text
 from models.platform import descriptors, metrics, tracing
 from models.platform.db import premises
 from models.platform.logs import configure
-from models.platform.memory import collect_less, share_arenas
+from models.platform.memory import collect_less, spare_memory
 from worker.runtime import broker, health, heart, storeroom, vitals
 from worker.runtime.app import Worker, consumer
 from worker.runtime.context import Context
@@ -228,5 +228,5 @@ async def _report(context: Context) -> None:
 
 
 if __name__ == "__main__":
-    share_arenas()
+    spare_memory()
     sys.exit(main())

@@ -30,7 +30,7 @@ from models.platform import descriptors, metrics, tracing
 from models.platform.db import Database, premises
 from models.platform.doorbell import Doorbell
 from models.platform.logs import configure
-from models.platform.memory import collect_less, share_arenas
+from models.platform.memory import collect_less, spare_memory
 from models.platform.threads import give_way
 from models.platform.vault import Vault
 from models.settings import Settings
@@ -126,5 +126,5 @@ async def _until_told(dispatcher: Dispatcher, reader: AccountReader) -> None:
 
 
 if __name__ == "__main__":
-    share_arenas()
+    spare_memory()
     sys.exit(main())

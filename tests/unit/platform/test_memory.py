@@ -12,9 +12,9 @@ _ROLES = ("api/__main__.py", "worker/__main__.py", "worker/dispatcher/__main__.p
 # Eight threads that allocate beside each other; then the C library says of which arenas.
 _PROGRAM = """
 import ctypes, sys, threading
-from models.platform.memory import share_arenas
+from models.platform.memory import spare_memory
 if "share" in sys.argv:
-    share_arenas()
+    spare_memory()
 together = threading.Barrier(8)
 def allocate():
     kept = bytes(10_000)
@@ -43,4 +43,4 @@ def test_every_role_shares_them_before_it_starts_a_thread(role: str) -> None:
     tree = ast.parse((_ROOT / role).read_text())
     last = tree.body[-1]
     assert isinstance(last, ast.If)
-    assert [ast.unparse(each) for each in last.body] == ["share_arenas()", "sys.exit(main())"]
+    assert [ast.unparse(each) for each in last.body] == ["spare_memory()", "sys.exit(main())"]
