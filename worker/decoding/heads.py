@@ -44,6 +44,8 @@ class Head:
 class HeadReader:
     """Takes bytes until a final answer's head has come: at most `most`, those of 1xx answers too."""
 
+    __slots__ = ("_left", "_looked", "_raw")
+
     def __init__(self, most: int) -> None:
         self._left = most
         self._raw = bytearray()

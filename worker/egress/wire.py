@@ -8,7 +8,6 @@ head, which is paid for, or told, all the same: `worker/decoding/heads.py` write
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypedDict
-from weakref import WeakKeyDictionary
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -37,6 +36,8 @@ class Meter:
     connection has carried an answer before.
     """
 
+    __slots__ = ("head", "overrun", "reused", "silent", "status", "unread")
+
     def __init__(self, allowance: int, head: int) -> None:
         self.unread = allowance
         self.head = head
@@ -63,7 +64,6 @@ class Connector(aiohttp.TCPConnector):
         super().__init__(**options)
         self._meter = meter
         self._most, self._idle = most, idle
-        self._wires: WeakKeyDictionary[ResponseHandler, _Wire] = WeakKeyDictionary()
 
     async def connect(
         self,
@@ -73,7 +73,8 @@ class Connector(aiohttp.TCPConnector):
     ) -> Connection:
         """Take a connection that is kept, which begins anew with a meter of its own, or make one."""
         connection = await super().connect(req, traces, timeout)
-        if connection.protocol is not None and (wire := self._wires.get(connection.protocol)):
+        wire = None if connection.protocol is None else _wire_of(connection.protocol)
+        if wire is not None:
             wire.begin(self._meter())
         return connection
 
@@ -81,7 +82,7 @@ class Connector(aiohttp.TCPConnector):
         self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False
     ) -> None:
         """Keep a connection that may go on, or close it."""
-        wire = self._wires.get(protocol)
+        wire = _wire_of(protocol)
         full = len(self._conns.get(key, ())) >= self._idle
         if wire is None or full or not wire.rests(self._most):
             should_close = True
@@ -96,8 +97,7 @@ class Connector(aiohttp.TCPConnector):
         """Put the meter between the socket and aiohttp's parser, which has no bound of its own."""
         handler = await super()._create_connection(req, traces, timeout)
         if handler.transport is not None:
-            self._wires[handler] = wire = _Wire(handler, handler.transport)
-            handler.transport.set_protocol(wire)
+            handler.transport.set_protocol(_Wire(handler, handler.transport))
         return handler
 
 
@@ -109,8 +109,16 @@ def headers_of(fields: Iterable[tuple[str, str]]) -> Mapping[str, str]:
     return {name: ", ".join(each) for name, each in values.items()}
 
 
+def _wire_of(handler: ResponseHandler) -> "_Wire | None":
+    """Return what stands between aiohttp's parser and its socket; None once that is closed."""
+    met = None if handler.transport is None else handler.transport.get_protocol()
+    return met if isinstance(met, _Wire) else None
+
+
 class _Wire(asyncio.Protocol):
     """One connection: an answer, and where it may be kept, rest, until the next begins."""
+
+    __slots__ = ("_answers", "_deaf", "_handler", "_head", "_keeps", "_meter", "_transport")
 
     def __init__(self, handler: ResponseHandler, transport: asyncio.Transport) -> None:
         self._handler, self._transport = handler, transport

@@ -5,6 +5,7 @@ Celery is done with a message as soon as what it carries has begun; from there o
 
 import asyncio
 from collections.abc import Coroutine, Mapping
+from functools import partial
 from typing import Literal, get_args
 
 import structlog
@@ -49,12 +50,7 @@ class Flight:
         task = asyncio.create_task(_told(work))
         self._tasks[kind].add(task)
         _GAUGES[kind].inc()
-
-        def ended(_: asyncio.Task[None]) -> None:
-            self._tasks[kind].discard(task)
-            _GAUGES[kind].dec()
-
-        task.add_done_callback(ended)
+        task.add_done_callback(partial(self._ended, kind))
 
     async def landed(self) -> None:
         """Wait until nothing is in flight any more."""
@@ -65,6 +61,10 @@ class Flight:
         """Cancel all of it: the time to see it through is over."""
         for task in self._all():
             task.cancel()
+
+    def _ended(self, kind: Kind, task: asyncio.Task[None]) -> None:
+        self._tasks[kind].discard(task)
+        _GAUGES[kind].dec()
 
     def _all(self) -> set[asyncio.Task[None]]:
         return {task for tasks in self._tasks.values() for task in tasks}
