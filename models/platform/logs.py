@@ -27,7 +27,7 @@ _SECRETS = re.compile(
 
 # One line per request or per task of theirs says nothing that ours do not.
 _CHATTY = (
-    "httpx", "psycopg.pool", "httpcore", "aiohttp.access", "alembic.runtime.migration",
+    "psycopg.pool", "aiohttp.access", "alembic.runtime.migration",
     "celery.app.trace", "celery.worker.strategy",
 )  # fmt: skip
 

@@ -29,9 +29,7 @@ ALLOWED = {
     "worker/egress/connection.py": {"aiohttp", "socket"},
     "worker/egress/wire.py": {"aiohttp"},  # what comes over both, metered and mended
     # AIMLAPI_BASE_URL.
-    "worker/provider/line.py": {"aiohttp", "httpx", "httpx_aiohttp"},
-    "worker/provider/client.py": {"httpx"},
-    "worker/provider/account/asking.py": {"httpx"},
+    "worker/provider/line.py": {"aiohttp"},
     # DATABASE_URL; absences.py and usage.py know the driver's errors.
     "models/platform/db/absences.py": {"psycopg"},
     "models/platform/db/connecting.py": {"create_engine", "psycopg"},

@@ -4,4 +4,4 @@ Promises: an address is checked when it is connected to, what comes is bounded i
 and the status line decides. The paid call itself goes through `worker.provider`.
 """
 
-__all__ = ["connection", "guarded", "wire"]
+__all__ = ["connection", "guarded", "trust", "wire"]

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cache, partial
+from functools import partial
 from ipaddress import ip_address
 from socket import AF_UNSPEC, SOCK_STREAM, getaddrinfo
 from types import TracebackType
@@ -23,7 +23,7 @@ from urllib.parse import urljoin
 
 from models.platform.addresses import Address, Network, Target, check_reach, check_url
 from worker.decoding import links
-from worker.egress import asking
+from worker.egress import asking, trust
 from worker.egress.asking import Heard, Request
 from worker.egress.connection import Unreachable, plainly
 from worker.egress.kept import Kept, Owner
@@ -72,7 +72,7 @@ class Egress:
     ) -> None:
         self._exceptions = exceptions
         self._ports = ports
-        self._ssl_context = ssl_context or _tls()
+        self._ssl_context = ssl_context or trust.authorities()
         self._lookup = lookup or _ask_system
         self._kept = Kept()
         # Not the loop's own executor: names that hang must not hold up anybody else's threads.
@@ -186,9 +186,3 @@ class Egress:
 def _ask_system(host: str, port: int) -> Sequence[Address]:
     answers = getaddrinfo(host, port, AF_UNSPEC, SOCK_STREAM)
     return tuple(dict.fromkeys(ip_address(place[0]) for *_, place in answers))
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    """Read the certificate authorities once: it takes 20 ms of the loop."""
-    return ssl.create_default_context()

@@ -7,7 +7,6 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-import httpx
 import structlog
 from pydantic import SecretStr
 
@@ -23,6 +22,7 @@ _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 # Shorter ones are examples, and may be part of an ordinary word.
 _KEY_TO_HIDE = 8
 _ERRORS = 400
+_SHOWN = 300  # characters of what the system says of a connection
 _CONNECT_TIMEOUT = timedelta(seconds=10)
 
 
@@ -41,7 +41,7 @@ class Provider:
         self._base_url = base_url
         self._key = key
         self._connect_timeout = connect_timeout
-        self._client: httpx.AsyncClient | None = None
+        self._line: line.Line | None = None
         self._odd: set[str] = set()  # kinds of rows of the account's that were told
 
     @property
@@ -64,7 +64,7 @@ class Provider:
         if not _CLIENT_REQUEST_ID.fullmatch(client_request_id):
             raise ValueError("a client request id is 1-128 of A-Z a-z 0-9 . _ : -")
         request = self._request(body, client_request_id)
-        reply = await line.exchange(self._open, request, timeout)
+        reply = await self._open.exchange(request, timeout)
         whole = bodies.whole(reply)
         if reply.status is None or whole is None:
             return self._broken(reply)
@@ -72,7 +72,7 @@ class Provider:
         return reading.read(reply.status, reply.headers, self._without_key(whole))
 
     async def __aenter__(self) -> Self:
-        self._client = line.open_client(self._base_url, self._connect_timeout)
+        self._line = line.Line(self._base_url, self._connect_timeout)
         return self
 
     async def __aexit__(
@@ -81,32 +81,31 @@ class Provider:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        opened, self._line = self._line, None
+        if opened is not None:
+            await opened.close()
 
     @property
-    def _open(self) -> httpx.AsyncClient:
-        if self._client is None:
+    def _open(self) -> line.Line:
+        if self._line is None:
             raise RuntimeError("the provider is used outside of its `async with`")
-        return self._client
+        return self._line
 
-    def _request(self, body: Mapping[str, object], client_request_id: str) -> httpx.Request:
-        content = json.dumps(body, allow_nan=False).encode()
-        return self._open.build_request(
+    def _request(self, body: Mapping[str, object], client_request_id: str) -> line.Request:
+        return line.Request(
             "POST",
             _GENERATIONS,
-            content=line.pieces(content),
             headers={
                 "Authorization": line.bearer(self._key),
                 "Content-Type": "application/json",
-                "Content-Length": str(len(content)),
                 "X-Client-Request-Id": client_request_id,
             },
+            content=json.dumps(body, allow_nan=False).encode(),
         )
 
     def _broken(self, reply: line.Reply) -> Outcome:
         if not reply.sent:
+            log.info("call.not_sent", error=str(reply.failure)[:_SHOWN])
             return TryLater(
                 reason="not_sent",
                 message="The provider could not be reached; nothing was sent.",

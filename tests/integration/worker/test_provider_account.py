@@ -320,10 +320,10 @@ async def test_an_account_that_says_nothing_is_unavailable_after_its_deadline() 
     server = Server(None, 200)
     async with await asyncio.start_server(server.handle, "127.0.0.1", 0) as listening:
         url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-        async with line.open_client(url, timedelta(seconds=10)) as client:
-            impatient = Account(client, SecretStr(KEY), timedelta(seconds=0.2))
-            with pytest.raises(AccountUnavailable, match="TimeoutError"):
-                await impatient.balance()
+        way = line.Line(url, timedelta(seconds=10))
+        with pytest.raises(AccountUnavailable, match="TimeoutError"):
+            await Account(way, SecretStr(KEY), timedelta(seconds=0.2)).balance()
+        await way.close()
 
 
 async def test_an_account_that_cannot_be_reached_is_unavailable() -> None:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
-import httpx
 import structlog
 from prometheus_client import Counter
 from pydantic import SecretStr
@@ -55,13 +54,13 @@ class Account:
 
     def __init__(
         self,
-        client: httpx.AsyncClient,
+        way: line.Line,
         key: SecretStr,
         deadline: timedelta = DEADLINE,
         *,
         told: set[str] | None = None,
     ) -> None:
-        self._client = client
+        self._line = way
         self._key = key
         self._deadline = deadline
         self._told = set[str]() if told is None else told
@@ -125,8 +124,7 @@ class Account:
         """
         query = {"id": ",".join(models), "include": "pricing"}
         headers = {} if etag is None else {"If-None-Match": etag}
-        request = self._client.build_request("GET", _MODELS, params=query, headers=headers)
-        reply = await line.exchange(self._client, request, self._deadline)
+        reply = await self._ask(line.Request("GET", _MODELS, headers, query))
         if reply.status == _NOT_MODIFIED and etag is not None:
             return None
         body = _json(_MODELS, reply)
@@ -136,8 +134,7 @@ class Account:
     async def published(self, model: str) -> object:
         """Return the OpenAPI document that the provider serves for a model at present, as it came."""
         query = {"model": model, "endpoint": _GENERATIONS}
-        request = self._client.build_request("GET", "/docs-json", params=query)
-        return _json("/docs-json", await line.exchange(self._client, request, self._deadline))
+        return _json("/docs-json", await self._ask(line.Request("GET", "/docs-json", query=query)))
 
     def _note_odd(self, page: str, odd: tuple[OddRow, ...]) -> None:
         """Count rows that were skipped; the first of each kind is told."""
@@ -151,10 +148,11 @@ class Account:
                 )
 
     async def _get(self, path: str, query: Mapping[str, str], key: SecretStr | None) -> object:
-        request = self._client.build_request(
-            "GET", path, params=query, headers={"Authorization": line.bearer(key or self._key)}
-        )
-        return _json(path, await line.exchange(self._client, request, self._deadline))
+        headers = {"Authorization": line.bearer(key or self._key)}
+        return _json(path, await self._ask(line.Request("GET", path, headers, query)))
+
+    async def _ask(self, request: line.Request) -> line.Reply:
+        return await self._line.exchange(request, self._deadline)
 
 
 def _json(path: str, reply: line.Reply) -> object:
