@@ -18,7 +18,7 @@ from models.errors import NotFound, TooMany
 from models.images import files
 from models.images.files import Picture
 from models.platform.db import Transaction
-from models.platform.db.statements import prepared
+from models.platform.db.statements import Reader, prepared
 from models.schema import Fetch, Project
 
 _LEASE = timedelta(seconds=90)  # to fetch a picture and keep it: three times what that may take
@@ -80,6 +80,11 @@ async def find(tx: Transaction, project_id: UUID, fetch_id: UUID) -> Fetch:
     if found is None:
         raise NotFound("This fetch is over, and what came of it is forgotten; send the URL again.")
     return found
+
+
+async def wait(tx: Reader) -> bool:
+    """Return whether any fetch is to be handed to a worker, or was tried too often."""
+    return bool(await tx.read(WAITING, {}))
 
 
 async def due(tx: Transaction) -> list[UUID]:

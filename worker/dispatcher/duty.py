@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -27,6 +28,11 @@ _STUCK = timedelta(minutes=3)
 # many turns after a quiet time come at once all the same: nobody who comes with few others waits.
 REST = timedelta(milliseconds=50)
 _AHEAD = 2
+# Seconds that a turn waits for those that come with the same tick: far more than they take, as a rule.
+# The first of all make connections and plans.
+_PATIENCE, _PATIENCE_AT_FIRST = 0.05, 1.0
+
+Turn = Callable[[], Awaitable[bool | timedelta]]
 
 FAILURES = Counter(
     "darkroom_duty_failures_total",
@@ -47,6 +53,7 @@ class Dispatcher:
     presenter: Presenter
     watchdog: Watchdog = field(default_factory=Watchdog)
     patience: Patience = field(default_factory=Patience)
+    in_line: asyncio.Lock = field(default_factory=asyncio.Lock)  # of turns that nobody rang for
 
 
 def own_topic(duty: str) -> str:
@@ -57,7 +64,7 @@ def own_topic(duty: str) -> str:
 async def repeat(
     dispatcher: Dispatcher,
     name: str,
-    turn: Callable[[], Awaitable[bool | timedelta]],
+    turn: Turn,
     *,
     every: timedelta,
     topic: str | None = None,
@@ -66,34 +73,44 @@ async def repeat(
 ) -> None:
     """Do a duty when its doorbell rings, and every so often anyway; at once again while it returns True.
 
-    A turn that returns a time is repeated by then at the latest. Postgres is waited for; anything else that
-    goes wrong is logged, and the duty goes on: one poisoned row must not stop what keeps all others moving.
+    A turn that returns a time is repeated at the tick nearest to it.
     """
     _watch(dispatcher, name, stuck)
     ready, pace = (
         float("-inf"),
         rest.total_seconds(),
     )  # when the next turn may begin that is rung for
+    patience = _PATIENCE_AT_FIRST
     with dispatcher.doorbell.waiter(topic or own_topic(name)) as bell:
         while True:
-            more: bool | timedelta = False
             ready = _next(ready, pace)
             go_on()
-            try:
-                more = await turn()
-            except Unavailable as away:
-                FAILURES.labels(name, "postgres").inc()
-                log.warning("duty.postponed", duty=name, reason=away.detail)
-            except Exception:
-                FAILURES.labels(name, "bug").inc()
-                log.exception("duty.failed", duty=name)
+            async with _in_line(dispatcher.in_line, patience):
+                more = await _tried(name, turn)
             if more is True:
+                patience = 0
                 await asyncio.sleep(0)
             else:
-                wait = min(more, every) if more else every
+                wait = _to_a_tick(min(more, every) if more else every, dispatcher.settings.tick)
                 dispatcher.watchdog.expect(name, wait + stuck)
-                await bell.wait(wait)
+                patience = 0 if await bell.wait(wait) else _PATIENCE
                 await asyncio.sleep(max(ready - time.monotonic(), 0))
+
+
+async def _tried(name: str, turn: Turn) -> bool | timedelta:
+    """Take a turn; one that fails is logged, and the duty goes on.
+
+    Postgres is waited for, and one poisoned row must not stop what keeps all others moving.
+    """
+    try:
+        return await turn()
+    except Unavailable as away:
+        FAILURES.labels(name, "postgres").inc()
+        log.warning("duty.postponed", duty=name, reason=away.detail)
+    except Exception:
+        FAILURES.labels(name, "bug").inc()
+        log.exception("duty.failed", duty=name)
+    return False
 
 
 def _watch(dispatcher: Dispatcher, name: str, stuck: timedelta) -> None:
@@ -101,6 +118,33 @@ def _watch(dispatcher: Dispatcher, name: str, stuck: timedelta) -> None:
     dispatcher.watchdog.watch(name, stuck)
     for cause in ("postgres", "bug"):
         FAILURES.labels(name, cause)
+
+
+def _to_a_tick(wait: timedelta, tick: timedelta) -> timedelta:
+    """Return a wait that ends with the tick nearest to its end, by one clock for all duties.
+
+    A process that sleeps is forgotten by the processor: the first turn after a second of silence takes ten
+    times what it takes after another. So turns that nobody rings for are taken together.
+    """
+    if wait < tick:
+        return wait
+    now = timedelta(seconds=time.monotonic())
+    return round((now + wait) / tick) * tick - now
+
+
+@asynccontextmanager
+async def _in_line(line: asyncio.Lock, patience: float) -> AsyncIterator[None]:
+    """Let others be first that came before, for so many seconds: side by side, each needs a connection."""
+    first = False
+    if patience:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                first = await line.acquire()
+    try:
+        yield
+    finally:
+        if first:
+            line.release()
 
 
 def _next(ready: float, pace: float) -> float:

@@ -4,7 +4,7 @@ What is rung for is also looked for once a tick, by one question for all (`looki
 was lost costs a tick at most. Those duties are done anyway a few times a minute, whatever was found.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
@@ -34,7 +34,7 @@ from worker.dispatcher.duties import (
     retaining,
     waking,
 )
-from worker.dispatcher.duty import REST, Dispatcher, own_topic, repeat
+from worker.dispatcher.duty import REST, Dispatcher, Turn, own_topic, repeat
 
 _FASTEST = timedelta(seconds=1)
 _RECONCILE_SLOWEST, _RECHECK_SLOWEST = timedelta(seconds=60), timedelta(hours=1)
@@ -56,7 +56,7 @@ class Entry(NamedTuple):
     """
 
     name: str
-    turn: Callable[[], Awaitable[bool | timedelta]]
+    turn: Turn
     every: timedelta
     topic: str | None = None
     rest: timedelta = REST

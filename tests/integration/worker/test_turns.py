@@ -1,7 +1,10 @@
 """What a turn of the dispatcher costs that finds nothing to do: about what asking Postgres once costs."""
 
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 from models.coordination import workers
@@ -13,6 +16,7 @@ from worker.dispatcher.duties import (
     budgeting,
     dispatching,
     emptying,
+    fetching,
     following,
     looking,
     measuring,
@@ -20,6 +24,7 @@ from worker.dispatcher.duties import (
     reaping,
     waking,
 )
+from worker.dispatcher.duty import Dispatcher, repeat
 
 _TURNS = 10
 _AT_ONCE = timedelta(0)
@@ -44,6 +49,7 @@ _IDLE: dict[str, Turn] = {
     "tell": lambda house: budgeting.tell(house.reader.dispatcher, budgeting.Round()),
     "park": lambda house: parking.run(house.reader),
     "empty": lambda house: emptying.run(house.reader.dispatcher),
+    "fetch": lambda house: fetching.run(house.reader.dispatcher),
     "measure": lambda house: measuring.run(house.reader.dispatcher),
 }
 
@@ -62,6 +68,75 @@ async def test_a_turn_that_finds_nothing_costs_about_one_question(house: House) 
     cost = {name: round(await _calls(house, turn) / one, 1) for name, turn in _IDLE.items()}
     most = dict.fromkeys(_IDLE, _MOST) | _MORE
     assert {name: times for name, times in cost.items() if times > most[name]} == {}
+
+
+async def test_turns_that_nobody_rings_for_come_with_one_tick_one_after_another(
+    house: House,
+) -> None:
+    dispatcher = _ticking(house, 1.0)
+    begun, under_way, most = list[float](), 0, 0
+    enough = asyncio.Event()
+
+    async def turn() -> bool:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        begun.append(time.monotonic())
+        await asyncio.sleep(0.002)
+        under_way -= 1
+        if len(begun) >= 12:
+            enough.set()
+        return False
+
+    every = timedelta(seconds=1)
+    async with _repeated(*(repeat(dispatcher, f"d{n}", turn, every=every) for n in range(4))):
+        await asyncio.wait_for(enough.wait(), 30)
+    assert most == 1
+    assert all(at % 1 < 0.5 for at in begun[4:]), (
+        "they come with the seconds of one clock, but the first"
+    )
+
+
+async def test_a_ring_waits_for_no_turn_of_another_duty(house: House) -> None:
+    dispatcher = _ticking(house, 0.1)
+    holds, rung = asyncio.Event(), asyncio.Event()
+    turns = 0
+
+    async def hold() -> bool:
+        holds.set()
+        await asyncio.Event().wait()
+        return False
+
+    async def ring() -> bool:
+        nonlocal turns
+        turns += 1
+        if turns > 1:
+            rung.set()
+        return False
+
+    hour = timedelta(hours=1)
+    quick = repeat(dispatcher, "quick", ring, every=hour, topic="test")
+    async with _repeated(quick, repeat(dispatcher, "slow", hold, every=hour)):
+        await asyncio.wait_for(holds.wait(), 30)
+        dispatcher.doorbell.wake("test")
+        await asyncio.wait_for(rung.wait(), 30)
+
+
+def _ticking(house: House, tick: float) -> Dispatcher:
+    dispatcher = house.reader.dispatcher
+    settings = dispatcher.settings.model_copy(update={"tick": timedelta(seconds=tick)})
+    return replace(dispatcher, settings=settings)
+
+
+@asynccontextmanager
+async def _repeated(*duties: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(each) for each in duties]
+    try:
+        yield
+    finally:
+        for each in tasks:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_who_has_something_to_do_is_woken_and_nobody_else(house: House) -> None:
