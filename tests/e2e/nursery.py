@@ -22,9 +22,9 @@ from pathlib import Path
 
 # Libraries alone, whose import leaves nothing running: our modules count and connect.
 _LIBRARIES = (
-    "aiohttp.web", "celery.app.base", "celery.apps.worker", "celery.bin.worker",
-    "celery.concurrency.thread", "fastapi", "httpx_aiohttp", "jsonschema", "kombu.transport.redis",
-    "obstore", "PIL.Image", "prometheus_client", "psycopg", "pydantic_settings",
+    "aiohttp.web", "celery.app.base", "celery.apps.worker", "celery.concurrency.thread",
+    "fastapi", "jsonschema", "kombu.transport.redis", "obstore", "PIL.Image",
+    "prometheus_client", "psycopg", "pydantic_settings",
     "redis.asyncio", "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.ext.asyncio", "structlog",
     "uvicorn.main", "uvloop",
 )  # fmt: skip
