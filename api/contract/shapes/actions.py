@@ -3,16 +3,16 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from api.contract.shapes.parts import Credits, JobId, Page, Usd
+from api.contract.shapes.parts import Credits, JobId, Page, Shape, Usd
 from models.platform.jsonable import Json
 from models.states import ActionKind, ActionStatus
 
 ActionId = Annotated[str, Field(pattern="^act_[0-9a-z]{26}$")]
 
 
-class ActionReason(BaseModel):
+class ActionReason(Shape):
     """Why jobs were skipped or failed: how many, and one of them as an example."""
 
     code: str
@@ -21,14 +21,14 @@ class ActionReason(BaseModel):
     job: JobId
 
 
-class ActionStop(BaseModel):
+class ActionStop(Shape):
     """Why an action stopped before its end."""
 
     code: str
     detail: str
 
 
-class Action(BaseModel):
+class Action(Shape):
     """One thing that is done to many jobs, and how far it has come."""
 
     id: ActionId
@@ -57,7 +57,7 @@ class ActionPage(Page):
     data: list[Action]
 
 
-class ActionPreview(BaseModel):
+class ActionPreview(Shape):
     """What an action would do now: `credits` are what a retry would hold, or a cancel give back at once."""
 
     object: Literal["action_preview"]

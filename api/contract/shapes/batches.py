@@ -3,16 +3,16 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, RootModel
+from pydantic import ConfigDict, Field, RootModel
 
 from api.contract.shapes.jobs import Job
-from api.contract.shapes.parts import Credits, JobId, JobStatus, Page, Usd
+from api.contract.shapes.parts import Credits, JobId, JobStatus, Page, Shape, Usd
 from models.states import BatchKind, BatchStatus, PauseCause, Priority
 
 BatchId = Annotated[str, Field(pattern="^(batch|group)_[0-9a-z]{26}$")]
 
 
-class BatchCounts(BaseModel):
+class BatchCounts(Shape):
     """Rows by state: what has ended is counted within two seconds, and exactly once the batch is over."""
 
     queued: int
@@ -23,7 +23,7 @@ class BatchCounts(BaseModel):
     expired: int
 
 
-class BatchProgress(BaseModel):
+class BatchProgress(Shape):
     """How many rows have ended, how many in the last minute, and when all will have at that pace."""
 
     done: int
@@ -32,7 +32,7 @@ class BatchProgress(BaseModel):
     eta: datetime | None
 
 
-class BatchUsd(BaseModel):
+class BatchUsd(Shape):
     """The same in US dollars."""
 
     held: Usd
@@ -40,7 +40,7 @@ class BatchUsd(BaseModel):
     unknown: Usd
 
 
-class BatchCredits(BaseModel):
+class BatchCredits(Shape):
     """What the rows hold, were charged, and may have been charged: together at most `max_cost`."""
 
     held: Credits
@@ -50,7 +50,7 @@ class BatchCredits(BaseModel):
     usd: BatchUsd
 
 
-class BatchError(BaseModel):
+class BatchError(Shape):
     """Why rows failed: a code of a job's `error`, how many have it, and the first one's message."""
 
     code: str
@@ -58,13 +58,13 @@ class BatchError(BaseModel):
     message: str
 
 
-class BatchStop(BaseModel):
+class BatchStop(Shape):
     """When the batch pauses by itself."""
 
     failures: int
 
 
-class BatchCancel(BaseModel):
+class BatchCancel(Shape):
     """What became of a cancel: rows that cost nothing, that came too late, that have not ended yet."""
 
     requested_at: datetime
@@ -73,7 +73,7 @@ class BatchCancel(BaseModel):
     pending: int
 
 
-class Batch(BaseModel):
+class Batch(Shape):
     """A batch, or a group, as it is now."""
 
     id: BatchId
@@ -101,8 +101,10 @@ class Batch(BaseModel):
 class Submitted(RootModel[Annotated[Job | Batch, Field(discriminator="object")]]):
     """A job; or with `n` a group."""
 
+    model_config = ConfigDict(defer_build=True)
 
-class SkippedRow(BaseModel):
+
+class SkippedRow(Shape):
     """What is wrong with a row that was left out."""
 
     row: int
@@ -123,7 +125,7 @@ class BatchPage(Page):
     data: list[Batch]
 
 
-class BatchQuote(BaseModel):
+class BatchQuote(Shape):
     """What a batch would be. It binds nothing."""
 
     object: Literal["batch_quote"]
@@ -136,7 +138,7 @@ class BatchQuote(BaseModel):
     errors: list[SkippedRow]
 
 
-class QuoteUsd(BaseModel):
+class QuoteUsd(Shape):
     """The same in US dollars."""
 
     estimated: Usd
@@ -149,7 +151,7 @@ class BatchItems(Page):
     data: list[Job]
 
 
-class ResultImage(BaseModel):
+class ResultImage(Shape):
     """A kept image of a row."""
 
     url: str
@@ -161,14 +163,14 @@ class ResultImage(BaseModel):
     expires_at: datetime
 
 
-class ResultError(BaseModel):
+class ResultError(Shape):
     """Why a row has no image."""
 
     code: str
     message: str
 
 
-class ResultRow(BaseModel):
+class ResultRow(Shape):
     """One line of the results in NDJSON."""
 
     row: int

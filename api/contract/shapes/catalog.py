@@ -2,20 +2,20 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from api.contract.shapes.parts import Credits
+from api.contract.shapes.parts import Credits, Shape
 from models.platform.jsonable import Json
 
 
-class ModelVariant(BaseModel):
+class ModelVariant(Shape):
     """What an image costs of an input that has these fields."""
 
     when: Json
     credits: Credits
 
 
-class ModelPrice(BaseModel):
+class ModelPrice(Shape):
     """The present price: as the provider quotes it, or as it was published.
 
     Where it depends on the input, `credits` is the dearest. Held is the dearest of the `variants` whose
@@ -27,7 +27,7 @@ class ModelPrice(BaseModel):
     variants: list[ModelVariant]
 
 
-class Model(BaseModel):
+class Model(Shape):
     """A model that can be called; `rules` has its limits, and the JSON Schema of its input."""
 
     id: str
@@ -39,7 +39,7 @@ class Model(BaseModel):
     rules: Json
 
 
-class UnavailableModel(BaseModel):
+class UnavailableModel(Shape):
     """A model that cannot be called at present."""
 
     id: str
@@ -47,7 +47,7 @@ class UnavailableModel(BaseModel):
     reason: str
 
 
-class ModelList(BaseModel):
+class ModelList(Shape):
     """All models that can be called."""
 
     object: Literal["list"]

@@ -3,16 +3,16 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from api.contract.shapes.parts import Page
+from api.contract.shapes.parts import Page, Shape
 from models.platform.jsonable import Json
 from models.states import ErasurePhase, ErasureSubject
 
 ErasureId = Annotated[str, Field(pattern="^ers_[0-9a-z]{26}$")]
 
 
-class ErasedJobs(BaseModel):
+class ErasedJobs(Shape):
     """How many jobs were erased and, of those, canceled for it; and how many are waited for now.
 
     `sha256` is the sum of the SHA-256 of each erased job's id, modulo 2^256, in hex.
@@ -24,7 +24,7 @@ class ErasedJobs(BaseModel):
     sha256: str
 
 
-class ErasedRows(BaseModel):
+class ErasedRows(Shape):
     """How many of what lost what they said, or are gone."""
 
     images: int
@@ -43,7 +43,7 @@ class ErasedRows(BaseModel):
     files: int = Field(description="that were uploaded for the customer")
 
 
-class Erasure(BaseModel):
+class Erasure(Shape):
     """An erasure as it stands; when it is completed, the proof of it."""
 
     id: ErasureId

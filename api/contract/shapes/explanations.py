@@ -3,20 +3,18 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel
-
-from api.contract.shapes.parts import JobId, JobStatus
+from api.contract.shapes.parts import JobId, JobStatus, Shape
 from models.states import Phase, WaitingReason
 
 
-class Binding(BaseModel, extra="allow"):
+class Binding(Shape, extra="allow"):
     """One thing that binds a job, with numbers of its own beside the sentence."""
 
     reason: WaitingReason | Literal["workers"]
     message: str
 
 
-class Position(BaseModel):
+class Position(Shape):
     """A job's place; `at_least` when counting was stopped there."""
 
     in_project: int
@@ -24,14 +22,14 @@ class Position(BaseModel):
     projects_waiting: int
 
 
-class StartEstimate(BaseModel):
+class StartEstimate(Shape):
     """Between which times a job is expected to start."""
 
     earliest: datetime
     latest: datetime | None
 
 
-class RunningCall(BaseModel):
+class RunningCall(Shape):
     """A call under way, and how long one takes at present."""
 
     since: datetime | None
@@ -39,7 +37,7 @@ class RunningCall(BaseModel):
     typical_seconds: float
 
 
-class Explanation(BaseModel):
+class Explanation(Shape):
     """Why a job waits."""
 
     object: Literal["explanation"]

@@ -2,14 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from api.contract.shapes.parts import Page
+from api.contract.shapes.parts import Page, Shape
 
 FileId = Annotated[str, Field(pattern="^file_[0-9a-z]{26}$")]
 
 
-class File(BaseModel):
+class File(Shape):
     """A picture that is kept to draw from it; its first members are those of OpenAI's files."""
 
     id: FileId
@@ -33,7 +33,7 @@ class FilePage(Page):
     data: list[File]
 
 
-class FileDeleted(BaseModel):
+class FileDeleted(Shape):
     """That a file is deleted, as OpenAI's API says it."""
 
     id: FileId

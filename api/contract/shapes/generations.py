@@ -1,12 +1,12 @@
 """What synchronous calls are answered, in the shape of the provider's and of OpenAI's."""
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api.contract.shapes.jobs import ResultMeta
-from api.contract.shapes.parts import JobId
+from api.contract.shapes.parts import JobId, Shape
 
 
-class GeneratedImage(BaseModel):
+class GeneratedImage(Shape):
     """A kept image: exactly one of `url` and `b64_json`."""
 
     url: str = Field(default_factory=str)
@@ -15,7 +15,7 @@ class GeneratedImage(BaseModel):
     job_id: JobId
 
 
-class GenerationError(BaseModel):
+class GenerationError(Shape):
     """Why one of several images was not made."""
 
     job_id: JobId
@@ -23,7 +23,7 @@ class GenerationError(BaseModel):
     message: str
 
 
-class Generated(BaseModel):
+class Generated(Shape):
     """The answer of the provider, and of OpenAI."""
 
     created: int = Field(description="unix seconds")

@@ -3,14 +3,14 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from api.contract.shapes.parts import Charged, Credits, JobId, JobStatus, Page, Usd
+from api.contract.shapes.parts import Charged, Credits, JobId, JobStatus, Page, Shape, Usd
 from models.platform.jsonable import Json
 from models.states import CancelOutcome, Charge, Priority, WaitingReason
 
 
-class AttemptCharge(BaseModel):
+class AttemptCharge(Shape):
     """What is known of an attempt's money; `credits` once it is settled.
 
     `adjusted` is what of them the provider's own ledger has corrected or refunded since, signed.
@@ -21,14 +21,14 @@ class AttemptCharge(BaseModel):
     adjusted: Credits
 
 
-class AttemptError(BaseModel):
+class AttemptError(Shape):
     """Why an attempt brought no image."""
 
     code: str
     message: str
 
 
-class Attempt(BaseModel):
+class Attempt(Shape):
     """A paid call: `outcome` and `finished_at` are null while it is under way."""
 
     number: int
@@ -42,7 +42,7 @@ class Attempt(BaseModel):
     error: AttemptError | None
 
 
-class JobCostUsd(BaseModel):
+class JobCostUsd(Shape):
     """The same in US dollars."""
 
     estimated: Usd
@@ -52,7 +52,7 @@ class JobCostUsd(BaseModel):
     held: Usd
 
 
-class JobCost(BaseModel):
+class JobCost(Shape):
     """What a job may cost, has cost, and what of it is held.
 
     `unknown` belongs to lost answers: by `unknown_until` it is known what they cost, as long as the
@@ -69,7 +69,7 @@ class JobCost(BaseModel):
     usd: JobCostUsd
 
 
-class Image(BaseModel):
+class Image(Shape):
     """A kept image. Its URLs work without a key; GET the job for fresh ones."""
 
     url: str
@@ -90,7 +90,7 @@ class Image(BaseModel):
     )
 
 
-class SharedImage(BaseModel):
+class SharedImage(Shape):
     """A link to an image that works without a key, for an hour at most."""
 
     object: Literal["shared_image"]
@@ -98,33 +98,33 @@ class SharedImage(BaseModel):
     expires_at: datetime
 
 
-class CreditsUsed(BaseModel):
+class CreditsUsed(Shape):
     """What the call that made the image cost; null while that is unknown."""
 
     credits_used: Credits | None
 
 
-class ResultMeta(BaseModel):
+class ResultMeta(Shape):
     """What the provider tells beside the image."""
 
     usage: CreditsUsed
 
 
-class Result(BaseModel):
+class Result(Shape):
     """The image, in the shape of the provider's answer."""
 
     data: list[Image]
     meta: ResultMeta
 
 
-class ErrorDetail(BaseModel):
+class ErrorDetail(Shape):
     """One of the provider's field errors; `path` is dotted, and empty for the whole."""
 
     path: str
     message: str
 
 
-class JobError(BaseModel):
+class JobError(Shape):
     """Why a job failed, whether trying again may help, and whether it was charged."""
 
     code: Literal[
@@ -137,14 +137,14 @@ class JobError(BaseModel):
     details: list[ErrorDetail] | None
 
 
-class Cancel(BaseModel):
+class Cancel(Shape):
     """That a job's end was asked for, and what became of that."""
 
     requested_at: datetime
     outcome: CancelOutcome
 
 
-class Job(BaseModel):
+class Job(Shape):
     """A job as it is now."""
 
     id: JobId

@@ -3,13 +3,13 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from api.contract.shapes.parts import KeyId
+from api.contract.shapes.parts import KeyId, Shape
 from models.states import ProjectScope
 
 
-class ApiKey(BaseModel):
+class ApiKey(Shape):
     """A key without its secret."""
 
     id: KeyId
@@ -23,7 +23,7 @@ class ApiKey(BaseModel):
     last_used_at: Annotated[datetime | None, Field(description="within half a minute or so")]
 
 
-class ApiKeyList(BaseModel):
+class ApiKeyList(Shape):
     """All keys of a project, newest first."""
 
     object: Literal["list"]

@@ -3,13 +3,13 @@
 from datetime import date, datetime
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from api.contract.shapes.parts import Cost, Credits, JobId, KeyId, Page
+from api.contract.shapes.parts import Cost, Credits, JobId, KeyId, Page, Shape
 from models.states import BudgetMode, BudgetScope, BudgetWindowKind, LedgerKind
 
 
-class Budget(BaseModel):
+class Budget(Shape):
     """A limit, and where it stands in its present window; in all, it has none."""
 
     id: str = Field(pattern="^bud_[0-9a-z]{26}$")
@@ -29,14 +29,14 @@ class Budget(BaseModel):
     unit: Literal["credits"]
 
 
-class BudgetList(BaseModel):
+class BudgetList(Shape):
     """All budgets of a project, oldest first."""
 
     object: Literal["list"]
     data: list[Budget]
 
 
-class JobCounts(BaseModel):
+class JobCounts(Shape):
     """Jobs that were submitted in a time, and those that ended in it."""
 
     submitted: int
@@ -46,7 +46,7 @@ class JobCounts(BaseModel):
     expired: int
 
 
-class Sums(BaseModel):
+class Sums(Shape):
     """What happened in a time, and what it cost; `saved` is what reuse did not pay again."""
 
     jobs: JobCounts
@@ -71,7 +71,7 @@ class UsageRow(Sums):
     )
 
 
-class UsageReport(BaseModel):
+class UsageReport(Shape):
     """What was spent in a time."""
 
     object: Literal["usage"]
@@ -110,7 +110,7 @@ class QuotedPrice(Cost):
     source: Literal["catalog", "provider"]
 
 
-class Quote(BaseModel):
+class Quote(Shape):
     """What a job would hold, and the most that it could cost."""
 
     object: Literal["quote"]

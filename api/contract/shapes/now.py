@@ -3,15 +3,13 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel
-
 from api.contract.shapes.money import Budget
-from api.contract.shapes.parts import Cost
+from api.contract.shapes.parts import Cost, Shape
 from api.contract.shapes.state import StateBooks, StateWallet
 from models.states import WaitingReason
 
 
-class NowMinute(BaseModel):
+class NowMinute(Shape):
     """Jobs that were accepted, started and ended within a minute; up to 2,000 of each are counted."""
 
     at: datetime
@@ -24,7 +22,7 @@ class NowMinute(BaseModel):
     at_least: bool
 
 
-class NowReason(BaseModel):
+class NowReason(Shape):
     """How many jobs wait for one reason, and how long the oldest of them has."""
 
     reason: WaitingReason
@@ -32,7 +30,7 @@ class NowReason(BaseModel):
     oldest_seconds: float
 
 
-class NowWaiting(BaseModel):
+class NowWaiting(Shape):
     """What waits; up to 10,000 jobs are looked at, and `at_least` says that there are more."""
 
     jobs: int
@@ -42,14 +40,14 @@ class NowWaiting(BaseModel):
     reasons: list[NowReason]
 
 
-class NowLimit(BaseModel):
+class NowLimit(Shape):
     """How many calls the provider admits at once, and how many are in flight; of all projects together."""
 
     calls: int
     in_flight: int
 
 
-class NowUnknown(BaseModel):
+class NowUnknown(Shape):
     """Lost calls whose charge is not known yet, what is held for them, and how many are overdue."""
 
     calls: int
@@ -57,7 +55,7 @@ class NowUnknown(BaseModel):
     held: Cost | None
 
 
-class NowToday(BaseModel):
+class NowToday(Shape):
     """What was charged and made since midnight."""
 
     since: datetime
@@ -65,7 +63,7 @@ class NowToday(BaseModel):
     pictures: int
 
 
-class NowNeed(BaseModel):
+class NowNeed(Shape):
     """Something to see to, and the path of the API that says more."""
 
     code: str
@@ -73,7 +71,7 @@ class NowNeed(BaseModel):
     see: str | None
 
 
-class Now(BaseModel):
+class Now(Shape):
     """How things stand. What the key may not know is null: money; wallet and books are the operator's."""
 
     object: Literal["now"]

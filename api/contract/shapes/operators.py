@@ -3,24 +3,24 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api.contract.shapes.keys import ApiKey
-from api.contract.shapes.parts import Cost, Credits, JobId, KeyId, Page
+from api.contract.shapes.parts import Cost, Credits, JobId, KeyId, Page, Shape
 from models.states import Acting, AuditAction, Scope
 
 Facts = dict[str, object]  # of JSON
 ProjectId = Annotated[str, Field(pattern="^prj_[0-9a-z]{26}$")]
 
 
-class ProjectJobs(BaseModel):
+class ProjectJobs(Shape):
     """How many jobs of a project wait, and are in flight."""
 
     queued: int
     in_flight: int
 
 
-class OperatedProject(BaseModel):
+class OperatedProject(Shape):
     """A project as an operator sees it. `deleting` ends by itself: then nothing but its books is left."""
 
     id: ProjectId
@@ -61,7 +61,7 @@ class OperatedKeyPage(Page):
     data: list[OperatedKey]
 
 
-class AuditActor(BaseModel):
+class AuditActor(Shape):
     """Who acted. A project is not told which operator did, nor from where."""
 
     type: Acting
@@ -71,7 +71,7 @@ class AuditActor(BaseModel):
     request_id: str | None
 
 
-class AuditEntry(BaseModel):
+class AuditEntry(Shape):
     """A line of the audit log; of a change `before` and `after` have what differs."""
 
     id: str = Field(pattern="^aud_[0-9a-z]{26}$")
@@ -93,7 +93,7 @@ class AuditPage(Page):
     data: list[AuditEntry]
 
 
-class UnknownCharge(BaseModel):
+class UnknownCharge(Shape):
     """A call of which nobody knows yet what it cost."""
 
     attempt: str
@@ -115,7 +115,7 @@ class UnknownChargePage(Page):
     data: list[UnknownCharge]
 
 
-class ResolvedCharge(BaseModel):
+class ResolvedCharge(Shape):
     """What an attempt cost after all, and how its job stands since."""
 
     object: Literal["resolved_charge"]
@@ -126,7 +126,7 @@ class ResolvedCharge(BaseModel):
     job_status: str
 
 
-class Pause(BaseModel):
+class Pause(Shape):
     """What is paused, and since when."""
 
     scope: Literal["all", "model", "project"]
@@ -138,14 +138,14 @@ class Pause(BaseModel):
     paused_at: datetime
 
 
-class PauseList(BaseModel):
+class PauseList(Shape):
     """Every pause that stands, the oldest first."""
 
     object: Literal["list"]
     data: list[Pause]
 
 
-class Probed(BaseModel):
+class Probed(Shape):
     """How many gates the next job tries."""
 
     object: Literal["probe"]
@@ -153,7 +153,7 @@ class Probed(BaseModel):
     gates: int
 
 
-class LimitSample(BaseModel):
+class LimitSample(Shape):
     """A minute: the limit at its end, and the most calls that were seen in flight."""
 
     at: datetime
@@ -161,7 +161,7 @@ class LimitSample(BaseModel):
     in_flight: int
 
 
-class LimitHistory(BaseModel):
+class LimitHistory(Shape):
     """The provider's limit over time; minutes in which no dispatcher ran are left out."""
 
     object: Literal["list"]

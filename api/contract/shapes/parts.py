@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 JobId = Annotated[str, Field(pattern="^job_[0-9a-z]{26}$")]
 KeyId = Annotated[str, Field(pattern="^key_[0-9a-z]{26}$")]
@@ -13,7 +13,13 @@ Charged = Literal["no", "yes", "unknown"]
 JobStatus = Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
 
 
-class Page(BaseModel):
+class Shape(BaseModel):
+    """An answer's shape, for OpenAPI; its validator is made if anybody asks for it: no request does."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class Page(Shape):
     """Some of a list, and how to go on."""
 
     object: Literal["list"]
@@ -21,7 +27,7 @@ class Page(BaseModel):
     next_cursor: str | None
 
 
-class Cost(BaseModel):
+class Cost(Shape):
     """Credits, and what they are in dollars."""
 
     credits: Credits

@@ -2,17 +2,19 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+
+from api.contract.shapes.parts import Shape
 
 
-class Health(BaseModel):
+class Health(Shape):
     """Whether a process is well, and what there is to say of it."""
 
     status: Literal["ok", "unavailable"]
     detail: str = Field(default_factory=str)
 
 
-class FieldProblem(BaseModel):
+class FieldProblem(Shape):
     """A field that breaks a rule: a pointer into the body, or `query:`, `header:`, `column:` and a name.
 
     Of a batch the pointer is into a row, which is named beside it.
@@ -26,7 +28,7 @@ class FieldProblem(BaseModel):
     message: str
 
 
-class Problem(BaseModel, extra="allow"):
+class Problem(Shape, extra="allow"):
     """A refusal (RFC 9457). Beside these, `budget_exceeded` has the `budget` that it is about.
 
     Where clients of OpenAI's shape ask, `error` says the same as they read it.

@@ -3,14 +3,12 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel
-
 from api.contract.shapes.operators import Pause, ProjectId
-from api.contract.shapes.parts import Credits, JobId, Usd
+from api.contract.shapes.parts import Credits, JobId, Shape, Usd
 from models.states import Priority, WaitingReason
 
 
-class StateLimit(BaseModel):
+class StateLimit(Shape):
     """The provider's limit, as far as it was found out, and how much of it is used."""
 
     calls: int
@@ -21,7 +19,7 @@ class StateLimit(BaseModel):
     ceiling: int
 
 
-class StateWaiting(BaseModel):
+class StateWaiting(Shape):
     """Jobs of one priority that wait for one reason; `runnable` ones wait for a place or a gate alone."""
 
     reason: WaitingReason
@@ -31,7 +29,7 @@ class StateWaiting(BaseModel):
     runnable: bool
 
 
-class StateQueue(BaseModel):
+class StateQueue(Shape):
     """What waits, what is dispatched, what runs."""
 
     queued: int
@@ -41,7 +39,7 @@ class StateQueue(BaseModel):
     waiting: list[StateWaiting]
 
 
-class StateGate(BaseModel):
+class StateGate(Shape):
     """A closed gate, to all or to one project; half-open, it lets one job through at a time."""
 
     reason: WaitingReason
@@ -53,7 +51,7 @@ class StateGate(BaseModel):
     probe: JobId | None
 
 
-class StateBreaker(BaseModel):
+class StateBreaker(Shape):
     """How many answers in a row went wrong, and at how many `provider_down` closes."""
 
     cause: Literal["errors", "lost"]
@@ -61,7 +59,7 @@ class StateBreaker(BaseModel):
     closes_at: int
 
 
-class StateWallet(BaseModel):
+class StateWallet(Shape):
     """Our balance at the provider, and when it ends at the last hour's rate."""
 
     credits: Credits
@@ -72,7 +70,7 @@ class StateWallet(BaseModel):
     checked_at: datetime
 
 
-class StateCharges(BaseModel):
+class StateCharges(Shape):
     """Charges that are unknown, and how many for longer than the provider's books take."""
 
     unknown: int
@@ -82,14 +80,14 @@ class StateCharges(BaseModel):
     expected_seconds: float
 
 
-class StateLog(BaseModel):
+class StateLog(Shape):
     """How far the provider's log may be behind, and until when its ledger was read."""
 
     lag_seconds: float
     statement_read_until: datetime | None
 
 
-class StateDrift(BaseModel):
+class StateDrift(Shape):
     """How the charges of the last hour differ from what was held for them."""
 
     model: str
@@ -97,7 +95,7 @@ class StateDrift(BaseModel):
     credits: Credits
 
 
-class StateBooks(BaseModel):
+class StateBooks(Shape):
     """Whether the books agree: with each other, with the account's, and prices with charges."""
 
     checked_at: datetime | None
@@ -107,14 +105,14 @@ class StateBooks(BaseModel):
     folded_age_seconds: float | None
 
 
-class StateWorkers(BaseModel):
+class StateWorkers(Shape):
     """Workers that were seen lately, and how many calls they can have in flight."""
 
     count: int
     generate_slots: int
 
 
-class StateProcess(BaseModel):
+class StateProcess(Shape):
     """A process; `missing` when it was not heard of for 45 s, and forgotten after ten minutes."""
 
     id: str
@@ -125,7 +123,7 @@ class StateProcess(BaseModel):
     missing: bool
 
 
-class StateEndpoints(BaseModel):
+class StateEndpoints(Shape):
     """Endpoints of all projects; what its owner has disabled is not counted."""
 
     working: int
@@ -133,7 +131,7 @@ class StateEndpoints(BaseModel):
     disabled: int
 
 
-class StateWebhooks(BaseModel):
+class StateWebhooks(Shape):
     """Webhooks that wait and are on their way, and how late the latest one is."""
 
     pending: int
@@ -142,7 +140,7 @@ class StateWebhooks(BaseModel):
     endpoints: StateEndpoints
 
 
-class Need(BaseModel):
+class Need(Shape):
     """Something that a person is to do, and the runbook that says more."""
 
     code: str
@@ -150,7 +148,7 @@ class Need(BaseModel):
     runbook: str
 
 
-class InstallationState(BaseModel):
+class InstallationState(Shape):
     """How the installation stands."""
 
     object: Literal["state"]
@@ -173,7 +171,7 @@ class InstallationState(BaseModel):
     attention: list[Need]
 
 
-class SetAside(BaseModel):
+class SetAside(Shape):
     """A row that a duty failed at, and passes by until `again_at`."""
 
     duty: str
@@ -184,7 +182,7 @@ class SetAside(BaseModel):
     reason: str
 
 
-class SetAsideList(BaseModel):
+class SetAsideList(Shape):
     """Rows that were set aside, the longest first; a thousand at most."""
 
     object: Literal["list"]

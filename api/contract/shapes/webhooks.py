@@ -3,13 +3,13 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from api.contract.shapes.parts import EndpointId, JobId, Page
+from api.contract.shapes.parts import EndpointId, JobId, Page, Shape
 from models.states import DeliveryState, EventType
 
 
-class Endpoint(BaseModel):
+class Endpoint(Shape):
     """A URL that is told of events."""
 
     id: EndpointId
@@ -29,7 +29,7 @@ class Endpoint(BaseModel):
     created_at: datetime
 
 
-class EndpointList(BaseModel):
+class EndpointList(Shape):
     """All endpoints of a project, newest first."""
 
     object: Literal["list"]
@@ -42,7 +42,7 @@ class EndpointWithSecret(Endpoint):
     secret: str
 
 
-class Answers(BaseModel):
+class Answers(Shape):
     """What tries met: how many there were, how many met a 2xx, and the milliseconds that those took."""
 
     tries: int
@@ -65,7 +65,7 @@ class EndpointHealth(Answers):
     hours: list[HourOfAnswers]
 
 
-class Secret(BaseModel):
+class Secret(Shape):
     """What signs."""
 
     secret: str
@@ -77,7 +77,7 @@ class RotatedSecret(Secret):
     old_secret_until: datetime
 
 
-class Try(BaseModel):
+class Try(Shape):
     """One try of a delivery; `http_status` is null when no answer came."""
 
     number: int
@@ -87,7 +87,7 @@ class Try(BaseModel):
     result: str
 
 
-class Delivery(BaseModel):
+class Delivery(Shape):
     """An event on its way to a URL."""
 
     id: str = Field(pattern="^dlv_[0-9a-z]{26}$")
@@ -116,7 +116,7 @@ class TestDelivery(Delivery):
     message: str
 
 
-class Replay(BaseModel):
+class Replay(Shape):
     """How many deliveries are due again, and how to go on."""
 
     object: Literal["replay"]
