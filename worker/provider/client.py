@@ -105,7 +105,7 @@ class Provider:
 
     def _broken(self, reply: line.Reply) -> Outcome:
         if not reply.sent:
-            log.info("call.not_sent", error=str(reply.failure)[:_SHOWN])
+            log.info("call.not_sent", reason=str(reply.failure)[:_SHOWN])
             return TryLater(
                 reason="not_sent",
                 message="The provider could not be reached; nothing was sent.",

@@ -41,7 +41,8 @@ async def measure(ground: Ground) -> list[Figure]:
                raw=f"{1000 * ours.cpu / jobs:.1f} ms : {1000 * theirs.cpu / jobs:.1f} ms"),
         Figure(f"worker: memory at {flight} in flight, one process", "",
                ours.own_memory / _MB, 130, "less", " MB",
-               raw=f"with those that draw {ours.memory / _MB:.0f} MB, taskiq {theirs.memory / _MB:.0f} MB"),
+               raw=f"idle {ours.idle / _MB:.0f} MB; with those that draw {ours.memory / _MB:.0f} MB; "
+                   f"taskiq {theirs.memory / _MB:.0f} MB"),
         Figure("jobs through all of it, provider at once", "the better of taskiq, procrastinate",
                at_once["darkroom"] / better, 1.0, "more",
                raw=", ".join(f"{name} {rate:.0f}/s" for name, rate in at_once.items())),
@@ -53,7 +54,7 @@ class _Run:
 
     def __init__(self, jobs: int) -> None:
         self.jobs, self.cpu, self.seconds = jobs, 0.0, 0.0
-        self.memory, self.own_memory = 0, 0
+        self.idle, self.memory, self.own_memory = 0, 0, 0
 
     @property
     def rate(self) -> float:
@@ -90,6 +91,7 @@ async def _darkroom(ground: Ground, jobs: int, flight: int) -> _Run:
             )
             load.demand(202)
             (worker,) = darkroom.processes["worker"]
+            run.idle = worker.own_memory
             await darkroom.start("dispatcher")
             await run.watch(worker, lambda: darkroom.number(_DONE))
     return run
