@@ -51,6 +51,12 @@ def inherited() -> dict[str, str]:
     return dict(os.environ)
 
 
+def hide(*names: str) -> None:
+    """Take variables out of this process's environment that a library would believe before the settings."""
+    for name in names:
+        os.environ.pop(name, None)
+
+
 class _Database(BaseSettings):
     model_config = SettingsConfigDict(populate_by_name=True)
 

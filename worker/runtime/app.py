@@ -15,7 +15,7 @@ from kombu.entity import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 from pydantic import TypeAdapter
 
-from models.settings import Settings
+from models.settings import Settings, hide
 from models.settings.redis_url import RedisUrl
 
 _PAIRS = TypeAdapter(list[tuple[UUID, int]])
@@ -24,6 +24,9 @@ _SENTINEL = 3.0  # seconds for a sentinel to answer
 GENERATE, DELIVER = "generate", "deliver"
 THREADS = 4  # each waits for one statement at a time: what begins the things of a message
 _AHEAD = 16  # messages for each thread: nobody wakes the poller to tell of an acknowledgement
+
+# What Celery would read before what it is told: another program's, beside which a role runs.
+_ELSEWHERE = "CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"
 
 # By the alias and not by `broker_transport`, so that `rediss://` still means TLS.
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.runtime.broker:Transport"))
@@ -94,6 +97,7 @@ app.conf.update(
 
 def connect(settings: Settings) -> Celery:
     """Point Celery at the broker."""
+    hide(*_ELSEWHERE)
     place = RedisUrl.parse(settings.redis_url.get_secret_value())
     options = dict(app.conf.broker_transport_options)
     if place.service is not None:

@@ -21,7 +21,7 @@ from tests.fixtures import spending
 from tests.fixtures.spending import House
 from worker.dispatcher.duties import dispatching
 from worker.dispatcher.publishing import Patience
-from worker.runtime.app import app
+from worker.runtime.app import app, connect
 
 _SAME = ("task_queues", "task_routes", "task_ignore_result", "broker_transport_options")
 SEEN = "darkroom_broker_refused_total"
@@ -106,3 +106,13 @@ def test_the_wait_doubles_up_to_its_cap_and_ends_with_the_first_message() -> Non
     patience.taken()
     assert (patience.left, patience.batch(200)) == (None, 200)
     assert patience.refused().total_seconds() == 0.25
+
+
+def test_another_programs_celery_leads_nobody_astray(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"):
+        monkeypatch.setenv(name, "redis://127.0.0.1:1/7")
+    celery = connect(settings)
+    for connection in (celery.connection_for_read(), celery.connection_for_write()):
+        assert connection.as_uri(include_password=True) == settings.redis_url.get_secret_value()
