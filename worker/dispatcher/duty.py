@@ -31,6 +31,7 @@ _AHEAD = 2
 # Seconds that a turn waits for those that come with the same tick: far more than they take, as a rule.
 # The first of all make connections and plans.
 _PATIENCE, _PATIENCE_AT_FIRST = 0.05, 1.0
+_SOON = 10  # a tick that is nearer than this part of one has just been taken
 
 Turn = Callable[[], Awaitable[bool | timedelta]]
 
@@ -73,7 +74,7 @@ async def repeat(
 ) -> None:
     """Do a duty when its doorbell rings, and every so often anyway; at once again while it returns True.
 
-    A turn that returns a time is repeated at the tick nearest to it.
+    A turn that returns a time is repeated by then.
     """
     _watch(dispatcher, name, stuck)
     ready, pace = (
@@ -91,7 +92,7 @@ async def repeat(
                 patience = 0
                 await asyncio.sleep(0)
             else:
-                wait = _to_a_tick(min(more, every) if more else every, dispatcher.settings.tick)
+                wait = min(more or every, _to_a_tick(every, dispatcher.settings.tick))
                 dispatcher.watchdog.expect(name, wait + stuck)
                 patience = 0 if await bell.wait(wait) else _PATIENCE
                 await asyncio.sleep(max(ready - time.monotonic(), 0))
@@ -121,7 +122,7 @@ def _watch(dispatcher: Dispatcher, name: str, stuck: timedelta) -> None:
 
 
 def _to_a_tick(wait: timedelta, tick: timedelta) -> timedelta:
-    """Return a wait that ends with the tick nearest to its end, by one clock for all duties.
+    """Return a wait that ends with the last tick within it, by one clock for all duties.
 
     A process that sleeps is forgotten by the processor: the first turn after a second of silence takes ten
     times what it takes after another. So turns that nobody rings for are taken together.
@@ -129,7 +130,8 @@ def _to_a_tick(wait: timedelta, tick: timedelta) -> timedelta:
     if wait < tick:
         return wait
     now = timedelta(seconds=time.monotonic())
-    return round((now + wait) / tick) * tick - now
+    left = (now + wait) // tick * tick - now
+    return left if left > tick / _SOON else left + tick
 
 
 @asynccontextmanager
