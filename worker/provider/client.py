@@ -65,6 +65,7 @@ class Provider:
             raise ValueError("a client request id is 1-128 of A-Z a-z 0-9 . _ : -")
         request = self._request(body, client_request_id)
         reply = await self._open.exchange(request, timeout)
+        reply.headers = {name: self._hidden(value) for name, value in reply.headers.items()}
         whole = bodies.whole(reply)
         if reply.status is None or whole is None:
             return self._broken(reply)
@@ -125,10 +126,16 @@ class Provider:
         part = self._without_key(bodies.plain(bytes(reply.part)))
         return reading.read_part(reply.status, reply.headers, part, *lost)
 
+    # An error may repeat the key that it does not like, and a gateway in a header; nothing behind here
+    # ever sees it.
+
     def _without_key(self, body: bytes) -> bytes:
-        # An error may repeat the key that it does not like; nothing behind here ever sees it.
         key = self._key.get_secret_value().encode()
         return body if len(key) < _KEY_TO_HIDE else body.replace(key, b"[key]")
+
+    def _hidden(self, header: str) -> str:
+        key = self._key.get_secret_value()
+        return header if len(key) < _KEY_TO_HIDE else header.replace(key, "[key]")
 
 
 def _check_echo(status: int, headers: Mapping[str, str], sent: str) -> None:

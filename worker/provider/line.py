@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import TracebackType
 
 import aiohttp
 from pydantic import SecretStr
@@ -21,8 +22,9 @@ BODY_MAX = 64 * 1024 * 1024
 # A head beyond this ends a call as lost, with what its first mebibyte said.
 _HEAD_MAX = 1024 * 1024
 _PIECE = 64 * 1024
-_LATE = 1.0  # seconds by which a loop that runs never misses a deadline
-_LAST_LOOK = 5.0  # seconds to read what had come before a deadline that was slept through
+_LATE = 0.1  # seconds by which a loop that runs hardly ever misses a deadline
+# Seconds to read what had come by the deadline: at once, and where the deadline was slept through.
+_GLANCE, _LAST_LOOK = 0.05, 5.0
 # RFC 6750's token, and whatever else is printable ASCII without spaces.
 _KEY = re.compile(r"[!-~]+")
 _HEADERS = {
@@ -95,15 +97,16 @@ class Line:
         Raises nothing but CancelledError: whatever breaks is in the reply, beside what had come by
         then.
         """
-        reply, seconds = Reply(), limit.total_seconds()
+        reply, task = Reply(), asyncio.current_task()
+        asked_to_end = 0 if task is None else task.cancelling()
         try:
-            async with asyncio.timeout(None) as end:
-                loop = asyncio.get_running_loop()
-                timer = loop.call_later(seconds, _strike, end, loop.time() + seconds)
-                try:
-                    await self._read(request, reply)
-                finally:
-                    timer.cancel()
+            async with _ended(limit.total_seconds()):
+                await self._read(request, reply)
+        except asyncio.CancelledError:
+            if task is not None and task.cancelling() > asked_to_end:
+                raise
+            # Not ours: aiohttp hands on that of a look-up which ended when the line was closed.
+            reply.failure = ConnectionAbortedError()
         except Exception as failure:  # noqa: BLE001 -- whatever broke, the call may have been paid for
             reply.failure = failure
         return reply
@@ -140,6 +143,8 @@ def bearer(key: SecretStr) -> str:
 
 def _base(written: str) -> str:
     """Check the provider's base URL; returns what a path is appended to."""
+    if not written.isprintable() or " " in written:  # which some readers pass over
+        raise ValueError(f"the provider's base URL has what no URL has: {written!a}")
     try:
         url = URL(written)
         (url.host or "").encode("idna")  # no resolver takes what this refuses
@@ -151,14 +156,38 @@ def _base(written: str) -> str:
     return str(url).rstrip("/")
 
 
-def _strike(end: asyncio.Timeout, deadline: float) -> None:
-    """End the exchange at its deadline.
+class _ended:  # noqa: N801 - used as a verb, like `suppress`
+    """End what is done inside with TimeoutError at the deadline.
 
-    One that is noticed late was slept through by this process, frozen or starved; the answer may
-    lie in the socket, paid, and is read first.
+    What has come by then may lie in the socket, paid, and is read first: for a moment, or longer where the
+    deadline is noticed late, for then this process slept through it, frozen or starved.
     """
-    now = asyncio.get_running_loop().time()
-    end.reschedule(now + _LAST_LOOK if now > deadline + _LATE else now)
+
+    __slots__ = ("_deadline", "_seconds", "_timeout", "_timer")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    async def __aenter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.time() + self._seconds
+        self._timeout = asyncio.timeout(None)
+        await self._timeout.__aenter__()
+        self._timer = loop.call_at(self._deadline, self._strike)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        failure: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        await self._timeout.__aexit__(kind, failure, traceback)
+
+    def _strike(self) -> None:
+        now = asyncio.get_running_loop().time()
+        late = now > self._deadline + _LATE
+        self._timeout.reschedule(now + (_LAST_LOOK if late else _GLANCE))
 
 
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:

@@ -4,11 +4,14 @@ import asyncio
 import gzip
 import json
 import logging
+import signal
 import socket
 import ssl
 import struct
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -18,8 +21,10 @@ from cryptography.x509 import IPAddress
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from models.errors import Misconfigured
 from tests.fixtures.certificates import Authority
 from tests.fixtures.counting import counted
+from worker.egress import trust
 from worker.provider import Provider, line
 from worker.provider.outcomes import Image, Outcome, Parked, Refused, TryLater, Unknown, Unusable
 
@@ -218,7 +223,18 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://127.0.0.1", "127.0.0.1:80", "http://", "http://user:word@127.0.0.1"]
+    "url",
+    [
+        "ftp://127.0.0.1",
+        "127.0.0.1:80",
+        "http://",
+        "http://user:word@127.0.0.1",
+        " http://127.0.0.1",
+        "http://127.0.0.1/a\nb",
+        "http://127.0.0.1/?a=b",
+        "http://127.0.0.1:99999",
+        "http://a..b",
+    ],
 )
 async def test_a_base_url_that_is_none_is_refused_at_once(url: str) -> None:
     with pytest.raises(ValueError, match="base URL"):
@@ -539,6 +555,105 @@ async def test_a_server_that_reads_nothing_cannot_hold_a_call_beyond_its_deadlin
     assert_unknown(got, "deadline")
 
 
+_CALLER = """
+import sys
+from datetime import timedelta
+import uvloop
+from pydantic import SecretStr
+from worker.provider import Provider
+
+async def call():
+    async with Provider(sys.argv[1], SecretStr("sk-live-0123456789abcdef")) as provider:
+        body = {"model": "bytedance/seedream-5-0-lite-preview", "prompt": "a cup"}
+        return await provider.generate(body, client_request_id="a", timeout=timedelta(seconds=1))
+
+print(type(uvloop.run(call())).__name__)
+"""
+
+
+@pytest.mark.parametrize("late", [0.2, 0.6, 1.5])
+async def test_an_answer_that_came_in_time_is_read_though_the_process_was_frozen(
+    late: float,
+) -> None:
+    """It lies in the socket, whole and paid, when the deadline has passed."""
+    caller = None
+
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        assert caller is not None
+        caller.send_signal(signal.SIGSTOP)
+        await says(http(IMAGE))(_, writer)
+        await asyncio.sleep(1 + late)
+        caller.send_signal(signal.SIGCONT)
+        await asyncio.sleep(1)
+
+    async with serving(answer) as server:
+        caller = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            _CALLER,
+            server.url,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        told, _ = await asyncio.wait_for(caller.communicate(), 60)
+    assert told.split()[-1] == b"Image"
+
+
+async def test_a_line_that_is_closed_during_a_look_up_ends_the_call_with_an_outcome(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+
+    async def slow(*_: object, **__: object) -> list[object]:
+        asked.set()
+        await asyncio.sleep(30)
+        return []
+
+    monkeypatch.setattr(loop, "getaddrinfo", slow)
+    async with Provider("http://provider.invalid", SecretStr(KEY)) as provider:
+        call = asyncio.create_task(provider.generate(INPUT, client_request_id=ID, timeout=LONG))
+        await asked.wait()
+    assert_unknown(await call, "connection_lost")
+
+
+def test_a_file_of_authorities_that_has_none_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    for named in (str(empty), "/nowhere.pem"):
+        monkeypatch.setenv("SSL_CERT_FILE", named)
+        with pytest.raises(Misconfigured, match=f"SSL_CERT_FILE.*{named}"):
+            trust.authorities.__wrapped__()
+
+
+async def test_an_answer_is_kept_by_a_task_that_was_told_to_end_before() -> None:
+    """What aiohttp cancels of its own, a body that nobody reads, is no end of the call's task."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(http(IMAGE))  # without reading the request
+        await writer.drain()
+        await over.wait()
+        writer.close()
+
+    async def call(url: str) -> Outcome:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        big = {**INPUT, "image_urls": ["data:image/png;base64," + "A" * 20_000_000]}
+        async with Provider(url, SecretStr(KEY)) as provider:
+            return await provider.generate(big, client_request_id=ID, timeout=LONG)
+
+    over = asyncio.Event()
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        task = asyncio.create_task(call(url))
+        await asyncio.sleep(0)
+        task.cancel()
+        assert isinstance(await task, Image)
+        over.set()
+
+
 # Answers that came whole.
 
 
@@ -623,6 +738,7 @@ async def test_the_key_is_nowhere_to_be_read(caplog: pytest.LogCaptureFixture) -
         says(http(body, "401 Unauthorized")),
         says(http(body, "501 Not Implemented")),
         says(http(IMAGE, headers=f"x-client-request-id: {ID}\r\n")),
+        says(http(IMAGE, headers=f"x-client-request-id: {KEY}\r\nx-request-id: {KEY}\r\n")),
         reset,
     ]
     with capture_logs() as logs:
