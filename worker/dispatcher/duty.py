@@ -92,7 +92,8 @@ async def repeat(
                 patience = 0
                 await asyncio.sleep(0)
             else:
-                wait = min(more or every, _to_a_tick(every, dispatcher.settings.tick))
+                to_a_tick = _to_a_tick(every, dispatcher.settings.tick)
+                wait = min(more, every) if more else to_a_tick
                 dispatcher.watchdog.expect(name, wait + stuck)
                 patience = 0 if await bell.wait(wait) else _PATIENCE
                 await asyncio.sleep(max(ready - time.monotonic(), 0))
