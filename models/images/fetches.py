@@ -82,7 +82,7 @@ async def find(tx: Transaction, project_id: UUID, fetch_id: UUID) -> Fetch:
     return found
 
 
-async def wait(tx: Reader) -> bool:
+async def any_due(tx: Reader) -> bool:
     """Return whether any fetch is to be handed to a worker, or was tried too often."""
     return bool(await tx.read(WAITING, {}))
 

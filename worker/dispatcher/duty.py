@@ -92,8 +92,7 @@ async def repeat(
                 patience = 0
                 await asyncio.sleep(0)
             else:
-                to_a_tick = _to_a_tick(every, dispatcher.settings.tick)
-                wait = min(more, every) if more else to_a_tick
+                wait = min(more, every) if more else _to_a_tick(every, dispatcher.settings.tick)
                 dispatcher.watchdog.expect(name, wait + stuck)
                 patience = 0 if await bell.wait(wait) else _PATIENCE
                 await asyncio.sleep(max(ready - time.monotonic(), 0))
@@ -123,7 +122,7 @@ def _watch(dispatcher: Dispatcher, name: str, stuck: timedelta) -> None:
 
 
 def _to_a_tick(wait: timedelta, tick: timedelta) -> timedelta:
-    """Return a wait that ends with the last tick within it, by one clock for all duties.
+    """Return a wait that ends with the last tick within it, or just after it, by one clock for all duties.
 
     A process that sleeps is forgotten by the processor: the first turn after a second of silence takes ten
     times what it takes after another. So turns that nobody rings for are taken together.

@@ -1,7 +1,8 @@
 """Every duty of a dispatcher: by what it is woken, and how often it is done anyway.
 
 What is rung for is also looked for once a tick, by one question for all (`looking`), so that a ring that
-was lost costs a tick at most. Those duties are done anyway a few times a minute, whatever was found.
+was lost costs little more than a tick. Those duties are done anyway a few times a minute, whatever was
+found.
 """
 
 from collections.abc import Coroutine, Iterator

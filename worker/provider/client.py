@@ -134,8 +134,7 @@ class Provider:
         return body if len(key) < _KEY_TO_HIDE else body.replace(key, b"[key]")
 
     def _hidden(self, header: str) -> str:
-        key = self._key.get_secret_value()
-        return header if len(key) < _KEY_TO_HIDE else header.replace(key, "[key]")
+        return self._without_key(header.encode()).decode()
 
 
 def _check_echo(status: int, headers: Mapping[str, str], sent: str) -> None:

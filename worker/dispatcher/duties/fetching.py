@@ -10,7 +10,7 @@ async def run(dispatcher: Dispatcher) -> bool:
     """Hand out one batch; what Redis does not take comes again when its lease ends."""
     if dispatcher.patience.left is not None:
         return False
-    if not await fetches.wait(dispatcher.database.direct):
+    if not await fetches.any_due(dispatcher.database.direct):
         return False
     async with dispatcher.database.transaction() as tx:
         if not await duties.claim(tx, "fetch"):
