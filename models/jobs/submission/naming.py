@@ -20,6 +20,7 @@ from models.schema import Action, Batch, Erasure, Job, Project
 Made = TypeVar("Made", Job, Batch, Action, Erasure)
 Wished = TypeVar("Wished", Action, Erasure)
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _LARGE = 64 * 1024  # characters
 
 
@@ -77,6 +78,10 @@ def fingerprint(body: object) -> bytes:
     Large references are hashed beside the rest: written as one JSON text, 60 MB of them would hold up
     every other thread for half a second.
     """
+    given = body.get("input") if isinstance(body, dict) else None
+    urls = given.get("image_urls") if isinstance(given, dict) else None
+    if not (isinstance(body, dict) and isinstance(given, dict) and isinstance(urls, list)):
+        return sha256(_CANONICAL.encode(body).encode()).digest()
     mark, aside = token_hex(16), list[str]()  # a mark that no body can know
 
     def set_aside(url: object) -> object:
@@ -85,13 +90,9 @@ def fingerprint(body: object) -> bytes:
         aside.append(url)
         return mark
 
-    given = body.get("input") if isinstance(body, dict) else None
-    urls = given.get("image_urls") if isinstance(given, dict) else None
-    if isinstance(body, dict) and isinstance(given, dict) and isinstance(urls, list):
-        body = {**body, "input": {**given, "image_urls": [set_aside(url) for url in urls]}}
+    rest = {**body, "input": {**given, "image_urls": [set_aside(url) for url in urls]}}
     digest = sha256()
-    written = json.dumps(body, sort_keys=True, separators=(",", ":")).split(mark)
-    for text, url in zip_longest(written, aside, fillvalue=""):
+    for text, url in zip_longest(_CANONICAL.encode(rest).split(mark), aside, fillvalue=""):
         digest.update(text.encode())
         digest.update(url.encode())
     return digest.digest()

@@ -89,7 +89,7 @@ def as_rows(rows: Sequence[Mapping[str, object]]) -> str:
 
     Raises `TypeError` for a value that neither JSON nor this module has a text for.
     """
-    return json.dumps(rows, default=_text, allow_nan=False)
+    return _ROWS.encode(rows)
 
 
 def prepared(written: ClauseElement) -> Statement:
@@ -163,6 +163,9 @@ def _text(value: object) -> str:
     if isinstance(value, UUID):
         return str(value)
     raise TypeError(f"a statement is given a {type(value).__name__}, which no column takes as text")
+
+
+_ROWS = json.JSONEncoder(default=_text, allow_nan=False)
 
 
 def _literal(value: object) -> str:
