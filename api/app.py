@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
-from api.contract.openapi import description, events
 from api.edge import problems
 from api.edge.body_limits import Pace
 from api.edge.middleware import RequestMiddleware
@@ -62,6 +61,10 @@ _OURS_ALONE: TelemetryConfig = {
 class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Describe the API, with what the documentation of its answers refers to."""
+        # Loaded when somebody asks for it: it would be a thirtieth of each start.
+        from api.contract.openapi import description, events  # noqa: PLC0415
+
+        self.webhooks = events.router()
         return description.complete(super().openapi())
 
 
@@ -85,7 +88,6 @@ def create_app(settings: Settings, pictures: Pictures | None = None) -> FastAPI:
         openapi_url=None,  # `routes.docs` serves it
         telemetry=_OURS_ALONE,
         redirect_slashes=False,  # Starlette would send callers to where their Host header says
-        webhooks=events.router(),
     )
     problems.install(app, settings.public_url)
     # Included, FastAPI would match each route twice. They are matched in this order: the pages come last.

@@ -12,8 +12,11 @@ if __name__ == "__main__":
 
 import gc
 
+from models.platform.lean import load_redis
+
 if __name__ == "__main__":
     gc.disable()  # what is loaded stays: `collect_less` puts it aside, and turns this on again
+    load_redis()
 
 import asyncio
 import threading

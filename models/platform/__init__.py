@@ -11,6 +11,7 @@ __all__ = [
     "descriptors",
     "doorbell",
     "jsonable",
+    "lean",
     "logs",
     "memory",
     "metrics",

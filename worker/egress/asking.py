@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from ssl import SSLContext
+from typing import Literal
 
 import aiohttp
 from yarl import URL
@@ -26,7 +27,7 @@ class Request:
     method: str
     target: Target
     answers: Sequence[Address]
-    ssl: SSLContext
+    ssl: SSLContext | Literal[True]  # as aiohttp takes it
     read_max: int
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = None

@@ -72,7 +72,7 @@ class Egress:
     ) -> None:
         self._exceptions = exceptions
         self._ports = ports
-        self._ssl_context = ssl_context or trust.authorities()
+        self._trusts = ssl_context or trust.authorities()
         self._lookup = lookup or _ask_system
         self._kept = Kept()
         # Not the loop's own executor: names that hang must not hold up anybody else's threads.
@@ -156,7 +156,7 @@ class Egress:
         """Make a request to the addresses of a target, all of which may be connected to now."""
         answers = await self._resolve(target)
         check_reach(target, answers, exceptions=self._exceptions, ports=self._ports)
-        return Request(method, target, answers, self._ssl_context, read_max)
+        return Request(method, target, answers, self._trusts, read_max)
 
     async def _resolve(self, target: Target) -> tuple[Address, ...]:
         if target.address is not None:

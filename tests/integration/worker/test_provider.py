@@ -625,7 +625,7 @@ def test_a_file_of_authorities_that_has_none_is_told_at_once(
     for named in (str(empty), "/nowhere.pem"):
         monkeypatch.setenv("SSL_CERT_FILE", named)
         with pytest.raises(Misconfigured, match=f"SSL_CERT_FILE.*{named}"):
-            trust.authorities.__wrapped__()
+            trust.authorities()
 
 
 async def test_an_answer_is_kept_by_a_task_that_was_told_to_end_before() -> None:
