@@ -61,7 +61,7 @@ _OURS_ALONE: TelemetryConfig = {
 class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Describe the API, with what the documentation of its answers refers to."""
-        # Loaded when somebody asks for it: it would be a thirtieth of each start.
+        # Loaded when somebody asks for it: most processes never are.
         from api.contract.openapi import description, events  # noqa: PLC0415
 
         self.webhooks = events.router()

@@ -3,7 +3,6 @@
 from functools import lru_cache
 
 _PER_USD = 2_000_000  # credits for $1 (https://docs.aimlapi.com/faq/credits)
-
 _SUMS = 1024  # that are remembered: prices are few, and each job shows five sums
 
 
