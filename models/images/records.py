@@ -26,6 +26,7 @@ from sqlalchemy.types import TypeEngine
 from models.platform.db import Transaction
 from models.platform.db.direct import Direct
 from models.platform.db.statements import (
+    ASYNCHRONOUSLY,
     Reader,
     Writer,
     attributes,
@@ -208,7 +209,9 @@ async def latest(tx: Transaction, limit: int) -> list[tuple[UUID, str]]:
 
 
 _THUMBNAIL = prepared(
-    text("UPDATE images SET thumbnail = :state WHERE job_id = :job AND NOT spare")
+    text(f"""
+    UPDATE images SET thumbnail = :state FROM {ASYNCHRONOUSLY} WHERE job_id = :job AND NOT spare
+""")  # noqa: S608 - a constant of ours
 )
 
 

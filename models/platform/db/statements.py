@@ -40,6 +40,10 @@ Value = TypeVar("Value")
 
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
+# In the FROM of a statement that may be lost with a crash of Postgres, for it is done again then: its
+# transaction does not wait for the disk (PostgreSQL's "asynchronous commit", decision 63).
+ASYNCHRONOUSLY = "(SELECT set_config('synchronous_commit', 'off', true)) AS asynchronously"
+
 _UNREAD = re.compile(r" AS anon_\d+|-- .*")  # labels and comments
 _CACHED = 4096  # bytes of a statement, up to which psycopg remembers its parameters (_queries.py)
 _PARAMETER = re.compile(rb"%\((\w+)\)s|%%")

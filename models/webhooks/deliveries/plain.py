@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.platform.db.direct import Direct, DirectTransaction
-from models.platform.db.statements import Row, prepared
+from models.platform.db.statements import ASYNCHRONOUSLY, Row, prepared
 from models.webhooks import destinations
 from models.webhooks.deliveries.disabling import CLOCKS_APART, IN_A_ROW, REST, Patience
 from models.webhooks.deliveries.recording import LOGGED, TryResult
@@ -109,7 +109,7 @@ _DELIVERED = prepared(
         RETURNING mine.*
     ), tried AS ({_LOGGED}
     )
-    SELECT id, number, {DUE} AS due FROM moved
+    SELECT id, number, {DUE} AS due FROM moved CROSS JOIN {ASYNCHRONOUSLY}
 """)  # noqa: S608 - constants of ours
 )
 
@@ -155,6 +155,6 @@ _FAILED = prepared(
                paused_until = greatest(lanes.paused_until, excluded.paused_until)
     ), tried AS ({_LOGGED}
     )
-    SELECT id, number, {DUE} AS due FROM moved
+    SELECT id, number, {DUE} AS due FROM moved CROSS JOIN {ASYNCHRONOUSLY}
 """)  # noqa: S608 - constants of ours
 )

@@ -11,7 +11,7 @@ from sqlalchemy import func, text, update
 from models.accounts import projects
 from models.platform.db import Transaction
 from models.platform.db.direct import Direct
-from models.platform.db.statements import Statement, loaded, prepared
+from models.platform.db.statements import ASYNCHRONOUSLY, Statement, loaded, prepared
 from models.platform.vault import Vault
 from models.schema import Delivery, Endpoint, Project
 from models.webhooks import destinations, endpoint_secrets
@@ -160,7 +160,7 @@ def _take(*, only_if: str = "", locked: str = "") -> Statement:
     )
     UPDATE deliveries d SET taken_at = now(), lease_until = now() + :lease,
            url = CASE WHEN instead IS NULL THEN coalesce(endpoint_url, url) ELSE url END
-      FROM aim
+      FROM aim CROSS JOIN {ASYNCHRONOUSLY}
      WHERE id = delivery_id AND state = 'sending' AND taken_at IS NULL {only_if}
     RETURNING id, tries, project_id, job_id, event_id, endpoint_id, url, lane, tries_before, body,
               paused_until, {SECRETS}, instead,

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from models.coordination import aside, workers
 from models.coordination.workers import Fleet
 from models.platform.db import Transaction
-from models.platform.db.statements import Reader, Writer, prepared
+from models.platform.db.statements import ASYNCHRONOUSLY, Reader, Writer, prepared
 from models.states import DELIVERY_DUE
 from models.webhooks import destinations
 
@@ -234,6 +234,6 @@ _WAKE = prepared(
            SELECT array_agg(ARRAY[CAST(project_id AS text), lane]) AS seen FROM waiting WHERE n = :hops
            ) further CROSS JOIN (
            SELECT array_agg(project_id) FILTER (WHERE NOT may) AS passed FROM looked_at
-           ) others LEFT JOIN sent ON true
+           ) others CROSS JOIN {ASYNCHRONOUSLY} LEFT JOIN sent ON true
 """)  # noqa: S608 - ours
 )

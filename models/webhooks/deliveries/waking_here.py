@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from models.coordination import aside
 from models.platform.db.direct import Direct, DirectTransaction
-from models.platform.db.statements import prepared
+from models.platform.db.statements import ASYNCHRONOUSLY, prepared
 from models.platform.vault import Vault
 from models.states import DELIVERY_DUE
 from models.webhooks import destinations
@@ -115,6 +115,6 @@ _WAKE_HERE = prepared(
                     WHERE w.project_id = taken.project_id AND w.lane = taken.lane AND w.state = 'pending'
                       AND w.next_at <= now() AND w.id <> ALL (ARRAY(SELECT id FROM taken))) AS more
       FROM taken JOIN events ON events.id = event_id JOIN projects ON projects.id = taken.project_id
-           LEFT JOIN endpoints ON endpoints.id = endpoint_id
+           LEFT JOIN endpoints ON endpoints.id = endpoint_id CROSS JOIN {ASYNCHRONOUSLY}
 """)  # noqa: S608 - constants of ours
 )
