@@ -13,6 +13,8 @@ from models.states import JOB_IN_FLIGHT
 
 _FORGOTTEN = timedelta(minutes=10)
 
+# Jobs or deliveries that go to one worker, however many workers there are (decision 64).
+_TOGETHER = 16
 BUNDLE = 64  # jobs or deliveries in one message: a statement for so many takes some milliseconds
 
 # The workers that were seen within `:seen` and take more, and their slots: one row, as SQL.
@@ -78,15 +80,23 @@ async def forget(tx: Transaction) -> None:
 class Fleet:
     """Who takes work, as one sees it who hands it out: their number, and the most that one message carries.
 
-    That is as many things as each of them understands in a message, and has places for.
+    That is as many things as each of them understands in a message, and has places for. `free` places are
+    left with all of them together.
     """
 
     workers: int
     bundle: int
+    free: int
 
     def share(self, things: int) -> int:
-        """Return how many of these one message should carry, so that all workers get as many."""
-        return max(min(-(-things // max(self.workers, 1)), self.bundle), 1)
+        """Return how many of these one message should carry, so that all workers get as many.
+
+        Few are not split: what begins together is written down together, which costs less. But no more go
+        together than each worker has places left, on an average.
+        """
+        workers = max(self.workers, 1)
+        together = min(_TOGETHER, self.free // workers)
+        return max(min(max(-(-things // workers), together), self.bundle), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +123,7 @@ async def capacity(tx: Reader, *, seen: timedelta) -> Capacity:
 
 def told(row: Row) -> Capacity:
     """Read the columns `CAPACITY`."""
-    fleet = Fleet(row["workers"], row["generate_bundle"])
+    fleet = Fleet(row["workers"], row["generate_bundle"], row["slots"])
     return Capacity(row["slots"], row["in_flight"], fleet)
 
 

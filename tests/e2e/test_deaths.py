@@ -79,7 +79,7 @@ def test_a_worker_killed_in_the_middle_of_a_bundle_whose_message_comes_again(sta
     stage.actor("worker").kill()
     for _ in range(2):  # what was not acknowledged comes again, to whoever is there
         sent = hand_out(
-            Celery(broker=stage.redis_url), Patience(), "generate", bundle, Fleet(1, BUNDLE)
+            Celery(broker=stage.redis_url), Patience(), "generate", bundle, Fleet(1, BUNDLE, BUNDLE)
         )
         assert asyncio.run(sent) == len(bundle)
     stage.fill()

@@ -72,7 +72,7 @@ async def hand_out(
     """Send things to workers, a share of them in each message; returns how many went out, as `publish`.
 
     Workers take messages from one queue as they have places. So each message has the share of one
-    worker, and no two of them are for the same one unless the others are full.
+    worker, and no two of them are for the same one unless the others are full, or there are few things.
     """
     if not things:
         return 0

@@ -54,7 +54,8 @@ async def capacity(tx: Reader, *, seen: timedelta) -> tuple[int, Fleet]:
     may be.
     """
     (row,) = await tx.read(_CAPACITY, {"seen": seen})
-    return row["slots"] if row["due"] else 0, Fleet(row["workers"], row["deliver_bundle"])
+    fleet = Fleet(row["workers"], row["deliver_bundle"], row["slots"])
+    return row["slots"] if row["due"] else 0, fleet
 
 
 async def wake(

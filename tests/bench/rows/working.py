@@ -28,8 +28,10 @@ async def measure(ground: Ground) -> list[Figure]:
     theirs = await _taskiq(ground, jobs, flight)
     ground.configure(latency=0.0)
     quick = 3_000 if ground.full else 500
+    alone = await _darkroom(ground, quick, 64)
+    several = await _darkroom(ground, quick, 64, workers=4, dispatchers=2)
     at_once = {
-        "darkroom": (await _darkroom(ground, quick, 64)).rate,
+        "darkroom": alone.rate,
         "taskiq": (await _taskiq(ground, quick, 64)).rate,
         "procrastinate": (await _procrastinate(ground, quick, 64)).rate,
         "arq": (await _arq(ground, quick, 64)).rate,
@@ -46,6 +48,9 @@ async def measure(ground: Ground) -> list[Figure]:
         Figure("jobs through all of it, provider at once", "the better of taskiq, procrastinate",
                at_once["darkroom"] / better, 1.0, "more",
                raw=", ".join(f"{name} {rate:.0f}/s" for name, rate in at_once.items())),
+        Figure("the same with two dispatchers and four workers on two cores", "one of each",
+               several.rate / alone.rate, 1.0, "more",
+               raw=f"{several.rate:.0f}/s : {alone.rate:.0f}/s"),
     ]  # fmt: skip
 
 
@@ -75,12 +80,15 @@ class _Run:
         self.seconds, self.cpu = time.perf_counter() - started, process.cpu - cpu
 
 
-async def _darkroom(ground: Ground, jobs: int, flight: int) -> _Run:
+async def _darkroom(
+    ground: Ground, jobs: int, flight: int, *, workers: int = 1, dispatchers: int = 1
+) -> _Run:
+    """Submit first, then start what dispatches; `flight` places are shared by the workers."""
     run = _Run(jobs)
     with ground.database() as database:
         async with ground.darkroom(
-            database, "api", "worker",
-            DARKROOM_GENERATE_SLOTS=flight, DARKROOM_PROVIDER_LIMIT=flight,
+            database, "api", *["worker"] * workers,
+            DARKROOM_GENERATE_SLOTS=flight // workers, DARKROOM_PROVIDER_LIMIT=flight,
             DARKROOM_PROVIDER_LIMIT_FLOOR=flight,
             DARKROOM_WEBHOOK_RATE=1_000_000,  # no peer spares its receiver: ours would get 100 a second
         ) as darkroom:  # fmt: skip
@@ -90,9 +98,9 @@ async def _darkroom(ground: Ground, jobs: int, flight: int) -> _Run:
                 connections=16,
             )
             load.demand(202)
-            (worker,) = darkroom.processes["worker"]
+            worker, *_ = darkroom.processes["worker"]
             run.idle = worker.own_memory
-            await darkroom.start("dispatcher")
+            await darkroom.start(*["dispatcher"] * dispatchers)
             await run.watch(worker, lambda: darkroom.number(_DONE))
     return run
 

@@ -194,14 +194,16 @@ async def test_what_is_recorded_together_is_recorded_each_by_its_own_guard(
 @pytest.mark.parametrize(
     ("fleet", "things", "share"),
     [
-        (Fleet(1, 64), 1, 1),
-        (Fleet(1, 64), 200, 64),
-        (Fleet(4, 64), 200, 50),
-        (Fleet(4, 64), 3, 1),
-        (Fleet(3, 64), 4, 2),
-        (Fleet(2, 8), 100, 8),  # the smaller one has no more places
-        (Fleet(2, 1), 100, 1),  # an older one understands no bundle
-        (Fleet(0, 1), 5, 1),
+        (Fleet(1, 64, 1_000), 200, 64),
+        (Fleet(4, 64, 1_000), 200, 50),
+        (Fleet(4, 64, 1_000), 3, 16),  # few are not split
+        (Fleet(4, 64, 40), 20, 10),  # unless so many have no place with one worker
+        (Fleet(4, 64, 3), 3, 1),
+        (Fleet(3, 64, 4), 4, 2),
+        (Fleet(2, 8, 1_000), 100, 8),  # the smaller one has no more places
+        (Fleet(2, 1, 1_000), 100, 1),  # an older one understands no bundle
+        (Fleet(0, 1, 0), 5, 1),
+        (Fleet(2, 64, -5), 1, 1),  # more is in flight than there are places: one has left
     ],
 )
 def test_a_message_carries_the_share_of_one_worker(fleet: Fleet, things: int, share: int) -> None:
@@ -221,14 +223,14 @@ async def test_the_share_follows_from_what_the_workers_say(bench: Bench) -> None
         _, of_deliveries = await bench.do(lambda tx: deliveries.capacity(tx, seen=SEEN))
         return capacity.fleet, of_deliveries
 
-    assert await fleets() == (Fleet(0, 1), Fleet(0, 1))
+    assert await fleets() == (Fleet(0, 1, 0), Fleet(0, 1, 0))
     await say("w1", 100)
     await say("w2", 32)
-    assert await fleets() == (Fleet(2, 32), Fleet(2, 8))
+    assert await fleets() == (Fleet(2, 32, 132), Fleet(2, 8, 16))
     await bench.run(  # as a worker of the version before says it
         "INSERT INTO workers (id, generate_slots, deliver_slots) VALUES ('old', 64, 64)"
     )
-    assert await fleets() == (Fleet(3, 1), Fleet(3, 1))
+    assert await fleets() == (Fleet(3, 1, 196), Fleet(3, 1, 80))
 
 
 @pytest.mark.parametrize("size", [1, 3])
@@ -237,7 +239,7 @@ async def test_what_is_handed_out_is_read_as_it_was_meant(redis_server: str, siz
     celery = Celery("bundles", broker=url)
     celery.conf.update(task_queues=app.conf.task_queues, task_routes=app.conf.task_routes)
     things = [(uuid4(), n) for n in range(1, 5)]
-    sent = await hand_out(celery, Patience(), "generate", things, Fleet(1, size))
+    sent = await hand_out(celery, Patience(), "generate", things, Fleet(1, size, size))
     assert sent == 4
     with redis.Redis.from_url(url) as client:
         written = client.lpop("generate", 9)

@@ -63,7 +63,7 @@ async def _wake(
     settings = dispatcher.settings
     async with duties.claimed(dispatcher.database.direct, "wake") as tx:
         if tx is None:
-            return deliveries.Woken([]), 0, Fleet(0, 1)
+            return deliveries.Woken([]), 0, Fleet(0, 1, 0)
         free, fleet = await deliveries.capacity(tx, seen=settings.worker_seen)
         woken = await deliveries.wake(
             tx,
