@@ -13,7 +13,7 @@ from models.states import JOB_IN_FLIGHT
 
 _FORGOTTEN = timedelta(minutes=10)
 
-# Jobs or deliveries that go to one worker, however many workers there are (decision 64).
+# Jobs or deliveries that go to one worker, though others have places too (decision 64).
 _TOGETHER = 16
 BUNDLE = 64  # jobs or deliveries in one message: a statement for so many takes some milliseconds
 
@@ -88,14 +88,15 @@ class Fleet:
     bundle: int
     free: int
 
-    def share(self, things: int) -> int:
-        """Return how many of these one message should carry, so that all workers get as many.
+    def share(self, things: int, *, first: bool) -> int:
+        """Return how many of these one message should carry.
 
-        Few are not split: what begins together is written down together, which costs less. But no more go
-        together than each worker has places left, on an average.
+        Many are shared equally. Few are not split when they go out for the first time: what begins together
+        is written down together, which costs less. But no more go together than each worker has places
+        left, on an average. What comes again may have killed its worker: the fewer go with it, the better.
         """
         workers = max(self.workers, 1)
-        together = min(_TOGETHER, self.free // workers)
+        together = min(_TOGETHER, self.free // workers) if first else 1
         return max(min(max(-(-things // workers), together), self.bundle), 1)
 
 

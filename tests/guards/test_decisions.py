@@ -8,7 +8,7 @@ from tests.fixtures.pages import ROOT
 FOLDER = ROOT / "docs" / "decisions"
 PAGES = sorted(FOLDER.glob("[0-9]*.md"))
 LINK = r"\[\d+\]\(\d{4}-[\w-]+\.md\)"
-STATUS = re.compile(rf"accepted|accepted, amended by {LINK}|superseded by {LINK}")
+STATUS = re.compile(rf"accepted|accepted, amended by {LINK}(, {LINK})*|superseded by {LINK}")
 
 
 def row(page: Path) -> str:

@@ -72,11 +72,12 @@ async def hand_out(
     """Send things to workers, a share of them in each message; returns how many went out, as `publish`.
 
     Workers take messages from one queue as they have places. So each message has the share of one
-    worker, and no two of them are for the same one unless the others are full, or there are few things.
+    worker, and no two of them are for the same one unless the others are full. Of few things some workers
+    get none.
     """
     if not things:
         return 0
-    size = fleet.share(len(things))
+    size = fleet.share(len(things), first=all(number == 1 for _, number in things))
     bundles = [things[at : at + size] for at in range(0, len(things), size)]
     sent = await publish(celery, patience, [(task, _written(each)) for each in bundles])
     return min(sent * size, len(things))

@@ -25,7 +25,7 @@ from models.errors import Misconfigured
 _ELSEWHERE = Path("/var/tmp")  # noqa: S108  # survives a reboot, and `nobody` may go there
 _BUILTIN = 17  # the first version with a locale provider of its own
 _CONNECTIONS = 200  # every role's pool, a few psql and the tests'
-# Only for tests: a crash of the machine may lose data, a crash of PostgreSQL does not.
+# Only for tests: a crash of the machine may lose data, a crash of PostgreSQL no more than with it.
 _NOT_DURABLE = ("-c", "fsync=off", "-c", "full_page_writes=off")
 
 

@@ -40,8 +40,8 @@ Value = TypeVar("Value")
 
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
-# In the FROM of a statement that may be lost with a crash of Postgres, for it is done again then: its
-# transaction does not wait for the disk (PostgreSQL's "asynchronous commit", decision 63).
+# In a FROM, where a statement begins to lock: all of its transaction may be lost with a crash of Postgres,
+# for it is done again then, and waits for no disk (PostgreSQL's "asynchronous commit", decision 63).
 ASYNCHRONOUSLY = "(SELECT set_config('synchronous_commit', 'off', true)) AS asynchronously"
 
 _UNREAD = re.compile(r" AS anon_\d+|-- .*")  # labels and comments

@@ -89,15 +89,19 @@ def _lines(tries: Sequence[Tried]) -> dict[str, object]:
 _LINES = """
             CAST(:delivery AS uuid[]), CAST(:number AS bigint[]), CAST(:at AS timestamptz[]),
             CAST(:http_status AS bigint[]), CAST(:latency AS bigint[]), CAST(:result AS text[])"""
-_LOGGED = LOGGED.format(tried="delivery, number, at, http_status, latency, result FROM moved")
+_LOGGED = LOGGED.format(
+    tried="delivery, number, at, http_status, latency, result FROM moved", decides="true"
+)
 
 _DELIVERED = prepared(
     text(f"""
     WITH mine AS (
         SELECT d.id, line.* FROM deliveries d JOIN unnest({_LINES}
                ) AS line (delivery, number, at, http_status, latency, result)
-            ON d.id = delivery AND tries = number
-         WHERE state = 'sending' AND NOT starts_with(d.lane, '{destinations.HAND}')
+            ON d.id = delivery AND tries = number CROSS JOIN {ASYNCHRONOUSLY}
+         WHERE state = 'sending'
+           AND NOT starts_with(d.lane, '{destinations.HAND}')
+           AND NOT starts_with(d.lane, '{destinations.PING}')
            AND NOT EXISTS (SELECT FROM lanes WHERE lanes.lane = d.lane AND slow)
            AND NOT EXISTS (SELECT FROM endpoints e
                             WHERE e.id = d.endpoint_id AND failing_since IS NOT NULL)
@@ -109,7 +113,7 @@ _DELIVERED = prepared(
         RETURNING mine.*
     ), tried AS ({_LOGGED}
     )
-    SELECT id, number, {DUE} AS due FROM moved CROSS JOIN {ASYNCHRONOUSLY}
+    SELECT id, number, {DUE} AS due FROM moved
 """)  # noqa: S608 - constants of ours
 )
 
@@ -119,7 +123,7 @@ _FAILED = prepared(
         SELECT d.id, d.endpoint_id, d.lane, line.* FROM deliveries d JOIN unnest({_LINES},
                CAST(:wait AS interval[]), CAST(:slows AS boolean[])
                ) AS line (delivery, number, at, http_status, latency, result, wait, slows)
-            ON d.id = delivery AND tries = number
+            ON d.id = delivery AND tries = number CROSS JOIN {ASYNCHRONOUSLY}
          WHERE state = 'sending'
            AND NOT starts_with(d.lane, '{destinations.HAND}')
            AND NOT starts_with(d.lane, '{destinations.PING}')
@@ -155,6 +159,6 @@ _FAILED = prepared(
                paused_until = greatest(lanes.paused_until, excluded.paused_until)
     ), tried AS ({_LOGGED}
     )
-    SELECT id, number, {DUE} AS due FROM moved CROSS JOIN {ASYNCHRONOUSLY}
+    SELECT id, number, {DUE} AS due FROM moved
 """)  # noqa: S608 - constants of ours
 )

@@ -153,12 +153,19 @@ async def _end_job_urls(tx: Transaction, told: Delivery) -> None:
     )
 
 
-# A line of the log of tries; one that is written twice is there once.
+# A line of the log of tries; one that is written twice is there once. Two tries have one number where a
+# crash of Postgres took back that the first was begun: the one that decides is in the log.
 LOGGED = """
         INSERT INTO delivery_tries (delivery_id, number, at, http_status, latency_ms, result)
         SELECT {tried}
-            ON CONFLICT DO NOTHING"""
-_TRIED = LOGGED.format(tried=":delivery, :number, :at, :http_status, :latency, :result")
+            ON CONFLICT (delivery_id, number) DO UPDATE
+               SET at = excluded.at, http_status = excluded.http_status,
+                   latency_ms = excluded.latency_ms, result = excluded.result
+             WHERE {decides}"""
+_TRIED = LOGGED.format(
+    tried=":delivery, :number, :at, :http_status, :latency, :result",
+    decides="EXISTS (SELECT FROM moved)",
+)
 _RECORD = prepared(
     text(f"""
     WITH moved AS (

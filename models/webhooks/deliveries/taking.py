@@ -140,7 +140,7 @@ def _take(*, only_if: str = "", locked: str = "") -> Statement:
     WITH mine AS (
         SELECT d.id FROM deliveries d
           JOIN unnest(CAST(:deliveries AS uuid[]), CAST(:numbers AS bigint[])) AS asked (id, number)
-            ON d.id = asked.id AND d.tries = asked.number
+            ON d.id = asked.id AND d.tries = asked.number CROSS JOIN {ASYNCHRONOUSLY}
          WHERE state = 'sending' AND taken_at IS NULL
            FOR NO KEY UPDATE OF d {locked}
     ), aim AS (
@@ -160,7 +160,7 @@ def _take(*, only_if: str = "", locked: str = "") -> Statement:
     )
     UPDATE deliveries d SET taken_at = now(), lease_until = now() + :lease,
            url = CASE WHEN instead IS NULL THEN coalesce(endpoint_url, url) ELSE url END
-      FROM aim CROSS JOIN {ASYNCHRONOUSLY}
+      FROM aim
      WHERE id = delivery_id AND state = 'sending' AND taken_at IS NULL {only_if}
     RETURNING id, tries, project_id, job_id, event_id, endpoint_id, url, lane, tries_before, body,
               paused_until, {SECRETS}, instead,

@@ -67,8 +67,7 @@ _WAKE_HERE = prepared(
     WITH asked AS (
         SELECT asked.*, first.endpoint_id
           FROM unnest(CAST(:projects AS uuid[]), CAST(:lanes AS text[]), CAST(:wanted AS bigint[]))
-               AS asked (project_id, lane, wanted)
-               CROSS JOIN LATERAL (
+               AS asked (project_id, lane, wanted) CROSS JOIN {ASYNCHRONOUSLY} CROSS JOIN LATERAL (
                SELECT endpoint_id FROM deliveries d
                 WHERE d.project_id = asked.project_id AND d.lane = asked.lane
                   AND {DELIVERY_DUE} ORDER BY next_at LIMIT 1
@@ -115,6 +114,6 @@ _WAKE_HERE = prepared(
                     WHERE w.project_id = taken.project_id AND w.lane = taken.lane AND w.state = 'pending'
                       AND w.next_at <= now() AND w.id <> ALL (ARRAY(SELECT id FROM taken))) AS more
       FROM taken JOIN events ON events.id = event_id JOIN projects ON projects.id = taken.project_id
-           LEFT JOIN endpoints ON endpoints.id = endpoint_id CROSS JOIN {ASYNCHRONOUSLY}
+           LEFT JOIN endpoints ON endpoints.id = endpoint_id
 """)  # noqa: S608 - constants of ours
 )

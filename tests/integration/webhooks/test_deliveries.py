@@ -220,6 +220,23 @@ async def test_every_try_is_in_the_log_with_what_it_met(bench: Bench, vault: Vau
     ]  # fmt: skip
 
 
+async def test_of_two_tries_with_one_number_the_one_that_decides_is_in_the_log(
+    bench: Bench, vault: Vault
+) -> None:
+    _, woken = await sending(bench, vault)
+    await bench.run(  # a crash of Postgres takes back that it was handed out, while it is on its way
+        "UPDATE deliveries SET state = 'pending', tries = 0, taken_at = NULL, lease_until = NULL,"
+        " next_at = now()"
+    )
+    assert await record(bench, woken, LATER) is None
+    assert await taken(bench, vault) == woken
+    assert await record(bench, woken, DELIVERED) == "delivered"
+    assert await record(bench, woken, LATER) is None
+    assert await states(bench) == [("delivered", 1)]
+    (line,) = await bench.rows("SELECT number, http_status, result FROM delivery_tries")
+    assert line == {"number": 1, "http_status": 200, "result": "delivered"}
+
+
 async def test_a_try_that_nobody_took_is_not_counted_and_one_that_was_taken_is(
     bench: Bench, vault: Vault
 ) -> None:

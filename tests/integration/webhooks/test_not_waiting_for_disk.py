@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from psycopg import AsyncConnection, sql
+import pytest
+from psycopg import AsyncConnection
 
 from models.images import records
 from models.platform.vault import Vault
@@ -14,10 +16,13 @@ from models.webhooks.deliveries import Tried
 from tests.fixtures.making import Bench
 from tests.fixtures.sending import (
     DELIVERED,
+    EXHAUSTED,
     LATER,
     LEASE,
     PATIENCE,
     endpoint,
+    record,
+    sending,
     states,
     take,
     wake,
@@ -34,11 +39,6 @@ async def standby_away(server: str) -> AsyncIterator[None]:
     """Let commits wait for a standby that is away. They wait in the same place for their own disk."""
     async with await AsyncConnection.connect(server, autocommit=True) as admin:
 
-        async def name(standby: str) -> None:
-            written = sql.SQL("ALTER SYSTEM SET synchronous_standby_names = {}").format(standby)
-            await admin.execute(written)
-            await admin.execute("SELECT pg_reload_conf()")
-
         async def waits() -> bool:
             try:
                 await asyncio.wait_for(admin.execute(WRITES), MOMENT)
@@ -47,16 +47,22 @@ async def standby_away(server: str) -> AsyncIterator[None]:
             return False
 
         try:
-            await name("nobody")
+            await admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+            await admin.execute("SELECT pg_reload_conf()")
             async with asyncio.timeout(SOON):
-                while not await waits():
+                while not (await waits() and await waits()):
                     pass
             yield
+            assert await waits()
         finally:
-            await name("")
+            await admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            await admin.execute("SELECT pg_reload_conf()")
 
 
-async def test_deliveries_and_thumbnails(bench: Bench, vault: Vault, postgres_server: str) -> None:
+@pytest.mark.parametrize("plain", [True, False])
+async def test_deliveries_and_thumbnails(
+    bench: Bench, vault: Vault, postgres_server: str, *, plain: bool
+) -> None:
     await endpoint(bench, vault)
     ref = await bench.running(webhook_url=JOB_URL)
     await bench.receive(ref)
@@ -68,7 +74,7 @@ async def test_deliveries_and_thumbnails(bench: Bench, vault: Vault, postgres_se
             direct, vault, {place: 1}, free=9, lease=LEASE, cap=8, rate=100
         )
         (woken,) = await wake(bench)
-        assert await take(bench, vault, woken)
+        assert await take(replace(bench, plain=plain), vault, woken)
         tries = [(here.delivery_id, 1, DELIVERED), (*woken, LATER)]
         lines = [Tried(each, number, datetime.now(UTC), met) for each, number, met in tries]
         assert (await deliveries.record_plain(direct, PATIENCE, lines)).done == [True, True]
@@ -76,6 +82,17 @@ async def test_deliveries_and_thumbnails(bench: Bench, vault: Vault, postgres_se
     assert sorted(await states(bench)) == [("delivered", 1), ("pending", 1)]
     (image,) = await bench.rows("SELECT thumbnail FROM images")
     assert image["thumbnail"] == "made"
+
+
+async def test_a_try_that_ends_a_delivery_waits(
+    bench: Bench, vault: Vault, postgres_server: str
+) -> None:
+    _, woken = await sending(bench, vault)
+    async with standby_away(postgres_server):
+        recording = asyncio.create_task(record(bench, woken, EXHAUSTED))
+        await asyncio.wait([recording], timeout=MOMENT)
+        assert not recording.done()
+    assert await recording == "exhausted"
 
 
 async def test_what_a_job_costs_waits(bench: Bench, postgres_server: str) -> None:

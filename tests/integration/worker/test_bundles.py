@@ -207,7 +207,12 @@ async def test_what_is_recorded_together_is_recorded_each_by_its_own_guard(
     ],
 )
 def test_a_message_carries_the_share_of_one_worker(fleet: Fleet, things: int, share: int) -> None:
-    assert fleet.share(things) == share
+    assert fleet.share(things, first=True) == share
+
+
+@pytest.mark.parametrize(("things", "share"), [(3, 1), (5, 2), (200, 50), (400, 64)])
+def test_what_comes_again_is_shared_equally(things: int, share: int) -> None:
+    assert Fleet(4, 64, 1_000).share(things, first=False) == share
 
 
 async def test_the_share_follows_from_what_the_workers_say(bench: Bench) -> None:
@@ -233,22 +238,32 @@ async def test_the_share_follows_from_what_the_workers_say(bench: Bench) -> None
     assert await fleets() == (Fleet(3, 1, 196), Fleet(3, 1, 80))
 
 
-@pytest.mark.parametrize("size", [1, 3])
-async def test_what_is_handed_out_is_read_as_it_was_meant(redis_server: str, size: int) -> None:
+@pytest.mark.parametrize(
+    ("fleet", "first", "sizes"),
+    [
+        (Fleet(2, 1, 9), 1, [1, 1, 1, 1]),
+        (Fleet(1, 3, 9), 1, [3, 1]),
+        (Fleet(2, 64, 99), 1, [4]),
+        (Fleet(2, 64, 99), 2, [2, 2]),
+    ],
+)
+async def test_what_is_handed_out_is_read_as_it_was_meant(
+    redis_server: str, fleet: Fleet, first: int, sizes: list[int]
+) -> None:
     url = f"{redis_server.rpartition('/')[0]}/6"
     celery = Celery("bundles", broker=url)
     celery.conf.update(task_queues=app.conf.task_queues, task_routes=app.conf.task_routes)
-    things = [(uuid4(), n) for n in range(1, 5)]
-    sent = await hand_out(celery, Patience(), "generate", things, Fleet(1, size, size))
+    things = [(uuid4(), number) for number in (first, 1, 1, 1)]
+    sent = await hand_out(celery, Patience(), "generate", things, fleet)
     assert sent == 4
     with redis.Redis.from_url(url) as client:
         written = client.lpop("generate", 9)
     assert isinstance(written, list)
     bodies = [b64decode(json.loads(each)["body"]) for each in reversed(written)]
     messages = [json.loads(each)[0] for each in bodies]
-    assert len(messages) == -(-4 // size)
+    assert [len(bundle(arguments)) for arguments in messages] == sizes
     assert [each for arguments in messages for each in bundle(arguments)] == things
-    if size == 1:
+    if fleet.bundle == 1:
         assert messages == [[str(id_), n] for id_, n in things]
 
 
