@@ -102,11 +102,15 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How many slots of workers are free, how many calls are in flight, and whose slots these are."""
+    """How many calls are in flight, and who takes more."""
 
-    slots: int
     calls: int
     fleet: Fleet
+
+    @property
+    def slots(self) -> int:
+        """How many slots of workers are free."""
+        return self.fleet.free
 
     def within(self, limit: int) -> int:
         """Return how many calls may be dispatched within the provider's limit.
@@ -125,7 +129,7 @@ async def capacity(tx: Reader, *, seen: timedelta) -> Capacity:
 def told(row: Row) -> Capacity:
     """Read the columns `CAPACITY`."""
     fleet = Fleet(row["workers"], row["generate_bundle"], row["slots"])
-    return Capacity(row["slots"], row["in_flight"], fleet)
+    return Capacity(row["in_flight"], fleet)
 
 
 _CAPACITY = prepared(

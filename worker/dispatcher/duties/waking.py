@@ -43,14 +43,14 @@ async def run(dispatcher: Dispatcher, cursor: Cursor) -> bool | timedelta:
     )
     if made is None:
         return True  # without what was set aside
-    woken, free, fleet = made
+    woken, fleet = made
     due = woken.due
     sent = await hand_out(dispatcher.celery, dispatcher.patience, "deliver", due, fleet)
     if sent < len(due):
         async with direct.transaction() as tx:
             await deliveries.hand_back(tx, due[sent:])
         return False
-    if due and len(due) == most < free:
+    if due and len(due) == most < fleet.free:
         return True
     soon = [each for each in (woken.again_in, _SOONEST if woken.cut else None) if each is not None]
     return max(min(soon), _SOONEST) if soon else False
@@ -58,12 +58,12 @@ async def run(dispatcher: Dispatcher, cursor: Cursor) -> bool | timedelta:
 
 async def _wake(
     dispatcher: Dispatcher, cursor: Cursor, most: int
-) -> tuple[deliveries.Woken, int, Fleet]:
-    """Wake what may go; returns it, how many places were free, and whose they are."""
+) -> tuple[deliveries.Woken, Fleet]:
+    """Wake what may go; returns it, and who takes it, with the places that were free."""
     settings = dispatcher.settings
     async with duties.claimed(dispatcher.database.direct, "wake") as tx:
         if tx is None:
-            return deliveries.Woken([]), 0, Fleet(0, 1, 0)
+            return deliveries.Woken([]), Fleet(0, 1, 0)
         free, fleet = await deliveries.capacity(tx, seen=settings.worker_seen)
         woken = await deliveries.wake(
             tx,
@@ -75,4 +75,4 @@ async def _wake(
             most=most,
         )
     cursor.seen = dict(woken.seen)
-    return woken, free, fleet
+    return woken, fleet
