@@ -33,7 +33,7 @@ from models.jobs.attempts import booking, evidence
 from models.jobs.attempts.evidence import Evidence
 from models.money import ledger, prices
 from models.platform.db import Transaction
-from models.platform.db.statements import Reader, attributes, given, loaded, prepared
+from models.platform.db.statements import Reader, attributes, given, loaded, prepared, unindexed
 from models.schema import Attempt, Image, Job
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -149,7 +149,9 @@ def closing(
     """Write what a call came to, where its charge is not known yet and no answer has been written."""
     unanswered = or_(Attempt.outcome.is_(None), Attempt.outcome == "unknown")
     mine = (Attempt.job_id == job_id, Attempt.number == number)
-    closed = update(Attempt).where(*mine, Attempt.charge == "unknown", unanswered, *guards)
+    closed = update(Attempt).where(
+        *mine, unindexed(Attempt.charge) == "unknown", unanswered, *guards
+    )
     return closed.values(finished_at=func.now(), **told)
 
 

@@ -80,7 +80,7 @@ _UNRELEASE = prepared(
     text("""
     UPDATE jobs SET status = 'queued', lease_until = NULL, run_after = now()
       FROM unnest(CAST(:ids AS uuid[]), CAST(:fences AS bigint[])) AS mine (id, fence)
-     WHERE jobs.id = mine.id AND jobs.fence = mine.fence AND status = 'released'
+     WHERE jobs.id = mine.id AND jobs.fence = mine.fence AND status || '' = 'released'
     RETURNING jobs.id
 """)
 )

@@ -3,20 +3,14 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import (
-    func,
-    select,
-    tuple_,
-    update,
-)
+from sqlalchemy import text
 
 from models.jobs.attempts import Ref
-from models.platform.db import Transaction
-from models.schema import Job
+from models.platform.db.statements import Writer, prepared
 
 
-async def renew(tx: Transaction, running: Sequence[Ref], lease: timedelta) -> set[Ref]:
-    """Renew the leases of all that a worker has in flight, in one UPDATE; returns those it still has.
+async def renew(tx: Writer, running: Sequence[Ref], lease: timedelta) -> set[Ref]:
+    """Renew the leases of all that a worker has in flight, in one statement; returns those it still has.
 
     A row that is locked is passed by until the next beat, for the transaction that holds it is just
     moving the job. One that waited for each of them would hold the rows before it meanwhile, and those
@@ -24,15 +18,22 @@ async def renew(tx: Transaction, running: Sequence[Ref], lease: timedelta) -> se
     """
     if not running:
         return set()
-    mine = tuple_(Job.id, Job.fence).in_([(ref.job_id, ref.fence) for ref in running])
-    free = (
-        select(Job.id)
-        .where(Job.status == "running", mine)
-        .with_for_update(key_share=True, skip_locked=True)
-    )
-    await tx.execute(
-        update(Job).where(Job.id.in_(free.scalar_subquery())).values(lease_until=func.now() + lease)
-    )
-    rows = await tx.execute(select(Job.id, Job.fence).where(Job.status == "running", mine))
-    still = {(row.id, row.fence) for row in rows}
+    jobs, fences = [ref.job_id for ref in running], [ref.fence for ref in running]
+    rows = await tx.run(_RENEW, {"jobs": jobs, "fences": fences, "lease": lease})
+    still = {(row["id"], row["fence"]) for row in rows}
     return {ref for ref in running if (ref.job_id, ref.fence) in still}
+
+
+_RENEW = prepared(
+    text("""
+    WITH asked AS (
+        SELECT * FROM unnest(CAST(:jobs AS uuid[]), CAST(:fences AS bigint[])) AS asked (id, fence)
+    ), free AS (
+        SELECT id FROM jobs JOIN asked USING (id, fence) WHERE status || '' = 'running'
+           FOR NO KEY UPDATE OF jobs SKIP LOCKED
+    ), renewed AS (
+        UPDATE jobs SET lease_until = now() + :lease FROM free WHERE jobs.id = free.id
+    )
+    SELECT id, fence FROM jobs JOIN asked USING (id, fence) WHERE status || '' = 'running'
+""")
+)

@@ -35,7 +35,14 @@ from models.jobs.queue import sharing
 from models.jobs.running.keeping import to_keep
 from models.money import ledger
 from models.platform.db.direct import Direct
-from models.platform.db.statements import Statement, as_rows, given, given_rows, prepared
+from models.platform.db.statements import (
+    Statement,
+    as_rows,
+    given,
+    given_rows,
+    prepared,
+    unindexed,
+)
 from models.schema import Attempt, Job, Project
 
 # Whether any job waits that a place may help. One that comes in this very moment rings by itself; should it
@@ -139,7 +146,7 @@ def _mine() -> CTE:
         select(Job.id, Job.project_id, Job.key_id, Job.customer, *given_of_call)
         .join(asked, (asked.c.id == Job.id) & (asked.c.fence == Job.fence))
         .join(project, project.c.id == Job.project_id)
-        .where(Job.status == "running", Job.reuse == "never")
+        .where(unindexed(Job.status) == "running", Job.reuse == "never")
         .with_for_update(key_share=True, skip_locked=True, of=Job)
         .cte("mine")
     )

@@ -35,7 +35,7 @@ from models.jobs.view import Presenter
 from models.money import prices
 from models.platform.db import Transaction
 from models.platform.db.direct import Direct
-from models.platform.db.statements import Statement, given, prepared
+from models.platform.db.statements import Statement, given, prepared, unindexed
 from models.provider import gates
 from models.schema import Attempt, Job
 from models.webhooks import endpoints, events
@@ -177,7 +177,7 @@ def _free() -> CTE:
     return (
         select(Job.id, asked.c.attempt_id, asked.c.request)
         .join(asked, (asked.c.job_id == Job.id) & (asked.c.fence == Job.fence))
-        .where(Job.status == "released")
+        .where(unindexed(Job.status) == "released")
         .with_for_update(key_share=True, skip_locked=True, of=Job)
         .cte("free")
     )
@@ -192,7 +192,7 @@ def _start(*only_if: ColumnElement[bool] | TextClause) -> Statement:
     begun = (
         changing(
             free.c.id,
-            Job.status == "released",
+            unindexed(Job.status) == "released",
             or_(~calls, (Job.queue_expires_at > func.now()) & in_time & ~gates.shut("storage")),
             *only_if,
             status="running",

@@ -32,6 +32,7 @@ from models.platform.db.statements import (
     loaded,
     prepared,
     taken,
+    unindexed,
 )
 from models.schema import Attempt, BlobMark, Endpoint, Image, Job
 from models.states import EventType
@@ -143,7 +144,7 @@ def _mine() -> CTE:
         .join(asked, (asked.c.id == Job.id) & (asked.c.fence == Job.fence))
         .join(project, project.c.id == Job.project_id)
         .where(
-            Job.status == "running",
+            unindexed(Job.status) == "running",
             Job.phase == "keep",
             Job.cancel_requested_at.is_(None),
             Job.reuse == "never",

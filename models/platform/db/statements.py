@@ -14,6 +14,7 @@ from sqlalchemy import (
     BindParameter,
     ClauseElement,
     ColumnElement,
+    SQLColumnExpression,
     TableValuedAlias,
     bindparam,
     column,
@@ -76,6 +77,16 @@ def given(name: str, like: ColumnElement[Value] | TypeEngine[Value]) -> BindPara
     """Return a parameter of a `prepared` statement, of this type or of a column's."""
     type_ = like.type if isinstance(like, ColumnElement) else like
     return bindparam(name, None, type_=type_)
+
+
+def unindexed(state: SQLColumnExpression[str]) -> SQLColumnExpression[str]:
+    """Return a column as no index has it, to ask about rows that are named: they are found by their names.
+
+    An index of what is in flight looks as if it were empty, by statistics that are old, or that know a long
+    history best; then all in it would be looked through for each row that is named. SQL that is written by
+    hand says the same: `state || ''`.
+    """
+    return state.concat("")
 
 
 def given_rows(types: Mapping[str, TypeEngine[Any]]) -> TableValuedAlias:

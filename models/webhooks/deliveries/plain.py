@@ -99,7 +99,7 @@ _DELIVERED = prepared(
         SELECT d.id, line.* FROM deliveries d JOIN unnest({_LINES}
                ) AS line (delivery, number, at, http_status, latency, result)
             ON d.id = delivery AND tries = number CROSS JOIN {ASYNCHRONOUSLY}
-         WHERE state = 'sending'
+         WHERE state || '' = 'sending'
            AND NOT starts_with(d.lane, '{destinations.HAND}')
            AND NOT starts_with(d.lane, '{destinations.PING}')
            AND NOT EXISTS (SELECT FROM lanes WHERE lanes.lane = d.lane AND slow)
@@ -109,7 +109,7 @@ _DELIVERED = prepared(
     ), moved AS (
         UPDATE deliveries d SET state = 'delivered', lease_until = NULL, taken_at = NULL,
                next_at = NULL, finished_at = now()
-          FROM mine WHERE d.id = mine.id AND d.state = 'sending' AND d.tries = mine.number
+          FROM mine WHERE d.id = mine.id AND d.state || '' = 'sending' AND d.tries = mine.number
         RETURNING mine.*
     ), tried AS ({_LOGGED}
     )
@@ -124,7 +124,7 @@ _FAILED = prepared(
                CAST(:wait AS interval[]), CAST(:slows AS boolean[])
                ) AS line (delivery, number, at, http_status, latency, result, wait, slows)
             ON d.id = delivery AND tries = number CROSS JOIN {ASYNCHRONOUSLY}
-         WHERE state = 'sending'
+         WHERE state || '' = 'sending'
            AND NOT starts_with(d.lane, '{destinations.HAND}')
            AND NOT starts_with(d.lane, '{destinations.PING}')
            FOR NO KEY UPDATE OF d SKIP LOCKED
@@ -137,7 +137,7 @@ _FAILED = prepared(
         UPDATE deliveries d SET state = 'pending', lease_until = NULL, taken_at = NULL,
                next_at = now() + wait
           FROM mine LEFT JOIN patient ON patient.id = endpoint_id
-         WHERE d.id = mine.id AND d.state = 'sending' AND d.tries = mine.number
+         WHERE d.id = mine.id AND d.state || '' = 'sending' AND d.tries = mine.number
            AND (mine.endpoint_id IS NULL OR d.url = patient.url)
         RETURNING mine.*, failing_since, failing_deliveries
     ), counted AS (

@@ -91,6 +91,6 @@ _HAND_BACK = prepared(
     text("""
     UPDATE deliveries SET state = 'pending', next_at = now(), lease_until = NULL, tries = tries - 1
       FROM unnest(CAST(:ids AS uuid[]), CAST(:tries AS bigint[])) AS mine (id, n)
-     WHERE deliveries.id = mine.id AND tries = mine.n AND state = 'sending' AND taken_at IS NULL
+     WHERE deliveries.id = mine.id AND tries = mine.n AND state || '' = 'sending' AND taken_at IS NULL
 """)
 )

@@ -172,7 +172,7 @@ _RECORD = prepared(
         UPDATE deliveries d SET state = :state, lane = :lane, lease_until = NULL, taken_at = NULL,
                next_at = now() + CAST(:next_in AS interval),
                finished_at = CASE WHEN :finished THEN now() END
-         WHERE id = :delivery AND state = 'sending' AND tries = :number
+         WHERE id = :delivery AND state || '' = 'sending' AND tries = :number
         RETURNING id
     ), tried AS ({_TRIED}
     )

@@ -15,6 +15,7 @@ from models.platform.db.statements import ASYNCHRONOUSLY, Statement, loaded, pre
 from models.platform.vault import Vault
 from models.schema import Delivery, Endpoint, Project
 from models.webhooks import destinations, endpoint_secrets
+from models.webhooks.deliveries.waking import DUE_IN, OLDEST
 
 Woken = tuple[UUID, int]  # a delivery, and the number of the try that it was woken for
 # What signs it, as `claimed` reads it: the project's columns, and the endpoint's.
@@ -141,7 +142,7 @@ def _take(*, only_if: str = "", locked: str = "") -> Statement:
         SELECT d.id FROM deliveries d
           JOIN unnest(CAST(:deliveries AS uuid[]), CAST(:numbers AS bigint[])) AS asked (id, number)
             ON d.id = asked.id AND d.tries = asked.number CROSS JOIN {ASYNCHRONOUSLY}
-         WHERE state = 'sending' AND taken_at IS NULL
+         WHERE state || '' = 'sending' AND taken_at IS NULL
            FOR NO KEY UPDATE OF d {locked}
     ), aim AS (
         SELECT d.id AS delivery_id, body, e.url AS endpoint_url, paused_until, {SECRETS},
@@ -161,12 +162,12 @@ def _take(*, only_if: str = "", locked: str = "") -> Statement:
     UPDATE deliveries d SET taken_at = now(), lease_until = now() + :lease,
            url = CASE WHEN instead IS NULL THEN coalesce(endpoint_url, url) ELSE url END
       FROM aim
-     WHERE id = delivery_id AND state = 'sending' AND taken_at IS NULL {only_if}
+     WHERE id = delivery_id AND state || '' = 'sending' AND taken_at IS NULL {only_if}
     RETURNING id, tries, project_id, job_id, event_id, endpoint_id, url, lane, tries_before, body,
               paused_until, {SECRETS}, instead,
               (SELECT traceparent FROM jobs WHERE jobs.id = d.job_id) AS traceparent,
-              EXISTS (SELECT FROM deliveries w WHERE w.project_id = d.project_id AND w.lane = d.lane
-                         AND w.state = 'pending' AND w.next_at <= now()) AS more
+              EXISTS (SELECT FROM (SELECT FROM deliveries w WHERE {DUE_IN.format(which="w", of="d")}
+                                    ORDER BY {OLDEST.format(which="w")} LIMIT 1) next) AS more
 """)  # noqa: S608 - constants of ours
     )
 

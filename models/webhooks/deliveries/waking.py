@@ -115,6 +115,15 @@ _CAPACITY = prepared(
 """)  # noqa: S608 - a constant of ours
 )
 
+# What is due in the destination of a row (`of`), and in which order it came. Written as bounds and an order
+# that ix_deliveries_waiting alone has: with equalities any order by time would do, and beside a long
+# backlog of others all of that would be read until something of this destination comes.
+DUE_IN = """{which}.state = 'pending'
+                  AND ({which}.project_id, {which}.lane) >= ({of}.project_id, {of}.lane)
+                  AND ({which}.project_id, {which}.lane, {which}.next_at)
+                   <= ({of}.project_id, {of}.lane, now())"""
+OLDEST = "{which}.project_id, {which}.lane, {which}.next_at"
+
 LIMITS = {
     "ahead": _AHEAD,
     "long": _LONG,
@@ -201,11 +210,10 @@ _CHOOSE = f"""
                coalesce(held.n, 0) + row_number() OVER (
                    PARTITION BY open.project_id ORDER BY first.next_at, first.id) AS load
           FROM open LEFT JOIN held USING (project_id) CROSS JOIN LATERAL (
-               SELECT id, next_at FROM deliveries
-                WHERE project_id = open.project_id AND lane = open.lane
-                  AND {DELIVERY_DUE}
-                  AND deliveries.id <> ALL ({aside.passed("wake")})
-                ORDER BY next_at LIMIT least(open.room, open.pace, :free)
+               SELECT id, next_at FROM deliveries d
+                WHERE {DUE_IN.format(which="d", of="open")}
+                  AND d.id <> ALL ({aside.passed("wake")})
+                ORDER BY {OLDEST.format(which="d")} LIMIT least(open.room, open.pace, :free)
                ) first
     ), chosen AS (
         SELECT id FROM (

@@ -21,10 +21,9 @@ from models.coordination import aside
 from models.platform.db.direct import Direct, DirectTransaction
 from models.platform.db.statements import ASYNCHRONOUSLY, prepared
 from models.platform.vault import Vault
-from models.states import DELIVERY_DUE
 from models.webhooks import destinations
 from models.webhooks.deliveries.taking import SECRETS, ClaimedDelivery, claimed
-from models.webhooks.deliveries.waking import BUSY, LIMITS, MAY_BEGIN, PACE, RATE
+from models.webhooks.deliveries.waking import BUSY, DUE_IN, LIMITS, MAY_BEGIN, OLDEST, PACE, RATE
 
 Place = tuple[UUID, str]  # a project, and a destination of its own
 
@@ -69,8 +68,8 @@ _WAKE_HERE = prepared(
           FROM unnest(CAST(:projects AS uuid[]), CAST(:lanes AS text[]), CAST(:wanted AS bigint[]))
                AS asked (project_id, lane, wanted) CROSS JOIN {ASYNCHRONOUSLY} CROSS JOIN LATERAL (
                SELECT endpoint_id FROM deliveries d
-                WHERE d.project_id = asked.project_id AND d.lane = asked.lane
-                  AND {DELIVERY_DUE} ORDER BY next_at LIMIT 1
+                WHERE {DUE_IN.format(which="d", of="asked")}
+                ORDER BY {OLDEST.format(which="d")} LIMIT 1
                ) first
     ), {BUSY.format(of="AND project_id = ANY (ARRAY(SELECT project_id FROM asked))")}
     ), paces AS (
@@ -86,12 +85,12 @@ _WAKE_HERE = prepared(
                row_number() OVER (PARTITION BY project_id ORDER BY mine.next_at, mine.id) AS nth
           FROM paces CROSS JOIN LATERAL (
                SELECT id, next_at FROM deliveries d
-                WHERE d.project_id = paces.project_id AND d.lane = paces.lane
-                  AND {DELIVERY_DUE} AND d.id <> ALL ({aside.passed("wake")})
+                WHERE {DUE_IN.format(which="d", of="paces")}
+                  AND d.id <> ALL ({aside.passed("wake")})
                   AND NOT EXISTS (SELECT FROM lanes u
                        WHERE d.endpoint_id IS NULL AND u.paused_until > now()
                          AND u.lane = concat('{destinations.URL}', d.project_id, ':', md5(d.url)))
-                ORDER BY next_at LIMIT greatest(least(room, {MAY_BEGIN}), 0)
+                ORDER BY {OLDEST.format(which="d")} LIMIT greatest(least(room, {MAY_BEGIN}), 0)
                   FOR NO KEY UPDATE SKIP LOCKED
                ) mine
     ), chosen AS (
@@ -110,10 +109,16 @@ _WAKE_HERE = prepared(
     SELECT taken.id, tries, taken.project_id, taken.job_id, event_id, endpoint_id, taken.url, lane,
            tries_before, body, {SECRETS},
            (SELECT traceparent FROM jobs WHERE jobs.id = taken.job_id) AS traceparent,
-           EXISTS (SELECT FROM deliveries w
-                    WHERE w.project_id = taken.project_id AND w.lane = taken.lane AND w.state = 'pending'
-                      AND w.next_at <= now() AND w.id <> ALL (ARRAY(SELECT id FROM taken))) AS more
-      FROM taken JOIN events ON events.id = event_id JOIN projects ON projects.id = taken.project_id
+           more
+      FROM taken JOIN (
+           SELECT project_id, lane, EXISTS (SELECT FROM (
+                  SELECT FROM deliveries d
+                   WHERE {DUE_IN.format(which="d", of="places")}
+                     AND d.id <> ALL (ARRAY(SELECT id FROM taken))
+                   ORDER BY {OLDEST.format(which="d")} LIMIT 1) next) AS more
+             FROM (SELECT DISTINCT project_id, lane FROM taken) places
+           ) behind USING (project_id, lane)
+           JOIN events ON events.id = event_id JOIN projects ON projects.id = taken.project_id
            LEFT JOIN endpoints ON endpoints.id = endpoint_id
 """)  # noqa: S608 - constants of ours
 )

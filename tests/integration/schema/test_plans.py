@@ -13,8 +13,6 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from psycopg.rows import DictRow
-from psycopg.types.json import Jsonb
 from sqlalchemy import Engine, event, text
 
 from models import jobs
@@ -29,8 +27,6 @@ from models.money.bookings import Selection
 from models.money.usage import Dimension, Period
 from models.operating import now as present
 from models.platform.db import Database, Transaction
-from models.platform.db.direct import Direct
-from models.platform.db.statements import Statement, Values
 from models.platform.vault import Vault
 from models.webhooks import deliveries, endpoints
 from models.webhooks.deliveries import Pace, Tried, TryResult
@@ -40,6 +36,7 @@ from tests.conftest import make_project, make_settings
 from tests.fixtures import sending
 from tests.fixtures.databases import Databases
 from tests.fixtures.making import DAY, IMAGE, KEPT, LEASE, NOTHING, asked
+from tests.fixtures.plans import Within
 
 _FINISHED = 20_000
 _GREAT = ("jobs", "attempts", "ledger", "deliveries", "delivery_tries", "events", "images")
@@ -156,37 +153,6 @@ def _fill(url: str, caller: Caller) -> tuple[UUID, ...]:
     return tuple(found)
 
 
-class _Within(Direct):
-    """Statements of the driver's own, in a transaction that is rolled back."""
-
-    def __init__(self, tx: Transaction) -> None:
-        self._tx = tx
-
-    async def write(self, statement: Statement, values: Values) -> DictRow | None:
-        found = await self.read(statement, values)
-        return found[0] if found else None
-
-    async def read(self, statement: Statement, values: Values) -> list[DictRow]:
-        connection = await self._tx.connection()
-        given = {
-            name: Jsonb(each) if isinstance(each, dict) else each for name, each in values.items()
-        }
-        found = await connection.exec_driver_sql(statement.decode(), given)
-        return [dict(each) for each in found.mappings()] if found.returns_rows else []
-
-    run, write_all, first = read, read, write
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator["_Within"]:  # type: ignore[override] # all are together
-        yield self
-
-    def ring(self, topic: str, key: str = "") -> None:
-        pass
-
-    def tally(self, count: Callable[[], object]) -> None:
-        pass
-
-
 async def _start(tx: Transaction, on: Ground) -> None:
     job_id = on.running.job_id
     await tx.execute(text("UPDATE jobs SET status = 'released' WHERE id = :id"), {"id": job_id})
@@ -200,13 +166,13 @@ async def _start_plain(tx: Transaction, on: Ground) -> None:
     released = text("UPDATE jobs SET status = 'released' WHERE id = :id")
     await tx.execute(released, {"id": on.running.job_id})
     await jobs.start_plain(
-        _Within(tx), [(on.running.job_id, 1)], start_id=uuid4(), worker="worker-2",
+        Within(tx), [(on.running.job_id, 1)], start_id=uuid4(), worker="worker-2",
         key_prefix="simulato", lease=LEASE, typical_call=NOTHING,
     )  # fmt: skip
 
 
 async def _finish_plain(tx: Transaction, on: Ground) -> None:
-    direct, project_id = _Within(tx), on.caller.project_id
+    direct, project_id = Within(tx), on.caller.project_id
     received, kept = jobs.Received(on.running, IMAGE), jobs.Kept(on.running, KEPT)
     assert (await jobs.receive_several(direct, project_id, [received], lease=LEASE, ttl=DAY))[
         received
@@ -216,7 +182,7 @@ async def _finish_plain(tx: Transaction, on: Ground) -> None:
 
 
 async def _deliver_plain(tx: Transaction, on: Ground) -> None:
-    direct = _Within(tx)
+    direct = Within(tx)
     sent = "SELECT id, tries FROM deliveries WHERE state = 'sending' LIMIT 1"
     delivery, number = (await tx.execute(text(sent))).one()
     assert await deliveries.take_plain(direct, on.presenter.vault, [(delivery, number)], LEASE)
@@ -230,7 +196,7 @@ async def _wake_here(tx: Transaction, on: Ground) -> None:
     project_id, destination = (await tx.execute(text(due))).one()
     wanted = {(project_id, destination): 1}
     await deliveries.wake_here(
-        _Within(tx), on.presenter.vault, wanted, free=100, lease=LEASE, cap=8, rate=100
+        Within(tx), on.presenter.vault, wanted, free=100, lease=LEASE, cap=8, rate=100
     )
 
 
@@ -296,7 +262,7 @@ _LONG_AGO = Filter(created_before=datetime.now(UTC) - 20 * DAY)
 _ACTS: dict[str, tuple[Act, set[str]]] = {
     "admit": (
         lambda tx, on: jobs.admit_several(
-            _Within(tx),
+            Within(tx),
             [Candidate.of(on.caller, asked(), ("submit", f"new {n}", b"")) for n in range(9)],
             budgeted=False,
         ),
@@ -319,7 +285,7 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
         {"uq_attempts_job_id_number", "pk_images"},
     ),
     "look": (
-        lambda tx, on: jobs.read(_Within(tx), on.caller.project_id, on.done),
+        lambda tx, on: jobs.read(Within(tx), on.caller.project_id, on.done),
         {"uq_attempts_job_id_number", "pk_images"},
     ),
     "listing": (
@@ -414,7 +380,7 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
     ),
     "renew": (lambda tx, on: jobs.renew(tx, [on.running], LEASE), {"pk_jobs"}),
     "to do": (
-        lambda tx, _: agenda.to_do(_Within(tx), lease=LEASE, typical_call=NOTHING),
+        lambda tx, _: agenda.to_do(Within(tx), lease=LEASE, typical_call=NOTHING),
         {"ix_jobs_lease_until", "ix_jobs_queue_expires_at", "ix_deliveries_next_at"},
     ),
     "overdue": (lambda tx, _: jobs.overdue(tx, 100), {"ix_jobs_lease_until"}),
