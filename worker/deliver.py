@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import chain, compress
+from itertools import chain
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -20,9 +20,8 @@ from models.errors import EgressRefused, Unavailable
 from models.ids import DELIVERY, EVENT, JOB, PROJECT, text
 from models.platform import tracing
 from models.platform.db.absences import is_refusal
-from models.platform.db.direct import Direct, DirectTransaction
 from models.platform.db.failures import said
-from models.platform.together import Together
+from models.platform.together import Lines, Together
 from models.states import DeliveryState
 from models.webhooks import deliveries
 from models.webhooks.deliveries import ClaimedDelivery, Patience, Place, Tried, TryResult
@@ -81,35 +80,27 @@ async def at_once(context: Context, new: Sequence[Place]) -> None:
 async def _start_fresh(context: Context, fresh: Sequence[Fresh]) -> dict[Fresh, bool]:
     """Begin the new deliveries of several jobs; false for each when fewer may begin than there are."""
     wanted = Counter(chain.from_iterable(each.places for each in fresh))
-    claimed = await _take_here(context, context.database.direct, wanted, within=2)
+    claimed = await deliveries.wake_here(
+        context.database.direct, context.vault, wanted, **_limits(context, within=2)
+    )
     _begin(context, claimed)
     return dict.fromkeys(fresh, len(claimed) == wanted.total())
+
+
+def _limits(context: Context, *, within: int = 1) -> deliveries.Limits:
+    """Return the bounds of what a worker takes for itself, in a part of each cap."""
+    settings = context.settings
+    return {
+        "free": context.flight.room("deliver"),
+        "lease": settings.delivery_lease,
+        "cap": settings.webhook_in_flight // within,
+        "rate": settings.webhook_rate,
+    }
 
 
 def _begin(context: Context, claimed: Sequence[ClaimedDelivery]) -> None:
     for each in claimed:
         context.flight.begin("deliver", _run(context, each))
-
-
-async def _take_here(
-    context: Context,
-    driver: Direct | DirectTransaction,
-    wanted: Counter[Place],
-    *,
-    given_back: int = 0,
-    within: int = 1,
-) -> list[ClaimedDelivery]:
-    """Take so many in each place, by the slots that are free and those given back, in a part of a cap."""
-    settings = context.settings
-    return await deliveries.wake_here(
-        driver,
-        context.vault,
-        wanted,
-        free=context.flight.room("deliver") + given_back,
-        lease=settings.delivery_lease,
-        cap=settings.webhook_in_flight // within,
-        rate=settings.webhook_rate,
-    )
 
 
 async def _run_alone(context: Context, delivery_id: UUID, number: int) -> None:
@@ -178,10 +169,11 @@ async def _record(
     delivery_id, number = claimed.delivery_id, claimed.number
     line = Tried(delivery_id, number, at, tried)
     if line.plain:
-        write = partial(_write, context)
-        context.tries = context.tries or Together(write, most=BUNDLE, overtaken=0)
+        lines = context.tries = context.tries or Lines(
+            partial(_write, context), most=BUNDLE, overtaken=0
+        )
         try:
-            if await context.tries.find(Finished(line, _follows(claimed, tried))):
+            if await lines.find(tried.state, Finished(line, follows=_follows(claimed, tried))):
                 return tried.state
         except Exception as failed:
             if not isinstance(failed, Unavailable) and not is_refusal(failed):
@@ -196,25 +188,24 @@ async def _record(
     )
 
 
-def _follows(claimed: ClaimedDelivery, tried: TryResult) -> Place | None:
-    """Return the destination in which another may follow at once: this one delivered, and more were due."""
-    more = claimed.more and tried.state == "delivered" and not claimed.ping
-    return (claimed.project_id, claimed.destination) if more else None
+def _follows(claimed: ClaimedDelivery, tried: TryResult) -> bool:
+    """Return whether another may follow in its destination: this one delivered, and more were due."""
+    return claimed.more and tried.state == "delivered" and not claimed.ping
 
 
-async def _write(context: Context, tries: Sequence[Finished]) -> dict[Finished, bool]:
-    """Write tries down together; in the same transaction their places go to what is due behind them."""
-    direct, patience = context.database.direct, Patience.of(context.settings)
-    lines, claimed = [each.tried for each in tries], list[ClaimedDelivery]()
-    if context.draining or not any(each.follows for each in tries):
+async def _write(
+    context: Context, _: DeliveryState, tries: Sequence[Finished]
+) -> dict[Finished, bool]:
+    """Write tries down that came to the same; what is due behind those that delivered has their places."""
+    direct, lines = context.database.direct, [each.tried for each in tries]
+    follows, claimed = [each.follows for each in tries], list[ClaimedDelivery]()
+    if context.draining or not any(follows):
+        patience = Patience.of(context.settings)
         written = await deliveries.record_plain(direct, patience, lines)
     else:
-        async with direct.transaction() as tx:
-            written = await deliveries.record_plain(tx, patience, lines)
-            ended = compress((each.follows for each in tries), written.done)
-            free = Counter(place for place in ended if place)
-            given_back = sum(written.done)
-            claimed = await _take_here(context, tx, free, given_back=given_back) if free else []
+        written, claimed = await deliveries.hand_on(
+            direct, context.vault, lines, follows, **_limits(context)
+        )
     _begin(context, claimed)
     if written.due and sum(written.done) > len(claimed):
         direct.ring("deliveries")  # places are free, and somebody waits for one

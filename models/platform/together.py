@@ -138,14 +138,18 @@ class Lines(Generic[Name, Asked, Found]):
         find: Callable[[Name, Sequence[Asked]], Awaitable[Mapping[Asked, Found]]],
         *,
         most: int,
+        overtaken: int = 2,
     ) -> None:
         self._find = find
         self._most = most
+        self._overtaken = overtaken
         self._lines: WeakValueDictionary[Name, Together[Asked, Found]] = WeakValueDictionary()
 
     async def find(self, name: Name, asked: Asked) -> Found | None:
         """Return what `Together.find` does, among those of this name."""
         line = self._lines.get(name)
         if line is None:
-            line = self._lines[name] = Together(partial(self._find, name), most=self._most)
+            line = self._lines[name] = Together(
+                partial(self._find, name), most=self._most, overtaken=self._overtaken
+            )
         return await line.find(asked)

@@ -24,6 +24,7 @@ from models.platform.together import Lines, Together
 from models.platform.vault import Vault
 from models.schema import Job
 from models.settings import Settings
+from models.states import DeliveryState
 from models.webhooks.deliveries import Place, Tried
 from worker.egress.guarded import Egress
 from worker.provider import Provider
@@ -53,10 +54,10 @@ class Fresh:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finished:
-    """A try that has ended, and the destination in which another may follow it."""
+    """A try that has ended, and whether another may follow it in its destination."""
 
     tried: Tried
-    follows: Place | None
+    follows: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Context:
     flight: Flight = field(init=False)
     # What deliveries do together: those that are new begin, and tries that have ended are written down.
     fresh: Together[Fresh, bool] | None = None
-    tries: Together[Finished, bool] | None = None
+    tries: Lines[DeliveryState, Finished, bool] | None = None
     # What the jobs of one project do together: their images are booked, and they end.
     received: Lines[UUID, Received, bool] | None = None
     succeeded: Lines[UUID, Kept, Job] | None = None

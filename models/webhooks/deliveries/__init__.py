@@ -1,10 +1,11 @@
 """Deliveries: one event on its way to one URL.
 
 The dispatcher wakes what is due (`wake`), a worker takes it (`take`), sends it, and records the try
-(`record`). What is new, and the next in a destination where a try has delivered, the worker wakes itself
-if nothing stands in the way (`wake_here`). `take` and `record` are guarded by the number of the try: two
-workers with one message send it once, and a late one moves nothing. `take_plain` and `record_plain` do the
-same for a bundle in one round trip, and leave out what is not what nearly every delivery is.
+(`record`). What is new the worker wakes itself if nothing stands in the way (`wake_here`), and so the next
+in a destination where a try has delivered (`hand_on`). `take` and `record` are guarded by the number of the
+try: two workers with one message send it once, and a late one moves nothing. `take_plain` and
+`record_plain` do the same for a bundle in one round trip, and leave out what is not what nearly every
+delivery is.
 
     pending ──wake──► sending ──record──► delivered | exhausted | blocked | aborted
        ▲ ▲               │                    │
@@ -25,6 +26,7 @@ A transaction that needs several rows locks the endpoint first, then deliveries,
 
 from models.webhooks.deliveries.answering import Answers, answers
 from models.webhooks.deliveries.disabling import Patience
+from models.webhooks.deliveries.handing_on import hand_on
 from models.webhooks.deliveries.plain import Tried, Written, record_plain
 from models.webhooks.deliveries.reading import Logged, crowded, log, read
 from models.webhooks.deliveries.reaping import RUN_OUT, hand_back, reap, run_out
@@ -48,7 +50,7 @@ from models.webhooks.deliveries.waking import (
     try_waking,
     wake,
 )
-from models.webhooks.deliveries.waking_here import Place, wake_here
+from models.webhooks.deliveries.waking_here import Limits, Place, wake_here
 
 __all__ = [
     "BATCH",
@@ -56,6 +58,7 @@ __all__ = [
     "RUN_OUT",
     "Answers",
     "ClaimedDelivery",
+    "Limits",
     "Logged",
     "Pace",
     "Patience",
@@ -69,6 +72,7 @@ __all__ = [
     "capacity",
     "crowded",
     "hand_back",
+    "hand_on",
     "log",
     "missed",
     "next_to_wake",

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.platform.db.direct import Direct, DirectTransaction
+from models.platform.db.direct import Direct
 from models.platform.db.statements import ASYNCHRONOUSLY, Row, prepared
 from models.webhooks import destinations
 from models.webhooks.deliveries.disabling import CLOCKS_APART, IN_A_ROW, REST, Patience
@@ -46,36 +46,35 @@ class Written:
     due: bool
 
 
-async def record_plain(
-    driver: Direct | DirectTransaction, patience: Patience, tries: Sequence[Tried]
-) -> Written:
+async def record_plain(direct: Direct, patience: Patience, tries: Sequence[Tried]) -> Written:
     """Write down tries, all of them `plain`, in two round trips at most. One that is left out is untouched.
 
-    Nobody has been rung for about the places that are free now: they are the caller's to use
-    (`wake_here`), or to ring for when something is due. What becomes due later rings by itself.
+    Nobody has been rung for about the places that are free now: they are the caller's to ring
+    for when something is due. What becomes due later rings by itself.
     """
     delivered = [each for each in tries if each.met.state == "delivered"]
     failed = [each for each in tries if each.met.state != "delivered"]
     moved = list[Row]()
     if delivered:
-        moved += await driver.write_all(_DELIVERED, _lines(delivered))
+        moved += await direct.write_all(_DELIVERED, told_of(delivered))
     if failed:
         waits = {
             "wait": [each.met.next_in for each in failed],
             "slows": [each.met.pause is not None for each in failed],
         }
         soonest = {"soonest": min(patience.failing, patience.busy)}
-        moved += await driver.write_all(_FAILED, _lines(failed) | waits | soonest)
+        moved += await direct.write_all(_FAILED, told_of(failed) | waits | soonest)
     done = {(row["id"], row["number"]) for row in moved}
     for delivery_id, _ in done:
-        driver.ring("delivery", str(delivery_id))
+        direct.ring("delivery", str(delivery_id))
     return Written(
         [(each.delivery_id, each.number) in done for each in tries],
         due=any(row["due"] for row in moved),
     )
 
 
-def _lines(tries: Sequence[Tried]) -> dict[str, object]:
+def told_of(tries: Sequence[Tried]) -> dict[str, object]:
+    """Return what a statement is told of tries, column by column."""
     return {
         "delivery": [each.delivery_id for each in tries],
         "number": [each.number for each in tries],
@@ -93,11 +92,12 @@ _LOGGED = LOGGED.format(
     tried="delivery, number, at, http_status, latency, result FROM moved", decides="true"
 )
 
-_DELIVERED = prepared(
-    text(f"""
-    WITH mine AS (
-        SELECT d.id, line.* FROM deliveries d JOIN unnest({_LINES}
-               ) AS line (delivery, number, at, http_status, latency, result)
+
+def delivering(told: str = "", names: str = "") -> str:
+    """Write the steps that end what delivered, `moved` and `tried`; more may be told of each line."""
+    return f"""mine AS (
+        SELECT d.id, d.project_id, d.lane, line.* FROM deliveries d JOIN unnest({_LINES} {told}
+               ) AS line (delivery, number, at, http_status, latency, result {names})
             ON d.id = delivery AND tries = number CROSS JOIN {ASYNCHRONOUSLY}
          WHERE state || '' = 'sending'
            AND NOT starts_with(d.lane, '{destinations.HAND}')
@@ -112,9 +112,11 @@ _DELIVERED = prepared(
           FROM mine WHERE d.id = mine.id AND d.state || '' = 'sending' AND d.tries = mine.number
         RETURNING mine.*
     ), tried AS ({_LOGGED}
-    )
-    SELECT id, number, {DUE} AS due FROM moved
-""")  # noqa: S608 - constants of ours
+    )"""  # noqa: S608 - constants of ours
+
+
+_DELIVERED = prepared(
+    text(f"WITH {delivering()} SELECT id, number, {DUE} AS due FROM moved")  # noqa: S608 - ours
 )
 
 _FAILED = prepared(

@@ -13,12 +13,13 @@ row's, and holds exactly.
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy import text
 
 from models.coordination import aside
-from models.platform.db.direct import Direct, DirectTransaction
+from models.platform.db.direct import Direct
 from models.platform.db.statements import ASYNCHRONOUSLY, prepared
 from models.platform.vault import Vault
 from models.webhooks import destinations
@@ -28,50 +29,78 @@ from models.webhooks.deliveries.waking import BUSY, DUE_IN, LIMITS, MAY_BEGIN, O
 Place = tuple[UUID, str]  # a project, and a destination of its own
 
 
+class Limits(TypedDict):
+    """What bounds a worker: its `free` slots, the lease of a try, and caps and rates as in `wake`."""
+
+    free: int
+    lease: timedelta
+    cap: int
+    rate: int
+
+
 async def wake_here(
-    driver: Direct | DirectTransaction,
+    direct: Direct,
     vault: Vault,
     wanted: Mapping[Place, int],
-    *,
-    free: int,
-    lease: timedelta,
-    cap: int,
-    rate: int,
+    **limits: Unpack[Limits],
 ) -> list[ClaimedDelivery]:
-    """Take so many of what is due in each of these places, oldest first, for a worker with `free` slots.
+    """Take so many of what is due in each of these places, oldest first, for a worker.
 
     Fewer where a cap, a rate, a pause or the project's share of what is free is in the way; these are left
-    to the dispatcher. `cap` and `rate` are as in `wake`.
+    to the dispatcher.
     """
-    rows = await driver.write_all(
+    rows = await direct.write_all(
         _WAKE_HERE,
         {
             "projects": [project_id for project_id, _ in wanted],
             "lanes": [destination for _, destination in wanted],
             "wanted": list(wanted.values()),
-            "free": free,
-            "lease": lease,
-            "cap": cap,
-            "rate": rate,
+            **limits,
             **LIMITS,
         },
     )
     return [claimed(row, vault) for row in rows]
 
 
-# Each step looks at the one before it alone: at these destinations, whatever else waits. What others have
-# locked is theirs; then the next is as good.
-_WAKE_HERE = prepared(
-    text(f"""
-    WITH asked AS (
-        SELECT asked.*, first.endpoint_id
-          FROM unnest(CAST(:projects AS uuid[]), CAST(:lanes AS text[]), CAST(:wanted AS bigint[]))
-               AS asked (project_id, lane, wanted) CROSS JOIN {ASYNCHRONOUSLY} CROSS JOIN LATERAL (
+# What is due first in each of these places, which are asked for so many of their own.
+ASKED = f"""
+        SELECT {{of}}.*, first.endpoint_id FROM {{asked}} CROSS JOIN LATERAL (
                SELECT endpoint_id FROM deliveries d
-                WHERE {DUE_IN.format(which="d", of="asked")}
+                WHERE {DUE_IN.format(which="d", of="{of}")}
                 ORDER BY {OLDEST.format(which="d")} LIMIT 1
-               ) first
-    ), {BUSY.format(of="AND project_id = ANY (ARRAY(SELECT project_id FROM asked))")}
+               ) first"""  # noqa: S608 - constants of ours
+
+
+# What becomes of those that are chosen.
+_TAKEN = f"""paced AS (
+        {PACE.format(chosen="chosen")}
+         WHERE lanes.slow IS NOT true AND greatest(lanes.free_at, now()) <= now() + :ahead
+        RETURNING lane
+    ), taken AS (
+        UPDATE deliveries d SET state = 'sending', tries = tries + 1, next_at = NULL, taken_at = now(),
+                                lease_until = now() + :lease, url = coalesce(its_url, url)
+          FROM chosen JOIN paced USING (lane) WHERE d.id = chosen.id AND state || '' = 'pending'
+        RETURNING d.*
+    ), behind AS MATERIALIZED (
+        SELECT project_id, lane, EXISTS (SELECT FROM (
+               SELECT FROM deliveries d
+                WHERE {DUE_IN.format(which="d", of="places")}
+                  AND d.id <> ALL (ARRAY(SELECT id FROM taken))
+                ORDER BY {OLDEST.format(which="d")} LIMIT 1) next) AS more
+          FROM (SELECT DISTINCT project_id, lane FROM taken) places
+    )"""  # noqa: S608 - constants of ours
+
+
+def taking(asked: str, *, free: str = ":free", but: str = "") -> str:
+    """Write the steps that take what is due: `taken`, and whether more is `behind`.
+
+    `but` says what is not in flight any more, though it was when the statement began. Each step looks at
+    the one before it alone: at the destinations that are `asked` for, whatever else waits. What others have
+    locked is theirs; then the next is as good.
+    """
+    theirs = f"AND project_id = ANY (ARRAY(SELECT project_id FROM asked)) {but}"  # noqa: S608 - ours
+    return f"""asked AS ({asked}
+    ), {BUSY.format(of=theirs)}
     ), paces AS (
         SELECT asked.*, least(wanted, :cap - coalesce(busy.n, 0)) AS room,
                {RATE}, endpoints.url AS its_url
@@ -81,8 +110,8 @@ _WAKE_HERE = prepared(
            AND coalesce(lanes.paused_until <= now(), true)
            AND coalesce(endpoints.enabled AND endpoints.deleted_at IS NULL, asked.endpoint_id IS NULL)
     ), due AS (
-        SELECT mine.id, lane, rate, project_id, its_url,
-               row_number() OVER (PARTITION BY project_id ORDER BY mine.next_at, mine.id) AS nth
+        SELECT first.id, lane, rate, project_id, its_url,
+               row_number() OVER (PARTITION BY project_id ORDER BY first.next_at, first.id) AS nth
           FROM paces CROSS JOIN LATERAL (
                SELECT id, next_at FROM deliveries d
                 WHERE {DUE_IN.format(which="d", of="paces")}
@@ -92,33 +121,26 @@ _WAKE_HERE = prepared(
                          AND u.lane = concat('{destinations.URL}', d.project_id, ':', md5(d.url)))
                 ORDER BY {OLDEST.format(which="d")} LIMIT greatest(least(room, {MAY_BEGIN}), 0)
                   FOR NO KEY UPDATE SKIP LOCKED
-               ) mine
+               ) first
     ), chosen AS (
         SELECT due.* FROM due LEFT JOIN held USING (project_id)
-         WHERE coalesce(held.n, 0) + nth <= CASE WHEN hangs THEN :share_long ELSE :share END * :free
-    ), paced AS (
-        {PACE.format(chosen="chosen")}
-         WHERE lanes.slow IS NOT true AND greatest(lanes.free_at, now()) <= now() + :ahead
-        RETURNING lane
-    ), taken AS (
-        UPDATE deliveries d SET state = 'sending', tries = tries + 1, next_at = NULL, taken_at = now(),
-                                lease_until = now() + :lease, url = coalesce(its_url, url)
-          FROM chosen JOIN paced USING (lane) WHERE d.id = chosen.id AND state || '' = 'pending'
-        RETURNING d.*
-    )
+         WHERE coalesce(held.n, 0) + nth
+               <= CASE WHEN hangs THEN :share_long ELSE :share END * ({free})
+    ), {_TAKEN}"""  # noqa: S608 - constants of ours
+
+
+# What `claimed` reads of each that is taken.
+CLAIMS = f"""
     SELECT taken.id, tries, taken.project_id, taken.job_id, event_id, endpoint_id, taken.url, lane,
            tries_before, body, {SECRETS},
            (SELECT traceparent FROM jobs WHERE jobs.id = taken.job_id) AS traceparent,
            more
-      FROM taken JOIN (
-           SELECT project_id, lane, EXISTS (SELECT FROM (
-                  SELECT FROM deliveries d
-                   WHERE {DUE_IN.format(which="d", of="places")}
-                     AND d.id <> ALL (ARRAY(SELECT id FROM taken))
-                   ORDER BY {OLDEST.format(which="d")} LIMIT 1) next) AS more
-             FROM (SELECT DISTINCT project_id, lane FROM taken) places
-           ) behind USING (project_id, lane)
+      FROM taken JOIN behind USING (project_id, lane)
            JOIN events ON events.id = event_id JOIN projects ON projects.id = taken.project_id
-           LEFT JOIN endpoints ON endpoints.id = endpoint_id
-""")  # noqa: S608 - constants of ours
-)
+           LEFT JOIN endpoints ON endpoints.id = endpoint_id"""  # noqa: S608 - constants of ours
+
+_PLACES = f"""
+          (SELECT places.* FROM {ASYNCHRONOUSLY}, unnest(
+                  CAST(:projects AS uuid[]), CAST(:lanes AS text[]), CAST(:wanted AS bigint[])
+                  ) AS places (project_id, lane, wanted)) places"""  # noqa: S608 - constants of ours
+_WAKE_HERE = prepared(text(f"WITH {taking(ASKED.format(of='places', asked=_PLACES))} {CLAIMS}"))

@@ -35,7 +35,7 @@ _HISTORY, _OTHERS = 6_000, 1_000
 _ASKED = 20
 # Each step of a plan may look at each of them, and at a few beside it; to look at all others for each of
 # them would take 20,000 rows.
-_MOST = 200 * _ASKED
+_MOST = 250 * _ASKED
 _PLACES = 5  # destinations in which they are
 
 _JOBS = """
@@ -195,13 +195,31 @@ async def _wake_here(on: Ground, direct: Explained) -> int:
     return len(woken)
 
 
+async def _hand_on(on: Ground, direct: Explained) -> int:
+    places = "SELECT id FROM deliveries WHERE state = 'sending' ORDER BY id"
+    move = "UPDATE deliveries SET lane = %(lane)s WHERE id = %(id)s"
+    ended = on.some(places)
+    for n, each in enumerate(ended):
+        await direct.run(move.encode(), {"lane": f"url:{n % _PLACES}", "id": each})
+    tries = [Tried(each, 1, datetime.now(UTC), DELIVERED) for each in ended]
+    direct.looked_at = 0
+    written, had = await deliveries.hand_on(
+        direct, on.presenter.vault, tries, [True] * _ASKED, free=10_000, lease=LEASE, cap=_ASKED,
+        rate=10_000,
+    )  # fmt: skip
+    assert all(written.done)
+    return len(had)
+
+
 async def _wake(_: Ground, direct: Explained) -> int:
     woken = await deliveries.wake(direct, 10_000, LEASE, cap=_ASKED, rate=10_000, most=_ASKED)
     return len(woken.due)
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
-@pytest.mark.parametrize("act", [_wake_here, _wake], ids=lambda act: act.__name__.strip("_"))
+@pytest.mark.parametrize(
+    "act", [_wake_here, _hand_on, _wake], ids=lambda act: act.__name__.strip("_")
+)
 async def test_what_is_due_in_a_destination_is_found_whatever_waits_elsewhere(
     ground: Ground, act: Act, *, known: bool
 ) -> None:

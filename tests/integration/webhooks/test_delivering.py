@@ -13,7 +13,8 @@ from standardwebhooks import Webhook
 from structlog.testing import capture_logs
 
 from models import ids
-from models.platform.together import Together
+from models.platform.together import Lines
+from models.states import DeliveryState
 from models.webhooks import deliveries, endpoint_secrets, endpoints
 from models.webhooks.endpoints import Wish
 from tests.fixtures.poison import poison
@@ -159,11 +160,11 @@ async def test_a_record_that_fails_takes_no_other_of_its_group_along_and_is_told
 
 
 async def test_a_bug_of_ours_is_no_reason_to_record_in_another_way(house: House) -> None:
-    async def broken(_tries: Sequence[Finished]) -> dict[Finished, bool]:
+    async def broken(_: DeliveryState, _tries: Sequence[Finished]) -> dict[Finished, bool]:
         raise RuntimeError("a bug")
 
     context = replace(house.context)
-    context.tries = Together(broken, most=1)
+    context.tries = Lines(broken, most=1)
     async with listening() as receiver:
         await registered(house.bench, house.context.vault, Wish(receiver.url))
         await finished(house.bench)

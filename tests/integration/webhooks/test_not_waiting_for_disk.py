@@ -21,6 +21,7 @@ from tests.fixtures.sending import (
     LEASE,
     PATIENCE,
     endpoint,
+    finished,
     record,
     sending,
     states,
@@ -82,6 +83,21 @@ async def test_deliveries_and_thumbnails(
     assert sorted(await states(bench)) == [("delivered", 1), ("pending", 1)]
     (image,) = await bench.rows("SELECT thumbnail FROM images")
     assert image["thumbnail"] == "made"
+
+
+async def test_a_place_that_goes_to_the_next(
+    bench: Bench, vault: Vault, postgres_server: str
+) -> None:
+    for _ in range(2):
+        await finished(bench, webhook_url=JOB_URL)
+    (woken,) = await wake(bench, cap=1)
+    assert await take(bench, vault, woken)
+    tries = [Tried(*woken, datetime.now(UTC), DELIVERED)]
+    async with standby_away(postgres_server), asyncio.timeout(SOON):
+        written, had = await deliveries.hand_on(
+            bench.database.direct, vault, tries, [True], free=9, lease=LEASE, cap=8, rate=100
+        )
+    assert (written.done, len(had)) == ([True], 1)
 
 
 async def test_a_try_that_ends_a_delivery_waits(

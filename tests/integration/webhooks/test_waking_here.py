@@ -1,6 +1,7 @@
 """What a worker wakes for itself: only where nothing stands in the way."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from uuid import UUID
@@ -19,11 +20,11 @@ from tests.fixtures.sending import (
     BUSY,
     DELIVERED,
     LEASE,
-    PATIENCE,
     URL,
     finished,
     record,
     registered,
+    states,
     take,
     taken,
     wake,
@@ -214,24 +215,108 @@ async def test_a_project_has_no_more_than_its_share_of_what_is_free(bench: Bench
     assert len(await here(bench, free=7, url=other)) == 1
 
 
-async def test_a_place_goes_to_the_next_in_one_transaction(bench: Bench, vault: Vault) -> None:
-    direct = bench.database.direct
-    await due(bench, 9)
-    woken = await wake(bench, cap=8)
-    (claimed, *_) = await deliveries.take_plain(direct, vault, woken[:1], LEASE)
-    assert claimed.more
-    place = (claimed.project_id, claimed.destination)
-    tried = [Tried(claimed.delivery_id, 1, datetime.now(UTC), DELIVERED)]
-    async with direct.transaction() as tx:
-        assert (await deliveries.record_plain(tx, PATIENCE, tried)).done == [True]
-        passed = await deliveries.wake_here(
-            tx, vault, {place: 1}, free=100, lease=LEASE, cap=8, rate=10_000
-        )
-        assert len(passed) == 1
-        assert await wake(bench, cap=8) == [], "for others no place has become free"
-    assert await wake(bench, cap=8) == []
+async def handed_on(
+    bench: Bench,
+    ended: Sequence[tuple[UUID, int]],
+    follows: Sequence[bool] | None = None,
+    *,
+    free: int = 100,
+    cap: int = 8,
+    rate: int = 10_000,
+) -> tuple[Sequence[bool], list[UUID]]:
+    """Let tries deliver, each with another behind it; returns who ended, and who was had instead."""
+    tries = [Tried(*each, datetime.now(UTC), DELIVERED) for each in ended]
+    written, had = await deliveries.hand_on(
+        bench.database.direct, bench.presenter.vault, tries, follows or [True] * len(tries),
+        free=free, lease=LEASE, cap=cap, rate=rate,
+    )  # fmt: skip
+    return written.done, [each.delivery_id for each in had]
+
+
+async def under_way(bench: Bench, vault: Vault, cap: int = 8) -> Sequence[tuple[UUID, int]]:
+    """Let as many tries be under way as there may be in a destination."""
+    woken = await wake(bench, cap=cap)
+    assert len(woken) == cap
+    await deliveries.take_plain(bench.database.direct, vault, woken, LEASE)
+    return woken
+
+
+async def test_a_place_goes_to_the_next_in_one_statement(bench: Bench, vault: Vault) -> None:
+    made = await due(bench, 11)
+    ended, *others = await under_way(bench, vault)
+    done, had = await handed_on(bench, [ended])
+    assert (done, had) == ([True], [made[8]]), "and no more than have ended"
+    assert await wake(bench, cap=8) == [], "for others no place has become free"
+    done, had = await handed_on(bench, others[:3], [True, False, True])
+    assert (done, had) == ([True] * 3, made[9:]), "of those that let another follow"
     (row,) = await bench.rows("SELECT count(*) AS n FROM deliveries WHERE state = 'sending'")
-    assert row["n"] == 8
+    assert row["n"] == 7
+
+
+async def test_what_takes_a_place_is_all_that_one_is_told_of(bench: Bench, vault: Vault) -> None:
+    await registered(bench, vault, Wish(URL, project_secret=True))
+    for _ in range(3):
+        await finished(bench)
+    (ended,) = await under_way(bench, vault, cap=1)
+    tries = [Tried(*ended, datetime.now(UTC), DELIVERED)]
+    written, (had,) = await deliveries.hand_on(
+        bench.database.direct, vault, tries, [True], free=9, lease=LEASE, cap=1, rate=10_000
+    )
+    assert (written.due, had.more, had.number) == (True, True, 1)
+    await bench.run("UPDATE deliveries SET taken_at = NULL WHERE id = :id", id=had.delivery_id)
+    assert await take(bench, vault, (had.delivery_id, had.number)) == had
+    assert (await states(bench))[0] == ("delivered", 1)
+    (logged,) = await bench.rows("SELECT delivery_id, result FROM delivery_tries")
+    assert (logged["delivery_id"], logged["result"]) == (ended[0], "delivered")
+
+
+async def test_who_takes_a_place_asks_what_is_in_flight_beside_it(
+    bench: Bench, vault: Vault
+) -> None:
+    """A try that took long, and has ended, is no reason to let none follow."""
+    await due(bench, 9)
+    woken = await under_way(bench, vault)
+    await bench.run(
+        "UPDATE deliveries SET taken_at = now() - interval '3 s' WHERE id = :id", id=woken[0][0]
+    )
+    assert await handed_on(bench, woken[1:2]) == ([True], []), "one hangs"
+    _, had = await handed_on(bench, woken[:1])
+    assert len(had) == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "most"), [({"cap": 7}, 1), ({"free": 0}, 0), ({"free": 1}, 2), ({"rate": 1}, 1)]
+)
+async def test_no_place_is_passed_on_beyond_a_limit(
+    bench: Bench, vault: Vault, limits: dict[str, int], most: int
+) -> None:
+    await due(bench, 20)
+    woken = await under_way(bench, vault)
+    await bench.run("UPDATE lanes SET free_at = now() + interval '99 ms'")
+    done, had = await handed_on(bench, woken[:2], None, **limits)
+    assert (done, len(had)) == ([True, True], most)
+
+
+async def test_who_is_left_out_gives_no_place_away(bench: Bench, vault: Vault) -> None:
+    await due(bench, 9)
+    woken = await under_way(bench, vault)
+    stale = (woken[0][0], 2)
+    assert await handed_on(bench, [stale]) == ([False], [])
+    await bench.run("UPDATE lanes SET slow = true")
+    assert await handed_on(bench, woken[:1]) == ([False], [])
+
+
+async def test_of_many_who_give_places_to_the_next_none_goes_beyond_a_cap(
+    bench: Bench, vault: Vault
+) -> None:
+    await due(bench, 16)
+    woken = await under_way(bench, vault)
+    had = await asyncio.gather(
+        *(handed_on(bench, [each]) for each in woken), *(wake(bench, cap=8) for _ in range(4))
+    )
+    (row,) = await bench.rows("SELECT count(*) AS n FROM deliveries WHERE state = 'sending'")
+    assert row["n"] <= 8
+    assert all(done == [True] for done, _ in had[:8])
 
 
 async def test_what_postgres_refused_is_passed_by(bench: Bench) -> None:
