@@ -35,7 +35,7 @@ _HISTORY, _OTHERS = 6_000, 1_000
 _ASKED = 20
 # Each step of a plan may look at each of them, and at a few beside it; to look at all others for each of
 # them would take 20,000 rows.
-_MOST = 250 * _ASKED
+_MOST = 300 * _ASKED
 _PLACES = 5  # destinations in which they are
 
 _JOBS = """
