@@ -13,7 +13,7 @@ from sqlalchemy import text
 from models.platform.db.direct import Direct
 from models.platform.db.statements import prepared
 from models.platform.vault import Vault
-from models.webhooks.deliveries.plain import Tried, Written, delivering, told_of
+from models.webhooks.deliveries.plain import Tried, Written, delivering, told_of, written
 from models.webhooks.deliveries.taking import ClaimedDelivery, claimed
 from models.webhooks.deliveries.waking import DUE, LIMITS
 from models.webhooks.deliveries.waking_here import ASKED, CLAIMS, Limits, taking
@@ -33,14 +33,8 @@ async def hand_on(
     """
     told = {"follows": list(follows), **limits, **LIMITS}
     rows = await direct.write_all(_HAND_ON, told_of(tries) | told)
-    done = {(row["done"], row["number"]) for row in rows}
-    for delivery_id, _ in done:
-        direct.ring("delivery", str(delivery_id))
-    written = Written(
-        [(each.delivery_id, each.number) in done for each in tries],
-        due=any(row["due"] for row in rows),
-    )
-    return written, [claimed(row, vault) for row in rows if row["id"] is not None]
+    had = [claimed(row, vault) for row in rows if row["id"] is not None]
+    return written(direct, tries, rows), had
 
 
 _PLACES = """
@@ -60,7 +54,7 @@ _HAND_ON = prepared(
     claims AS MATERIALIZED (
         SELECT *, row_number() OVER () AS nth FROM ({CLAIMS}) claims
     )
-    SELECT ended.id AS done, ended.number, {DUE} AS due, claims.*
+    SELECT ended.id AS ended, ended.number, {DUE} AS due, claims.*
       FROM (SELECT id, number, row_number() OVER () AS nth FROM moved) ended LEFT JOIN claims USING (nth)
 """)  # noqa: S608 - constants of ours
 )

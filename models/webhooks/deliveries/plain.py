@@ -64,12 +64,17 @@ async def record_plain(direct: Direct, patience: Patience, tries: Sequence[Tried
         }
         soonest = {"soonest": min(patience.failing, patience.busy)}
         moved += await direct.write_all(_FAILED, told_of(failed) | waits | soonest)
-    done = {(row["id"], row["number"]) for row in moved}
+    return written(direct, tries, moved)
+
+
+def written(direct: Direct, tries: Sequence[Tried], rows: Sequence[Row]) -> Written:
+    """Return which tries are among these `rows`, and ring for whoever watches their deliveries."""
+    done = {(row["ended"], row["number"]) for row in rows}
     for delivery_id, _ in done:
         direct.ring("delivery", str(delivery_id))
     return Written(
         [(each.delivery_id, each.number) in done for each in tries],
-        due=any(row["due"] for row in moved),
+        due=any(row["due"] for row in rows),
     )
 
 
@@ -116,7 +121,7 @@ def delivering(told: str = "", names: str = "") -> str:
 
 
 _DELIVERED = prepared(
-    text(f"WITH {delivering()} SELECT id, number, {DUE} AS due FROM moved")  # noqa: S608 - ours
+    text(f"WITH {delivering()} SELECT id AS ended, number, {DUE} AS due FROM moved")  # noqa: S608 - ours
 )
 
 _FAILED = prepared(
@@ -161,6 +166,6 @@ _FAILED = prepared(
                paused_until = greatest(lanes.paused_until, excluded.paused_until)
     ), tried AS ({_LOGGED}
     )
-    SELECT id, number, {DUE} AS due FROM moved
+    SELECT id AS ended, number, {DUE} AS due FROM moved
 """)  # noqa: S608 - constants of ours
 )
