@@ -207,6 +207,11 @@ class Darkroom:
             port = self.port if role == "api" else metrics
             await _ready(process, f"http://127.0.0.1:{port}/readyz")
 
+    async def operate(self, *words: str) -> None:
+        """Run one of the operator's commands, `python -m models …`, to its end."""
+        command = (str(self.ground.python("runtime")), "-m", "models", *words)
+        await finished(*command, folder=self.ground.root, environment=self._environment(0))
+
     def stop(self) -> None:
         """End every process."""
         for processes in self.processes.values():
@@ -290,6 +295,15 @@ async def opened(
                 yield ground
             finally:
                 simulator.end()
+
+
+async def finished(*command: str, folder: Path, environment: Mapping[str, str]) -> None:
+    """Run a command to its end; raises `RuntimeError` unless it ends well."""
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=folder, env=environment, stdout=asyncio.subprocess.DEVNULL
+    )
+    if await process.wait():
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
 
 
 def settings_of(ground: Ground, database: str, folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from deploy.local.servers.server import tail
 from tests.bench import client
 from tests.bench.figures import Figure
-from tests.bench.ground import PEERS, Ground, Process, settings_of
+from tests.bench.ground import PEERS, Ground, Process, finished, settings_of
 from tests.bench.rows.submitting import submissions
 
 _MB = 1024 * 1024
@@ -56,9 +56,11 @@ async def measure(ground: Ground) -> list[Figure]:
 class _Run:
     """The worst and the sum of one run: seconds, seconds of CPU, bytes."""
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, ground: Ground, jobs: int) -> None:
         self.jobs, self.cpu, self.seconds = jobs, 0.0, 0.0
         self.idle, self.memory, self.own_memory = 0, 0, 0
+        self._ground, self._seen = ground, len(ground.calls())
+        self._until = 0.0
 
     @property
     def rate(self) -> float:
@@ -66,31 +68,36 @@ class _Run:
         return self.jobs / self.seconds
 
     async def watch(self, process: Process, done: Callable[[], float]) -> None:
-        """Wait until all is done; notes what the process took meanwhile."""
+        """Wait until all is done; notes what the process took from the first call on."""
+        self._until = time.perf_counter() + _PATIENCE
+        while not await asyncio.to_thread(self._ground.calls, self._seen):
+            await self._rest(process, 0.01)
         started, cpu = time.perf_counter(), process.cpu
         while await asyncio.to_thread(done) < self.jobs:
             self.memory = max(self.memory, process.memory)
             self.own_memory = max(self.own_memory, process.own_memory)
-            await asyncio.sleep(0.1)
-            if process.popen.poll() is not None or time.perf_counter() - started > _PATIENCE:
-                raise RuntimeError(
-                    f"{process.name} has not done its jobs:\n{tail(process.log, 30)}"
-                )
+            await self._rest(process, 0.1)
         self.seconds, self.cpu = time.perf_counter() - started, process.cpu - cpu
+
+    async def _rest(self, process: Process, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if process.popen.poll() is not None or time.perf_counter() > self._until:
+            raise RuntimeError(f"{process.name} has not done its jobs:\n{tail(process.log, 30)}")
 
 
 async def _darkroom(
     ground: Ground, jobs: int, flight: int, *, workers: int = 1, dispatchers: int = 1
 ) -> _Run:
-    """Submit first, then start what dispatches; `flight` places are shared by the workers."""
-    run = _Run(jobs)
+    """Submit while all is paused, then resume; each worker has places for all `flight` calls at once."""
+    run = _Run(ground, jobs)
     with ground.database() as database:
         async with ground.darkroom(
-            database, "api", *["worker"] * workers,
-            DARKROOM_GENERATE_SLOTS=flight // workers, DARKROOM_PROVIDER_LIMIT=flight,
+            database, "api", *["worker"] * workers, *["dispatcher"] * dispatchers,
+            DARKROOM_GENERATE_SLOTS=flight, DARKROOM_PROVIDER_LIMIT=flight,
             DARKROOM_PROVIDER_LIMIT_FLOOR=flight,
             DARKROOM_WEBHOOK_RATE=1_000_000,  # no peer spares its receiver: ours would get 100 a second
         ) as darkroom:  # fmt: skip
+            await darkroom.operate("pause")
             load = await client.press(
                 darkroom.port,
                 submissions(jobs, darkroom.headers, {"webhook": {"url": ground.receiver.url}}),
@@ -99,8 +106,9 @@ async def _darkroom(
             load.demand(202)
             worker, *_ = darkroom.processes["worker"]
             run.idle = worker.own_memory
-            await darkroom.start(*["dispatcher"] * dispatchers)
-            await run.watch(worker, lambda: darkroom.number(_DONE))
+            async with asyncio.TaskGroup() as group:
+                group.create_task(run.watch(worker, lambda: darkroom.number(_DONE)))
+                group.create_task(darkroom.operate("resume"))
     return run
 
 
@@ -144,7 +152,7 @@ async def _peer(
     arq: bool = False,
 ) -> _Run:
     """Enqueue first, then start the worker, as with Darkroom: what is measured is the working."""
-    run, python = _Run(jobs), ground.python("arq" if arq else "requirements")
+    run, python = _Run(ground, jobs), ground.python("arq" if arq else "requirements")
     with ground.database(None) as database:
         folder = ground.folder / database.rpartition("/")[2]
         settings_of(ground, database, folder)
@@ -161,8 +169,4 @@ async def _peer(
 
 
 async def _finish(python: Path, command: tuple[str, ...], folder: Path) -> None:
-    process = await asyncio.create_subprocess_exec(
-        str(python), *command, cwd=folder, env={"PYTHONPATH": str(PEERS)}
-    )
-    if await process.wait():
-        raise RuntimeError(f"{command[0]} ended with {process.returncode}")
+    await finished(str(python), *command, folder=folder, environment={"PYTHONPATH": str(PEERS)})
