@@ -1,6 +1,8 @@
 """How to connect to Postgres, and what each session is told."""
 
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -22,6 +24,11 @@ SESSION = {
     "timezone": "UTC",
 }
 
+# What sessions for the driver's own statements (`direct`) are told besides. These are few, and each is
+# written for one plan, over indexes: so it is planned once on each connection, and not anew the first five
+# times. That may be while a table is empty, when to read it all looks cheapest.
+PLANNED_ONCE = {"enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"}
+
 # How soon a server that is gone is given up, unless DATABASE_URL says otherwise.
 _CONNECT = {
     "connect_timeout": "5",  # seconds
@@ -40,10 +47,14 @@ _BLANK = r"\ "  # as libpq's `options` have it
 DRIVER = "postgresql+psycopg://"
 
 
-def conninfo(url: str, name: str) -> str:
-    """Return how to connect: what the URL says itself it keeps, but for what each session is told."""
+def conninfo(url: str, name: str, also: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return how to connect: what the URL says itself it keeps, but for what each session is told.
+
+    `also` is what these sessions are told besides.
+    """
     told = {each: str(said) for each, said in conninfo_to_dict(url).items() if said is not None}
-    bounds = (f"-c {each}={value.replace(' ', _BLANK)}" for each, value in SESSION.items())
+    session = {**SESSION, **also}
+    bounds = (f"-c {each}={value.replace(' ', _BLANK)}" for each, value in session.items())
     options = " ".join((told.get("options", ""), *bounds)).strip()
     ours = {"options": options, "client_encoding": _ENCODING}
     return make_conninfo(**{**_CONNECT, "fallback_application_name": name, **told, **ours})

@@ -25,7 +25,7 @@ from sqlalchemy.pool import QueuePool
 
 from models.errors import Unavailable
 from models.platform.db.absences import absence, leads_astray
-from models.platform.db.connecting import DRIVER, conninfo
+from models.platform.db.connecting import DRIVER, PLANNED_ONCE, conninfo
 from models.platform.db.direct import ADAPTERS, Direct
 from models.platform.db.transaction import Transaction
 from models.platform.metrics import CONNECTIONS, PoolState
@@ -58,9 +58,8 @@ class Database:
         size, url = pool or settings.database_pool, settings.database_url.get_secret_value()
         connect = conninfo(url, name)
         prepares: dict[str, Any] = {} if settings.database_prepare else {"prepare_threshold": None}
-        self.direct = Direct(
-            connect, size=size, patience=self._patience, ring=ring, options=prepares
-        )
+        once = conninfo(url, name, PLANNED_ONCE) if settings.database_prepare else connect
+        self.direct = Direct(once, size=size, patience=self._patience, ring=ring, options=prepares)
         self._engine = create_async_engine(
             DRIVER,
             async_creator=partial(

@@ -14,9 +14,9 @@ class Connection(AsyncConnection[DictRow]):
 class Stack(AsyncConnectionPool[Connection]):
     """A pool that lends the connection which came back last, so that few know the plans and are kept.
 
-    The library lends the one that came back first. Postgres plans a statement anew the first five times on
-    each connection, which takes longer than to run it; a new connection, for which nobody waits any more,
-    is the last that is lent, since the first statements on it take tens of milliseconds.
+    The library lends the one that came back first. Postgres plans each statement on each connection, which
+    takes longer than to run it; a new connection, for which nobody waits any more, is the last that is
+    lent, since the first statements on it take tens of milliseconds.
     """
 
     async def _get_ready_connection(

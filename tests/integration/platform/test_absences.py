@@ -156,6 +156,23 @@ async def test_sessions_that_must_not_write_are_left_when_others_may(databases: 
         await opened.close()
 
 
+@pytest.mark.parametrize(
+    ("prepare", "driver"), [(True, ("force_generic_plan", "off")), (False, ("auto", "on"))]
+)
+async def test_only_what_the_driver_prepares_is_planned_once(
+    postgres_server: str, *, prepare: bool, driver: tuple[str, str]
+) -> None:
+    settings = make_settings(database_url=postgres_server, database_prepare=prepare)
+    opened = Database(settings, ring=lambda _topic, _key: None)
+    shown = b"SELECT current_setting('plan_cache_mode') AS mode, current_setting('enable_seqscan') AS scan"
+    (row,) = await opened.direct.read(shown, {})
+    async with opened.transaction() as tx:
+        told = (await tx.execute(text(shown.decode()))).one()
+    assert (row["mode"], row["scan"]) == driver
+    assert tuple(told) == ("auto", "on")
+    await opened.close()
+
+
 async def test_a_role_is_known_by_its_name_and_compiles_nothing(postgres_server: str) -> None:
     for url, name in ((postgres_server, "darkroom-api"),
                       (f"{postgres_server}?application_name=theirs", "theirs")):  # fmt: skip

@@ -28,7 +28,7 @@ from tests.bench.rows.growing import fill
 from tests.conftest import make_project, make_settings
 from tests.fixtures.databases import Databases
 from tests.fixtures.making import DAY, IMAGE, KEPT, LEASE, NOTHING
-from tests.fixtures.plans import Explained
+from tests.fixtures.plans import Explained, nodes, planned_once
 from tests.fixtures.sending import DELIVERED, LATER, PATIENCE
 
 _HISTORY, _OTHERS = 6_000, 1_000
@@ -101,6 +101,15 @@ async def ground(databases: Databases) -> AsyncIterator[Ground]:
         caller, _ = await make_project(database, vault, "a")
         await asyncio.to_thread(_fill, url)
         yield Ground(database, Presenter(settings.public_url, vault), caller, url)
+        await database.close()
+
+
+@pytest.fixture(scope="module")
+async def empty(databases: Databases) -> AsyncIterator[Database]:
+    with databases.own() as url:
+        settings = make_settings(database_url=url)
+        database = Database(settings, ring=lambda _topic, _key: None, pool=1)
+        yield database
         await database.close()
 
 
@@ -228,8 +237,29 @@ async def test_what_is_due_in_a_destination_is_found_whatever_waits_elsewhere(
     assert looked_at < _MOST
 
 
+@pytest.mark.parametrize(
+    "act", [*_ACTS, _wake_here, _hand_on, _wake], ids=lambda act: act.__name__.strip("_")
+)
+async def test_a_plan_that_was_made_while_all_was_empty_finds_by_name_too(
+    ground: Ground, empty: Database, act: Act
+) -> None:
+    """As a process plans that was started before the first job came."""
+    _, direct = await _carried_out(ground, act)
+    async with empty.transaction() as tx:
+        plans = [await planned_once(tx, *each) for each in direct.statements]
+    found = [each for plan in plans for each in nodes(plan)]
+    assert [each for each in found if each.reads_history] == []
+
+
 async def _explained(ground: Ground, act: Act, *, analysed: bool = False) -> tuple[int, float]:
-    """Return what an act says, and how many rows it looked at; what it does is rolled back."""
+    done, direct = await _carried_out(ground, act, analysed=analysed)
+    return done, direct.looked_at
+
+
+async def _carried_out(
+    ground: Ground, act: Act, *, analysed: bool = False
+) -> tuple[int, Explained]:
+    """Return what an act says, and who knows what it looked at; what it does is rolled back."""
     with suppress(_TakenBack):
         async with ground.database.transaction() as tx:
             if analysed:
@@ -237,7 +267,7 @@ async def _explained(ground: Ground, act: Act, *, analysed: bool = False) -> tup
             direct = Explained(tx)
             done = await act(ground, direct)
             raise _TakenBack
-    return done, direct.looked_at
+    return done, direct
 
 
 class _TakenBack(Exception):

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, ExecutionContext, event, text
 
 from models import jobs
 from models.accounts.callers import Caller
@@ -36,21 +36,9 @@ from tests.conftest import make_project, make_settings
 from tests.fixtures import sending
 from tests.fixtures.databases import Databases
 from tests.fixtures.making import DAY, IMAGE, KEPT, LEASE, NOTHING, asked
-from tests.fixtures.plans import Within
+from tests.fixtures.plans import DIRECT, Node, Within, nodes, planned_once
 
 _FINISHED = 20_000
-_GREAT = ("jobs", "attempts", "ledger", "deliveries", "delivery_tries", "events", "images")
-_OF_GREAT = re.compile(f"(ix|pk|uq)_({'|'.join(_GREAT)})")
-# Partial indexes of what is not over yet: to read all of one costs the backlog, not the history.
-_OF_BACKLOG = {
-    "ix_jobs_ready", "ix_jobs_paid", "ix_jobs_key_waiting", "ix_jobs_unfunded", "ix_jobs_backlog",
-    "ix_jobs_queue_expires_at", "ix_jobs_deadline", "ix_jobs_lease_until", "uq_jobs_one_leader",
-    "ix_deliveries_next_at",
-    "ix_deliveries_waiting", "ix_deliveries_lease", "ix_attempts_unknown", "ix_jobs_followed",
-    "ix_jobs_following", "ix_jobs_batch_untold", "ix_jobs_batch_ready", "ix_jobs_batch_unheld",
-    "ix_jobs_batch_queued",
-}  # fmt: skip
-
 # What is not over, in the newest two projects of three: of 1,000 jobs 100 in flight, 50 paid, 50 parked.
 _BACKLOG = """
     INSERT INTO jobs (id, project_id, key_id, rank, status, phase, fence, attempt, model, input,
@@ -83,24 +71,6 @@ _DUE = """
                    SELECT id, row_number() OVER (ORDER BY id DESC) AS n FROM deliveries LIMIT 400) newest
            ) chosen WHERE chosen.id = deliveries.id
 """
-
-
-@dataclass(frozen=True)
-class Node:
-    """A part of a plan: what it does, on which table, by which index, and what of that it looks at."""
-
-    kind: str
-    table: str
-    index: str
-    condition: str
-
-    @property
-    def reads_history(self) -> bool:
-        """Whether it reads the whole of a table or an index that grows with the history."""
-        if self.kind == "Seq Scan":
-            return self.table in _GREAT
-        all_of_it = bool(_OF_GREAT.match(self.index)) and not self.condition
-        return all_of_it and self.index not in _OF_BACKLOG
 
 
 @dataclass(frozen=True)
@@ -577,45 +547,44 @@ async def _plans(ground: Ground, act: Act, *, without: str | None = None) -> lis
             with _overheard() as heard:
                 await act(tx, ground)
             connection = await tx.connection()
-            for statement, parameters in heard:
-                explain = f"EXPLAIN (FORMAT JSON) {statement}"
-                plan = (await connection.exec_driver_sql(explain, parameters)).scalar_one()
-                found += _nodes(plan[0]["Plan"])
+            for statement, parameters, direct in heard:
+                if direct:
+                    plan = await planned_once(tx, statement.encode(), parameters)
+                else:
+                    explain = f"EXPLAIN (FORMAT JSON) {statement}"
+                    explained = await connection.exec_driver_sql(explain, parameters)
+                    plan = explained.scalar_one()[0]["Plan"]
+                found += nodes(plan)
             raise _TakenBack
     assert found
     return found
 
 
 @contextmanager
-def _overheard() -> Iterator[list[tuple[str, Mapping[str, object]]]]:
-    """Collect what is executed: each statement, and its parameters or the first row of them."""
-    heard: list[tuple[str, Mapping[str, object]]] = []
+def _overheard() -> Iterator[list[tuple[str, Mapping[str, object], bool]]]:
+    """Collect what is executed: each statement, its parameters or the first row of them, and for whom.
+
+    True where `Direct` would execute it.
+    """
+    heard: list[tuple[str, Mapping[str, object], bool]] = []
 
     def hear(
         _connection: object,
         _cursor: object,
         statement: str,
         parameters: Mapping[str, object] | list[Mapping[str, object]],
+        context: ExecutionContext,
         *_: object,
     ) -> None:
         first = parameters[0] if isinstance(parameters, list) else parameters
         if not statement.startswith(("SAVEPOINT", "RELEASE", "ANALYZE")):
-            heard.append((statement, first))
+            heard.append((statement, first, DIRECT in context.execution_options))
 
     event.listen(Engine, "before_cursor_execute", hear)
     try:
         yield heard
     finally:
         event.remove(Engine, "before_cursor_execute", hear)
-
-
-def _nodes(plan: Mapping[str, object]) -> Iterator[Node]:
-    names = ("Node Type", "Relation Name", "Index Name", "Index Cond")
-    yield Node(*(str(plan.get(name, "")) for name in names))
-    parts = plan.get("Plans", [])
-    assert isinstance(parts, list)
-    for part in parts:
-        yield from _nodes(part)
 
 
 class _TakenBack(Exception):
