@@ -11,10 +11,11 @@ from functools import partial
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor, AsyncRawCursor
-from psycopg.adapt import AdaptersMap
+from psycopg.adapt import AdaptersMap, Dumper, PyFormat
 from psycopg.pq import ExecStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import JsonbDumper
+from psycopg.types.numeric import IntDumper
 
 from models.errors import Unavailable
 from models.platform.db.absences import absence, leads_astray
@@ -25,8 +26,21 @@ from models.platform.metrics import PoolState
 # A statement is at fault, or what it was given; whatever else Postgres says is `Unavailable`.
 StatementError = psycopg.Error
 
+
+class _WholeNumbers(IntDumper):
+    """Numbers as `bigint`, as they stand in the tables, however small: the library takes the smallest type.
+
+    Then 3 * 11,000 would be too much for `smallint`, and a statement another one for each size.
+    """
+
+    def upgrade(self, obj: int, format: PyFormat) -> Dumper:  # noqa: A002 - the library's name
+        return super().upgrade(obj if abs(obj) > _BIG else _BIG, format)
+
+
+_BIG = 2**31  # what `bigint` is needed for
 ADAPTERS = AdaptersMap(psycopg.adapters)
 ADAPTERS.register_dumper(dict, JsonbDumper)  # what is a dict here is `jsonb` there
+ADAPTERS.register_dumper(int, _WholeNumbers)
 
 # What cannot be connected to is tried once more, and then again for the next caller. With the library's
 # five minutes, callers would wait in a growing pause when the outage is over already.

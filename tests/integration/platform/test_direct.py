@@ -1,6 +1,8 @@
-"""The driver's own connections: few are used over and over, so that Postgres plans what they run once."""
+"""The driver's own connections: few are used over and over, and what they are given has one type."""
 
 import asyncio
+
+import pytest
 
 from models.platform.db import Database
 
@@ -36,3 +38,22 @@ async def test_a_new_connection_that_nobody_waits_for_any_more_is_lent_last(
         while (state := direct.pool()).open < 2 or state.used:  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.01)
     assert (await direct.read(PID, {"seconds": 0}))[0]["pid"] == first["pid"]
+
+
+_BOTH_WAYS = b"SELECT pg_typeof(%(number)s)::text AS type, pg_typeof(%(list)s)::text AS of_list"
+
+
+@pytest.mark.parametrize("number", [0, 3, -3, 40_000, 2**31, -(2**31), 2**63 - 1, -(2**63)])
+async def test_every_whole_number_is_a_bigint(database: Database, number: int) -> None:
+    told = {"number": number, "list": [number]}
+    async with database.transaction() as tx:
+        for writer in (database.direct, tx):
+            (row,) = await writer.read(_BOTH_WAYS, told)
+            assert (row["type"], row["of_list"]) == ("bigint", "bigint[]")
+            (row,) = await writer.read(b"SELECT %(number)s AS same", {"number": number})
+            assert row["same"] == number
+
+
+async def test_what_no_bigint_holds_is_a_number_all_the_same(database: Database) -> None:
+    (row,) = await database.direct.read(b"SELECT %(number)s > 1 AS more", {"number": 2**70})
+    assert row["more"]
