@@ -14,7 +14,8 @@ async def renew(tx: Writer, running: Sequence[Ref], lease: timedelta) -> set[Ref
 
     A row that is locked is passed by until the next beat, for the transaction that holds it is just
     moving the job. One that waited for each of them would hold the rows before it meanwhile, and those
-    that want them: a convoy in which healthy workers lose their leases.
+    that want them: a convoy in which healthy workers lose their leases. A job that is taken away in this
+    very moment is still named, until the next beat; its lease is not renewed.
     """
     if not running:
         return set()

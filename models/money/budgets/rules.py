@@ -178,7 +178,13 @@ def _too_many(most: int) -> LimitReached:
 
 # Waits for every booking under way, and keeps new ones waiting until it is seen what budgets there are:
 # they hold the project's row by the ledger's foreign key, and look for budgets afterwards.
-_STOP_BOOKINGS = prepared(text("SELECT id FROM projects WHERE id = :project FOR UPDATE"))
+# What is folded then may be all of the ledger, so it is planned as other sessions plan (`PLANNED_ONCE`).
+_STOP_BOOKINGS = prepared(
+    text("""
+    SELECT id, set_config('plan_cache_mode', 'auto', true), set_config('enable_seqscan', 'on', true)
+      FROM projects WHERE id = :project FOR UPDATE
+""")
+)
 _BUDGETED = prepared(text("UPDATE projects SET budgeted = true WHERE id = :project"))
 _STILL_BUDGETED = prepared(
     text("""

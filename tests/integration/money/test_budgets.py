@@ -57,6 +57,16 @@ async def test_a_budget_with_room_for_one_accepts_one_of_a_hundred(bench: Bench)
     assert await bench.audit() == []
 
 
+async def test_what_is_folded_is_planned_for_a_whole_ledger(bench: Bench) -> None:
+    """Where it is not, no table may be read whole, and none joined for what is given (`PLANNED_ONCE`)."""
+    told = b"SELECT current_setting('plan_cache_mode') AS mode, current_setting('enable_seqscan') AS scan"
+    direct = bench.database.direct
+    async with direct.transaction() as tx:
+        await budgets.put(tx, bench.caller.project_id, TOTAL)
+        assert await tx.run(told, {}) == [{"mode": "auto", "scan": "on"}]
+    assert await direct.read(told, {}) == [{"mode": "force_generic_plan", "scan": "off"}]
+
+
 async def test_a_budget_may_be_deleted_while_what_it_watches_is_booked(bench: Bench) -> None:
     refs = [await bench.running(prompt=f"fox {n}") for n in range(60)]
     booked = asyncio.Event()
