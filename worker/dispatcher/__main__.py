@@ -72,7 +72,7 @@ async def _run(loaded: Settings) -> None:
     vault = Vault.of(loaded)
     async with AsyncExitStack() as stack:
         doorbell = await stack.enter_async_context(Doorbell(loaded.redis_url.get_secret_value()))
-        database = Database(loaded, ring=doorbell.ring, name="darkroom-dispatcher")
+        database = Database(loaded, ring=doorbell.ring, name="darkroom-dispatcher", plan_once=False)
         stack.push_async_callback(database.close)
         dispatcher = Dispatcher(
             settings=loaded,

@@ -40,7 +40,8 @@ class Database:
 
     `ring` is called with (topic, key) after a commit, for everything the transaction announced. It
     must not block and must not raise: a doorbell that is lost costs latency, nothing else. `name` is shown
-    in `pg_stat_activity`.
+    in `pg_stat_activity`. Without `plan_once` the statements of `direct` are planned as Postgres thinks
+    best: as it must be where they are bounded by a number that they are given, as a dispatcher's are.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Database:
         pool: int | None = None,
         patience: timedelta = _PATIENCE,
         name: str = "darkroom",
+        plan_once: bool = True,
     ) -> None:
         self._ring = ring
         self._patience = patience.total_seconds()
@@ -58,7 +60,8 @@ class Database:
         size, url = pool or settings.database_pool, settings.database_url.get_secret_value()
         connect = conninfo(url, name)
         prepares: dict[str, Any] = {} if settings.database_prepare else {"prepare_threshold": None}
-        once = conninfo(url, name, PLANNED_ONCE) if settings.database_prepare else connect
+        plan_once = plan_once and settings.database_prepare
+        once = conninfo(url, name, PLANNED_ONCE) if plan_once else connect
         self.direct = Direct(once, size=size, patience=self._patience, ring=ring, options=prepares)
         self._engine = create_async_engine(
             DRIVER,

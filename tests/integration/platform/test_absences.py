@@ -157,13 +157,18 @@ async def test_sessions_that_must_not_write_are_left_when_others_may(databases: 
 
 
 @pytest.mark.parametrize(
-    ("prepare", "driver"), [(True, ("force_generic_plan", "off")), (False, ("auto", "on"))]
+    ("prepare", "once", "driver"),
+    [
+        (True, True, ("force_generic_plan", "off")),
+        (False, True, ("auto", "on")),
+        (True, False, ("auto", "on")),
+    ],
 )
 async def test_only_what_the_driver_prepares_is_planned_once(
-    postgres_server: str, *, prepare: bool, driver: tuple[str, str]
+    postgres_server: str, *, prepare: bool, once: bool, driver: tuple[str, str]
 ) -> None:
     settings = make_settings(database_url=postgres_server, database_prepare=prepare)
-    opened = Database(settings, ring=lambda _topic, _key: None)
+    opened = Database(settings, ring=lambda _topic, _key: None, plan_once=once)
     shown = b"SELECT current_setting('plan_cache_mode') AS mode, current_setting('enable_seqscan') AS scan"
     (row,) = await opened.direct.read(shown, {})
     async with opened.transaction() as tx:
