@@ -24,9 +24,9 @@ SESSION = {
     "timezone": "UTC",
 }
 
-# What sessions for the driver's own statements (`direct`) are told besides. These are few, and each is
-# written for one plan, over indexes: so it is planned once on each connection, and not anew the first five
-# times. That may be while a table is empty, when to read it all looks cheapest.
+# What sessions for the driver's own statements (`direct`) of workers and apis are told besides. These are
+# few, and each is written for one plan, over indexes: so it is planned once on each connection, and not
+# anew the first five times. That may be while a table is empty, when to read it all looks cheapest.
 PLANNED_ONCE = {"enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"}
 
 # How soon a server that is gone is given up, unless DATABASE_URL says otherwise.

@@ -36,7 +36,7 @@ from tests.conftest import make_project, make_settings
 from tests.fixtures import sending
 from tests.fixtures.databases import Databases
 from tests.fixtures.making import DAY, IMAGE, KEPT, LEASE, NOTHING, asked
-from tests.fixtures.plans import DIRECT, Node, Within, nodes, planned_once
+from tests.fixtures.plans import DIRECT, Node, Within, nodes, planned, planned_once
 
 _FINISHED = 20_000
 # What is not over, in the newest two projects of three: of 1,000 jobs 100 in flight, 50 paid, 50 parked.
@@ -315,9 +315,9 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
         {"ix_jobs_erased"},
     ),
     "look of an action": (_look_ahead, {"ix_jobs_newest", "ix_jobs_retried_from"}),
-    "running actions": (lambda tx, _: actions.running(Within(tx)), set()),
+    "running actions": (lambda tx, _: actions.running(tx), set()),
     "jobs to be forgotten": (_erase, {"ix_jobs_customer", "ix_ledger_project_id"}),
-    "due erasures": (lambda tx, _: erasures.due(Within(tx)), set()),
+    "due erasures": (lambda tx, _: erasures.due(tx), set()),
     "part of a file": (_export, {"ix_jobs_newest"}),
     "listing by time": (
         lambda tx, on: jobs.listing(tx, on.caller.project_id, _LONG_AGO, 20),
@@ -328,11 +328,11 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
         {"pk_jobs"},
     ),
     "dispatch": (
-        lambda tx, _: jobs.dispatch(Within(tx), 200, lease=LEASE, typical_call=NOTHING),
+        lambda tx, _: jobs.dispatch(tx, 200, lease=LEASE, typical_call=NOTHING),
         {"ix_jobs_ready", "ix_jobs_paid", "ix_jobs_key_waiting", "ix_jobs_lease_until", "pk_jobs"},
     ),
     "hand back": (
-        lambda tx, on: jobs.hand_back(Within(tx), [Dispatch(on.waiting, 1)]),
+        lambda tx, on: jobs.hand_back(tx, [Dispatch(on.waiting, 1)]),
         {"pk_jobs"},
     ),
     "start": (_start, {"pk_jobs"}),
@@ -348,28 +348,28 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
         lambda tx, on: jobs.cancel(tx, on.presenter, on.caller.project_id, on.waiting),
         {"pk_jobs"},
     ),
-    "renew": (lambda tx, on: jobs.renew(Within(tx), [on.running], LEASE), {"pk_jobs"}),
+    "renew": (lambda tx, on: jobs.renew(tx, [on.running], LEASE), {"pk_jobs"}),
     "to do": (
-        lambda tx, _: agenda.to_do(Within(tx), lease=LEASE, typical_call=NOTHING),
+        lambda tx, _: agenda.to_do(tx, lease=LEASE, typical_call=NOTHING),
         {"ix_jobs_lease_until", "ix_jobs_queue_expires_at", "ix_deliveries_next_at"},
     ),
-    "overdue": (lambda tx, _: jobs.overdue(Within(tx), 100), {"ix_jobs_lease_until"}),
+    "overdue": (lambda tx, _: jobs.overdue(tx, 100), {"ix_jobs_lease_until"}),
     "reap": (_reap, {"pk_jobs", "uq_attempts_job_id_number"}),
     "expire": (_expire, {"pk_jobs"}),
     "late": (
-        lambda tx, _: jobs.late(Within(tx), 100, NOTHING),
+        lambda tx, _: jobs.late(tx, 100, NOTHING),
         {"ix_jobs_queue_expires_at", "ix_jobs_deadline"},
     ),
     "look ahead": (
-        lambda tx, _: jobs.look(Within(tx), make_settings()),
+        lambda tx, _: jobs.look(tx, make_settings()),
         {"ix_jobs_ready", "ix_jobs_key_waiting", "ix_jobs_paid", "ix_jobs_lease_until"},
     ),
     "room for deliveries": (
-        lambda tx, _: deliveries.capacity(Within(tx), seen=LEASE),
+        lambda tx, _: deliveries.capacity(tx, seen=LEASE),
         {"ix_deliveries_next_at", "ix_deliveries_lease"},
     ),
     "wake": (
-        lambda tx, _: deliveries.wake(Within(tx), 200, LEASE, cap=64, rate=100),
+        lambda tx, _: deliveries.wake(tx, 200, LEASE, cap=64, rate=100),
         {"ix_deliveries_waiting", "ix_deliveries_lease", "pk_deliveries"},
     ),
     "wake here": (_wake_here, {"ix_deliveries_waiting", "ix_deliveries_lease", "pk_deliveries"}),
@@ -380,15 +380,15 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
     ),
     "unknown charges": (lambda tx, _: jobs.unknown_charges(tx, limit=50), {"ix_attempts_unknown"}),
     "backlog": (
-        lambda tx, _: backlog.read(Within(tx), seen=LEASE),
+        lambda tx, _: backlog.read(tx, seen=LEASE),
         {"ix_attempts_unknown", "ix_deliveries_lease"},
     ),
-    "waiting": (lambda tx, _: backlog.waiting(Within(tx)), set()),  # any of the backlog's
+    "waiting": (lambda tx, _: backlog.waiting(tx), set()),  # any of the backlog's
     "demand": (
-        lambda tx, _: demand.wanted(Within(tx), limit=40, tries_cap=8),
+        lambda tx, _: demand.wanted(tx, limit=40, tries_cap=8),
         {"ix_jobs_ready", "ix_jobs_lease_until"},
     ),
-    "drifts": (lambda tx, _: prices.drifts(Within(tx)), {"pk_attempts", "pk_jobs"}),
+    "drifts": (lambda tx, _: prices.drifts(tx), {"pk_attempts", "pk_jobs"}),
     "now": (
         lambda tx, on: present.read(tx, make_settings(), present.of(on.caller, "UTC")),
         {"ix_jobs_finished_at", "ix_attempts_unknown"},  # and those made by either index with `id`
@@ -547,15 +547,9 @@ async def _plans(ground: Ground, act: Act, *, without: str | None = None) -> lis
                 await tx.execute(text(f"DROP INDEX {without}"))
             with _overheard() as heard:
                 await act(tx, ground)
-            connection = await tx.connection()
             for statement, parameters, direct in heard:
-                if direct:
-                    plan = await planned_once(tx, statement.encode(), parameters)
-                else:
-                    explain = f"EXPLAIN (FORMAT JSON) {statement}"
-                    explained = await connection.exec_driver_sql(explain, parameters)
-                    plan = explained.scalar_one()[0]["Plan"]
-                found += nodes(plan)
+                plan = planned_once if direct else planned
+                found += nodes(await plan(tx, statement.encode(), parameters))
             raise _TakenBack
     assert found
     return found
