@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import any_, func, select, text
 
 from models import ids
 from models.money import budgets, hours
@@ -53,15 +53,20 @@ async def audit(database: Database) -> list[Difference]:
 async def audit_lately(database: Database, within: timedelta) -> list[Difference]:
     """Return every difference of jobs that something was booked for within this time."""
     async with database.transaction() as tx:
-        booked = (
-            select(LedgerEntry.job_id).where(LedgerEntry.at >= text("now() - :within")).distinct()
-        )
-        touched = list(await tx.scalars(booked, {"within": within}))
+        touched = await booked_lately(tx, within)
     found: list[Difference] = []
     for start in range(0, len(touched), _BATCH):
         async with database.transaction() as tx:
             found += await of_jobs(tx, touched[start : start + _BATCH])
     return found
+
+
+async def booked_lately(tx: Transaction, within: timedelta) -> list[UUID]:
+    """Return the jobs that something was booked for within this time."""
+    projects = func.array(select(Project.id).scalar_subquery())  # the index begins with them
+    lately = LedgerEntry.project_id == any_(projects), LedgerEntry.at >= text("now() - :within")
+    booked = select(LedgerEntry.job_id).where(*lately).distinct()
+    return list(await tx.scalars(booked, {"within": within}))
 
 
 async def of_jobs(tx: Transaction, jobs: Sequence[UUID]) -> list[Difference]:

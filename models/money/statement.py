@@ -199,7 +199,7 @@ def _without_a_line(
     return found.order_by(Attempt.sent_at, Attempt.id)
 
 
-# Attempts arrive in the order of `sent_at`, so this reads the few pages around the lines.
+# `sent_at` is bounded for its index: this reads the calls around the lines.
 _BY_INFERENCE = text("""
     WITH asked AS MATERIALIZED (
         SELECT id, reference, at FROM account_lines

@@ -44,8 +44,7 @@ class Attempt(Base):
         CheckConstraint("finished_at IS NOT NULL OR charge = 'unknown'", "under_way_is_unknown"),
         UniqueConstraint("job_id", "number"),
         Index("ix_attempts_unknown", "sent_at", postgresql_where=text("charge = 'unknown'")),
-        # Rows arrive in this order, so a few pages tell what was sent in the last minutes.
-        Index("ix_attempts_sent_at", "sent_at", postgresql_using="brin"),
+        Index("ix_attempts_by_time", "sent_at"),
     )
 
 

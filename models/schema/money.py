@@ -46,8 +46,7 @@ class LedgerEntry(Base):
         CheckConstraint(one_of("kind", LedgerKind), "kind"),
         UniqueConstraint("job_id", "attempt", "kind", "reference"),
         Index("ix_ledger_project_id", "project_id", "id"),
-        # Entries arrive in this order.
-        Index("ix_ledger_at", "at", postgresql_using="brin"),
+        Index("ix_ledger_by_time", "project_id", "at"),
         Index("ix_ledger_made_at", "made_at", postgresql_where=text("made_at IS NOT NULL")),
     )
 

@@ -132,6 +132,35 @@ _TOTALS = """
 """
 
 
+def test_indexes_that_were_made_before_are_taken_and_broken_ones_made_anew(empty: str) -> None:
+    engine = open_engine(empty)
+    with engine.begin() as connection:
+        command.upgrade(config(connection), "0030")
+    with psycopg.connect(empty, autocommit=True) as operator_:
+        operator_.execute("CREATE INDEX CONCURRENTLY ix_ledger_by_time ON ledger (project_id, at)")
+        operator_.execute("CREATE INDEX CONCURRENTLY ix_attempts_by_time ON attempts (sent_at)")
+        operator_.execute(
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_attempts_by_time'::regclass"
+        )
+        before = operator_.execute(_MADE).fetchall()
+        with engine.begin() as connection:
+            command.upgrade(config(connection), "head")
+            command.check(config(connection))
+        after = operator_.execute(_MADE).fetchall()
+    engine.dispose()
+    assert [valid for _, valid in before] == [False, True]
+    assert [valid for _, valid in after] == [True, True]
+    assert before[1] == after[1], "the ledger's was made twice"
+    assert before[0] != after[0]
+
+
+_MADE = """
+    SELECT indexrelid, indisvalid FROM pg_index
+     WHERE indexrelid IN ('ix_attempts_by_time'::regclass, 'ix_ledger_by_time'::regclass)
+     ORDER BY indexrelid::regclass::text
+"""
+
+
 def test_migrating_names_the_newest_revision_and_may_be_repeated(empty: str) -> None:
     newest = max((ROOT / "models/migrations/versions").glob("[0-9]*.py"))
     for _ in range(2):

@@ -397,6 +397,10 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
         lambda tx, on: bookings.lines(tx, on.caller.project_id, Selection(), 100),
         {"ix_ledger_project_id"},
     ),
+    "booked lately": (
+        lambda tx, _: audit.booked_lately(tx, timedelta(minutes=10)),
+        {"ix_ledger_by_time"},
+    ),
 }
 
 
@@ -458,11 +462,11 @@ async def test_a_report_of_a_month_reads_its_hours_and_not_its_jobs(
     assert "hour >= " in read.condition
     assert "hour < " in read.condition
     # Each time that is counted ends where it says: what came after it is not read, whatever its beginning.
-    since = [each.condition for each in found if each.index == "ix_ledger_at"]
+    since = [each.condition for each in found if each.index == "ix_ledger_by_time"]
     open_ended = [each for each in since if "at < " not in each]
     assert len(open_ended) < len(since)
-    begun = {datetime.fromisoformat(each.split("'")[1]) for each in open_ended}
-    assert min(begun) > datetime.now(UTC) - DAY
+    begun = [re.findall(r"\bat >= '([^']+)'", each) for each in open_ended]
+    assert min(datetime.fromisoformat(each) for (each,) in begun) > datetime.now(UTC) - DAY
 
 
 async def test_an_hour_is_folded_by_indexes(ground: Ground) -> None:
@@ -489,7 +493,7 @@ async def test_an_hour_is_folded_by_indexes(ground: Ground) -> None:
         ("late", "ix_jobs_queue_expires_at"),
         ("unknown charges", "ix_attempts_unknown"),
         ("reap deliveries", "ix_deliveries_lease"),
-        ("ledger", "ix_ledger_project_id"),
+        ("ledger", "ix_ledger_project_id, ix_ledger_by_time"),
     ],
 )
 async def test_without_its_index_it_would_read_the_history(
