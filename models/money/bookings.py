@@ -4,17 +4,31 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    SQLColumnExpression,
+    and_,
+    func,
+    literal,
+    select,
+    tuple_,
+    union_all,
+)
+from sqlalchemy.orm import aliased
 
 from models import ids
-from models.platform.db import Transaction
+from models.platform.db import Base, Transaction
 from models.schema import LedgerEntry
 from models.states import LedgerKind
 
 _PAGE = 1_000
 _LAST = (1 << 63) - 1  # of the ledger's ids
+# By no index: few lines are found by what they are about, and then sorted.
+_SORTED = LedgerEntry.id + 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +48,11 @@ async def lines(
     tx: Transaction, project_id: UUID, selection: Selection, limit: int
 ) -> tuple[list[LedgerEntry], bool]:
     """Read a page of the ledger, the newest booking first; returns it, and whether there is more."""
-    stmt = select(LedgerEntry).where(*_within(project_id, selection), *_narrow(selection))
-    newest = stmt.order_by(LedgerEntry.project_id.desc(), LedgerEntry.id.desc())
-    found = (await tx.scalars(newest.limit(limit + 1))).all()
+    parts = [
+        part.where(*_narrow(selection)).limit(limit + 1) for part in _parts(project_id, selection)
+    ]
+    line = aliased(LedgerEntry, union_all(*parts).subquery())
+    found = (await tx.scalars(select(line).order_by(line.id.desc()).limit(limit + 1))).all()
     return list(found[:limit]), len(found) > limit
 
 
@@ -58,29 +74,60 @@ async def pages(
         selection = replace(selection, before=found[-1].id if more else None)
 
 
-def _within(project_id: UUID, selection: Selection) -> Iterator[ColumnElement[bool]]:
-    """Bound the lines to a project's own, and to those before the last that was seen.
+def _parts(project_id: UUID, selection: Selection) -> Iterator[Select[*tuple[Any, ...]]]:
+    """Select the lines that are a project's own, before the last that was seen, and of a time; in parts.
+
+    A job has few lines. Of a time there are those that were booked when they were made, which lie beside
+    each other, and the few charges that were found out later.
+    """
+    start, end, last = selection.start, selection.end, selection.before or _LAST
+    mine, at, made_at = LedgerEntry.project_id == project_id, LedgerEntry.at, LedgerEntry.made_at
+    of_project = select(Base.metadata.tables["ledger"])
+    newest = of_project.order_by(LedgerEntry.project_id.desc(), LedgerEntry.id.desc())
+    few = of_project.where(mine, LedgerEntry.id < last).order_by(_SORTED.desc())
+    if selection.job_id is not None:
+        yield few.where(*_during(func.coalesce(made_at, at), selection))
+        return
+    if start is None and end is None:
+        yield newest.where(_between(project_id, literal(0), literal(last)))
+        return
+    yield few.where(*_during(made_at, selection))
+    edge = select(LedgerEntry.id).where(mine).limit(1)
+    first: ColumnElement[int] = literal(0)
+    beyond: ColumnElement[int] = literal(last)
+    if start is not None:
+        before = edge.where(at < ids.sooner(start)).order_by(at.desc())
+        first = func.coalesce(before.scalar_subquery(), first)
+    if end is not None:
+        after = edge.where(at >= ids.later(end)).order_by(at)
+        beyond = func.least(after.scalar_subquery(), beyond)
+    between = _between(project_id, first, beyond)
+    yield newest.where(between, made_at.is_(None), *_during(at, selection))
+
+
+def _between(
+    project_id: UUID, first: ColumnElement[int], beyond: ColumnElement[int]
+) -> ColumnElement[bool]:
+    """Bound the lines by their ids, without the two.
 
     Rows are compared, for with equality the planner may go through the lines of all projects by their id
-    until it has met enough of this one, which may have been idle for long. But it underrates what such a
-    comparison leaves: where an index of its own knows what is looked for, that one must look cheaper.
+    until it has met enough of this one, which may have been idle for long.
     """
-    last = selection.before or _LAST
-    if selection.job_id is None and selection.start is None:
-        place = tuple_(LedgerEntry.project_id, LedgerEntry.id)
-        yield from (place > tuple_(project_id, 0), place < tuple_(project_id, last))
-    else:
-        yield from (LedgerEntry.project_id == project_id, LedgerEntry.id < last)
+    place = tuple_(LedgerEntry.project_id, LedgerEntry.id)
+    return and_(place > tuple_(project_id, first), place < tuple_(project_id, beyond))
+
+
+def _during(
+    moment: SQLColumnExpression[datetime] | SQLColumnExpression[datetime | None],
+    selection: Selection,
+) -> Iterator[ColumnElement[bool]]:
+    if selection.start is not None:
+        yield moment >= selection.start
+    if selection.end is not None:
+        yield moment < selection.end
 
 
 def _narrow(selection: Selection) -> Iterator[ColumnElement[bool]]:
-    made = func.coalesce(LedgerEntry.made_at, LedgerEntry.at)
-    if selection.start is not None:
-        yield made >= selection.start
-        # No charge is booked before it was made.
-        yield LedgerEntry.at >= ids.sooner(selection.start)
-    if selection.end is not None:
-        yield made < selection.end
     columns = {
         LedgerEntry.job_id: selection.job_id,
         LedgerEntry.key_id: selection.key_id,

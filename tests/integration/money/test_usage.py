@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from itertools import combinations
 from typing import get_args
 from uuid import UUID
@@ -57,6 +58,21 @@ async def lines(bench: Bench, **chosen: object) -> list[tuple[int, str, int]]:
     )
     assert not more
     return [(each.attempt, each.kind, each.credits) for each in found]
+
+
+async def in_pages(bench: Bench, selection: Selection, size: int) -> list[int]:
+    """Read the ids of all selected lines, so many at a time."""
+    found: list[int] = []
+    more = True
+    while more:
+        page, more = await bench.do(
+            partial(
+                bookings.lines, project_id=bench.caller.project_id, selection=selection, limit=size
+            )
+        )
+        found += [each.id for each in page]
+        selection = replace(selection, before=found[-1] if found else None)
+    return found
 
 
 async def succeed(bench: Bench, **changes: object) -> UUID:
@@ -357,6 +373,37 @@ async def test_pages_give_every_line_once_and_hold_nothing_between_them(bench: B
         credits_ += [each.credits for each in page]
     assert sizes == [1_000, 1_000, 501]
     assert credits_ == [*range(2_500, 0, -1), PRICE]
+
+
+async def test_lines_of_a_time_are_those_made_in_it_whenever_they_were_booked(bench: Bench) -> None:
+    """Three days, a line every ten minutes; each fifth charge was found out later, up to a day."""
+    job, other = await bench.submit(), await bench.submit(prompt="another")
+    await bench.run("DELETE FROM ledger")
+    await bench.run(
+        "INSERT INTO ledger (at, made_at, project_id, key_id, job_id, attempt, kind, credits)"
+        " SELECT at, CASE WHEN n % 5 = 0 THEN at - n % 24 * interval '1 hour' END, project_id, key_id, id,"
+        " n, CASE n % 2 WHEN 0 THEN 'charge' ELSE 'hold' END, n"
+        " FROM jobs, generate_series(1, 432) n,"
+        " LATERAL (SELECT timestamptz '2026-05-01 00:00Z' + n * interval '10 minutes' AS at) booked"
+        " WHERE id = CASE n % 3 WHEN 0 THEN CAST(:other AS uuid) ELSE CAST(:id AS uuid) END ORDER BY n",
+        id=job, other=other,
+    )  # fmt: skip
+    of_time = (
+        "coalesce(made_at, at) >= coalesce(CAST(:start AS timestamptz), '-infinity')"
+        " AND coalesce(made_at, at) < coalesce(CAST(:end AS timestamptz), 'infinity')"
+    )
+    selections = {
+        "true": Selection(),
+        "kind = 'hold'": Selection(kind="hold"),
+        f"job_id = '{job}'": Selection(job_id=job),
+    }
+    times = [datetime(2026, 5, 1, tzinfo=UTC) + n * timedelta(hours=13) for n in range(-1, 7)]
+    for start, end in combinations((None, *times, None), 2):
+        for so, narrowed in selections.items():
+            selected = f"SELECT id FROM ledger WHERE {of_time} AND {so} ORDER BY id DESC"  # noqa: S608
+            booked = await bench.rows(selected, start=start, end=end)
+            found = await in_pages(bench, replace(narrowed, start=start, end=end), 50)
+            assert found == [each["id"] for each in booked]
 
 
 async def test_pages_of_nothing_are_one_empty_page(bench: Bench) -> None:

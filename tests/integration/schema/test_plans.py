@@ -226,6 +226,7 @@ async def _erase(tx: Transaction, on: Ground) -> None:
         await erasures.advance(tx, asked.id)
 
 
+_A_DAY = Selection(datetime.now(UTC) - 20 * DAY, datetime.now(UTC) - 19 * DAY)
 _LONG_AGO = Filter(created_before=datetime.now(UTC) - 20 * DAY)
 
 # Each: what is done, and the indexes that its statements must go by.
@@ -396,6 +397,10 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
     "ledger": (
         lambda tx, on: bookings.lines(tx, on.caller.project_id, Selection(), 100),
         {"ix_ledger_project_id"},
+    ),
+    "ledger of a time": (
+        lambda tx, on: bookings.lines(tx, on.caller.project_id, _A_DAY, 100),
+        {"ix_ledger_project_id", "ix_ledger_by_time", "ix_ledger_made_at"},
     ),
     "booked lately": (
         lambda tx, _: audit.booked_lately(tx, timedelta(minutes=10)),
