@@ -96,6 +96,11 @@ JOB_READY = "status = 'queued' AND run_after IS NOT NULL AND phase = 'call'"
 JOB_PAID = "status = 'queued' AND phase = 'keep'"
 JOB_PARKED = "status = 'queued' AND waiting_reason = 'concurrency_key'"
 JOB_UNFUNDED = "status = 'queued' AND waiting_reason = 'budget'"
+# Any of the first three. Whether there is one at all is asked all the time, and as no other index has it:
+# statistics that are old, or know a long history best, take a backlog for a few rows, to be read whole.
+JOB_WAITS = (
+    "status || '' = 'queued' AND (run_after IS NOT NULL OR waiting_reason = 'concurrency_key')"
+)
 DELIVERY_DUE = "state = 'pending' AND next_at <= now()"
 
 

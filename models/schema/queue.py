@@ -13,6 +13,7 @@ from models.states import (
     JOB_READY,
     JOB_UNCALLED,
     JOB_UNFUNDED,
+    JOB_WAITS,
 )
 
 # Of the table of jobs.
@@ -48,6 +49,7 @@ QUEUED = (
         "id",
         postgresql_where=text(JOB_UNFUNDED),
     ),
+    Index("ix_jobs_waits", "phase", "run_after", postgresql_where=text(JOB_WAITS)),
     Index("ix_jobs_backlog", "project_id", postgresql_where=text("status = 'queued'")),
     Index(
         "ix_jobs_queue_expires_at",

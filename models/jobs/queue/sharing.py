@@ -18,7 +18,7 @@ from sqlalchemy import text
 from models.coordination import aside
 from models.platform.db.statements import prepared
 from models.provider import gates, pauses
-from models.states import JOB_IN_FLIGHT, JOB_PAID, JOB_PARKED, JOB_READY
+from models.states import JOB_IN_FLIGHT, JOB_PAID, JOB_PARKED, JOB_READY, JOB_WAITS
 
 KEPT = 8  # of so many places that the others have left a project leaves one free
 LATELY = 1_000
@@ -52,8 +52,9 @@ _CALLED = f"{_RELEASED}, waiting_reason = 'queue', run_after = now()"
 TRY = text(f"UPDATE jobs SET {_CALLED} WHERE id = :job AND status = 'queued'")  # noqa: S608 - ours
 
 # What is paid waits for no turn, no cap and no gate: its image's URL dies.
-_PAID = f"""{JOB_PAID} AND run_after <= now()
+_DUE_PAID = """run_after <= now()
            AND NOT EXISTS (SELECT FROM pauses WHERE scope = 'all')"""
+_PAID = f"{JOB_PAID} AND {_DUE_PAID}"
 
 # Longest due first.
 _PAID_FIRST = f"SELECT id FROM jobs WHERE {_PAID} AND {_SOUND} ORDER BY run_after, id LIMIT :slots"  # noqa: S608 - ours
@@ -70,20 +71,10 @@ PAID = prepared(
 )
 
 
-def _some(what: str, order: str) -> str:
-    """Ask whether there is a job: by the index with this order, or all that waits might be read."""
-    found = f"SELECT FROM jobs WHERE {what} ORDER BY {order} LIMIT 1"
-    return f"EXISTS (SELECT FROM ({found}) first)"
-
-
-# Whether there is anything of either kind: one look at each index, however much waits and is not due.
-PAID_WAIT = _some(_PAID, "run_after, id")
-CALLS_WAIT = " OR ".join(
-    (
-        _some(JOB_READY, "project_id, model, rank, id"),
-        _some(JOB_PARKED, "project_id, concurrency_key, rank, id"),
-    )
-)
+# Whether anything waits: what is paid and due, and calls, due or not. Each is one look, however much waits.
+PAID_WAIT = f"""EXISTS (
+        SELECT FROM jobs WHERE {JOB_WAITS} AND phase = 'keep' AND {_DUE_PAID})"""
+CALLS_WAIT = f"EXISTS (SELECT FROM jobs WHERE {JOB_WAITS} AND phase = 'call')"
 
 # Ends with `chosen`: the calls whose turn it is.
 _CHOOSE = f"""

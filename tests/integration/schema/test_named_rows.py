@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from models import jobs
 from models.accounts.callers import Caller
-from models.jobs import Dispatch, Kept, Received
+from models.jobs import Dispatch, Kept, Received, agenda
 from models.jobs.attempts import Ref
 from models.jobs.view import Presenter
 from models.platform.db import Database
@@ -214,7 +214,7 @@ async def _hand_on(on: Ground, direct: Explained) -> int:
     for n, each in enumerate(ended):
         await direct.run(move.encode(), {"lane": f"url:{n % _PLACES}", "id": each})
     tries = [Tried(each, 1, datetime.now(UTC), DELIVERED) for each in ended]
-    direct.looked_at = 0
+    direct.nodes.clear()
     written, had = await deliveries.hand_on(
         direct, on.presenter.vault, tries, [True] * _ASKED, free=_PLACES_FREE, lease=LEASE, cap=_ASKED,
         rate=10_000,
@@ -255,6 +255,31 @@ async def test_a_plan_that_was_made_while_all_was_empty_finds_by_name_too(
     assert [each for each in found if each.reads_history] == []
     if act in _NAMED_ONCE:  # the others count what is in flight
         assert {each.index for each in found} & _OF_FLIGHT == set()
+
+
+async def _to_do(_: Ground, direct: Explained) -> int:
+    return len(await agenda.to_do(direct, lease=LEASE, typical_call=NOTHING))
+
+
+async def _look(_: Ground, direct: Explained) -> int:
+    return (await jobs.look(direct, make_settings())).calls_wait
+
+
+_ASK_WHAT_WAITS: list[Act] = [_to_do, _look, _receive, _succeed]
+
+
+@pytest.mark.parametrize("act", _ASK_WHAT_WAITS, ids=lambda act: act.__name__.strip("_"))
+async def test_whether_anything_waits_is_one_look_however_much_does(
+    ground: Ground, act: Act
+) -> None:
+    with suppress(_TakenBack):
+        async with ground.database.transaction() as tx:
+            direct = Explained(tx, once=act in _NAMED_ONCE)
+            assert await act(ground, direct)
+            read = {each.index: each.rows for each in direct.nodes}
+            raise _TakenBack
+    assert "ix_jobs_waits" in read
+    assert read.get("ix_jobs_backlog", 0) == 0
 
 
 async def _explained(ground: Ground, act: Act, *, analysed: bool = False) -> tuple[int, float]:

@@ -363,7 +363,7 @@ _ACTS: dict[str, tuple[Act, set[str]]] = {
     ),
     "look ahead": (
         lambda tx, _: jobs.look(tx, make_settings()),
-        {"ix_jobs_ready", "ix_jobs_key_waiting", "ix_jobs_paid", "ix_jobs_lease_until"},
+        {"ix_jobs_waits", "ix_jobs_lease_until"},
     ),
     "room for deliveries": (
         lambda tx, _: deliveries.capacity(tx, seen=LEASE),
