@@ -7,7 +7,7 @@ from api.contract.openapi.answers import KEY, KEY_MADE, KEYS
 from api.contract.openapi.refusals import REFUSALS
 from api.contract.requests.keys import KeyBody, RotateBody
 from api.dependencies.bodies import JsonRoute
-from api.dependencies.deps import Admin, Here, KeyId, Reading, Tx
+from api.dependencies.deps import Admin, Here, KeyId, LivingTx, Reading
 from models.accounts import api_keys, caps
 
 router = APIRouter(
@@ -21,7 +21,7 @@ _A_DAY = RotateBody()
 
 
 @router.post("", status_code=201, responses=KEY_MADE)
-async def create_key(caller: Admin, body: KeyBody, tx: Tx, here: Here) -> Response:
+async def create_key(caller: Admin, body: KeyBody, tx: LivingTx, here: Here) -> Response:
     """Create an API key. It is in this answer, and never shown again."""
     key = api_keys.new_key()
     scopes = tuple(body.scopes)
@@ -38,14 +38,14 @@ async def list_keys(caller: Admin, tx: Reading) -> Response:
 
 
 @router.delete("/{id}", responses=KEY)
-async def revoke_key(caller: Admin, key_id: KeyId, tx: Tx) -> Response:
+async def revoke_key(caller: Admin, key_id: KeyId, tx: LivingTx) -> Response:
     """Revoke a key; within 5 seconds no process accepts it any more."""
     return JsonAnswer(api_keys.show_key(await api_keys.revoke_key(tx, key_id, caller.project_id)))
 
 
 @router.post("/{id}/rotate", status_code=201, responses=KEY_MADE)
 async def rotate_key(
-    caller: Admin, key_id: KeyId, tx: Tx, here: Here, body: RotateBody = _A_DAY
+    caller: Admin, key_id: KeyId, tx: LivingTx, here: Here, body: RotateBody = _A_DAY
 ) -> Response:
     """Create a key like this one, which itself works for `grace` seconds more."""
     key = api_keys.new_key()

@@ -18,7 +18,7 @@ from api.contract.openapi.answers import (
 from api.contract.openapi.refusals import REFUSALS
 from api.contract.requests.webhooks import EndpointBody, EndpointChanges
 from api.dependencies.bodies import JsonRoute
-from api.dependencies.deps import EndpointId, Here, Hooker, Reading, Tx
+from api.dependencies.deps import EndpointId, Here, Hooker, LivingTx, Reading, Tx
 from api.dependencies.state import State
 from api.submitting.submission import check_url
 from models import ids
@@ -40,7 +40,7 @@ _UNSEEN = {"cache-control": "no-store"}  # of answers that show a secret
 
 
 @router.post("", status_code=201, responses=ENDPOINT_MADE)
-async def create_endpoint(body: EndpointBody, caller: Hooker, tx: Tx, here: Here) -> Response:
+async def create_endpoint(body: EndpointBody, caller: Hooker, tx: LivingTx, here: Here) -> Response:
     """Register an endpoint. Its secret is in this answer; its own is never shown again."""
     check_url(here, body.url, "/url")
     most, owner = here.settings.endpoints_max, caller.project_id
@@ -65,7 +65,7 @@ async def get_project_secret(caller: Hooker, tx: Tx, here: Here) -> Response:
 
 
 @router.post("/project-secret/rotate", responses=SECRET_ROTATED)
-async def rotate_project_secret(caller: Hooker, tx: Tx, here: Here) -> Response:
+async def rotate_project_secret(caller: Hooker, tx: LivingTx, here: Here) -> Response:
     """Sign with a fresh secret, and for 24 hours with the present one too."""
     fresh = signing.new_secret()
     until = await projects.rotate_webhook_secret(tx, here.vault, caller.project_id, fresh)
@@ -91,7 +91,7 @@ async def get_endpoint_health(caller: Hooker, endpoint_id: EndpointId, tx: Readi
 
 @router.patch("/{id}", responses=ENDPOINT)
 async def update_endpoint(
-    caller: Hooker, endpoint_id: EndpointId, body: EndpointChanges, tx: Tx, here: Here
+    caller: Hooker, endpoint_id: EndpointId, body: EndpointChanges, tx: LivingTx, here: Here
 ) -> Response:
     """Change the fields that are given. `enabled: false` holds pending and later deliveries for replay."""
     if "url" in body.changes:
@@ -101,7 +101,9 @@ async def update_endpoint(
 
 
 @router.post("/{id}/enable", responses=ENDPOINT)
-async def enable_endpoint(caller: Hooker, endpoint_id: EndpointId, tx: Tx, here: Here) -> Response:
+async def enable_endpoint(
+    caller: Hooker, endpoint_id: EndpointId, tx: LivingTx, here: Here
+) -> Response:
     """Enable an endpoint again. What is held for it stays held, until it is replayed."""
     changed = await endpoints.change(tx, caller.project_id, endpoint_id, {"enabled": True})
     return JsonAnswer(_shown(here, changed))
@@ -109,7 +111,7 @@ async def enable_endpoint(caller: Hooker, endpoint_id: EndpointId, tx: Tx, here:
 
 @router.post("/{id}/rotate", responses=ENDPOINT_ROTATED)
 async def rotate_endpoint_secret(
-    caller: Hooker, endpoint_id: EndpointId, tx: Tx, here: Here
+    caller: Hooker, endpoint_id: EndpointId, tx: LivingTx, here: Here
 ) -> Response:
     """Sign with a fresh secret and key pair, and until `old_secret_until` with the present ones too."""
     made, secret = await endpoints.rotate(tx, here.vault, caller.project_id, endpoint_id)

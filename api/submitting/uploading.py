@@ -10,6 +10,7 @@ from fastapi import Request
 from api.contract.requests.files import FileFields, FileUrl
 from api.dependencies.state import State
 from api.submitting.submission import check_url
+from models.accounts import living
 from models.accounts.callers import Caller
 from models.errors import FieldError, InvalidRequest, StillRunning
 from models.images import fetches, files
@@ -72,6 +73,7 @@ async def _fetched(
     check_url(here, asked.url, "/url")
     project_id = caller.project_id
     async with here.turns.open(project_id) as tx:
+        await living.demand_project(tx, project_id)
         fetch_id, began = await fetches.ask(tx, project_id, asked.url, asked.customer)
     found = await here.waiting.fetched(request, project_id, fetch_id, _FETCHED_IN)
     if found.problem is not None:

@@ -11,6 +11,7 @@ __all__ = [
     "expiring",
     "idempotency",
     "keyrings",
+    "living",
     "naming",
     "operators",
     "projects",

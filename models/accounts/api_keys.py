@@ -12,23 +12,21 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from uuid import UUID
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import func, insert, select, update
 
 from models import ids
+from models.accounts import living
+from models.accounts.living import LIVING
 from models.audit_log import recording
 from models.errors import Conflict, InvalidRequest, Misconfigured, NotFound
 from models.platform.db import Transaction
 from models.platform.jsonable import Json, time
-from models.schema import ApiKey, Project
+from models.schema import ApiKey
 from models.states import SCOPES, AuditAction
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 _FORM = re.compile(r"dr_live_([0-9a-z]{12})_([0-9a-z]{40})([0-9a-z]{7})")
-
-LIVING = ApiKey.revoked_at.is_(None) & or_(
-    ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()
-)
 
 
 def new_key() -> str:
@@ -116,8 +114,7 @@ async def _register(
     if existing is not None:
         _demand_same(existing, project_id, secret_hash)
         return existing, False
-    owner = select(Project.id).where(Project.id == project_id)
-    await tx.execute(owner.with_for_update(key_share=True))
+    await living.lock(tx, project_id)
     made = await tx.scalars(
         insert(ApiKey)
         .values(
@@ -166,11 +163,6 @@ async def used(tx: Transaction, key_ids: Sequence[UUID]) -> None:
     await tx.execute(update(ApiKey).where(ApiKey.id.in_(free)).values(last_used_at=func.now()))
 
 
-async def is_living(tx: Transaction, key_id: UUID) -> bool:
-    """Return whether a key still works: it was neither revoked, nor has it expired."""
-    return bool(await tx.scalar(select(LIVING).where(ApiKey.id == key_id)))
-
-
 async def rotate_key(
     tx: Transaction, project_id: UUID, key_id: UUID, grace_seconds: int, fresh: str
 ) -> ApiKey:
@@ -192,6 +184,8 @@ async def rotate_key(
 
 async def revoke_key(tx: Transaction, key_id: UUID, project_id: UUID | None = None) -> ApiKey:
     """Revoke a key at once; `project_id` is the project that asks, None an operator. Raises `NotFound`."""
+    owner = select(ApiKey.project_id).where(ApiKey.id == key_id)
+    await living.lock(tx, project_id or await tx.scalar(owner))
     revoked = await expire_key(tx, project_id, key_id)
     if revoked.revoked_at == await tx.scalar(select(func.now())):
         await _log(tx, "key.revoked", revoked, {"name": revoked.name, "hint": hint(revoked)})

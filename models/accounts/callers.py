@@ -7,7 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Text, any_, select
 
-from models.accounts.api_keys import LIVING, parts_of
+from models.accounts.api_keys import parts_of
+from models.accounts.living import LIVING
 from models.errors import ScopeMissing
 from models.platform.db.statements import Reader, Row, given, prepared
 from models.schema import ApiKey, Project

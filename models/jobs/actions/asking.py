@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, select, update
 
 from models import ids
+from models.accounts import living
 from models.accounts.callers import NOBODY, Caller
 from models.audit_log import recording
 from models.errors import LimitReached, NotFound
@@ -70,6 +71,7 @@ async def request(
     """
     if wish.kind == "retry":
         demand_accepting(caller)
+    await living.demand_project(tx, caller.project_id)
     before = await wished_before(tx, Action, ids.ACTION, caller.project_id, wish.name)
     if before is not None:
         return before, True

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, delete, func, select, text, update
 
 from models import ids
-from models.accounts import api_keys
+from models.accounts import living
 from models.accounts.callers import Caller
 from models.audit_log import actors
 from models.audit_log.actors import Actor
@@ -61,7 +61,7 @@ async def look(tx: Transaction, action_id: UUID) -> Look | None:
     action = await tx.get(Action, action_id)
     if action is None or action.status != "running":
         return None
-    if action.key_id is not None and not await api_keys.is_living(tx, action.key_id):
+    if action.key_id is not None and not await living.is_living(tx, action.key_id):
         await _stop(tx, action, "key_revoked", "The API key that asked for it no longer works.")
         return None
     filter_ = replace(choosing.read(action.filter), after=action.cursor)

@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from models import ids
+from models.accounts import living
 from models.accounts.callers import Caller
 from models.errors import LimitReached, Unavailable
 from models.jobs.batches import rows
@@ -117,6 +118,7 @@ async def begin(
 ) -> UUID | None:
     """Write the row of a batch; None when one of this name is there already. Raises `ProjectSuspended`."""
     demand_accepting(caller)
+    await living.demand_project(tx, caller.project_id)
     route, key, fingerprint = idempotency or (None, None, None)
     made = insert(Batch).values(
         id=ids.new(),

@@ -90,7 +90,11 @@ async def _insert(
 
 _OWNER = (
     select(Project.id)
-    .where(Project.id == given("project_id", Uuid()), ~Project.budgeted)
+    .where(
+        Project.id == given("project_id", Uuid()),
+        ~Project.budgeted,
+        Project.deleted_at.is_(None),
+    )
     .with_for_update(read=True, key_share=True)
     .cte("owner")
 )

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Uuid, func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from models.accounts import living
 from models.accounts.callers import Caller
 from models.errors import QueueFull, Unavailable
 from models.images import collector
@@ -97,6 +98,7 @@ async def _accept(
     row: Mapping[str, object] = _NO_ROW,
 ) -> tuple[Job, bool]:
     """Make a job whose price no budget has been asked about yet."""
+    await living.demand_project(tx, caller.project_id)
     for _ in range(_TURNS):
         place = following.QUEUE
         if submission.reuse == "exact":

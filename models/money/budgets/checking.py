@@ -184,7 +184,8 @@ _GIVE_BACK = _moving(
 # gives the project's id when every budget has its window of today, and room in it. They are taken in order.
 ROOM = text(f"""
     WITH locked AS (
-        SELECT id, xmin AS version FROM projects WHERE id = :project_id FOR KEY SHARE
+        SELECT id, xmin AS version FROM projects
+         WHERE id = :project_id AND deleted_at IS NULL FOR KEY SHARE
     ), due AS (
         SELECT b.id, CASE b.mode WHEN 'hard' THEN b."limit" END AS most,
                {STARTS.format(moment="now()")} AS starts_at

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import text
 
 from models import ids
-from models.accounts import api_keys, callers, caps, projects
+from models.accounts import api_keys, callers, caps, living, projects
 from models.accounts.callers import Caller
-from models.errors import InvalidRequest, Misconfigured, NotFound, ScopeMissing
+from models.errors import InvalidRequest, Misconfigured, NotFound, ScopeMissing, Unauthenticated
 from models.platform.db import Transaction
 from models.platform.vault import Vault
 from models.schema import ApiKey
@@ -130,6 +130,26 @@ async def test_a_key_is_made_while_a_budget_that_was_to_be_changed_is_made_anew(
             await asyncio.sleep(0.01)
         await tx.execute(text("SELECT id FROM projects WHERE id = :id FOR UPDATE"), asked)
     await making
+    assert len(await bench.do(lambda tx: api_keys.list_keys(tx, project_id))) == 2
+
+
+async def test_a_key_that_is_being_revoked_makes_no_other(bench: Bench) -> None:
+    """Whoever asks waits for the end of the revocation, and a revocation for whoever has asked before."""
+    project_id, key_id = bench.caller.project_id, bench.caller.key_id
+
+    async def make(tx: Transaction) -> None:
+        await living.demand(tx, key_id, project_id)
+        await api_keys.create_key(tx, project_id, "another", ("admin",), api_keys.new_key())
+
+    async with bench.database.transaction() as tx:
+        await make(tx)
+        revoking = asyncio.create_task(bench.do(lambda tx: api_keys.revoke_key(tx, key_id)))
+        while not await bench.rows(_WAITS):  # noqa: ASYNC110 - for Postgres
+            await asyncio.sleep(0.01)
+    assert (await revoking).revoked_at is not None
+    assert len(await bench.do(lambda tx: api_keys.list_keys(tx, project_id))) == 2
+    with pytest.raises(Unauthenticated, match="revoked"):
+        await bench.do(make)
     assert len(await bench.do(lambda tx: api_keys.list_keys(tx, project_id))) == 2
 
 

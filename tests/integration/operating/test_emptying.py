@@ -1,16 +1,19 @@
 """Deleting a project: what is theirs goes, what was paid stays written, and nobody else loses anything."""
 
+import asyncio
 from functools import partial
 from uuid import UUID
 
 import pytest
 from celery import Celery
 
-from models.accounts import callers, projects
+from models import jobs
+from models.accounts import callers, living, projects
 from models.audit_log import verifying
-from models.errors import NotFound
+from models.errors import NotFound, Unauthenticated
 from models.images import files
 from models.images.files import Picture
+from models.jobs import Candidate
 from models.money import budgets
 from models.money.budgets import Rule
 from models.operating import emptying, tenants
@@ -20,10 +23,13 @@ from models.settings import Settings
 from models.webhooks import endpoints
 from models.webhooks.endpoints import Wish
 from tests.conftest import make_project
-from tests.fixtures.making import DAY, Bench
+from tests.fixtures.making import DAY, Bench, asked
 from worker.dispatcher.duties import emptying as duty
 from worker.dispatcher.duty import Dispatcher
 
+_WAITS = """
+    SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
+"""
 LEFT = ("api_keys", "ledger", "projects", "usage_hours", "usage_totals", "audit_log", "remnants")
 
 
@@ -164,3 +170,31 @@ async def test_a_dispatcher_empties_it_by_itself(
     assert project["emptied_at"] is not None
     assert await bench.rows("SELECT 1 FROM jobs") == []
     assert await bench.rows("SELECT 1 FROM set_aside") == []
+
+
+async def test_a_deletion_waits_for_whoever_found_the_project_there(
+    bench: Bench, vault: Vault
+) -> None:
+    project_id = bench.caller.project_id
+    async with bench.database.transaction() as tx:
+        await living.demand_project(tx, project_id)
+        removing = asyncio.create_task(remove(bench, vault))
+        while not await bench.rows(_WAITS):  # noqa: ASYNC110 - for Postgres
+            await asyncio.sleep(0.01)
+        await jobs.submit(tx, bench.presenter, bench.caller, asked())
+    await removing
+    assert await rounds(bench, project_id)
+    assert await bench.rows("SELECT id FROM jobs") == []
+
+
+async def test_nothing_more_is_accepted_from_the_moment_it_is_deleted(
+    bench: Bench, vault: Vault
+) -> None:
+    candidate = Candidate.of(bench.caller, asked(), None)
+    direct = bench.database.direct
+    await remove(bench, vault)
+    for budgeted in (False, True):
+        assert await jobs.admit_several(direct, [candidate], budgeted=budgeted) == {}
+    with pytest.raises(Unauthenticated):
+        await bench.submit()
+    assert await bench.rows("SELECT id FROM jobs") == []
