@@ -2,17 +2,20 @@
 
 Sealed text is one or more secrets with spaces between, the newest first: `whsec_… whsk_…`, or `whsec_…`
 alone. A secret that a rotation replaces goes on signing, beside the new one, for a day. A second rotation
-within that day keeps both old ones, because a receiver may still have either. More signatures do no harm: a
-receiver checks those of the secrets that it has, and ignores the others.
+within that day keeps both old ones, because a receiver may still have either, and so does a third. A fourth
+would take one from whoever has it, and is refused: a header of signatures must not grow without end. More
+signatures do no harm: a receiver checks those of the secrets that it has, and ignores the others.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from models.errors import Conflict
+from models.platform.jsonable import time
 from models.platform.vault import Vault
 
 OLD_FOR = timedelta(hours=24)
-_OLD_MAX = 3  # rotations that still sign: a header of signatures must not grow without end
+_OLD_MAX = 3  # rotations that still sign
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,19 @@ class Keyring:
         return tuple(" ".join(vault.open(each, self.context) for each in sealed).split())
 
     def rotated(self, vault: Vault, fresh: str, now: datetime) -> "Keyring":
-        """Put a fresh secret (or pair) in front; what signed until now signs for another day."""
+        """Put a fresh secret (or pair) in front; what signed until now signs for another day.
+
+        Raises `Conflict` while as many still sign as may.
+        """
         replaced = [vault.open(self.secret, self.context)]
         if self.old is not None and self.old_is_valid(now):
             replaced += _rotations(vault.open(self.old, self.context))
-        old = vault.seal(" ".join(replaced[:_OLD_MAX]), self.context)
+        if self.rotated_at is not None and len(replaced) > _OLD_MAX:
+            raise Conflict(
+                f"The secret was rotated {_OLD_MAX} times in a day, and what was before still signs: "
+                f"use the newest secret, or rotate again after {time(self.rotated_at + OLD_FOR)}."
+            )
+        old = vault.seal(" ".join(replaced), self.context)
         return Keyring(self.context, vault.seal(fresh, self.context), old, now)
 
     def resealed(self, vault: Vault, now: datetime) -> "Keyring":

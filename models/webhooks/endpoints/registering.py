@@ -105,7 +105,7 @@ async def rotate(
     """Sign with a fresh secret and pair from now on, and with the present ones too for 24 hours.
 
     Returns the endpoint and its new `whsec_…`, to be shown once. Raises `NotFound`, and `Conflict` where
-    the project's secret signs.
+    the project's secret signs, or as `Keyring.rotated`.
     """
     found = await find(tx, project_id, endpoint_id, lock=True)
     if found.project_secret:

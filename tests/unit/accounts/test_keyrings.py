@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from models.accounts.keyrings import Keyring
+from models.errors import Conflict
 from models.platform.vault import Unopenable, Vault
 
 FIRST, SECOND = "first-secret-of-at-least-32-letters", "second-secret-of-at-least-32-letters"
@@ -38,11 +39,16 @@ def test_a_second_rotation_within_the_day_keeps_both_because_a_receiver_may_stan
 
 def test_rotations_without_end_do_not_make_a_header_without_end() -> None:
     many = ring("whsec_0 whsk_0")
-    for n in range(1, 9):
-        many = many.rotated(VAULT, f"whsec_{n} whsk_{n}", NOW)
-    assert [each for each in many.opened(VAULT, NOW) if each.startswith("whsec_")] == [
-        "whsec_8", "whsec_7", "whsec_6", "whsec_5",
-    ]  # fmt: skip
+    for n in range(1, 4):
+        many = many.rotated(VAULT, f"whsec_{n} whsk_{n}", NOW + n * HOUR)
+    signing = ["whsec_3", "whsec_2", "whsec_1", "whsec_0"]
+    at = NOW + 26 * HOUR
+    with pytest.raises(Conflict, match="rotate again after 2026-11-02T03:00:00"):
+        many.rotated(VAULT, "whsec_4 whsk_4", at)
+    assert [each for each in many.opened(VAULT, at) if each.startswith("whsec_")] == signing
+    later = NOW + 27 * HOUR
+    fresh = many.rotated(VAULT, "whsec_4 whsk_4", later)
+    assert fresh.opened(VAULT, later) == ("whsec_4", "whsk_4", "whsec_3", "whsk_3")
 
 
 def test_what_is_resealed_opens_with_the_new_secret_alone() -> None:
