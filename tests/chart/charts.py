@@ -48,10 +48,13 @@ def values() -> dict[str, object]:
     return read
 
 
-def render(given: Values) -> Mapping[str, str]:
-    """Render the chart; returns each template's text by its name. Raises `Refused`."""
+def render(given: Values, *said: str) -> Mapping[str, str]:
+    """Render the chart; returns each template's text by its name. Raises `Refused`.
+
+    `said` is what `--set` would say, of other values than those given.
+    """
     ran = subprocess.run(
-        [tool("python"), PROGRAMS / "render.py", CHART],
+        [tool("python"), PROGRAMS / "render.py", CHART, *said],
         input=json.dumps(given), capture_output=True, text=True, check=False,
     )  # fmt: skip
     if ran.returncode:
@@ -70,9 +73,9 @@ def documents(texts: Sequence[str]) -> list[Document]:
     ]
 
 
-def manifests(given: Values) -> list[Document]:
+def manifests(given: Values, *said: str) -> list[Document]:
     """Render the chart, and read its manifests."""
-    return documents([text for name, text in render(given).items() if name != "NOTES"])
+    return documents([text for name, text in render(given, *said).items() if name != "NOTES"])
 
 
 def committed() -> dict[str, str]:

@@ -16,9 +16,9 @@
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.host) }}{{ fail "httpRoute.enabled is true and httpRoute.host is empty: name the host." }}{{ end -}}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parents) }}{{ fail "httpRoute.enabled is true and httpRoute.parents is empty: name the Gateway." }}{{ end -}}
 {{- range $name, $role := $v.roles -}}
-{{- if lt (int $role.scaling.max) (int $role.scaling.min) }}{{ fail (printf "roles.%s.scaling.max (%v) is less than its min (%v)." $name $role.scaling.max $role.scaling.min) }}{{ end -}}
-{{- if or (lt (int $role.scaling.fallback) (int $role.scaling.min)) (gt (int $role.scaling.fallback) (int $role.scaling.max)) }}{{ fail (printf "roles.%s.scaling.fallback (%v) is not between its min (%v) and max (%v): it is how many run while Prometheus is silent." $name $role.scaling.fallback $role.scaling.min $role.scaling.max) }}{{ end -}}
-{{- if ge (int $role.preStopSeconds) 15 }}{{ fail (printf "roles.%s.preStopSeconds (%v) leaves too little of the 20 s that a pod has beyond grace: give at most 14." $name $role.preStopSeconds) }}{{ end -}}
+{{- if lt (int $role.scaling.max) (int $role.scaling.min) }}{{ fail (printf "roles.%s.scaling.max (%d) is less than its min (%d)." $name (int $role.scaling.max) (int $role.scaling.min)) }}{{ end -}}
+{{- if or (lt (int $role.scaling.fallback) (int $role.scaling.min)) (gt (int $role.scaling.fallback) (int $role.scaling.max)) }}{{ fail (printf "roles.%s.scaling.fallback (%d) is not between its min (%d) and max (%d): it is how many run while Prometheus is silent." $name (int $role.scaling.fallback) (int $role.scaling.min) (int $role.scaling.max)) }}{{ end -}}
+{{- if ge (int $role.preStopSeconds) 15 }}{{ fail (printf "roles.%s.preStopSeconds (%d) leaves too little of the 20 s that a pod has beyond grace: give at most 14." $name (int $role.preStopSeconds)) }}{{ end -}}
 {{- end -}}
 {{- $ours := list "DARKROOM_GRACE" "DARKROOM_GENERATE_SLOTS" "DARKROOM_DELIVER_SLOTS" "DARKROOM_PROVIDER_LIMIT" "DARKROOM_PUBLIC_URL" "DARKROOM_STORAGE_URL" "DARKROOM_HOST" "DARKROOM_PORT" "DARKROOM_METRICS_HOST" "DARKROOM_METRICS_PORT" "OTEL_EXPORTER_OTLP_ENDPOINT" "OTEL_TRACES_SAMPLER" "OTEL_TRACES_SAMPLER_ARG" -}}
 {{- range $name, $value := $v.settings -}}

@@ -88,18 +88,23 @@ capabilities: { drop: [ALL] }
 {{- end }}
 {{- end }}
 {{- range $name, $value := include "darkroom.plain" . | fromYaml }}
-- { name: {{ $name }}, value: {{ $value | toString | quote }} }
+- { name: {{ $name }}, value: {{ $value | quote }} }
 {{- end }}
 {{- end -}}
 
-{{/* What is no secret, by name: what the chart says, and over it what `settings` says. */}}
+{{/* A value as text. As Helm reads it each number is a float, which `toString` writes as 1e+06 from a million on. */}}
+{{- define "darkroom.text" -}}
+{{- if kindIs "string" . }}{{ . }}{{ else }}{{ toJson . }}{{ end -}}
+{{- end -}}
+
+{{/* What is no secret, by name, all of it text: what the chart says, and over it what `settings` says. */}}
 {{- define "darkroom.plain" -}}
 {{- $root := index . 0 -}}{{- $role := index . 1 -}}
 {{- $plain := dict
-  "DARKROOM_GRACE" (toString $root.Values.grace)
-  "DARKROOM_GENERATE_SLOTS" (toString $root.Values.slots.generate)
-  "DARKROOM_DELIVER_SLOTS" (toString $root.Values.slots.deliver)
-  "DARKROOM_PROVIDER_LIMIT" (toString $root.Values.providerLimit)
+  "DARKROOM_GRACE" $root.Values.grace
+  "DARKROOM_GENERATE_SLOTS" $root.Values.slots.generate
+  "DARKROOM_DELIVER_SLOTS" $root.Values.slots.deliver
+  "DARKROOM_PROVIDER_LIMIT" $root.Values.providerLimit
   "DARKROOM_PUBLIC_URL" ($root.Values.publicUrl | default "http://127.0.0.1:8000")
   "DARKROOM_STORAGE_URL" ($root.Values.storage.url | default "/var/lib/darkroom/images")
   "DARKROOM_HOST" "0.0.0.0"
@@ -107,17 +112,19 @@ capabilities: { drop: [ALL] }
   "DARKROOM_METRICS_HOST" "0.0.0.0"
   "DARKROOM_METRICS_PORT" "9090"
 -}}
-{{- if eq $role.port.name "http" }}{{ $_ := set $plain "DARKROOM_PORT" (toString $role.port.number) }}{{ else }}{{ $_ := set $plain "DARKROOM_METRICS_PORT" (toString $role.port.number) }}{{ end -}}
+{{- if eq $role.port.name "http" }}{{ $_ := set $plain "DARKROOM_PORT" $role.port.number }}{{ else }}{{ $_ := set $plain "DARKROOM_METRICS_PORT" $role.port.number }}{{ end -}}
 {{- with $root.Values.tracing.endpoint -}}
 {{- $_ := set $plain "OTEL_EXPORTER_OTLP_ENDPOINT" . -}}
 {{- $_ := set $plain "OTEL_TRACES_SAMPLER" $root.Values.tracing.sampler -}}
-{{- $_ := set $plain "OTEL_TRACES_SAMPLER_ARG" (toString $root.Values.tracing.ratio) -}}
+{{- $_ := set $plain "OTEL_TRACES_SAMPLER_ARG" $root.Values.tracing.ratio -}}
 {{- end -}}
 {{- if $root.Values.trial.enabled -}}
 {{- $_ := set $plain "AIMLAPI_BASE_URL" (printf "http://%s-trial-simulator:9000" (include "darkroom.name" $root)) -}}
 {{- $_ := set $plain "DARKROOM_EGRESS_ALLOW" "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16" -}}
 {{- end -}}
-{{- merge (dict) $root.Values.settings $plain | toYaml -}}
+{{- $texts := dict -}}
+{{- range $name, $value := merge (dict) $root.Values.settings $plain }}{{ $_ := set $texts $name (include "darkroom.text" $value) }}{{ end -}}
+{{- toYaml $texts -}}
 {{- end -}}
 
 {{/* The port of the receiver of spans: the one that its URL names, or its scheme's. */}}

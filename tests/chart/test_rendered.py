@@ -1,0 +1,80 @@
+"""What a value comes to in the manifests, number by number and list by list."""
+
+from typing import Any
+
+import pytest
+
+from tests.chart import charts
+from tests.chart.charts import Values
+
+Node = Any  # YAML: what is read from it is asserted on at once
+
+NUMBERS: Values = {
+    "DARKROOM_IMAGE_MAX_BYTES": 67108864,
+    "DARKROOM_FILES_MAX_BYTES": 10737418240,
+    "DARKROOM_DELIVERIES_MAX": 1000000,
+    "DARKROOM_TICK": 0.25,
+    "DARKROOM_LOG_LAG": 1234567.5,
+    "DARKROOM_QUEUED_MAX": "2000000",
+    "DARKROOM_DATABASE_PREPARE": False,
+}
+WRITTEN = {name: str(value).lower() for name, value in NUMBERS.items()}
+
+
+def of_kind(found: list[charts.Document], kind: str) -> dict[str, Node]:
+    """Return the manifests of a kind by their names."""
+    named: list[Node] = [each for each in found if each["kind"] == kind]
+    return {each["metadata"]["name"].removeprefix("darkroom-"): each for each in named}
+
+
+def environments(found: list[charts.Document]) -> dict[str, dict[str, str]]:
+    """Return the plain variables of each role."""
+    return {
+        role: {
+            each["name"]: each["value"]
+            for each in deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+            if "value" in each
+        }
+        for role, deployment in of_kind(found, "Deployment").items()
+    }
+
+
+@pytest.mark.parametrize("way", ["values", "--set"])
+def test_numbers_of_any_size_come_as_they_were_written(way: str) -> None:
+    said = [f"settings.{name}={value}" for name, value in WRITTEN.items()]
+    given = charts.values()
+    found = (
+        charts.manifests(given | {"settings": NUMBERS, "providerLimit": 1000000})
+        if way == "values"
+        else charts.manifests(given, ",".join(said), "providerLimit=1000000")
+    )
+    for environment in environments(found).values():
+        assert environment.items() >= WRITTEN.items()
+        assert environment["DARKROOM_PROVIDER_LIMIT"] == "1000000"
+
+
+def test_counts_of_any_size_are_whole_numbers() -> None:
+    scaling = {"min": 1000000, "max": 3000000, "fallback": 2000000, "requestsInFlight": 1000000}
+    many = {"replicas": 1000000, "maxSurge": 1000000, "probes": {"timeout": 1000000}}
+    given = charts.values() | charts.KEDA | {"disruption": {"maxUnavailable": 1000000}}
+    found = charts.manifests(
+        given | {"roles": {"api": many | {"scaling": scaling}, "dispatcher": many}}
+    )
+    deployments = of_kind(found, "Deployment")
+    assert deployments["dispatcher"]["spec"]["replicas"] == 1000000
+    assert deployments["api"]["spec"]["strategy"]["rollingUpdate"]["maxSurge"] == 1000000
+    (container,) = deployments["api"]["spec"]["template"]["spec"]["containers"]
+    assert container["livenessProbe"]["timeoutSeconds"] == 1000000
+    assert of_kind(found, "PodDisruptionBudget")["api"]["spec"]["maxUnavailable"] == 1000000
+    scaled = of_kind(found, "ScaledObject")["api"]["spec"]
+    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (1000000, 3000000)
+    assert scaled["fallback"]["replicas"] == 2000000
+    assert scaled["triggers"][0]["metadata"]["threshold"] == "1000000"
+
+
+def test_a_trial_is_as_slow_as_it_is_told() -> None:
+    found = charts.manifests({"trial": {"enabled": True, "latency": 1000000.5}})
+    (container,) = of_kind(found, "Deployment")["trial-simulator"]["spec"]["template"]["spec"][
+        "containers"
+    ]
+    assert container["args"][container["args"].index("--latency") + 1] == "1000000.5"
