@@ -78,3 +78,40 @@ def test_a_trial_is_as_slow_as_it_is_told() -> None:
         "containers"
     ]
     assert container["args"][container["args"].index("--latency") + 1] == "1000000.5"
+
+
+NOBODY: tuple[Node, ...] = ([], None)
+SOMEBODY = [{"namespaceSelector": {"matchLabels": {"team": "pictures"}}}]
+
+
+@pytest.mark.parametrize("nobody", NOBODY)
+@pytest.mark.parametrize("calling", [True, False])
+@pytest.mark.parametrize("monitoring", [True, False])
+def test_an_empty_list_lets_nobody_in(nobody: Node, *, calling: bool, monitoring: bool) -> None:
+    lists = {
+        "ingressFrom": SOMEBODY if calling else nobody,
+        "monitoringFrom": SOMEBODY if monitoring else nobody,
+    }
+    policies = of_kind(
+        charts.manifests(charts.values() | {"networkPolicy": lists}), "NetworkPolicy"
+    )
+    # Whoever reads metrics reads the api's too.
+    both = SOMEBODY * (calling + monitoring)
+    to_api = [{"from": both, "ports": [{"protocol": "TCP", "port": "http"}]}]
+    to_metrics = [{"from": SOMEBODY, "ports": [{"protocol": "TCP", "port": "metrics"}]}]
+    assert policies["to-api"]["spec"]["ingress"] == (to_api if both else [])
+    assert policies["to-metrics"]["spec"]["ingress"] == (to_metrics if monitoring else [])
+
+
+@pytest.mark.parametrize("name", ["postgres", "redis"])
+def test_an_empty_list_of_destinations_is_any_address_on_that_port(name: str) -> None:
+    for to in ([], None, SOMEBODY):
+        given = {"networkPolicy": {name: {"port": 7777, "to": to}}}
+        found = of_kind(charts.manifests(charts.values() | given), "NetworkPolicy").values()
+        (rule,) = (
+            rule
+            for policy in found
+            for rule in policy["spec"].get("egress", ())
+            if {"protocol": "TCP", "port": 7777} in rule["ports"]
+        )
+        assert rule.get("to") == (to or None)
