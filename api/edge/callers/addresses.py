@@ -14,14 +14,13 @@ def of_client(request: Request, balancers: tuple[Network, ...]) -> str | None:
     """Return the client's address: the peer's or, behind our balancers, the one that they were asked from.
 
     Of `X-Forwarded-For` only what our own balancers have added is believed: it is read from its end, while
-    they stand there.
+    they stand there. Some add a line of their own behind the client's, so all lines are one list
+    (RFC 9110, 5.3).
     """
     peer = request.client.host if request.client else None
     if not balancers:
         return peer
-    forwarded = request.headers.get("x-forwarded-for")
-    if forwarded is None:
-        return peer
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
     hops = [each.strip() for each in forwarded.split(",")]
     while peer is not None and hops and _is_ours(peer, balancers):
         before = hops.pop()

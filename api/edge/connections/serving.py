@@ -45,7 +45,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                proxy_headers=False,  # nothing here asks where a request came from
+                proxy_headers=False,  # `of_client` reads them, as far as our balancers wrote them
                 timeout_keep_alive=round(settings.keep_alive.total_seconds()),
                 timeout_graceful_shutdown=round(settings.grace.total_seconds()),
             )
