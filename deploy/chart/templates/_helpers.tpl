@@ -127,6 +127,12 @@ capabilities: { drop: [ALL] }
 {{- toYaml $texts -}}
 {{- end -}}
 
+{{/* What clients may ask for. Neither kind of route can leave out a path of a prefix, so each is named: all but
+     /metrics, /healthz and /readyz, which need no key. */}}
+{{- define "darkroom.paths" -}}
+{{- dict "/" "Exact" "/docs" "Prefix" "/errors" "Exact" "/favicon.ico" "Exact" "/openapi.json" "Exact" "/page" "Prefix" "/session" "Prefix" "/v1" "Prefix" | toJson -}}
+{{- end -}}
+
 {{/* The port of the receiver of spans: the one that its URL names, or its scheme's. */}}
 {{- define "darkroom.tracingPort" -}}
 {{- $url := urlParse .Values.tracing.endpoint -}}
