@@ -156,14 +156,17 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(name: str) -> None:
 
 def test_the_notes_say_how_many_connections_postgres_needs() -> None:
     # Two of each role, each with twice its pool of 10, a worker with two more; five for commands.
-    assert "Postgres must allow 129 connections" in charts.render(PLAIN)["NOTES"]
+    notes = charts.render(PLAIN)["NOTES"]
+    assert "Postgres must allow 129 connections" in notes
+    # Pods that finish their calls are there beside those that take their place.
+    assert "While an upgrade replaces pods it must allow 253:" in notes
     assert "THIS IS A TRIAL" in charts.render(SETS["trial"])["NOTES"]
 
 
 def test_a_trial_has_so_many_connections_and_urls_that_lead_to_the_forwarded_port() -> None:
     given = {"trial": {"enabled": True}, **KEDA}
     rendered = charts.render(given)
-    needed = re.search(r"Postgres must allow (\d+) connections", rendered["NOTES"])
+    needed = re.search(r"it must allow (\d+)", rendered["NOTES"])
     allowed = re.search(r"max_connections=(\d+)", rendered["trial"])
     assert needed is not None
     assert allowed is not None
