@@ -18,7 +18,7 @@ from models.audit_log import actors
 from models.commands import parsing
 from models.commands.command import Said
 from models.errors import DarkroomError
-from models.platform.db import Database
+from models.platform.db import Database, premises
 from models.settings import Settings
 
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         return asyncio.run(_run(asked, settings.load()))
     except DarkroomError as refused:
-        print(f"darkroom: {refused}", file=sys.stderr)
+        print(f"darkroom: {premises.explain(refused)}", file=sys.stderr)
         return 2
 
 

@@ -17,7 +17,7 @@ from datetime import datetime
 from models import settings
 from models.errors import DarkroomError, Misconfigured
 from models.jobs.view import Presenter
-from models.platform.db import Database, migrate
+from models.platform.db import Database, migrate, premises
 from models.platform.doorbell import Doorbell
 from models.platform.vault import Vault
 from models.settings import Settings
@@ -39,7 +39,7 @@ def main() -> int:
     try:
         found = asyncio.run(_run(settings.load(), asked.since))
     except DarkroomError as refused:
-        print(f"darkroom restore: {refused}", file=sys.stderr)
+        print(f"darkroom restore: {premises.explain(refused)}", file=sys.stderr)
         return 2
     print(f"read the provider's log since {found.since:%Y-%m-%d %H:%M:%S %Z}")
     print(f"booked {_told(found.booked)} that the backup did not know")

@@ -27,7 +27,7 @@ class Busy(Unavailable):
     """The database is there, but could not finish this in time; nothing was lost, try again."""
 
 
-def is_refusal(error: BaseException) -> bool:
+def is_refusal(error: BaseException | None) -> bool:
     """Return whether it was Postgres, or its driver, that refused a statement, whatever the reason."""
     return isinstance(error, psycopg.Error)
 

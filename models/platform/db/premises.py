@@ -11,9 +11,12 @@ from itertools import count
 
 import structlog
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from models.errors import Misconfigured, SchemaBehind, Unavailable
+from models.errors import DarkroomError, Misconfigured, SchemaBehind, Unavailable
 from models.platform.db import migrate
+from models.platform.db.absences import Busy, is_refusal
 from models.platform.db.base import Base
 from models.platform.db.connecting import SESSION
 from models.platform.db.database import Database
@@ -65,12 +68,21 @@ async def demand(tx: Transaction, vault: Vault) -> None:
     await _demand_primary(tx)
 
 
-def reason(away: Unavailable) -> str:
+def explain(refused: DarkroomError) -> str:
+    """Return what a command prints of a refusal: of an absence of Postgres, why it is one."""
+    cause = refused.__cause__
+    absent = isinstance(refused, Unavailable) and not isinstance(refused, Busy)
+    of_postgres = isinstance(cause, DBAPIError | PoolTimeout | TimeoutError) or is_refusal(cause)
+    return reason(refused) if absent and of_postgres else str(refused)
+
+
+def reason(away: DarkroomError) -> str:
     """Return, in words for people, why Postgres refuses us.
 
     What the driver says names the server and the user, and never the password.
     """
-    driver = getattr(away.__cause__, "orig", None)
+    cause = away.__cause__
+    driver = cause if is_refusal(cause) else getattr(cause, "orig", None)
     if getattr(driver, "sqlstate", None) == _READ_ONLY:
         return (
             f"DATABASE_URL leads to a replica, or to a read-only database ({driver}); {_NAME_ALL}"
