@@ -41,11 +41,19 @@ _UNKNOWN = "darkroom_charges_unknown_oldest_seconds"
 _EXPECTED = still("darkroom_charges_unknown_expected_seconds", 3_900)
 _WANTED = 'darkroom_slots_wanted{kind="generate"}'
 _FAILING = 'darkroom_endpoints{state="failing"}'
-_ROLES: dict[str, Series] = {
-    role: still(f'darkroom_build_info{{role="{role}"}}', 1)
-    for role in ("api", "worker", "dispatcher")
-}
-_ALL = _ROLES["api"] | _ROLES["worker"] | _ROLES["dispatcher"]
+_ROLES = ("api", "dispatcher", "worker")
+_HERE, _NEVER = f"1+0x{_MINUTES}", "_"
+_WENT, _CAME_BACK = f"1+0x40 _x{_MINUTES - 40}", f"1+0x40 _x9 1+0x{_MINUTES - 50}"
+Missing = tuple[str | None, str]  # the namespace, where there are any, and the role
+
+
+def _installed(namespace: str | None, **roles: str) -> Series:
+    """Write an installation, of whose roles some are not there all the time."""
+    within = "" if namespace is None else f'namespace="{namespace}",'
+    return {
+        f'darkroom_build_info{{{within}role="{role}"}}': roles.get(role, _HERE) for role in _ROLES
+    }
+
 
 CASES: dict[str, tuple[Series, Series]] = {
     "DarkroomBooksDiffer": gauge("darkroom_audit_differences", 1, 0),
@@ -98,8 +106,19 @@ MORE: Sequence[tuple[str, Series, bool]] = (
     ("DarkroomWorkerDeaf", still(_DEAF, 300) | still(_HEARS, 5), True),
     ("DarkroomWorkerDeaf", still(_DEAF, 300) | still(_HEARS, 300), False),
 )
-# It asks for what is nowhere, so each has a Prometheus of its own.
-ABSENT: Sequence[tuple[Series, bool]] = (
-    (_ALL, False),
-    *((_ALL | dict.fromkeys(_ROLES[role], "_"), True) for role in _ROLES),
+# It asks for what is nowhere, so each has a Prometheus of its own: which roles it misses.
+ABSENT: Sequence[tuple[Series, Sequence[Missing]]] = (
+    (_installed(None), []),
+    *((_installed(None, **{role: _NEVER}), [(None, role)]) for role in _ROLES),
+    (_installed(None, api=_WENT), [(None, "api")]),
+    (_installed(None, **dict.fromkeys(_ROLES, _NEVER)), [(None, role) for role in _ROLES]),
+    # Of two installations, one that has all.
+    (_installed("a") | _installed("b"), []),
+    *((_installed("a") | _installed("b", **{role: _NEVER}), [("b", role)]) for role in _ROLES),
+    *((_installed("a") | _installed("b", **{role: _WENT}), [("b", role)]) for role in _ROLES),
+    (_installed("a") | _installed("b", api=_CAME_BACK), []),
+    (
+        _installed("a") | _installed("b", **dict.fromkeys(_ROLES, _WENT)),
+        [("b", role) for role in _ROLES],
+    ),
 )

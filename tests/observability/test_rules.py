@@ -50,13 +50,31 @@ def test_each_alert_fires_on_what_it_is_for_and_is_silent_otherwise(tmp_path: Pa
     }
     asked = [(f'ALERTS{{alertname="{alert}",namespace="n{number}",alertstate="firing"}}', fires)
              for number, (alert, _, fires) in enumerate(cases)]  # fmt: skip
-    missing = 'ALERTS{alertname="DarkroomRoleMissing",alertstate="firing"}'
-    absent = [_test(series, [(missing, fires)]) for series, fires in ABSENT]
-    told = {
-        "rule_files": [str(ALERTS)],
-        "evaluation_interval": "1m",
-        "tests": [_test(here, asked), *absent],
-    }
+    _play(tmp_path, [_test(here, asked)])
+
+
+def test_a_role_is_missed_in_the_installation_that_has_it_not(tmp_path: Path) -> None:
+    missed = (
+        'group by (namespace, role) (ALERTS{alertname="DarkroomRoleMissing",alertstate="firing"})'
+    )
+    cases = []
+    for series, missing in ABSENT:
+        labels = [{"role": role} | ({"namespace": name} if name else {}) for name, role in missing]
+        asked = {
+            "expr": missed,
+            "eval_time": "70m",
+            "exp_samples": [{"labels": _selector(each), "value": 1} for each in labels],
+        }
+        cases.append(_test(series, []) | {"promql_expr_test": [asked]})
+    _play(tmp_path, cases)
+
+
+def _selector(labels: Mapping[str, str]) -> str:
+    return "{" + ",".join(f'{name}="{value}"' for name, value in labels.items()) + "}"
+
+
+def _play(tmp_path: Path, tests: Sequence[Mapping[str, object]]) -> None:
+    told = {"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": list(tests)}
     (tmp_path / "cases.yaml").write_text(yaml.safe_dump(told))
     ran = subprocess.run(
         [debian.promtool(), "test", "rules", tmp_path / "cases.yaml"],
@@ -71,7 +89,7 @@ def _within(namespace: str, series: Series) -> Iterator[tuple[str, str]]:
         yield f'{metric}{{namespace="{namespace}"{"," if labels else ""}{labels}}}', values
 
 
-def _test(series: Series, asked: Sequence[tuple[str, bool]]) -> Mapping[str, object]:
+def _test(series: Series, asked: Sequence[tuple[str, bool]]) -> dict[str, object]:
     return {
         "interval": "1m",
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
