@@ -115,3 +115,25 @@ def test_an_empty_list_of_destinations_is_any_address_on_that_port(name: str) ->
             if {"protocol": "TCP", "port": 7777} in rule["ports"]
         )
         assert rule.get("to") == (to or None)
+
+
+def test_the_migration_runs_where_it_is_told_and_is_labelled_as_the_roles_are() -> None:
+    place: Values = {
+        "nodeSelector": {"pool": "darkroom"},
+        "tolerations": [{"key": "only", "operator": "Equal", "value": "darkroom"}],
+        "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+        "annotations": {"sidecar.istio.io/inject": "false"},
+        "resources": {"limits": {"memory": "1Gi"}},
+    }
+    given = {"priorityClassName": "high", "podLabels": {"team": "pictures"}, "migrate": place}
+    found = charts.manifests(charts.values() | given)
+    pod = of_kind(found, "Job")["migrate"]["spec"]["template"]
+    assert pod["metadata"]["annotations"] == place["annotations"]
+    spec = pod["spec"]
+    assert {name: spec[name] for name in ("nodeSelector", "tolerations", "affinity")} == {
+        name: place[name] for name in ("nodeSelector", "tolerations", "affinity")
+    }
+    assert spec["containers"][0]["resources"]["limits"] == {"memory": "1Gi"}
+    for each in (pod, of_kind(found, "Deployment")["api"]["spec"]["template"]):
+        assert each["metadata"]["labels"]["team"] == "pictures"
+        assert each["spec"]["priorityClassName"] == "high"
