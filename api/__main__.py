@@ -20,6 +20,8 @@ if __name__ == "__main__":
 
 import socket
 
+import structlog
+
 from api.app import create_app
 from api.edge.connections.serving import Server
 from models import settings
@@ -30,6 +32,8 @@ from models.platform.logs import configure
 from models.platform.memory import collect_less, spare_memory
 from models.platform.threads import give_way
 from models.settings import Settings
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _BACKLOG = 2048
 
@@ -46,6 +50,8 @@ def main() -> int:
     except DarkroomError as refused:
         print(f"darkroom api: {refused}", file=sys.stderr)
         return 2
+    if (why := settings.doubt(loaded, "api")) is not None:
+        log.warning("settings.doubtful", reason=why)
     server = Server(create_app(loaded), loaded)
     collect_less()
     give_way()

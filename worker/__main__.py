@@ -83,7 +83,7 @@ def main() -> int:
     warnings.simplefilter("ignore", SecurityWarning)
     broker.appetite.takes = context.flight.takes
     collect_less()
-    log.info("worker.started", worker=context.worker)
+    _say_started(context)
     try:
         consumer(loaded, context.worker).start()
     finally:
@@ -97,6 +97,12 @@ def main() -> int:
         loop.run(context.flight.landed())  # Celery is done with a message when its work has begun
         _leave(context, status)
     return status
+
+
+def _say_started(context: Context) -> None:
+    log.info("worker.started", worker=context.worker)
+    if (why := settings.doubt(context.settings, "worker")) is not None:
+        log.warning("settings.doubtful", reason=why)
 
 
 def _hear_celery(context: Context) -> None:

@@ -6,10 +6,18 @@ what is wrong.
 """
 
 from models.settings.fields import Settings, path_of
-from models.settings.loading import database_url, hide, inherited, load, load_local, local_only
+from models.settings.loading import (
+    database_url,
+    doubt,
+    hide,
+    inherited,
+    load,
+    load_local,
+    local_only,
+)
 from models.settings.local import LocalSettings
 
 __all__ = [
-    "LocalSettings", "Settings", "database_url", "hide", "inherited", "load", "load_local", "local_only",
-    "path_of", "redis_url", "values",
+    "LocalSettings", "Settings", "database_url", "doubt", "hide", "inherited", "load", "load_local",
+    "local_only", "path_of", "redis_url", "values",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """The only reader of the environment: each kind of settings is read once per process, and then frozen."""
 
 import os
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,6 +21,14 @@ _LONGER = (
     ("delivery_lease", 1, "webhook_timeout", "webhooks under way are sent again"),
     ("bodies_max_bytes", 1, "body_max_bytes", "the largest body never finds room"),
 )
+# What a short grace costs, of a role that stops: a mistake, but where calls are short it is none.
+_OUTLASTED = {
+    "worker": (
+        ("attempt_timeout", "each stop abandons paid calls that are not over"),
+        ("attempt_timeout_large", "each stop abandons paid calls of 4K that are not over"),
+    ),
+    "api": (("drain", "it is ended while it still takes requests"),),
+}
 
 
 def load() -> Settings:
@@ -34,6 +42,17 @@ def load() -> Settings:
                 f"or {otherwise}"
             )
     return loaded
+
+
+def doubt(loaded: Settings, role: Literal["api", "worker"]) -> str | None:
+    """Return in one line why a role's grace is too short for what it has to finish; None if it is not."""
+    grace = loaded.grace.total_seconds()
+    short = [
+        f"DARKROOM_{name.upper()} ({seconds:g} s): {otherwise}"
+        for name, otherwise in _OUTLASTED[role]
+        if (seconds := getattr(loaded, name).total_seconds()) > grace
+    ]
+    return f"DARKROOM_GRACE ({grace:g} s) is shorter than {'; '.join(short)}" if short else None
 
 
 def load_local() -> LocalSettings:

@@ -1,5 +1,6 @@
 """What a value comes to in the manifests, number by number and list by list."""
 
+import re
 from typing import Any
 
 import pytest
@@ -137,3 +138,17 @@ def test_the_migration_runs_where_it_is_told_and_is_labelled_as_the_roles_are() 
     for each in (pod, of_kind(found, "Deployment")["api"]["spec"]["template"]):
         assert each["metadata"]["labels"]["team"] == "pictures"
         assert each["spec"]["priorityClassName"] == "high"
+
+
+@pytest.mark.parametrize(
+    ("given", "warned"),
+    [
+        ({}, []),
+        ({"grace": 200}, ["DARKROOM_ATTEMPT_TIMEOUT_LARGE (300 s)"]),
+        ({"settings": {"DARKROOM_ATTEMPT_TIMEOUT": 400.5}}, ["DARKROOM_ATTEMPT_TIMEOUT (400.5 s)"]),
+        ({"settings": {"DARKROOM_DRAIN": "331"}}, ["DARKROOM_DRAIN (331 s)"]),
+    ],
+)
+def test_the_notes_warn_of_a_grace_that_is_too_short(given: Values, warned: list[str]) -> None:
+    found = re.findall(r"is shorter than (.*?):", charts.render(charts.values() | given)["NOTES"])
+    assert found == warned

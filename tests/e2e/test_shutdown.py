@@ -52,6 +52,7 @@ def test_a_call_longer_than_the_grace_is_abandoned_and_its_job_passes_to_others(
     assert hurried.terminate(GRACE) == 0
     assert stage.job(job_id).status == "running", "it ended before the call did"
     said = hurried.log.read_text()
+    assert f"DARKROOM_GRACE ({grace:g} s) is shorter than DARKROOM_ATTEMPT_TIMEOUT" in said
     assert '"worker.abandons"' in said
     assert job_id in said
     assert '"worker.stopped"' in said

@@ -140,6 +140,14 @@ def test_a_pod_has_twenty_seconds_more_than_its_process(found: Sequence[Node]) -
     assert grace == default.total_seconds()
 
 
+def test_the_notes_know_how_long_a_call_takes() -> None:
+    notes = (CHART / "templates" / "NOTES.txt").read_text()
+    told = re.findall(r'"DARKROOM_(ATTEMPT_TIMEOUT|ATTEMPT_TIMEOUT_LARGE|DRAIN)" (\d+)', notes)
+    assert len(told) == 3
+    for name, seconds in told:
+        assert Settings.model_fields[name.lower()].default == timedelta(seconds=int(seconds))
+
+
 def test_probes_ask_where_the_role_answers_and_long_enough(found: Sequence[Node]) -> None:
     for role in ROLES:
         only = container(pods(found)[role])

@@ -1,6 +1,7 @@
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from pydantic import ValidationError
@@ -305,3 +306,31 @@ def test_every_variable_has_one_of_our_prefixes() -> None:
     assert named - theirs == {
         "DATABASE_URL", "REDIS_URL", "AIMLAPI_KEY", "AIMLAPI_KEYS_OLD", "AIMLAPI_BASE_URL",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("role", "values", "said"),
+    [
+        ("worker", {}, []),
+        ("api", {}, []),
+        ("worker", {"drain": 400}, []),
+        ("worker", {"grace": 300}, []),
+        ("worker", {"grace": 299}, ["DARKROOM_ATTEMPT_TIMEOUT_LARGE (300 s)"]),
+        (
+            "worker",
+            {"grace": 0.5},
+            ["DARKROOM_ATTEMPT_TIMEOUT (180 s)", "DARKROOM_ATTEMPT_TIMEOUT_LARGE (300 s)"],
+        ),
+        ("api", {"grace": 5}, []),
+        ("api", {"grace": 4}, ["DARKROOM_DRAIN (5 s)"]),
+    ],
+)
+def test_a_grace_that_is_too_short_for_what_is_to_be_finished_is_doubted(
+    role: Literal["api", "worker"], values: dict[str, float], said: list[str]
+) -> None:
+    doubt = settings.doubt(
+        make_settings(**{name: str(each) for name, each in values.items()}), role
+    )
+    assert (doubt is not None) == bool(said)
+    assert all(each in (doubt or "") for each in said)
+    assert (doubt or "").count("DARKROOM_") == (len(said) + 1 if said else 0)
