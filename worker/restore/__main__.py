@@ -10,7 +10,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
 
 import asyncio
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from contextlib import AsyncExitStack
 from datetime import datetime
 
@@ -79,7 +79,10 @@ def _told(calls: Calls) -> str:
 
 
 def _moment(written: str) -> datetime:
-    return datetime.fromisoformat(written).astimezone()
+    try:
+        return datetime.fromisoformat(written).astimezone()
+    except (ValueError, OverflowError):
+        raise ArgumentTypeError(f"{written!r} is no time, such as 2026-11-22T10:00:00Z") from None
 
 
 if __name__ == "__main__":

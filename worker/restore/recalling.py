@@ -67,6 +67,12 @@ async def recall(reader: AccountReader, since: datetime | None = None) -> Recall
     still lag, and `AccountUnavailable`; the whole log is read before anything is booked.
     """
     paused_at, complete_at = await paused(reader)
+    if since is not None and since > paused_at:
+        raise Misconfigured(
+            f"--since {since:%Y-%m-%d %H:%M:%S %Z} is after the pause, which began at "
+            f"{paused_at:%Y-%m-%d %H:%M:%S %Z}: no call would be found. Say when the backup was "
+            "made, or leave it out."
+        )
     async with reader.dispatcher.database.transaction() as tx:
         now = (await tx.execute(select(func.now()))).scalar_one()
         seen = since or await restoring.newest(tx, paused_at)

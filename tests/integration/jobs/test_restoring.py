@@ -147,6 +147,16 @@ async def test_a_job_that_was_paid_since_the_backup_is_booked_and_never_paid_aga
     assert backup.paid == 2
 
 
+@pytest.mark.parametrize("later", [timedelta(seconds=1), timedelta(days=365)])
+async def test_a_moment_after_the_pause_is_refused(backup: Backup, later: timedelta) -> None:
+    await backup.make()
+    await backup.restore()
+    paused_at, _ = await recalling.paused(backup.house.reader)
+    with pytest.raises(Misconfigured, match="is after the pause, which began at"):
+        await recalling.recall(backup.house.reader, paused_at + later)
+    assert (await recalling.recall(backup.house.reader, paused_at)).booked == {}
+
+
 async def test_what_was_accepted_since_the_backup_is_told_and_left(backup: Backup) -> None:
     await backup.make()
     (gone,) = await backup.house.spend("ok")
