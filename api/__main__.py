@@ -12,9 +12,11 @@ if __name__ == "__main__":
 
 import gc
 
+from models.platform.arguments import take_none
 from models.platform.lean import load_redis
 
 if __name__ == "__main__":
+    take_none("api", "Serve the API and the page over HTTP.")
     gc.disable()  # what is loaded stays: `collect_less` puts it aside, and turns this on again
     load_redis()
 

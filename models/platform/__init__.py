@@ -7,6 +7,7 @@ and no rule of the domain.
 
 __all__ = [
     "addresses",
+    "arguments",
     "db",
     "descriptors",
     "doorbell",
