@@ -8,7 +8,7 @@ from models import ids
 from models.accounts import api_keys, operators, projects
 from models.audit_log import reading, verifying
 from models.audit_log.verifying import End
-from models.commands.command import Commands, Said, add, opened
+from models.commands.command import NAME, REASON, Commands, Said, add, opened, words
 from models.errors import InvalidRequest, NotFound
 from models.operating import attention, charges, state, stops, tenants
 from models.platform import jsonable
@@ -27,7 +27,7 @@ def add_to(commands: Commands) -> None:
     key = _add(
         commands, "create-operator-key", _create_key, "create an operator's key; prints it, once"
     )
-    key.add_argument("--label", default="operator", help="a name to know it by")
+    key.add_argument("--label", type=words(NAME), default="operator", help="a name to know it by")
     key.add_argument("--key", help="register this key instead of a fresh one")
     listed = _add(commands, "projects", _projects, "list the projects, newest first")
     listed.add_argument("--deleted", action="store_true", help="those that were deleted, too")
@@ -57,9 +57,11 @@ def _add_about_projects(commands: Commands) -> None:
         parser = _add(commands, name, do, does)
         parser.add_argument("project", help="the project's name or id")
         if name == "rename-project":
-            parser.add_argument("name")
+            parser.add_argument("name", type=words(NAME))
         if name == "suspend":
-            parser.add_argument("--reason", required=True, help="why, for people")
+            parser.add_argument(
+                "--reason", type=words(REASON), required=True, help="why, for people"
+            )
         if name == "delete-project":
             parser.add_argument("--yes", action="store_true", help="it cannot be undone")
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from models import ids
 from models.accounts import api_keys, caps, idempotency, naming, projects
-from models.commands.command import Commands, Said, add, opened
+from models.commands.command import NAME, Commands, Said, add, opened, words
 from models.errors import NotFound
 from models.platform.db import Database, premises
 from models.platform.vault import Vault
@@ -21,11 +21,11 @@ _MOST = 1_000_000  # jobs in flight: more than any limit of a provider
 def add_to(commands: Commands) -> None:
     """Add these commands."""
     project = add(commands, "create-project", _create_project, "create a project; prints its id")
-    project.add_argument("name")
+    project.add_argument("name", type=words(NAME))
     key = add(commands, "create-key", _create_key, "create an API key; prints it, once")
     key.add_argument("project", help="the project's name or id")
     key.add_argument("--scope", action="append", required=True, choices=SCOPES)
-    key.add_argument("--label", default="cli", help="a name to know it by")
+    key.add_argument("--label", type=words(NAME), default="cli", help="a name to know it by")
     key.add_argument("--key", help="register this key instead of a fresh one")
     fresh = commands.add_parser("new-key", help="print a fresh API key that is registered nowhere")
     fresh.set_defaults(prints=_new_key)

@@ -4,7 +4,11 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
+from api.contract.requests.operators import ProjectName, Reason
+from models.__main__ import main
+from models.commands.command import NAME, REASON
 from tests.fixtures.pages import ROOT
 
 ROLES = ("api", "worker", "worker.dispatcher")
@@ -41,3 +45,32 @@ def test_a_moment_that_is_none_is_named(word: str) -> None:
     told = ran("worker.restore", f"--since={word}")
     assert told.returncode == 2
     assert f"{word!r} is no time, such as 2026-11-22T10:00:00Z" in told.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("create-project",),
+        ("rename-project", "shop"),
+        ("create-key", "shop", "--scope", "admin", "--label"),
+        ("create-operator-key", "--label"),
+        ("suspend", "shop", "--reason"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("word", "why"), [("", "these are 0"), ("n" * 501, "these are 501"), ("\udcff", "UTF-8")]
+)
+def test_what_people_read_is_bounded_as_over_the_api(
+    command: tuple[str, ...], word: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main([*command, word])
+    assert refused.value.code == 2
+    assert why in capsys.readouterr().err
+
+
+def test_the_bounds_are_those_of_the_api() -> None:
+    for taken, longest in ((ProjectName, NAME), (Reason, REASON)):
+        TypeAdapter(taken).validate_python("n" * longest)
+        with pytest.raises(ValidationError):
+            TypeAdapter(taken).validate_python("n" * (longest + 1))
