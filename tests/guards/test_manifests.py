@@ -297,6 +297,13 @@ def test_scaling_asks_for_metrics_that_there_are(found: Sequence[Node]) -> None:
         assert spec["minReplicaCount"] <= spec["fallback"]["replicas"] <= spec["maxReplicaCount"]
 
 
+def test_the_chart_knows_every_setting_that_is_no_secret() -> None:
+    names = environment.names(Settings)
+    plain = {name for name in names if f"{name}_FILE" not in names and not name.endswith("_FILE")}
+    known = (CHART / "files" / "settings.txt").read_text().split()
+    assert known == sorted(name for name in plain if not name.startswith("OTEL_"))
+
+
 def test_the_chart_refuses_what_it_sets_itself_and_secrets_among_the_settings() -> None:
     text = (CHART / "templates" / "_demand.tpl").read_text()
     helpers = (CHART / "templates" / "_helpers.tpl").read_text()

@@ -19,10 +19,15 @@
 {{- if lt (int $role.scaling.max) (int $role.scaling.min) }}{{ fail (printf "roles.%s.scaling.max (%d) is less than its min (%d)." $name (int $role.scaling.max) (int $role.scaling.min)) }}{{ end -}}
 {{- if or (lt (int $role.scaling.fallback) (int $role.scaling.min)) (gt (int $role.scaling.fallback) (int $role.scaling.max)) }}{{ fail (printf "roles.%s.scaling.fallback (%d) is not between its min (%d) and max (%d): it is how many run while Prometheus is silent." $name (int $role.scaling.fallback) (int $role.scaling.min) (int $role.scaling.max)) }}{{ end -}}
 {{- if ge (int $role.preStopSeconds) 15 }}{{ fail (printf "roles.%s.preStopSeconds (%d) leaves too little of the 20 s that a pod has beyond grace: give at most 14." $name (int $role.preStopSeconds)) }}{{ end -}}
+{{- if not (trimSuffix "%" (include "darkroom.text" $role.maxSurge) | int) }}{{ fail (printf "roles.%s.maxSurge is %v: no pod goes before a new one has come, so none would ever be replaced. Give at least 1." $name $role.maxSurge) }}{{ end -}}
+{{- $port := ternary "http" "metrics" (eq $name "api") -}}
+{{- if ne $role.port.name $port }}{{ fail (printf "roles.%s.port.name is %s: Service and network policy find this role by the name %s." $name $role.port.name $port) }}{{ end -}}
 {{- end -}}
 {{- $ours := list "DARKROOM_GRACE" "DARKROOM_GENERATE_SLOTS" "DARKROOM_DELIVER_SLOTS" "DARKROOM_PROVIDER_LIMIT" "DARKROOM_PUBLIC_URL" "DARKROOM_STORAGE_URL" "DARKROOM_HOST" "DARKROOM_PORT" "DARKROOM_METRICS_HOST" "DARKROOM_METRICS_PORT" "OTEL_EXPORTER_OTLP_ENDPOINT" "OTEL_TRACES_SAMPLER" "OTEL_TRACES_SAMPLER_ARG" -}}
+{{- $known := splitList "\n" (.Files.Get "files/settings.txt") -}}
 {{- range $name, $value := $v.settings -}}
 {{- if has $name $ours }}{{ fail (printf "settings.%s: the chart sets it, so that pods, probes and scaling agree; change the value of its own (grace, slots, providerLimit, publicUrl, storage.url, roles.*.port, tracing)." $name) }}{{ end -}}
 {{- if has $name (list "DATABASE_URL" "REDIS_URL" "DARKROOM_SECRET" "DARKROOM_SECRET_OLD" "AIMLAPI_KEY" "AIMLAPI_KEYS_OLD" "OTEL_EXPORTER_OTLP_HEADERS") }}{{ fail (printf "settings.%s is a secret: put it into the Secret that secrets.existingSecret names, or into one under envFrom." $name) }}{{ end -}}
+{{- if not (or (has $name $known) (hasPrefix "OTEL_" $name) (hasPrefix "SSL_" $name)) }}{{ fail (printf "settings.%s: there is no such setting, and no role would start with it; docs/settings.md lists them." $name) }}{{ end -}}
 {{- end -}}
 {{- end -}}
