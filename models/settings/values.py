@@ -5,7 +5,7 @@ Pydantic puts the variable's name before what is said. What may be a secret is n
 
 import re
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -56,6 +56,34 @@ def _unset(value: object) -> object:
     return None if value == "" else value
 
 
+def _networks(value: object) -> object:
+    return tuple(map(_network, words)) if isinstance(words := _words(value), tuple) else words
+
+
+def _network(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        found = ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(f"{value!r} is no network; give one such as 10.0.0.0/8") from None
+    if ip_interface(value).ip != found.network_address:
+        raise ValueError(
+            f"{value!r} is an address in a network; give {found}, or {ip_interface(value).ip} alone"
+        )
+    return found
+
+
+def _ports(value: object) -> object:
+    words = _words(value)
+    if not isinstance(value, str) or not isinstance(words, tuple):
+        return value
+    for each in words:
+        if not (each.isascii() and each.isdecimal() and 0 < int(each) <= _LAST_PORT):
+            raise ValueError(f"{each!r} is no port; give numbers from 1 to {_LAST_PORT}")
+    return words
+
+
 def _level(value: str) -> str:
     if value.upper() not in _LEVELS:
         raise ValueError(f"{value!r} is no level; give one of {', '.join(_LEVELS)}")
@@ -63,19 +91,26 @@ def _level(value: str) -> str:
 
 
 def _web(value: str) -> str:
-    if not _is_web(value) or _BLANK.search(value):
-        raise ValueError("not an address such as https://darkroom.example.com")
+    why = "it has a blank" if _BLANK.search(value) else _no_web(value)
+    if why is not None:
+        raise ValueError(f"no http:// or https:// URL of a host, with or without a path: {why}")
     return value.rstrip("/")
 
 
-def _is_web(value: str) -> bool:
+def _no_web(value: str) -> str | None:
+    """Return why something is no URL of a host, repeating nothing of it that may be secret."""
     try:
         parts = urlsplit(value)
-        there = parts.hostname and parts.port != 0
-    except ValueError:  # a port that is none
-        return False
-    more = "@" in parts.netloc or parts.query or parts.fragment
-    return parts.scheme in {"http", "https"} and bool(there) and not more
+        port = parts.port
+    except ValueError:
+        return "its port is no number up to 65535"
+    if parts.scheme not in {"http", "https"}:
+        return f"its scheme is {parts.scheme}" if parts.netloc else "it begins with neither"
+    if "@" in parts.netloc:
+        return "it has a login"
+    if not parts.hostname or port == 0:
+        return "its port is 0" if parts.hostname else "it names no host"
+    return "it has a query or a fragment" if parts.query or parts.fragment else None
 
 
 def _key(value: SecretStr) -> SecretStr:
@@ -86,6 +121,14 @@ def _key(value: SecretStr) -> SecretStr:
 def _token(value: str) -> str:
     if not _TOKEN.fullmatch(value):
         raise ValueError("holds a blank, a line break or a letter that no HTTP header can carry")
+    return value
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    if len(value) < _SECRET:
+        raise ValueError(
+            f"has {len(value)} characters and needs {_SECRET}; make one with `openssl rand -hex 32`"
+        )
     return value
 
 
@@ -122,10 +165,10 @@ Key = Annotated[SecretStr, AfterValidator(_key)]
 Keys = Annotated[
     tuple[Annotated[str, AfterValidator(_token)], ...], NoDecode, BeforeValidator(_words)
 ]
-Secret = Annotated[SecretStr, Field(min_length=_SECRET)]
+Secret = Annotated[SecretStr, AfterValidator(_secret)]
 FormerSecret = Annotated[SecretStr, AfterValidator(_former)]  # empty: there is none
 Network = IPv4Network | IPv6Network
-Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_words)]
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)]
 Ports = Annotated[
-    frozenset[Annotated[int, Field(ge=1, le=_LAST_PORT)]], NoDecode, BeforeValidator(_words)
+    frozenset[Annotated[int, Field(ge=1, le=_LAST_PORT)]], NoDecode, BeforeValidator(_ports)
 ]

@@ -96,6 +96,41 @@ def test_what_is_wrong_is_named_in_one_line_and_a_secret_is_not_repeated(
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("DARKROOM_SECRET", "short", "has 5 characters and needs 32; make one with `openssl"),
+        ("DARKROOM_EGRESS_ALLOW", "10.0.0.0/8,10.0.0.1/8", "'10.0.0.1/8' is an address in a network"),
+        ("DARKROOM_BALANCERS", "10.0.0.0/8 fd00::1/8", "give fd00::/8, or fd00::1 alone"),
+        ("DARKROOM_BALANCERS", "10.0.0.0/33", "'10.0.0.0/33' is no network"),
+        ("DARKROOM_BALANCERS", "proxy.internal", "'proxy.internal' is no network; give one such as"),
+        ("DARKROOM_EGRESS_PORTS", "443,https", "'https' is no port; give numbers from 1 to 65535"),
+        ("AIMLAPI_BASE_URL", "ftp://x", "no http:// or https:// URL of a host"),
+        ("AIMLAPI_BASE_URL", "ftp://x", "its scheme is ftp"),
+        ("AIMLAPI_BASE_URL", "api.aimlapi.com", "it begins with neither"),
+        ("AIMLAPI_BASE_URL", "https://me:word@host", "it has a login"),
+        ("DARKROOM_PUBLIC_URL", "https://host/?a=b", "it has a query or a fragment"),
+        ("DARKROOM_PUBLIC_URL", "https:///path", "it names no host"),
+        ("DARKROOM_PUBLIC_URL", "https://host:0", "its port is 0"),
+        ("DARKROOM_PUBLIC_URL", "https://host:70000", "its port is no number up to 65535"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://collector", "its scheme is grpc"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_with_what_to_do(
+    environment: pytest.MonkeyPatch, name: str, value: str, why: str
+) -> None:
+    environment.setenv(name, value)
+    said = refusal()
+    assert why in said
+    assert "word" not in said
+
+
+def test_networks_may_be_single_addresses(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("DARKROOM_BALANCERS", "203.0.113.9, 10.0.0.0/8, 2001:db8::9")
+    found = settings.load().balancers
+    assert found == tuple(map(ip_network, ("203.0.113.9", "10.0.0.0/8", "2001:db8::9")))
+
+
+@pytest.mark.parametrize(
     ("name", "value", "named"),
     [
         ("DARKROOM_HEARTBEAT", "100", "DARKROOM_LEASE_RUN"),
