@@ -75,7 +75,7 @@ $(ALL_PEERS): $(STAMP)
 	@export VIRTUAL_ENV="$(abspath $(@D))"; $(call SYNC,$(filter %.lock,$^))
 	@touch $@
 
-rolling: $(STAMP) ## Replace the roles of a version before under load, one by one (FROM=v0.1.0 PACE=20)
+rolling: $(STAMP) ## Replace the roles of a version before under load, one by one (FROM=HEAD~20 PACE=20)
 	$(BIN)/python -m pytest -q -s --long --from $(or $(FROM),HEAD~1) --pace $(or $(PACE),20) tests/e2e/test_rolling.py
 
 observe: $(STAMP) .prometheus ## Let a Prometheus scrape a Darkroom: every panel has data, alerts fire on faults

@@ -1,6 +1,6 @@
 """Two versions side by side: each process of the one before is replaced by one of this, under load.
 
-`make rolling FROM=v0.1.0`. As Kubernetes does it: the schema first; then of each role a new process, and
+`make rolling FROM=HEAD~20`. As Kubernetes does it: the schema first; then of each role a new process, and
 when that is ready an old one is told to stop, of an api once nobody is led to it. Nothing may be lost,
 unknown, or answered 5xx.
 """
