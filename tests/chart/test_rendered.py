@@ -152,3 +152,13 @@ def test_the_migration_runs_where_it_is_told_and_is_labelled_as_the_roles_are() 
 def test_the_notes_warn_of_a_grace_that_is_too_short(given: Values, warned: list[str]) -> None:
     found = re.findall(r"is shorter than (.*?):", charts.render(charts.values() | given)["NOTES"])
     assert found == warned
+
+
+def test_authorities_of_a_company_may_be_named_for_https() -> None:
+    named = "/etc/darkroom/ca/ca.crt"
+    given = {"settings": {"SSL_CERT_FILE": named}, "caBundle": {"existingConfigMap": "ca"}}
+    found = charts.manifests(charts.values() | given)
+    assert {each["SSL_CERT_FILE"] for each in environments(found).values()} == {named}
+    (container,) = of_kind(found, "Deployment")["worker"]["spec"]["template"]["spec"]["containers"]
+    mounts = [each["mountPath"] for each in container["volumeMounts"]]
+    assert named.rpartition("/")[0] in mounts
