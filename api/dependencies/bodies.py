@@ -14,7 +14,7 @@ from api.dependencies.state import state_of
 from api.edge.body_limits import BodyLimiter
 from api.edge.route import Handle, NamedRoute, Query
 from models.errors import FieldError, InvalidRequest, UnsupportedMedia
-from models.platform.wording import printable, shown
+from models.platform.wording import pointer_to, printable, shown
 
 Endpoint = Callable[..., Awaitable[object]]
 
@@ -132,10 +132,9 @@ def _demand_nothing(parsed: object) -> None:
     if parsed:
         names = [printable(name) for name in list(parsed)[:_NAMED_MAX]]
         message = "this route takes no fields; remove it"
-        pointers = [name.replace("~", "~0").replace("/", "~1") for name in names]
         raise InvalidRequest(
             f"This route takes no body, and one came with {', '.join(names)}.",
-            errors=tuple(FieldError(f"/{each}", message) for each in pointers),
+            errors=tuple(FieldError(pointer_to(name), message) for name in names),
         )
 
 

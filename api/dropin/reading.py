@@ -12,7 +12,7 @@ from api.contract.requests.jobs import Options, SubmitBody
 from api.dropin import options, outputs, sizes
 from api.dropin.outputs import Output
 from models.errors import FieldError, InvalidRequest, ModelNotFound
-from models.platform.wording import printable, shown
+from models.platform.wording import pointer_to, printable, shown
 from models.provider import aliases, catalog
 from models.provider.aliases import Alias
 from models.provider.catalog import Model
@@ -224,12 +224,12 @@ def _unknown(given: Mapping[str, object], model: Model) -> Iterator[FieldError]:
     known = [*_INPUT, *_PICTURES[1:], *sorted(_READ), *sorted(_IGNORED), *model.own]
     unknown = [name for name in given if name not in known]
     for name in unknown[:_NAMED_MAX]:
-        pointer = printable(name).replace("~", "~0").replace("/", "~1")
+        place = pointer_to(printable(name))
         if message := _REFUSED.get(name):
-            yield FieldError(f"/{pointer}", f"{message}.")
+            yield FieldError(place, f"{message}.")
             continue
         close = difflib.get_close_matches(name.lower()[:100], known, n=1)
         advice = f'did you mean "{close[0]}"?' if close else "remove it."
-        yield FieldError(f"/{pointer}", f'there is no field "{printable(name)}"; {advice}')
+        yield FieldError(place, f'there is no field "{printable(name)}"; {advice}')
     if given.get("background") == "transparent":
         yield FieldError("/background", "no model here draws transparency; leave it out.")

@@ -1,4 +1,4 @@
-"""How refusals repeat a caller's values: short, on one line, and always as valid UTF-8."""
+"""How refusals repeat a caller's values, and point to them: short, on one line, always as valid UTF-8."""
 
 _LENGTH = 48  # characters of a value that a message repeats
 
@@ -30,3 +30,8 @@ def printable(text: str, most: int = _LENGTH) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in head
     )
+
+
+def pointer_to(*steps: object) -> str:
+    """Write the JSON pointer (RFC 6901) that leads through these names and places."""
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in steps)

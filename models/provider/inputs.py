@@ -27,7 +27,7 @@ from pydantic_core import CoreSchema
 
 from models.errors import EgressRefused, FieldError
 from models.platform.addresses import ANY_PORT, Network, check_url
-from models.platform.wording import printable, shown
+from models.platform.wording import pointer_to, printable, shown
 from models.provider import own_fields
 from models.provider.listing import Model
 from models.provider.sizes import ways
@@ -232,8 +232,7 @@ def _unknown(given: Mapping[str, object], at: str, names: Collection[str]) -> It
         name = printable(str(key))
         close = difflib.get_close_matches(name.lower(), names, n=1)
         advice = f'did you mean "{close[0]}"?' if close else f"the fields are {', '.join(names)}."
-        pointer = name.replace("~", "~0").replace("/", "~1")
-        yield FieldError(f"{at}/{pointer}", f'there is no field "{name}"; {advice}')
+        yield FieldError(f"{at}{pointer_to(name)}", f'there is no field "{name}"; {advice}')
 
 
 def _explain(kind: str, loc: tuple[int | str, ...], value: object, model: Model) -> FieldError:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from models.errors import FieldError
+from models.platform.wording import pointer_to
 
 _SHOWN = 200  # characters of a value that a message repeats
 
@@ -13,11 +14,10 @@ def field_error(error: dict[str, object]) -> FieldError:
     place, *path = cast("Sequence[str | int]", error["loc"])
     if path[2:] == ["[key]"]:
         path.pop()  # how Pydantic says that it means the name, not the value
-    steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path]
-    pointer = "".join(f"/{step}" for step in steps) if place == "body" else f"{place}:{steps[-1]}"
+    where = pointer_to(*path) if place == "body" else f"{place}:{pointer_to(path[-1])[1:]}"
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        return FieldError(pointer, "there is no such field; remove it, or correct its name")
+        return FieldError(where, "there is no such field; remove it, or correct its name")
     given = error.get("input")
     if isinstance(given, str):
         # What Pydantic says of any length once a validator of ours has looked at the value.
@@ -25,4 +25,4 @@ def field_error(error: dict[str, object]) -> FieldError:
         message = message.replace(" item after validation", " character")
     if isinstance(given, str | int | float):
         message = f"{str(given)[:_SHOWN]!r}: {message}"
-    return FieldError(pointer, message)
+    return FieldError(where, message)
