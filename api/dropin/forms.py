@@ -6,7 +6,7 @@ is kept in memory, where its bytes are counted already, and none of it in files.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -17,10 +17,10 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from api.contract.formats.strict_json import parse
 from api.dependencies.bodies import ParsedRequest
 from api.dropin.options import Written
-from api.dropin.reading import refusal
+from api.dropin.reading import REFUSED, refusal
 from models.errors import FieldError, MalformedBody
-from models.images import formats
-from models.images.references import data_url
+from models.images.references import BadReference, data_url, read_bytes
+from models.platform.wording import pointer_to, printable
 from models.provider.catalog import Model
 
 TYPE = "multipart/form-data"
@@ -33,6 +33,15 @@ _KEY = re.compile(r"\[([^\[\]]*)\]")
 _NUMBERS = {"n", "num_images", "seed", "output_compression", "partial_images", "width", "height"}
 _SWITCHES: dict[str, object] = {"true": True, "false": False}
 _SWITCHED = {"stream", "watermark"}
+_NO_FILE = "it came as a file, and only pictures do, as image; send it as text"
+
+
+class _Wrong(ValueError):
+    """A field that cannot be read; the text is for its sender."""
+
+    def __init__(self, path: Sequence[str], message: str) -> None:
+        super().__init__(message)
+        self.path = path if path[-1] else path[:-1]
 
 
 class _InMemory(MultiPartParser):
@@ -54,7 +63,7 @@ def is_form(request: Request) -> bool:
 
 
 async def read(request: Request) -> ParsedRequest:
-    """Read a form. Raises `MalformedBody`, and `InvalidRequest` for a field that comes twice."""
+    """Read a form. Raises `MalformedBody`, and `InvalidRequest` with each field that cannot be read."""
     read_ = ParsedRequest(request.scope, request.receive)
     async with opened(request) as form:
         read_.is_form, read_.parsed = True, await _fields(form)
@@ -105,49 +114,64 @@ def _as_json(value: object, rule: Mapping[str, Any]) -> object:
 async def _fields(form: FormData) -> dict[str, object]:
     fields: dict[str, object] = {}
     pictures: list[str] = []
+    errors: list[FieldError] = []
     for written, value in form.multi_items():
-        named = _NAME.fullmatch(written)
-        name, keys = (written, []) if named is None else (named[1], _KEY.findall(named[2]))
-        if name in _PICTURES:
-            pictures.append(await _picture(value))
-        elif isinstance(value, UploadFile):
-            fields[name] = "a file"
-        elif keys:
-            _nest(fields, name, keys, value)
-        elif name in fields:
-            raise refusal([FieldError(f"/{name}", "it comes twice in the form; send it once.")])
-        elif value or name == "prompt":
-            fields[name] = _typed(name, value)
-    return fields | ({"image_urls": pictures} if pictures else {})
+        path = _path(written)
+        try:
+            if path[0] in _PICTURES:
+                pictures.append(await _picture(value))
+            else:
+                _put(fields, path, value)
+        except BadReference as bad:
+            errors.append(FieldError(f"/image/{len(pictures)}", str(bad)))
+            pictures.append("")
+        except _Wrong as wrong:
+            errors.append(FieldError(pointer_to(*map(printable, wrong.path)), f"{wrong}."))
+    if errors:
+        raise refusal(errors)
+    said = {name: each for name, each in fields.items() if each != "" or name == "prompt"}
+    return said | ({"image_urls": pictures} if pictures else {})
+
+
+def _path(written: str) -> list[str]:
+    """Read the name of a field: `a[b][]` is the name, then each key."""
+    named = _NAME.fullmatch(written)
+    return [written] if named is None else [named[1], *_KEY.findall(named[2])]
 
 
 async def _picture(value: UploadFile | str) -> str:
-    """Write a file as a `data:` URL: its bytes say what it is, and its type only where they do not."""
+    """Write a file as a `data:` URL: its bytes say what it is. Raises `BadReference`."""
     if isinstance(value, str):
         return value
     data = await value.read()
     await value.close()
-    told = value.content_type or ""
-    mime = formats.sniff(data[:16]) or (told if told.startswith("image/") else "image/png")
-    return await asyncio.to_thread(data_url, mime, data)
+    return await asyncio.to_thread(_as_url, data)
 
 
-def _nest(fields: dict[str, object], name: str, keys: list[str], value: str) -> None:
-    """Put `a[b][c]=1` where it belongs; `a[]=1` is one of a list."""
+def _as_url(data: bytes) -> str:
+    return data_url(read_bytes(data).mime, data)
+
+
+def _put(fields: dict[str, object], path: Sequence[str], value: str | UploadFile) -> None:
+    """Put `a[b][c]=1` where it belongs, once; `a[b][]=1` is one of a list. Raises `_Wrong`."""
+    if isinstance(value, UploadFile):
+        raise _Wrong(path, REFUSED.get(path[0], _NO_FILE))
+    is_listed = len(path) > 1 and path[-1] == ""
+    *outer, last = path[:-1] if is_listed else path
     here = fields
-    for step, following in zip([name, *keys], [*keys, None], strict=True):
-        if following is None:
-            here[step] = _typed(step, value) if name == "image_size" else value
-        elif following == "":
-            listed = here.setdefault(step, [])
-            if isinstance(listed, list):
-                listed.append(value)
-            return
-        else:
-            inner = here.setdefault(step, Written())
-            if not isinstance(inner, dict):
-                raise refusal([FieldError(f"/{name}", "it comes as a value and as an object.")])
-            here = inner
+    for depth, step in enumerate(outer, 1):
+        inner = here.setdefault(step, Written())
+        if not isinstance(inner, Written):
+            raise _Wrong(path[:depth], "it comes as one value and by its parts; keep one of them")
+        here = inner
+    if is_listed and isinstance(listed := here.setdefault(last, []), list):
+        listed.append(value)
+    elif last in here:
+        raise _Wrong(path, "it comes twice in the form; send it once")
+    elif len(path) == 1 or path[0] == "image_size":
+        here[last] = _typed(last, value)
+    else:
+        here[last] = value
 
 
 def _typed(name: str, value: str) -> object:
@@ -155,6 +179,9 @@ def _typed(name: str, value: str) -> object:
     if name in _NUMBERS:
         with suppress(ValueError):
             return int(value)
-    if name == "darkroom":
-        return parse(value.encode())
+    if name == "darkroom" and value:
+        try:
+            return parse(value.encode(), "text")
+        except MalformedBody as wrong:
+            raise _Wrong([name], wrong.detail.rstrip(".")) from None
     return _SWITCHES.get(value, value) if name in _SWITCHED else value

@@ -47,19 +47,31 @@ def _validated(given: Mapping[str, object]) -> Options:
 
 
 def _for_whom(raw: Mapping[str, object], options: Options, errors: list[FieldError]) -> Options:
-    """Take the first who is named for the job's customer; one that does not fit is hashed, and noted."""
+    """Take who is named for the job's customer, once; one that does not fit is hashed, and noted."""
+    named: dict[str, str] = {}
     for name in _PEOPLE:
-        if name in raw and not isinstance(raw[name], str):
-            errors.append(FieldError(f"/{name}", f"{shown(raw[name])} is no string."))
-            return options
-    named = [each for each in _PEOPLE if raw.get(each)]
+        value = raw.get(name, "")
+        if not isinstance(value, str):
+            errors.append(FieldError(f"/{name}", f"{shown(value)} is no string."))
+        elif value:
+            named[name] = value
+    customers = {name: _customer(value) for name, value in named.items()}
+    if options.customer is not None:
+        customers = {"darkroom.customer": options.customer, **customers}
+    for name, customer in customers.items():
+        first = next(iter(customers))
+        if customer != customers[first]:
+            errors.append(FieldError(f"/{name}", f"{first} says otherwise; keep one of them."))
     if not named or options.customer is not None:
         return options
-    value = str(raw[named[0]])
-    if _CUSTOMER.fullmatch(value):
-        return options.model_copy(update={"customer": value})
-    hashed = f"user_{sha256(value.encode(errors='surrogatepass')).hexdigest()[:32]}"
+    name, value = next(iter(named.items()))
     metadata = dict(options.metadata)
-    if len(metadata) < _PAIRS:
-        metadata.setdefault(named[0], _UNKEEPABLE.sub("", value)[:_KEPT])
-    return options.model_copy(update={"customer": hashed, "metadata": metadata})
+    if customers[name] != value and len(metadata) < _PAIRS:
+        metadata.setdefault(name, _UNKEEPABLE.sub("", value)[:_KEPT])
+    return options.model_copy(update={"customer": customers[name], "metadata": metadata})
+
+
+def _customer(value: str) -> str:
+    if _CUSTOMER.fullmatch(value):
+        return value
+    return f"user_{sha256(value.encode(errors='surrogatepass')).hexdigest()[:32]}"

@@ -30,7 +30,7 @@ _READ = {
 # How an answer comes is ours to say: `sync_mode` and `convert_base64_to_url` are of some models' schemas.
 _IGNORED = {"quality", "style", "moderation", "background", "input_fidelity", "partial_images",
             "complexity", "sync_mode", "convert_base64_to_url"}  # fmt: skip
-_REFUSED = {
+REFUSED = {
     "mask": "no model here changes only a part; leave it out, and say in the prompt what changes",
     "markup": "no model here reads it; say it in the prompt",
     "svg": "no model here draws SVG; use jpeg, png or webp",
@@ -225,7 +225,7 @@ def _unknown(given: Mapping[str, object], model: Model) -> Iterator[FieldError]:
     unknown = [name for name in given if name not in known]
     for name in unknown[:_NAMED_MAX]:
         place = pointer_to(printable(name))
-        if message := _REFUSED.get(name):
+        if message := REFUSED.get(name):
             yield FieldError(place, f"{message}.")
             continue
         close = difflib.get_close_matches(name.lower()[:100], known, n=1)

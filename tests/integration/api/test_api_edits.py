@@ -127,6 +127,55 @@ async def test_what_a_form_cannot_mean_is_refused_by_its_name(api: Api) -> None:
     assert await api.life.count("jobs") == 0
 
 
+PART = ("a.png", draw("PNG", (64, 64)), "image/png")
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ([("prompt", ("prompt.txt", b"A fox"))], "/prompt"),
+        ([("user", ("user.txt", b"anna"))], "/user"),
+        ([("mask", PART)], "/mask"),
+        ([("darkroom[metadata][order]", ("a.txt", b"A-17"))], "/darkroom/metadata/order"),
+        ([("seed", "1"), ("seed", "2")], "/seed"),
+        ([("user", ""), ("user", "anna")], "/user"),
+        ([("darkroom[max_cost]", "91000"), ("darkroom[max_cost]", "1")], "/darkroom/max_cost"),
+        ([("darkroom", '{"customer": "a"}'), ("darkroom[customer]", "b")], "/darkroom"),
+        ([("darkroom[customer]", "b"), ("darkroom", '{"customer": "a"}')], "/darkroom"),
+        ([("darkroom", '{"tags": ["a"]}'), ("darkroom[tags][]", "b")], "/darkroom"),
+        ([("darkroom[tags]", "a"), ("darkroom[tags][]", "b")], "/darkroom/tags"),
+        ([("darkroom[tags][]", "a"), ("darkroom[tags]", "b")], "/darkroom/tags"),
+        ([("darkroom[webhook]", "a"), ("darkroom[webhook][url]", "b")], "/darkroom/webhook"),
+        ([("image_size[width]", "2048"), ("image_size[width]", "64")], "/image_size/width"),
+        ([("darkroom", "{")], "/darkroom"),
+        ([("image", ("b.png", b"\x89PNG"))], "/image/1"),
+    ],
+    ids=str,
+)
+async def test_no_field_of_a_form_is_lost(
+    api: Api, said: list[tuple[str, Any]], named: str
+) -> None:
+    plain = [] if said[0][0] == "prompt" else [("prompt", (None, "A fox"))]
+    parts = [(name, (None, each) if isinstance(each, str) else each) for name, each in said]
+    files: list[tuple[str, Any]] = [("model", (None, MODEL)), ("image", PART), *plain, *parts]
+    answer = await api.client.post(URL, files=files)
+    refused = client.problem(answer, 400, "invalid_request")
+    assert client.pointers(answer) == [named]
+    assert "data: URL" not in str(refused), "nobody sent one"
+    assert await api.life.count("jobs") == 0
+
+
+async def test_every_field_of_a_form_that_is_wrong_is_named(api: Api) -> None:
+    files = [
+        ("prompt", ("p.txt", b"A fox")),
+        ("image", ("a.png", b"x")),
+        ("image", ("b.png", b"y")),
+    ]
+    answer = await api.client.post(URL, files=files)
+    client.problem(answer, 400, "invalid_request")
+    assert client.pointers(answer) == ["/prompt", "/image/0", "/image/1"]
+
+
 async def test_a_form_that_is_none_is_refused(api: Api) -> None:
     for type_ in ("multipart/form-data", "multipart/form-data; boundary=x"):
         answer = await api.client.post(URL, content=b"x", headers={"content-type": type_})

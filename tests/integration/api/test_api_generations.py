@@ -225,8 +225,13 @@ async def test_options_of_a_job_and_its_customer(api: Api) -> None:
     assert job["metadata"] == {"order": "A-17", "user": "jo@example.com"}
     assert (job["tags"], job["priority"]) == (["t"], "bulk")
     assert str(job["customer"]).startswith("user_")
-    plain = await made(api, user="c_9", safety_identifier="s_1")
-    assert (await api.job(job_id(plain.json()["data"][0]["job_id"])))["customer"] == "s_1"
+    for named in (
+        {"safety_identifier": "s_1"},
+        {"user": "s_1", "safety_identifier": "s_1", "darkroom": {"customer": "s_1"}},
+        {"user": "", "darkroom": {"customer": "s_1"}},
+    ):
+        plain = await made(api, **named)
+        assert (await api.job(job_id(plain.json()["data"][0]["job_id"])))["customer"] == "s_1"
 
 
 REFUSED: list[tuple[dict[str, object], str]] = [
@@ -247,6 +252,9 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"size": "2K", "image_size": "2K"}, "size"),
     ({"image_urls": ["ftp://x"]}, "image_urls"),
     ({"darkroom": {"priority": "now"}}, "darkroom"),
+    ({"user": "a", "safety_identifier": "b"}, "user"),
+    ({"user": "a", "darkroom": {"customer": "b"}}, "user"),
+    ({"safety_identifier": "a b", "darkroom": {"customer": "b"}}, "safety_identifier"),
     ({"darkroom": {"webhook": {"url": "https://10.0.0.1/"}}}, "darkroom"),
     ({"darkroom": 1}, "darkroom"),
     ({"darkroom": {"max_cost": 1}}, "darkroom"),
