@@ -21,6 +21,7 @@ def write_terms(terms: Terms) -> bytes:
         "opened": [str(each) for each in terms.opened],
         "ports": sorted(terms.ports),
         "max_cost": terms.max_cost,
+        "stop_after": terms.stop_after,
         "now": terms.now.isoformat(),
     }
     return json.dumps(told).encode()

@@ -6,13 +6,15 @@ from typing import IO
 from pydantic import ValidationError
 
 from api.batching import formats, tables
-from api.batching.formats import Read
+from api.batching.formats import Raw, Read
 from api.batching.rows import Rows, errors_of, unreachable
 from api.batching.terms import ERRORS_MAX, Report, Terms
-from api.contract.requests.batches import ROWS_MAX, BatchHead
+from api.contract.requests.batches import ROWS_MAX, BatchHead, Row
 from models.errors import EgressRefused, FieldError, InvalidRequest
+from models.platform.wording import pointer_to, shown
 
 _SAVE = 'save it as "CSV UTF-8", and send that'
+_TOLD = 5  # mistakes that the sentence repeats
 _NO_TEXT = {  # by its first bytes
     b"PK\x03\x04": f"an Excel workbook or another archive; {_SAVE}",
     b"\xd0\xcf\x11\xe0": f"an old Excel workbook; {_SAVE}",
@@ -73,6 +75,46 @@ def _open(body: IO[bytes], terms: Terms) -> tuple[BatchHead, Iterator[Read]]:
     except ValidationError as wrong:
         errors = errors_of(wrong)
         raise InvalidRequest("The batch cannot be made so.", errors=tuple(errors)) from None
+    _demand_meant(head, terms)
     if head.webhook is not None and (problem := unreachable(head.webhook.url, terms)):
         raise EgressRefused(problem, errors=(FieldError("/webhook/url", problem),))
     return head, iter(items)
+
+
+def _demand_meant(head: BatchHead, terms: Terms) -> None:
+    """Raise `InvalidRequest` for what stands beside the items and cannot hold for all of them."""
+    errors = [
+        FieldError(f"/defaults{each.pointer}", each.message) for each in _of_common(head.defaults)
+    ]
+    if errors := [*errors, *_said_twice(head, terms)]:
+        told = " ".join(f"{each.pointer}: {each.message}." for each in errors[:_TOLD])
+        raise InvalidRequest(f"The batch cannot be made so. {told}", errors=tuple(errors))
+
+
+def _of_common(said: Raw) -> Iterator[FieldError]:
+    """Yield what is wrong with `defaults` by themselves, of which each row would be accused."""
+    if "custom_id" in said:
+        yield FieldError("/custom_id", "it names a single row; give each row its own")
+    if not isinstance(said.get("input", {}), dict):
+        yield FieldError("/input", f"{shown(said['input'])} is no object; send one of input fields")
+    try:
+        Row.model_validate({**said, "custom_id": None, "input": {}})
+    except ValidationError as wrong:
+        yield from errors_of(wrong)
+
+
+def _said_twice(head: BatchHead, terms: Terms) -> Iterator[FieldError]:
+    """Yield what the query says and the body too: one of them would count for nothing, in silence."""
+    query, body = terms.defaults, head.defaults
+    twice: list[tuple[str, ...]] = [
+        ("defaults", name) for name in query if name in body and name != "input"
+    ]
+    inputs = (each.get("input") for each in (query, body))
+    of_query, of_body = (each if isinstance(each, dict) else {} for each in inputs)
+    twice += [("defaults", "input", name) for name in of_query if name in of_body]
+    if terms.max_cost is not None and head.max_cost is not None:
+        twice.append(("max_cost",))
+    if terms.stop_after is not None and head.stop_on is not None:
+        twice.append(("stop_on",))
+    for path in twice:
+        yield FieldError(pointer_to(*path), "the query says it too; keep one of them")

@@ -74,6 +74,7 @@ async def take(
             ports=here.settings.egress_ports,
             now=now,
             max_cost=query.max_cost,
+            stop_after=query.stop_on_failures,
         )
         async with here.intakes.turn(caller.project_id):
             with TemporaryFile() as rows:
@@ -187,8 +188,9 @@ def _demand_good(report: Report, query: BatchQuery) -> None:
     if not any(report.held.values()):
         most = query.max_cost or report.head.max_cost
         message = f"{most} credits do not pay for one row"
+        place = "query:max_cost" if query.max_cost else "/max_cost"
         raise InvalidRequest(
-            f"The batch could not begin: {message}.", errors=(FieldError("/max_cost", message),)
+            f"The batch could not begin: {message}.", errors=(FieldError(place, message),)
         )
 
 

@@ -15,7 +15,10 @@ ERRORS_MAX = 100  # that are told
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What rows are judged by: what they have in common, prices, and which addresses may be reached."""
+    """What rows are judged by: prices, which addresses may be reached, and what the query says of them.
+
+    `defaults` are what rows have in common, and of `max_cost` and `stop_after` the batch has one too.
+    """
 
     kind: Kind
     defaults: Raw
@@ -24,6 +27,7 @@ class Terms:
     ports: frozenset[int]
     now: datetime
     max_cost: int | None = None
+    stop_after: int | None = None
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from models.jobs import batches
 from models.money import prices
 from models.money.prices import Variant
-from tests.integration.api.client import MODEL, PRICE, Api, Body, job_id, problem
+from tests.integration.api.client import MODEL, PRICE, Api, Body, job_id, pointers, problem
 from tests.integration.api.life import PICTURE
 
 CSV = {"content-type": "text/csv"}
@@ -131,6 +131,55 @@ async def test_a_dry_run_tells_the_quote_and_makes_nothing(api: Api) -> None:
     told = answer.json()
     assert (told["estimated"], told["held"], told["total"]) == (3 * PRICE, 2 * PRICE, 3)
     assert await api.life.count("jobs") == 0
+
+
+@pytest.mark.parametrize("count", [1, 400], ids=["judged here", "judged in a child"])
+@pytest.mark.parametrize(
+    ("asked", "said", "named"),
+    [
+        ({"max_cost": PRICE}, {"max_cost": 2 * PRICE}, ["/max_cost"]),
+        ({"stop_on_failures": 1}, {"stop_on": {"failures": 2}}, ["/stop_on"]),
+        ({"model": MODEL}, {"defaults": {"input": {"model": MODEL}}}, ["/defaults/input/model"]),
+        ({"image_size": "2K"}, {"defaults": {"input": {"image_size": None}}},
+         ["/defaults/input/image_size"]),
+        ({"customer": "a", "priority": "bulk", "queue_ttl": 60},
+         {"defaults": {"customer": "b", "priority": "bulk", "queue_ttl": 60}},
+         ["/defaults/customer", "/defaults/priority", "/defaults/queue_ttl"]),
+        ({}, {"defaults": {"custom_id": "a"}}, ["/defaults/custom_id"]),
+        ({}, {"defaults": {"input": None}}, ["/defaults/input"]),
+        ({}, {"defaults": {"input": 7, "metadata": [], "tag": 1, "reuse": "exact"}},
+         ["/defaults/input", "/defaults/metadata", "/defaults/reuse", "/defaults/tag"]),
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_what_holds_for_all_rows_is_said_once(
+    api: Api, asked: dict[str, str | int], said: Body, named: list[str], count: int
+) -> None:
+    body = {"items": rows(count)} | said
+    answer = await api.client.post("/v1/batches", params=asked, json=body)
+    refused = problem(answer, 422, "invalid_request")
+    assert sorted(pointers(answer)) == named
+    assert all(each in str(refused["detail"]) for each in named)
+    assert await api.life.count("jobs") == await api.life.count("batches") == 0
+
+
+async def test_what_the_query_and_the_body_each_say_holds(api: Api) -> None:
+    items = [
+        {"input": {"prompt": "A fox."}},
+        {"input": {"prompt": "A hare."}, "priority": "standard"},
+    ]
+    asked: dict[str, str | int] = {"model": MODEL, "customer": "a", "max_cost": PRICE}
+    said = {
+        "defaults": {"input": {"seed": 7}, "tags": ["t"]},
+        "max_cost": None,
+        "stop_on": {"failures": 1},
+    }
+    answer = await api.client.post("/v1/batches", params=asked, json={"items": items} | said)
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["max_cost"] == PRICE
+    for each in await jobs_of(api, answer.json()):
+        assert (each["customer"], each["tags"]) == ("a", ["t"])
+        assert each["input"]["seed"] == 7  # type: ignore[index]
 
 
 async def test_a_request_that_comes_again_is_the_same_batch(api: Api) -> None:
