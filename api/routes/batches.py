@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 
@@ -31,12 +31,14 @@ from api.contract.requests.batches import (
     BatchRetry,
     ItemsQuery,
     ResultsQuery,
+    RowName,
 )
 from api.dependencies.bodies import JsonRoute
 from api.dependencies.deps import BatchId, Here, Reader, Reading, Tx, Writer, idempotency_key
 from api.dependencies.holding import patience_of
 from api.dependencies.state import State, state_of
 from api.routes import standings
+from models.errors import NotFound
 from models.jobs import batches
 from models.jobs.batches import Standing
 from models.money.dollars import usd
@@ -121,17 +123,22 @@ async def list_items(
     return JsonAnswer(page | {"has_more": more, "next_cursor": cursor})
 
 
-@router.get("/{id}/items/{custom_id}", responses=JOB)
+@router.get("/{id}/items/{custom_id:path}", responses=JOB)
 async def get_item(
     caller: Reader,
     batch_id: BatchId,
-    custom_id: Annotated[str, Path(max_length=512)],
+    custom_id: Annotated[RowName, Path(max_length=512)],
     tx: Reading,
     here: Here,
 ) -> Response:
-    """Show the row of this name as a job."""
+    """Show the row of this name, which may have slashes in it, as a job."""
     await batches.find(tx, caller.project_id, batch_id)
-    found = await batches.item(tx, batch_id, custom_id)
+    try:
+        found = await batches.item(tx, batch_id, custom_id)
+    except NotFound:
+        if custom_id.endswith("/") or not custom_id:
+            raise HTTPException(404) from None  # as of any path with a slash at its end
+        raise
     return JsonAnswer(found.show(here.presenter), headers={"etag": found.etag})
 
 

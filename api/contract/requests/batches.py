@@ -19,7 +19,8 @@ from models.states import BATCH_EVENTS, BatchStatus, Priority, Reuse
 ROWS_MAX = 50_000
 WEEK = 604_800  # seconds
 
-CustomId = Annotated[Text, Field(min_length=1, max_length=128)]
+RowName = Text
+CustomId = Annotated[RowName, Field(min_length=1, max_length=128)]
 Told = Annotated[
     list[Literal["batch.progress", "batch.paused", "batch.completed"]],
     Field(max_length=len(BATCH_EVENTS)),

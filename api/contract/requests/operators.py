@@ -158,7 +158,7 @@ class HistoryQuery(Times):
         """The time that is meant; raises `InvalidRequest` for one that ends before it begins."""
         self.demand_order()
         end = min(self.end or now, now)
-        return max(self.start or end - _DAY, now - _WEEK), end
+        return max(self.start or self.before(end, _DAY), now - _WEEK), end
 
 
 def write_cursor(seq: int) -> str:

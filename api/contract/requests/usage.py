@@ -51,6 +51,11 @@ class Times(BaseModel):
     start: Annotated[Moment | None, Field(alias="from", description="the first moment")] = None
     end: Annotated[Moment | None, Field(alias="to", description="the first moment after")] = None
 
+    @staticmethod
+    def before(moment: datetime, span: timedelta) -> datetime:
+        """Return the moment that is so long before, or the first that there is."""
+        return moment - min(span, moment - _FIRST)
+
     def demand_order(self) -> None:
         """Raise `InvalidRequest` for a time that ends before it begins."""
         if self.start is not None and self.end is not None and self.start >= self.end:
@@ -76,9 +81,11 @@ class UsageQuery(Times):
         """The time that is meant; raises `InvalidRequest` for one that is empty or over 400 days."""
         self.demand_order()
         end = now if self.end is None else self.end
-        start = end - min(_USUAL, end - _FIRST) if self.start is None else self.start
-        if start >= end:
+        start = self.before(end, _USUAL) if self.start is None else self.start
+        if start >= end and self.end is None:
             raise _refusal("`from` is in the future; give `to` as well")
+        if start >= end:
+            raise _refusal("nothing is before `to`; give a later one", "to")
         if end - start > _LONGEST:
             raise _refusal(f"the time is over {_LONGEST.days} days; ask for parts of it")
         return Period(start, end, self.tz)
@@ -122,7 +129,7 @@ class LedgerQuery(Times):
         )
 
 
-def _refusal(message: str) -> InvalidRequest:
+def _refusal(message: str, name: str = "from") -> InvalidRequest:
     return InvalidRequest(
-        f"The time cannot be used: {message}.", errors=(FieldError("query:from", message),)
+        f"The time cannot be used: {message}.", errors=(FieldError(f"query:{name}", message),)
     )

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, RowMapping, Select, select, text
 from models.errors import NotFound
 from models.jobs.reading import Snapshot, snapshots, with_clock
 from models.platform.db import Transaction
+from models.platform.wording import shown
 from models.schema import Batch, Job
 from models.states import BATCH_OVER, IN_BATCH, JOB_IN_FLIGHT, NOT_STARTED, ROW_UNKNOWN, BatchStatus
 
@@ -98,8 +99,8 @@ async def items(
     """Read a page of a batch's rows in the order in which they came, behind a row."""
     stmt = _rows(batch_id, Job.batch_row > after)
     if status is not None:
-        shown = NOT_STARTED if status == "queued" else (status,)
-        stmt = stmt.where(Job.status.in_(shown))
+        meant = NOT_STARTED if status == "queued" else (status,)
+        stmt = stmt.where(Job.status.in_(meant))
     rows = (await tx.execute(stmt.order_by(Job.batch_row).limit(limit + 1))).all()
     return await snapshots(tx, rows[:limit]), len(rows) > limit
 
@@ -108,7 +109,7 @@ async def item(tx: Transaction, batch_id: UUID, custom_id: str) -> Snapshot:
     """Read the row of this name; raises `NotFound`."""
     rows = (await tx.execute(_rows(batch_id, Job.custom_id == custom_id))).all()
     if not rows:
-        raise NotFound("The batch has no row with this custom_id.")
+        raise NotFound(f"The batch has no row with the custom_id {shown(custom_id)}.")
     return (await snapshots(tx, rows))[0]
 
 

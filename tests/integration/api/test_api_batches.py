@@ -5,7 +5,7 @@ import json
 import zipfile
 from collections.abc import Sequence
 from io import BytesIO
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 from sqlalchemy import text
@@ -180,6 +180,26 @@ async def test_what_the_query_and_the_body_each_say_holds(api: Api) -> None:
     for each in await jobs_of(api, answer.json()):
         assert (each["customer"], each["tags"]) == ("a", ["t"])
         assert each["input"]["seed"] == 7  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", ["a/b", "/a", "a//b", "a/", "../a", "a b?c#d%2F", "ä/🦖"])
+async def test_a_row_is_found_by_any_name(api: Api, name: str) -> None:
+    made = await taken(api, [row(name), row("a")])
+    answer = await api.client.get(f"/v1/batches/{made['id']}/items/{quote(name, safe='')}")
+    assert (answer.status_code, answer.json()["custom_id"]) == (200, name)
+    plain = await api.client.get(
+        f"/v1/batches/{made['id']}/items/{quote(name).replace('..', '%2e%2e')}"
+    )
+    assert plain.json()["custom_id"] == name
+
+
+async def test_a_name_that_no_row_has_is_told(api: Api) -> None:
+    made = await taken(api, [row("a")])
+    items = f"/v1/batches/{made['id']}/items"
+    assert '"b/c"' in str(problem(await api.client.get(f"{items}/b/c"), 404, "not_found")["detail"])
+    nul = await api.client.get(f"{items}/a%00")
+    problem(nul, 422, "invalid_request")
+    assert pointers(nul) == ["path:custom_id"]
 
 
 async def test_a_request_that_comes_again_is_the_same_batch(api: Api) -> None:

@@ -150,6 +150,7 @@ BAD_USAGE: list[tuple[str, str]] = [
     ("from=2024-01-01T00:00:00Z&to=2025-02-04T00:00:01Z", "query:from"),
     ("from=2999-01-01T00:00:00Z", "query:from"),
     ("from=0001-01-01T00:00:00Z", "query:from"),
+    ("to=0001-01-01T00:00:00Z", "query:to"),
     ("until=2026-05-02T00:00:00Z", "query:until"),
 ]
 
