@@ -29,7 +29,7 @@ class Action(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     finished_at: Mapped[datetime | None]
     cursor: Mapped[UUID | None]
-    matched: Mapped[int | None]  # when it was asked for; NULL: they were too many to count in time
+    matched: Mapped[int | None]  # when it was asked for, then met; NULL: too many to count in time
     done: Mapped[int] = mapped_column(server_default="0")
     skipped: Mapped[int] = mapped_column(server_default="0")
     failed: Mapped[int] = mapped_column(server_default="0")

@@ -18,7 +18,7 @@ class ActionReason(Shape):
     code: str
     count: int
     message: str
-    job: JobId
+    job: JobId | None = Field(description="null where none of them was met again")
 
 
 class ActionStop(Shape):
@@ -40,8 +40,8 @@ class Action(Shape):
         description="of a `stopped` action: a refusal's code, such as `budget_exceeded`, or `key_revoked`"
     )
     count: int | None = Field(
-        description="how many jobs it was about when it was asked for; null where they were too many to "
-        "count in time"
+        description="how many jobs it was about when it was asked for, and of a `completed` one the "
+        "sum of what became of them; null where they were too many to count in time"
     )
     done: int
     skipped: int

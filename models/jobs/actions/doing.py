@@ -117,16 +117,34 @@ async def pass_on(tx: Transaction, look_: Look) -> bool:
     if look_.full:
         return False
     seen = look_.jobs[-1] if look_.jobs else look_.action.cursor
-    there = update(Action).where(
+    there = (
         Action.id == look_.action.id,
         Action.status == "running",
         Action.cursor.is_not_distinct_from(seen),
     )
+    action = await tx.scalar(select(Action).where(*there).with_for_update(key_share=True))
+    if action is None:
+        return False
     ends = look_.edge is None
-    over = {"status": "completed", "finished_at": func.now()}
-    values = over if ends else {"cursor": look_.edge}
-    moved = await tx.scalar(there.values(values).returning(Action.id))
-    return ends and moved is not None
+    values = _completed(action) if ends else {"cursor": look_.edge}
+    await tx.execute(update(Action).where(Action.id == action.id).values(values))
+    return ends
+
+
+def _completed(action: Action) -> dict[str, object]:
+    """Return how an action ends: `matched` is the sum of what became of its jobs.
+
+    A job that no longer fitted when it was looked for was never met, and is skipped as one that no longer
+    fitted at its turn; one that has come to fit since it was asked for was met too.
+    """
+    values: dict[str, object] = {"status": "completed", "finished_at": func.now()}
+    if action.matched is None:
+        return values
+    met = action.done + action.skipped + action.failed
+    if missed := max(action.matched - met, 0):
+        values["skipped"] = action.skipped + missed
+        values["reasons"] = _counted(action, "changed", _CHANGED, missed)
+    return values | {"matched": met + missed}
 
 
 async def forget(tx: Transaction, kept: timedelta, limit: int) -> int:
@@ -198,15 +216,21 @@ async def _note(
     tx: Transaction, action: Action, job_id: UUID, what: str, code: str, message: str
 ) -> None:
     """Count a job that was left out, and keep the first of each reason as an example."""
-    reasons = dict(action.reasons)
-    known = reasons.get(code)
-    if isinstance(known, dict):
-        reasons[code] = {**known, "count": int(known["count"]) + 1}
-    else:
-        example = {"job": ids.text(ids.JOB, job_id), "message": message[:_MESSAGE_MAX]}
-        reasons[code] = {"count": 1, **example}
+    reasons = _counted(action, code, message, 1, ids.text(ids.JOB, job_id))
     count = {"skipped": Action.skipped + 1} if what == "skipped" else {"failed": Action.failed + 1}
     await _move(tx, action, job_id, reasons=reasons, **count)
+
+
+def _counted(
+    action: Action, code: str, message: str, count: int, job: str | None = None
+) -> dict[str, object]:
+    """Return an action's reasons with more of one; the first job that is named is its example."""
+    known = action.reasons.get(code)
+    if isinstance(known, dict):
+        more = {**known, "count": int(known["count"]) + count, "job": known.get("job") or job}
+    else:
+        more = {"count": count, "job": job, "message": message[:_MESSAGE_MAX]}
+    return {**action.reasons, code: more}
 
 
 async def _stop(tx: Transaction, action: Action, code: str, detail: str) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from models import ids
 from models.jobs.actions import doing
-from tests.integration.api.client import PRICE, Api, Body, bearer, body, pointers, problem
+from tests.integration.api.client import PRICE, Api, Body, bearer, body, path, pointers, problem
 from worker.dispatcher.duties import acting
 from worker.dispatcher.duty import Dispatcher
 from worker.runtime.app import connect
@@ -402,6 +402,34 @@ async def test_a_project_that_requires_keys_requires_them_of_retries(api: Api) -
         body = {"action": action, "filter": {"tag": "a"}}
         answer = await api.client.post("/v1/jobs/actions", json=body, headers=headers)
         assert answer.status_code == status, answer.text
+
+
+async def test_three_equal_retries_at_once_pay_once_and_say_what_became_of_the_others(
+    api: Api,
+) -> None:
+    lost = await failed(api, 3)
+    asked = [await ask(api, "retry", None, status=["failed"]) for _ in range(3)]
+    assert [each["count"] for each in asked] == [3, 3, 3]
+    await work(api)
+    first, *others = [await see(api, each) for each in asked]
+    assert counts(first) == ("completed", 3, 0, 0)
+    for each in others:
+        assert (each["count"], *counts(each)) == (3, "completed", 0, 3, 0)
+        (told,) = reasons(each)
+        assert (told["code"], told["count"], told["job"]) == ("changed", 3, None)
+    assert await retried(api) == named(*lost)
+
+
+async def test_what_came_and_went_before_its_turn_adds_up(api: Api) -> None:
+    lost = await failed(api, 2)
+    waiting = [await api.submit() for _ in range(3)]
+    action = await ask(api, "retry", None, status=["failed"])
+    await api.client.post(path(lost[0], "/retry"))
+    for each in waiting:
+        await api.life.fail(each)
+    await work(api)
+    seen = await see(api, action)
+    assert (seen["count"], *counts(seen)) == (4, "completed", 4, 0, 0)
 
 
 async def test_actions_go_with_the_jobs_of_their_time(api: Api) -> None:
