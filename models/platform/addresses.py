@@ -83,6 +83,12 @@ def exempt(address: Address, exceptions: Sequence[Network]) -> bool:
     return any(address in network or _unwrap(address) in network for network in exceptions)
 
 
+def opened(target: Target, exceptions: Sequence[Network]) -> bool:
+    """Return whether a URL names what the operator opened: an address, or this machine by its name."""
+    named = _LOOPBACK if _is_local(target) else [target.address]
+    return any(each is not None and exempt(each, exceptions) for each in named)
+
+
 def check_url(
     url: str,
     *,
@@ -139,11 +145,14 @@ def check_reach(
 def _check_name(target: Target, exceptions: Sequence[Network], ports: Collection[int]) -> None:
     if not exceptions:  # else only the address can tell whether the name is exempt
         _check_regular(target, ports)
-    local = target.host == "localhost" or target.host.endswith(".localhost")
-    if local and not any(exempt(address, exceptions) for address in _LOOPBACK):
+    if _is_local(target) and not opened(target, exceptions):
         raise EgressRefused(
             f"The URL's host {target.host!r} is this machine itself; use a public host."
         )
+
+
+def _is_local(target: Target) -> bool:
+    return target.host == "localhost" or target.host.endswith(".localhost")
 
 
 def _check_regular(target: Target, ports: Collection[int]) -> None:

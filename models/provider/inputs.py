@@ -26,7 +26,7 @@ from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema
 
 from models.errors import EgressRefused, FieldError
-from models.platform.addresses import ANY_PORT, Network, check_url
+from models.platform.addresses import ANY_PORT, Network, check_url, opened
 from models.platform.wording import pointer_to, printable, shown
 from models.provider import own_fields
 from models.provider.listing import Model
@@ -193,13 +193,16 @@ def judge_link(url: str, exceptions: Sequence[Network] = ()) -> str | None:  # n
     except ValueError as error:
         return f"{shown(url)} is not a URL ({printable(str(error))}); correct it."
     if parts.scheme != "https" and not (parts.scheme == "http" and exceptions):
-        return f"{shown(url)} is no reference; send an https:// URL or a data: URL."
+        return f"{shown(url)} is no reference; send an https:// URL."
     if not host:
         return f"{shown(url)} names no host; write https://host/path."
     try:
-        check_url(f"{parts.scheme}://{parts.netloc}/", exceptions=exceptions, ports=ANY_PORT)
+        place = f"{parts.scheme}://{parts.netloc}/"
+        target = check_url(place, exceptions=exceptions, ports=ANY_PORT)
     except EgressRefused as refused:
         return refused.detail
+    if target.scheme == "http" and not opened(target, exceptions):
+        return f"{shown(url)} is plain http; send an https:// URL."
     return None
 
 

@@ -1,6 +1,7 @@
 import json
 import re
 import unicodedata
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,27 @@ def test_a_flood_of_mistakes_gets_a_short_answer() -> None:
     )
 
     assert len(errors) == 50 + 14 + 1
+
+
+@pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        ("http://127.0.0.1:9/a.png", True),
+        ("http://localhost/a.png", True),
+        ("http://10.0.0.1/a.png", False),
+        ("http://93.184.216.34/a.png", False),
+        ("http://example.com/a.png", False),
+        ("https://example.com/a.png", True),
+    ],
+)
+def test_plain_http_is_for_what_the_operator_opened(url: str, *, taken: bool) -> None:
+    given_, opened = body(image_urls=[url]), (ip_network("127.0.0.0/8"),)
+    if taken:
+        assert catalog.check(given_, opened).links == ((0, url),)
+        return
+    with pytest.raises(InvalidRequest) as refused:
+        catalog.check(given_, opened)
+    assert [each.pointer for each in refused.value.errors] == ["/input/image_urls/0"]
 
 
 def test_references_are_sorted_into_links_and_images() -> None:
