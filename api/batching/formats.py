@@ -53,7 +53,7 @@ def members(body: IO[bytes]) -> tuple[Raw, "Items"]:
         if not isinstance(name, str) or name in head or (name == "items" and items):
             raise MalformedBody(f"The body has {shown(name)} twice, or where a name should be.")
         at = _expect(text, at, ":")
-        if name == "items":
+        if name == "items" and text.startswith("[", at):
             items = Items(text, _expect(text, at, "["))
             at = items.end()
         else:
@@ -62,7 +62,8 @@ def members(body: IO[bytes]) -> tuple[Raw, "Items"]:
     if _BLANK.fullmatch(text, at + 1) is None:
         raise MalformedBody("The body goes on after the end of its object.")
     if items is None:
-        message = "it is missing; send a list of rows"
+        told = f"{shown(head['items'])} is no list" if "items" in head else "it is missing"
+        message = f"{told}; send a list of rows"
         raise InvalidRequest(
             f"The batch has no items: {message}.", errors=(FieldError("/items", message),)
         )

@@ -1,5 +1,6 @@
 """Judging the rows of a batch, one by one, and writing them down as Postgres takes them: a line each."""
 
+import re
 from collections.abc import Iterator
 from typing import IO
 
@@ -16,9 +17,10 @@ from models.platform.addresses import check_url
 from models.platform.wording import printable, shown
 from models.provider import catalog
 
-_NO_INLINE = (
-    "a row of a batch cannot carry a picture; give its https:// URL, or submit it as a single job"
-)
+_AS_A_JOB = "give its https:// URL, or submit it as a single job"
+_NO_INLINE = f"a row of a batch cannot carry a picture; {_AS_A_JOB}"
+_NO_NAMES = f"a row of a batch cannot name a picture that is kept here; {_AS_A_JOB}"
+_KEPT = re.compile(r"(file|job)_")
 
 
 class Rows:
@@ -84,8 +86,10 @@ class Rows:
     def _input(self, given: object, errors: list[FieldError]) -> catalog.Checked | None:
         if given is None:
             return None  # Pydantic has said that it is missing
+        named = _names(given)
+        errors += [FieldError(f"{catalog.AT}/image_urls/{each}", _NO_NAMES) for each in named]
         try:
-            checked = catalog.check(given, self._terms.opened)
+            checked = catalog.check(given, self._terms.opened, named)
         except InvalidRequest as wrong:
             errors += wrong.errors
             return None
@@ -154,6 +158,13 @@ def _merged(common: Raw, row: Raw) -> Raw:
         if isinstance(below, dict) and isinstance(above, dict):
             merged[name] = {**below, **above}
     return merged
+
+
+def _names(given: object) -> list[int]:
+    """Return where, among the references of an input, a picture is named that is kept here."""
+    urls = given.get("image_urls") if isinstance(given, dict) else None
+    listed = enumerate(urls) if isinstance(urls, list) else ()
+    return [at for at, url in listed if isinstance(url, str) and _KEPT.match(url)]
 
 
 def errors_of(wrong: ValidationError) -> list[FieldError]:

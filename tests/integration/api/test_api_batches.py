@@ -13,7 +13,7 @@ from sqlalchemy import text
 from models.jobs import batches
 from models.money import prices
 from models.money.prices import Variant
-from tests.integration.api.client import MODEL, PRICE, Api, Body, job_id, pointers, problem
+from tests.integration.api.client import MODEL, PRICE, Api, Body, input_, job_id, pointers, problem
 from tests.integration.api.life import PICTURE
 
 CSV = {"content-type": "text/csv"}
@@ -200,6 +200,30 @@ async def test_a_name_that_no_row_has_is_told(api: Api) -> None:
     nul = await api.client.get(f"{items}/a%00")
     problem(nul, 422, "invalid_request")
     assert pointers(nul) == ["path:custom_id"]
+
+
+@pytest.mark.parametrize("items", [{}, "x", None, 5])
+async def test_items_that_are_no_list_are_valid_json_all_the_same(api: Api, items: object) -> None:
+    answer = await api.client.post("/v1/batches", json={"items": items, "max_cost": PRICE})
+    said = problem(answer, 422, "invalid_request")
+    assert pointers(answer) == ["/items"]
+    assert "is no list; send a list of rows" in str(said["detail"])
+
+
+async def test_a_row_that_names_a_kept_picture_is_told_what_rows_take(api: Api) -> None:
+    urls = [
+        "file_01m81h9c48e5mvy6h335yyrt0d",
+        "https://example.com/a.png",
+        "job_x/images/0",
+        "a.png",
+    ]
+    answer = await api.client.post(
+        "/v1/batches", json={"items": [row("a", input=input_(image_urls=urls))]}
+    )
+    problem(answer, 422, "invalid_request")
+    told = {each["pointer"][-1]: each["message"] for each in answer.json()["errors"]}
+    assert sorted(told) == ["0", "2", "3"]
+    assert all("https:// URL" in each and "data:" not in each for each in told.values())
 
 
 async def test_a_request_that_comes_again_is_the_same_batch(api: Api) -> None:
