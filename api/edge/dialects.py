@@ -16,6 +16,7 @@ _AGAIN = {
     HTTPStatus.GATEWAY_TIMEOUT,
 }
 _RETRY_AFTER_MAX = 59  # the AI SDK gives up above a minute, and openai-python above two
+_SEVERAL, _TOLD = 2, 20  # mistakes from which on each is told, and how many are
 _TYPES = {
     HTTPStatus.UNAUTHORIZED: "authentication_error",
     HTTPStatus.PAYMENT_REQUIRED: "insufficient_quota",
@@ -48,11 +49,20 @@ def error_of(refused: Refusal) -> dict[str, str | None]:
     kind = "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
     pointer = refused.errors[0].pointer if refused.errors else ""
     return {
-        "message": refused.detail,
+        "message": _message_of(refused),
         "type": _TYPES.get(status, kind),
         "param": pointer.removeprefix("/").partition("/")[0] or None,
         "code": refused.code,
     }
+
+
+def _message_of(refused: Refusal) -> str:
+    """Return all that such clients show: what is wrong with each field, where there are several."""
+    if len(refused.errors) < _SEVERAL:
+        return refused.detail
+    told = [f"{each.pointer.lstrip('/')}: {each.message}" for each in refused.errors[:_TOLD]]
+    more = len(refused.errors) - len(told)
+    return "\n".join([*told, f"{more} more."] if more else told)
 
 
 def headers_of(refused: Refusal, headers: dict[str, str]) -> dict[str, str]:
