@@ -11,9 +11,7 @@ from typing import IO
 from fastapi import Request
 
 from api.batching.formats import Kind
-from api.dependencies.bodies import JsonRoute
-from models.errors import UnsupportedMedia
-from models.platform.wording import shown
+from api.dependencies.bodies import JsonRoute, media_type, unsupported
 
 _PIECE = 256 * 1024  # bytes that are written at once
 _KINDS: dict[str, Kind] = {
@@ -45,15 +43,9 @@ class Spooled:
 
 def kind_of(request: Request) -> Kind:
     """Return the format of a body, by its type; raises `UnsupportedMedia`."""
-    type_ = request.headers.get("content-type", "")
-    name, _, parameters = type_.lower().partition(";")
-    charset = parameters.partition("charset=")[2].split(";")[0].strip('" ')
-    kind = _KINDS.get(name.strip())
-    if kind is None or charset not in {"", "utf-8", "utf8", "us-ascii"}:
-        raise UnsupportedMedia(
-            f"The body came as {shown(type_)}; send `application/json`, `application/x-ndjson` or "
-            "`text/csv`, in UTF-8."
-        )
+    kind = _KINDS.get(media_type(request) or "")
+    if kind is None:
+        raise unsupported(request, "`application/json`, `application/x-ndjson` or `text/csv`")
     return kind
 
 

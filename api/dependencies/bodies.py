@@ -1,5 +1,6 @@
 """Bodies: read only for a caller with a key, only of types that we take, and JSON to the letter."""
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import wraps
@@ -18,7 +19,12 @@ from models.platform.wording import pointer_to, printable, shown
 
 Endpoint = Callable[..., Awaitable[object]]
 
+JSON = "JSON, with the header `Content-Type: application/json`"
+JSON_OR_FORM = f"a form (`multipart/form-data`), or {JSON}"
+
 _NAMED_MAX = 20  # fields that a refusal names
+_CHARSET = re.compile(r';\s*charset\s*=\s*"?([^\s;"]*)')
+_UTF8 = {"utf-8", "utf8", "us-ascii"}
 
 
 class JsonRoute(NamedRoute):
@@ -53,8 +59,13 @@ class JsonRoute(NamedRoute):
     async def read(self, request: Request) -> Request:
         """Return the request with its body parsed. Raises the refusals of a body that is not taken."""
         read = await read_json(request)
-        if read.parsed is not None and self.body_field is None:
-            _demand_nothing(read.parsed)
+        if self.body_field is None:
+            if read.parsed is not None:
+                _demand_nothing(read.parsed)
+        elif read.parsed is None and self.body_field.field_info.is_required():
+            raise no_body("it has no body; send a JSON object")
+        elif not isinstance(read.parsed, dict | None):
+            raise no_body(f"the body is {shown(read.parsed)}; send a JSON object")
         return read
 
 
@@ -77,11 +88,15 @@ class ParsedRequest(Request):
                 given.pop("image_urls", None)
 
 
-async def read_json(request: Request) -> ParsedRequest:
-    """Read a body of JSON, or none. Raises `UnsupportedMedia`, `MalformedBody`, `InvalidRequest`."""
+async def read_json(request: Request, takes: str = JSON) -> ParsedRequest:
+    """Read a body of JSON, or none; `takes` is what else the route takes, in words.
+
+    Raises `UnsupportedMedia`, `MalformedBody`, `InvalidRequest`.
+    """
     read = ParsedRequest(request.scope, request.receive)
     if body := await read.body():
-        _demand_json(request.headers.get("content-type", ""))
+        if media_type(request) != "application/json":
+            raise unsupported(request, takes)
         read.parsed = parse(body)
         if read.parsed is None:
             raise no_body("the body is null; send a JSON object")
@@ -113,17 +128,20 @@ def _without_keys(documented: Dependant) -> Dependant:
     return replace(documented, call=answered, request_param_name="_request", dependencies=others)
 
 
-def _demand_json(content_type: str) -> None:
-    type_, _, parameters = content_type.lower().partition(";")
-    _, named, charset = parameters.partition("charset=")
-    is_json = type_.strip() == "application/json" or (
-        type_.startswith("application/") and type_.strip().endswith("+json")
-    )
-    if not is_json or (named and charset.split(";")[0].strip('" ') not in {"utf-8", "utf8"}):
-        raise UnsupportedMedia(
-            f"The body came as {shown(content_type)}; send JSON in UTF-8, with the header "
-            "`Content-Type: application/json`."
-        )
+def media_type(request: Request) -> str | None:
+    """Return the type of a body; None where its text is in another charset than UTF-8."""
+    written = request.headers.get("content-type", "").lower()
+    charset = _CHARSET.search(written)
+    if charset is not None and charset[1] not in _UTF8:
+        return None
+    return written.partition(";")[0].strip()
+
+
+def unsupported(request: Request, takes: str) -> UnsupportedMedia:
+    """Refuse a body for its type; `takes` are those that its route takes."""
+    type_ = request.headers.get("content-type")
+    came = "without a Content-Type" if type_ is None else f"as {shown(type_)}"
+    return UnsupportedMedia(f"The body came {came}; send {takes}, in UTF-8.")
 
 
 def _demand_nothing(parsed: object) -> None:

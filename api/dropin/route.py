@@ -2,7 +2,7 @@
 
 from fastapi import Request
 
-from api.dependencies.bodies import JsonRoute, read_json
+from api.dependencies.bodies import JSON_OR_FORM, JsonRoute, read_json
 from api.dropin import forms, uploads
 
 
@@ -11,9 +11,11 @@ class DropInRoute(JsonRoute):
 
     async def read(self, request: Request) -> Request:
         """Return the request with its body parsed. Raises the refusals of a body that is not taken."""
-        if self.path.endswith("/edits") and forms.is_form(request):
+        if not self.path.endswith("/edits"):
+            return await read_json(request)
+        if forms.is_form(request):
             return await forms.read(request)
-        return await read_json(request)
+        return await read_json(request, JSON_OR_FORM)
 
 
 class UploadRoute(JsonRoute):

@@ -8,7 +8,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from api.contract.formats.field_errors import field_error
 from api.contract.requests.files import FileFields, FileUrl
-from api.dependencies.bodies import ParsedRequest, no_body, read_json
+from api.dependencies.bodies import JSON_OR_FORM, ParsedRequest, no_body, read_json
 from api.dropin import forms
 from api.submitting.uploading import Upload, refusal
 from models.errors import InvalidRequest
@@ -21,7 +21,7 @@ _NAME_MAX = 255  # characters, as file systems have it
 async def read(request: Request) -> ParsedRequest:
     """Read a form with one file, or JSON. Raises as `read_json`, and `InvalidRequest` for a wrong field."""
     if not forms.is_form(request):
-        return await read_json(request)
+        return await read_json(request, JSON_OR_FORM)
     read_ = ParsedRequest(request.scope, request.receive)
     async with forms.opened(request) as form:
         read_.is_form, read_.parsed = True, await _upload(form)

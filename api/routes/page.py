@@ -18,6 +18,7 @@ from starlette.responses import Response
 from api.contract.formats import strict_json
 from api.contract.formats.answers import JsonAnswer
 from api.contract.formats.etags import matches
+from api.dependencies.bodies import JSON, media_type, unsupported
 from api.dependencies.state import State, state_of
 from api.edge.callers import COOKIES, session_token
 from api.edge.route import demand_none
@@ -25,7 +26,7 @@ from api.sharing.turns import WITHOUT_KEY
 from models import ids
 from models.accounts import sessions
 from models.accounts.callers import Caller
-from models.errors import FieldError, InvalidRequest, Unauthenticated, UnsupportedMedia
+from models.errors import FieldError, InvalidRequest, Unauthenticated
 from models.platform.jsonable import Json, time
 
 Handler = Callable[[Request], Coroutine[object, object, Response]]
@@ -172,9 +173,8 @@ async def _make_link(request: Request) -> Response:
 
 async def _body(request: Request) -> dict[str, str]:
     """Read `{"key": …}` or `{"link": …}`. A form of another site cannot send this type without asking."""
-    type_ = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if type_ != "application/json":
-        raise UnsupportedMedia("Send JSON in UTF-8, with `Content-Type: application/json`.")
+    if media_type(request) != "application/json":
+        raise unsupported(request, JSON)
     given = strict_json.parse(await request.body())
     if isinstance(given, dict) and len(given) == 1:
         ((by, secret),) = given.items()
