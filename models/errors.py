@@ -5,6 +5,7 @@
     │   └── SchemaBehind           until the database is migrated
     └── Refusal                    a caller asked for what cannot be: becomes problem+json
         ├── MalformedBody          400 malformed_json
+        ├── MalformedForm          400 malformed_form
         ├── MalformedRequest       400 malformed_request
         ├── Unauthenticated        401 unauthenticated
         ├── BudgetExceeded         402 budget_exceeded
@@ -105,9 +106,15 @@ def refusals(base: type[Refusal] = Refusal) -> Iterator[type[Refusal]]:
 
 
 class MalformedBody(Refusal):
-    """The body is not JSON."""
+    """The body is not JSON, or names a field twice."""
 
     code, status = "malformed_json", 400
+
+
+class MalformedForm(Refusal):
+    """The body is not a form that can be read."""
+
+    code, status = "malformed_form", 400
 
 
 class MalformedRequest(Refusal):
@@ -153,7 +160,7 @@ class SignatureInvalid(Refusal):
 
 
 class NotFound(Refusal):
-    """There is no such thing in this project."""
+    """There is no such thing, or it belongs to another project."""
 
     code, status = "not_found", 404
 

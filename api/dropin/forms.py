@@ -15,12 +15,12 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from api.contract.formats.strict_json import parse
-from api.dependencies.bodies import ParsedRequest
+from api.dependencies.bodies import ParsedRequest, media_type
 from api.dropin.options import Written
 from api.dropin.reading import REFUSED, refusal
-from models.errors import FieldError, MalformedBody
+from models.errors import FieldError, MalformedBody, MalformedForm
 from models.images.references import BadReference, data_url, read_bytes
-from models.platform.wording import pointer_to, printable
+from models.platform.wording import pointer_to, printable, shown
 from models.provider.catalog import Model
 
 TYPE = "multipart/form-data"
@@ -47,6 +47,20 @@ class _Wrong(ValueError):
 class _InMemory(MultiPartParser):
     spool_max_size = 1 << 62  # bytes of a file beyond which it would go to a disk
 
+    def on_part_end(self) -> None:
+        """Take a part, whose text is UTF-8: Starlette would read any other as Latin-1."""
+        part = self._current_part
+        if part.file is None:
+            try:
+                (part.content_disposition or b"").decode()
+                part.data.decode()
+            except UnicodeDecodeError as wrong:
+                raise MalformedForm(
+                    f"The field {shown(part.field_name)} of the form, or its name, is not UTF-8: see its "
+                    f"byte {wrong.start}."
+                ) from None
+        super().on_part_end()
+
     async def parse(self) -> FormData:
         """Read the form; a client that goes away, or is too slow, leaves nothing open."""
         try:
@@ -59,11 +73,11 @@ class _InMemory(MultiPartParser):
 
 def is_form(request: Request) -> bool:
     """Return whether a request's body is a form."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == TYPE
+    return media_type(request) == TYPE
 
 
 async def read(request: Request) -> ParsedRequest:
-    """Read a form. Raises `MalformedBody`, and `InvalidRequest` with each field that cannot be read."""
+    """Read a form. Raises `MalformedForm`, and `InvalidRequest` with each field that cannot be read."""
     read_ = ParsedRequest(request.scope, request.receive)
     async with opened(request) as form:
         read_.is_form, read_.parsed = True, await _fields(form)
@@ -72,7 +86,7 @@ async def read(request: Request) -> ParsedRequest:
 
 @asynccontextmanager
 async def opened(request: Request) -> AsyncIterator[FormData]:
-    """Read the parts of a form, all of them in memory. Raises `MalformedBody`."""
+    """Read the parts of a form, all of them in memory. Raises `MalformedForm`."""
     parser = _InMemory(
         request.headers, request.stream(),
         max_files=_FILES_MAX, max_fields=_FIELDS_MAX, max_part_size=_TEXT_MAX,
@@ -80,9 +94,9 @@ async def opened(request: Request) -> AsyncIterator[FormData]:
     try:
         form = await parser.parse()
     except MultiPartException as wrong:
-        raise MalformedBody(f"The form cannot be read: {wrong.message}") from None
+        raise MalformedForm(f"The form cannot be read: {wrong.message}") from None
     except (KeyError, UnicodeDecodeError):
-        raise MalformedBody(
+        raise MalformedForm(
             "The form cannot be read: its Content-Type names no boundary, or a part no field."
         ) from None
     try:

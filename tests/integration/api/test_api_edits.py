@@ -176,10 +176,54 @@ async def test_every_field_of_a_form_that_is_wrong_is_named(api: Api) -> None:
     assert client.pointers(answer) == ["/prompt", "/image/0", "/image/1"]
 
 
+async def test_text_of_a_form_is_utf_8_or_refused(api: Api) -> None:
+    def form(name: bytes, text: bytes) -> bytes:
+        said = [(b"model", MODEL.encode()), (b"prompt", b"A fox"), (name, text)]
+        head = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+        return b"".join(head % each for each in said) + b"--x--\r\n"
+
+    sent = [
+        (form(b"user", b"\xff\xfe"), "", (400, "malformed_form")),
+        (form(b"darkroom[metadata][\xff]", b"a"), "", (400, "malformed_form")),
+        (form(b"user", b"a"), "; charset=latin-1", (415, "unsupported_media_type")),
+        (form(b"darkroom[tags][]", "ä".encode()), "; charset=utf-8", (400, "invalid_request")),
+    ]
+    for content, charset, (status, code) in sent:
+        headers = {"content-type": f"multipart/form-data; boundary=x{charset}"}
+        answer = await api.client.post(URL, content=content, headers=headers)
+        client.problem(answer, status, code)
+    assert answer.json()["error"]["param"] == "image", "all of the last form was read"
+
+
+async def test_a_form_of_too_many_parts_or_an_endless_name_says_that_it_is_a_form(api: Api) -> None:
+    for files in ([("image[]", PART)] * 17, [("image", ("a" * 5000, b"x"))]):
+        answer = await api.client.post(URL, data=SAID, files=files)
+        refused = client.problem(answer, 400, "malformed_form")
+        assert "JSON" not in f"{refused['title']} {refused['detail']}"
+
+
+async def test_a_client_of_openai_s_shape_is_told_each_field_and_what_to_do(api: Api) -> None:
+    picture = {"image_urls": [PICTURE_URL]}
+    for wrong in ({"colour": "red", "n": 0}, {"prompt": "", "seed": "x"}):
+        answer = await api.client.post(URL, json=SAID | picture | wrong)
+        refused = client.problem(answer, 400, "invalid_request")
+        told = [f"{each['pointer'][1:]}: {each['message']}" for each in answer.json()["errors"]]
+        assert [each.partition(":")[0] for each in sorted(told)] == sorted(wrong)
+        assert refused["error"]["message"] == "\n".join(told)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("route", [URL, "/v1/files"])
+async def test_a_picture_by_itself_is_told_to_come_in_a_form(api: Api, route: str) -> None:
+    answer = await api.client.post(route, content=PART[1], headers={"content-type": "image/png"})
+    refused = client.problem(answer, 415, "unsupported_media_type")
+    assert '"image/png"' in str(refused["detail"])
+    assert "multipart/form-data" in str(refused["detail"])
+
+
 async def test_a_form_that_is_none_is_refused(api: Api) -> None:
     for type_ in ("multipart/form-data", "multipart/form-data; boundary=x"):
         answer = await api.client.post(URL, content=b"x", headers={"content-type": type_})
-        assert client.problem(answer, 400, "malformed_json")["error"]
+        assert client.problem(answer, 400, "malformed_form")["error"]
     answer = await api.client.post(
         "/v1/images/generations", data=SAID, files={"image": ("a.png", b"x")}
     )
