@@ -20,6 +20,7 @@ from models.platform.db.direct import DirectTransaction
 from models.states import Scope
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_HERE = " in this project"
 
 
 # Every dependency is async: FastAPI runs others in a thread, which costs more than what they do.
@@ -134,11 +135,11 @@ def idempotency_key(request: Request) -> str | None:
 
 
 # An id is judged by a validator: what it refuses passes through Pydantic as it is.
-def _parser(prefix: str, noun: str) -> Callable[[str], UUID]:
+def _parser(prefix: str, noun: str, where: str = _HERE) -> Callable[[str], UUID]:
     def parse(given: str) -> UUID:
         parsed = ids.parse(prefix, given)
         if parsed is None:
-            raise NotFound(f"There is no such {noun} in this project.")
+            raise NotFound(f"There is no such {noun}{where}.")
         return parsed
 
     return parse
@@ -155,7 +156,7 @@ JobId = Annotated[UUID, _in_path(ids.JOB), PlainValidator(_parser(ids.JOB, "job"
 def _batch(given: str) -> UUID:
     parsed = ids.batch(given)
     if parsed is None:
-        raise NotFound("There is no such batch in this project.")
+        raise NotFound(f"There is no such batch{_HERE}.")
     return parsed
 
 
@@ -177,6 +178,14 @@ BudgetId = Annotated[
     UUID, _in_path(ids.BUDGET), PlainValidator(_parser(ids.BUDGET, "budget")), _AS_TEXT
 ]
 ProjectId = Annotated[
-    UUID, _in_path(ids.PROJECT), PlainValidator(_parser(ids.PROJECT, "project")), _AS_TEXT
+    UUID, _in_path(ids.PROJECT), PlainValidator(_parser(ids.PROJECT, "project", "")), _AS_TEXT
 ]
 KeyId = Annotated[UUID, _in_path(ids.KEY), PlainValidator(_parser(ids.KEY, "API key")), _AS_TEXT]
+# The same of any project, as an operator names them.
+AnyJobId = Annotated[UUID, _in_path(ids.JOB), PlainValidator(_parser(ids.JOB, "job", "")), _AS_TEXT]
+AnyActionId = Annotated[
+    UUID, _in_path(ids.ACTION), PlainValidator(_parser(ids.ACTION, "action", "")), _AS_TEXT
+]
+AnyKeyId = Annotated[
+    UUID, _in_path(ids.KEY), PlainValidator(_parser(ids.KEY, "API key", "")), _AS_TEXT
+]

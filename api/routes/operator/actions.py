@@ -11,7 +11,15 @@ from api.contract.formats.answers import JsonAnswer
 from api.contract.openapi.answers import ACTION, ACTION_ASKED, ACTIONS
 from api.contract.openapi.parameters import KEYED
 from api.contract.requests.actions import ActionBody, PageQuery
-from api.dependencies.deps import ActionId, Here, Operator, ProjectId, Reading, Tx, idempotency_key
+from api.dependencies.deps import (
+    AnyActionId,
+    Here,
+    Operator,
+    ProjectId,
+    Reading,
+    Tx,
+    idempotency_key,
+)
 from api.dependencies.state import State
 from api.routes.actions import previewed, shown
 from api.routes.operator import plane
@@ -54,7 +62,7 @@ async def list_project_actions(
 
 
 @of_all.post("/{id}/cancel", responses=ACTION)
-async def cancel_project_action(action_id: ActionId, tx: Tx) -> Response:
+async def cancel_project_action(action_id: AnyActionId, tx: Tx) -> Response:
     """Call an action of any project off: it touches no other job. What it has done stays."""
     return JsonAnswer(shown(await actions.cancel(tx, None, action_id)))
 

@@ -17,7 +17,7 @@ from api.contract.requests.operators import (
     ProjectsQuery,
     SuspendBody,
 )
-from api.dependencies.deps import Here, KeyId, ProjectId, Reading, Tx
+from api.dependencies.deps import AnyKeyId, Here, ProjectId, Reading, Tx
 from api.routes.operator import plane
 from models import ids
 from models.accounts import api_keys, caps, operators
@@ -121,7 +121,7 @@ async def list_all_keys(
 
 
 @router.delete("/keys/{id}", responses=described.KEY)
-async def revoke_any_key(key_id: KeyId, tx: Tx) -> Response:
+async def revoke_any_key(key_id: AnyKeyId, tx: Tx) -> Response:
     """Revoke a key of any project, or an operator's; within 5 seconds no process accepts it any more."""
     revoked = await api_keys.revoke_key(tx, key_id)
     return JsonAnswer(_key(revoked, await tenants.name(tx, revoked.project_id)))

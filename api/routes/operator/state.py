@@ -15,7 +15,7 @@ from api.contract.requests.operators import (
     ProbeBody,
     ResolveBody,
 )
-from api.dependencies.deps import Here, JobId, Reading, Tx
+from api.dependencies.deps import AnyJobId, Here, Reading, Tx
 from api.routes.operator import plane
 from models import jobs
 from models.jobs import attempts
@@ -94,7 +94,7 @@ async def list_unknown_charges(
 
 @router.post("/charges/{id}/{n}/resolve", responses=described.RESOLVED)
 async def resolve_charge(
-    job_id: JobId,
+    job_id: AnyJobId,
     number: Number,
     body: ResolveBody,
     tx: Tx,
@@ -114,7 +114,7 @@ async def resolve_charge(
     response_class=PlainTextResponse,
 )
 async def get_evidence(
-    job_id: JobId,
+    job_id: AnyJobId,
     number: Number,
     tx: Reading,
 ) -> Response:

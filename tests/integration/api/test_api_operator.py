@@ -255,6 +255,18 @@ async def test_the_state_has_the_processes_the_queue_and_the_limit_over_time(
     assert (await operator.get("/v1/operator/set-aside")).json()["data"] == []
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "projects/x"), ("DELETE", "projects/x"), ("DELETE", "keys/x"), ("POST", "actions/x/cancel"),
+     ("GET", "charges/x/1/evidence")],
+)  # fmt: skip
+async def test_an_operator_is_told_of_no_project_of_its_own(
+    operator: httpx.AsyncClient, method: str, path: str
+) -> None:
+    said = problem(await operator.request(method, f"/v1/operator/{path}"), 404, "not_found")
+    assert "in this project" not in f"{said['title']} {said['detail']}"
+
+
 async def test_the_log_says_who_from_where_and_for_which_request(
     api: Api, operator: httpx.AsyncClient
 ) -> None:
