@@ -51,6 +51,7 @@ intake = APIRouter(
     prefix="/v1/batches", tags=["batches"], responses=REFUSALS, route_class=StreamedRoute
 )
 
+_ZIP = "application/zip"
 _AS_USUAL, _ASKED = BatchRetry(), BatchQuery()
 _HEADERS = {"cache-control": "private, no-store", "x-accel-buffering": "no"}
 
@@ -152,13 +153,13 @@ async def get_results(
 ) -> Response:
     """Send the result of every row, in the order in which they came; also while the batch runs."""
     await here.waiting.read_batch(caller.project_id, batch_id)
-    preferred = spreadsheet.preferred(request.headers.get("accept", ""))
-    match query.format or ("csv" if preferred else "ndjson"):
-        case "csv":
+    accept = request.headers.get("accept", "")
+    match query.format or spreadsheet.preferred(accept, "text/csv", _ZIP):
+        case "csv" | "text/csv":
             rows = results.table(here, caller, batch_id)
             return await spreadsheet.stream(results.COLUMNS, rows, "results.csv")
-        case "zip":
-            return _file(results.archive(here, caller, batch_id), "application/zip", "images.zip")
+        case "zip" | "application/zip":
+            return _file(results.archive(here, caller, batch_id), _ZIP, "images.zip")
         case _:
             kind = "application/x-ndjson"
             return _file(results.lines(here, caller, batch_id), kind, "results.ndjson")
@@ -233,5 +234,9 @@ def _event(here: State, found: Standing) -> str:
 
 
 def _file(told: AsyncIterator[bytes], kind: str, name: str) -> Response:
-    headers = _HEADERS | {"content-disposition": f'attachment; filename="{name}"'}
+    headers = {
+        **_HEADERS,
+        "content-disposition": f'attachment; filename="{name}"',
+        "vary": "Accept",
+    }
     return StreamingResponse(told, media_type=kind, headers=headers)

@@ -9,6 +9,7 @@ from fastapi.responses import StreamingResponse
 
 Row = Mapping[str, object]
 
+_JSON = ("application/json", "application/x-ndjson")
 # Full-width forms too: https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
@@ -17,15 +18,18 @@ _WEIGHT = re.compile(r"\s*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*", re.IGNORECA
 
 def wanted(format_: str | None, accept: str) -> bool:
     """Return whether a file is asked for: by `format`, which a link can say too, or else by `Accept`."""
-    return preferred(accept) if format_ is None else format_ == "csv"
+    return preferred(accept, "text/csv") is not None if format_ is None else format_ == "csv"
 
 
-def preferred(accept: str) -> bool:
-    """Return whether an `Accept` header (RFC 9110, 12.5.1) names CSV, and JSON not before it."""
+def preferred(accept: str, *types: str) -> str | None:
+    """Return which of these types an `Accept` header (RFC 9110, 12.5.1) prefers, and not JSON to it.
+
+    None where it names none of them: ranges such as `*/*` leave the choice to us, and that is JSON.
+    """
     weights = dict(_weighed(each) for each in accept.lower().split(","))
-    return weights.get("text/csv", 0) > 0 and weights["text/csv"] >= weights.get(
-        "application/json", 0
-    )
+    first = max(types, key=lambda each: weights.get(each, 0))
+    weight = weights.get(first, 0)
+    return first if weight > 0 and weight >= max(weights.get(each, 0) for each in _JSON) else None
 
 
 async def stream(

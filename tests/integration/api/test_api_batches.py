@@ -511,3 +511,25 @@ async def test_whoever_waits_for_a_batch_is_answered_at_its_end(api: Api) -> Non
     tag = {"last-event-id": stream.text.splitlines()[0].removeprefix("id: ")}
     again = await api.client.get(f"/v1/batches/{made['id']}/events", headers=tag)
     assert again.status_code == 204, "a browser would come back for ever"
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("application/zip", "application/zip"),
+        ("text/csv", "text/csv"),
+        ("application/zip;q=0.5, text/csv", "text/csv"),
+        ("text/csv;q=0.5, application/zip", "application/zip"),
+        ("application/x-ndjson, application/zip;q=0.5", "application/x-ndjson"),
+        ("application/zip;q=0", "application/x-ndjson"),
+        ("*/*", "application/x-ndjson"),
+    ],
+)
+async def test_results_come_as_accept_prefers(api: Api, accept: str, kind: str) -> None:
+    made = await taken(api, rows(1))
+    results = f"/v1/batches/{made['id']}/results"
+    answer = await api.client.get(results, headers={"accept": accept})
+    assert answer.headers["content-type"].partition(";")[0] == kind
+    assert answer.headers["vary"] == "Accept"
+    said = await api.client.get(f"{results}?format=ndjson", headers={"accept": accept})
+    assert said.headers["content-type"] == "application/x-ndjson"

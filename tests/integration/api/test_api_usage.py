@@ -15,7 +15,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from api.contract.formats.spreadsheet import preferred, stream
+from api.contract.formats.spreadsheet import stream, wanted
 from api.contract.openapi import examples
 from models import ids
 from models.errors import Unavailable
@@ -360,7 +360,7 @@ async def test_a_negative_number_stays_a_number(api: Api) -> None:
     ],
 )
 def test_csv_is_given_to_whoever_prefers_it(accept: str, *, is_csv: bool) -> None:
-    assert preferred(accept) is is_csv
+    assert wanted(None, accept) is is_csv
 
 
 async def failing_after(parts: int) -> AsyncIterator[list[Body]]:
