@@ -13,7 +13,7 @@ from api.contract.formats.strict_json import parse
 from api.dependencies.deps import Key
 from api.dependencies.state import state_of
 from api.edge.body_limits import BodyLimiter
-from api.edge.route import Handle, NamedRoute, Query
+from api.edge.route import Handle, NamedRoute, Query, demand_head
 from models.errors import FieldError, InvalidRequest, UnsupportedMedia
 from models.platform.wording import pointer_to, printable, shown
 
@@ -48,6 +48,7 @@ class JsonRoute(NamedRoute):
         is_read = "GET" not in (self.methods or ())
 
         async def judged(request: Request) -> Response:
+            demand_head(request)
             caller = await state_of(request).callers.admit(request)
             for key in keys:
                 key.demand(caller)

@@ -72,6 +72,8 @@ def _headers(refused: Refusal) -> dict[str, str]:
         headers["retry-after"] = _RETRY_AFTER
     if refused.status == HTTPStatus.REQUEST_TIMEOUT:
         headers["connection"] = "close"  # the rest of the body would be read as the next request's
+    if refused.status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+        headers["accept-encoding"] = "identity"  # RFC 9110, 15.5.16: what codings are read
     if refused.status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = 'Bearer realm="darkroom"'
     return headers

@@ -13,12 +13,16 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from models.errors import FieldError, InvalidRequest
-from models.platform.wording import printable
+from models.errors import FieldError, InvalidRequest, UnsupportedMedia
+from models.platform.wording import printable, shown
 
 Handle = Callable[[Request], Coroutine[object, object, Response]]
 
 _NAMED_MAX = 20  # parameters that a refusal names
+_ONCE = {
+    each.lower().encode(): each
+    for each in ("Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key")
+}
 
 
 class NamedRoute(APIRoute):
@@ -38,6 +42,7 @@ class Route(NamedRoute):
         handle, query = super().get_route_handler(), Query(self)
 
         async def judged(request: Request) -> Response:
+            demand_head(request)
             query.demand(request)
             return await handle(request)
 
@@ -66,6 +71,27 @@ class Query:
 
     def _knows(self, name: str) -> bool:
         return name in self._names or (name.endswith("]") and name.startswith(self._objects))
+
+
+def demand_head(request: Request) -> None:
+    """Raise `InvalidRequest` for a header that comes twice where one value counts; `UnsupportedMedia`.
+
+    The latter is for a body in a coding (RFC 9110, 8.4): it is read as it comes.
+    """
+    given = [name for name, _ in request.scope["headers"] if name in _ONCE]
+    if len(given) > len(set(given)):
+        name = _ONCE[next(each for each in given if given.count(each) > 1)]
+        message = "it is given more than once; give it once"
+        raise InvalidRequest(
+            f"The request has more than one {name} header: only one value can count.",
+            errors=(FieldError(f"header:{name}", message),),
+        )
+    if b"content-encoding" in given:
+        coding = request.headers["content-encoding"]
+        if coding.strip().lower() not in {"", "identity"}:
+            raise UnsupportedMedia(
+                f"The body came with the Content-Encoding {shown(coding)}; send it as it is, without one."
+            )
 
 
 def demand_none(request: Request) -> None:

@@ -5,9 +5,11 @@ import json
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from models.settings import Settings
+from tests.conftest import PLAIN
 from tests.integration.api.client import MODEL, Api, bearer, body, input_, pointers, problem
 from tests.integration.api.conftest import Serve
 
@@ -250,6 +252,40 @@ async def test_json_by_any_of_its_names_is_taken(api: Api, type_: str) -> None:
     sent = json.dumps(body())
     answer = await api.client.post("/v1/jobs", content=sent, headers={"content-type": type_})
     assert answer.status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("Idempotency-Key", "k"), ("Authorization", ""), ("Content-Type", "application/json")],
+)
+@pytest.mark.parametrize("other", [False, True], ids=["the same twice", "two values"])
+async def test_a_header_of_one_value_comes_once(
+    api: Api, name: str, value: str, *, other: bool
+) -> None:
+    value = value or f"Bearer {api.key}"
+    twice = [(name, value), (name, f"{value}x" if other else value)]
+    named = {each: text for each, text in api.client.headers.items() if each != name.lower()}
+    sent = {"content-type": "application/json"} if name != "Content-Type" else {}
+    headers = [*(named | sent).items(), *twice]
+    async with httpx.AsyncClient(base_url=api.url, trust_env=False, verify=PLAIN) as client:
+        client.headers = httpx.Headers()
+        answer = await client.post("/v1/jobs", content=json.dumps(body()), headers=headers)
+    problem(answer, 422, "invalid_request")
+    assert pointers(answer) == [f"header:{name}"]
+    await assert_nothing_was_left(api)
+
+
+async def test_a_compressed_body_is_refused_and_told_to_come_as_it_is(api: Api) -> None:
+    for route in ("/v1/jobs", "/v1/batches", "/v1/images/generations", "/v1/files"):
+        for coding, status in (("gzip", 415), ("br, gzip", 415), ("identity", 422)):
+            headers = JSON | {"content-encoding": coding}
+            answer = await api.client.post(route, content="{}", headers=headers)
+            spoken = status == 422 and route.startswith(("/v1/images", "/v1/files"))
+            assert answer.status_code == (400 if spoken else status), (route, answer.text)
+            if status == 415:
+                said = problem(answer, 415, "unsupported_media_type")
+                assert f'"{coding}"' in str(said["detail"])
+                assert answer.headers["accept-encoding"] == "identity"
 
 
 @pytest.fixture
