@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from api.contract.openapi.answers import Responses
+from api.contract.openapi.parameters import WITH_CALL
 from api.contract.requests.jobs import Options
 from api.contract.shapes import Generated
 from models.provider.catalog import ImageSize
@@ -104,7 +105,7 @@ GENERATED: Responses = {
 
 
 def _taken(**content: object) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": content}}
+    return WITH_CALL | {"requestBody": {"required": True, "content": content}}
 
 
 def _body(name: str) -> dict[str, object]:

@@ -36,6 +36,17 @@ WITH_KEY = {
 KEYED = {
     "parameters": [_parameter(*_NAMED_BY, "1-255 visible ASCII characters; one key, one request.")]
 }
+WITH_CALL = {
+    "parameters": [
+        _parameter(*_NAMED_BY, "1-255 visible ASCII characters; one key, one call."),
+        _parameter(
+            "header",
+            "prefer",
+            "Prefer",
+            "`handling=lenient`: a size that the model does not draw becomes the nearest that it does",
+        ),
+    ]
+}
 WITH_HOLD = {"parameters": _HELD}
 WITH_BATCH = KEYED | {
     "requestBody": {
