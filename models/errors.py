@@ -32,6 +32,7 @@
         │   └── QueueFull          429 queue_full
         ├── HeadersTooLarge        431 headers_too_large
         ├── InternalError          500 internal_error
+        ├── UnknownCoding          501 unsupported_transfer_coding
         ├── JobFailed              502 job_failed
         ├── Unavailable            503 unavailable
         └── StillRunning           504 still_running
@@ -271,6 +272,12 @@ class InternalError(Refusal):
     """A bug of Darkroom's; nothing is known to be lost."""
 
     code, status = "internal_error", 500
+
+
+class UnknownCoding(Refusal):
+    """The body comes in a transfer coding that is not read here."""
+
+    code, status = "unsupported_transfer_coding", 501
 
 
 class JobFailed(Refusal):

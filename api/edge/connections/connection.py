@@ -14,10 +14,10 @@ from api.edge.connections.crowd import Crowd
 from api.edge.connections.ending import Ending
 from api.edge.connections.receipts import Receipts
 from api.edge.connections.refusing import (
-    FIELDS_MAX,
     HEAD_MAX,
     TOO_LARGE,
     URL_MAX,
+    judge,
     too_long,
 )
 from models.errors import MalformedRequest, Unavailable
@@ -104,9 +104,7 @@ class Connection(Ending):
         self._cancel_deadline()
         if len(self.pipeline) >= _PIPELINED_MAX:
             raise _PipelinedTooMuchError
-        weight = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if weight > HEAD_MAX or len(self.headers) > FIELDS_MAX or len(self.url) > URL_MAX:
-            refused = too_long(self.url)
+        if (refused := judge(self.url, self.headers)) is not None:
             self.url, self.headers[:] = self.url[:URL_MAX], []
             self.scope["state"]["refused"] = refused
         self.scope["state"]["receipts"] = self._receipts

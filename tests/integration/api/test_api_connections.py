@@ -130,6 +130,8 @@ def told(answer: bytes) -> tuple[int, str]:
     assert b"connection: close" in head.lower()
     said = json.loads(body)
     assert said["status"] == int(head.split()[1])
+    assert said["request_id"].startswith("req_")
+    assert f"x-request-id: {said['request_id']}".encode() in head
     return said["status"], said["code"]
 
 
@@ -206,6 +208,22 @@ async def test_what_is_no_http_is_refused(running: Running, sent: bytes) -> None
 
 async def test_a_body_that_is_no_http_ends_its_request(running: Running) -> None:
     assert told(await converse(running.port, POST + b"nonsense\r\n")) == (400, "malformed_request")
+
+
+@pytest.mark.parametrize(
+    ("codings", "answered"),
+    [
+        (b"transfer-encoding: gzip, chunked\r\n", (501, "unsupported_transfer_coding")),
+        (b"transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n",
+         (501, "unsupported_transfer_coding")),
+        (b"transfer-encoding: Chunked\r\n", (401, "unauthenticated")),
+    ],
+)  # fmt: skip
+async def test_a_body_in_an_unknown_coding_is_refused(
+    running: Running, codings: bytes, answered: tuple[int, str]
+) -> None:
+    asked = b"POST /v1/jobs HTTP/1.1\r\nhost: x\r\nconnection: close\r\n" + codings + b"\r\n"
+    assert told(await converse(running.port, asked + b"2\r\n{}\r\n0\r\n\r\n")) == answered
 
 
 async def test_requests_sent_ahead_are_answered_in_order_and_few(running: Running) -> None:
