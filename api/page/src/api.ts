@@ -33,26 +33,39 @@ interface Asked {
   signal?: AbortSignal;
 }
 
+const PATIENCE = 60_000; // ms; the slowest answer, to a test of an endpoint, takes half of it
+const PATIENCE_WITH_FILES = 600_000;
+
+/** Read an answer and its body to the end, or raise `Refused`: also when nobody answers, or not in time. */
+async function fetched(path: string, asked: Asked, sent: RequestInit): Promise<[Response, string]> {
+  const late = new AbortController();
+  const patience = asked.file ? PATIENCE_WITH_FILES : PATIENCE;
+  const timer = setTimeout(() => late.abort(), patience);
+  const signal = asked.signal ? AbortSignal.any([asked.signal, late.signal]) : late.signal;
+  try {
+    const answer = await fetch(path, { ...sent, signal });
+    return [answer, await answer.text()];
+  } catch (failed) {
+    if (asked.signal?.aborted) throw failed;
+    const advice = sent.method === "GET" ? "Try again." : "It may have been done: look before you try again.";
+    const detail = late.signal.aborted
+      ? `The server has not answered within ${patience / 1000} seconds. ${advice}`
+      : "The server does not answer. Is it running, and are you online?";
+    throw new Refused(0, { detail });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Ask the API. Raises `Refused`, also when nobody answers. */
 export async function ask<T>(path: string, asked: Asked = {}): Promise<T> {
   const headers: Record<string, string> = { ...asked.headers };
   const method = asked.method ?? (asked.body === undefined && !asked.file ? "GET" : "POST");
   if (asked.body !== undefined) headers["content-type"] = "application/json";
   if (method !== "GET" && session.value) headers["x-csrf-token"] = session.value.csrf_token;
-  let answer: Response;
-  try {
-    answer = await fetch(path, {
-      method,
-      headers,
-      body: asked.file ?? (asked.body === undefined ? null : JSON.stringify(asked.body)),
-      ...(asked.signal ? { signal: asked.signal } : {}),
-    });
-  } catch (failed) {
-    if (asked.signal?.aborted) throw failed;
-    throw new Refused(0, { detail: "The server does not answer. Is it running, and are you online?" });
-  }
+  const body = asked.file ?? (asked.body === undefined ? null : JSON.stringify(asked.body));
+  const [answer, text] = await fetched(path, asked, { method, headers, body });
   if (answer.status === 204) return undefined as T;
-  const text = await answer.text();
   const isJson = answer.headers.get("content-type")?.includes("json");
   const told: unknown = isJson && text ? JSON.parse(text) : text;
   if (answer.ok) return told as T;

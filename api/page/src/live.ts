@@ -32,37 +32,66 @@ interface Listening {
   again?: () => void; // it is heard again, and something may have gone untold
 }
 
-/** Listen to a stream until told to stop, or until there is no more of it: whenever it is lost, come again. */
-function listen(path: string, { hears, again }: Listening): () => void {
+// Over HTTP/1.1 a browser opens six connections to a host, for all of its tabs: one that nobody sees takes none.
+let seen = new AbortController();
+const toBeSeen = (over: AbortSignal) => new Promise((done) => {
+  document.addEventListener("visibilitychange", done, { once: true, signal: over });
+  over.addEventListener("abort", done);
+});
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) seen.abort();
+  else seen = new AbortController();
+});
+
+interface Reached {
+  last: string; // the id of the event that came last
+  lost: boolean;
+  failures: number; // since it was heard
+}
+
+/** Hear a stream from where it was lost until it is lost again; returns false once there is no more of it. */
+async function hearOut(path: string, at: Reached, { hears, again }: Listening, over: AbortSignal): Promise<boolean> {
+  const stream = await events(path, at.last, over);
+  if (typeof stream === "number") {
+    if (stream === 401) session.value = null;
+    return false;
+  }
+  stand(true);
+  if (at.lost) again?.();
+  at.failures = 0;
+  for await (const { id, name, data } of stream) {
+    if (id) at.last = id;
+    hears(name, data);
+  }
+  return true;
+}
+
+/** Listen to a stream while somebody sees it, until told to stop or until it ends: whenever it is lost, come again. */
+function listen(path: string, listening: Listening): () => void {
   const over = new AbortController();
   const wait = (failures: number) => new Promise((done) => {
     const timer = setTimeout(done, (AGAIN[Math.min(failures, AGAIN.length - 1)] ?? 0) * (0.75 + Math.random() / 2));
     over.signal.addEventListener("abort", () => { clearTimeout(timer); done(null); });
   });
   async function hold(): Promise<void> {
-    let last = "";
-    let lost = false;
-    for (let failures = 0; !over.signal.aborted; failures += 1) {
-      try {
-        const stream = await events(path, last, over.signal);
-        if (typeof stream === "number") {
-          if (stream === 401) session.value = null;
-          return stand(null);
+    const at: Reached = { last: "", lost: false, failures: 0 };
+    while (!over.signal.aborted) {
+      const shown = seen.signal;
+      if (document.hidden) {
+        stand(null);
+        await toBeSeen(over.signal);
+      } else {
+        // Whatever it was lost by: what the page shows meanwhile is said to be old.
+        const goesOn = await hearOut(path, at, listening, AbortSignal.any([over.signal, shown])).catch(() => true);
+        if (over.signal.aborted) return;
+        if (!goesOn) return stand(null);
+        if (!shown.aborted) {
+          stand(false);
+          await wait(at.failures);
+          at.failures += 1;
         }
-        stand(true);
-        if (lost) again?.();
-        failures = 0;
-        for await (const { id, name, data } of stream) {
-          if (id) last = id;
-          hears(name, data);
-        }
-      } catch {
-        // Whatever it was: what the page shows meanwhile is said to be old.
       }
-      if (over.signal.aborted) return;
-      lost = true;
-      stand(false);
-      await wait(failures);
+      at.lost = true;
     }
   }
   void hold();
