@@ -131,7 +131,7 @@ export function Failure({ of }: { of: unknown }) {
   const problem = of instanceof Refused ? of.problem : {};
   return (
     <div class="note bad" role="alert">
-      <p>{of instanceof Error ? of.message : String(of)}</p>
+      <p>{told(of)}</p>
       {problem.errors && problem.errors.length > 0 && (
         <ul>
           {problem.errors.map((each) => (
@@ -207,19 +207,31 @@ export function Table({ caption, head, children, cards, stack }: { caption: stri
 type ButtonProps = { kind?: "main" | "danger" | "quiet"; does: () => unknown; disabled?: boolean } & Children &
   Omit<ComponentProps<"button">, "onClick">;
 
-/** A button that is busy while what it does goes on, and shows why it failed. */
-export function Button({ kind, does, children, disabled, ...rest }: ButtonProps) {
+/** Do something once at a time: whoever asks again meanwhile, as by a double click, is not heard. Tells whether it goes on. */
+export function useOnce(does: () => unknown, failed: (of: unknown) => void): [boolean, () => Promise<void>] {
   const [busy, setBusy] = useState(false);
+  const going = useRef(false); // known before the button is drawn anew
   async function run() {
+    if (going.current) return;
+    going.current = true;
     setBusy(true);
     try {
       await does();
-    } catch (failed) {
-      say(failed instanceof Error ? failed.message : String(failed));
+    } catch (refused) {
+      failed(refused);
     } finally {
+      going.current = false;
       setBusy(false);
     }
   }
+  return [busy, run];
+}
+
+export const told = (failed: unknown): string => (failed instanceof Error ? failed.message : String(failed));
+
+/** A button that is busy while what it does goes on, and shows why it failed. */
+export function Button({ kind, does, children, disabled, ...rest }: ButtonProps) {
+  const [busy, run] = useOnce(does, (failed) => say(told(failed)));
   return (
     <button type="button" {...rest} class={kind ?? ""} disabled={disabled || busy} aria-busy={busy} onClick={run}>
       {children}

@@ -1,6 +1,7 @@
 // Budgets: how much of each is spent and held now.
 import { useState } from "preact/hooks";
 import { ask, may } from "../api";
+import { Form } from "../form";
 import { CREDITS_PER_USD, curl, titled } from "../format";
 import type { ApiKeyList, Budget, BudgetList } from "../openapi";
 import { Button, Code, Dialog, Empty, Failure, Money, Section, Time, useLoaded } from "../ui";
@@ -55,20 +56,15 @@ function Making({ leave, done }: { leave: () => void; done: () => Promise<void> 
   const [mode, setMode] = useState("hard");
   const [customer, setCustomer] = useState("");
   const [key, setKey] = useState("");
-  const [failed, setFailed] = useState<unknown>();
   const keys = useLoaded<ApiKeyList>((signal) => ask("v1/keys", { signal }), []);
   async function make() {
     const timezone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
     const whose = customer ? { scope: "customer", customer } : key ? { scope: "key", key_id: key } : { scope: "project" };
-    try {
-      await ask("v1/budgets", { method: "PUT", body: { ...whose, window, mode, timezone, limit: Math.round(Number(usd) * CREDITS_PER_USD) } });
-      await done();
-    } catch (refused) {
-      setFailed(refused);
-    }
+    await ask("v1/budgets", { method: "PUT", body: { ...whose, window, mode, timezone, limit: Math.round(Number(usd) * CREDITS_PER_USD) } });
+    await done();
   }
   return (
-    <form class="fields tall" onSubmit={(event) => { event.preventDefault(); void make(); }}>
+    <Form verb="Set" does={make} leave={leave}>
       <label class="field"><span class="label">US dollars</span><input type="number" min="0" step="any" required value={usd} onInput={(event) => setUsd(event.currentTarget.value)} /></label>
       <label class="field"><span class="label">Each</span><select value={window} onChange={(event) => setWindow(event.currentTarget.value)}><option>day</option><option>month</option><option value="total">in all</option></select></label>
       <label class="field"><span class="label">When it is used up</span><select value={mode} onChange={(event) => setMode(event.currentTarget.value)}><option value="hard">refuse jobs</option><option value="soft">tell webhooks</option></select></label>
@@ -79,8 +75,6 @@ function Making({ leave, done }: { leave: () => void; done: () => Promise<void> 
         </select>
       </label>
       <label class="field"><span class="label">Or a customer</span><input value={customer} onInput={(event) => setCustomer(event.currentTarget.value.trim())} /></label>
-      <Failure of={failed} />
-      <div class="actions"><button type="button" class="quiet" onClick={leave}>Leave it</button><button type="submit" class="main">Set</button></div>
-    </form>
+    </Form>
   );
 }

@@ -1,8 +1,8 @@
 // Registering an endpoint.
 import { useState } from "preact/hooks";
 import { ask } from "../api";
+import { Form } from "../form";
 import type { EndpointWithSecret } from "../openapi";
-import { Failure } from "../ui";
 
 const USUAL = ["job.succeeded", "job.failed", "job.canceled", "job.expired"];
 const EVENTS = [...USUAL, "job.running", "job.charge_resolved", "budget.threshold", "webhook.disabled"];
@@ -16,16 +16,8 @@ export function EndpointForm({ leave, done }: Props) {
   const [url, setUrl] = useState("");
   const [description, setDescription] = useState("");
   const [events, setEvents] = useState<string[]>(USUAL);
-  const [failed, setFailed] = useState<unknown>();
-  async function make() {
-    try {
-      await done(await ask("v1/webhooks", { body: { url, description, events } }));
-    } catch (refused) {
-      setFailed(refused);
-    }
-  }
   return (
-    <form class="fields tall" onSubmit={(event) => { event.preventDefault(); void make(); }}>
+    <Form verb="Register" does={async () => done(await ask("v1/webhooks", { body: { url, description, events } }))} leave={leave} disabled={!events.length}>
       <label class="field"><span class="label">URL</span><input type="url" required value={url} placeholder="https://example.com/hooks/darkroom" onInput={(event) => setUrl(event.currentTarget.value)} /></label>
       <label class="field"><span class="label">Description</span><input maxLength={256} value={description} onInput={(event) => setDescription(event.currentTarget.value)} /></label>
       <fieldset>
@@ -37,8 +29,6 @@ export function EndpointForm({ leave, done }: Props) {
           </label>
         ))}
       </fieldset>
-      <Failure of={failed} />
-      <div class="actions"><button type="button" class="quiet" onClick={leave}>Leave it</button><button type="submit" class="main" disabled={!events.length}>Register</button></div>
-    </form>
+    </Form>
   );
 }

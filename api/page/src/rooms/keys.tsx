@@ -1,6 +1,7 @@
 // Keys: made (and shown once), rotated with a grace, revoked.
 import { useState } from "preact/hooks";
 import { ask, session } from "../api";
+import { Form } from "../form";
 import type { ApiKey, ApiKeyList, ApiKeyWithSecret } from "../openapi";
 import { Button, Code, Dialog, Empty, Failure, Head, Id, Status, Table, Time, useLoaded } from "../ui";
 
@@ -93,16 +94,8 @@ export function State({ of }: { of: Ends }) {
 export function KeyForm({ path, leave, made }: { path: string; leave: () => void; made: (key: ApiKeyWithSecret) => Promise<void> }) {
   const [name, setName] = useState("");
   const [scopes, setScopes] = useState<string[]>(["jobs:write", "jobs:read"]);
-  const [failed, setFailed] = useState<unknown>();
-  async function make() {
-    try {
-      await made(await ask(path, { body: { name, scopes } }));
-    } catch (refused) {
-      setFailed(refused);
-    }
-  }
   return (
-    <form class="fields tall" onSubmit={(event) => { event.preventDefault(); void make(); }}>
+    <Form verb="Create" does={async () => made(await ask(path, { body: { name, scopes } }))} leave={leave} disabled={!scopes.length}>
       <label class="field"><span class="label">Name</span><input required maxLength={128} value={name} placeholder="checkout" onInput={(event) => setName(event.currentTarget.value)} /></label>
       <fieldset>
         <legend>Scopes</legend>
@@ -113,8 +106,6 @@ export function KeyForm({ path, leave, made }: { path: string; leave: () => void
           </label>
         ))}
       </fieldset>
-      <Failure of={failed} />
-      <div class="actions"><button type="button" class="quiet" onClick={leave}>Leave it</button><button type="submit" class="main" disabled={!scopes.length}>Create</button></div>
-    </form>
+    </Form>
   );
 }

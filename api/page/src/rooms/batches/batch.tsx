@@ -1,6 +1,7 @@
 // One batch: how far it has come, what it costs, what goes wrong, its rows, and its results as files.
 import { useEffect, useState } from "preact/hooks";
 import { ask, may, onceOnly, query } from "../../api";
+import { Form } from "../../form";
 import { CREDITS_PER_USD, number, plural, promptOf, span, words } from "../../format";
 import { follow } from "../../live";
 import type { Batch, BatchItems, TakenBatch } from "../../openapi";
@@ -177,21 +178,14 @@ function Actions({ of, over, set }: { of: Batch; over: boolean; set: (batch: Bat
 function Changing({ of, leave, done }: { of: Batch; leave: () => void; done: (batch: Batch) => void }) {
   const [usd, setUsd] = useState(of.max_cost === null ? "" : String(of.max_cost / CREDITS_PER_USD));
   const [priority, setPriority] = useState<string>(of.priority ?? "bulk");
-  const [failed, setFailed] = useState<unknown>();
   async function change() {
-    try {
-      const most = usd ? { max_cost: Math.round(Number(usd) * CREDITS_PER_USD) } : of.max_cost === null ? {} : { max_cost: null };
-      done(await ask<Batch>(`v1/batches/${of.id}`, { method: "PATCH", body: { ...most, ...(priority === (of.priority ?? "bulk") ? {} : { priority }) } }));
-    } catch (refused) {
-      setFailed(refused);
-    }
+    const most = usd ? { max_cost: Math.round(Number(usd) * CREDITS_PER_USD) } : of.max_cost === null ? {} : { max_cost: null };
+    done(await ask<Batch>(`v1/batches/${of.id}`, { method: "PATCH", body: { ...most, ...(priority === (of.priority ?? "bulk") ? {} : { priority }) } }));
   }
   return (
-    <form class="fields tall" onSubmit={(event) => { event.preventDefault(); void change(); }}>
+    <Form verb="Change" does={change} leave={leave}>
       <label class="field"><span class="label">At most, in US dollars</span><input type="number" min="0" step="any" placeholder="no limit" value={usd} onInput={(event) => setUsd(event.currentTarget.value)} /></label>
       <label class="field"><span class="label">Priority</span><select value={priority} onChange={(event) => setPriority(event.currentTarget.value)}>{["interactive", "standard", "bulk"].map((each) => <option key={each}>{each}</option>)}</select></label>
-      <Failure of={failed} />
-      <div class="actions"><button type="button" class="quiet" onClick={leave}>Leave it</button><button type="submit" class="main">Change</button></div>
-    </form>
+    </Form>
   );
 }

@@ -1,6 +1,7 @@
 // Calls of which nobody knows yet what they cost, and saying it when nobody else can.
 import { useEffect, useState } from "preact/hooks";
 import { ask, query } from "../../api";
+import { Form } from "../../form";
 import { number, span, words } from "../../format";
 import type { InstallationState, UnknownCharge, UnknownChargePage } from "../../openapi";
 import { Dialog, Failure, Id, Money, say, Section, Table, Time, useLoaded } from "../../ui";
@@ -51,24 +52,17 @@ const numberOf = (of: UnknownCharge): number => Number(/(\d+)$/.exec(of.attempt)
 function Resolving({ of, leave, done }: { of: UnknownCharge; leave: () => void; done: () => Promise<void> }) {
   const [verdict, setVerdict] = useState("charged");
   const [credits, setCredits] = useState(String(of.held.credits));
-  const [failed, setFailed] = useState<unknown>();
   async function resolve() {
     const body = verdict === "charged" ? { verdict, credits: Number(credits) } : { verdict };
-    try {
-      await ask(`v1/operator/charges/${of.job_id}/${numberOf(of)}/resolve`, { body });
-      say("It is written down.");
-      await done();
-    } catch (refused) {
-      setFailed(refused);
-    }
+    await ask(`v1/operator/charges/${of.job_id}/${numberOf(of)}/resolve`, { body });
+    say("It is written down.");
+    await done();
   }
   return (
-    <form class="fields tall" onSubmit={(event) => { event.preventDefault(); void resolve(); }}>
+    <Form verb="Book it" does={resolve} leave={leave}>
       <p><Id id={of.job_id} /> was called at <Time at={of.sent_at} />; {number(of.held.credits)} credits are held for it. What is said here is booked, and stands in the audit log.</p>
       <label class="field"><span class="label">The provider</span><select value={verdict} onChange={(event) => setVerdict(event.currentTarget.value)}><option value="charged">charged for it</option><option value="free">charged nothing</option></select></label>
       {verdict === "charged" && <label class="field"><span class="label">Credits</span><input type="number" min="0" required value={credits} onInput={(event) => setCredits(event.currentTarget.value)} /></label>}
-      <Failure of={failed} />
-      <div class="actions"><button type="button" class="quiet" onClick={leave}>Leave it</button><button type="submit" class="main">Book it</button></div>
-    </form>
+    </Form>
   );
 }

@@ -1,9 +1,10 @@
 // What stops calls: gates that closed by themselves, breakers that may close one, and what an operator has paused.
 import { useState } from "preact/hooks";
 import { ask } from "../../api";
+import { Form } from "../../form";
 import { number, words } from "../../format";
 import type { InstallationState, Pause } from "../../openapi";
-import { Button, Dialog, Failure, Id, say, Section, Status, Table, Time } from "../../ui";
+import { Button, Dialog, Id, say, Section, Status, Table, Time } from "../../ui";
 
 interface Props {
   of: InstallationState;
@@ -66,18 +67,13 @@ async function resume({ scope, model, project_id }: Pause) {
 function Pausing({ leave, done }: { leave: () => void; done: () => Promise<void> }) {
   const [scope, setScope] = useState("all");
   const [name, setName] = useState("");
-  const [failed, setFailed] = useState<unknown>();
   async function pause() {
     const named = scope === "model" ? { model: name.trim() } : scope === "project" ? { project_id: name.trim() } : {};
-    try {
-      await ask("v1/operator/pause", { body: { scope, ...named } });
-      await done();
-    } catch (refused) {
-      setFailed(refused);
-    }
+    await ask("v1/operator/pause", { body: { scope, ...named } });
+    await done();
   }
   return (
-    <form class="fields tall" onSubmit={(event) => { event.preventDefault(); void pause(); }}>
+    <Form verb="Pause" does={pause} leave={leave}>
       <p>No call begins any more. What is under way ends, jobs are still accepted, and webhooks go on.</p>
       <label class="field"><span class="label">What</span>
         <select value={scope} onChange={(event) => { setScope(event.currentTarget.value); setName(""); }}>
@@ -85,8 +81,6 @@ function Pausing({ leave, done }: { leave: () => void; done: () => Promise<void>
         </select>
       </label>
       {scope !== "all" && <label class="field"><span class="label">{scope === "model" ? "Model" : "Project's id"}</span><input required maxLength={200} value={name} placeholder={scope === "model" ? "bytedance/seedream-5-0-lite-preview" : "prj_…"} onInput={(event) => setName(event.currentTarget.value)} /></label>}
-      <Failure of={failed} />
-      <div class="actions"><button type="button" class="quiet" onClick={leave}>Leave it</button><button type="submit" class="main">Pause</button></div>
-    </form>
+    </Form>
   );
 }
