@@ -39,3 +39,26 @@ def test_a_double_click_makes_one_key(darkroom: Darkroom, page: Page) -> None:
     expect(page.get_by_role("dialog").locator(".code code")).to_contain_text("dr_live_")
     names = [each["name"] for each in darkroom.client.get("/v1/keys").json()["data"]]
     assert names.count("clicked twice") == 1
+
+
+def test_a_sweep_that_is_stopped_leaves_the_other_jobs_as_they_are(
+    darkroom: Darkroom, page: Page
+) -> None:
+    jobs = [darkroom.submit(f"Kept {number}", tags=["stopped"]) for number in range(3)]
+    for job in jobs:
+        darkroom.finish(job)
+    visit(page, darkroom, "#/jobs?tag=stopped")
+    page.get_by_label("Choose every job of this page").check()
+    page.get_by_role("button", name="Erase…").click()
+    gate = Gate(page, "**/v1/jobs/*", "DELETE")
+    dialog = page.get_by_role("dialog")
+    with page.expect_request(lambda request: request.method == "DELETE"):
+        dialog.get_by_role("button", name="Erase 3 jobs").click()
+    dialog.get_by_role("button", name="Stop").click()
+    expect(dialog).to_contain_text("Stopping")
+    gate.let_through()
+    expect(dialog).to_contain_text("Stopped: 1 of 3 jobs was done.")
+    dialog.get_by_role("button", name="Close").click()
+    expect(page.locator("tbody tr")).to_have_count(2)
+    shown = [darkroom.client.get(f"/v1/jobs/{job}").json() for job in jobs]
+    assert [each["erased_at"] is None for each in shown].count(True) == 2

@@ -1,9 +1,9 @@
 // Doing one thing to several jobs: first which of them it concerns, then each in its turn, with its answer.
-import { useEffect, useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { ask, onceOnly } from "../api";
-import { cost, plural, promptOf } from "../format";
+import { cost, number, plural, promptOf } from "../format";
 import type { Job } from "../openapi";
-import { Dialog, Status } from "../ui";
+import { Dialog, say, Status, told } from "../ui";
 
 export type Deed = "cancel" | "retry" | "erase";
 
@@ -46,50 +46,73 @@ interface Props {
   done: () => void;
 }
 
-export function Sweep({ deed, jobs, close, done }: Props) {
-  const [finished, setFinished] = useState<number | null>(null);
-  const [failures, setFailures] = useState<string[]>([]);
-  useEffect(() => {
-    setFinished(null);
-    setFailures([]);
-  }, [deed]);
-  if (!deed) return null;
-  const rule = DEEDS[deed];
-  const concerned = jobs.filter(rule.fits);
-  const left = jobs.length - concerned.length;
+export function Sweep({ deed, ...rest }: Props) {
+  return deed && <Sweeping deed={deed} {...rest} />;
+}
 
-  async function run() {
-    const failed: string[] = [];
-    for (const [index, job] of concerned.entries()) {
-      setFinished(index);
+/** What goes on or has ended: of how many jobs it is done, and whether it was told to stop. */
+interface Run {
+  state: "going" | "stopping" | "over";
+  done: number;
+  failures: string[];
+}
+
+/** Do it to each of some jobs in its turn, until it is told to stop. */
+function useSweep(deed: Deed, jobs: Job[], ended: (run: Run, stopped: boolean) => void) {
+  const [run, setRun] = useState<Run | null>(null);
+  const stopped = useRef(false);
+  async function sweep() {
+    const failures: string[] = [];
+    let done = 0;
+    for (const job of jobs) {
+      setRun({ state: "going", done, failures: [...failures] });
       try {
-        await act(deed as Deed, job);
+        await act(deed, job);
+        done += 1;
       } catch (refused) {
-        failed.push(`${job.id}: ${refused instanceof Error ? refused.message : refused}`);
+        failures.push(`${job.id}: ${told(refused)}`);
       }
+      if (stopped.current) break;
     }
-    setFinished(concerned.length);
-    setFailures(failed);
-    if (!failed.length) {
-      done();
-      close();
-    }
+    const over: Run = { state: "over", done, failures };
+    setRun(over);
+    ended(over, stopped.current);
   }
+  function stop() {
+    stopped.current = true;
+    setRun((before) => before && { ...before, state: "stopping" });
+  }
+  return { run, stopped: stopped.current, sweep, stop };
+}
 
+function Sweeping({ deed, jobs, close, done }: Props & { deed: Deed }) {
+  const rule = DEEDS[deed];
+  const [concerned] = useState(() => jobs.filter(rule.fits)); // what a person has seen, whatever happens meanwhile
+  const [left] = useState(jobs.length - concerned.length);
+  const outcome = (of: Run) => `Stopped: ${number(of.done)} of ${plural(concerned.length, "job")} ${of.done === 1 ? "was" : "were"} done.`;
+  const { run, stopped, sweep, stop } = useSweep(deed, concerned, (over, wasStopped) => {
+    done();
+    if (wasStopped) say(outcome(over));
+    else if (!over.failures.length) close();
+  });
+  const goesOn = run !== null && run.state !== "over";
   return (
-    <Dialog title={rule.title} open close={() => { if (finished) done(); close(); }}>
+    <Dialog title={rule.title} open close={() => { stop(); close(); }}>
       <p>{rule.warns(concerned)}</p>
       {left > 0 && <p class="dim">{plural(left, "of the chosen jobs is", "of the chosen jobs are")} left out: they {rule.not}.</p>}
       <ul class="plain preview">
         {concerned.map((job) => (
-          <li key={job.id}><Status of={job.status} /> <span class="ellipsis">{promptOf(job)}</span></li>
+          <li key={job.id}><Status of={job.status} /> <span class="ellipsis" dir="auto">{promptOf(job)}</span></li>
         ))}
       </ul>
-      {finished !== null && <progress max={concerned.length} value={finished} aria-label="Progress" />}
-      {failures.length > 0 && <ul class="note bad">{failures.map((each) => <li key={each}>{each}</li>)}</ul>}
+      {run && <progress max={concerned.length} value={run.done + run.failures.length} aria-label="Progress" />}
+      <p role="status">{run?.state === "stopping" ? "Stopping, once the present job has its answer…" : run?.state === "over" && stopped ? outcome(run) : ""}</p>
+      {run && run.failures.length > 0 && <ul class="note bad">{run.failures.map((each) => <li key={each}>{each}</li>)}</ul>}
       <div class="actions">
-        <button type="button" class="quiet" onClick={close}>{failures.length ? "Close" : "Leave it"}</button>
-        <button type="button" class={deed === "retry" ? "main" : "danger"} disabled={!concerned.length || finished !== null} onClick={run}>
+        {goesOn
+          ? <button type="button" disabled={run.state === "stopping"} onClick={stop}>Stop</button>
+          : <button type="button" class="quiet" onClick={close}>{run ? "Close" : "Leave it"}</button>}
+        <button type="button" class={deed === "retry" ? "main" : "danger"} disabled={!concerned.length || run !== null} onClick={sweep}>
           {rule.verb} {plural(concerned.length, "job")}
         </button>
       </div>
