@@ -1,8 +1,8 @@
 """Several tabs of one browser: they share its six connections and its session."""
 
 from conftest import Darkroom  # this folder's
-from hands import visit
-from playwright.sync_api import Page, Route, expect
+from hands import link_of, newcomer, visit
+from playwright.sync_api import Browser, Page, Route, expect
 
 SOON = 60_000  # milliseconds
 CONNECTIONS = 6  # that a browser opens to a host over HTTP/1.1
@@ -43,6 +43,55 @@ def test_a_request_that_is_stuck_is_said_to_have_failed(darkroom: Darkroom, page
     page.clock.run_for(61_000)
     expect(page.get_by_role("alert")).to_contain_text("has not answered within 60 seconds")
     page.unroute_all()
+
+
+def test_a_tab_shows_no_other_project_than_it_says(darkroom: Darkroom, page: Page) -> None:
+    visit(page, darkroom, "#/jobs")
+    expect(page.locator(".project strong")).to_have_text("local")
+    other = page.context.new_page()
+    other.goto(link_of(darkroom, newcomer(darkroom, "second tab")))
+    expect(other.locator(".project strong")).to_have_text("second tab")
+    expect(page.locator(".project strong")).to_have_text("second tab")
+    expect(page.get_by_role("heading", name="No job yet")).to_be_visible()
+
+
+def test_a_token_that_another_tab_has_renewed_is_asked_for_anew(
+    darkroom: Darkroom, page: Page
+) -> None:
+    visit(page, darkroom, "#/keys")
+    page.evaluate(
+        "async () => { const { csrf_token } = await (await fetch('session')).json();"
+        " await fetch('session/renew', { method: 'POST', headers: { 'x-csrf-token': csrf_token } }); }"
+    )
+    page.get_by_role("button", name="New key").click()
+    page.get_by_label("Name").fill("after a renewal")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("dialog").locator(".code code")).to_contain_text("dr_live_")
+
+
+def test_who_is_not_signed_out_is_told_so(page: Page) -> None:
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.locator(".toast")).to_contain_text("Not signed out. The server does not answer.")
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("API key")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)  # it was asked for
+
+
+def test_who_is_thrown_out_is_told_why(darkroom: Darkroom, chromium: Browser) -> None:
+    wish = {"name": "thrown out", "scopes": ["jobs:read"]}
+    made = darkroom.client.post("/v1/keys", json=wish).json()
+    page = chromium.new_context().new_page()
+    page.goto(link_of(darkroom, made["key"]))
+    expect(page.get_by_role("heading", name="Now", level=1)).to_be_visible()
+    darkroom.client.delete(f"/v1/keys/{made['id']}")
+    expect(page.get_by_role("alert")).to_contain_text("The session has ended", timeout=SOON)
+    page.get_by_label("API key").fill(darkroom.key)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Now", level=1)).to_be_visible()
+    page.context.close()
 
 
 def never_answer(_: Route) -> None:

@@ -13,6 +13,15 @@ export interface Session {
 /** Who is signed in; null is nobody, undefined not known yet. */
 export const session = signal<Session | null | undefined>(undefined);
 
+/** Why nobody is signed in any more, where nobody asked for it. */
+export const ended = signal("");
+
+/** End the session here: it has ended at the server. */
+export function end(why: string): void {
+  if (session.value) ended.value = why;
+  session.value = null;
+}
+
 /** A refusal: the problem's own words. */
 export class Refused extends Error {
   problem: Partial<Problem>;
@@ -57,6 +66,16 @@ async function fetched(path: string, asked: Asked, sent: RequestInit): Promise<[
   }
 }
 
+/**
+ * Tell whether a write that was refused for its CSRF token may be sent again, for it did nothing: the session's token
+ * is new, by another tab's renewal. Where another tab has signed in as somebody else, the page begins anew.
+ */
+async function stillMine(): Promise<boolean> {
+  const before = session.value?.csrf_token;
+  await look();
+  return session.value !== null && session.value?.csrf_token !== before;
+}
+
 /** Ask the API. Raises `Refused`, also when nobody answers. */
 export async function ask<T>(path: string, asked: Asked = {}): Promise<T> {
   const headers: Record<string, string> = { ...asked.headers };
@@ -69,8 +88,10 @@ export async function ask<T>(path: string, asked: Asked = {}): Promise<T> {
   const isJson = answer.headers.get("content-type")?.includes("json");
   const told: unknown = isJson && text ? JSON.parse(text) : text;
   if (answer.ok) return told as T;
-  if (answer.status === 401 && path !== "session") session.value = null; // a link that is no good ends nobody's session
-  throw new Refused(answer.status, isJson ? (told as Problem) : {});
+  const refused = new Refused(answer.status, isJson ? (told as Problem) : {});
+  if (answer.status === 401 && path !== "session") end(refused.message); // a link that is no good ends nobody's session
+  if (refused.problem.code === "csrf_missing" && (await stillMine())) return ask(path, asked);
+  throw refused;
 }
 
 /** Make a name that no other request has: what is asked twice with it is done once. */
@@ -91,33 +112,11 @@ export function may(scope: string): boolean {
   return scopes.includes(scope) || (scope !== "operator" && scopes.includes("admin"));
 }
 
+/** Ask who is signed in by now. What is shown is another project's once it is somebody else: then the page begins anew. */
 export async function look(): Promise<void> {
   const told = await ask<Session & { signed_in: boolean }>("session");
-  session.value = told.signed_in ? told : null;
-}
-
-export async function signIn(by: { key: string } | { link: string }): Promise<void> {
-  session.value = await ask<Session>("session", { body: by });
-}
-
-export async function signOut(): Promise<void> {
-  try {
-    await ask("session", { method: "DELETE" });
-  } finally {
-    session.value = null;
-  }
-}
-
-const RENEW = 30 * 60 * 1000;
-
-/** Take a fresh token for the session every half hour; its end stays where it is. */
-export function keepFresh(): void {
-  setInterval(async () => {
-    if (!session.value) return;
-    try {
-      session.value = await ask<Session>("session/renew", { method: "POST" });
-    } catch (failed) {
-      if (failed instanceof Refused && failed.status === 401) session.value = null;
-    }
-  }, RENEW);
+  const before = session.value;
+  if (!told.signed_in) return end("The session has ended; sign in again.");
+  if (before && before.key.id !== told.key.id) location.reload();
+  else session.value = told;
 }

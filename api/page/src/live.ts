@@ -1,7 +1,7 @@
 // One stream per page. A burst of changes is one reload, and never more than one in five seconds.
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { session } from "./api";
+import { look } from "./api";
 import { events } from "./sse";
 
 const PACE = 5_000;
@@ -53,7 +53,7 @@ interface Reached {
 async function hearOut(path: string, at: Reached, { hears, again }: Listening, over: AbortSignal): Promise<boolean> {
   const stream = await events(path, at.last, over);
   if (typeof stream === "number") {
-    if (stream === 401) session.value = null;
+    if (stream === 401) void look().catch(() => undefined); // which tells why
     return false;
   }
   stand(true);

@@ -2,7 +2,7 @@
 import { effect } from "@preact/signals";
 import { type ComponentChildren, render } from "preact";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
-import { keepFresh, look, may, session, signOut } from "./api";
+import { look, may, session } from "./api";
 import { live, lostSince } from "./live";
 import { href, place } from "./route";
 import { BatchRoom } from "./rooms/batches/batch";
@@ -16,6 +16,7 @@ import { OperatorRoom } from "./rooms/operator/room";
 import { PlaygroundRoom } from "./rooms/playground";
 import { arriving, SignIn } from "./rooms/signin";
 import { WebhooksRoom } from "./rooms/webhooks";
+import { keepFresh, signOut } from "./session";
 import { Button, Empty, enter, fresh, Head, loading, Time, Toast } from "./ui";
 
 interface Known {

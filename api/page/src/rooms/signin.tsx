@@ -1,8 +1,9 @@
 // Signing in: by a link that works once, or by an API key that is sent once and kept nowhere here.
 import { useEffect, useState } from "preact/hooks";
 import { signal } from "@preact/signals";
-import { session, signIn } from "../api";
+import { ended, session } from "../api";
 import { place, replace } from "../route";
+import { signIn } from "../session";
 import { Code, Failure, say } from "../ui";
 
 /** A link is being used up: also by somebody who is signed in, and will be somebody else. */
@@ -42,6 +43,7 @@ export function SignIn() {
       </svg>
       <h1>Darkroom</h1>
       <p class="lead">Durable jobs for paid image calls.</p>
+      {ended.value && <div class="note bad" role="alert"><p>{ended.value}</p></div>}
       <form
         onSubmit={(event) => {
           event.preventDefault();
