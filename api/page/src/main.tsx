@@ -1,10 +1,10 @@
 // The frame: who is signed in, where they are, and the rooms that their key may enter.
-import { effect } from "@preact/signals";
 import { type ComponentChildren, render } from "preact";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { look, may, session } from "./api";
+import { Boundary } from "./boundary";
 import { live, lostSince } from "./live";
-import { href, place } from "./route";
+import { arrived, href, place } from "./route";
 import { BatchRoom } from "./rooms/batches/batch";
 import { BatchesRoom } from "./rooms/batches/room";
 import { JobRoom } from "./rooms/job";
@@ -17,7 +17,7 @@ import { PlaygroundRoom } from "./rooms/playground";
 import { arriving, SignIn } from "./rooms/signin";
 import { WebhooksRoom } from "./rooms/webhooks";
 import { keepFresh, signOut } from "./session";
-import { Button, Empty, enter, fresh, Head, loading, Time, Toast } from "./ui";
+import { Button, Empty, enter, fresh, Head, loading, Time, Toast, together } from "./ui";
 
 interface Known {
   name: string;
@@ -48,7 +48,7 @@ function Room() {
   const known = ROOMS.find((each) => each.name === room);
   if (!known) return <Nothing />;
   if (!may(known.scope)) return <Closed scope={known.scope} title={known.title} />;
-  return <>{known.shows(id)}</>;
+  return <Boundary key={`${room}/${id}`}>{known.shows(id)}</Boundary>;
 }
 
 function Closed({ scope, title }: { scope: string; title: string }) {
@@ -106,14 +106,28 @@ function Brand() {
   );
 }
 
+/** Begin a room at its top with its heading, and show what was left before as it was left. */
+function useArrival(room: string, id: string, signedIn: boolean) {
+  const { entry, depth } = arrived.value;
+  const before = useRef<string>(undefined);
+  useEffect(() => {
+    const here = signedIn ? `${room}/${id}` : undefined;
+    const moved = before.current !== undefined && before.current !== here;
+    before.current = here;
+    if (moved) document.querySelector<HTMLElement>("#main h1")?.focus({ preventScroll: true });
+    if (moved && depth === undefined) window.scrollTo(0, 0);
+    if (depth !== undefined) return together(() => window.scrollTo(0, depth));
+  }, [entry, room, id, signedIn]);
+  useEffect(() => {
+    if (!signedIn) document.title = "Darkroom";
+  }, [signedIn]);
+}
+
 function Page() {
   const { room, id } = place.value;
-  useEffect(() => {
-    const known = ROOMS.find((each) => each.name === room);
-    document.title = known ? `${known.title} · Darkroom` : "Darkroom";
-  }, [room]);
   const signedIn = Boolean(session.value);
   useLayoutEffect(enter, [room, id, signedIn]);
+  useArrival(room, id, signedIn);
   if (session.value === undefined) return null;
   if (session.value === null || arriving.value || (room === "sign-in" && id)) return <SignIn />;
   return (
@@ -165,10 +179,6 @@ function skip(event: Event): void {
   document.getElementById("main")?.focus();
 }
 
-effect(() => {
-  void place.value.room;
-  window.scrollTo(0, 0);
-});
 void look()
   .catch(() => {
     session.value = null;

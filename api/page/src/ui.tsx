@@ -159,7 +159,14 @@ export function Empty({ title, children }: { title: string } & Children) {
   );
 }
 
-export function Head({ title, children, lead }: { title: ComponentChildren; lead?: ComponentChildren } & Children) {
+const TITLE = 80; // letters of a name that a tab or a history can show
+
+/** What a room is about; its tab is called so, too, or by its name where that is more than text. */
+export function Head({ title, name, children, lead }: { title: ComponentChildren; name?: string; lead?: ComponentChildren } & Children) {
+  const called = name ?? (typeof title === "string" ? title : "");
+  useEffect(() => {
+    document.title = called ? `${called.slice(0, TITLE)} · Darkroom` : "Darkroom";
+  }, [called]);
   return (
     <header class="head">
       <div>
@@ -266,18 +273,23 @@ export const fresh = signal(true);
 const TOGETHER = 700; // ms, after which each thing comes when it is there
 const STILL = 3; // frames in which nothing is asked for: what is there may ask for more
 
-/** Enter a room; return how to give up waiting for it. */
-export function enter(): () => void {
+/** Call back once nothing is asked for any more, or after a while; return how to give up waiting. */
+export function together(there: () => void): () => void {
   const until = performance.now() + TOGETHER;
   let still = 0;
   let frame = requestAnimationFrame(look);
   function look() {
     still = loading.value ? 0 : still + 1;
     if (still < STILL && performance.now() < until) frame = requestAnimationFrame(look);
-    else fresh.value = false;
+    else there();
   }
-  fresh.value = true;
   return () => cancelAnimationFrame(frame);
+}
+
+/** Enter a room; return how to give up waiting for it. */
+export function enter(): () => void {
+  fresh.value = true;
+  return together(() => { fresh.value = false; });
 }
 
 export interface Loaded<T> {

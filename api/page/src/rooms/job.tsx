@@ -27,7 +27,7 @@ export function JobRoom({ id }: { id: string }) {
   return (
     <>
       {crumb}
-      <Head title={<span class="title">{promptOf(shown)}</span>} lead={<><Status of={shown.status} /> <Id id={shown.id} whole /> <Time at={shown.created_at} /></>}>
+      <Head title={<span class="title" dir="auto">{promptOf(shown)}</span>} name={promptOf(shown)} lead={<><Status of={shown.status} /> <Id id={shown.id} whole /> <Time at={shown.created_at} /></>}>
         <Actions job={shown} reload={job.reload} />
       </Head>
       <Failure of={job.failed} />

@@ -4,7 +4,7 @@ import { ask, may, query } from "../api";
 import { between, plural, promptOf, span, words } from "../format";
 import { useChanges } from "../live";
 import type { Job, JobPage, Now } from "../openapi";
-import { go, href, place, refine } from "../route";
+import { arrived, go, href, pick, place, refine } from "../route";
 import { Empty, Failure, Head, Id, Money, None, Status, Table, Time, useLoaded } from "../ui";
 import { AllFound, UnderWay } from "./actions";
 import { NoneYet } from "./first";
@@ -28,7 +28,8 @@ export function JobsRoom() {
   const at = place.value.query;
   const gallery = at.view === "gallery";
   const filter: Record<string, string> = Object.fromEntries(FILTERS.flatMap((each) => (at[each] ? [[each, at[each]]] : [])));
-  if (at.since && SINCE[at.since]) filter.created_after = new Date(Math.floor((Date.now() - SINCE[at.since]!) / 6e4) * 6e4).toISOString();
+  const within = pick(SINCE, at.since);
+  if (within) filter.created_after = new Date(Math.floor((Date.now() - within) / 6e4) * 6e4).toISOString();
   const asked = query({ ...filter, limit: gallery ? 48 : 25, cursor: at.cursor });
   const page = useLoaded<JobPage>((signal) => ask(`v1/jobs${asked}`, { signal }), [asked]);
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
@@ -240,7 +241,7 @@ function Paging({ page }: { page: JobPage }) {
   return (
     <nav class="paging" aria-label="Pages">
       <button type="button" disabled={!at.cursor} onClick={() => go(href("jobs", "", { ...at, cursor: undefined }))}>Newest</button>
-      <button type="button" disabled={!at.cursor} onClick={() => history.back()}>Back</button>
+      <button type="button" disabled={!at.cursor || arrived.value.first} onClick={() => history.back()}>Back</button>
       <button type="button" disabled={!page.has_more} onClick={() => refine({ cursor: page.next_cursor ?? undefined })}>
         {page.data.length ? "Older" : "Look further back"}
       </button>

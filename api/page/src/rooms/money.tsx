@@ -3,7 +3,7 @@ import { ask, may, query } from "../api";
 import { cost, level, number, plural, titled } from "../format";
 import { Bars } from "../chart";
 import type { ApiKey, ApiKeyList, Now, UsageReport, UsageRow } from "../openapi";
-import { href, place, refine } from "../route";
+import { href, pick, place, refine } from "../route";
 import { Failure, Head, Id, Money, None, Section, Sum, Table, Time, useLoaded } from "../ui";
 import { Budgets } from "./budgets";
 import { Ledger } from "./ledger";
@@ -19,7 +19,7 @@ function daysAgo(days: number): Date {
 
 export function MoneyRoom() {
   const at = place.value.query;
-  const days = PERIODS[at.days ?? "30"] ?? 30;
+  const days = pick(PERIODS, at.days) ?? 30;
   const by = GROUPS.find((each) => each === at.by) ?? "day";
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
   const from = daysAgo(days - 1).toISOString();

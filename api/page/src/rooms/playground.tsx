@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ask, may, onceOnly, Refused } from "../api";
 import { cost, dollars, number } from "../format";
 import type { Job, Model, ModelList, Quote } from "../openapi";
-import { go, href, place } from "../route";
+import { go, href, isId, place } from "../route";
 import { Empty, Failure, Head, Section, useLoaded } from "../ui";
 import { AsCode } from "./ascode";
 import { Field, type Rules, type Values } from "./field";
@@ -11,7 +11,8 @@ import { Field, type Rules, type Values } from "./field";
 const QUOTED_AFTER = 400; // ms without a change
 
 export function PlaygroundRoom() {
-  const { from, model } = place.value.query;
+  const { from: asked, model } = place.value.query;
+  const from = asked && isId(asked) ? asked : undefined;
   const models = useLoaded<ModelList>((signal) => ask("v1/models", { signal }), []);
   const old = useLoaded<Job | null>((signal) => (from ? ask(`v1/jobs/${from}`, { signal }) : Promise.resolve(null)), [from]);
   const ready = models.value && old.value !== undefined;

@@ -100,7 +100,7 @@ function One({ id }: { id: string }) {
   return (
     <>
       {crumb}
-      <Head title={<span class="break">{of.url}</span>} lead={<><State of={of} /> <Id id={of.id} whole /></>}>
+      <Head title={<span class="break">{of.url}</span>} name={of.url} lead={<><State of={of} /> <Id id={of.id} whole /></>}>
         <Button does={test}>Send a test</Button>
         <Button does={replay}>Send again what failed</Button>
         <Button does={async () => setSecret((await ask<EndpointWithSecret>(`v1/webhooks/${id}/rotate`, { body: {} })).secret)}>Rotate secret</Button>

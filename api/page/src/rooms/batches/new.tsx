@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, onceOnly, query, Refused } from "../../api";
 import { bytes, CREDITS_PER_USD, curl, dollars, number, plural } from "../../format";
 import type { BatchQuote, TakenBatch } from "../../openapi";
-import { go, href } from "../../route";
+import { go, href, pick } from "../../route";
 import { Button, Code, Failure, None, Section, Sum, Table } from "../../ui";
 
 const KINDS: Record<string, string> = { csv: "text/csv", tsv: "text/csv", txt: "text/csv", ndjson: "application/x-ndjson", jsonl: "application/x-ndjson", json: "application/json" };
@@ -66,7 +66,7 @@ function asked(terms: Terms, more: Record<string, string>): string {
   return query({ ...more, max_cost: most > 0 ? most : "", stop_on_failures: terms.failures, customer: terms.customer, invalid: terms.skip ? "skip" : "" });
 }
 
-const kindOf = (file: File): string => KINDS[file.name.split(".").pop()?.toLowerCase() ?? ""] ?? "text/csv";
+const kindOf = (file: File): string => pick(KINDS, file.name.split(".").pop()?.toLowerCase()) ?? "text/csv";
 
 async function judge(file: File, terms: Terms, signal: AbortSignal): Promise<Judged> {
   try {

@@ -2,7 +2,7 @@
 import { ask, query } from "../../api";
 import { words } from "../../format";
 import type { AuditEntry, AuditPage } from "../../openapi";
-import { place, refine } from "../../route";
+import { isId, place, refine } from "../../route";
 import { Failure, Id, None, Section, Table, Time, useLoaded } from "../../ui";
 
 // Each action once: one that the API adds is a type error here.
@@ -42,7 +42,7 @@ export function Audit() {
               <td><Time at={each.at} /></td>
               <td><strong>{each.actor.name ?? each.actor.type}</strong><div class="dim small">{[each.actor.name ? each.actor.type : "", each.actor.address ?? ""].filter(Boolean).join(", ")}</div></td>
               <td>{said(each.action)}</td>
-              <td class="break small">{/^[a-z]+_[0-9a-z]{26}$/.test(each.subject) ? <Id id={each.subject} /> : each.subject}{each.project_id && each.project_id !== each.subject && each.project_id !== at.project && <div><a class="dim" href="#" onClick={(event) => { event.preventDefault(); refine({ project: each.project_id ?? "", entry: undefined }, true); }}>of its project</a></div>}</td>
+              <td class="break small">{isId(each.subject) ? <Id id={each.subject} /> : each.subject}{each.project_id && each.project_id !== each.subject && each.project_id !== at.project && <div><a class="dim" href="#" onClick={(event) => { event.preventDefault(); refine({ project: each.project_id ?? "", entry: undefined }, true); }}>of its project</a></div>}</td>
               <td class="wide small"><Difference of={each} /></td>
             </tr>
           ))}

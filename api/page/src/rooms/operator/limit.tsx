@@ -5,7 +5,7 @@ import { Levels } from "../../chart";
 import { fully } from "../../format";
 import { usePolling } from "../../live";
 import type { LimitHistory } from "../../openapi";
-import { place, refine } from "../../route";
+import { pick, place, refine } from "../../route";
 import { Failure, Section, Table, useLoaded } from "../../ui";
 
 const HOUR = 3_600_000;
@@ -41,7 +41,7 @@ function steps(of: LimitHistory, from: number, length: number): Step[] {
 
 export function LimitOverTime() {
   const chosen = place.value.query.over ?? "3 hours";
-  const length = PERIODS[chosen] ?? 3 * HOUR;
+  const length = pick(PERIODS, chosen) ?? 3 * HOUR;
   const history = useLoaded<{ of: LimitHistory; from: number }>(async (signal) => {
     const from = Date.now() - length;
     return { of: await ask(`v1/operator/limit${query({ from: new Date(from).toISOString() })}`, { signal }), from };
