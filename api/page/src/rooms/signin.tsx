@@ -1,5 +1,5 @@
 // Signing in: by a link that works once, or by an API key that is sent once and kept nowhere here.
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 import { signal } from "@preact/signals";
 import { ended, session } from "../api";
 import { place, replace } from "../route";
@@ -28,10 +28,10 @@ export function SignIn() {
     }
   }
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (room !== "sign-in" || !id) return;
     arriving.value = true;
-    replace("#/"); // the token leaves the address before anything else happens
+    replace("#/"); // the token leaves the address before anything else happens: later, somebody may be elsewhere
     void enter({ link: id }).finally(() => { arriving.value = false; });
   }, [room, id]);
 
