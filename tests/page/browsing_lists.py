@@ -1,5 +1,7 @@
 """Lists of every room: narrowed, paged, and what is done to jobs that were chosen one by one."""
 
+import re
+
 from conftest import Darkroom  # this folder's
 from hands import visit
 from playwright.sync_api import Locator, Page, expect
@@ -133,3 +135,49 @@ def test_an_operator_looks_at_a_longer_time_and_at_one_project(
     expect(narrowed).to_be_visible()
     narrowed.click()
     expect(narrowed).to_have_count(0)
+
+
+def test_words_in_the_search_box_are_in_effect_before_anything_is_done(
+    darkroom: Darkroom, page: Page
+) -> None:
+    darkroom.finish(darkroom.submit("A heron at dusk", tags=["birds"]))
+    darkroom.finish(darkroom.submit("A wren at dawn", tags=["birds"]))
+    visit(page, darkroom, "#/jobs?tag=birds")
+    expect(rows(page, "Jobs")).to_have_count(2)
+    page.get_by_role("searchbox").fill("heron")
+    page.get_by_role("button", name="Do to all of them…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("search: heron")
+    dialog.get_by_role("button", name="Leave it").click()
+    expect(rows(page, "Jobs")).to_have_count(1)
+    page.get_by_role("searchbox").fill("")  # as the cross in it does
+    expect(rows(page, "Jobs")).to_have_count(2)
+
+
+def test_a_filter_that_is_typed_is_taken_by_enter(darkroom: Darkroom, page: Page) -> None:
+    darkroom.finish(darkroom.submit("For c_enter", customer="c_enter"))
+    visit(page, darkroom, "#/jobs")
+    page.get_by_text("More filters").click()
+    page.get_by_label("Customer").fill("c_enter")
+    page.keyboard.press("Enter")
+    expect(rows(page, "Jobs")).to_have_count(1)
+    expect(page.get_by_label("Customer")).to_have_value("c_enter")
+    assert "customer=c_enter" in page.url
+
+
+def test_chosen_jobs_stay_chosen_while_the_list_moves_on(darkroom: Darkroom, page: Page) -> None:
+    first = darkroom.submit("Chosen once", tags=["moves-on"])
+    darkroom.finish(first)
+    visit(page, darkroom, "#/jobs?tag=moves-on&since=1+hour")
+    page.get_by_label(f"Choose {first}").check()
+    for number in range(PAGE):  # which push it off the page
+        darkroom.submit(f"Newer {number}", tags=["moves-on"])
+    expect(page.get_by_label(f"Choose {first}")).to_have_count(0, timeout=60_000)
+    chosen = page.get_by_role("region", name="Chosen jobs")
+    expect(chosen).to_contain_text("1 job chosen")
+    chosen.get_by_role("button", name="Erase…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator(".preview li")).to_have_text(re.compile("Chosen once"))
+    dialog.get_by_role("button", name="Erase 1 job").click()
+    expect(dialog).to_have_count(0)
+    assert darkroom.client.get(f"/v1/jobs/{first}").json()["erased_at"] is not None

@@ -3,43 +3,31 @@ import { useCallback, useEffect, useState } from "preact/hooks";
 import { ask, may, query } from "../api";
 import { between, plural, promptOf, span, words } from "../format";
 import { useChanges } from "../live";
-import type { Job, JobPage, Now } from "../openapi";
-import { arrived, go, href, pick, place, refine } from "../route";
+import type { Job, JobPage } from "../openapi";
+import { arrived, go, href, place, refine } from "../route";
 import { Empty, Failure, Head, Id, Money, None, Status, Table, Time, useLoaded } from "../ui";
 import { AllFound, UnderWay } from "./actions";
+import { Filters, useFilter } from "./filters";
 import { NoneYet } from "./first";
 import { Sweep, type Deed } from "./sweep";
 import { Thumbnail } from "./thumbnail";
 
-type WaitingReason = Now["waiting"]["reasons"][number]["reason"];
-
-const STATUSES = ["queued", "running", "succeeded", "failed", "canceled", "expired"];
-// Each reason once: one that the API adds is a type error here.
-const WAITS: Record<WaitingReason, 1> = {
-  queue: 1, backoff: 1, fair_share: 1, provider_limit: 1, project_cap: 1, concurrency_key: 1, provider_down: 1, wallet_empty: 1,
-  provider_key: 1, unknown_charge: 1, budget: 1, following: 1, storage: 1, image_download: 1, paused: 1, batch: 1,
-};
-const REASONS = Object.keys(WAITS);
-const CHARGES = ["none", "unknown", "settled", "released"];
-const FILTERS = ["search", "status", "charge_state", "waiting_reason", "tag", "customer", "model", "batch"] as const;
-const SINCE: Record<string, number> = { "1 hour": 3.6e6, "24 hours": 8.64e7, "7 days": 6.048e8, "30 days": 2.592e9 };
+const NONE: ReadonlyMap<string, Job> = new Map();
 
 export function JobsRoom() {
   const at = place.value.query;
   const gallery = at.view === "gallery";
-  const filter: Record<string, string> = Object.fromEntries(FILTERS.flatMap((each) => (at[each] ? [[each, at[each]]] : [])));
-  const within = pick(SINCE, at.since);
-  if (within) filter.created_after = new Date(Math.floor((Date.now() - within) / 6e4) * 6e4).toISOString();
+  const filter = useFilter();
   const asked = query({ ...filter, limit: gallery ? 48 : 25, cursor: at.cursor });
   const page = useLoaded<JobPage>((signal) => ask(`v1/jobs${asked}`, { signal }), [asked]);
-  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
+  const [chosen, setChosen] = useState(NONE);
   const [deed, setDeed] = useState<Deed | null>(null);
   const [actions, setAsked] = useState<readonly string[]>([]);
   const heard = useCallback(() => void page.reload(), [page.reload]);
   useChanges(heard, !at.cursor);
-  useEffect(() => setChosen(new Set()), [asked]);
+  useEffect(() => setChosen(NONE), [asked]);
   const jobs = page.value?.data ?? [];
-  const picked = jobs.filter((each) => chosen.has(each.id));
+  const picked = [...chosen.values()].map((job) => jobs.find((each) => each.id === job.id) ?? job); // also when it has left the page
   const narrowed = Object.keys(filter).length > 0;
 
   return (
@@ -74,10 +62,10 @@ export function JobsRoom() {
           <button type="button" onClick={() => setDeed("cancel")}>Cancel…</button>
           <button type="button" onClick={() => setDeed("retry")}>Run again…</button>
           <button type="button" class="danger" onClick={() => setDeed("erase")}>Erase…</button>
-          <button type="button" class="quiet" onClick={() => setChosen(new Set())}>Choose none</button>
+          <button type="button" class="quiet" onClick={() => setChosen(NONE)}>Choose none</button>
         </div>
       )}
-      <Sweep deed={deed} jobs={picked} close={() => setDeed(null)} done={() => { setChosen(new Set()); void page.reload(); }} />
+      <Sweep deed={deed} jobs={picked} close={() => setDeed(null)} done={() => { setChosen(NONE); void page.reload(); }} />
       {page.value && jobs.length === 0 && (narrowed || at.cursor ? <NoneFound more={page.value.has_more} /> : <NoneYet />)}
       {jobs.length > 0 && (gallery ? <Gallery jobs={jobs} /> : <List jobs={jobs} chosen={chosen} choose={setChosen} />)}
       {page.value && <Paging page={page.value} />}
@@ -85,76 +73,17 @@ export function JobsRoom() {
   );
 }
 
-function Filters() {
-  const at = place.value.query;
-  const [text, setText] = useState(at.search ?? "");
-  useEffect(() => setText(at.search ?? ""), [at.search]);
-  const more = ["charge_state", "waiting_reason", "tag", "customer", "batch", "since"].some((each) => at[each]);
-  return (
-    <form
-      class="filters"
-      role="search"
-      aria-label="Jobs"
-      onSubmit={(event) => {
-        event.preventDefault();
-        refine({ search: text.trim(), cursor: undefined });
-      }}
-    >
-      <label class="grow">
-        <span class="hidden">Search</span>
-        <input type="search" placeholder="Any id, order, customer, tag, or words of a prompt" value={text} onInput={(event) => setText(event.currentTarget.value)} />
-      </label>
-      <Choice name="status" all="Every status" of={STATUSES} />
-      <details class="more" open={more}>
-        <summary>More filters</summary>
-        <div class="fields">
-          <Choice name="since" all="Any time" of={Object.keys(SINCE)} label="Created within" />
-          <Choice name="charge_state" all="Any charge" of={CHARGES} label="Charge of a call" />
-          <Choice name="waiting_reason" all="Any reason" of={REASONS} label="Waits for" />
-          <Typed name="customer" label="Customer" />
-          <Typed name="tag" label="Tag" />
-          <Typed name="batch" label="Batch" />
-        </div>
-      </details>
-      <button type="submit" class="hidden">Search</button>
-    </form>
-  );
-}
-
-function Choice({ name, all, of, label }: { name: string; all: string; of: string[]; label?: string }) {
-  return (
-    <label>
-      <span class={label ? "" : "hidden"}>{label ?? name}</span>
-      <select value={place.value.query[name] ?? ""} onChange={(event) => refine({ [name]: event.currentTarget.value, cursor: undefined })}>
-        <option value="">{all}</option>
-        {of.map((each) => (
-          <option key={each} value={each}>{words(each)}</option>
-        ))}
-      </select>
-    </label>
-  );
-}
-
-function Typed({ name, label }: { name: string; label: string }) {
-  return (
-    <label>
-      <span>{label}</span>
-      <input value={place.value.query[name] ?? ""} onChange={(event) => refine({ [name]: event.currentTarget.value.trim(), cursor: undefined })} />
-    </label>
-  );
-}
-
 interface ListProps {
   jobs: Job[];
-  chosen: ReadonlySet<string>;
-  choose: (chosen: ReadonlySet<string>) => void;
+  chosen: ReadonlyMap<string, Job>;
+  choose: (chosen: ReadonlyMap<string, Job>) => void;
 }
 
 function List({ jobs, chosen, choose }: ListProps) {
   const all = jobs.every((each) => chosen.has(each.id));
-  function toggle(id: string) {
-    const next = new Set(chosen);
-    if (!next.delete(id)) next.add(id);
+  function toggle(job: Job) {
+    const next = new Map(chosen);
+    if (!next.delete(job.id)) next.set(job.id, job);
     choose(next);
   }
   const box = (
@@ -162,7 +91,7 @@ function List({ jobs, chosen, choose }: ListProps) {
       type="checkbox"
       aria-label="Choose every job of this page"
       checked={all}
-      onChange={() => choose(all ? new Set() : new Set(jobs.map((each) => each.id)))}
+      onChange={() => choose(all ? NONE : new Map(jobs.map((each) => [each.id, each])))}
     />
   );
   const head = [may("jobs:write") ? box : "", <span class="hidden">Picture</span>, "Job", "Status", "Created", <span class="right">Took</span>, <span class="right">Cost</span>, "For"];
@@ -171,7 +100,7 @@ function List({ jobs, chosen, choose }: ListProps) {
       {jobs.map((job) => (
         <tr key={job.id} data-chosen={chosen.has(job.id) ? "" : undefined}>
           <td class="tight">
-            {may("jobs:write") && <input type="checkbox" aria-label={`Choose ${job.id}`} checked={chosen.has(job.id)} onChange={() => toggle(job.id)} />}
+            {may("jobs:write") && <input type="checkbox" aria-label={`Choose ${job.id}`} checked={chosen.has(job.id)} onChange={() => toggle(job)} />}
           </td>
           <td class="tight"><Thumbnail job={job} /></td>
           <td class="wide">
