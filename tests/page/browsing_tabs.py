@@ -85,12 +85,16 @@ def test_who_is_thrown_out_is_told_why(darkroom: Darkroom, chromium: Browser) ->
     made = darkroom.client.post("/v1/keys", json=wish).json()
     page = chromium.new_context().new_page()
     page.goto(link_of(darkroom, made["key"]))
+    page.get_by_role("link", name="Playground").click()
+    page.get_by_label("Prompt").fill("Half a thought")
+    page.get_by_role("link", name="Now", exact=True).click()
     expect(page.get_by_role("heading", name="Now", level=1)).to_be_visible()
     darkroom.client.delete(f"/v1/keys/{made['id']}")
     expect(page.get_by_role("alert")).to_contain_text("The session has ended", timeout=SOON)
     page.get_by_label("API key").fill(darkroom.key)
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="Now", level=1)).to_be_visible()
+    page.get_by_role("link", name="Playground").click()
+    expect(page.get_by_label("Prompt")).to_have_value("Half a thought")
     page.context.close()
 
 

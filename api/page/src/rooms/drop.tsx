@@ -19,16 +19,28 @@ function read(file: File): Promise<string> {
   });
 }
 
+/** Say which files are left out, and why. */
+function leaveOut(files: File[], why: string): string {
+  if (!files.length) return "";
+  return `${files.map((each) => each.name).join(", ")} ${files.length === 1 ? "is" : "are"} left out: ${why}.`;
+}
+
 export function Drop({ id, described, value, most, change }: Props) {
   const [link, setLink] = useState("");
   const [over, setOver] = useState(false);
   const picker = useRef<HTMLInputElement>(null);
+  const [leftOut, setLeftOut] = useState("");
+  const full = value.length >= most;
   async function add(files: FileList | File[]) {
-    const pictures = [...files].filter((each) => each.type.startsWith("image/")).slice(0, most - value.length);
-    if (pictures.length) change([...value, ...(await Promise.all(pictures.map(read)))]);
+    const pictures = [...files].filter((each) => each.type.startsWith("image/"));
+    const others = [...files].filter((each) => !pictures.includes(each));
+    const taken = pictures.slice(0, most - value.length);
+    setLeftOut([leaveOut(others, "no image"), leaveOut(pictures.slice(taken.length), `more than the ${most} that the model takes`)].join(" ").trim());
+    if (taken.length) change([...value, ...(await Promise.all(taken.map(read)))]);
   }
   function addLink() {
     if (!link.trim()) return;
+    if (full) return setLeftOut(`The link is left out: it is more than the ${most} that the model takes.`);
     change([...value, link.trim()]);
     setLink("");
   }
@@ -36,6 +48,7 @@ export function Drop({ id, described, value, most, change }: Props) {
     const left = value.filter((_, each) => each !== index);
     change(left.length ? left : undefined);
   };
+  // A link that was typed is meant, whoever does not press the button: a form is sent once its field is left.
   return (
     <div class="drop" data-over={over ? "" : undefined}
       onDragOver={(event) => { event.preventDefault(); setOver(true); }}
@@ -54,13 +67,15 @@ export function Drop({ id, described, value, most, change }: Props) {
         </ul>
       )}
       <div class="line">
-        <button type="button" onClick={() => picker.current?.click()} disabled={value.length >= most}>Choose files</button>
+        <button type="button" onClick={() => picker.current?.click()} disabled={full}>Choose files</button>
         <span class="dim">or drop them here, or</span>
         <input id={id} aria-describedby={described} type="url" placeholder="https://…" value={link} onInput={(event) => setLink(event.currentTarget.value)}
+          onBlur={(event) => { if (event.currentTarget.validity.valid) addLink(); }}
           onKeyDown={(event) => { if (event.key === "Enter") { event.preventDefault(); addLink(); } }} />
-        <button type="button" onClick={addLink} disabled={!link.trim() || value.length >= most}>Add link</button>
+        <button type="button" onClick={addLink} disabled={!link.trim() || full}>Add link</button>
         <span class="dim small">{value.length} of {most}</span>
       </div>
+      <p class="reason small" role="status">{leftOut}</p>
       <KeptFiles value={value} most={most}
         add={(names) => { const fresh = names.filter((each) => !value.includes(each)).slice(0, most - value.length); if (fresh.length) change([...value, ...fresh]); }}
         drop={(name) => { if (value.includes(name)) without(value.indexOf(name)); }} />

@@ -1,6 +1,7 @@
 // One field of a model's input, from its JSON Schema: a new model needs no new code here.
 import { useState } from "preact/hooks";
 import { titled } from "../format";
+import { pick } from "../route";
 import { Drop } from "./drop";
 import { Rows } from "./rows";
 
@@ -36,6 +37,25 @@ interface Props {
   change: (value: unknown) => void;
   required: boolean;
   wrong: string[];
+}
+
+/** Return those values that have a place in another model's rules: what somebody has typed is not lost with the model. */
+export function carried(values: Values, rules: Rules): Values {
+  return Object.fromEntries(Object.entries(values).filter(([name, value]) => {
+    const rule = pick(rules.properties, name);
+    return rule !== undefined && fits(rule, rules, value);
+  }));
+}
+
+function fits(rule: Rule, rules: Rules, value: unknown): boolean {
+  if (rule.$ref) return fits(rules.$defs?.[rule.$ref.split("/").pop() ?? ""] ?? {}, rules, value);
+  const ways = rule.oneOf ?? rule.anyOf;
+  if (ways) return ways.some((each) => fits(each, rules, value));
+  if (rule.enum) return rule.enum.includes(value as string);
+  if (rule.properties) return typeof value === "object" && !Array.isArray(value);
+  if (rule.type === "array") return Array.isArray(value) && value.length <= (rule.maxItems ?? value.length);
+  if (rule.type === "integer" || rule.type === "number") return typeof value === "number";
+  return rule.type === undefined || typeof value === rule.type;
 }
 
 const LONG = 512; // characters from which on a text gets room
