@@ -102,6 +102,29 @@ def test_a_batch_is_sent_and_canceled_by_the_keyboard_alone(page: Page) -> None:
     expect(page.locator(".story")).to_contain_text("cancel")
 
 
+def test_the_rows_of_a_batch_change_while_it_runs(darkroom: Darkroom, page: Page) -> None:
+    rows = "first,A quick one [sim: latency=3]\nsecond,A slow one [sim: latency=40]\n"
+    made = darkroom.batch(f"custom_id,prompt\n{rows}").json()["id"]
+    visit(page, darkroom, f"#/batches/{made}")
+    shown = page.get_by_role("table", name="Rows").locator("tbody tr")
+    expect(shown.nth(0).locator(".status")).to_have_text("succeeded")
+    expect(page.locator(".head .status")).to_have_text("running")
+    darkroom.client.post(f"/v1/batches/{made}/cancel")
+
+
+def test_a_charge_that_is_found_out_later_comes_in_by_itself(
+    darkroom: Darkroom, page: Page
+) -> None:
+    job = darkroom.submit("Its answer is lost [sim: lost]", max_attempts=1)
+    darkroom.finish(job)
+    visit(page, darkroom, f"#/jobs/{job}")
+    expect(page.locator(".facts")).to_contain_text("partly unknown")
+    said = {"verdict": "charged", "credits": 91_000}
+    answer = darkroom.operator.post(f"/v1/operator/charges/{job}/1/resolve", json=said)
+    assert answer.status_code == 200, answer.text
+    expect(page.locator(".story")).to_contain_text("It cost $0.0455 (91,000 credits).")
+
+
 def test_the_results_of_a_batch_are_files(darkroom: Darkroom, page: Page) -> None:
     made = darkroom.batch("custom_id,prompt\nfirst,A pier\nsecond,A buoy\n").json()["id"]
     visit(page, darkroom, f"#/batches/{made}")

@@ -1,6 +1,6 @@
 // One stream per page. A burst of changes is one reload, and never more than one in five seconds.
 import { signal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { look } from "./api";
 import { events } from "./sse";
 
@@ -153,11 +153,25 @@ export function follow(path: string, event: string, changes: (told: string) => v
 }
 
 /** Look again every ten seconds while somebody may see it: for what no stream tells. */
-export function usePolling(look: () => unknown): void {
+export function usePolling(look: () => unknown, active = true): void {
   useEffect(() => {
+    if (!active) return;
     const every = setInterval(() => {
       if (!document.hidden) look();
     }, 2 * PACE);
     return () => clearInterval(every);
-  }, [look]);
+  }, [look, active]);
+}
+
+/** Read again what belongs to something that changes: quietly, and at most every five seconds. */
+export function useAgain(reload: () => unknown, version: number): void {
+  const read = useRef({ version, at: Date.now() });
+  useEffect(() => {
+    if (read.current.version === version) return;
+    const timer = setTimeout(() => {
+      read.current = { version, at: Date.now() };
+      void reload();
+    }, Math.max(0, read.current.at + PACE - Date.now()));
+    return () => clearTimeout(timer);
+  }, [reload, version]);
 }

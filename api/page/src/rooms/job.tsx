@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { ask, may, onceOnly } from "../api";
 import { bytes, cost, plural, promptOf, words } from "../format";
-import { follow } from "../live";
+import { follow, usePolling } from "../live";
 import type { Explanation, Job } from "../openapi";
 import { go, href } from "../route";
 import { Button, Code, Copy, Dialog, Failure, Head, Id, Money, say, Section, Status, Time, Told, useLoaded } from "../ui";
@@ -22,6 +22,7 @@ export function JobRoom({ id }: { id: string }) {
     if (!shown || over) return;
     return follow(`v1/jobs/${id}/events`, "job", (told) => job.set(JSON.parse(told)));
   }, [id, over]);
+  usePolling(job.reload, over && shown?.charged === "unknown"); // its stream has ended, and a charge is found out later
   const crumb = <p class="crumb"><a href={href("jobs")}>Jobs</a></p>;
   if (!shown) return <>{crumb}<Head title="Job" /><Failure of={job.failed} /></>;
   return (

@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { ask, may, onceOnly, query } from "../../api";
 import { Form } from "../../form";
 import { CREDITS_PER_USD, number, plural, promptOf, span, words } from "../../format";
-import { follow } from "../../live";
+import { follow, useAgain, usePolling } from "../../live";
 import type { Batch, BatchItems, TakenBatch } from "../../openapi";
 import { go, href, place, refine } from "../../route";
 import { Button, Dialog, Failure, Head, Id, Money, say, Section, Status, Sum, Table, Time, useLoaded } from "../../ui";
@@ -27,6 +27,7 @@ export function BatchRoom({ id }: { id: string }) {
     if (!of || over) return;
     return follow(`v1/batches/${id}/events`, "batch", (told) => batch.set(JSON.parse(told)));
   }, [id, over]);
+  usePolling(batch.reload, over && Boolean(of?.credits.unknown)); // its stream has ended, and a charge is found out later
   const crumb = <p class="crumb"><a href={href("batches")}>Batches</a></p>;
   if (!of) return <>{crumb}<Head title="Batch" /><Failure of={batch.failed} /></>;
   return (
@@ -107,7 +108,8 @@ function Results({ of }: { of: Batch }) {
 function Rows({ of }: { of: Batch }) {
   const at = place.value.query;
   const asked = query({ status: at.status, limit: 25, cursor: at.row });
-  const page = useLoaded<BatchItems>((signal) => ask(`v1/batches/${of.id}/items${asked}`, { signal }), [of.id, asked, of.progress.done === of.total ? of.sequence : Math.floor(of.progress.done / 25)]);
+  const page = useLoaded<BatchItems>((signal) => ask(`v1/batches/${of.id}/items${asked}`, { signal }), [of.id, asked]);
+  useAgain(page.reload, of.sequence);
   const found = page.value?.data ?? [];
   return (
     <Section title="Rows" aside={
