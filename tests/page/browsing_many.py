@@ -70,6 +70,12 @@ def test_every_mistake_of_a_file_is_seen_before_anything_is_paid(
     expect(page.locator(".price")).to_contain_text("182,000 credits for 2 pictures")
     page.get_by_label("At most, in US dollars").fill("0.05")
     expect(page.locator(".figures")).to_contain_text("the others wait for what is left over")
+    start = page.get_by_role("button", name="Start")
+    for typed in ("0", "5-"):  # neither is a limit, nor no limit
+        page.get_by_label("At most, in US dollars").clear()
+        page.get_by_label("At most, in US dollars").press_sequentially(typed)
+        expect(page.locator(".terms").get_by_role("alert")).to_be_visible()
+        expect(start).to_be_disabled()
     page.get_by_label("At most, in US dollars").fill("")
     assert batches(darkroom) == before
     page.get_by_role("button", name="Start 2 rows").click()

@@ -117,7 +117,15 @@ def test_money_is_grouped_bounded_and_saved(darkroom: Darkroom, page: Page) -> N
     page.get_by_role("dialog").get_by_label("Customer").fill("c_1")
     page.get_by_role("button", name="Set").click()
     expect(page.locator(".budgets")).to_contain_text("Customer c_1")
+    page.get_by_role("button", name="New budget").click()
+    page.get_by_role("dialog").get_by_label("Customer").fill("c_1")
+    expect(page.get_by_role("dialog")).to_contain_text("It replaces the one of $5.00 each month.")
+    page.keyboard.press("Escape")
     page.get_by_role("button", name="Delete the budget of Customer c_1").click()
+    page.get_by_role("dialog").get_by_role("button", name="Leave it").click()
+    expect(page.locator(".budgets")).to_contain_text("Customer c_1")
+    page.get_by_role("button", name="Delete the budget of Customer c_1").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.locator(".budgets")).not_to_contain_text("Customer c_1")
     page.get_by_role("button", name="New budget").click()
     page.get_by_label("US dollars").fill("7")
@@ -125,6 +133,7 @@ def test_money_is_grouped_bounded_and_saved(darkroom: Darkroom, page: Page) -> N
     page.get_by_role("button", name="Set").click()
     expect(page.locator(".budgets")).to_contain_text("$7.00")
     page.get_by_role("button", name=re.compile("Delete the budget of Key")).click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.locator(".budgets")).not_to_contain_text("$7.00")
     page.get_by_label("Month").select_option(index=1)  # the present one
     assert "month=" in page.url

@@ -6,6 +6,7 @@ const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle
 const short = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
 const whole = new Intl.NumberFormat("en-US");
 export const CREDITS_PER_USD = 2_000_000;
+export const LEAST_USD = 0.0001; // as little as is written of a dollar
 
 export const number = (of: number): string => whole.format(of).replace("-", "−");
 

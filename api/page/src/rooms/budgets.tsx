@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { ask, may } from "../api";
 import { Form } from "../form";
-import { CREDITS_PER_USD, curl, titled } from "../format";
+import { CREDITS_PER_USD, curl, dollars, titled } from "../format";
 import type { ApiKeyList, Budget, BudgetList } from "../openapi";
 import { Button, Code, Dialog, Empty, Failure, Money, Section, Time, useLoaded } from "../ui";
 
@@ -14,7 +14,13 @@ const SUMS = ["left", "spent", "held", "limit"] as const;
 export function Budgets() {
   const budgets = useLoaded<BudgetList>((signal) => ask("v1/budgets", { signal }), []);
   const [making, setMaking] = useState(false);
+  const [ending, setEnding] = useState<Budget | null>(null);
   const found = budgets.value?.data ?? [];
+  async function remove() {
+    await ask(`v1/budgets/${ending?.id}`, { method: "DELETE" });
+    setEnding(null);
+    await budgets.reload();
+  }
   return (
     <Section title="Budgets" aside={may("admin") && <button type="button" onClick={() => setMaking(true)}>New budget</button>}>
       <Failure of={budgets.failed} />
@@ -24,21 +30,30 @@ export function Budgets() {
           {may("admin") ? <Code text={curl("v1/budgets", FIRST)} /> : <p class="dim">A key with the scope <code>admin</code> sets one.</p>}
         </Empty>
       )}
-      <ul class="budgets">{found.map((each) => <li key={each.id}><Gauge of={each} reload={budgets.reload} /></li>)}</ul>
+      <ul class="budgets">{found.map((each) => <li key={each.id}><Gauge of={each} remove={may("admin") ? () => setEnding(each) : undefined} /></li>)}</ul>
       <Dialog title="New budget" open={making} close={() => setMaking(false)}>
-        <Making leave={() => setMaking(false)} done={async () => { setMaking(false); await budgets.reload(); }} />
+        <Making found={found} leave={() => setMaking(false)} done={async () => { setMaking(false); await budgets.reload(); }} />
+      </Dialog>
+      <Dialog title="Delete this budget" open={ending !== null} close={() => setEnding(null)}>
+        {ending && <p>{whose(ending)}, {dollars(ending.limit)} {period(ending)}: without it nothing of that kind bounds what may be spent. What was spent stays in the ledger.</p>}
+        <div class="actions">
+          <button type="button" class="quiet" onClick={() => setEnding(null)}>Leave it</button>
+          <Button kind="danger" does={remove}>Delete</Button>
+        </div>
       </Dialog>
     </Section>
   );
 }
 
-export function Gauge({ of, reload }: { of: Budget; reload?: () => Promise<void> }) {
+const whose = (of: Budget): string => (of.scope === "project" ? "The project" : of.scope === "customer" ? `Customer ${of.customer}` : `Key ${of.key_id}`);
+const period = (of: Budget): string => (of.window === "total" ? "in all" : `each ${of.window}`);
+
+export function Gauge({ of, remove }: { of: Budget; remove?: (() => void) | undefined }) {
   const share = (value: number) => (of.limit ? Math.min(100, (100 * value) / of.limit) : 100);
-  const whose = of.scope === "project" ? "The project" : of.scope === "customer" ? `Customer ${of.customer}` : `Key ${of.key_id}`;
   return (
     <div class="gauge" data-full={of.left <= 0 ? "" : undefined}>
-      <div class="bar"><strong>{whose}</strong><span class="dim">{of.mode}, {of.window === "total" ? "in all" : `each ${of.window}`}
-        {reload && may("admin") && <> <Button kind="quiet" aria-label={`Delete the budget of ${whose}`} does={async () => { await ask(`v1/budgets/${of.id}`, { method: "DELETE" }); await reload(); }}>Delete</Button></>}</span></div>
+      <div class="bar"><strong>{whose(of)}</strong><span class="dim">{of.mode}, {period(of)}
+        {remove && <> <button type="button" class="quiet" aria-label={`Delete the budget of ${whose(of)}`} onClick={remove}>Delete…</button></>}</span></div>
       <div class="track" role="img" aria-label={`${Math.round(share(of.spent + of.held))} % used`}>
         <svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect width={share(of.spent)} height="1" class="spent" /><rect x={share(of.spent)} width={Math.min(share(of.held), 100 - share(of.spent))} height="1" class="held" /></svg>
       </div>
@@ -50,17 +65,18 @@ export function Gauge({ of, reload }: { of: Budget; reload?: () => Promise<void>
   );
 }
 
-function Making({ leave, done }: { leave: () => void; done: () => Promise<void> }) {
+function Making({ found, leave, done }: { found: Budget[]; leave: () => void; done: () => Promise<void> }) {
   const [usd, setUsd] = useState("");
   const [window, setWindow] = useState("month");
   const [mode, setMode] = useState("hard");
   const [customer, setCustomer] = useState("");
   const [key, setKey] = useState("");
   const keys = useLoaded<ApiKeyList>((signal) => ask("v1/keys", { signal }), []);
+  const bound = customer ? { scope: "customer", customer } : key ? { scope: "key", key_id: key } : { scope: "project" };
+  const before = found.find((one) => one.window === window && Object.entries(bound).every(([name, value]) => one[name as keyof Budget] === value));
   async function make() {
     const timezone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
-    const whose = customer ? { scope: "customer", customer } : key ? { scope: "key", key_id: key } : { scope: "project" };
-    await ask("v1/budgets", { method: "PUT", body: { ...whose, window, mode, timezone, limit: Math.round(Number(usd) * CREDITS_PER_USD) } });
+    await ask("v1/budgets", { method: "PUT", body: { ...bound, window, mode, timezone, limit: Math.round(Number(usd) * CREDITS_PER_USD) } });
     await done();
   }
   return (
@@ -75,6 +91,7 @@ function Making({ leave, done }: { leave: () => void; done: () => Promise<void> 
         </select>
       </label>
       <label class="field"><span class="label">Or a customer</span><input value={customer} onInput={(event) => setCustomer(event.currentTarget.value.trim())} /></label>
+      <p role="status">{before && `It replaces the one of ${dollars(before.limit)} ${period(before)}.`}</p>
     </Form>
   );
 }

@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { ask, may, onceOnly, query } from "../../api";
 import { Form } from "../../form";
-import { CREDITS_PER_USD, number, plural, promptOf, span, words } from "../../format";
+import { CREDITS_PER_USD, LEAST_USD, number, plural, promptOf, span, words } from "../../format";
 import { follow, useAgain, usePolling } from "../../live";
 import type { Batch, BatchItems, TakenBatch } from "../../openapi";
 import { go, href, place, refine } from "../../route";
@@ -186,7 +186,7 @@ function Changing({ of, leave, done }: { of: Batch; leave: () => void; done: (ba
   }
   return (
     <Form verb="Change" does={change} leave={leave}>
-      <label class="field"><span class="label">At most, in US dollars</span><input type="number" min="0" step="any" placeholder="no limit" value={usd} onInput={(event) => setUsd(event.currentTarget.value)} /></label>
+      <label class="field"><span class="label">At most, in US dollars</span><input type="number" min={LEAST_USD} step="any" placeholder="no limit" value={usd} onInput={(event) => setUsd(event.currentTarget.value)} /></label>
       <label class="field"><span class="label">Priority</span><select value={priority} onChange={(event) => setPriority(event.currentTarget.value)}>{["interactive", "standard", "bulk"].map((each) => <option key={each}>{each}</option>)}</select></label>
     </Form>
   );

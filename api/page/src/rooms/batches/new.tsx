@@ -1,7 +1,8 @@
 // From a file to a batch: chosen or dropped, judged row by row for nothing, quoted, and only then paid.
+import type { ComponentProps } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, onceOnly, query, Refused } from "../../api";
-import { bytes, CREDITS_PER_USD, curl, dollars, number, plural } from "../../format";
+import { bytes, CREDITS_PER_USD, curl, dollars, LEAST_USD, number, plural } from "../../format";
 import type { BatchQuote, TakenBatch } from "../../openapi";
 import { go, href, pick } from "../../route";
 import { Button, Code, Failure, None, Section, Sum, Table } from "../../ui";
@@ -18,6 +19,8 @@ interface Terms {
   customer: string;
   skip: boolean;
 }
+
+type Wrong = Partial<Record<keyof Terms, string>>; // what the browser has against what was typed
 
 interface Mistake {
   row?: number;
@@ -83,13 +86,16 @@ function Review({ file, leave }: { file: File; leave: () => void }) {
   const [terms, setTerms] = useState<Terms>({ usd: "", failures: "", customer: "", skip: false });
   const [judged, setJudged] = useState<Judged | null>(null);
   const [failed, setFailed] = useState<unknown>();
+  const [wrong, setWrong] = useState<Wrong>({});
+  const sound = !Object.values(wrong).some(Boolean);
   const intent = useRef(onceOnly());
   useEffect(() => {
+    if (!sound) return;
     intent.current = onceOnly(); // other terms are another batch
     const mine = new AbortController();
     const timer = setTimeout(() => void judge(file, terms, mine.signal).then(setJudged, () => undefined), judged ? JUDGED_AFTER : 0);
     return () => { clearTimeout(timer); mine.abort(); };
-  }, [file, terms]);
+  }, [file, terms, sound]);
   async function start() {
     try {
       const made = await ask<TakenBatch>(`v1/batches${asked(terms, {})}`, { file, headers: { "content-type": kindOf(file), ...intent.current } });
@@ -110,11 +116,11 @@ function Review({ file, leave }: { file: File; leave: () => void }) {
           {!quote && rows.length > 0 && <div class="note bad" role="alert"><p>{plural(judged.bad || rows.length, "row")} cannot be used, and nothing was created. Correct them in the file, or leave them out.</p></div>}
           {!quote && !rows.length && <Failure of={judged.failed} />}
           {rows.length > 0 && <Mistakes of={rows} all={judged.bad} />}
-          <TermsOf terms={terms} change={setTerms} bad={judged.bad > 0 || terms.skip} />
+          <TermsOf terms={terms} change={setTerms} wrong={wrong} judge={setWrong} bad={judged.bad > 0 || terms.skip} />
           <Failure of={failed} />
           <div class="submit">
             <div class="price">{quote ? <><strong>{dollars(quote.estimated)}</strong> <span class="dim">{number(quote.estimated)} credits for {plural(quote.total, "picture")}, as a rule</span></> : <span class="dim">Nothing is paid yet.</span>}</div>
-            <Button kind="main" disabled={!quote || quote.total === 0} does={start}>{quote ? `Start ${plural(quote.total, "row")}` : "Start"}</Button>
+            <Button kind="main" disabled={!sound || !quote || quote.total === 0} does={start}>{quote ? `Start ${plural(quote.total, "row")}` : "Start"}</Button>
           </div>
         </>
       )}
@@ -150,13 +156,30 @@ function Mistakes({ of, all }: { of: Mistake[]; all: number }) {
   );
 }
 
-function TermsOf({ terms, change, bad }: { terms: Terms; change: (terms: Terms) => void; bad: boolean }) {
-  const field = (name: "usd" | "failures" | "customer") => (event: { currentTarget: HTMLInputElement }) => change({ ...terms, [name]: event.currentTarget.value.trim() });
+interface TermsProps {
+  terms: Terms;
+  change: (terms: Terms) => void;
+  wrong: Wrong;
+  judge: (wrong: Wrong) => void;
+  bad: boolean;
+}
+
+function TermsOf({ terms, change, wrong, judge, bad }: TermsProps) {
+  const field = (name: "usd" | "failures" | "customer", label: string, rules: ComponentProps<"input">) => (
+    <label class="field" data-wrong={wrong[name] ? "" : undefined}>
+      <span class="label">{label}</span>
+      <input {...rules} value={terms[name]} aria-invalid={Boolean(wrong[name])} onInput={({ currentTarget: input }) => {
+        judge({ ...wrong, [name]: input.validationMessage });
+        change({ ...terms, [name]: input.value.trim() });
+      }} />
+      {wrong[name] && <span class="wrong" role="alert">{wrong[name]}</span>}
+    </label>
+  );
   return (
     <div class="fields terms">
-      <label class="field"><span class="label">At most, in US dollars</span><input type="number" min="0" step="any" placeholder="no limit" value={terms.usd} onInput={field("usd")} /></label>
-      <label class="field"><span class="label">Pause after so many failures</span><input type="number" min="1" step="1" placeholder="never" value={terms.failures} onInput={field("failures")} /></label>
-      <label class="field"><span class="label">Customer by default</span><input maxLength={64} placeholder="none" value={terms.customer} onInput={field("customer")} /></label>
+      {field("usd", "At most, in US dollars", { type: "number", min: LEAST_USD, step: "any", placeholder: "no limit" })}
+      {field("failures", "Pause after so many failures", { type: "number", min: 1, step: 1, placeholder: "never" })}
+      {field("customer", "Customer by default", { maxLength: 64, placeholder: "none" })}
       {bad && <label class="check"><input type="checkbox" checked={terms.skip} onChange={(event) => change({ ...terms, skip: event.currentTarget.checked })} /> Leave out the rows that cannot be used</label>}
     </div>
   );
