@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from models.operating.wording import counted
 from models.platform.jsonable import Json
 
 State = dict[str, Any]  # as JSON
@@ -53,18 +54,19 @@ def _needs(state: State) -> Iterator[Need]:
 def _of_money(state: State) -> Iterator[Need]:
     books, charges, wallet = state["books"], state["charges"], state["wallet"]
     if books["differences"]:
-        told = f"The books of {books['differences']} jobs differ: pause, and report it."
+        jobs = counted(books["differences"], "job", "jobs")
+        told = f"The books of {jobs} differ: pause, and report it."
         yield Need("books_differ", told, "DarkroomBooksDiffer")
     if books["charges_of_nobody"]:
-        told = (
-            f"{books['charges_of_nobody']} charges of the last day are not ours: who has the key?"
-        )
+        one, many = "charge of the last day is", "charges of the last day are"
+        told = f"{counted(books['charges_of_nobody'], one, many)} not ours: who has the key?"
         yield Need("charges_of_nobody", told, "DarkroomChargesOfNobody")
     if wallet is not None and _ends_soon(wallet):
         told = f"At the last hour's rate the wallet is empty at {wallet['ends_at']}: pay in."
         yield Need("wallet_runs_out", told, "DarkroomWalletRunsOut")
     if charges["overdue"]:
-        told = f"{charges['overdue']} charges are unknown for longer than the provider's log takes."
+        late = counted(charges["overdue"], "charge is", "charges are")
+        told = f"{late} unknown for longer than the provider's log takes."
         yield Need("charges_unknown", told, "DarkroomChargeUnknownForLong")
 
 
@@ -98,12 +100,15 @@ def _of_upkeep(state: State) -> Iterator[Need]:
         told = f"Not heard of lately: {', '.join(missing)}."
         yield Need("process_missing", told, "DarkroomRoleMissing")
     if set_aside := sum(state["set_aside"].values()):
-        told = f"Duties pass by {set_aside} rows that they cannot move: GET /v1/operator/set-aside."
+        rows = counted(set_aside, "row", "rows")
+        told = f"Duties pass by {rows} that they cannot move: GET /v1/operator/set-aside."
         yield Need("rows_set_aside", told, "DarkroomRowsSetAside")
     if state["erasure_overdue_seconds"] > _LATE.total_seconds():
         yield Need("erasure_late", "What was erased is still in the store.", "DarkroomErasureLate")
     if failing := state["webhooks"]["endpoints"]["disabled"]:
-        told = f"{failing} endpoints were disabled because they failed: tell their projects."
+        one = "endpoint was disabled because it failed: tell its project."
+        many = "endpoints were disabled because they failed: tell their projects."
+        told = counted(failing, one, many)
         yield Need("endpoints_disabled", told, "DarkroomEndpointsFail")
 
 

@@ -18,10 +18,10 @@ def sentence(standing: Standing, minutes: Sequence[Minute], needs: Sequence[Need
 def _standing(standing: Standing) -> str:
     parts = []
     if standing.running:
-        parts.append(f"{_count(standing.running, 'call is', 'calls are')} under way")
+        parts.append(f"{counted(standing.running, 'call is', 'calls are')} under way")
     if standing.waiting:
         least = "at least " if standing.at_least else ""
-        waits = _count(standing.waiting, "job waits", "jobs wait")
+        waits = counted(standing.waiting, "job waits", "jobs wait")
         since = f", the oldest for {span(standing.oldest)}" if standing.oldest >= 1 else ""
         parts.append(f"{least}{waits}{since}")
     if not parts:
@@ -36,10 +36,10 @@ def _lately(minutes: Sequence[Minute]) -> str:
     least = "at least " if any(each.at_least for each in minutes) else ""
     if not made and not failed:
         return "Nothing ended in the last hour."
-    pictures = f"The last hour brought {least}{_count(made, 'picture', 'pictures')}"
+    pictures = f"The last hour brought {least}{counted(made, 'picture', 'pictures')}"
     if not failed:
         return f"{pictures}, and nothing failed."
-    return f"{pictures}; {_count(failed, 'job', 'jobs')} failed or expired."
+    return f"{pictures}; {counted(failed, 'job', 'jobs')} failed or expired."
 
 
 def span(seconds: float) -> str:
@@ -51,5 +51,6 @@ def span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _count(number: int, one: str, many: str) -> str:
+def counted(number: int, one: str, many: str) -> str:
+    """Write a number with what it counts: `1 job is`, `2 jobs are`."""
     return f"{number:,} {one if number == 1 else many}"
