@@ -140,3 +140,52 @@ def test_it_is_painted_within_a_second(page: Page) -> None:
         paints.append(painted(page))
     print(f"first contentful paint after {min(paints):.0f} to {max(paints):.0f} ms")  # noqa: T201 - a figure
     assert min(paints) <= PAINT
+
+
+def test_nothing_is_wider_than_the_narrowest_phone(darkroom: Darkroom, page: Page) -> None:
+    page.set_viewport_size({"width": 320, "height": 640})
+    wide = []
+    for name, place in rooms_of(darkroom).items():
+        visit(page, darkroom, place)
+        settle(page)
+        if page.evaluate("() => document.documentElement.scrollWidth > innerWidth"):
+            wide.append(name)
+    assert wide == []
+
+
+def test_long_names_leave_room_for_what_stands_beside_them(darkroom: Darkroom, page: Page) -> None:
+    customer = "c" * 64
+    job = darkroom.submit("Long names", customer=customer, metadata={"k" * 64: "its value"})
+    darkroom.finish(job)
+    visit(page, darkroom, f"#/jobs/{job}")
+    value = page.locator(".facts dd").filter(has_text="its value").bounding_box()
+    assert value is not None
+    assert value["width"] > 100
+    page.goto(f"{darkroom.url}/#/money?job={job}")
+    ledger = page.get_by_role("region", name="Ledger, as a table")
+    expect(ledger.locator("tbody tr").first).to_contain_text(customer)
+    assert ledger.evaluate("each => each.scrollWidth <= each.clientWidth")
+
+
+def test_what_is_written_from_right_to_left_is_laid_out_so(darkroom: Darkroom, page: Page) -> None:
+    job = darkroom.submit("מגדלור עם שחר, בהדפס", tags=["rtl"])
+    visit(page, darkroom, "#/jobs?tag=rtl")
+    direction = "each => getComputedStyle(each).direction"
+    assert page.locator("a.prompt").evaluate(direction) == "rtl"
+    page.goto(f"{darkroom.url}/#/jobs/{job}")
+    assert page.locator("h1 .title").evaluate(direction) == "rtl"
+    page.goto(f"{darkroom.url}/#/playground")
+    page.get_by_label("Prompt").fill("מגדלור")
+    assert page.get_by_label("Prompt").evaluate(direction) == "rtl"
+
+
+def test_only_what_needs_a_person_is_read_aloud(darkroom: Darkroom, page: Page) -> None:
+    told = page.get_by_role("region", name="How it goes")
+    aloud = told.get_by_role("status")
+    job = darkroom.submit("It changes a counter [sim: latency=25]")
+    expect(told).to_contain_text("under way", timeout=20_000)
+    expect(aloud).to_be_empty()
+    darkroom.client.post(f"/v1/jobs/{job}/cancel")
+    made = darkroom.batch("prompt\nOne\nTwo\n", max_cost="91000").json()["id"]
+    expect(aloud).to_contain_text("A batch of 2 rows is paused", timeout=60_000)
+    darkroom.client.post(f"/v1/batches/{made}/cancel")

@@ -88,7 +88,7 @@ def test_an_operator_makes_a_project_and_its_key_and_ends_both(
     assert key not in night.content()
     shop = {"authorization": f"Bearer {key}"}
     assert darkroom.client.get("/v1/jobs", headers=shop).json()["data"] == []
-    row.get_by_role("button", name="Keys of pop-up").click()
+    row.get_by_role("button", name="1 key of pop-up").click()
     keys = night.get_by_role("table", name="Keys of all projects").locator("tbody tr")
     expect(keys).to_have_count(1)
     keys.get_by_role("button", name="Revoke…").click()

@@ -28,6 +28,17 @@ export function Toast() {
   );
 }
 
+/** Read a text aloud once what it is about is something else: not whenever a counter or an age in it is. */
+export function Announced({ of, text }: { of: string; text: string }) {
+  const [announced, announce] = useState("");
+  const before = useRef(of);
+  useEffect(() => {
+    if (before.current !== of) announce(text);
+    before.current = of;
+  }, [of]);
+  return <p class="hidden" role="status">{announced}</p>;
+}
+
 export function Status({ of }: { of: string }) {
   return (
     <span class="status" data-status={of}>

@@ -109,8 +109,8 @@ function Control(props: ControlProps) {
         value={value === undefined ? "" : String(value)} onInput={(event) => change(event.currentTarget.value === "" ? undefined : event.currentTarget.valueAsNumber)} />
     );
   if ((rule.maxLength ?? Infinity) > LONG)
-    return <textarea {...common} rows={name === "prompt" ? 5 : 2} required={required} value={String(value ?? "")} onInput={(event) => change(event.currentTarget.value || undefined)} />;
-  return <input {...common} required={required} value={String(value ?? "")} onInput={(event) => change(event.currentTarget.value || undefined)} />;
+    return <textarea {...common} dir="auto" rows={name === "prompt" ? 5 : 2} required={required} value={String(value ?? "")} onInput={(event) => change(event.currentTarget.value || undefined)} />;
+  return <input {...common} dir="auto" required={required} value={String(value ?? "")} onInput={(event) => change(event.currentTarget.value || undefined)} />;
 }
 
 /** A choice between names and an object of numbers, as sizes are: `2K`, or width and height. */

@@ -116,7 +116,7 @@ function Facts({ job }: { job: Job }) {
       <Section title="For whom">
         <dl>
           {job.customer && <><dt>Customer</dt><dd><a href={href("jobs", "", { customer: job.customer })}>{job.customer}</a> <Copy text={job.customer} /></dd></>}
-          {Object.entries(job.metadata).map(([name, value]) => <><dt key={name}>{name}</dt><dd>{value} <Copy text={value} /></dd></>)}
+          {Object.entries(job.metadata).map(([name, value]) => <><dt key={name}>{name}</dt><dd><bdi>{value}</bdi> <Copy text={value} /></dd></>)}
           {job.tags.length > 0 && <><dt>Tags</dt><dd class="tags">{job.tags.map((each) => <a key={each} class="tag" href={href("jobs", "", { tag: each })}>{each}</a>)}</dd></>}
           {job.batch_id && <><dt>Batch</dt><dd><Id id={job.batch_id} room="batches" /> {job.custom_id}</dd></>}
           <dt>Priority</dt><dd>{job.priority}</dd>
@@ -128,7 +128,7 @@ function Facts({ job }: { job: Job }) {
         <dl>
           <dt>Model</dt><dd>{String(job.input?.model ?? "erased")}</dd>
           {asked.map(([name, value]) => <><dt key={name}>{words(name)}</dt><dd>{typeof value === "object" ? JSON.stringify(value) : String(value)}</dd></>)}
-          <dt>Prompt</dt><dd class="whole">{promptOf(job)} <Copy text={promptOf(job)} what="Prompt" /></dd>
+          <dt>Prompt</dt><dd class="whole" dir="auto">{promptOf(job)} <Copy text={promptOf(job)} what="Prompt" /></dd>
         </dl>
       </Section>
     </div>

@@ -104,7 +104,7 @@ function List({ jobs, chosen, choose }: ListProps) {
           </td>
           <td class="tight"><Thumbnail job={job} /></td>
           <td class="wide">
-            <a class="prompt" href={href("jobs", job.id)}>{promptOf(job)}</a>
+            <a class="prompt" dir="auto" href={href("jobs", job.id)}>{promptOf(job)}</a>
             <Id id={job.id} />
           </td>
           <td>
@@ -133,7 +133,7 @@ function For({ job }: { job: Job }) {
     <>
       {job.customer && <a href={href("jobs", "", { customer: job.customer })}>{job.customer}</a>}
       {pairs.map(([name, value]) => (
-        <div key={name} class="ellipsis"><span class="dim">{name}</span> {value}</div>
+        <div key={name} class="ellipsis"><span class="dim">{name}</span> <bdi>{value}</bdi></div>
       ))}
       {job.tags.length > 0 && (
         <div class="tags">
@@ -154,7 +154,7 @@ function Gallery({ jobs }: { jobs: Job[] }) {
           <a href={href("jobs", job.id)}>
             <Thumbnail job={job} large />
             <span class="caption">
-              <span class="prompt">{promptOf(job)}</span>
+              <span class="prompt" dir="auto">{promptOf(job)}</span>
               <span class="line"><Status of={job.status} /> <Time at={job.created_at} /></span>
             </span>
           </a>

@@ -23,7 +23,7 @@ export function Latency({ of }: { of: string }) {
       <Bars
         label="Milliseconds of each of the last tries"
         of={tries.map((each) => ({ name: each.at, value: each.latency_ms, kind: each.good ? "good" : "bad", title: `${moment(each.at)}: ${came(each)}, ${number(each.latency_ms)} ms` }))}
-        written={(value) => `${number(Math.round(value))} ms`}
+        written={(value) => `${number(value)} ms`}
         marks={(at, index) => (index % step === 0 && 4 * (tries.length - index) >= tries.length ? moment(at) : "")}
       />
       <details class="aside">

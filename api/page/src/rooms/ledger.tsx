@@ -56,7 +56,7 @@ export function Ledger() {
               <td class="label">{words(each.kind)}</td>
               <td><Id id={each.job} room="jobs" /></td>
               <td data-name="Call">{each.attempt}</td>
-              <td data-name="Customer">{each.customer ?? <None />}</td>
+              <td data-name="Customer">{each.customer ? <span class="ellipsis" title={each.customer}>{each.customer}</span> : <None />}</td>
               <td class="small nowrap" data-name="Provider's id">{each.inference_id ?? <None />}</td>
               <td class="right" data-name="Credits"><Money credits={each.credits} /></td>
             </tr>

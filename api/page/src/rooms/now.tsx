@@ -5,7 +5,7 @@ import { number, plural, promptOf, span, words } from "../format";
 import { useChanges, usePolling } from "../live";
 import type { JobPage, Now } from "../openapi";
 import { href } from "../route";
-import { Failure, Head, Money, Section, Sum, Table, Time, Told, useLoaded } from "../ui";
+import { Announced, Failure, Head, Money, Section, Sum, Table, Time, Told, useLoaded } from "../ui";
 import { Gauge } from "./budgets";
 import { NoneYet } from "./first";
 import { Flow } from "./flow";
@@ -71,7 +71,8 @@ function Sentence({ of }: { of: Now }) {
   const stopped = needs.length < of.attention.length;
   return (
     <section class="story" data-status={stopped ? "failed" : needs.length ? "expired" : of.running ? "running" : "succeeded"} aria-label="How it goes">
-      <p aria-live="polite"><Told text={of.message} /></p>
+      <p><Told text={of.message} /></p>
+      <Announced of={of.attention.map((each) => each.code + each.see).join()} text={of.attention.map((each) => each.message).join(" ") || "Nothing needs a person any more."} />
       {needs.length > 0 && (
         <ul class="plain needs" aria-label="What needs a person">
           {needs.map((each) => (

@@ -6,7 +6,7 @@ import { CREDITS_PER_USD, LEAST_USD, number, plural, promptOf, span, words } fro
 import { follow, useAgain, usePolling } from "../../live";
 import type { Batch, BatchItems, TakenBatch } from "../../openapi";
 import { go, href, place, refine } from "../../route";
-import { Button, Dialog, Failure, Head, Id, Money, say, Section, Status, Sum, Table, Time, useLoaded } from "../../ui";
+import { Announced, Button, Dialog, Failure, Head, Id, Money, say, Section, Status, Sum, Table, Time, useLoaded } from "../../ui";
 import { Thumbnail } from "../thumbnail";
 import { Progress } from "./progress";
 import { nameOf } from "./room";
@@ -33,12 +33,13 @@ export function BatchRoom({ id }: { id: string }) {
   return (
     <>
       {crumb}
-      <Head title={nameOf(of)} lead={<><Status of={of.status} /> <Id id={of.id} whole /> <Time at={of.created_at} /></>}>
+      <Head title={<span dir="auto">{nameOf(of)}</span>} name={nameOf(of)} lead={<><Status of={of.status} /> <Id id={of.id} whole /> <Time at={of.created_at} /></>}>
         <Actions of={of} over={over} set={batch.set} />
       </Head>
       <Failure of={batch.failed} />
       <div class="story" data-status={of.status === "paused" ? "expired" : over ? (of.counts.failed + of.counts.expired ? "expired" : "succeeded") : "running"}>
-        <p aria-live="polite">{story(of, over)}</p>
+        <p>{story(of, over)}</p>
+        <Announced of={of.status} text={story(of, over)} />
       </div>
       <Progress of={of} />
       <Costs of={of} />
@@ -129,7 +130,7 @@ function Rows({ of }: { of: Batch }) {
             <tr key={job.id}>
               <td class="tight"><Thumbnail job={job} /></td>
               <td class="break">{job.custom_id}</td>
-              <td class="wide"><a class="prompt" href={href("jobs", job.id)}>{promptOf(job)}</a></td>
+              <td class="wide"><a class="prompt" dir="auto" href={href("jobs", job.id)}>{promptOf(job)}</a></td>
               <td><Status of={job.status} /><div class="dim small">{job.error ? words(job.error.code) : job.waiting_reason ? words(job.waiting_reason) : ""}</div></td>
               <td class="right" data-name="Cost">{job.charged === "unknown" ? <span class="warn">unknown</span> : <Money credits={job.cost.charged} stacked />}</td>
             </tr>

@@ -74,7 +74,7 @@ export function nameOf(of: Batch): string {
 function Row({ of }: { of: Batch }) {
   return (
     <tr>
-      <td><a class="prompt" href={href("batches", of.id)}>{nameOf(of)}</a><Id id={of.id} /></td>
+      <td><a class="prompt" dir="auto" href={href("batches", of.id)}>{nameOf(of)}</a><Id id={of.id} /></td>
       <td><Status of={of.status} /></td>
       <td class="wide"><Progress of={of} thin /></td>
       <td class="right" data-name="Rows">{number(of.total)}{of.counts.failed + of.counts.expired > 0 && <div class="small reason">{number(of.counts.failed + of.counts.expired)} without picture</div>}</td>

@@ -1,7 +1,7 @@
 // Projects: how much each has waiting and in flight, what bounds it; making one, stopping one, and its end.
 import { useCallback, useState } from "preact/hooks";
 import { ask, query } from "../../api";
-import { number } from "../../format";
+import { number, plural } from "../../format";
 import { usePolling } from "../../live";
 import type { ApiKeyWithSecret, OperatedProject, OperatedProjectPage } from "../../openapi";
 import { refine } from "../../route";
@@ -75,7 +75,7 @@ function Row({ of, reload, means }: { of: OperatedProject; reload: () => Promise
       <td><Status of={stands} />{of.deleted_at && <div class="dim small">since <Time at={of.deleted_at} /></div>}{of.suspended_reason && <div class="dim small">{of.suspended_reason}, <Time at={of.suspended_at} /></div>}</td>
       <td class="right" data-name="Waiting">{number(of.jobs.queued)}</td>
       <td class="right" data-name="In flight">{number(of.jobs.in_flight)}</td>
-      <td class="right" data-name="Keys"><button type="button" class="quiet link" aria-label={`Keys of ${of.name}`} onClick={() => { refine({ keys: of.id }, true); document.getElementById("keys")?.scrollIntoView({ block: "start" }); }}>{number(of.keys)}</button></td>
+      <td class="right" data-name="Keys"><button type="button" class="quiet link" aria-label={`${plural(of.keys, "key")} of ${of.name}`} onClick={() => { refine({ keys: of.id }, true); document.getElementById("keys")?.scrollIntoView({ block: "start" }); }}>{number(of.keys)}</button></td>
       <td data-name="Caps">{of.in_flight_cap === null ? <span class="dim">the provider's limit</span> : `${number(of.in_flight_cap)} in flight`}<div class="dim small">{number(of.concurrency_key_cap)} of a concurrency key</div></td>
       <td class="right">
         <div class="actions">
