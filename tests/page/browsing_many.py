@@ -1,11 +1,12 @@
 """The rooms that are about many jobs: Now, Batches, and what is done to all that a filter leaves."""
 
 import io
+import re
 import zipfile
 
 from conftest import Darkroom  # this folder's
 from hands import reach, visit
-from playwright.sync_api import FilePayload, Page, expect
+from playwright.sync_api import FilePayload, Page, Route, expect
 
 BAD = """custom_id,prompt,image_size
 a,A harbour in the morning,2K
@@ -206,3 +207,41 @@ def test_all_that_waits_is_canceled_and_all_that_failed_runs_again(
     expect(page.locator(".note")).to_contain_text("1 done", timeout=30_000)
     made = darkroom.client.get("/v1/jobs?tag=second-chance").json()["data"]
     assert [each["retried_from"] for each in made] == [failed, None]
+
+
+def test_webhooks_of_a_list_are_sent_again(darkroom: Darkroom, page: Page) -> None:
+    hook = {"url": "http://127.0.0.1:9/away", "events": ["job.succeeded"]}
+    made = darkroom.client.post("/v1/webhooks", json=hook).json()["id"]
+    darkroom.client.patch(f"/v1/webhooks/{made}", json={"enabled": False})
+    darkroom.finish(darkroom.submit("Told of later", tags=["told-later"]))
+    darkroom.client.patch(f"/v1/webhooks/{made}", json={"enabled": True})
+    visit(page, darkroom, "#/jobs?tag=told-later")
+    page.get_by_role("button", name="Do to all of them…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Send webhooks again").click()
+    dialog.get_by_role("button", name="Send again for 1 job").click()
+    expect(page.locator(".note")).to_contain_text("1 done", timeout=30_000)
+    darkroom.client.delete(f"/v1/webhooks/{made}")
+
+
+def test_an_action_that_goes_on_is_called_off(darkroom: Darkroom, page: Page) -> None:
+    darkroom.finish(darkroom.submit("Called off", tags=["called-off"]))
+    page.route("**/v1/jobs/actions?*", show_as_running)
+    visit(page, darkroom, "#/jobs?tag=called-off")
+    page.get_by_role("button", name="Do to all of them…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Erase", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Erase 1 job").click()
+    with page.expect_request(re.compile(r"/v1/jobs/actions/act_\w+/cancel$")) as asked:
+        page.locator(".note").get_by_role("button", name="Call it off").first.click()
+    assert asked.value.method == "POST"
+    page.unroute_all()
+    expect(page.locator(".note").filter(has_text="1 done")).to_be_visible(timeout=30_000)
+
+
+def show_as_running(route: Route) -> None:
+    """Let every action go on, as one of many jobs does."""
+    answer = route.fetch()
+    told = answer.json()
+    for each in told["data"]:
+        each["status"] = "running"
+    route.fulfill(response=answer, json=told)
