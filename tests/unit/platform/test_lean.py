@@ -13,7 +13,7 @@ _METRICS = "opentelemetry.sdk.metrics"
 _PROGRAM = f"""
 import runpy, sys
 try:
-    runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
+    runpy.run_module(sys.argv.pop(), run_name="__main__", alter_sys=True)
 except SystemExit as ended:
     assert ended.code == 2, ended.code
 assert "redis" in sys.modules
