@@ -23,7 +23,8 @@ _LOCK = 7_266_510_183
 # A backup or a report may hold its tables for long.
 _WAIT = "2s"
 _AGAIN, _PATIENCE = timedelta(seconds=1), timedelta(minutes=10)
-_HELD = "55P03"  # lock_not_available
+# lock_not_available, and deadlock_detected: somebody holds what is wanted, and wants what is held.
+_HELD = {"55P03", "40P01"}
 _NUMBER = re.compile(r"\d{4,}")  # of our revisions; Alembic's own are letters and digits
 _OWN = "let the user of DATABASE_URL own the database (ALTER DATABASE … OWNER TO …)"
 # What no other try mends, by SQLSTATE.
@@ -51,9 +52,9 @@ def migrate(url: str, *, patience: timedelta = _PATIENCE) -> str:
             said, state = str(refused.orig).strip().splitlines()[0], _state(refused)
             if state in _TOLD:
                 raise Misconfigured(f"{said}: {_TOLD[state]}") from None
-            if state != _HELD and not isinstance(refused, OperationalError):
+            if state not in _HELD and not isinstance(refused, OperationalError):
                 raise
-            if state != _HELD:
+            if state not in _HELD:
                 raise Misconfigured(
                     f"Postgres does not answer: {said}. Start it, or set DATABASE_URL."
                 ) from None

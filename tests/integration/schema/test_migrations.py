@@ -291,6 +291,22 @@ async def test_a_migration_that_a_backup_holds_up_holds_up_nobody_else(empty: st
         assert await migrating == migrate.head()
 
 
+async def test_a_migration_that_meets_a_deadlock_comes_again(empty: str) -> None:
+    engine = open_engine(empty)
+    with engine.begin() as connection:
+        command.upgrade(config(connection), "0030")
+    engine.dispose()
+    with psycopg.connect(empty) as writer, psycopg.connect(empty, autocommit=True) as look:
+        writer.execute("SET deadlock_timeout = '30s'")  # it is the migration that finds out
+        writer.execute("LOCK TABLE attempts IN ROW EXCLUSIVE MODE")
+        migrating = asyncio.create_task(asyncio.to_thread(migrate.migrate, empty))
+        waits = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'attempts'::regclass"
+        await asyncio.to_thread(wait_until, lambda: bool(look.execute(waits).fetchall()), PATIENCE)
+        await asyncio.to_thread(writer.execute, "LOCK TABLE jobs IN ROW EXCLUSIVE MODE")
+        writer.commit()
+        assert await migrating == migrate.head()
+
+
 @pytest.mark.long
 def test_a_table_that_is_held_for_good_is_one_line(empty: str) -> None:
     engine = open_engine(empty)
