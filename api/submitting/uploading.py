@@ -73,8 +73,8 @@ async def _fetched(
     check_url(here, asked.url, "/url")
     project_id = caller.project_id
     async with here.turns.open(project_id) as tx:
-        await living.demand_project(tx, project_id)
         fetch_id, began = await fetches.ask(tx, project_id, asked.url, asked.customer)
+        await living.demand_project(tx, project_id)  # after the lock that this takes, which is more
     found = await here.waiting.fetched(request, project_id, fetch_id, _FETCHED_IN)
     if found.problem is not None:
         raise refusal("/url", found.problem)

@@ -51,8 +51,8 @@ class Keyring:
             replaced += _rotations(vault.open(self.old, self.context))
         if self.rotated_at is not None and len(replaced) > _OLD_MAX:
             raise Conflict(
-                f"The secret was rotated {_OLD_MAX} times in a day, and what was before still signs: "
-                f"use the newest secret, or rotate again after {time(self.rotated_at + OLD_FOR)}."
+                f"{_OLD_MAX} secrets that rotations replaced still sign, as many as may at once: "
+                f"use the newest one, or rotate again after {time(self.rotated_at + OLD_FOR)}."
             )
         old = vault.seal(" ".join(replaced), self.context)
         return Keyring(self.context, vault.seal(fresh, self.context), old, now)

@@ -71,10 +71,10 @@ async def request(
     """
     if wish.kind == "retry":
         demand_accepting(caller)
-    await living.demand_project(tx, caller.project_id)
     before = await wished_before(tx, Action, ids.ACTION, caller.project_id, wish.name)
     if before is not None:
         return before, True
+    await living.demand_project(tx, caller.project_id)
     await _demand_room(tx, caller.project_id, most)
     name, fingerprint = wish.name or (None, None)
     action = Action(
