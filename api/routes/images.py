@@ -12,7 +12,7 @@ from api.contract.formats.etags import matches
 from api.contract.openapi.answers import BYTES, SHARED
 from api.contract.openapi.refusals import REFUSALS
 from api.dependencies.bodies import JsonRoute
-from api.dependencies.deps import Here, JobId, Reader, Tx, documented_reader
+from api.dependencies.deps import Here, JobId, LivingTx, Reader, documented_reader
 from api.dependencies.state import State
 from api.edge.route import Route
 from api.routes import downloads
@@ -94,7 +94,7 @@ async def get_reference(  # noqa: PLR0917 - the same as `image`
 
 
 @sharing.post("/{id}/share", responses=SHARED)
-async def share_image(caller: Reader, job_id: JobId, tx: Tx, here: Here) -> Response:
+async def share_image(caller: Reader, job_id: JobId, tx: LivingTx, here: Here) -> Response:
     """Create a link to the image that works for an hour, without a key."""
     found = await jobs.read(tx, caller.project_id, job_id)
     shown = here.presenter.shared(found.job, kept(found), found.now)

@@ -119,7 +119,7 @@ async def rotate_endpoint_secret(
 
 
 @router.delete("/{id}", status_code=204)
-async def delete_endpoint(caller: Hooker, endpoint_id: EndpointId, tx: Tx) -> Response:
+async def delete_endpoint(caller: Hooker, endpoint_id: EndpointId, tx: LivingTx) -> Response:
     """Delete an endpoint. What is pending for it is aborted; its log stays with the jobs."""
     await endpoints.remove(tx, caller.project_id, endpoint_id)
     return Response(status_code=204)

@@ -52,4 +52,9 @@ _LOCKED = prepared(select(Project.id).where(_OWNER).with_for_update(key_share=Tr
 _THERE = prepared(
     select(Project.deleted_at).where(_OWNER).with_for_update(read=True, key_share=True)
 )
-_LIVES = prepared(select(LIVING.label("lives")).where(ApiKey.id == given("key", Uuid())))
+# Locked too: an operator's key has no project.
+_LIVES = prepared(
+    select(LIVING.label("lives"))
+    .where(ApiKey.id == given("key", Uuid()))
+    .with_for_update(key_share=True)
+)

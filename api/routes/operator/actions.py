@@ -14,10 +14,10 @@ from api.contract.requests.actions import ActionBody, PageQuery
 from api.dependencies.deps import (
     AnyActionId,
     Here,
+    LivingTx,
     Operator,
     ProjectId,
     Reading,
-    Tx,
     idempotency_key,
 )
 from api.dependencies.state import State
@@ -62,7 +62,7 @@ async def list_project_actions(
 
 
 @of_all.post("/{id}/cancel", responses=ACTION)
-async def cancel_project_action(action_id: AnyActionId, tx: Tx) -> Response:
+async def cancel_project_action(action_id: AnyActionId, tx: LivingTx) -> Response:
     """Call an action of any project off: it touches no other job. What it has done stays."""
     return JsonAnswer(shown(await actions.cancel(tx, None, action_id)))
 

@@ -17,7 +17,7 @@ from api.contract.requests.operators import (
     ProjectsQuery,
     SuspendBody,
 )
-from api.dependencies.deps import AnyKeyId, Here, ProjectId, Reading, Tx
+from api.dependencies.deps import AnyKeyId, Here, LivingTx, ProjectId, Reading
 from api.routes.operator import plane
 from models import ids
 from models.accounts import api_keys, caps, operators
@@ -41,7 +41,7 @@ async def list_projects(
 
 
 @router.post("/projects", status_code=201, responses=described.PROJECT_MADE)
-async def create_project(body: ProjectBody, tx: Tx, here: Here) -> Response:
+async def create_project(body: ProjectBody, tx: LivingTx, here: Here) -> Response:
     """Create a project; it has no key yet."""
     made = await tenants.create(tx, here.vault, body.name, body.changes)
     return JsonAnswer(await tenants.read(tx, made), 201)
@@ -57,7 +57,7 @@ async def get_project(project_id: ProjectId, tx: Reading) -> Response:
 async def update_project(
     project_id: ProjectId,
     body: ProjectChanges,
-    tx: Tx,
+    tx: LivingTx,
 ) -> Response:
     """Rename a project, or change its caps. What is in flight goes on."""
     await tenants.change(tx, project_id, body.changes)
@@ -68,7 +68,7 @@ async def update_project(
 async def suspend_project(
     project_id: ProjectId,
     body: SuspendBody,
-    tx: Tx,
+    tx: LivingTx,
 ) -> Response:
     """Suspend a project: within 5 seconds no job is accepted, and no call begins. Reading goes on."""
     await tenants.suspend(tx, project_id, body.reason)
@@ -76,7 +76,7 @@ async def suspend_project(
 
 
 @router.post("/projects/{id}/reinstate", responses=described.PROJECT)
-async def reinstate_project(project_id: ProjectId, tx: Tx) -> Response:
+async def reinstate_project(project_id: ProjectId, tx: LivingTx) -> Response:
     """End a suspension; the jobs that waited go on in their order."""
     await tenants.reinstate(tx, project_id)
     return JsonAnswer(await tenants.read(tx, project_id))
@@ -85,7 +85,7 @@ async def reinstate_project(project_id: ProjectId, tx: Tx) -> Response:
 @router.delete("/projects/{id}", status_code=202, responses=described.PROJECT_GOES)
 async def delete_project(
     project_id: ProjectId,
-    tx: Tx,
+    tx: LivingTx,
     here: Here,
 ) -> Response:
     """Delete a project for good, with its jobs, images, keys and endpoints. The ledger stays, unnamed."""
@@ -97,7 +97,7 @@ async def delete_project(
 async def create_project_key(
     project_id: ProjectId,
     body: KeyBody,
-    tx: Tx,
+    tx: LivingTx,
     here: Here,
 ) -> Response:
     """Create an API key of a project. It is in this answer, and never shown again."""
@@ -121,7 +121,7 @@ async def list_all_keys(
 
 
 @router.delete("/keys/{id}", responses=described.KEY)
-async def revoke_any_key(key_id: AnyKeyId, tx: Tx) -> Response:
+async def revoke_any_key(key_id: AnyKeyId, tx: LivingTx) -> Response:
     """Revoke a key of any project, or an operator's; within 5 seconds no process accepts it any more."""
     revoked = await api_keys.revoke_key(tx, key_id)
     return JsonAnswer(_key(revoked, await tenants.name(tx, revoked.project_id)))

@@ -15,7 +15,7 @@ from api.contract.requests.operators import (
     ProbeBody,
     ResolveBody,
 )
-from api.dependencies.deps import AnyJobId, Here, Reading, Tx
+from api.dependencies.deps import AnyJobId, Here, LivingTx, Reading
 from api.routes.operator import plane
 from models import jobs
 from models.jobs import attempts
@@ -59,21 +59,21 @@ async def list_set_aside(tx: Reading) -> Response:
 
 
 @router.post("/pause", responses=described.PAUSES)
-async def pause(tx: Tx, body: PauseBody = _EVERYTHING) -> Response:
+async def pause(tx: LivingTx, body: PauseBody = _EVERYTHING) -> Response:
     """Begin no more calls: of all, of a model, or of a project. Calls under way end; webhooks go on."""
     await stops.pause(tx, body.scope, body.model or body.project_id)
     return JsonAnswer({"object": "list", "data": await stops.standing(tx)})
 
 
 @router.post("/resume", responses=described.PAUSES)
-async def resume(tx: Tx, body: PauseBody = _EVERYTHING) -> Response:
+async def resume(tx: LivingTx, body: PauseBody = _EVERYTHING) -> Response:
     """End a pause; the jobs that it held go on in their order."""
     await stops.resume(tx, body.scope, body.model or body.project_id)
     return JsonAnswer({"object": "list", "data": await stops.standing(tx)})
 
 
 @router.post("/gates/probe", responses=described.PROBED)
-async def probe_gate(body: ProbeBody, tx: Tx) -> Response:
+async def probe_gate(body: ProbeBody, tx: LivingTx) -> Response:
     """Send one job through a closed gate now; if its call is refused, the gate closes again."""
     opened = await stops.probe(tx, body.reason)
     return JsonAnswer({"object": "probe", "reason": body.reason, "gates": opened})
@@ -97,7 +97,7 @@ async def resolve_charge(
     job_id: AnyJobId,
     number: Number,
     body: ResolveBody,
-    tx: Tx,
+    tx: LivingTx,
     here: Here,
 ) -> Response:
     """Settle an unknown charge by hand. One called free is looked for in the log for another day."""

@@ -18,6 +18,7 @@ CREDENTIALS: list[tuple[str, str, Body]] = [
     ("POST", "/v1/keys/{key}/rotate", {}),
     ("POST", "/v1/webhooks", ENDPOINT),
     ("POST", "/v1/webhooks/project-secret/rotate", {}),
+    ("DELETE", "/v1/webhooks/{endpoint}", {}),
     ("PUT", "/v1/budgets", BUDGET),
 ]
 WORK: list[tuple[str, str, Body]] = [
@@ -70,7 +71,8 @@ async def test_a_revoked_key_makes_nothing_that_outlives_it(
     key, headers = await believed(api)
     await revoke(api, key)
     before = await made(api)
-    refused = await api.client.request(method, where.format(key=key), json=what, headers=headers)
+    place = where.format(key=key, endpoint=ids.text(ids.ENDPOINT, ids.new()))
+    refused = await api.client.request(method, place, json=what or None, headers=headers)
     problem(refused, 401, "unauthenticated")
     assert await made(api) == before
     assert (await api.client.get("/v1/keys", headers=headers)).status_code == 200, "not believed"
@@ -85,11 +87,41 @@ async def test_nothing_is_made_in_a_project_that_was_deleted(
     await api.client.post(f"{path(job)}/cancel")
     await delete_project(api)
     before = await made(api)
-    place = where.format(key=key, job=ids.text(ids.JOB, job))
+    named = {"job": ids.text(ids.JOB, job), "endpoint": ids.text(ids.ENDPOINT, ids.new())}
+    place = where.format(key=key, **named)
     problem(
-        await api.client.request(method, place, json=what, headers=headers), 401, "unauthenticated"
+        await api.client.request(method, place, json=what or None, headers=headers),
+        401,
+        "unauthenticated",
     )
     assert await made(api) == before
+
+
+OPERATORS: list[tuple[str, str, Body]] = [
+    ("POST", "/v1/operator/projects", {"name": "zombie"}),
+    ("POST", "/v1/operator/projects/{project}/keys", {"name": "zombie", "scopes": ["admin"]}),
+    ("DELETE", "/v1/operator/projects/{project}", {}),
+    ("POST", "/v1/operator/pause", {}),
+]
+
+
+@pytest.mark.parametrize(("method", "where", "what"), OPERATORS)
+async def test_an_operators_key_that_has_ended_does_nothing(
+    api: Api, method: str, where: str, what: Body
+) -> None:
+    headers = await api.operator()
+    listed = await api.client.get("/v1/operator/keys", headers=headers)
+    (own,) = [each["id"] for each in listed.json()["data"] if each["project"] is None]
+    await revoke(api, own)
+    before = await made(api)
+    place = where.format(project=ids.text(ids.PROJECT, api.life.caller.project_id))
+    problem(
+        await api.client.request(method, place, json=what or None, headers=headers),
+        401,
+        "unauthenticated",
+    )
+    assert await made(api) == before
+    assert (await api.client.get("/v1/operator/keys", headers=headers)).status_code == 200
 
 
 async def test_no_picture_is_kept_for_a_project_that_was_deleted(api: Api) -> None:
