@@ -42,11 +42,10 @@ async def _transaction(request: Request, here: Here) -> AsyncIterator[Transactio
 Tx = Annotated[Transaction, Depends(_transaction, scope="function")]
 
 
-async def _living(request: Request, here: Here) -> AsyncIterator[Transaction]:
+async def _living(request: Request, here: Here, tx: Tx) -> Transaction:
     caller = await here.callers.admit(request)
-    async with here.turns.open(caller.project_id) as tx:
-        await living.demand(tx, caller.key_id, caller.project_id)
-        yield tx
+    await living.demand(tx, caller.key_id, caller.project_id)
+    return tx
 
 
 # The same for what outlives the key: it is asked about once more, for processes believe it for seconds.

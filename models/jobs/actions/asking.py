@@ -67,7 +67,7 @@ async def request(
     """Accept an action; returns it, and whether an earlier request of this name had made it.
 
     Raises `KeyReuse` when that one asked for something else, and `LimitReached` when so many of the project
-    are under way, and `ProjectSuspended`.
+    are under way, and `ProjectSuspended`, and `Unauthenticated` where the project was deleted.
     """
     if wish.kind == "retry":
         demand_accepting(caller)
